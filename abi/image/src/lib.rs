@@ -1,2 +1,160 @@
-//! (skeleton)
-#![cfg_attr(not(test), no_std)]
+//! The payload of an image: everything the kernel finds behind itself in memory when it boots.
+//!
+//! The image builder appends the payload to the kernel's ELF file and patches the last `PT_LOAD` header, so the boot
+//! loader places it in memory, page aligned. It holds the program's start parameters ([`Config`]), the read-only root
+//! file system ([`Archive`]), the places in its files that must not run as they are ([`Sites`]), and the names of
+//! the kernel's own functions ([`Symbols`]).
+//!
+//! # Layout
+//!
+//! All integers are little-endian. Offsets count from the start of the payload.
+//!
+//! 1. A [`layout::Header`]: magic, version, total size, and one [`layout::Extent`] for each of the sections below.
+//! 2. Config: counted byte strings, see [`config`].
+//! 3. Inodes: an array of [`layout::InodeRecord`]; number 0 is the root directory.
+//! 4. Entries: an array of [`layout::EntryRecord`]. A directory owns a run of them, sorted by name.
+//! 5. Names: the bytes of entry names and symbolic links.
+//! 6. Sites: an array of [`layout::SiteRecord`]. A file owns a run of them, sorted by offset.
+//! 7. Symbols: an array of [`layout::SymbolRecord`], sorted by offset, closed by a nameless one.
+//! 8. Symbol names, each behind a length of two bytes.
+//! 9. Data: the contents of files. A file of at least [`ALIGNED_SIZE_MIN`] bytes begins on a page boundary and its last
+//!    page is filled with zeros, so that its pages can be mapped where they lie.
+//!
+//! # Invariants
+//!
+//! [`Image::parse`] checks every record once, so that the accessors cannot fail and never panic. It does not look at file
+//! contents. With the feature `write` the crate also holds the writer, which needs `std`.
+#![cfg_attr(not(any(test, feature = "write")), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod archive;
+pub mod config;
+mod error;
+pub mod layout;
+mod sites;
+mod symbols;
+//WRITE#[cfg(feature = "write")]
+//WRITEpub mod write;
+
+pub use archive::{Archive, Entries, Entry, Inode, InodeIndex, Kind};
+pub use config::{Config, Strings};
+pub use error::ImageError;
+pub use sites::{Site, SiteKind, Sites};
+pub use symbols::Symbols;
+
+use layout::{Extent, Header, Section};
+use zerocopy::FromBytes;
+
+/// The size of a page, the unit of alignment.
+pub const PAGE_SIZE: u64 = 4096;
+/// Files at least this large begin on a page boundary of the payload.
+pub const ALIGNED_SIZE_MIN: u64 = 2048;
+/// What stands at the start of the payload segment of a kernel that has no payload yet.
+pub const PLACEHOLDER: [u8; 16] = *b"NACRE-PAYLOAD\0\0\0";
+/// What stands at the start of a payload.
+pub const MAGIC: [u8; 16] = *b"NACRE-IMAGE\0\0\0\0\0";
+/// The version of the layout; kernel and builder always come from one source tree, so there is no compatibility.
+pub const VERSION: u32 = 1;
+
+/// A checked payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    config: Config<'a>,
+    archive: Archive<'a>,
+    symbols: Symbols<'a>,
+    total_size: u64,
+}
+
+impl<'a> Image<'a> {
+    /// Reads the size of the whole payload from its first bytes, of which at least [`layout::HEADER_SIZE`] are needed.
+    ///
+    /// # Errors
+    /// When the bytes are no header of this version.
+    pub fn total_size_of(start: &[u8]) -> Result<u64, ImageError> {
+        Ok(Header::read(start)?.total_size.get())
+    }
+
+    /// Checks the payload and makes it accessible. `bytes` may be longer than the payload.
+    ///
+    /// # Errors
+    /// Says which part is malformed.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ImageError> {
+        let header = Header::read(bytes)?;
+        let total_size = header.total_size.get();
+        let payload =
+            usize::try_from(total_size).ok().and_then(|size| bytes.get(..size)).ok_or(ImageError::Truncated)?;
+        let section = |section: Section| slice(payload, header.section(section));
+        let config = Config::parse(section(Section::Config)?)?;
+        let archive = Archive::parse(&archive::Parts {
+            payload,
+            inodes: section(Section::Inodes)?,
+            entries: section(Section::Entries)?,
+            names: section(Section::Names)?,
+            sites: section(Section::Sites)?,
+        })?;
+        let symbols = Symbols::parse(section(Section::Symbols)?, section(Section::SymbolNames)?)?;
+        Ok(Self { config, archive, symbols, total_size })
+    }
+
+    /// The start parameters of the program.
+    pub fn config(&self) -> Config<'a> {
+        self.config
+    }
+
+    /// The read-only root file system.
+    pub fn archive(&self) -> Archive<'a> {
+        self.archive
+    }
+
+    /// The instructions of an archive file that must be replaced when it is mapped as code; `None` when there are none.
+    pub fn sites(&self, inode: InodeIndex) -> Option<Sites<'a>> {
+        self.archive.sites(inode)
+    }
+
+    /// The functions of the kernel, by their distance from its link base.
+    pub fn kernel_symbols(&self) -> Symbols<'a> {
+        self.symbols
+    }
+
+    /// The memory in bytes that the program needs at least, as far as the builder could tell; 0 when it could not.
+    pub fn required_memory(&self) -> u64 {
+        self.config.required_memory()
+    }
+
+    /// The size of the payload in bytes, a multiple of the page size.
+    pub fn total_size(&self) -> u64 {
+        self.total_size
+    }
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Result<&Self, ImageError> {
+        let (header, _) = Self::ref_from_prefix(bytes).map_err(|_| ImageError::Truncated)?;
+        if header.magic != MAGIC {
+            return Err(if header.magic == PLACEHOLDER { ImageError::Empty } else { ImageError::BadMagic });
+        }
+        if header.version.get() != VERSION {
+            return Err(ImageError::BadVersion);
+        }
+        Ok(header)
+    }
+}
+
+/// The bytes of `extent` in `payload`.
+fn slice(payload: &[u8], extent: Extent) -> Result<&[u8], ImageError> {
+    range(payload, extent.offset.get(), extent.size.get()).ok_or(ImageError::SectionOutOfBounds)
+}
+
+/// `size` bytes of `bytes` from `offset`, if they are there.
+fn range(bytes: &[u8], offset: u64, size: u64) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    let end = start.checked_add(usize::try_from(size).ok()?)?;
+    bytes.get(start..end)
+}
+
+/// `count` records of `records` from number `first`, if they are there.
+fn run<T>(records: &[T], first: u64, count: u64) -> Option<&[T]> {
+    let start = usize::try_from(first).ok()?;
+    let end = start.checked_add(usize::try_from(count).ok()?)?;
+    records.get(start..end)
+}

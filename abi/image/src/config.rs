@@ -1,0 +1,119 @@
+//! The start parameters of the program.
+//!
+//! The section is the memory needed (eight bytes), then the path of the program, the working directory and the host name
+//! as strings, then the arguments and the environment, each as a count of four bytes followed by strings. A string is a
+//! length of four bytes followed by that many bytes, none of them zero.
+
+use crate::ImageError;
+
+/// More arguments or environment strings than this are refused; Linux's limit depends on the stack and is lower.
+pub const STRING_COUNT_MAX: u32 = 1 << 20;
+
+/// The start parameters of the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Config<'a> {
+    required_memory: u64,
+    app_path: &'a [u8],
+    cwd: &'a [u8],
+    hostname: &'a [u8],
+    arguments: Strings<'a>,
+    environment: Strings<'a>,
+}
+
+impl<'a> Config<'a> {
+    pub(crate) fn parse(section: &'a [u8]) -> Result<Self, ImageError> {
+        Self::read(section).ok_or(ImageError::BadConfig)
+    }
+
+    fn read(mut bytes: &'a [u8]) -> Option<Self> {
+        let (memory, rest) = bytes.split_first_chunk::<8>()?;
+        bytes = rest;
+        let app_path = take_string(&mut bytes)?;
+        let cwd = take_string(&mut bytes)?;
+        let hostname = take_string(&mut bytes)?;
+        let arguments = take_strings(&mut bytes)?;
+        let environment = take_strings(&mut bytes)?;
+        Some(Self { required_memory: u64::from_le_bytes(*memory), app_path, cwd, hostname, arguments, environment })
+    }
+
+    /// The absolute path of the program in the archive.
+    pub fn app_path(&self) -> &'a [u8] {
+        self.app_path
+    }
+
+    /// The arguments, the program's own name first.
+    pub fn arguments(&self) -> Strings<'a> {
+        self.arguments
+    }
+
+    /// The environment, as `NAME=value`.
+    pub fn environment(&self) -> Strings<'a> {
+        self.environment
+    }
+
+    /// The absolute path of the working directory at start.
+    pub fn cwd(&self) -> &'a [u8] {
+        self.cwd
+    }
+
+    /// The name that `uname` gives for the machine.
+    pub fn hostname(&self) -> &'a [u8] {
+        self.hostname
+    }
+
+    /// The memory in bytes that the program needs at least; 0 when the builder could not tell.
+    pub fn required_memory(&self) -> u64 {
+        self.required_memory
+    }
+}
+
+/// A list of byte strings in a payload; iterate it as often as needed, it is a copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Strings<'a> {
+    bytes: &'a [u8],
+    remaining: u32,
+}
+
+impl<'a> Iterator for Strings<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.remaining = self.remaining.checked_sub(1)?;
+        take_string(&mut self.bytes)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let count = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        (count, Some(count))
+    }
+}
+
+impl ExactSizeIterator for Strings<'_> {}
+
+fn take_string<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let size = take_u32(bytes)?;
+    let (string, rest) = bytes.split_at_checked(usize::try_from(size).ok()?)?;
+    if string.contains(&0) {
+        return None;
+    }
+    *bytes = rest;
+    Some(string)
+}
+
+fn take_strings<'a>(bytes: &mut &'a [u8]) -> Option<Strings<'a>> {
+    let count = take_u32(bytes)?;
+    if count > STRING_COUNT_MAX {
+        return None;
+    }
+    let strings = Strings { bytes, remaining: count };
+    for _ in 0..count {
+        take_string(bytes)?;
+    }
+    Some(strings)
+}
+
+fn take_u32(bytes: &mut &[u8]) -> Option<u32> {
+    let (value, rest) = bytes.split_first_chunk::<4>()?;
+    *bytes = rest;
+    Some(u32::from_le_bytes(*value))
+}
