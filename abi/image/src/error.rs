@@ -13,6 +13,8 @@ pub enum ImageError {
     BadMagic,
     /// The payload was made for another kernel.
     BadVersion,
+    /// The payload's size is not a multiple of the page size.
+    BadSize,
     /// A section lies outside the payload.
     SectionOutOfBounds,
     /// The start parameters are malformed.
@@ -38,6 +40,7 @@ impl fmt::Display for ImageError {
             Self::Empty => "the kernel has no payload",
             Self::BadMagic => "the payload has a wrong magic number",
             Self::BadVersion => "the payload was made for another kernel",
+            Self::BadSize => "the payload's size is not a multiple of the page size",
             Self::SectionOutOfBounds => "a section lies outside the payload",
             Self::BadConfig => "the start parameters are malformed",
             Self::BadTable => "a table has an impossible size",

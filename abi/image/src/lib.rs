@@ -33,8 +33,8 @@ mod error;
 pub mod layout;
 mod sites;
 mod symbols;
-//WRITE#[cfg(feature = "write")]
-//WRITEpub mod write;
+#[cfg(feature = "write")]
+pub mod write;
 
 pub use archive::{Archive, Entries, Entry, Inode, InodeIndex, Kind};
 pub use config::{Config, Strings};
@@ -135,6 +135,9 @@ impl Header {
         }
         if header.version.get() != VERSION {
             return Err(ImageError::BadVersion);
+        }
+        if !header.total_size.get().is_multiple_of(PAGE_SIZE) {
+            return Err(ImageError::BadSize);
         }
         Ok(header)
     }
