@@ -1,2 +1,47 @@
-//! (skeleton)
+//! The facts of the Linux x86-64 system call interface, without behaviour: numbers, structures, flags, error numbers.
+//!
+//! The heart is the table in [`table`]: one row a system call, from which come the typed dispatch of the kernel, the
+//! names in its log and the support list of `docs/SYSCALLS.md`. Structures are `#[repr(C)]`, name every byte, assert
+//! their size, and convert to and from bytes without `unsafe`. Flags are `bitflags` types whose `from_bits` refuses
+//! what Linux does not know.
+//!
+//! Nothing here acts; what a call does is in the `linux` crate.
 #![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod argument;
+pub mod directory;
+pub mod errno;
+pub mod io;
+mod layout;
+pub mod mman;
+pub mod open;
+pub mod process;
+pub mod resource;
+pub mod signal;
+pub mod stat;
+pub mod table;
+pub mod time;
+pub mod tty;
+
+pub use argument::{Fd, SyscallArgument, UserPtr};
+pub use directory::{LinuxDirent, LinuxDirent64};
+pub use errno::Errno;
+pub use io::{EpollEvent, Iovec, PollEvents, Pollfd, SigsetArgument};
+pub use mman::{MapFlags, MlockallFlags, MremapFlags, MsyncFlags, PAGE_SIZE, ProtFlags};
+pub use open::{
+    AccessMode, AccessRights, AtFlags, CloseRangeFlags, FallocateFlags, Flock, MemfdFlags, OpenFlags, OpenHow,
+    RenameFlags, ResolveFlags, RwFlags, Utimbuf,
+};
+pub use process::{
+    CapabilityData, CapabilityHeader, CloneArgs, CloneFlags, FutexWaitv, RobustListHead, WaitFlags, auxv,
+};
+pub use resource::{GetrandomFlags, Rlimit, Rusage, SchedAttr, SchedParam, Sysinfo, Utsname};
+pub use signal::{
+    FpxSwBytes, RtSigframe, Sigaction, SigactionFlags, Sigaltstack, Sigcontext, Sigevent, Siginfo, Signal, Sigset,
+    Ucontext,
+};
+pub use stat::{Stat, Statfs, Statx, StatxMask, StatxTimestamp};
+pub use table::{Level, SYSCALLS, SyscallRow, name};
+pub use time::{Itimerspec, Itimerval, Timespec, Timeval, Timezone, Tms};
+pub use tty::{Termios, Termios2, Winsize, ioctl};
