@@ -43,7 +43,6 @@ pub const DT_LNK: u8 = 10;
 pub const DT_SOCK: u8 = 12;
 
 /// The entry type for a file mode.
-#[expect(clippy::cast_possible_truncation, reason = "masked to four bits")]
 pub const fn type_of_mode(mode: u32) -> u8 {
     ((mode >> 12) & 15) as u8
 }

@@ -11,6 +11,7 @@
 
 pub mod argument;
 pub mod directory;
+pub mod documentation;
 pub mod errno;
 pub mod io;
 mod layout;
