@@ -8,8 +8,8 @@ use crate::layout::abi_struct;
 abi_struct! {
     /// `struct iovec`.
     pub struct Iovec: 16 {
-        pub iov_base: u64,
-        pub iov_len: u64,
+        pub iov_base: usize,
+        pub iov_len: usize,
     }
 
     /// `struct pollfd`.
@@ -40,19 +40,19 @@ bitflags::bitflags! {
     /// `POLL*`, and `EPOLL*` which has the same values.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct PollEvents: u32 {
-        const POLLIN = 0x1;
-        const POLLPRI = 0x2;
-        const POLLOUT = 0x4;
-        const POLLERR = 0x8;
-        const POLLHUP = 0x10;
-        const POLLNVAL = 0x20;
-        const POLLRDNORM = 0x40;
-        const POLLRDBAND = 0x80;
-        const POLLWRNORM = 0x100;
-        const POLLWRBAND = 0x200;
-        const POLLMSG = 0x400;
-        const POLLREMOVE = 0x1000;
-        const POLLRDHUP = 0x2000;
+        const IN = 0x1;
+        const PRI = 0x2;
+        const OUT = 0x4;
+        const ERR = 0x8;
+        const HUP = 0x10;
+        const NVAL = 0x20;
+        const RDNORM = 0x40;
+        const RDBAND = 0x80;
+        const WRNORM = 0x100;
+        const WRBAND = 0x200;
+        const MSG = 0x400;
+        const REMOVE = 0x1000;
+        const RDHUP = 0x2000;
         /// Readable, in both spellings.
         const READABLE = 0x41;
         /// Writable, in both spellings.
@@ -62,7 +62,7 @@ bitflags::bitflags! {
 
 impl PollEvents {
     /// Reported whether asked for or not.
-    pub const ALWAYS: Self = Self::POLLERR.union(Self::POLLHUP).union(Self::POLLNVAL);
+    pub const ALWAYS: Self = Self::ERR.union(Self::HUP).union(Self::NVAL);
 }
 
 /// The longest vector of buffers a call takes.

@@ -5,6 +5,9 @@
 //! their size, and convert to and from bytes without `unsafe`. Flags are `bitflags` types whose `from_bits` refuses
 //! what Linux does not know.
 //!
+//! Structures and their fields, and constants, bear Linux's names; the flags of a `bitflags` type bear them without the
+//! common prefix (`OpenFlags::CREAT`, `PollEvents::IN`).
+//!
 //! Nothing here acts; what a call does is in the `linux` crate.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]

@@ -5,60 +5,60 @@ bitflags::bitflags! {
     /// `PROT_*`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct ProtFlags: u32 {
-        const PROT_READ = 1;
-        const PROT_WRITE = 2;
-        const PROT_EXEC = 4;
-        const PROT_SEM = 8;
-        const PROT_GROWSDOWN = 0x0100_0000;
-        const PROT_GROWSUP = 0x0200_0000;
+        const READ = 1;
+        const WRITE = 2;
+        const EXEC = 4;
+        const SEM = 8;
+        const GROWSDOWN = 0x0100_0000;
+        const GROWSUP = 0x0200_0000;
     }
 
     /// `MAP_*`. The low four bits are the mapping type: see [`MapFlags::map_type`].
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct MapFlags: u32 {
-        const MAP_SHARED = 0x1;
-        const MAP_PRIVATE = 0x2;
-        const MAP_SHARED_VALIDATE = 0x3;
-        const MAP_FIXED = 0x10;
-        const MAP_ANONYMOUS = 0x20;
+        const SHARED = 0x1;
+        const PRIVATE = 0x2;
+        const SHARED_VALIDATE = 0x3;
+        const FIXED = 0x10;
+        const ANONYMOUS = 0x20;
         const MAP_32BIT = 0x40;
-        const MAP_ABOVE4G = 0x80;
-        const MAP_GROWSDOWN = 0x100;
-        const MAP_DENYWRITE = 0x800;
-        const MAP_EXECUTABLE = 0x1000;
-        const MAP_LOCKED = 0x2000;
-        const MAP_NORESERVE = 0x4000;
-        const MAP_POPULATE = 0x8000;
-        const MAP_NONBLOCK = 0x1_0000;
-        const MAP_STACK = 0x2_0000;
-        const MAP_HUGETLB = 0x4_0000;
-        const MAP_SYNC = 0x8_0000;
-        const MAP_FIXED_NOREPLACE = 0x10_0000;
-        const MAP_UNINITIALIZED = 0x400_0000;
+        const ABOVE4G = 0x80;
+        const GROWSDOWN = 0x100;
+        const DENYWRITE = 0x800;
+        const EXECUTABLE = 0x1000;
+        const LOCKED = 0x2000;
+        const NORESERVE = 0x4000;
+        const POPULATE = 0x8000;
+        const NONBLOCK = 0x1_0000;
+        const STACK = 0x2_0000;
+        const HUGETLB = 0x4_0000;
+        const SYNC = 0x8_0000;
+        const FIXED_NOREPLACE = 0x10_0000;
+        const UNINITIALIZED = 0x400_0000;
     }
 
     /// `MREMAP_*`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct MremapFlags: u32 {
-        const MREMAP_MAYMOVE = 1;
-        const MREMAP_FIXED = 2;
-        const MREMAP_DONTUNMAP = 4;
+        const MAYMOVE = 1;
+        const FIXED = 2;
+        const DONTUNMAP = 4;
     }
 
     /// `MS_*` of `msync`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct MsyncFlags: u32 {
-        const MS_ASYNC = 1;
-        const MS_INVALIDATE = 2;
-        const MS_SYNC = 4;
+        const ASYNC = 1;
+        const INVALIDATE = 2;
+        const SYNC = 4;
     }
 
     /// `MCL_*` of `mlockall`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct MlockallFlags: u32 {
-        const MCL_CURRENT = 1;
-        const MCL_FUTURE = 2;
-        const MCL_ONFAULT = 4;
+        const CURRENT = 1;
+        const FUTURE = 2;
+        const ONFAULT = 4;
     }
 }
 

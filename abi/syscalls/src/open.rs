@@ -7,29 +7,29 @@ bitflags::bitflags! {
     /// `O_*`. The two access mode bits are no flags: see [`OpenFlags::access_mode`].
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct OpenFlags: u32 {
-        const O_WRONLY = 0o1;
-        const O_RDWR = 0o2;
-        const O_CREAT = 0o100;
-        const O_EXCL = 0o200;
-        const O_NOCTTY = 0o400;
-        const O_TRUNC = 0o1000;
-        const O_APPEND = 0o2000;
-        const O_NONBLOCK = 0o4000;
-        const O_DSYNC = 0o10000;
-        const FASYNC = 0o20000;
-        const O_DIRECT = 0o40000;
-        const O_LARGEFILE = 0o100_000;
-        const O_DIRECTORY = 0o200_000;
-        const O_NOFOLLOW = 0o400_000;
-        const O_NOATIME = 0o1_000_000;
-        const O_CLOEXEC = 0o2_000_000;
-        /// What is in `O_SYNC` besides `O_DSYNC`.
-        const __O_SYNC = 0o4_000_000;
-        const O_SYNC = 0o4_010_000;
-        const O_PATH = 0o10_000_000;
-        /// What is in `O_TMPFILE` besides `O_DIRECTORY`.
-        const __O_TMPFILE = 0o20_000_000;
-        const O_TMPFILE = 0o20_200_000;
+        const WRONLY = 0o1;
+        const RDWR = 0o2;
+        const CREAT = 0o100;
+        const EXCL = 0o200;
+        const NOCTTY = 0o400;
+        const TRUNC = 0o1000;
+        const APPEND = 0o2000;
+        const NONBLOCK = 0o4000;
+        const DSYNC = 0o10000;
+        const ASYNC = 0o20000;
+        const DIRECT = 0o40000;
+        const LARGEFILE = 0o100_000;
+        const DIRECTORY = 0o200_000;
+        const NOFOLLOW = 0o400_000;
+        const NOATIME = 0o1_000_000;
+        const CLOEXEC = 0o2_000_000;
+        /// The bit of `O_SYNC` besides `O_DSYNC`.
+        const SYNC_ONLY = 0o4_000_000;
+        const SYNC = 0o4_010_000;
+        const PATH = 0o10_000_000;
+        /// The bit of `O_TMPFILE` besides `O_DIRECTORY`.
+        const TMPFILE_ONLY = 0o20_000_000;
+        const TMPFILE = 0o20_200_000;
     }
 }
 
@@ -71,7 +71,7 @@ impl OpenFlags {
 
     /// The flags `F_SETFL` can change.
     pub const fn settable() -> Self {
-        Self::O_APPEND.union(Self::O_NONBLOCK).union(Self::FASYNC).union(Self::O_DIRECT).union(Self::O_NOATIME)
+        Self::APPEND.union(Self::NONBLOCK).union(Self::ASYNC).union(Self::DIRECT).union(Self::NOATIME)
     }
 }
 
@@ -79,36 +79,36 @@ bitflags::bitflags! {
     /// `AT_*` flags of the `*at` calls.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct AtFlags: u32 {
-        const AT_SYMLINK_NOFOLLOW = 0x100;
+        const SYMLINK_NOFOLLOW = 0x100;
         /// To `faccessat2`: check with the effective ids.
-        const AT_EACCESS = 0x200;
+        const EACCESS = 0x200;
         /// To `unlinkat`: remove a directory. The same bit as `AT_EACCESS`.
-        const AT_REMOVEDIR = 0x200;
-        const AT_SYMLINK_FOLLOW = 0x400;
-        const AT_NO_AUTOMOUNT = 0x800;
-        const AT_EMPTY_PATH = 0x1000;
-        const AT_STATX_FORCE_SYNC = 0x2000;
-        const AT_STATX_DONT_SYNC = 0x4000;
-        const AT_RECURSIVE = 0x8000;
+        const REMOVEDIR = 0x200;
+        const SYMLINK_FOLLOW = 0x400;
+        const NO_AUTOMOUNT = 0x800;
+        const EMPTY_PATH = 0x1000;
+        const STATX_FORCE_SYNC = 0x2000;
+        const STATX_DONT_SYNC = 0x4000;
+        const RECURSIVE = 0x8000;
     }
 
     /// `RENAME_*` of `renameat2`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct RenameFlags: u32 {
-        const RENAME_NOREPLACE = 1;
-        const RENAME_EXCHANGE = 2;
-        const RENAME_WHITEOUT = 4;
+        const NOREPLACE = 1;
+        const EXCHANGE = 2;
+        const WHITEOUT = 4;
     }
 
     /// `RESOLVE_*` of `openat2`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct ResolveFlags: u64 {
-        const RESOLVE_NO_XDEV = 0x1;
-        const RESOLVE_NO_MAGICLINKS = 0x2;
-        const RESOLVE_NO_SYMLINKS = 0x4;
-        const RESOLVE_BENEATH = 0x8;
-        const RESOLVE_IN_ROOT = 0x10;
-        const RESOLVE_CACHED = 0x20;
+        const NO_XDEV = 0x1;
+        const NO_MAGICLINKS = 0x2;
+        const NO_SYMLINKS = 0x4;
+        const BENEATH = 0x8;
+        const IN_ROOT = 0x10;
+        const CACHED = 0x20;
     }
 
     /// What `access` asks for.
@@ -122,39 +122,39 @@ bitflags::bitflags! {
     /// `FALLOC_FL_*` of `fallocate`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct FallocateFlags: u32 {
-        const FALLOC_FL_KEEP_SIZE = 0x1;
-        const FALLOC_FL_PUNCH_HOLE = 0x2;
-        const FALLOC_FL_COLLAPSE_RANGE = 0x8;
-        const FALLOC_FL_ZERO_RANGE = 0x10;
-        const FALLOC_FL_INSERT_RANGE = 0x20;
-        const FALLOC_FL_UNSHARE_RANGE = 0x40;
+        const KEEP_SIZE = 0x1;
+        const PUNCH_HOLE = 0x2;
+        const COLLAPSE_RANGE = 0x8;
+        const ZERO_RANGE = 0x10;
+        const INSERT_RANGE = 0x20;
+        const UNSHARE_RANGE = 0x40;
     }
 
     /// `RWF_*` of `preadv2` and `pwritev2`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct RwFlags: u32 {
-        const RWF_HIPRI = 0x1;
-        const RWF_DSYNC = 0x2;
-        const RWF_SYNC = 0x4;
-        const RWF_NOWAIT = 0x8;
-        const RWF_APPEND = 0x10;
+        const HIPRI = 0x1;
+        const DSYNC = 0x2;
+        const SYNC = 0x4;
+        const NOWAIT = 0x8;
+        const APPEND = 0x10;
     }
 
     /// `CLOSE_RANGE_*`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct CloseRangeFlags: u32 {
-        const CLOSE_RANGE_UNSHARE = 2;
-        const CLOSE_RANGE_CLOEXEC = 4;
+        const UNSHARE = 2;
+        const CLOEXEC = 4;
     }
 
     /// Flags of `memfd_create`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct MemfdFlags: u32 {
-        const MFD_CLOEXEC = 0x1;
-        const MFD_ALLOW_SEALING = 0x2;
-        const MFD_HUGETLB = 0x4;
-        const MFD_NOEXEC_SEAL = 0x8;
-        const MFD_EXEC = 0x10;
+        const CLOEXEC = 0x1;
+        const ALLOW_SEALING = 0x2;
+        const HUGETLB = 0x4;
+        const NOEXEC_SEAL = 0x8;
+        const EXEC = 0x10;
     }
 }
 
@@ -262,8 +262,8 @@ mod tests {
 
     #[test]
     fn access_modes() {
-        assert!(OpenFlags::O_RDWR.access_mode().can_read());
-        assert!(OpenFlags::O_RDWR.access_mode().can_write());
+        assert!(OpenFlags::RDWR.access_mode().can_read());
+        assert!(OpenFlags::RDWR.access_mode().can_write());
         assert!(!OpenFlags::empty().access_mode().can_write());
         assert_eq!(OpenFlags::from_bits_retain(3).access_mode(), AccessMode::None);
         assert_eq!(OpenFlags::from_bits(1 << 27), None);

@@ -52,33 +52,33 @@ bitflags::bitflags! {
     /// `CLONE_*`. The low byte of `clone`'s flags is the exit signal and no flag.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct CloneFlags: u64 {
-        const CLONE_NEWTIME = 0x80;
-        const CLONE_VM = 0x100;
-        const CLONE_FS = 0x200;
-        const CLONE_FILES = 0x400;
-        const CLONE_SIGHAND = 0x800;
-        const CLONE_PIDFD = 0x1000;
-        const CLONE_PTRACE = 0x2000;
-        const CLONE_VFORK = 0x4000;
-        const CLONE_PARENT = 0x8000;
-        const CLONE_THREAD = 0x1_0000;
-        const CLONE_NEWNS = 0x2_0000;
-        const CLONE_SYSVSEM = 0x4_0000;
-        const CLONE_SETTLS = 0x8_0000;
-        const CLONE_PARENT_SETTID = 0x10_0000;
-        const CLONE_CHILD_CLEARTID = 0x20_0000;
-        const CLONE_DETACHED = 0x40_0000;
-        const CLONE_UNTRACED = 0x80_0000;
-        const CLONE_CHILD_SETTID = 0x100_0000;
-        const CLONE_NEWCGROUP = 0x200_0000;
-        const CLONE_NEWUTS = 0x400_0000;
-        const CLONE_NEWIPC = 0x800_0000;
-        const CLONE_NEWUSER = 0x1000_0000;
-        const CLONE_NEWPID = 0x2000_0000;
-        const CLONE_NEWNET = 0x4000_0000;
-        const CLONE_IO = 0x8000_0000;
-        const CLONE_CLEAR_SIGHAND = 0x1_0000_0000;
-        const CLONE_INTO_CGROUP = 0x2_0000_0000;
+        const NEWTIME = 0x80;
+        const VM = 0x100;
+        const FS = 0x200;
+        const FILES = 0x400;
+        const SIGHAND = 0x800;
+        const PIDFD = 0x1000;
+        const PTRACE = 0x2000;
+        const VFORK = 0x4000;
+        const PARENT = 0x8000;
+        const THREAD = 0x1_0000;
+        const NEWNS = 0x2_0000;
+        const SYSVSEM = 0x4_0000;
+        const SETTLS = 0x8_0000;
+        const PARENT_SETTID = 0x10_0000;
+        const CHILD_CLEARTID = 0x20_0000;
+        const DETACHED = 0x40_0000;
+        const UNTRACED = 0x80_0000;
+        const CHILD_SETTID = 0x100_0000;
+        const NEWCGROUP = 0x200_0000;
+        const NEWUTS = 0x400_0000;
+        const NEWIPC = 0x800_0000;
+        const NEWUSER = 0x1000_0000;
+        const NEWPID = 0x2000_0000;
+        const NEWNET = 0x4000_0000;
+        const IO = 0x8000_0000;
+        const CLEAR_SIGHAND = 0x1_0000_0000;
+        const INTO_CGROUP = 0x2_0000_0000;
     }
 
     /// Options of `wait4` and `waitid`.
@@ -90,9 +90,9 @@ bitflags::bitflags! {
         const WEXITED = 4;
         const WCONTINUED = 8;
         const WNOWAIT = 0x0100_0000;
-        const __WNOTHREAD = 0x2000_0000;
-        const __WALL = 0x4000_0000;
-        const __WCLONE = 0x8000_0000;
+        const WNOTHREAD = 0x2000_0000;
+        const WALL = 0x4000_0000;
+        const WCLONE = 0x8000_0000;
     }
 }
 

@@ -152,8 +152,8 @@ bitflags::bitflags! {
     /// `GRND_*` of `getrandom`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct GetrandomFlags: u32 {
-        const GRND_NONBLOCK = 1;
-        const GRND_RANDOM = 2;
-        const GRND_INSECURE = 4;
+        const NONBLOCK = 1;
+        const RANDOM = 2;
+        const INSECURE = 4;
     }
 }

@@ -280,16 +280,16 @@ bitflags::bitflags! {
     /// `SA_*`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct SigactionFlags: u64 {
-        const SA_NOCLDSTOP = 0x1;
-        const SA_NOCLDWAIT = 0x2;
-        const SA_SIGINFO = 0x4;
-        const SA_UNSUPPORTED = 0x400;
-        const SA_EXPOSE_TAGBITS = 0x800;
-        const SA_RESTORER = 0x0400_0000;
-        const SA_ONSTACK = 0x0800_0000;
-        const SA_RESTART = 0x1000_0000;
-        const SA_NODEFER = 0x4000_0000;
-        const SA_RESETHAND = 0x8000_0000;
+        const NOCLDSTOP = 0x1;
+        const NOCLDWAIT = 0x2;
+        const SIGINFO = 0x4;
+        const UNSUPPORTED = 0x400;
+        const EXPOSE_TAGBITS = 0x800;
+        const RESTORER = 0x0400_0000;
+        const ONSTACK = 0x0800_0000;
+        const RESTART = 0x1000_0000;
+        const NODEFER = 0x4000_0000;
+        const RESETHAND = 0x8000_0000;
     }
 }
 

@@ -82,24 +82,24 @@ bitflags::bitflags! {
     /// What a caller of `statx` wants, and what it got.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct StatxMask: u32 {
-        const STATX_TYPE = 0x1;
-        const STATX_MODE = 0x2;
-        const STATX_NLINK = 0x4;
-        const STATX_UID = 0x8;
-        const STATX_GID = 0x10;
-        const STATX_ATIME = 0x20;
-        const STATX_MTIME = 0x40;
-        const STATX_CTIME = 0x80;
-        const STATX_INO = 0x100;
-        const STATX_SIZE = 0x200;
-        const STATX_BLOCKS = 0x400;
-        const STATX_BASIC_STATS = 0x7ff;
-        const STATX_BTIME = 0x800;
-        const STATX_MNT_ID = 0x1000;
-        const STATX_DIOALIGN = 0x2000;
-        const STATX_MNT_ID_UNIQUE = 0x4000;
+        const TYPE = 0x1;
+        const MODE = 0x2;
+        const NLINK = 0x4;
+        const UID = 0x8;
+        const GID = 0x10;
+        const ATIME = 0x20;
+        const MTIME = 0x40;
+        const CTIME = 0x80;
+        const INO = 0x100;
+        const SIZE = 0x200;
+        const BLOCKS = 0x400;
+        const BASIC_STATS = 0x7ff;
+        const BTIME = 0x800;
+        const MNT_ID = 0x1000;
+        const DIOALIGN = 0x2000;
+        const MNT_ID_UNIQUE = 0x4000;
         /// Refused with EINVAL.
-        const STATX__RESERVED = 0x8000_0000;
+        const RESERVED = 0x8000_0000;
     }
 }
 
