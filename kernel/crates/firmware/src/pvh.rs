@@ -50,7 +50,7 @@ fn read_memory_map(memory: &impl PhysicalMemory, address: u64, count: u32) -> Re
     let mut map = MemoryMap::new();
     for index in 0..u64::from(count.min(ENTRIES_MAX)) {
         let entry = read_array(memory, address.saturating_add(index * ENTRY_LEN_BYTES));
-        let entry: [u8; ENTRY_LEN_BYTES as usize] = entry.ok_or(BootError::Unreadable)?;
+        let entry: [u8; 24] = entry.ok_or(BootError::Unreadable)?;
         let (Some(start), Some(len), Some(kind)) = (u64_at(&entry, 0), u64_at(&entry, 8), u32_at(&entry, 16)) else {
             return Err(BootError::Unreadable);
         };

@@ -144,7 +144,7 @@ fn q35() {
     assert_eq!(fadt.reset, Some((port(0xcf9, 8).unwrap(), 0x0f)));
     assert_eq!(fadt.events, Some(FixedEvents { status: 0x600, enable: 0x602, interrupt: 9 }));
     assert_eq!(fadt.enable_command, Some((0xb2, 2)));
-    assert_eq!(fadt.timer, Some((port(0x608, 32).unwrap(), true)));
+    assert_eq!(fadt.timer, Some((port(0x608, 32).unwrap(), false)));
     assert_eq!(fadt.century_register, Some(0x32));
     let dsdt = dump.dsdt(fadt.dsdt.unwrap());
     assert_eq!(aml::sleep_type(&dsdt, *b"_S5_"), Some((0, 0)));
