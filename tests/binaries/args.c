@@ -3,7 +3,6 @@
 //@ run: one "two words" '' '"quoted"' last
 //@ static-pie
 // Arguments and environment arrive unchanged, in order.
-// Arguments and environment arrive unchanged, in order.
 #include <stdio.h>
 
 extern char **environ;

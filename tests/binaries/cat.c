@@ -1,3 +1,4 @@
+//@ stdin: one line\nand another\n\xff\0 and an unterminated one
 // Standard input arrives byte for byte and ends.
 #include <errno.h>
 #include <stdio.h>
