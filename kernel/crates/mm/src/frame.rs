@@ -220,8 +220,13 @@ impl Frame {
 
     /// A new frame with the same contents.
     pub fn duplicate(&self) -> Result<Self, Errno> {
+        Self::copy_of(self.0)
+    }
+
+    /// A new frame with the contents of one that a page table entry keeps alive.
+    pub(crate) fn copy_of(number: FrameNumber) -> Result<Self, Errno> {
         let copy = Self::allocate()?;
-        machine().copy(self.0, copy.0);
+        machine().copy(number, copy.0);
         Ok(copy)
     }
 

@@ -17,6 +17,8 @@
 extern crate alloc;
 
 pub mod address_space;
+mod area;
+pub mod buddy;
 pub mod frame;
 pub mod object;
 pub mod page_table;
@@ -24,12 +26,12 @@ pub mod range;
 pub mod user;
 
 pub use address_space::{
-    Access, AddressSpace, Advice, AreaSnapshot, Backing, FaultError, Layout, Limits, MapOptions, MapRequest,
-    RemapOptions, Usage,
+    Access, AddressSpace, AreaSnapshot, Backing, FaultError, Layout, Limits, MapOptions, MapRequest, Sharing, Usage,
 };
 pub use frame::{Frame, FrameMachine, FrameNumber, FrameStatistics};
-pub use object::{CodeSite, MappedObject};
-pub use page_table::{PageEntry, PageKind, PageTable, Rights};
+pub use object::{CodeSite, MappedObject, Mappings};
+pub use page_table::{PageCounts, PageEntry, PageKind, PageTable, Rights};
+pub use range::PageRange;
 pub use user::{UserFault, UserReader, UserWriter};
 
 /// Bytes in a page and in a frame.

@@ -1,13 +1,23 @@
 //! What a file mapping maps: [`MappedObject`], implemented by the page caches of files.
 //!
-//! Every method may sleep. The address space calls them with no lock held but, at most, none: the
-//! fault path drops its mutex first and checks afterwards that the area is still the same.
+//! The address space calls the methods that may sleep with no lock held: a page fault drops its
+//! mutex, fetches the page, and afterwards checks that the area is still the same. So an object may
+//! take its own locks, and may call [`Mappings::unmap_pages`] while it holds those.
+//!
+//! [`Mappings`] is the way back, from an object to the address spaces that map it, for a
+//! truncation to take pages away from programs.
+
+mod mappings;
+mod shared_memory;
 
 use alloc::vec::Vec;
 
 use abi::Errno;
 
 use crate::frame::Frame;
+
+pub use mappings::Mappings;
+pub(crate) use shared_memory::SharedMemory;
 
 /// An instruction of a file's page that must not run in ring 0; its first byte is replaced when
 /// the page is mapped for execution.
@@ -23,40 +33,49 @@ pub struct CodeSite {
 pub trait MappedObject: Send + Sync {
     /// The page `index` of the file, as its cache holds it; changes to it are changes to the file.
     /// EFAULT beyond the end of the file (the program gets SIGBUS), ENOMEM when memory ran out,
-    /// anything else when reading failed (SIGBUS as well).
+    /// anything else when reading failed (SIGBUS as well). May sleep.
     fn page(&self, index: u64) -> Result<Frame, Errno>;
 
     /// As [`Self::page`], before the first store through a shared mapping: the file system
-    /// allocates blocks, marks the page dirty, updates times.
+    /// allocates blocks, marks the page dirty, updates times. May sleep.
     fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
         self.page(index)
     }
 
-    /// Sites of page `index` to make harmless before it is executed. None or empty: nothing to do.
+    /// Sites of page `index` to make harmless before it is executed. None or empty: nothing to
+    /// do. Called with the address space locked: takes no lock that comes before it.
     fn code_sites(&self, index: u64) -> Option<Vec<CodeSite>> {
         let _ = index;
         None
     }
 
-    /// Whether the page is in memory now (mincore). Never sleeps for I/O.
+    /// Whether the page is in memory now (mincore). Called with the address space locked: does no
+    /// I/O and takes no lock that comes before it.
     fn is_resident(&self, index: u64) -> bool {
         let _ = index;
         true
     }
 
-    /// Writes the pages `first..end` back to stable storage (msync with MS_SYNC).
+    /// Writes the pages `first..end` back to stable storage (msync with MS_SYNC). May sleep.
     fn synchronize(&self, first: u64, end: u64) -> Result<(), Errno> {
         let _ = (first, end);
         Ok(())
     }
 
-    /// Punches a hole over the bytes of the pages `first..end` (MADV_REMOVE).
+    /// Punches a hole over the pages `first..end` (MADV_REMOVE). May sleep.
     fn remove_pages(&self, first: u64, end: u64) -> Result<(), Errno> {
         let _ = (first, end);
         Err(Errno::EOPNOTSUPP)
     }
 
-    /// True for shared anonymous memory: its pages count as shared memory and not as file pages.
+    /// Where the address spaces that map the object are noted. An object that can lose pages
+    /// (truncation, holes) embeds a [`Mappings`] and returns it.
+    fn mappings(&self) -> Option<&Mappings> {
+        None
+    }
+
+    /// True for memory without a file behind it (shared anonymous memory, tmpfs): its pages count as
+    /// shared memory, and stores to them need no notice by [`Self::page_for_write`] once mapped.
     fn is_shared_memory(&self) -> bool {
         false
     }

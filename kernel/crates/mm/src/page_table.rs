@@ -63,7 +63,22 @@ pub struct PageCounts {
     pub shared: usize,
 }
 
+impl PageCounts {
+    /// Counts one page.
+    pub fn add(&mut self, kind: PageKind) {
+        match kind {
+            PageKind::Zero => {}
+            PageKind::Anonymous => self.anonymous += 1,
+            PageKind::File => self.file += 1,
+            PageKind::Shared => self.shared += 1,
+        }
+    }
+}
+
 /// The lower half of one address space.
+///
+/// Any right but none makes the hardware allow loads. An entry with no rights is present for this
+/// trait, with its frame, and absent for the hardware.
 pub trait PageTable: Send {
     /// The value that makes these tables current (the physical address of the root).
     fn root(&self) -> u64;
@@ -100,10 +115,4 @@ pub trait PageTable: Send {
     /// Moves the entries of `from` to the same offsets from `to` (no overlap, no entries at the
     /// destination), and flushes the old place. On ENOMEM nothing has moved.
     fn move_range(&mut self, from: PageRange, to: usize) -> Result<(), Errno>;
-
-    /// Clears the accessed and dirty bits of the entries of `range` (MADV_FREE, MADV_COLD) and flushes.
-    fn clear_accessed_dirty(&mut self, range: PageRange);
-
-    /// Drops cached translations of `range` on every CPU that runs these tables.
-    fn flush(&mut self, range: PageRange);
 }

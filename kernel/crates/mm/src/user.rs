@@ -89,7 +89,7 @@ pub fn check_range(address: usize, len: usize) -> Result<(), Errno> {
 }
 
 /// A cursor over segments of program memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Segments {
     address: usize,
     /// Bytes left in the current segment.
@@ -163,7 +163,7 @@ impl Segments {
 
 /// Address and length of a segment.
 fn iovec_parts(iovec: &Iovec) -> (usize, usize) {
-    (iovec.base, iovec.len)
+    (iovec.iov_base, iovec.iov_len)
 }
 
 /// EFAULT when a transfer that was stopped made no progress.
@@ -183,10 +183,10 @@ fn or_fault((done, stopped): (usize, Option<usize>), is_store: bool) -> Result<u
 }
 
 /// A source of bytes: program memory or a kernel buffer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UserReader<'a>(Source<'a>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Source<'a> {
     User(Segments),
     Kernel(&'a [u8]),

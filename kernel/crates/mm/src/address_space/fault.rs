@@ -1,0 +1,251 @@
+//! Page faults.
+//!
+//! 1. Anonymous memory. A load of a missing page maps the zero page, a store a new frame. One search in the
+//!    tree, one in the page table, one new entry: the common case, and nothing is allocated but
+//!    the frame and, rarely, a table page.
+//! 2. Objects. Asking for a page may sleep, so [`State::fault`] only says what to [`Fetch`];
+//!    [`AddressSpace::fault`] fetches it without the mutex, locks again and installs the page if area, object and
+//!    page still belong together and the object took no page away since. Otherwise it starts over.
+//! 3. Present entries. A store to one that is not writable copies the frame, unless the entry
+//!    is the frame's only owner. An access the entry allows is no fault any more: another
+//!    thread was faster.
+//! 4. Stacks grow here, when the address lies below one.
+
+use alloc::sync::Arc;
+
+use super::AddressSpace;
+use super::code;
+use super::request::{Access, FaultError};
+use super::state::State;
+use crate::area::{Area, STACK_GUARD_GAP, is_same_object};
+use crate::frame::{self, Frame};
+use crate::object::MappedObject;
+use crate::page_table::{PageEntry, PageKind, Rights};
+use crate::range::page_down;
+use crate::{PAGE_SIZE, USER_START};
+
+/// What is left to do for a fault.
+pub(super) enum Outcome {
+    /// Nothing.
+    Done,
+    /// A page of an object, without the mutex.
+    Fetch(Fetch),
+}
+
+/// A page that a fault needs from an object.
+pub(super) struct Fetch {
+    object: Arc<dyn MappedObject>,
+    index: u64,
+    /// Where the page is to be mapped.
+    address: usize,
+    access: Access,
+    is_shared: bool,
+    is_executable: bool,
+    /// [`State::invalidations`] before the fetch.
+    invalidations: u64,
+}
+
+impl AddressSpace {
+    /// Makes one access at `address` work, or says why it cannot. Called without locks from
+    /// [`sync::rank::ADDRESS_SPACE`] on; may sleep.
+    pub fn fault(&self, address: usize, access: Access) -> Result<(), FaultError> {
+        loop {
+            let outcome = self.state().fault(address, access)?;
+            let Outcome::Fetch(fetch) = outcome else { return Ok(()) };
+            if self.complete(&fetch)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Fetches the page and installs it. False: things have changed, the fault starts over.
+    pub(super) fn complete(&self, fetch: &Fetch) -> Result<bool, FaultError> {
+        let (frame, kind) = fetch.run()?;
+        self.state().install(fetch, frame, kind)
+    }
+}
+
+impl State {
+    /// Does the part of a fault that needs no object.
+    pub(super) fn fault(&mut self, address: usize, access: Access) -> Result<Outcome, FaultError> {
+        if self.areas.find(address).is_none() {
+            self.grow_stack(address)?;
+        }
+        let area = self.areas.find(address).ok_or(FaultError::Unmapped)?;
+        if !allows(area.rights, access) {
+            return Err(FaultError::Rights);
+        }
+        let page = page_down(address);
+        match (self.page_table.lookup(page), area.is_anonymous()) {
+            (None, true) => {
+                let rights = area.rights;
+                self.map_anonymous(page, rights, access)
+            }
+            (None, false) => self.fetch(page, access),
+            (Some(entry), _) => self.fault_present(page, access, entry),
+        }
+    }
+
+    /// Maps a new page of anonymous memory.
+    fn map_anonymous(&mut self, page: usize, rights: Rights, access: Access) -> Result<Outcome, FaultError> {
+        let (frame, rights, kind) = if access == Access::Write {
+            (Frame::allocate_zeroed().map_err(out_of_memory)?, rights, PageKind::Anonymous)
+        } else {
+            (Frame::zero_page(), rights - Rights::WRITE, PageKind::Zero)
+        };
+        self.page_table.map(page, frame, rights, kind).map_err(out_of_memory)?;
+        self.count_mapped(kind);
+        Ok(Outcome::Done)
+    }
+
+    /// What to fetch for `page`, which lies in an area with an object.
+    fn fetch(&self, page: usize, access: Access) -> Result<Outcome, FaultError> {
+        let area = self.areas.find(page).ok_or(FaultError::Unmapped)?;
+        let (object, index) = area.object_page(page).ok_or(FaultError::Unmapped)?;
+        Ok(Outcome::Fetch(Fetch {
+            object: object.clone(),
+            index,
+            address: page,
+            access,
+            is_shared: area.is_shared(),
+            is_executable: area.rights.contains(Rights::EXECUTE),
+            invalidations: self.invalidations,
+        }))
+    }
+
+    /// A fault on a page that has an entry.
+    fn fault_present(&mut self, page: usize, access: Access, entry: PageEntry) -> Result<Outcome, FaultError> {
+        let area = self.areas.find(page).ok_or(FaultError::Unmapped)?;
+        let rights = area.rights;
+        if allows(entry.rights, access) {
+            return Ok(Outcome::Done);
+        }
+        if access != Access::Write {
+            self.page_table.protect(page, (rights - Rights::WRITE) | (entry.rights & Rights::WRITE));
+            return Ok(Outcome::Done);
+        }
+        if area.is_shared() {
+            if entry.kind != PageKind::Shared {
+                return self.fetch(page, access);
+            }
+            self.page_table.protect(page, rights);
+            return Ok(Outcome::Done);
+        }
+        if entry.kind == PageKind::Anonymous && frame::is_exclusive(entry.frame) {
+            self.page_table.protect(page, rights);
+            return Ok(Outcome::Done);
+        }
+        let copy = match entry.kind {
+            PageKind::Zero => Frame::allocate_zeroed(),
+            PageKind::Anonymous | PageKind::File | PageKind::Shared => Frame::copy_of(entry.frame),
+        };
+        self.page_table.replace(page, copy.map_err(out_of_memory)?, rights, PageKind::Anonymous);
+        self.count_unmapped(entry.kind);
+        self.count_mapped(PageKind::Anonymous);
+        Ok(Outcome::Done)
+    }
+
+    /// Installs a fetched page. False: things have changed.
+    fn install(&mut self, fetch: &Fetch, frame: Frame, kind: PageKind) -> Result<bool, FaultError> {
+        let page = fetch.address;
+        if self.invalidations != fetch.invalidations {
+            return Ok(false);
+        }
+        let Some(area) = self.areas.find(page).filter(|area| fetch.fits(area)) else { return Ok(false) };
+        let may_store = match kind {
+            PageKind::Anonymous => true,
+            PageKind::Shared => fetch.is_shared,
+            PageKind::File => fetch.is_shared && fetch.access == Access::Write,
+            PageKind::Zero => false,
+        };
+        let rights = if may_store { area.rights } else { area.rights - Rights::WRITE };
+        let Some(entry) = self.page_table.lookup(page) else {
+            self.page_table.map(page, frame, rights, kind).map_err(out_of_memory)?;
+            self.count_mapped(kind);
+            return Ok(true);
+        };
+        if allows(entry.rights, fetch.access) {
+            return Ok(true);
+        }
+        if !fetch.is_shared {
+            return Ok(false);
+        }
+        // The object was told of the store; it may have put another frame in the page's place.
+        if entry.frame == frame.number() {
+            self.page_table.protect(page, rights);
+        } else {
+            self.page_table.replace(page, frame, rights, kind);
+            self.count_unmapped(entry.kind);
+            self.count_mapped(kind);
+        }
+        Ok(true)
+    }
+
+    /// Makes the stack above `address` reach down to it, if there is one and it may.
+    fn grow_stack(&mut self, address: usize) -> Result<(), FaultError> {
+        let page = page_down(address);
+        let stack = self.areas.find_ending_after(address).filter(|area| area.is_stack()).ok_or(FaultError::Unmapped)?;
+        let start = stack.range.start();
+        let gap_end = self.areas.find_starting_before(start).map_or(USER_START, |below| {
+            let keeps_gap = !below.is_stack() && !below.rights.is_empty();
+            below.range.end() + if keeps_gap { STACK_GUARD_GAP } else { 0 }
+        });
+        let pages = (start - page) / PAGE_SIZE;
+        let is_allowed = page >= gap_end.max(USER_START)
+            && (stack.range.end() - page) as u64 <= self.limits.stack
+            && self.may_grow(stack.rights, stack.flags, pages)
+            && (!stack.is_locked() || self.may_lock(pages));
+        if !is_allowed {
+            return Err(FaultError::Unmapped);
+        }
+        self.usage.count(stack, pages, usize::wrapping_add);
+        self.areas.modify(start, |area| area.move_start(page));
+        Ok(())
+    }
+}
+
+impl Fetch {
+    /// Fetches the page, without any lock. What comes back is ready to be mapped.
+    fn run(&self) -> Result<(Frame, PageKind), FaultError> {
+        let is_store = self.access == Access::Write;
+        let page = if self.is_shared && is_store {
+            self.object.page_for_write(self.index)
+        } else {
+            self.object.page(self.index)
+        };
+        let page = page.map_err(FaultError::from_object)?;
+        if !self.is_shared {
+            let sites = if self.is_executable { self.object.code_sites(self.index) } else { None };
+            let sites = sites.unwrap_or_default();
+            if is_store || !sites.is_empty() {
+                let copy = page.duplicate().map_err(out_of_memory)?;
+                code::disarm(&copy, &sites);
+                return Ok((copy, PageKind::Anonymous));
+            }
+        }
+        Ok((page, if self.object.is_shared_memory() { PageKind::Shared } else { PageKind::File }))
+    }
+
+    /// True when the page still belongs at its address in this way.
+    fn fits(&self, area: &Area) -> bool {
+        area.is_shared() == self.is_shared
+            && area.rights.contains(Rights::EXECUTE) == self.is_executable
+            && allows(area.rights, self.access)
+            && area
+                .object_page(self.address)
+                .is_some_and(|(object, index)| index == self.index && is_same_object(object, &self.object))
+    }
+}
+
+/// Whether these rights, of an area or an entry, allow the access. As on x86, what may be accessed at all may be read.
+fn allows(rights: Rights, access: Access) -> bool {
+    match access {
+        Access::Read => !rights.is_empty(),
+        Access::Write => rights.contains(Rights::WRITE),
+        Access::Execute => rights.contains(Rights::EXECUTE),
+    }
+}
+
+fn out_of_memory(_: abi::Errno) -> FaultError {
+    FaultError::OutOfMemory
+}

@@ -1,0 +1,74 @@
+//! Paging ranges in ahead of use: MAP_POPULATE, mlock, MADV_POPULATE_READ and _WRITE.
+
+use abi::Errno;
+
+use super::AddressSpace;
+use super::fault::Outcome;
+use super::request::{Access, FaultError};
+use crate::PAGE_SIZE;
+use crate::page_table::Rights;
+use crate::range::PageRange;
+
+/// Pages handled between two looks of others at the mutex.
+const BATCH_MAX: usize = 64;
+
+/// How pages are paged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Touch {
+    /// As a store would where the area is private and writable, as a load would elsewhere.
+    Natural,
+    /// As a load would.
+    Read,
+    /// As a store would.
+    Write,
+}
+
+impl AddressSpace {
+    /// Pages a range in, up to the first page that cannot be had.
+    pub fn populate(&self, range: PageRange) -> Result<(), FaultError> {
+        self.touch_range(range, Touch::Natural)
+    }
+
+    /// Pages a range in.
+    pub(super) fn touch_range(&self, range: PageRange, touch: Touch) -> Result<(), FaultError> {
+        let mut at = range.start();
+        while at < range.end() {
+            let (next, outcome) = self.touch_batch(PageRange::new(at, range.end()), touch)?;
+            at = next;
+            if let Outcome::Fetch(fetch) = outcome
+                && self.complete(&fetch)?
+            {
+                at += PAGE_SIZE;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pages in what needs no object. Returns where it stopped and why.
+    fn touch_batch(&self, range: PageRange, touch: Touch) -> Result<(usize, Outcome), FaultError> {
+        let mut state = self.state();
+        for page in range.page_addresses().take(BATCH_MAX) {
+            let area = state.areas.find(page).ok_or(FaultError::Unmapped)?;
+            let is_store = match touch {
+                Touch::Natural => area.rights.contains(Rights::WRITE) && !area.is_shared(),
+                Touch::Read => false,
+                Touch::Write => true,
+            };
+            let access = if is_store { Access::Write } else { Access::Read };
+            match state.fault(page, access)? {
+                Outcome::Done => {}
+                outcome @ Outcome::Fetch(_) => return Ok((page, outcome)),
+            }
+        }
+        Ok((range.start() + range.pages().min(BATCH_MAX) * PAGE_SIZE, Outcome::Done))
+    }
+
+    /// MADV_POPULATE_READ and MADV_POPULATE_WRITE.
+    pub(super) fn advise_populate(&self, range: PageRange, touch: Touch) -> Result<(), Errno> {
+        self.touch_range(range, touch).map_err(|error| match error {
+            FaultError::Unmapped | FaultError::OutOfMemory => Errno::ENOMEM,
+            FaultError::Rights => Errno::EINVAL,
+            FaultError::BeyondEnd => Errno::EFAULT,
+        })
+    }
+}

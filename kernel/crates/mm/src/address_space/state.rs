@@ -1,0 +1,193 @@
+//! [`State`]: what the mutex of an address space protects, and the bookkeeping every operation
+//! shares: counting areas in and out, limits, resident pages.
+
+use alloc::boxed::Box;
+
+use abi::Errno;
+
+use super::brk::Heap;
+use super::lock::FutureLock;
+use super::request::{Layout, Limits, Usage};
+use super::{AREA_COUNT_MAX, AddressSpace};
+use crate::area::tree::AreaTree;
+use crate::area::{Area, AreaFlags};
+use crate::page_table::{PageCounts, PageKind, PageTable, Rights};
+use crate::range::{PageRange, page_down};
+use crate::{PAGE_SIZE, USER_END, frame};
+
+/// Everything the mutex protects.
+pub(super) struct State {
+    pub(super) page_table: Box<dyn PageTable>,
+    pub(super) areas: AreaTree,
+    pub(super) layout: Layout,
+    pub(super) limits: Limits,
+    pub(super) heap: Heap,
+    pub(super) stack_start: usize,
+    pub(super) usage: Usage,
+    /// What mlockall(MCL_FUTURE) asked for.
+    pub(super) lock_future: FutureLock,
+    /// Counts the times an object took pages away, so that a fault which fetched one before
+    /// notices ([`super::fault`]).
+    pub(super) invalidations: u64,
+}
+
+impl State {
+    pub(super) fn new(page_table: Box<dyn PageTable>, layout: Layout) -> Self {
+        let layout = Layout { mmap_base: page_down(layout.mmap_base.min(USER_END)) };
+        Self {
+            page_table,
+            areas: AreaTree::new(),
+            layout,
+            limits: Limits::default(),
+            heap: Heap::default(),
+            stack_start: 0,
+            usage: Usage::default(),
+            lock_future: FutureLock::None,
+            invalidations: 0,
+        }
+    }
+
+    /// Adds an area where there is none, and makes it one with its neighbours where they continue
+    /// each other.
+    pub(super) fn insert_area(&mut self, mut area: Area) {
+        self.usage.count(&area, area.range.pages(), usize::wrapping_add);
+        let range = area.range;
+        let follows =
+            range.start() > 0 && self.areas.find(range.start() - 1).is_some_and(|below| below.continues_with(&area));
+        let precedes = self.areas.find(range.end()).is_some_and(|above| area.continues_with(above));
+        match (follows, precedes) {
+            (false, false) => self.areas.insert(area),
+            (true, false) => {
+                self.areas.modify(range.start() - 1, |below| below.move_end(range.end()));
+            }
+            (false, true) => {
+                self.areas.modify(range.end(), |above| above.move_start(range.start()));
+            }
+            (true, true) => {
+                let end = self.areas.find(range.end()).map_or(range.end(), |above| above.range.end());
+                self.areas.take(PageRange::new(range.end(), end));
+                area.move_end(end);
+                self.areas.modify(range.start() - 1, |below| below.move_end(end));
+            }
+        }
+    }
+
+    /// Takes the areas of `range` out, cutting those that reach beyond. Pages stay where they are.
+    pub(super) fn take_areas(&mut self, range: PageRange) -> AreaTree {
+        let taken = self.areas.take(range);
+        for area in taken.iter() {
+            self.usage.count(area, area.range.pages(), usize::wrapping_sub);
+        }
+        taken
+    }
+
+    /// Drops the pages of `range`, not its areas.
+    pub(super) fn drop_pages(&mut self, range: PageRange) {
+        let removed = self.page_table.unmap_range(range);
+        self.count_removed(removed);
+    }
+
+    /// Counts a page in that has been mapped.
+    pub(super) fn count_mapped(&mut self, kind: PageKind) {
+        match kind {
+            PageKind::Zero => {}
+            PageKind::Anonymous => self.usage.resident_anonymous += 1,
+            PageKind::File => self.usage.resident_file += 1,
+            PageKind::Shared => self.usage.resident_shared += 1,
+        }
+    }
+
+    /// Counts one page out.
+    pub(super) fn count_unmapped(&mut self, kind: PageKind) {
+        let mut counts = PageCounts::default();
+        counts.add(kind);
+        self.count_removed(counts);
+    }
+
+    /// Counts pages out that have been removed.
+    pub(super) fn count_removed(&mut self, removed: PageCounts) {
+        let usage = &mut self.usage;
+        usage.resident_max = usage.resident_max.max(usage.resident());
+        debug_assert!(removed.anonymous <= usage.resident_anonymous, "more pages removed than mapped");
+        usage.resident_anonymous = usage.resident_anonymous.saturating_sub(removed.anonymous);
+        usage.resident_file = usage.resident_file.saturating_sub(removed.file);
+        usage.resident_shared = usage.resident_shared.saturating_sub(removed.shared);
+    }
+
+    /// True when `pages` more pages of this kind keep the limits (Linux's `may_expand_vm`).
+    pub(super) fn may_grow(&self, rights: Rights, flags: AreaFlags, pages: usize) -> bool {
+        let fits = |used: usize, limit: u64| {
+            let bytes = used.checked_add(pages).and_then(|sum| sum.checked_mul(PAGE_SIZE));
+            bytes.is_some_and(|bytes| bytes as u64 <= limit)
+        };
+        let is_data = rights.contains(Rights::WRITE) && !flags.intersects(AreaFlags::SHARED | AreaFlags::GROWS_DOWN);
+        fits(self.usage.mapped, self.limits.address_space) && (!is_data || fits(self.usage.data, self.limits.data))
+    }
+
+    /// ENOMEM when `more` areas more would be too many.
+    pub(super) fn check_area_count(&self, more: usize) -> Result<(), Errno> {
+        if self.areas.len() + more > AREA_COUNT_MAX { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// The pages of `range` that are mapped.
+    pub(super) fn mapped_pages_in(&self, range: PageRange) -> usize {
+        self.areas.overlapping(range).map(|area| area.range.intersection(range).pages()).sum()
+    }
+
+    /// The pages of `range` that are locked.
+    pub(super) fn locked_pages_in(&self, range: PageRange) -> usize {
+        let locked = self.areas.overlapping(range).filter(|area| area.is_locked());
+        locked.map(|area| area.range.intersection(range).pages()).sum()
+    }
+}
+
+impl Usage {
+    /// Counts `pages` pages of an area in or out.
+    pub(super) fn count(&mut self, area: &Area, pages: usize, change: fn(usize, usize) -> usize) {
+        self.mapped_max = self.mapped_max.max(self.mapped);
+        self.mapped = change(self.mapped, pages);
+        if area.is_locked() {
+            self.locked = change(self.locked, pages);
+        }
+        let is_writable = area.rights.contains(Rights::WRITE);
+        if area.is_stack() {
+            self.stack = change(self.stack, pages);
+        } else if is_writable && !area.is_shared() {
+            self.data = change(self.data, pages);
+        } else if !is_writable && area.rights.contains(Rights::EXECUTE) {
+            self.executable = change(self.executable, pages);
+        }
+    }
+}
+
+/// ENOMEM for private writable memory that can never be had: more than there is (the heuristic of
+/// Linux's overcommit mode 0).
+pub(super) fn check_overcommit(rights: Rights, flags: AreaFlags, pages: usize) -> Result<(), Errno> {
+    let is_counted = rights.contains(Rights::WRITE) && !flags.intersects(AreaFlags::SHARED | AreaFlags::NORESERVE);
+    if is_counted { check_memory(pages) } else { Ok(()) }
+}
+
+/// ENOMEM for more pages than there is memory.
+pub(super) fn check_memory(pages: usize) -> Result<(), Errno> {
+    if pages as u64 > frame::statistics().total { Err(Errno::ENOMEM) } else { Ok(()) }
+}
+
+impl Drop for AddressSpace {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl AddressSpace {
+    /// Removes everything (exec, exit).
+    pub fn clear(&self) {
+        let everything = PageRange::new(0, USER_END);
+        let mut state = self.state();
+        let removed = state.take_areas(everything);
+        state.drop_pages(everything);
+        state.heap = Heap::default();
+        drop(state);
+        // The objects' last references may go here, which may sleep.
+        drop(removed);
+    }
+}

@@ -1,0 +1,368 @@
+//! [`AreaTree`]: disjoint areas in address order, with O(log n) search for areas and for room.
+//!
+//! 1. Shape. An AVL tree: the heights of two siblings differ by at most 1. All changes are built
+//!    from one operation, `join(left, node, right)` (G. Blelloch, D. Ferizovic, Y. Sun, "Just Join
+//!    for Parallel Ordered Sets", SPAA 2016): it makes one tree from two and a node between them in
+//!    O(|height difference|). Splitting at an address is a chain of joins on the way back up, so
+//!    taking a whole range out costs O(log n) whatever it holds.
+//! 2. Room. Every node knows the largest gap between neighbours in its subtree, and the
+//!    subtree's first and last address. The highest gap of a wanted size is then found on one
+//!    path: a subtree without a sufficient gap is left aside at once. Below a stack the guard gap does
+//!    not count as room.
+//! 3. Cost. One heap allocation an area; finding and changing in place allocate nothing. Recursion is
+//!    as deep as the tree: under 1.45 log2(n), 24 for the most areas there can be.
+//!
+//! The tree neither merges areas nor counts them against limits; [`crate::address_space`] does.
+
+use alloc::boxed::Box;
+use core::cmp::Ordering;
+
+use super::Area;
+use crate::range::PageRange;
+
+type Link = Option<Box<Node>>;
+
+struct Node {
+    area: Area,
+    left: Link,
+    right: Link,
+    /// Areas in the subtree.
+    count: u32,
+    height: u8,
+    /// Guarded start of the subtree's first area.
+    start: usize,
+    /// End of the subtree's last area.
+    end: usize,
+    /// The largest gap between neighbours in the subtree.
+    gap: usize,
+}
+
+/// Areas in address order.
+#[derive(Default)]
+pub(crate) struct AreaTree {
+    root: Link,
+}
+
+impl AreaTree {
+    pub(crate) const fn new() -> Self {
+        Self { root: None }
+    }
+
+    /// The number of areas.
+    pub(crate) fn len(&self) -> usize {
+        count(&self.root) as usize
+    }
+
+    /// The area that `address` lies in.
+    pub(crate) fn find(&self, address: usize) -> Option<&Area> {
+        let mut link = &self.root;
+        while let Some(node) = link {
+            link = match side(node, address) {
+                Ordering::Less => &node.left,
+                Ordering::Greater => &node.right,
+                Ordering::Equal => return Some(&node.area),
+            };
+        }
+        None
+    }
+
+    /// The first area that ends after `address`: the one it lies in, or the next above.
+    pub(crate) fn find_ending_after(&self, address: usize) -> Option<&Area> {
+        let mut best = None;
+        let mut link = &self.root;
+        while let Some(node) = link {
+            if node.area.range.end() > address {
+                best = Some(&node.area);
+                link = &node.left;
+            } else {
+                link = &node.right;
+            }
+        }
+        best
+    }
+
+    /// The last area that starts before `address`.
+    pub(crate) fn find_starting_before(&self, address: usize) -> Option<&Area> {
+        let mut best = None;
+        let mut link = &self.root;
+        while let Some(node) = link {
+            if node.area.range.start() < address {
+                best = Some(&node.area);
+                link = &node.right;
+            } else {
+                link = &node.left;
+            }
+        }
+        best
+    }
+
+    /// True when no area has a page in `range`.
+    pub(crate) fn is_free(&self, range: PageRange) -> bool {
+        self.find_ending_after(range.start()).is_none_or(|area| area.range.start() >= range.end())
+    }
+
+    /// The areas that have a page in `range`, in order.
+    pub(crate) fn overlapping(&self, range: PageRange) -> impl Iterator<Item = &Area> {
+        let mut at = range.start();
+        core::iter::from_fn(move || {
+            let area =
+                self.find_ending_after(at).filter(|area| area.range.start() < range.end() && at < range.end())?;
+            at = area.range.end();
+            Some(area)
+        })
+    }
+
+    /// All areas, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Area> {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let area = self.find_ending_after(at)?;
+            at = area.range.end();
+            Some(area)
+        })
+    }
+
+    /// The start of the highest free `len` bytes in `floor..ceiling`.
+    pub(crate) fn find_room(&self, len: usize, floor: usize, ceiling: usize) -> Option<usize> {
+        find_room(&self.root, len, floor, ceiling).and_then(|end| end.checked_sub(len))
+    }
+
+    /// Adds an area. It overlaps none that is there.
+    pub(crate) fn insert(&mut self, area: Area) {
+        debug_assert!(!area.range.is_empty() && self.is_free(area.range), "areas are disjoint and not empty");
+        self.root = Some(insert(self.root.take(), Node::new(area)));
+    }
+
+    /// Changes the area that `address` lies in, where it stands: it must not pass its neighbours.
+    pub(crate) fn modify<R>(&mut self, address: usize, change: impl FnOnce(&mut Area) -> R) -> Option<R> {
+        modify(&mut self.root, address, change)
+    }
+
+    /// Takes out the areas of `range`, cutting those that reach beyond it.
+    pub(crate) fn take(&mut self, range: PageRange) -> Self {
+        self.cut(range.start());
+        self.cut(range.end());
+        let (below, rest) = split(self.root.take(), range.start());
+        let (taken, above) = split(rest, range.end());
+        self.root = join_two(below, above);
+        Self { root: taken }
+    }
+
+    /// Takes out the first area.
+    pub(crate) fn take_first(&mut self) -> Option<Area> {
+        let (first, rest) = take_first(self.root.take()?);
+        self.root = rest;
+        Some(first.area)
+    }
+
+    /// Makes `address` a border: an area across it becomes two.
+    fn cut(&mut self, address: usize) {
+        let is_inside = self.find(address).is_some_and(|area| area.range.start() < address);
+        if !is_inside {
+            return;
+        }
+        if let Some(upper) = self.modify(address, |area| area.split_off(address)) {
+            self.insert(upper);
+        }
+    }
+}
+
+impl Node {
+    fn new(area: Area) -> Box<Self> {
+        let mut node = Self { area, left: None, right: None, count: 1, height: 1, start: 0, end: 0, gap: 0 };
+        node.update();
+        Box::new(node)
+    }
+
+    /// Computes what depends on the children.
+    fn update(&mut self) {
+        let guarded_start = self.area.guarded_start();
+        let end = self.area.range.end();
+        (self.start, self.end, self.gap) = (guarded_start, end, 0);
+        let mut height = 0;
+        let mut count = 1;
+        if let Some(left) = &self.left {
+            self.start = left.start;
+            self.gap = left.gap.max(guarded_start.saturating_sub(left.end));
+            height = left.height;
+            count += left.count;
+        }
+        if let Some(right) = &self.right {
+            self.end = right.end;
+            self.gap = self.gap.max(right.gap).max(right.start.saturating_sub(end));
+            height = height.max(right.height);
+            count += right.count;
+        }
+        self.height = height + 1;
+        self.count = count;
+    }
+}
+
+/// Where `address` lies as seen from the node's area.
+fn side(node: &Node, address: usize) -> Ordering {
+    if address < node.area.range.start() {
+        Ordering::Less
+    } else if address >= node.area.range.end() {
+        Ordering::Greater
+    } else {
+        Ordering::Equal
+    }
+}
+
+fn height(link: &Link) -> u8 {
+    link.as_ref().map_or(0, |node| node.height)
+}
+
+fn count(link: &Link) -> u32 {
+    link.as_ref().map_or(0, |node| node.count)
+}
+
+/// The end of the highest gap of `len` bytes in `low..high`, the room around and in a subtree.
+fn find_room(link: &Link, len: usize, low: usize, high: usize) -> Option<usize> {
+    if high.saturating_sub(low) < len {
+        return None;
+    }
+    let Some(node) = link else { return Some(high) };
+    let largest = node.gap.max(node.start.saturating_sub(low)).max(high.saturating_sub(node.end));
+    if largest < len {
+        return None;
+    }
+    find_room(&node.right, len, low.max(node.area.range.end()), high)
+        .or_else(|| find_room(&node.left, len, low, high.min(node.area.guarded_start())))
+}
+
+/// One tree from `left`, `node` and `right`, in this order. The node's own children are ignored.
+fn join(left: Link, node: Box<Node>, right: Link) -> Box<Node> {
+    match (left, right) {
+        (Some(left), right) if left.height > height(&right) + 1 => join_right(left, node, right),
+        (left, Some(right)) if right.height > height(&left) + 1 => join_left(left, node, right),
+        (left, right) => assemble(left, node, right),
+    }
+}
+
+/// `node` with these children, whose heights differ by at most 1.
+fn assemble(left: Link, mut node: Box<Node>, right: Link) -> Box<Node> {
+    debug_assert!(height(&left).abs_diff(height(&right)) <= 1, "siblings are balanced");
+    node.left = left;
+    node.right = right;
+    node.update();
+    node
+}
+
+/// [`join`] where `left` is the higher one: `node` goes down its right side.
+fn join_right(mut left: Box<Node>, node: Box<Node>, right: Link) -> Box<Node> {
+    let inner = left.right.take();
+    let is_low_enough = height(&inner) <= height(&right) + 1;
+    let mut joined = match inner {
+        Some(inner) if !is_low_enough => join_right(inner, node, right),
+        inner => assemble(inner, node, right),
+    };
+    if joined.height > height(&left.left) + 1 {
+        if is_low_enough {
+            joined = rotate_right(joined);
+        }
+        left.right = Some(joined);
+        return rotate_left(left);
+    }
+    let outer = left.left.take();
+    assemble(outer, left, Some(joined))
+}
+
+/// The mirror image of [`join_right`].
+fn join_left(left: Link, node: Box<Node>, mut right: Box<Node>) -> Box<Node> {
+    let inner = right.left.take();
+    let is_low_enough = height(&inner) <= height(&left) + 1;
+    let mut joined = match inner {
+        Some(inner) if !is_low_enough => join_left(left, node, inner),
+        inner => assemble(left, node, inner),
+    };
+    if joined.height > height(&right.right) + 1 {
+        if is_low_enough {
+            joined = rotate_left(joined);
+        }
+        right.left = Some(joined);
+        return rotate_right(right);
+    }
+    let outer = right.right.take();
+    assemble(Some(joined), right, outer)
+}
+
+/// The right child becomes the parent.
+fn rotate_left(mut node: Box<Node>) -> Box<Node> {
+    let Some(mut parent) = node.right.take() else { return node };
+    node.right = parent.left.take();
+    node.update();
+    parent.left = Some(node);
+    parent.update();
+    parent
+}
+
+/// The left child becomes the parent.
+fn rotate_right(mut node: Box<Node>) -> Box<Node> {
+    let Some(mut parent) = node.left.take() else { return node };
+    node.left = parent.right.take();
+    node.update();
+    parent.right = Some(node);
+    parent.update();
+    parent
+}
+
+fn insert(link: Link, new: Box<Node>) -> Box<Node> {
+    let Some(mut node) = link else { return new };
+    let left = node.left.take();
+    let right = node.right.take();
+    if new.area.range.start() < node.area.range.start() {
+        join(Some(insert(left, new)), node, right)
+    } else {
+        join(left, node, Some(insert(right, new)))
+    }
+}
+
+fn modify<R>(link: &mut Link, address: usize, change: impl FnOnce(&mut Area) -> R) -> Option<R> {
+    let node = link.as_mut()?;
+    let result = match side(node, address) {
+        Ordering::Less => modify(&mut node.left, address, change)?,
+        Ordering::Greater => modify(&mut node.right, address, change)?,
+        Ordering::Equal => change(&mut node.area),
+    };
+    node.update();
+    Some(result)
+}
+
+/// The areas that start below `address`, and the others. No area lies across it.
+fn split(link: Link, address: usize) -> (Link, Link) {
+    let Some(mut node) = link else { return (None, None) };
+    let left = node.left.take();
+    let right = node.right.take();
+    if node.area.range.start() < address {
+        debug_assert!(node.area.range.end() <= address, "areas are cut before the tree is split");
+        let (below, above) = split(right, address);
+        (Some(join(left, node, below)), above)
+    } else {
+        let (below, above) = split(left, address);
+        (below, Some(join(above, node, right)))
+    }
+}
+
+/// One tree from two, all of `left` below all of `right`.
+fn join_two(left: Link, right: Link) -> Link {
+    match (left, right) {
+        (left, None) => left,
+        (left, Some(right)) => {
+            let (first, rest) = take_first(right);
+            Some(join(left, first, rest))
+        }
+    }
+}
+
+/// The first node, alone, and the others.
+fn take_first(mut node: Box<Node>) -> (Box<Node>, Link) {
+    let right = node.right.take();
+    match node.left.take() {
+        None => (node, right),
+        Some(left) => {
+            let (first, rest) = take_first(left);
+            (first, Some(join(rest, node, right)))
+        }
+    }
+}

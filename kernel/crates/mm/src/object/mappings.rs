@@ -1,0 +1,52 @@
+//! [`Mappings`]: the address spaces that map an object.
+//!
+//! An address space notes itself when it maps the object and is forgotten when it is gone; in
+//! between a note may be stale (unmapped since), which costs a search and nothing else. One note an
+//! address space, however often it maps the object.
+//!
+//! Lock rank: [`sync::rank::FILE_PAGES`], taken with the address space locked. It is dropped before
+//! address spaces are entered.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+
+use sync::{Mutex, rank};
+
+use crate::address_space::AddressSpace;
+
+/// Notes of the address spaces that map an object. Embedded in the object.
+pub struct Mappings(Mutex<Vec<Weak<AddressSpace>>>);
+
+impl Default for Mappings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Mappings {
+    /// No notes.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new(rank::FILE_PAGES, Vec::new()))
+    }
+
+    /// Takes the pages `first..end` of the object away from every program that maps it: the next access
+    /// asks [`super::MappedObject::page`] again. Called after the object gave the pages up, with no lock
+    /// held from [`sync::rank::ADDRESS_SPACE`] on. Private copies go too, as on Linux.
+    pub fn unmap_pages(&self, first: u64, end: u64) {
+        let spaces: Vec<Arc<AddressSpace>> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
+        for space in spaces {
+            space.unmap_object_pages(self, first, end);
+        }
+    }
+
+    /// Notes an address space.
+    pub(crate) fn add(&self, space: &Weak<AddressSpace>) {
+        let mut spaces = self.0.lock();
+        if spaces.iter().any(|noted| noted.ptr_eq(space)) {
+            return;
+        }
+        spaces.retain(|noted| noted.strong_count() > 0);
+        spaces.push(space.clone());
+    }
+}
