@@ -248,8 +248,8 @@ impl Tree {
 
     /// The node at a path from the root; symbolic links are not followed.
     pub fn find(&self, path: &[u8]) -> Option<NodeId> {
-        let names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
-        names.fold(Some(self.root()), |directory, name| self.child(directory?, name))
+        let mut names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
+        names.try_fold(self.root(), |directory, name| self.child(directory, name))
     }
 
     /// Whether a node is a directory.
