@@ -1,2 +1,48 @@
-//! (skeleton)
-#![cfg_attr(not(test), no_std)]
+//! Synchronisation for the whole kernel: locks, wait queues, parking, rings, and the seam to the machine.
+//!
+//! Everything that can be got wrong about concurrency lives here, so that the crates above can forbid `unsafe`:
+//!
+//! - [`SpinLock`] and [`IrqSpinLock`]: short critical sections; debug builds check the order of [`rank`]s.
+//! - [`Mutex`]: sleeps, hands the lock to the longest waiter, takes no spinlock.
+//! - [`WaitQueue`], [`WaitNode`], [`Wake`], [`Parker`]: how threads wait for events and how events find threads.
+//! - [`SeqLock`]: small data that is read far more often than written.
+//! - [`Once`], [`Lazy`]: one-time initialisation.
+//! - [`machine`]: the functions that the machine (or the fakes of the host tests) supplies at link time.
+//! - [`atomic`]: the atomics of the kernel. Under `--cfg loom` they are loom's, and the tests in `model` explore every
+//!   interleaving of the algorithms of this crate.
+//!
+//! This crate knows no threads, no scheduler and no CPU: it asks the machine to wait and to wake.
+
+#![cfg_attr(not(any(test, loom)), no_std)]
+
+extern crate alloc;
+
+/// Declares a `const fn`, which is not `const` in a loom build: loom registers its objects at run time.
+macro_rules! const_fn {
+    ($(#[$attribute:meta])* $visibility:vis const fn $($rest:tt)*) => {
+        #[cfg(not(loom))]
+        $(#[$attribute])* $visibility const fn $($rest)*
+        #[cfg(loom)]
+        $(#[$attribute])* $visibility fn $($rest)*
+    };
+}
+
+pub mod atomic;
+mod cell;
+mod held;
+pub mod machine;
+mod mutex;
+mod park;
+pub mod rank;
+mod seqlock;
+mod spinlock;
+mod wait_queue;
+
+pub use held::HeldRanks;
+pub use mutex::{Mutex, MutexGuard};
+pub use park::Parker;
+pub use rank::Rank;
+pub use seqlock::SeqLock;
+pub use spin::{lazy::Lazy, once::Once};
+pub use spinlock::{IrqSpinLock, IrqSpinLockGuard, SpinLock, SpinLockGuard};
+pub use wait_queue::{WaitNode, WaitQueue, Wake};

@@ -1,0 +1,118 @@
+//! The one order of all locks.
+//!
+//! A thread that holds a lock may take only locks that stand later in this list; debug builds panic otherwise. Two
+//! locks of the same rank are taken with `lock_nested`, whose caller states the order between them.
+//!
+//! Three bands, which the checks rely on:
+//!
+//! 1. Sleeping locks ([`crate::Mutex`]). User memory may be touched (a page fault takes [`ADDRESS_SPACE`] and all that
+//!    follows it) only while every held lock stands before [`ADDRESS_SPACE`].
+//! 2. Spinlocks of thread context ([`crate::SpinLock`]).
+//! 3. Spinlocks that interrupt handlers take too ([`crate::IrqSpinLock`]). They come last, because an interrupt may
+//!    arrive while a lock of the first two bands is held, never while one of this band is.
+//!
+//! To add a lock, add its rank here, at the place which its callers force, and say what it protects.
+
+/// The place of a lock in the order of locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank(pub(crate) u8);
+
+impl Rank {
+    /// The name of the rank, as written in this file.
+    pub fn name(self) -> &'static str {
+        NAMES.get(usize::from(self.0)).copied().unwrap_or("unknown")
+    }
+}
+
+macro_rules! ranks {
+    ($($(#[$attribute:meta])* $name:ident,)*) => {
+        /// Numbers the ranks in the order of their declaration; 0 means none.
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the variants bear the names of the constants")]
+        enum Order { NONE, $($name,)* }
+        $(
+            $(#[$attribute])*
+            pub const $name: Rank = Rank(Order::$name as u8);
+        )*
+        const NAMES: &[&str] = &["NONE", $(stringify!($name),)*];
+        const _: () = assert!((Order::NONE as u8) == 0 && NAMES.len() <= u8::MAX as usize);
+    };
+}
+
+ranks! {
+    // ---- Band 1: sleeping locks ---------------------------------------------------------------------------------
+
+    /// The table of processes, sessions and groups.
+    PROCESSES,
+    /// The state of one process: children, credentials, limits, timers.
+    PROCESS,
+    /// Root, working directory and umask of a process.
+    FS_CONTEXT,
+    /// One descriptor table.
+    FD_TABLE,
+    /// The position of one open file.
+    FILE_POSITION,
+    /// One epoll instance: its set of watched files.
+    EPOLL,
+    /// One terminal: line discipline, termios, edit buffer.
+    TERMINAL,
+    /// One pipe or FIFO.
+    PIPE,
+    /// The tree of mounts.
+    MOUNTS,
+    /// Renames across directories, one at a time in a file system.
+    RENAME,
+    /// An inode: its attributes and, in a directory, its names. Several are held at once, in the order that `vfs` documents.
+    INODES,
+    /// The inodes a stacked file system has made for those of the layer below.
+    OVERLAY_INODES,
+    /// The names in one directory of a file system, under the lock of its inode.
+    DIRECTORY_ENTRIES,
+    /// The cached children of a directory entry.
+    DENTRIES,
+    /// The areas of one address space. A page fault takes this lock.
+    ADDRESS_SPACE,
+    /// The pages of one file. A page fault takes this lock under [`ADDRESS_SPACE`].
+    FILE_PAGES,
+    /// One block device request queue or another slow device, waited for under the locks above.
+    DEVICE,
+
+    // ---- Band 2: spinlocks of thread context --------------------------------------------------------------------
+
+    /// Small tables of the process layer that are changed in a few instructions.
+    PROCESS_TABLES,
+    /// Small tables of the file layer that are changed in a few instructions.
+    FILE_TABLES,
+    /// One page table.
+    PAGE_TABLE,
+    /// Kernel virtual address ranges.
+    KERNEL_RANGES,
+    /// The generator of random bytes.
+    ENTROPY,
+
+    // ---- Band 3: spinlocks that interrupt handlers take too -----------------------------------------------------
+
+    /// Device state shared with its interrupt handler.
+    DRIVER,
+    /// The buffers of one stdio port.
+    PORTS,
+    /// Pending signals, masks and handlers of threads and processes.
+    SIGNALS,
+    /// One futex bucket.
+    FUTEX,
+    /// The list of one wait queue.
+    WAIT_QUEUES,
+    /// The list of ready files of an epoll instance, filled by wakes.
+    EPOLL_READY,
+    /// The wait queue of an epoll instance, woken by the wakes of the files it watches.
+    EPOLL_WAIT_QUEUES,
+    /// The timers of one CPU.
+    TIMERS,
+    /// The run queue of one CPU.
+    RUN_QUEUE,
+    /// The kernel heap.
+    HEAP,
+    /// The frame allocator.
+    FRAMES,
+    /// The console and the kernel log: anything may log.
+    CONSOLE,
+}

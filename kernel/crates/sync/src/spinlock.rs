@@ -1,0 +1,304 @@
+//! Spinlocks: mutual exclusion for a few instructions.
+//!
+//! [`SpinLock`] is for thread context. [`IrqSpinLock`] is for data that an interrupt handler touches too: it disables
+//! interrupts on this CPU while it is held, and its rank stands in the last band of [`crate::rank`].
+//!
+//! A critical section must not allocate, sleep, touch user memory or do I/O. Debug builds check the order of ranks, and
+//! that nothing sleeps under a spinlock. Guards are released in the reverse order of their taking; for [`IrqSpinLock`]
+//! this is a duty, because each restores the interrupt flag that it found.
+//!
+//! The lock is one byte, test-and-test-and-set: with critical sections this short, and with virtual CPUs that the
+//! hypervisor may stop at any moment, queueing would make every waiter wait for the one that is not running.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+use crate::atomic::{AtomicBool, Ordering};
+use crate::cell::UnsafeCell;
+use crate::machine;
+use crate::rank::Rank;
+
+/// The lock word and, where the order is checked, its rank.
+struct Flag {
+    locked: AtomicBool,
+    #[cfg(debug_assertions)]
+    rank: Rank,
+}
+
+impl Flag {
+    const_fn! {
+        const fn new(rank: Rank) -> Self {
+            #[cfg(not(debug_assertions))]
+            let _ = rank;
+            Self {
+                locked: AtomicBool::new(false),
+                #[cfg(debug_assertions)]
+                rank,
+            }
+        }
+    }
+
+    #[inline]
+    fn lock(&self, nested: bool) {
+        self.check_order(nested);
+        while !self.try_acquire() {
+            while self.locked.load(Ordering::Relaxed) {
+                machine::spin_hint();
+            }
+        }
+        self.record();
+    }
+
+    #[inline]
+    fn try_lock(&self) -> bool {
+        let is_acquired = !self.locked.load(Ordering::Relaxed) && self.try_acquire();
+        if is_acquired {
+            self.record();
+        }
+        is_acquired
+    }
+
+    #[inline]
+    fn try_acquire(&self) -> bool {
+        self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[inline]
+    fn unlock(&self) {
+        self.locked.store(false, Ordering::Release);
+        self.forget();
+    }
+
+    #[cfg(debug_assertions)]
+    fn check_order(&self, nested: bool) {
+        if let Some(held) = machine::held_ranks() {
+            held.check(self.rank, nested);
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    fn record(&self) {
+        if let Some(held) = machine::held_ranks() {
+            held.push(self.rank, true);
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    fn forget(&self) {
+        if let Some(held) = machine::held_ranks() {
+            held.pop(self.rank, true);
+        }
+    }
+
+    #[cfg(not(debug_assertions))]
+    #[inline(always)]
+    fn check_order(&self, _nested: bool) {}
+
+    #[cfg(not(debug_assertions))]
+    #[inline(always)]
+    fn record(&self) {}
+
+    #[cfg(not(debug_assertions))]
+    #[inline(always)]
+    fn forget(&self) {}
+}
+
+/// A spinlock for data that only threads touch.
+pub struct SpinLock<T: ?Sized> {
+    flag: Flag,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock gives one context at a time access to the value, so sharing the lock only moves the value.
+unsafe impl<T: ?Sized + Send> Sync for SpinLock<T> {}
+// SAFETY: the lock owns its value.
+unsafe impl<T: ?Sized + Send> Send for SpinLock<T> {}
+
+impl<T> SpinLock<T> {
+    const_fn! {
+        /// A free lock around `value`.
+        pub const fn new(rank: Rank, value: T) -> Self {
+            Self { flag: Flag::new(rank), value: UnsafeCell::new(value) }
+        }
+    }
+
+    /// Unwraps the value.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> SpinLock<T> {
+    /// Takes the lock, spinning while another CPU holds it.
+    #[inline]
+    pub fn lock(&self) -> SpinLockGuard<'_, T> {
+        self.flag.lock(false);
+        SpinLockGuard { lock: self, not_send: PhantomData }
+    }
+
+    /// As [`lock`](Self::lock), while locks of the same rank are held. The caller takes such locks in one fixed order.
+    #[inline]
+    pub fn lock_nested(&self) -> SpinLockGuard<'_, T> {
+        self.flag.lock(true);
+        SpinLockGuard { lock: self, not_send: PhantomData }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
+        self.flag.try_lock().then(|| SpinLockGuard { lock: self, not_send: PhantomData })
+    }
+
+    /// Access without locking, for a sole owner.
+    pub fn get_mut(&mut self) -> &mut T {
+        // SAFETY: `&mut self` proves that no guard exists.
+        self.value.with_mut(|value| unsafe { &mut *value })
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for SpinLock<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SpinLock { .. }")
+    }
+}
+
+/// Access to the value of a [`SpinLock`]; releases it when dropped.
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct SpinLockGuard<'a, T: ?Sized> {
+    lock: &'a SpinLock<T>,
+    /// A guard is released by the context that took it.
+    not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives only shared access to the value.
+unsafe impl<T: ?Sized + Sync> Sync for SpinLockGuard<'_, T> {}
+
+impl<T: ?Sized> Deref for SpinLockGuard<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard exists only while this context holds the lock, and `&self` forbids `deref_mut`.
+        self.lock.value.with(|value| unsafe { &*value })
+    }
+}
+
+impl<T: ?Sized> DerefMut for SpinLockGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard exists only while this context holds the lock, and `&mut self` makes the access exclusive.
+        self.lock.value.with_mut(|value| unsafe { &mut *value })
+    }
+}
+
+impl<T: ?Sized> Drop for SpinLockGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.flag.unlock();
+    }
+}
+
+/// A spinlock for data that interrupt handlers touch too: interrupts are disabled while it is held.
+pub struct IrqSpinLock<T: ?Sized> {
+    flag: Flag,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock gives one context at a time access to the value, so sharing the lock only moves the value.
+unsafe impl<T: ?Sized + Send> Sync for IrqSpinLock<T> {}
+// SAFETY: the lock owns its value.
+unsafe impl<T: ?Sized + Send> Send for IrqSpinLock<T> {}
+
+impl<T> IrqSpinLock<T> {
+    const_fn! {
+        /// A free lock around `value`.
+        pub const fn new(rank: Rank, value: T) -> Self {
+            Self { flag: Flag::new(rank), value: UnsafeCell::new(value) }
+        }
+    }
+
+    /// Unwraps the value.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> IrqSpinLock<T> {
+    /// Disables interrupts, then takes the lock, spinning while another CPU holds it.
+    #[inline]
+    pub fn lock(&self) -> IrqSpinLockGuard<'_, T> {
+        let were_enabled = machine::interrupts_disable_save();
+        self.flag.lock(false);
+        IrqSpinLockGuard { lock: self, were_enabled, not_send: PhantomData }
+    }
+
+    /// As [`lock`](Self::lock), while locks of the same rank are held. The caller takes such locks in one fixed order.
+    #[inline]
+    pub fn lock_nested(&self) -> IrqSpinLockGuard<'_, T> {
+        let were_enabled = machine::interrupts_disable_save();
+        self.flag.lock(true);
+        IrqSpinLockGuard { lock: self, were_enabled, not_send: PhantomData }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_lock(&self) -> Option<IrqSpinLockGuard<'_, T>> {
+        let were_enabled = machine::interrupts_disable_save();
+        if self.flag.try_lock() {
+            return Some(IrqSpinLockGuard { lock: self, were_enabled, not_send: PhantomData });
+        }
+        machine::interrupts_restore(were_enabled);
+        None
+    }
+
+    /// Access without locking, for a sole owner.
+    pub fn get_mut(&mut self) -> &mut T {
+        // SAFETY: `&mut self` proves that no guard exists.
+        self.value.with_mut(|value| unsafe { &mut *value })
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for IrqSpinLock<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("IrqSpinLock { .. }")
+    }
+}
+
+/// Access to the value of an [`IrqSpinLock`]; releases it and restores the interrupt flag when dropped.
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct IrqSpinLockGuard<'a, T: ?Sized> {
+    lock: &'a IrqSpinLock<T>,
+    were_enabled: bool,
+    /// A guard is released by the context that took it.
+    not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives only shared access to the value.
+unsafe impl<T: ?Sized + Sync> Sync for IrqSpinLockGuard<'_, T> {}
+
+impl<T: ?Sized> Deref for IrqSpinLockGuard<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard exists only while this context holds the lock, and `&self` forbids `deref_mut`.
+        self.lock.value.with(|value| unsafe { &*value })
+    }
+}
+
+impl<T: ?Sized> DerefMut for IrqSpinLockGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard exists only while this context holds the lock, and `&mut self` makes the access exclusive.
+        self.lock.value.with_mut(|value| unsafe { &mut *value })
+    }
+}
+
+impl<T: ?Sized> Drop for IrqSpinLockGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.flag.unlock();
+        machine::interrupts_restore(self.were_enabled);
+    }
+}
