@@ -1,0 +1,5 @@
+//! What differs from one instruction set to the next. There is one so far.
+
+pub(crate) mod x86_64;
+
+pub(crate) use x86_64::{apic, boot, clock, cpu, descriptors, interrupts, percpu, trap, user_copy, vector_state};

@@ -1,0 +1,181 @@
+//! The local APIC, by MMIO (xAPIC) or MSRs (x2APIC), and silence for the 8259s.
+//!
+//! The timer runs one-shot, by TSC deadline where the CPU has that. Facts from SDM volume 3, chapter 11.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use x86_64::instructions::port::Port;
+use x86_64::registers::model_specific::{ApicBase, ApicBaseFlags, Msr};
+
+use super::clock;
+use super::cpu::{self, Features};
+use super::interrupts::{SPURIOUS_VECTOR, TIMER_VECTOR};
+use crate::memory::mmio;
+
+/// Registers by xAPIC offset; x2APIC has them at MSR 0x800 + offset / 16.
+const REGISTER_ID: u32 = 0x20;
+const REGISTER_TASK_PRIORITY: u32 = 0x80;
+const REGISTER_EOI: u32 = 0xb0;
+const REGISTER_SPURIOUS: u32 = 0xf0;
+const REGISTER_COMMAND_LOW: u32 = 0x300;
+const REGISTER_COMMAND_HIGH: u32 = 0x310;
+const REGISTER_TIMER: u32 = 0x320;
+const REGISTER_LINT0: u32 = 0x350;
+const REGISTER_LINT1: u32 = 0x360;
+const REGISTER_ERROR: u32 = 0x370;
+const REGISTER_TIMER_INITIAL: u32 = 0x380;
+const REGISTER_TIMER_CURRENT: u32 = 0x390;
+const REGISTER_TIMER_DIVIDE: u32 = 0x3e0;
+
+const MASKED: u32 = 1 << 16;
+const TIMER_TSC_DEADLINE: u32 = 2 << 17;
+const DIVIDE_BY_1: u32 = 0b1011;
+const SOFTWARE_ENABLE: u32 = 1 << 8;
+const MSR_TSC_DEADLINE: u32 = 0x6e0;
+const MSR_X2APIC_BASE: u32 = 0x800;
+
+static MMIO_BASE: AtomicUsize = AtomicUsize::new(0);
+static USES_X2APIC: AtomicBool = AtomicBool::new(false);
+/// Timer ticks per 2^32 ns; zero until calibrated.
+static TICKS_PER_2_32_NS: AtomicU64 = AtomicU64::new(0);
+
+fn read(register: u32) -> u32 {
+    if USES_X2APIC.load(Ordering::Relaxed) {
+        // SAFETY: the register exists in x2APIC mode, which is on; reading has no side effect that anybody counts on.
+        unsafe { Msr::new(MSR_X2APIC_BASE + (register >> 4)).read() as u32 }
+    } else {
+        let base = MMIO_BASE.load(Ordering::Relaxed);
+        // SAFETY: `init` mapped the APIC's page here, uncached, for ever; the offset is inside and aligned.
+        unsafe { core::ptr::read_volatile((base + register as usize) as *const u32) }
+    }
+}
+
+fn write(register: u32, value: u32) {
+    if USES_X2APIC.load(Ordering::Relaxed) {
+        // SAFETY: as in `read`; the values written are those the manual defines.
+        unsafe { Msr::new(MSR_X2APIC_BASE + (register >> 4)).write(u64::from(value)) };
+    } else {
+        let base = MMIO_BASE.load(Ordering::Relaxed);
+        // SAFETY: as in `read`.
+        unsafe { core::ptr::write_volatile((base + register as usize) as *mut u32, value) };
+    }
+}
+
+/// Masks both 8259s after moving their vectors out of the way of exceptions: even masked they can send a spurious one.
+pub(crate) fn silence_8259() {
+    const PORTS: [(u16, u8); 10] = [
+        (0x20, 0x11),
+        (0xa0, 0x11),
+        (0x21, 0x20),
+        (0xa1, 0x28),
+        (0x21, 4),
+        (0xa1, 2),
+        (0x21, 1),
+        (0xa1, 1),
+        (0x21, 0xff),
+        (0xa1, 0xff),
+    ];
+    for (port, value) in PORTS {
+        // SAFETY: these ports are the 8259s' or nobody's; the sequence is their documented initialisation.
+        unsafe { Port::<u8>::new(port).write(value) };
+    }
+}
+
+/// Switches the local APIC of this CPU on. False: the APIC page cannot be mapped.
+pub(crate) fn init() -> bool {
+    let (base, flags) = ApicBase::read();
+    if cpu::features().contains(Features::X2APIC) {
+        // SAFETY: the feature is there; going from xAPIC to x2APIC mode is allowed.
+        unsafe {
+            ApicBase::write(base, flags | ApicBaseFlags::LAPIC_ENABLE | ApicBaseFlags::X2APIC_ENABLE);
+        }
+        USES_X2APIC.store(true, Ordering::Relaxed);
+    } else {
+        // SAFETY: enabling keeps the base where firmware put it.
+        unsafe { ApicBase::write(base, flags | ApicBaseFlags::LAPIC_ENABLE) };
+        if MMIO_BASE.load(Ordering::Relaxed) == 0 {
+            let Some(mapped) = mmio::map(base.start_address().as_u64(), 4096) else { return false };
+            MMIO_BASE.store(mapped, Ordering::Relaxed);
+        }
+    }
+    write(REGISTER_TASK_PRIORITY, 0);
+    write(REGISTER_LINT0, MASKED);
+    write(REGISTER_LINT1, MASKED);
+    write(REGISTER_ERROR, MASKED);
+    write(REGISTER_TIMER, MASKED);
+    write(REGISTER_SPURIOUS, SOFTWARE_ENABLE | u32::from(SPURIOUS_VECTOR));
+    write(REGISTER_TIMER_DIVIDE, DIVIDE_BY_1);
+    true
+}
+
+/// This CPU's APIC id.
+pub(crate) fn id() -> u32 {
+    let raw = read(REGISTER_ID);
+    if USES_X2APIC.load(Ordering::Relaxed) { raw } else { raw >> 24 }
+}
+
+/// Tells the APIC that the interrupt in service is done.
+pub(crate) fn acknowledge() {
+    write(REGISTER_EOI, 0);
+}
+
+/// Starts the timer at its highest count without an interrupt, for calibration.
+pub(crate) fn start_counting() {
+    write(REGISTER_TIMER, MASKED);
+    write(REGISTER_TIMER_INITIAL, u32::MAX);
+}
+
+/// Ticks since `start_counting`.
+pub(crate) fn ticks_counted() -> u32 {
+    u32::MAX - read(REGISTER_TIMER_CURRENT)
+}
+
+/// Takes the result of calibration: `ticks` timer ticks in `interval_ns`. Makes the timer usable.
+pub(crate) fn set_frequency(ticks: u32, interval_ns: u64) {
+    let ratio = (u128::from(ticks) << 32) / u128::from(interval_ns.max(1));
+    TICKS_PER_2_32_NS.store(u64::try_from(ratio).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    write(REGISTER_TIMER_INITIAL, 0);
+    let mode = if uses_deadline() { TIMER_TSC_DEADLINE } else { 0 };
+    write(REGISTER_TIMER, mode | u32::from(TIMER_VECTOR));
+}
+
+fn uses_deadline() -> bool {
+    cpu::features().contains(Features::TSC_DEADLINE)
+}
+
+/// Makes the timer fire once at `deadline_ns` of the monotonic clock; at once when that has passed. A deadline further away
+/// than the timer can count fires early: whoever waits looks at the clock.
+pub(crate) fn set_timer(deadline_ns: u64) {
+    if uses_deadline() {
+        // SAFETY: the CPU has the MSR. A value of the past fires at once.
+        unsafe { Msr::new(MSR_TSC_DEADLINE).write(clock::tsc_at(deadline_ns).max(1)) };
+        return;
+    }
+    let delta_ns = deadline_ns.saturating_sub(clock::now_ns());
+    let ticks = (u128::from(delta_ns) * u128::from(TICKS_PER_2_32_NS.load(Ordering::Relaxed))) >> 32;
+    write(REGISTER_TIMER_INITIAL, u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
+}
+
+/// Stops the timer.
+pub(crate) fn stop_timer() {
+    if uses_deadline() {
+        // SAFETY: as in `set_timer`; zero disarms.
+        unsafe { Msr::new(MSR_TSC_DEADLINE).write(0) };
+    } else {
+        write(REGISTER_TIMER_INITIAL, 0);
+    }
+}
+
+/// Sends `vector` to the CPU with APIC id `target`.
+pub(crate) fn send(target: u32, vector: u8) {
+    if USES_X2APIC.load(Ordering::Relaxed) {
+        let command = u64::from(target) << 32 | u64::from(vector);
+        // SAFETY: x2APIC mode is on; the command is a fixed interrupt to one CPU.
+        unsafe { Msr::new(MSR_X2APIC_BASE + (REGISTER_COMMAND_LOW >> 4)).write(command) };
+    } else {
+        super::interrupts::without(|| {
+            write(REGISTER_COMMAND_HIGH, target << 24);
+            write(REGISTER_COMMAND_LOW, u32::from(vector));
+        });
+    }
+}

@@ -1,0 +1,171 @@
+//! The Rust side of traps.s: short shells around what linux, mm and the drivers decide.
+
+use linux::fault::Fault;
+use linux::registers::Registers;
+use linux::thread::Thread;
+use mm::{Access, USER_END};
+use x86_64::instructions::interrupts as cpu_interrupts;
+use x86_64::registers::debug::Dr6;
+
+use super::percpu::PerCpu;
+use super::{interrupts, user_copy};
+use crate::panic::die_of_fault;
+
+const DIVIDE_ERROR: u8 = 0;
+const DEBUG: u8 = 1;
+const BREAKPOINT: u8 = 3;
+const OVERFLOW: u8 = 4;
+const BOUND: u8 = 5;
+const INVALID_OPCODE: u8 = 6;
+const STACK_FAULT: u8 = 12;
+const GENERAL_PROTECTION: u8 = 13;
+const PAGE_FAULT: u8 = 14;
+const X87_ERROR: u8 = 16;
+const ALIGNMENT_CHECK: u8 = 17;
+const SIMD_ERROR: u8 = 19;
+
+/// Error code of a page fault (SDM volume 3, 5.7).
+const ERROR_WRITE: u64 = 1 << 1;
+const ERROR_FETCH: u64 = 1 << 4;
+
+/// The program executed `syscall`. True: go back by `iretq`, with every register from memory.
+///
+/// # Safety
+/// Called by syscall_entry only: `registers` is the frame at the top of the current thread's kernel stack.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nacre_syscall(thread: &Thread, registers: &mut Registers) -> bool {
+    linux::syscall_entry(thread, registers)
+}
+
+/// An exception in program code. The frame is on the kernel stack; interrupts are off.
+///
+/// # Safety
+/// Called by fault_common only, with the frame of the program.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nacre_program_fault(registers: &mut Registers, vector: u8, address: usize) {
+    let error_code = registers.original_rax;
+    registers.original_rax = u64::MAX;
+    let fault = match vector {
+        PAGE_FAULT => Fault::Page { address, access: access_of(error_code), error_code },
+        DIVIDE_ERROR => Fault::DivideError,
+        DEBUG => {
+            let status = Dr6::read_raw();
+            // SAFETY: DR6 only reports; these are its reserved bits.
+            unsafe { core::arch::asm!("mov dr6, {}", in(reg) DR6_CLEAR, options(nomem, nostack, preserves_flags)) };
+            Fault::Debug { status }
+        }
+        BREAKPOINT => Fault::Breakpoint,
+        OVERFLOW => Fault::Overflow,
+        BOUND => Fault::Bound,
+        INVALID_OPCODE => Fault::InvalidOpcode,
+        STACK_FAULT => Fault::Stack { error_code },
+        X87_ERROR => Fault::X87,
+        ALIGNMENT_CHECK => Fault::AlignmentCheck,
+        SIMD_ERROR => Fault::Simd,
+        GENERAL_PROTECTION => Fault::GeneralProtection { error_code },
+        _ => Fault::Other { vector, error_code },
+    };
+    cpu_interrupts::enable();
+    let cpu = PerCpu::current();
+    match cpu.thread() {
+        Some(thread) => linux::fault_entry(thread, registers, fault),
+        None => die_of_fault(registers, vector, address, "exception outside of the kernel before there is a program"),
+    }
+}
+
+/// An exception in kernel code on a kernel stack: a copy from or to the program, or a bug.
+///
+/// # Safety
+/// Called by fault_common only; the frame lies just below the interrupted stack pointer.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nacre_kernel_fault(registers: &mut Registers, vector: u8, address: usize) {
+    let copy = if matches!(vector, PAGE_FAULT | GENERAL_PROTECTION) {
+        user_copy::find_fault(registers.rip as usize)
+    } else {
+        None
+    };
+    let Some(copy) = copy else { die_of_fault(registers, vector, address, "unexpected exception in the kernel") };
+    let can_page_in = vector == PAGE_FAULT && !copy.is_nofault && address < USER_END;
+    if can_page_in && let Some(thread) = PerCpu::current().thread() {
+        let were_enabled = registers.rflags & RFLAGS_IF != 0;
+        if were_enabled {
+            cpu_interrupts::enable();
+        }
+        let is_resolved = linux::kernel_page_fault(thread, address, access_of(registers.original_rax));
+        cpu_interrupts::disable();
+        if is_resolved {
+            return;
+        }
+    }
+    registers.rip = copy.fixup as u64;
+}
+
+/// An exception that ends the kernel.
+///
+/// # Safety
+/// Called by traps.s only, with a frame that stays.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nacre_fatal_fault(registers: &Registers, vector: u8, address: usize) -> ! {
+    let reason = match vector {
+        8 => "double fault: no usable stack",
+        18 => "machine check",
+        _ => "exception outside of any kernel stack",
+    };
+    die_of_fault(registers, vector, address, reason)
+}
+
+/// A non-maskable interrupt. Takes no lock: it may have interrupted anything.
+///
+/// # Safety
+/// Called by nmi_common only.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nacre_nmi(registers: &Registers) {
+    die_of_fault(registers, 2, 0, "non-maskable interrupt");
+}
+
+/// A device interrupt. Interrupts are off; the stack is the interrupt stack.
+///
+/// # Safety
+/// Called by interrupt_common only.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nacre_interrupt(vector: u8, from_program: bool) {
+    if interrupts::dispatch(vector) {
+        return;
+    }
+    // Nothing of ours sends this vector. From program code it is an `int n` the image builder did not find: at ring 0 no
+    // gate refuses it, so refuse it here.
+    if from_program && let Some(thread) = PerCpu::current().thread() {
+        linux::refuse_software_interrupt(thread, vector);
+        PerCpu::current().raise_pending();
+    } else {
+        log::warn!("interrupt {vector:#x} has no handler");
+    }
+}
+
+/// Work before the program goes on: signals. Interrupts are off.
+///
+/// # Safety
+/// Called by traps.s only, with the frame of the program at the top of the kernel stack.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nacre_exit_work(registers: &mut Registers) {
+    let cpu = PerCpu::current();
+    cpu.clear_pending();
+    cpu_interrupts::enable();
+    if let Some(thread) = cpu.thread() {
+        linux::exit_work(thread, registers);
+    }
+}
+
+const RFLAGS_IF: u64 = 1 << 9;
+/// The reserved ones of DR6 (SDM volume 3, 18.2.3).
+const DR6_CLEAR: u64 = 0xffff_0ff0;
+
+fn access_of(error_code: u64) -> Access {
+    if error_code & ERROR_FETCH != 0 {
+        Access::Execute
+    } else if error_code & ERROR_WRITE != 0 {
+        Access::Write
+    } else {
+        Access::Read
+    }
+}

@@ -1,0 +1,339 @@
+# Every way from an exception or interrupt into Rust, and every way back to the program.
+#
+# 1. At equal privilege the CPU does not switch stacks by itself, so every gate names an IST stack: 1 #DF, 2 NMI, 3 #MC, 4 #DB,
+#    5 faults, 6 interrupts, 7 #BP. An IST stack is only a landing place: its frame dies at the next entry of that kind. A
+#    handler that may enable interrupts, block or deliver signals first moves its frame to the thread's kernel stack:
+#    to the stack's top when the program was interrupted, to just below the interrupted rsp when the kernel was (kernel code
+#    has no red zone).
+# 2. Program and kernel are told apart by RIP alone: kernel means RIP in [__text_start, __text_end), but for the exit window.
+# 3. The exit window: `syscall_exit_window_start` is a `pop rsp`, the next instruction a `jmp rcx`. Interrupts are on there and
+#    all other registers hold the program's values. An event there is one of the program at RIP = rcx; its frame is mended
+#    so before anybody looks at it.
+# 4. Registers in memory are linux::registers::Registers. cs and ss in it are what Linux shows (0x33, 0x2b); the real ones are
+#    constants and never come from memory that a program can reach.
+#
+# Interrupts are off on every entry (interrupt gates).
+
+.set FRAME_R15, 0
+.set FRAME_RBX, 40
+.set FRAME_RAX, 80
+.set FRAME_RCX, 88
+.set FRAME_RDI, 112
+.set FRAME_ORIGINAL_RAX, 120
+.set FRAME_RIP, 128
+.set FRAME_CS, 136
+.set FRAME_RFLAGS, 144
+.set FRAME_RSP, 152
+.set FRAME_SS, 160
+.set FRAME_WORDS, 21
+.set FRAME_BYTES, 168
+
+.set KERNEL_CS, 0x08
+.set KERNEL_SS, 0x10
+.set LINUX_CS, 0x33
+.set LINUX_SS, 0x2b
+
+# struct PerCpu (percpu.rs)
+.set CPU_KERNEL_STACK, 8
+.set CPU_SCRATCH, 16
+.set CPU_THREAD, 24
+.set CPU_PENDING, 32
+.set CPU_STACK_BOTTOM, 40
+
+# The vector has been pushed above the error code (or a zero): swap it with rdi, then save the rest.
+.macro SAVE_REGISTERS
+    xchg rdi, [rsp]
+    push rsi
+    push rdx
+    push rcx
+    push rax
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    cld
+.endm
+
+.macro RESTORE_REGISTERS
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rax
+    pop rcx
+    pop rdx
+    pop rsi
+    pop rdi
+.endm
+
+# Jumps to \kernel when the saved RIP is kernel code outside of the exit window; mends the frame inside of it.
+# Clobbers rax, rcx.
+.macro BRANCH_IF_KERNEL kernel
+    mov rax, [rsp + FRAME_RIP]
+    lea rcx, [rip + __text_start]
+    cmp rax, rcx
+    jb 11f
+    lea rcx, [rip + __text_end]
+    cmp rax, rcx
+    jae 11f
+    lea rcx, [rip + syscall_exit_window_start]
+    cmp rax, rcx
+    jb \kernel
+    je 12f
+    lea rcx, [rip + syscall_exit_window_jump]
+    cmp rax, rcx
+    jne \kernel
+    jmp 13f
+12: mov rcx, [rsp + FRAME_RSP]      # before the pop: the program's rsp is still on the kernel stack
+    mov rcx, [rcx]
+    mov [rsp + FRAME_RSP], rcx
+13: mov rcx, [rsp + FRAME_RCX]
+    mov [rsp + FRAME_RIP], rcx
+11:
+.endm
+
+# Moves the frame at rsp so that it ends at rax, which becomes the stack. Clobbers rcx, rsi, rdi.
+.macro MOVE_FRAME_BELOW_RAX
+    sub rax, FRAME_BYTES
+    mov rsi, rsp
+    mov rdi, rax
+    mov ecx, FRAME_WORDS
+    rep movsq
+    mov rsp, rax
+.endm
+
+.section .entry.text, "ax"
+
+# Faults, #DB and #BP: rdi = vector after the save.
+fault_common:
+    SAVE_REGISTERS
+    mov rbx, rdi                    # vector
+    mov rbp, cr2
+    BRANCH_IF_KERNEL fault_in_kernel
+    mov rax, gs:[CPU_KERNEL_STACK]
+    MOVE_FRAME_BELOW_RAX
+    mov qword ptr [rsp + FRAME_CS], LINUX_CS
+    mov qword ptr [rsp + FRAME_SS], LINUX_SS
+    mov rdi, rsp
+    mov esi, ebx
+    mov rdx, rbp
+    xor ebp, ebp
+    call nacre_program_fault
+    jmp return_to_program
+
+fault_in_kernel:
+    mov rax, [rsp + FRAME_RSP]
+    cmp rax, gs:[CPU_STACK_BOTTOM]
+    jb fault_fatal
+    cmp rax, gs:[CPU_KERNEL_STACK]
+    ja fault_fatal
+    and rax, -16
+    sub rax, 8                      # the frame is an odd number of words: keep rsp a multiple of 16
+    MOVE_FRAME_BELOW_RAX
+    mov rdi, rsp
+    mov esi, ebx
+    mov rdx, rbp
+    mov rbp, [rsp + 32]             # the interrupted frame pointer: backtraces go on through it
+    call nacre_kernel_fault
+    RESTORE_REGISTERS
+    add rsp, 8
+    iretq
+
+# A fault that is not on a kernel stack, or one that ends the kernel by its nature.
+fault_fatal:
+    mov rdi, rsp
+    mov esi, ebx
+    mov rdx, rbp
+    mov rbp, [rsp + 32]
+    and rsp, -16
+    call nacre_fatal_fault
+    ud2
+
+fatal_common:
+    SAVE_REGISTERS
+    mov rbx, rdi
+    mov rbp, cr2
+    jmp fault_fatal
+
+nmi_common:
+    SAVE_REGISTERS
+    mov rdi, rsp
+    mov rbx, rsp
+    and rsp, -16
+    call nacre_nmi
+    mov rsp, rbx
+    RESTORE_REGISTERS
+    add rsp, 8
+    iretq
+
+# Device interrupts and IPIs.
+interrupt_common:
+    SAVE_REGISTERS
+    mov rbx, rdi
+    BRANCH_IF_KERNEL interrupt_in_kernel
+    mov edi, ebx
+    mov esi, 1
+    mov rbp, rsp
+    and rsp, -16
+    call nacre_interrupt
+    mov rsp, rbp
+    cmp dword ptr gs:[CPU_PENDING], 0
+    jne 1f
+    RESTORE_REGISTERS
+    add rsp, 8
+    iretq
+1:  mov rax, gs:[CPU_KERNEL_STACK]
+    MOVE_FRAME_BELOW_RAX
+    mov qword ptr [rsp + FRAME_CS], LINUX_CS
+    mov qword ptr [rsp + FRAME_SS], LINUX_SS
+    mov qword ptr [rsp + FRAME_ORIGINAL_RAX], -1
+    jmp exit_work
+
+interrupt_in_kernel:
+    mov edi, ebx
+    xor esi, esi
+    mov rbp, rsp
+    and rsp, -16
+    call nacre_interrupt
+    mov rsp, rbp
+    RESTORE_REGISTERS
+    add rsp, 8
+    iretq
+
+# Back to the program with every register from the frame at rsp. Interrupts may be on.
+.global return_to_program
+return_to_program:
+    cli
+    cmp dword ptr gs:[CPU_PENDING], 0
+    jne exit_work
+    mov qword ptr [rsp + FRAME_CS], KERNEL_CS
+    mov qword ptr [rsp + FRAME_SS], KERNEL_SS
+    RESTORE_REGISTERS
+    add rsp, 8
+    iretq
+
+exit_work:
+    mov rdi, rsp
+    xor ebp, ebp
+    call nacre_exit_work
+    jmp return_to_program
+
+# The `syscall` instruction: rcx = rip, r11 = rflags, IF TF DF AC NT clear, rsp still the program's (which may be anything).
+# Nothing may be pushed before the stack is ours.
+.balign 64
+.global syscall_entry
+syscall_entry:
+    mov gs:[CPU_SCRATCH], rsp
+    mov rsp, gs:[CPU_KERNEL_STACK]
+    push LINUX_SS
+    push gs:[CPU_SCRATCH]
+    push r11
+    push LINUX_CS
+    push rcx
+    push rax                        # original_rax
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push rax
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    sti
+    mov rdi, gs:[CPU_THREAD]
+    mov rsi, rsp
+    xor ebp, ebp
+    call nacre_syscall
+    cli
+    cmp dword ptr gs:[CPU_PENDING], 0
+    jne exit_work
+    test al, al                     # true: registers were replaced (rt_sigreturn, execve), or flags need iretq
+    jne return_to_program
+    RESTORE_REGISTERS
+    add rsp, 24                     # original_rax, rip (in rcx), cs
+    popfq                           # r11 holds the same; interrupts are on from here
+.global syscall_exit_window_start
+syscall_exit_window_start:
+    pop rsp
+.global syscall_exit_window_jump
+syscall_exit_window_jump:
+    jmp rcx
+
+# First entry of a new thread: the frame is at rsp already.
+.global enter_program
+enter_program:
+    mov rsp, rdi
+    jmp return_to_program
+
+# One stub a vector, 16 bytes apart.
+.macro STUB vector, error, target
+    .balign 16
+    .if \error == 0
+    push 0
+    .endif
+    push \vector
+    jmp \target
+.endm
+
+.balign 16
+.global trap_stubs
+trap_stubs:
+    STUB 0, 0, fault_common
+    STUB 1, 0, fault_common
+    STUB 2, 0, nmi_common
+    STUB 3, 0, fault_common
+    STUB 4, 0, fault_common
+    STUB 5, 0, fault_common
+    STUB 6, 0, fault_common
+    STUB 7, 0, fault_common
+    STUB 8, 1, fatal_common
+    STUB 9, 0, fault_common
+    STUB 10, 1, fault_common
+    STUB 11, 1, fault_common
+    STUB 12, 1, fault_common
+    STUB 13, 1, fault_common
+    STUB 14, 1, fault_common
+    STUB 15, 0, fault_common
+    STUB 16, 0, fault_common
+    STUB 17, 1, fault_common
+    STUB 18, 0, fatal_common
+    STUB 19, 0, fault_common
+    STUB 20, 0, fault_common
+    STUB 21, 1, fault_common
+    STUB 22, 0, fault_common
+    STUB 23, 0, fault_common
+    STUB 24, 0, fault_common
+    STUB 25, 0, fault_common
+    STUB 26, 0, fault_common
+    STUB 27, 0, fault_common
+    STUB 28, 0, fault_common
+    STUB 29, 1, fault_common
+    STUB 30, 1, fault_common
+    STUB 31, 0, fault_common
+.set vector, 32
+.rept 224
+    .balign 16
+    push 0
+    push vector
+    jmp interrupt_common
+    .set vector, vector + 1
+.endr

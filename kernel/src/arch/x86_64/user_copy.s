@@ -1,0 +1,87 @@
+# Copies between the kernel and program memory that survive a page fault.
+#
+# user_copy(rdi = destination, rsi = source, rdx = bytes) -> rax = bytes NOT copied
+# user_zero(rdi = destination, rsi = bytes) -> rax = bytes not cleared
+#
+# A fault at an instruction listed in .user_copy_fixups is first given to the address space (not for the _nofault twins) and,
+# when that cannot help, continues at the fixup, which computes what was left. Words move by `rep movsq`: as fast as
+# anything where microcode is good and ten times faster than `rep movsb` under emulation.
+
+.macro FIXUP at, to
+    .pushsection .user_copy_fixups, "a"
+    .balign 4
+    .long \at - .
+    .long \to - .
+    .popsection
+.endm
+
+.macro COPY name
+.global \name
+\name:
+    mov rcx, rdx
+    shr rcx, 3
+    jz 2f
+1:  rep movsq
+2:  mov ecx, edx
+    and ecx, 7
+    jz 4f
+3:  rep movsb
+4:  xor eax, eax
+    ret
+5:  and edx, 7
+    lea rax, [rdx + rcx * 8]
+    ret
+6:  mov rax, rcx
+    ret
+    FIXUP 1b, 5b
+    FIXUP 3b, 6b
+.endm
+
+.section .text.user_copy, "ax"
+    COPY user_copy
+
+.global user_zero
+user_zero:
+    mov rdx, rsi
+    mov rcx, rsi
+    shr rcx, 3
+    xor eax, eax
+1:  rep stosq
+    mov ecx, edx
+    and ecx, 7
+3:  rep stosb
+    ret
+5:  and edx, 7
+    lea rax, [rdx + rcx * 8]
+    ret
+6:  mov rax, rcx
+    ret
+    FIXUP 1b, 5b
+    FIXUP 3b, 6b
+
+# user_load_u32(rdi = address) -> rax = value, or -1 << 32 on a fault
+.global user_load_u32
+user_load_u32:
+1:  mov eax, [rdi]
+    ret
+2:  movabs rax, 0xffffffff00000000
+    ret
+    FIXUP 1b, 2b
+
+# user_compare_exchange_u32(rdi = address, esi = old, edx = new) -> rax = previous value, or -1 << 32 on a fault
+.global user_compare_exchange_u32
+user_compare_exchange_u32:
+    mov eax, esi
+1:  lock cmpxchg [rdi], edx
+    mov eax, eax
+    ret
+2:  movabs rax, 0xffffffff00000000
+    ret
+    FIXUP 1b, 2b
+
+# The same without paging in: for callers that hold a lock.
+.global user_copy_nofault_start
+user_copy_nofault_start:
+    COPY user_copy_nofault
+.global user_copy_nofault_end
+user_copy_nofault_end:

@@ -1,0 +1,149 @@
+//! The program's x87, SSE and AVX registers: switched on for it, saved for signals.
+//!
+//! The kernel is compiled without them, so they hold the program's values at any time it runs. Saved in the standard
+//! (not compacted) XSAVE form, which is what a signal frame shows (SDM volume 1, chapter 13); FXSAVE without XSAVE.
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use linux::platform::VECTOR_STATE_BYTES_MAX;
+
+use super::cpu::{self, Features};
+
+/// x87, SSE, AVX, the MPX pair left out, AVX-512; no protection keys (CR4.PKE stays 0) and no AMX (needs a permission).
+const WANTED: u64 = 0b1110_0111;
+const FXSAVE_BYTES: usize = 512;
+const XSAVE_HEADER_BYTES: usize = 64;
+const MXCSR_OFFSET: usize = 24;
+const MXCSR_MASK_OFFSET: usize = 28;
+const MXCSR_DEFAULT: u32 = 0x1f80;
+const MXCSR_MASK_DEFAULT: u32 = 0xffbf;
+
+static ENABLED: AtomicU64 = AtomicU64::new(0b11);
+static SIZE_BYTES: AtomicUsize = AtomicUsize::new(FXSAVE_BYTES);
+
+/// A buffer that the instructions accept.
+#[repr(C, align(64))]
+struct Area([u8; VECTOR_STATE_BYTES_MAX]);
+
+/// Switches on what the CPU has and brings the registers to their initial state.
+pub(crate) fn init() {
+    if cpu::features().contains(Features::XSAVE) {
+        let leaf = cpu::cpuid(0xd, 0);
+        let supported = u64::from(leaf.edx) << 32 | u64::from(leaf.eax);
+        let mut enabled = supported & WANTED;
+        if enabled & 0b1110_0000 != 0b1110_0000 {
+            enabled &= 0b111;
+        }
+        // SAFETY: CR4.OSXSAVE is set and every bit is one the CPU supports, AVX-512's three together.
+        unsafe {
+            asm!("xsetbv", in("ecx") 0, in("eax") enabled as u32, in("edx") (enabled >> 32) as u32, options(nostack));
+        }
+        // With XCR0 set, EBX is the size of what is enabled.
+        let size = cpu::cpuid(0xd, 0).ebx as usize;
+        if size <= VECTOR_STATE_BYTES_MAX {
+            ENABLED.store(enabled, Ordering::Relaxed);
+            SIZE_BYTES.store(size, Ordering::Relaxed);
+        }
+    }
+    reset();
+}
+
+/// Brings the registers to the state a program starts with.
+pub(crate) fn reset() {
+    let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
+    area.0[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
+    area.0[MXCSR_OFFSET..MXCSR_OFFSET + 4].copy_from_slice(&MXCSR_DEFAULT.to_le_bytes());
+    load(&area, 0);
+}
+
+/// Components switched on, as XCR0 has them.
+pub(crate) fn enabled() -> u64 {
+    ENABLED.load(Ordering::Relaxed)
+}
+
+/// Bytes of the state.
+pub(crate) fn size_bytes() -> usize {
+    SIZE_BYTES.load(Ordering::Relaxed)
+}
+
+/// Stores the registers; returns the number of bytes that count.
+pub(crate) fn save(destination: &mut [u8]) -> usize {
+    let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
+    if cpu::features().contains(Features::XSAVE) {
+        let mask = enabled();
+        // SAFETY: the area is aligned, zeroed (so its header is valid) and large enough (checked in `init`).
+        unsafe {
+            asm!("xsave64 [{}]", in(reg) area.0.as_mut_ptr(), in("eax") mask as u32, in("edx") (mask >> 32) as u32,
+                options(nostack));
+        }
+    } else {
+        // SAFETY: the area is aligned to 16 and has 512 bytes.
+        unsafe { asm!("fxsave64 [{}]", in(reg) area.0.as_mut_ptr(), options(nostack)) };
+    }
+    let count = size_bytes().min(destination.len());
+    destination[..count].copy_from_slice(&area.0[..count]);
+    count
+}
+
+/// Loads the registers from bytes a program may have written. Bits that would fault are dropped, as Linux does. False:
+/// the bytes are too short to be a state.
+pub(crate) fn restore(source: &[u8]) -> bool {
+    if source.len() < FXSAVE_BYTES {
+        return false;
+    }
+    let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
+    let count = source.len().min(size_bytes());
+    area.0[..count].copy_from_slice(&source[..count]);
+    let mut components = 0b11;
+    if count >= FXSAVE_BYTES + XSAVE_HEADER_BYTES {
+        let header = &mut area.0[FXSAVE_BYTES..FXSAVE_BYTES + XSAVE_HEADER_BYTES];
+        let mut word = [0; 8];
+        word.copy_from_slice(&header[..8]);
+        components = u64::from_le_bytes(word) & enabled();
+        // XCOMP_BV and the reserved words must be zero for the standard form.
+        header[8..].fill(0);
+    }
+    load(&area, components);
+    true
+}
+
+/// Loads the components of `area` and initialises the others.
+fn load(area: &Area, components: u64) {
+    let mut area = Area(area.0);
+    let mxcsr_mask = mxcsr_mask();
+    let mut word = [0; 4];
+    word.copy_from_slice(&area.0[MXCSR_OFFSET..MXCSR_OFFSET + 4]);
+    let mxcsr = u32::from_le_bytes(word) & mxcsr_mask;
+    area.0[MXCSR_OFFSET..MXCSR_OFFSET + 4].copy_from_slice(&mxcsr.to_le_bytes());
+    if cpu::features().contains(Features::XSAVE) {
+        area.0[FXSAVE_BYTES..FXSAVE_BYTES + 8].copy_from_slice(&components.to_le_bytes());
+        let mask = enabled();
+        // SAFETY: aligned; the header has only enabled components and zeroes; MXCSR has no reserved bit.
+        unsafe {
+            asm!("xrstor64 [{}]", in(reg) area.0.as_ptr(), in("eax") mask as u32, in("edx") (mask >> 32) as u32,
+                options(nostack, readonly));
+        }
+    } else {
+        // SAFETY: aligned; MXCSR has no reserved bit.
+        unsafe { asm!("fxrstor64 [{}]", in(reg) area.0.as_ptr(), options(nostack, readonly)) };
+    }
+}
+
+/// The MXCSR bits that this CPU accepts.
+fn mxcsr_mask() -> u32 {
+    static MASK: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
+    let known = MASK.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
+    // SAFETY: the area is aligned to 16 and has 512 bytes.
+    unsafe { asm!("fxsave64 [{}]", in(reg) area.0.as_mut_ptr(), options(nostack)) };
+    let mut word = [0; 4];
+    word.copy_from_slice(&area.0[MXCSR_MASK_OFFSET..MXCSR_MASK_OFFSET + 4]);
+    let reported = u32::from_le_bytes(word);
+    let mask = if reported == 0 { MXCSR_MASK_DEFAULT } else { reported };
+    MASK.store(mask, Ordering::Relaxed);
+    mask
+}

@@ -1,0 +1,114 @@
+//! The functions that `sync::machine` declares, on this machine: one CPU for now, one thread that waits at a time.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use sync::HeldRanks;
+use sync::machine::{NEVER, PARKED, ThreadHandle};
+use x86_64::instructions::interrupts as cpu_interrupts;
+
+use crate::arch::{apic, clock, user_copy};
+use crate::entropy;
+
+/// How far ahead the timer is set at most, so that its counter cannot overflow (4 s at 1 GHz).
+const TIMER_NS_MAX: u64 = 2_000_000_000;
+
+static HELD: HeldRanks = HeldRanks::new();
+
+#[unsafe(no_mangle)]
+fn nacre_now_ns() -> u64 {
+    clock::now_ns()
+}
+
+#[unsafe(no_mangle)]
+fn nacre_realtime_ns() -> u64 {
+    clock::realtime_ns()
+}
+
+#[unsafe(no_mangle)]
+fn nacre_current_thread() -> ThreadHandle {
+    ThreadHandle(0)
+}
+
+/// Halts while `state` says so. Interrupts are off between the look and the halt, and `sti; hlt` lets none in between.
+#[unsafe(no_mangle)]
+fn nacre_wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
+    loop {
+        cpu_interrupts::disable();
+        if state.load(Ordering::SeqCst) != PARKED {
+            break;
+        }
+        if deadline_ns != NEVER {
+            let now = clock::now_ns();
+            if now >= deadline_ns {
+                break;
+            }
+            apic::set_timer(deadline_ns.min(now + TIMER_NS_MAX));
+        }
+        cpu_interrupts::enable_and_hlt();
+    }
+    if deadline_ns != NEVER {
+        apic::stop_timer();
+    }
+    cpu_interrupts::enable();
+}
+
+#[unsafe(no_mangle)]
+fn nacre_wake_waiter(_thread: ThreadHandle) {
+    // The only thread there is looks at its state after any interrupt.
+}
+
+#[unsafe(no_mangle)]
+fn nacre_interrupts_disable_save() -> bool {
+    let were_enabled = cpu_interrupts::are_enabled();
+    if were_enabled {
+        cpu_interrupts::disable();
+    }
+    were_enabled
+}
+
+#[unsafe(no_mangle)]
+fn nacre_interrupts_restore(were_enabled: bool) {
+    if were_enabled {
+        cpu_interrupts::enable();
+    }
+}
+
+#[unsafe(no_mangle)]
+fn nacre_held_ranks() -> &'static HeldRanks {
+    &HELD
+}
+
+#[unsafe(no_mangle)]
+fn nacre_copy_from_user(destination: &mut [u8], source: usize) -> usize {
+    user_copy::from_user(destination, source)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_copy_to_user(destination: usize, source: &[u8]) -> usize {
+    user_copy::to_user(destination, source)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_copy_from_user_nofault(destination: &mut [u8], source: usize) -> usize {
+    user_copy::from_user_nofault(destination, source)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_copy_to_user_nofault(destination: usize, source: &[u8]) -> usize {
+    user_copy::to_user_nofault(destination, source)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_load_user_u32(address: usize) -> Option<u32> {
+    user_copy::load_u32(address)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_compare_exchange_user_u32(address: usize, old: u32, new: u32) -> Option<Result<u32, u32>> {
+    user_copy::compare_exchange_u32(address, old, new)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_fill_entropy(destination: &mut [u8]) {
+    entropy::fill(destination);
+}
