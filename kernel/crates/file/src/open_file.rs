@@ -1,0 +1,115 @@
+//! [`OpenFile`]: Linux's open file description, what descriptors share after `dup` and `fork`.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use abi::OpenFlags;
+use sync::{Mutex, rank};
+
+use crate::File;
+
+/// An open file: the object, the status flags it was opened with and the position.
+pub struct OpenFile {
+    file: Arc<dyn File>,
+    flags: AtomicU32,
+    position: Mutex<u64>,
+    /// `F_SETOWN`: a process, or minus a process group.
+    owner: AtomicI32,
+    /// `F_SETSIG`.
+    signal: AtomicU32,
+}
+
+impl OpenFile {
+    /// The flags `open` uses up: they say what opening does, not what the open file is.
+    const CREATION: OpenFlags = OpenFlags::CREAT
+        .union(OpenFlags::EXCL)
+        .union(OpenFlags::NOCTTY)
+        .union(OpenFlags::TRUNC)
+        .union(OpenFlags::CLOEXEC);
+
+    /// An open file at position 0. Creation flags and `O_CLOEXEC` are dropped from `flags`.
+    pub fn new(file: Arc<dyn File>, flags: OpenFlags) -> Arc<Self> {
+        Arc::new(Self {
+            file,
+            flags: AtomicU32::new(flags.difference(Self::CREATION).bits()),
+            position: Mutex::new(rank::FILE_POSITION, 0),
+            owner: AtomicI32::new(0),
+            signal: AtomicU32::new(0),
+        })
+    }
+
+    /// The object.
+    pub fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    /// Access mode and status flags, as `F_GETFL` shows them.
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Replaces the flags in `changed` by those in `value` (`F_SETFL`, `FIONBIO`).
+    pub fn change_flags(&self, changed: OpenFlags, value: OpenFlags) {
+        let update = |old: u32| Some((old & !changed.bits()) | (value & changed).bits());
+        // The closure never declines, so there is no error to handle.
+        let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+    }
+
+    /// Whether it was opened for reading.
+    pub fn is_readable(&self) -> bool {
+        let flags = self.flags();
+        !flags.contains(OpenFlags::PATH) && flags.access_mode().can_read()
+    }
+
+    /// Whether it was opened for writing.
+    pub fn is_writable(&self) -> bool {
+        let flags = self.flags();
+        !flags.contains(OpenFlags::PATH) && flags.access_mode().can_write()
+    }
+
+    /// Whether it was opened with `O_PATH` and only names a place.
+    pub fn is_path_only(&self) -> bool {
+        self.flags().contains(OpenFlags::PATH)
+    }
+
+    /// Whether it is in `O_NONBLOCK` mode.
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags().contains(OpenFlags::NONBLOCK)
+    }
+
+    /// Whether every write goes to the end.
+    pub fn is_append(&self) -> bool {
+        self.flags().contains(OpenFlags::APPEND)
+    }
+
+    /// The position. Readers and writers that use it hold it during the transfer, as Linux does.
+    pub fn position(&self) -> &Mutex<u64> {
+        &self.position
+    }
+
+    /// Who gets `SIGIO` (`F_GETOWN`).
+    pub fn owner(&self) -> i32 {
+        self.owner.load(Ordering::Relaxed)
+    }
+
+    /// Sets who gets `SIGIO` (`F_SETOWN`).
+    pub fn set_owner(&self, owner: i32) {
+        self.owner.store(owner, Ordering::Relaxed);
+    }
+
+    /// The signal sent instead of `SIGIO` (`F_GETSIG`); 0 for none.
+    pub fn signal(&self) -> u32 {
+        self.signal.load(Ordering::Relaxed)
+    }
+
+    /// Sets the signal sent instead of `SIGIO` (`F_SETSIG`).
+    pub fn set_signal(&self, signal: u32) {
+        self.signal.store(signal, Ordering::Relaxed);
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.file.released(self);
+    }
+}
