@@ -91,6 +91,8 @@ ranks! {
 
     // ---- Band 3: spinlocks that interrupt handlers take too -----------------------------------------------------
 
+    /// The line discipline of one terminal, which reads and writes the ports below it.
+    TERMINALS,
     /// Device state shared with its interrupt handler.
     DRIVER,
     /// The buffers of one stdio port.

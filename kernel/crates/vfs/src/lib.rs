@@ -1,2 +1,83 @@
-//! (skeleton)
+//! Files by name: path walk, the dentry cache, mounts, permission checks, `open` and the file systems that live in memory.
+//!
+//! The layer above calls plain functions with three things: an [`FsContext`] (root, working directory and umask of the
+//! process), [`Credentials`] (who asks), and for relative paths an optional start directory.
+//!
+//! - By name: [`resolve`], [`open`], [`mkdir`], [`mknod`], [`symlink`], [`link`], [`unlink`], [`rmdir`], [`rename`].
+//! - On a place already found, a [`PathRef`]: [`stat`], [`readlink`], [`access`], [`chmod`], [`chown`], [`utimens`],
+//!   [`truncate`], [`statfs`], [`path_name`].
+//! - Mounts: [`Namespace`].
+//!
+//! # How it fits together
+//!
+//! An [`Inode`] is a file or directory of a file system; its [`Metadata`] belongs to this crate, so that `stat`, permission
+//! checks and `chmod` are the same code for all of them. A [`Dentry`] is a name in the tree of one file system and caches the
+//! inode behind it. A [`Mount`] puts the tree of a file system at a place; a [`PathRef`] is a dentry seen through a mount.
+//!
+//! # Locks
+//!
+//! There is no lock for a whole file system but the one that rename of directories needs. In this order:
+//!
+//! 1. [`Namespace`]: changes of the mount tree.
+//! 2. The rename lock of a file system: a rename between two directories. It keeps the shape of the tree fixed.
+//! 3. The lock of an inode ([`Metadata::lock`]). Directories: an ancestor before its descendants; two directories of which neither
+//!    is above the other in order of their address; then the directory that is removed or replaced; then files.
+//!    It is held while names of a directory change, and while a file is written or its size changes.
+//! 4. A file system's own locks: the table of a directory, the page map of a file.
+//! 5. The cached names of a dentry, then the place of a dentry. Nothing else is taken under these.
+//!
+//! Inode locks may be held while program memory is copied and paged in, as in Linux: no page fault takes one. Locks of
+//! levels 4 and 5 are never held then; page faults take the page map's.
+//!
+//! # What it does not do
+//!
+//! It knows no processes and no descriptors: `/proc` is made of closures that others register with [`fs::generated`].
 #![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod anonymous;
+mod attributes;
+mod context;
+mod create;
+mod credentials;
+mod dentry;
+pub mod device;
+mod file_system;
+pub mod fs;
+mod inode;
+mod metadata;
+mod mount;
+mod name;
+mod open;
+mod path_name;
+mod remove;
+mod rename;
+mod vnode_file;
+mod walk;
+
+pub use anonymous::{anonymous_path, path_of};
+pub use attributes::{SetTime, access, chmod, chown, readlink, stat, statfs, truncate, utimens};
+pub use context::FsContext;
+pub use create::{link, mkdir, mknod, symlink};
+pub use credentials::{Capabilities, Credentials};
+pub use dentry::Dentry;
+pub use file_system::{FileSystem, FileSystemStatistics};
+pub use inode::{Inode, LinkTarget, NewInode, Opened, Renaming};
+pub use metadata::{FileKind, Metadata, NewMetadata, Permissions};
+pub use mount::{Mount, MountFlags, MountSnapshot, Namespace, PathRef};
+pub use name::{HashedName, Name};
+pub use open::{OpenRequest, open, open_path};
+pub use path_name::path_name;
+pub use remove::{rmdir, unlink};
+pub use rename::rename;
+pub use vnode_file::VnodeFile;
+pub use walk::{Lookup, resolve};
+
+/// The longest path, with its closing zero.
+pub const PATH_LEN_MAX: usize = 4096;
+/// The longest name in a directory.
+pub const NAME_LEN_MAX: usize = 255;
+/// The most symbolic links one walk follows.
+pub const LINKS_FOLLOWED_MAX: usize = 40;

@@ -1,0 +1,433 @@
+//! [`Dentry`]: a name in the tree of a file system, and the cache of names.
+//!
+//! A dentry always has an inode. Its children are a hash table of slots: a name with a dentry, or a name known to be absent. A
+//! dentry is never changed from one inode to another: creating a name puts a new dentry in the slot, removing one takes it out,
+//! and whoever still holds it (an open file, a working directory) sees that it is removed. Only its place, parent and name,
+//! changes when it is renamed.
+//!
+//! # Invariants
+//!
+//! - The slots of a directory are changed under the lock of its inode; a lookup that hits takes only the table's own lock.
+//! - A child holds its parent, so a dentry with cached children is held; one that only its slot holds can be dropped.
+//! - Directories that do not keep names (`/proc`) have no slots: their dentries are made for each walk.
+//!
+//! # Towards lookup without locks
+//!
+//! A hit reads the table, compares a name and takes a reference. The pieces are made for doing that under a read-copy-update
+//! section: slots hold immutable names and immutable dentries, and a table is only ever changed by its directory's one writer.
+//! What is missing is a table behind an `RcuCell` (grown by copying, slots replaced by atomic stores) and a reference that is
+//! taken only where the walk ends, guarded by a sequence count of renames. Only `Dentry::cached` and its callers then change.
+//!
+//! # Size
+//!
+//! The cache is bounded by [`limit`]. When an insertion passes it, every dentry of that file system that nobody uses is
+//! dropped. Lock ranks: `DENTRIES` for the table, `FILE_TABLES` for the place.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+use abi::Errno;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use sync::{Mutex, Once, SpinLock, rank};
+
+use crate::name::{HashedName, Name};
+use crate::{Credentials, Inode, NAME_LEN_MAX};
+
+/// The most names known to be absent that one directory remembers.
+const ABSENT_MAX: usize = 1024;
+/// The cache may hold at least so many dentries.
+const CACHED_MIN: usize = 1024;
+/// About the memory a cached dentry takes, with its share of the table.
+const DENTRY_LEN: usize = 256;
+/// The share of memory the cache may take is one part in this.
+const MEMORY_SHARE: usize = 32;
+
+/// Dentries in slots.
+static CACHED: AtomicUsize = AtomicUsize::new(0);
+/// The number of them at which the next sweep begins, once one found too many in use; 0 before.
+static SWEEP_AT: AtomicUsize = AtomicUsize::new(0);
+
+/// The number of cached dentries at which unused ones are dropped.
+fn limit() -> usize {
+    static LIMIT: Once<usize> = Once::new();
+    *LIMIT.call_once(|| {
+        let frames = usize::try_from(mm::frame::statistics().total).unwrap_or(usize::MAX);
+        CACHED_MIN.max(frames / MEMORY_SHARE * (mm::PAGE_SIZE / DENTRY_LEN))
+    })
+}
+
+/// A name in the tree of a file system.
+pub struct Dentry {
+    inode: Arc<dyn Inode>,
+    place: SpinLock<Place>,
+    children: Mutex<Children>,
+    /// How many mounts cover it.
+    mounts: AtomicU32,
+    is_removed: AtomicBool,
+}
+
+/// Where a dentry is.
+struct Place {
+    /// None at the root, and for anonymous ones.
+    parent: Option<Arc<Dentry>>,
+    name: Name,
+}
+
+/// The cached names of a directory.
+struct Children {
+    slots: HashTable<Slot>,
+    /// How many slots have no dentry.
+    absent: usize,
+}
+
+struct Slot {
+    hash: u64,
+    name: Name,
+    /// None: the name is known to be absent.
+    dentry: Option<Arc<Dentry>>,
+}
+
+/// What the cache knows of a name.
+pub(crate) enum Cached {
+    Present(Arc<Dentry>),
+    Absent,
+    Unknown,
+}
+
+impl Dentry {
+    /// The root of a file system, or an anonymous place when `name` is not empty.
+    pub fn root(inode: Arc<dyn Inode>, name: &[u8]) -> Arc<Self> {
+        Self::new(inode, None, Name::new(name))
+    }
+
+    fn new(inode: Arc<dyn Inode>, parent: Option<Arc<Self>>, name: Name) -> Arc<Self> {
+        Arc::new(Self {
+            inode,
+            place: SpinLock::new(rank::FILE_TABLES, Place { parent, name }),
+            children: Mutex::new(rank::DENTRIES, Children { slots: HashTable::new(), absent: 0 }),
+            mounts: AtomicU32::new(0),
+            is_removed: AtomicBool::new(false),
+        })
+    }
+
+    /// A child that is not in the cache.
+    fn uncached(self: &Arc<Self>, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Self> {
+        Self::new(inode, Some(self.clone()), Name::new(name))
+    }
+
+    /// The place of a file without a name that was made in this directory.
+    pub(crate) fn unnamed_child(self: &Arc<Self>, inode: Arc<dyn Inode>) -> Arc<Self> {
+        let name = alloc::format!("#{}", inode.metadata().number());
+        let dentry = self.uncached(name.as_bytes(), inode);
+        dentry.is_removed.store(true, Relaxed);
+        dentry
+    }
+
+    /// The inode.
+    #[inline]
+    pub fn inode(&self) -> &Arc<dyn Inode> {
+        &self.inode
+    }
+
+    /// The directory it is in; none at the root of a file system.
+    pub fn parent(&self) -> Option<Arc<Self>> {
+        self.place.lock().parent.clone()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> Name {
+        self.place.lock().name.clone()
+    }
+
+    /// Parent and name at one moment.
+    pub(crate) fn place(&self) -> (Option<Arc<Self>>, Name) {
+        let place = self.place.lock();
+        (place.parent.clone(), place.name.clone())
+    }
+
+    /// Whether its last name was removed.
+    pub fn is_removed(&self) -> bool {
+        self.is_removed.load(Relaxed)
+    }
+
+    /// Whether it is the root of its file system.
+    pub(crate) fn is_root(&self) -> bool {
+        self.place.lock().parent.is_none()
+    }
+
+    /// Whether something is mounted on it, in any namespace.
+    #[inline]
+    pub(crate) fn is_mount_point(&self) -> bool {
+        self.mounts.load(Relaxed) != 0
+    }
+
+    /// Counts a mount that covers it.
+    pub(crate) fn add_mount(&self) {
+        self.mounts.fetch_add(1, Relaxed);
+    }
+
+    /// Ends what [`Dentry::add_mount`] began.
+    pub(crate) fn remove_mount(&self) {
+        self.mounts.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether `other` is this dentry or below it.
+    pub(crate) fn contains(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        let mut at = other.clone();
+        loop {
+            if Arc::ptr_eq(&at, self) {
+                return true;
+            }
+            match at.parent() {
+                Some(parent) => at = parent,
+                None => return false,
+            }
+        }
+    }
+
+    /// What the cache knows of a name.
+    #[inline]
+    pub(crate) fn cached(&self, name: HashedName<'_>) -> Cached {
+        let children = self.children.lock();
+        match children.slots.find(name.hash(), |slot| slot.is(name)) {
+            Some(Slot { dentry: Some(dentry), .. }) => Cached::Present(dentry.clone()),
+            Some(_) => Cached::Absent,
+            None => Cached::Unknown,
+        }
+    }
+
+    /// Finds a name in this directory; None when there is none.
+    #[inline]
+    pub(crate) fn child(
+        self: &Arc<Self>,
+        name: HashedName<'_>,
+        credentials: &Credentials,
+    ) -> Result<Option<Arc<Self>>, Errno> {
+        match self.cached(name) {
+            Cached::Present(dentry) => Ok(Some(dentry)),
+            Cached::Absent => Ok(None),
+            Cached::Unknown => self.find_child(name, credentials),
+        }
+    }
+
+    fn find_child(self: &Arc<Self>, name: HashedName<'_>, credentials: &Credentials) -> Result<Option<Arc<Self>>, Errno> {
+        if self.inode.caches_names() {
+            let _lock = self.inode.metadata().lock();
+            return self.child_locked(name, credentials);
+        }
+        match self.inode.lookup(name, credentials) {
+            Ok(inode) => Ok(Some(self.uncached(name.bytes(), inode))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// As [`Dentry::child`], under the lock of the inode.
+    pub(crate) fn child_locked(
+        self: &Arc<Self>,
+        name: HashedName<'_>,
+        credentials: &Credentials,
+    ) -> Result<Option<Arc<Self>>, Errno> {
+        match self.cached(name) {
+            Cached::Present(dentry) => return Ok(Some(dentry)),
+            Cached::Absent => return Ok(None),
+            Cached::Unknown => {}
+        }
+        if name.bytes().len() > NAME_LEN_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        if self.inode.metadata().is_removed() {
+            return Ok(None);
+        }
+        let keeps = self.inode.caches_names();
+        match self.inode.lookup(name, credentials) {
+            Ok(inode) if keeps => Ok(Some(self.insert(name, inode))),
+            Ok(inode) => Ok(Some(self.uncached(name.bytes(), inode))),
+            Err(Errno::ENOENT) => {
+                if keeps {
+                    self.insert_absent(name);
+                }
+                Ok(None)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Caches a name that is there, under the lock of the inode.
+    pub(crate) fn insert(self: &Arc<Self>, name: HashedName<'_>, inode: Arc<dyn Inode>) -> Arc<Self> {
+        let dentry = self.uncached(name.bytes(), inode);
+        let old = self.children.lock().put(name, Some(dentry.clone()));
+        debug_assert!(old.is_none(), "a name is cached twice");
+        self.sweep_if_full();
+        dentry
+    }
+
+    /// Caches that a name is absent, under the lock of the inode.
+    fn insert_absent(&self, name: HashedName<'_>) {
+        let mut children = self.children.lock();
+        if children.absent >= ABSENT_MAX {
+            children.slots.retain(|slot| slot.dentry.is_some());
+            children.absent = 0;
+        }
+        children.put(name, None);
+    }
+
+    /// Forgets a child whose name was removed, under the lock of the inode. A directory loses its own cached names, all absent
+    /// ones, with it.
+    pub(crate) fn remove_child(&self, name: HashedName<'_>, child: &Arc<Self>) {
+        child.is_removed.store(true, Relaxed);
+        self.take_slot(name);
+        let unused = {
+            let mut children = child.children.lock();
+            children.absent = 0;
+            core::mem::take(&mut children.slots)
+        };
+        debug_assert!(unused.iter().all(|slot| slot.dentry.is_none()), "a removed directory has children");
+    }
+
+    /// Takes a name out of the cache.
+    fn take_slot(&self, name: HashedName<'_>) -> Option<Arc<Self>> {
+        self.children.lock().take(name)
+    }
+
+    /// Moves `child` from a name here to a name in `target`, in the place of `replaced`, under the locks of both inodes and, when
+    /// they differ, the lock of renames.
+    pub(crate) fn move_child(
+        &self,
+        old_name: HashedName<'_>,
+        child: &Arc<Self>,
+        target: &Arc<Self>,
+        new_name: HashedName<'_>,
+        replaced: Option<&Arc<Self>>,
+    ) {
+        if let Some(replaced) = replaced {
+            target.remove_child(new_name, replaced);
+        }
+        let moved = self.take_slot(old_name);
+        child.set_place(target, new_name);
+        // Not cached: found in a directory that keeps no names.
+        if moved.is_some() {
+            drop(target.children.lock().put(new_name, moved));
+        }
+    }
+
+    /// Exchanges two children, under the same locks as [`Dentry::move_child`].
+    pub(crate) fn exchange_children(
+        self: &Arc<Self>,
+        name: HashedName<'_>,
+        child: &Arc<Self>,
+        other: &Arc<Self>,
+        other_name: HashedName<'_>,
+        other_child: &Arc<Self>,
+    ) {
+        let first = self.take_slot(name);
+        let second = other.take_slot(other_name);
+        child.set_place(other, other_name);
+        other_child.set_place(self, name);
+        drop(other.children.lock().put(other_name, first));
+        drop(self.children.lock().put(name, second));
+    }
+
+    fn set_place(&self, parent: &Arc<Self>, name: HashedName<'_>) {
+        let mut place = Place { parent: Some(parent.clone()), name: Name::new(name.bytes()) };
+        core::mem::swap(&mut *self.place.lock(), &mut place);
+        // The old place is dropped here, outside the lock.
+    }
+
+    /// Drops what nobody uses in the cache of this file system, when all caches together are too large.
+    fn sweep_if_full(self: &Arc<Self>) {
+        let cached = CACHED.load(Relaxed);
+        if cached < limit().max(SWEEP_AT.load(Relaxed)) {
+            return;
+        }
+        let mut root = self.clone();
+        while let Some(parent) = root.parent() {
+            root = parent;
+        }
+        root.drop_unused();
+        // What is in use now will mostly be in use then: wait until there is as much again.
+        SWEEP_AT.store(CACHED.load(Relaxed).saturating_mul(2), Relaxed);
+    }
+
+    /// Drops all cached dentries below this one that nobody uses.
+    pub(crate) fn drop_unused(self: &Arc<Self>) {
+        // Parents come before their children in the list, and so are looked at after them.
+        let mut directories = alloc::vec![self.clone()];
+        let mut next = 0;
+        while let Some(directory) = directories.get(next).cloned() {
+            let children = directory.children.lock();
+            let below = children.slots.iter().filter_map(|slot| slot.dentry.as_ref());
+            directories.extend(below.filter(|dentry| dentry.inode.metadata().is_directory()).cloned());
+            next += 1;
+        }
+        while let Some(directory) = directories.pop() {
+            drop(directory.children.lock().take_unused());
+        }
+    }
+}
+
+impl Slot {
+    #[inline]
+    fn is(&self, name: HashedName<'_>) -> bool {
+        self.hash == name.hash() && self.name.as_bytes() == name.bytes()
+    }
+}
+
+impl Children {
+    /// Fills the slot of a name and gives what was in it.
+    fn put(&mut self, name: HashedName<'_>, dentry: Option<Arc<Dentry>>) -> Option<Arc<Dentry>> {
+        let entry = self.slots.entry(name.hash(), |slot| slot.is(name), |slot| slot.hash);
+        let old = match entry {
+            Entry::Occupied(mut slot) => {
+                let old = core::mem::replace(&mut slot.get_mut().dentry, dentry.clone());
+                self.absent -= usize::from(old.is_none());
+                old
+            }
+            Entry::Vacant(slot) => {
+                slot.insert(Slot { hash: name.hash(), name: Name::new(name.bytes()), dentry: dentry.clone() });
+                None
+            }
+        };
+        CACHED.fetch_add(usize::from(dentry.is_some()), Relaxed);
+        CACHED.fetch_sub(usize::from(old.is_some()), Relaxed);
+        self.absent += usize::from(dentry.is_none());
+        old
+    }
+
+    /// Empties the slot of a name and gives what was in it.
+    fn take(&mut self, name: HashedName<'_>) -> Option<Arc<Dentry>> {
+        let (slot, _) = self.slots.find_entry(name.hash(), |slot| slot.is(name)).ok()?.remove();
+        CACHED.fetch_sub(usize::from(slot.dentry.is_some()), Relaxed);
+        self.absent -= usize::from(slot.dentry.is_none());
+        slot.dentry
+    }
+
+    /// Takes out the slots nobody uses, to be dropped without the lock. Only this table can give a new reference to a dentry of
+    /// which it has the only one.
+    fn take_unused(&mut self) -> Vec<Slot> {
+        let is_unused = |slot: &mut Slot| slot.dentry.as_ref().is_none_or(|dentry| Arc::strong_count(dentry) == 1);
+        let unused: Vec<Slot> = self.slots.extract_if(is_unused).collect();
+        CACHED.fetch_sub(unused.iter().filter(|slot| slot.dentry.is_some()).count(), Relaxed);
+        self.absent = 0;
+        unused
+    }
+}
+
+impl Drop for Dentry {
+    /// Drops the chain of parents that only this dentry held one by one: it may be longer than a stack is deep.
+    fn drop(&mut self) {
+        let mut next = self.place.get_mut().parent.take();
+        while let Some(mut dentry) = next.and_then(Arc::into_inner) {
+            next = dentry.place.get_mut().parent.take();
+        }
+    }
+}
+
+impl fmt::Debug for Dentry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Dentry({:?})", self.name())
+    }
+}

@@ -1,0 +1,77 @@
+//! [`FileSystem`]: a mounted or mountable tree.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+
+use abi::Errno;
+use sync::Mutex;
+
+use crate::Dentry;
+
+/// What `statfs` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileSystemStatistics {
+    /// The magic number of the type.
+    pub magic: u64,
+    /// Bytes in a block.
+    pub block_size: u64,
+    /// All blocks.
+    pub blocks: u64,
+    /// Free blocks.
+    pub blocks_free: u64,
+    /// Free blocks for those without privileges.
+    pub blocks_available: u64,
+    /// All inodes.
+    pub files: u64,
+    /// Free inodes.
+    pub files_free: u64,
+    /// The longest name.
+    pub name_len_max: u64,
+    /// Identity of the file system.
+    pub id: u64,
+    /// `ST_` flags of the mount.
+    pub flags: u64,
+}
+
+/// A file system.
+pub trait FileSystem: Any + Send + Sync {
+    /// The name of its type, as in `/proc/filesystems`.
+    fn type_name(&self) -> &'static str;
+
+    /// The root of its dentries. The same for every mount of the file system.
+    fn root(&self) -> &Arc<Dentry>;
+
+    /// Device number, as in `st_dev`.
+    fn device(&self) -> u64;
+
+    /// The lock of renames between directories.
+    fn rename_lock(&self) -> &Mutex<()>;
+
+    /// What `statfs` shows, without the mount's flags.
+    fn statistics(&self) -> FileSystemStatistics;
+
+    /// Whether nothing in it can ever change.
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    /// The options `/proc/mounts` shows behind the mount's own, each with a comma in front.
+    fn options(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Brings everything to stable storage.
+    fn sync(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+}
+
+/// A device number for a file system without a device: major 0 and the next free minor.
+pub(crate) fn anonymous_device() -> u64 {
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let minor = NEXT.fetch_add(1, Relaxed);
+    // The low eight bits of the minor stand below the major, the others above it.
+    minor & 0xff | (minor & !0xff) << 12
+}

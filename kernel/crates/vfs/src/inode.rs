@@ -1,0 +1,245 @@
+//! [`Inode`]: what a file system implements for each of its files.
+//!
+//! A file system that can do nothing of a kind keeps the default, which answers what Linux answers when the operation is
+//! missing. Checks of names, permissions and mounts are done before an inode is called.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+
+use abi::{Errno, FallocateFlags, OpenFlags};
+use file::{Attributes, DirectorySink, File};
+use mm::Frame;
+use mm::object::{CodeSite, Mappings};
+use mm::user::{UserReader, UserWriter};
+
+use crate::name::{HashedName, Name};
+use crate::{Credentials, Metadata, PathRef};
+
+/// What is to be made in a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct NewInode<'a> {
+    /// Type and permission bits, after the umask.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number of a device node.
+    pub represents: u64,
+    /// Target of a symbolic link; empty for everything else.
+    pub target: &'a [u8],
+}
+
+/// Where a symbolic link leads.
+pub enum LinkTarget {
+    /// To a path, to be walked from the link's directory.
+    Path(Arc<[u8]>),
+    /// To a place, whatever its path: `/proc/self/exe` and its like.
+    Place(PathRef),
+}
+
+/// How opening an inode goes on.
+pub enum Opened {
+    /// It is served by the inode's own data operations.
+    Inode,
+    /// It is served by another file, under the name and attributes of this inode: a device, a FIFO.
+    Through(Arc<dyn File>),
+    /// It is another file, name, attributes and all: `/proc/self/fd/N` of a pipe.
+    Replaced(Arc<dyn File>),
+}
+
+/// What the source and target of a rename are.
+pub struct Renaming<'a> {
+    /// The name that goes.
+    pub old_name: HashedName<'a>,
+    /// What it named.
+    pub inode: &'a Arc<dyn Inode>,
+    /// The directory it goes to, of the same file system.
+    pub new_directory: &'a Arc<dyn Inode>,
+    /// The new name.
+    pub new_name: HashedName<'a>,
+    /// What the new name named, to be replaced or exchanged.
+    pub replaced: Option<&'a Arc<dyn Inode>>,
+    /// Whether the two are exchanged.
+    pub is_exchange: bool,
+}
+
+/// A file, directory or other node of a file system.
+///
+/// Directory operations that change names run under the lock of the directory's [`Metadata`]; [`Inode::lookup`] does so too,
+/// unless the directory [keeps no names](Inode::caches_names). Operations that change the size run under the lock of the file.
+/// They keep sizes, link counts and times in [`Metadata`] up to date themselves.
+pub trait Inode: Any + Send + Sync {
+    /// Its attributes.
+    fn metadata(&self) -> &Metadata;
+
+    /// What `stat` shows.
+    fn attributes(&self) -> Attributes {
+        self.metadata().attributes()
+    }
+
+    /// Called under the lock before attributes are changed: a layered file system takes the inode over into its own layer.
+    fn prepare_change(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Whether names found (and not found) in this directory stay so until changed through it.
+    fn caches_names(&self) -> bool {
+        true
+    }
+
+    /// Finds a name in the directory; `ENOENT` when there is none.
+    fn lookup(&self, name: HashedName<'_>, credentials: &Credentials) -> Result<Arc<dyn Inode>, Errno> {
+        let _ = (name, credentials);
+        Err(Errno::ENOTDIR)
+    }
+
+    /// Makes a new node with a name that is not there.
+    fn create(&self, name: HashedName<'_>, new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        let _ = (name, new);
+        Err(Errno::EACCES)
+    }
+
+    /// Makes a regular file without a name.
+    fn create_unnamed(&self, new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        let _ = new;
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Adds a name for an inode that is no directory, under the locks of both.
+    fn link(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+        let _ = (name, inode);
+        Err(Errno::EPERM)
+    }
+
+    /// Removes a name of something that is no directory.
+    fn unlink(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+        let _ = (name, inode);
+        Err(Errno::EPERM)
+    }
+
+    /// Removes an empty directory, under the locks of both; `ENOTEMPTY` when it is not.
+    fn rmdir(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+        let _ = (name, inode);
+        Err(Errno::EPERM)
+    }
+
+    /// Renames, under the locks of both directories and of the one replaced.
+    fn rename(&self, renaming: &Renaming<'_>) -> Result<(), Errno> {
+        let _ = renaming;
+        Err(Errno::EPERM)
+    }
+
+    /// Gives the entries behind `position` (0 at the start) with the exception of `.` and `..`, until the sink is full. No lock is
+    /// held while the sink is called. An entry that stays while others come and go is given exactly once.
+    fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
+        let _ = (position, sink);
+        Err(Errno::ENOTDIR)
+    }
+
+    /// Where the symbolic link leads.
+    fn link_target(&self, credentials: &Credentials) -> Result<LinkTarget, Errno> {
+        let _ = credentials;
+        Err(Errno::EINVAL)
+    }
+
+    /// What `readlink` says, when that is not the path of [`Inode::link_target`].
+    fn link_text(&self, credentials: &Credentials) -> Result<Vec<u8>, Errno> {
+        match self.link_target(credentials)? {
+            LinkTarget::Path(path) => Ok(path.to_vec()),
+            LinkTarget::Place(_) => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Called when the inode, found at `path`, is opened, after all checks.
+    fn open(&self, path: &PathRef, flags: OpenFlags) -> Result<Opened, Errno> {
+        let _ = (path, flags);
+        Ok(Opened::Inode)
+    }
+
+    /// Reads from `position` on; 0 at the end.
+    fn read_at(&self, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        let _ = (position, to);
+        Err(Errno::EINVAL)
+    }
+
+    /// Writes at `position`, under the inode's lock.
+    fn write_at(&self, position: u64, from: &mut UserReader<'_>) -> Result<usize, Errno> {
+        let _ = (position, from);
+        Err(Errno::EINVAL)
+    }
+
+    /// Sets the length, under the inode's lock.
+    fn set_len(&self, len: u64) -> Result<(), Errno> {
+        let _ = len;
+        Err(Errno::EINVAL)
+    }
+
+    /// `fallocate`, under the inode's lock. Offset and length are checked.
+    fn allocate(&self, mode: FallocateFlags, offset: u64, len: u64) -> Result<(), Errno> {
+        let _ = (mode, offset, len);
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// The next offset from `offset` on that holds data, or a hole; the end of the file counts as a hole. `ENXIO` when there is none.
+    fn seek_data(&self, offset: u64, wants_hole: bool) -> Result<u64, Errno> {
+        let size = self.metadata().size();
+        if offset >= size {
+            return Err(Errno::ENXIO);
+        }
+        Ok(if wants_hole { size } else { offset })
+    }
+
+    /// A page of the file for mappings; `EFAULT` behind the end.
+    fn page(&self, index: u64) -> Result<Frame, Errno> {
+        let _ = index;
+        Err(Errno::ENODEV)
+    }
+
+    /// As [`Inode::page`], for a shared mapping about to write.
+    fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
+        self.page(index)
+    }
+
+    /// Instructions of a page that must not run as they are.
+    fn code_sites(&self, index: u64) -> Option<Vec<CodeSite>> {
+        let _ = index;
+        None
+    }
+
+    /// The programs that map the file, to take pages away from them.
+    fn mappings(&self) -> Option<&Mappings> {
+        None
+    }
+
+    /// Whether the pages are all there is of the file, so that a store needs no notice once its page is mapped.
+    fn is_memory(&self) -> bool {
+        false
+    }
+
+    /// Whether the page is in memory.
+    fn is_resident(&self, index: u64) -> bool {
+        let _ = index;
+        true
+    }
+
+    /// Whether the inode has pages, and so can be mapped.
+    fn is_mappable(&self) -> bool {
+        false
+    }
+
+    /// Brings the file to stable storage.
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        let _ = data_only;
+        Ok(())
+    }
+}
+
+/// A directory entry taken out of a table, to be given to a sink without the table's lock.
+pub(crate) struct ListedEntry {
+    pub(crate) name: Name,
+    pub(crate) inode: u64,
+    pub(crate) kind: u8,
+    pub(crate) next: u64,
+}

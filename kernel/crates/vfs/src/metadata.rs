@@ -1,0 +1,437 @@
+//! [`Metadata`]: the attributes every inode has, and the permission check on them.
+//!
+//! All fields are atomics, so that a walk checks permissions and `stat` reads without a lock. Changes happen under the inode's
+//! lock ([`Metadata::lock`]); a reader may see mode and owner of two states at once, as in Linux.
+//!
+//! Times are nanoseconds since 1970 in 64 bits, which reach from 1677 to 2262; times beyond are clamped, as Linux does at the
+//! limits of a file system.
+
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use abi::{Errno, Timespec};
+use bitflags::bitflags;
+use file::Attributes;
+use sync::{Mutex, MutexGuard, rank};
+
+use crate::{Capabilities, Credentials};
+
+/// Mask of the file type in a mode.
+pub(crate) const KIND_MASK: u32 = 0o170_000;
+/// Set-user-id bit.
+pub(crate) const SET_UID: u32 = 0o4000;
+/// Set-group-id bit.
+pub(crate) const SET_GID: u32 = 0o2000;
+/// Sticky bit.
+pub(crate) const STICKY: u32 = 0o1000;
+/// Nanoseconds in a second.
+const SECOND_NS: i64 = 1_000_000_000;
+/// After this time the time of the last read is renewed even with `relatime`.
+const RELATIVE_TIME_MAX_NS: i64 = 24 * 60 * 60 * SECOND_NS;
+/// The unit of `st_blksize`.
+const BLOCK_SIZE: u32 = 4096;
+
+bitflags! {
+    /// What one may want to do with a file, with the values of a mode's lowest three bits.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Permissions: u32 {
+        /// Read, or list a directory.
+        const READ = 4;
+        /// Write, or change a directory.
+        const WRITE = 2;
+        /// Execute, or search a directory.
+        const EXECUTE = 1;
+    }
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A character device.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
+    /// A named pipe.
+    Fifo,
+    /// A socket's name.
+    Socket,
+}
+
+impl FileKind {
+    /// The kind in the type bits of a mode. No bits mean a regular file, as `mknod` has it.
+    pub fn of_mode(mode: u32) -> Option<Self> {
+        Some(match mode & KIND_MASK {
+            0o100_000 | 0 => Self::Regular,
+            0o040_000 => Self::Directory,
+            0o120_000 => Self::Symlink,
+            0o020_000 => Self::CharacterDevice,
+            0o060_000 => Self::BlockDevice,
+            0o010_000 => Self::Fifo,
+            0o140_000 => Self::Socket,
+            _ => return None,
+        })
+    }
+
+    /// The type bits of a mode.
+    pub fn mode_bits(self) -> u32 {
+        match self {
+            Self::Regular => 0o100_000,
+            Self::Directory => 0o040_000,
+            Self::Symlink => 0o120_000,
+            Self::CharacterDevice => 0o020_000,
+            Self::BlockDevice => 0o060_000,
+            Self::Fifo => 0o010_000,
+            Self::Socket => 0o140_000,
+        }
+    }
+
+    /// The `DT_` value of directory entries: the type bits without their zeros.
+    pub fn entry_kind(self) -> u8 {
+        match self {
+            Self::Fifo => 1,
+            Self::CharacterDevice => 2,
+            Self::Directory => 4,
+            Self::BlockDevice => 6,
+            Self::Regular => 8,
+            Self::Symlink => 10,
+            Self::Socket => 12,
+        }
+    }
+}
+
+/// What [`Metadata`] begins with; the times begin at `time_ns`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewMetadata {
+    /// Inode number.
+    pub number: u64,
+    /// Device number of the file system.
+    pub device: u64,
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Hard links.
+    pub links: u32,
+    /// Device number of a device node.
+    pub represents: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// All times, in nanoseconds since 1970.
+    pub time_ns: i64,
+}
+
+/// The attributes of an inode.
+pub struct Metadata {
+    number: u64,
+    device: u64,
+    represents: u64,
+    created_ns: i64,
+    mode: AtomicU32,
+    uid: AtomicU32,
+    gid: AtomicU32,
+    links: AtomicU32,
+    size: AtomicU64,
+    /// Space taken, in units of 512 bytes.
+    blocks: AtomicU64,
+    accessed_ns: AtomicI64,
+    modified_ns: AtomicI64,
+    changed_ns: AtomicI64,
+    /// Open files that may write; negative: programs being executed, which deny writing.
+    writers: AtomicI32,
+    /// A directory that was removed takes no new names.
+    is_removed: AtomicBool,
+    /// A file made without a name may be given one.
+    is_linkable: AtomicBool,
+    lock: Mutex<()>,
+}
+
+/// The wall clock as times of files have it.
+pub(crate) fn now_ns() -> i64 {
+    i64::try_from(sync::machine::realtime_ns()).unwrap_or(i64::MAX)
+}
+
+/// The time `utimensat` was given, clamped to what fits.
+pub(crate) fn time_ns(time: Timespec) -> i64 {
+    time.tv_sec.saturating_mul(SECOND_NS).saturating_add(time.tv_nsec)
+}
+
+impl Metadata {
+    /// The attributes of a new inode.
+    pub fn new(new: NewMetadata) -> Self {
+        Self {
+            number: new.number,
+            device: new.device,
+            represents: new.represents,
+            created_ns: new.time_ns,
+            mode: AtomicU32::new(new.mode),
+            uid: AtomicU32::new(new.uid),
+            gid: AtomicU32::new(new.gid),
+            links: AtomicU32::new(new.links),
+            size: AtomicU64::new(new.size),
+            blocks: AtomicU64::new(0),
+            accessed_ns: AtomicI64::new(new.time_ns),
+            modified_ns: AtomicI64::new(new.time_ns),
+            changed_ns: AtomicI64::new(new.time_ns),
+            writers: AtomicI32::new(0),
+            is_removed: AtomicBool::new(false),
+            is_linkable: AtomicBool::new(false),
+            lock: Mutex::new(rank::INODES, ()),
+        }
+    }
+
+    /// Takes the inode's lock. See the crate's documentation for its order.
+    pub fn lock(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock()
+    }
+
+    /// As [`Metadata::lock`], while the locks of other inodes that stand before this one are held.
+    pub(crate) fn lock_nested(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock_nested()
+    }
+
+    /// Inode number.
+    #[inline]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Device number of the file system.
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// Device number of a device node.
+    pub fn represents(&self) -> u64 {
+        self.represents
+    }
+
+    /// Type and permission bits.
+    #[inline]
+    pub fn mode(&self) -> u32 {
+        self.mode.load(Relaxed)
+    }
+
+    /// What it is.
+    #[inline]
+    pub fn kind(&self) -> FileKind {
+        FileKind::of_mode(self.mode()).unwrap_or(FileKind::Regular)
+    }
+
+    /// Whether it is a directory.
+    #[inline]
+    pub fn is_directory(&self) -> bool {
+        self.mode() & KIND_MASK == 0o040_000
+    }
+
+    /// Whether it is a symbolic link.
+    #[inline]
+    pub fn is_symlink(&self) -> bool {
+        self.mode() & KIND_MASK == 0o120_000
+    }
+
+    /// Whether it is a regular file.
+    #[inline]
+    pub fn is_regular(&self) -> bool {
+        self.mode() & KIND_MASK == 0o100_000
+    }
+
+    /// Owner.
+    pub fn uid(&self) -> u32 {
+        self.uid.load(Relaxed)
+    }
+
+    /// Group.
+    pub fn gid(&self) -> u32 {
+        self.gid.load(Relaxed)
+    }
+
+    /// Hard links.
+    pub fn links(&self) -> u32 {
+        self.links.load(Relaxed)
+    }
+
+    /// Length in bytes.
+    #[inline]
+    pub fn size(&self) -> u64 {
+        self.size.load(Relaxed)
+    }
+
+    /// Sets the length.
+    pub fn set_size(&self, size: u64) {
+        self.size.store(size, Relaxed);
+    }
+
+    /// Sets the space taken, in units of 512 bytes.
+    pub fn set_blocks(&self, blocks: u64) {
+        self.blocks.store(blocks, Relaxed);
+    }
+
+    /// Sets the number of hard links.
+    pub fn set_links(&self, links: u32) {
+        self.links.store(links, Relaxed);
+    }
+
+    /// Replaces the permission bits and keeps the type.
+    pub(crate) fn set_permission_bits(&self, mode: u32) {
+        self.mode.store(self.mode() & KIND_MASK | mode & !KIND_MASK, Relaxed);
+    }
+
+    /// Sets owner and group.
+    pub(crate) fn set_owner(&self, uid: u32, gid: u32) {
+        self.uid.store(uid, Relaxed);
+        self.gid.store(gid, Relaxed);
+    }
+
+    /// Notes a read, unless the mount's rule for it says that there is nothing to note.
+    #[inline]
+    pub(crate) fn touch_accessed(&self, is_relative: bool) {
+        let now_ns = now_ns();
+        let accessed_ns = self.accessed_ns.load(Relaxed);
+        if is_relative
+            && accessed_ns > self.modified_ns.load(Relaxed)
+            && accessed_ns > self.changed_ns.load(Relaxed)
+            && now_ns.saturating_sub(accessed_ns) < RELATIVE_TIME_MAX_NS
+        {
+            return;
+        }
+        self.accessed_ns.store(now_ns, Relaxed);
+    }
+
+    /// Notes a change of the contents.
+    #[inline]
+    pub fn touch_modified(&self) {
+        let now_ns = now_ns();
+        self.modified_ns.store(now_ns, Relaxed);
+        self.changed_ns.store(now_ns, Relaxed);
+    }
+
+    /// Notes a change of the attributes.
+    pub fn touch_changed(&self) {
+        self.changed_ns.store(now_ns(), Relaxed);
+    }
+
+    /// Sets the times that are given, and notes the change.
+    pub(crate) fn set_times(&self, accessed_ns: Option<i64>, modified_ns: Option<i64>) {
+        if let Some(time_ns) = accessed_ns {
+            self.accessed_ns.store(time_ns, Relaxed);
+        }
+        if let Some(time_ns) = modified_ns {
+            self.modified_ns.store(time_ns, Relaxed);
+        }
+        self.touch_changed();
+    }
+
+    /// Whether the directory was removed. Stable while the inode's lock is held.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.is_removed.load(Relaxed)
+    }
+
+    /// Marks a directory as removed, under its lock.
+    pub(crate) fn mark_removed(&self) {
+        self.is_removed.store(true, Relaxed);
+    }
+
+    /// Whether a file without links may be given one: it was made with `O_TMPFILE` and without `O_EXCL`.
+    pub(crate) fn is_linkable(&self) -> bool {
+        self.is_linkable.load(Relaxed)
+    }
+
+    /// Lets a file without links be given one.
+    pub(crate) fn make_linkable(&self) {
+        self.is_linkable.store(true, Relaxed);
+    }
+
+    /// What `stat` shows.
+    pub fn attributes(&self) -> Attributes {
+        Attributes {
+            device: self.device,
+            inode: self.number,
+            mode: self.mode(),
+            links: self.links(),
+            uid: self.uid(),
+            gid: self.gid(),
+            represents: self.represents,
+            size: self.size(),
+            block_size: BLOCK_SIZE,
+            blocks: self.blocks.load(Relaxed),
+            accessed: Timespec::from_nanoseconds(self.accessed_ns.load(Relaxed)),
+            modified: Timespec::from_nanoseconds(self.modified_ns.load(Relaxed)),
+            changed: Timespec::from_nanoseconds(self.changed_ns.load(Relaxed)),
+            created: Some(Timespec::from_nanoseconds(self.created_ns)),
+        }
+    }
+
+    /// Whether the mode lets `credentials` do all of `wanted`; `EACCES` otherwise. Linux's `generic_permission`.
+    #[inline]
+    pub fn check_permission(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
+        // The common case of a walk by root needs no look at the inode: a walk only asks this of directories.
+        if wanted == Permissions::EXECUTE && credentials.has(Capabilities::DAC_OVERRIDE) && self.is_directory() {
+            return Ok(());
+        }
+        self.check_mode(credentials, wanted)
+    }
+
+    fn check_mode(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
+        let mode = self.mode();
+        let class = if credentials.uid == self.uid() {
+            mode >> 6
+        } else if credentials.is_in_group(self.gid()) {
+            mode >> 3
+        } else {
+            mode
+        };
+        if Permissions::from_bits_truncate(class).contains(wanted) {
+            return Ok(());
+        }
+        let may_search_all =
+            credentials.has(Capabilities::DAC_READ_SEARCH) && if self.is_directory() {
+                !wanted.contains(Permissions::WRITE)
+            } else {
+                wanted == Permissions::READ
+            };
+        let may_do_all = credentials.has(Capabilities::DAC_OVERRIDE)
+            && (self.is_directory() || !wanted.contains(Permissions::EXECUTE) || mode & 0o111 != 0);
+        if may_search_all || may_do_all { Ok(()) } else { Err(Errno::EACCES) }
+    }
+
+    /// Takes the set-id bits away that do not survive a change by someone without `CAP_FSETID`.
+    pub(crate) fn drop_set_id(&self) {
+        let mode = self.mode();
+        let mut dropped = mode & SET_UID;
+        if mode & (SET_GID | 0o010) == SET_GID | 0o010 {
+            dropped |= SET_GID;
+        }
+        if dropped != 0 && self.is_regular() {
+            self.mode.store(mode & !dropped, Relaxed);
+        }
+    }
+
+    /// Counts an open file that may write; `ETXTBSY` while the file is executed.
+    pub(crate) fn begin_writing(&self) -> Result<(), Errno> {
+        let count = |writers: i32| (writers >= 0).then(|| writers.saturating_add(1));
+        self.writers.fetch_update(Relaxed, Relaxed, count).map(drop).map_err(|_| Errno::ETXTBSY)
+    }
+
+    /// Ends what [`Metadata::begin_writing`] began.
+    pub(crate) fn end_writing(&self) {
+        self.writers.fetch_sub(1, Relaxed);
+    }
+
+    /// Denies writing while a program is executed from the file; `ETXTBSY` when someone writes.
+    pub fn deny_writing(&self) -> Result<(), Errno> {
+        let count = |writers: i32| (writers <= 0).then(|| writers.saturating_sub(1));
+        self.writers.fetch_update(Relaxed, Relaxed, count).map(drop).map_err(|_| Errno::ETXTBSY)
+    }
+
+    /// Ends what [`Metadata::deny_writing`] began.
+    pub fn allow_writing(&self) {
+        self.writers.fetch_add(1, Relaxed);
+    }
+}

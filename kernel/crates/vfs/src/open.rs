@@ -1,0 +1,235 @@
+//! Opening files, with all the flags `open` has.
+
+use alloc::sync::Arc;
+
+use abi::{AccessMode, Errno, OpenFlags, ResolveFlags};
+use file::OpenFile;
+
+use crate::create::{FILE_MODE_MASK, check_may_create, create_locked, create_unnamed};
+use crate::metadata::FileKind;
+use crate::walk::{Last, LastKind, Walk};
+use crate::{
+    Capabilities, Credentials, Dentry, FsContext, Lookup, MountFlags, Opened, PathRef, Permissions, VnodeFile, device,
+};
+
+/// What `open` or `openat2` asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenRequest {
+    /// Access mode and flags.
+    pub flags: OpenFlags,
+    /// Permission bits of a new file, before the umask.
+    pub mode: u32,
+    /// Restrictions of the walk.
+    pub resolve: ResolveFlags,
+}
+
+/// Opens the file a path leads to, or makes it.
+///
+/// The caller waits for [`file::File::opening`] afterwards, unless `O_NONBLOCK` is given.
+pub fn open(
+    context: &FsContext,
+    credentials: &Credentials,
+    start: Option<&PathRef>,
+    path: &[u8],
+    request: &OpenRequest,
+) -> Result<Arc<OpenFile>, Errno> {
+    let flags = request.flags;
+    let mut lookup = if request.resolve.is_empty() { Lookup::empty() } else { Lookup::from(request.resolve) };
+    lookup.set(Lookup::DIRECTORY, flags.contains(OpenFlags::DIRECTORY));
+    let is_exclusive = flags.contains(OpenFlags::CREAT | OpenFlags::EXCL);
+    lookup.set(Lookup::FOLLOW, !flags.contains(OpenFlags::NOFOLLOW) && !is_exclusive);
+
+    if flags.contains(OpenFlags::PATH) {
+        let kept = OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC;
+        let place = crate::resolve(context, credentials, start, path, lookup)?;
+        return Ok(OpenFile::new(Arc::new(VnodeFile::path_only(place)), flags & kept));
+    }
+    if flags.contains(OpenFlags::TMPFILE_ONLY) {
+        lookup.set(Lookup::FOLLOW, !flags.contains(OpenFlags::NOFOLLOW));
+        let directory = crate::resolve(context, credentials, start, path, lookup)?;
+        return open_unnamed(context, credentials, &directory, request);
+    }
+    if flags.contains(OpenFlags::CREAT | OpenFlags::DIRECTORY) {
+        return Err(Errno::EINVAL);
+    }
+
+    let mut walk = Walk::new(context, credentials, start, path, lookup)?;
+    loop {
+        let last = walk.to_last()?;
+        let mut is_new = false;
+        let is_there = if flags.contains(OpenFlags::CREAT) {
+            enter_or_create(&mut walk, context, credentials, &last, request, &mut is_new)?
+        } else {
+            walk.enter(&last, lookup.contains(Lookup::FOLLOW))?
+        };
+        if is_there {
+            let place = walk.finish()?;
+            if !is_new && flags.contains(OpenFlags::CREAT) {
+                if is_exclusive {
+                    return Err(Errno::EEXIST);
+                }
+                if place.inode().metadata().is_directory() {
+                    return Err(Errno::EISDIR);
+                }
+            }
+            return open_place(credentials, place, flags, is_new);
+        }
+    }
+}
+
+/// Opens a place that was found before, `/proc/self/exe` for one, with the checks of `open`. `O_CREAT` and its like have no effect.
+pub fn open_path(credentials: &Credentials, place: PathRef, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
+    if flags.contains(OpenFlags::DIRECTORY) && !place.inode().metadata().is_directory() {
+        return Err(Errno::ENOTDIR);
+    }
+    open_place(credentials, place, flags, false)
+}
+
+/// Goes to the last component, and makes it when it is not there. False: it was a link that is followed.
+fn enter_or_create<'a>(
+    walk: &mut Walk<'a>,
+    context: &FsContext,
+    credentials: &Credentials,
+    last: &Last<'a>,
+    request: &OpenRequest,
+    is_new: &mut bool,
+) -> Result<bool, Errno> {
+    if last.kind != LastKind::Name {
+        // A link without a path may have led to a file.
+        if last.kind == LastKind::Nothing {
+            return Ok(true);
+        }
+        return Err(Errno::EISDIR);
+    }
+    if last.has_slash {
+        return Err(Errno::EISDIR);
+    }
+    let child = match walk.at.dentry.child(last.name(), credentials)? {
+        Some(child) => child,
+        None => {
+            let child = create(&walk.at, context, credentials, last, request.mode, is_new)?;
+            if *is_new {
+                walk.at.dentry = child;
+                return Ok(true);
+            }
+            child
+        }
+    };
+    if request.flags.contains(OpenFlags::EXCL) {
+        return Err(Errno::EEXIST);
+    }
+    walk.enter_child(child, !request.flags.contains(OpenFlags::NOFOLLOW))
+}
+
+/// Makes a regular file, unless someone else just did.
+fn create(
+    directory: &PathRef,
+    context: &FsContext,
+    credentials: &Credentials,
+    last: &Last<'_>,
+    mode: u32,
+    is_new: &mut bool,
+) -> Result<Arc<Dentry>, Errno> {
+    let _lock = directory.inode().metadata().lock();
+    if let Some(child) = directory.dentry.child_locked(last.name(), credentials)? {
+        return Ok(child);
+    }
+    directory.mount.check_writable()?;
+    check_may_create(directory, credentials)?;
+    *is_new = true;
+    let mode = FileKind::Regular.mode_bits() | mode & FILE_MODE_MASK & !context.umask;
+    create_locked(directory, credentials, last.name(), mode, 0, &[])
+}
+
+/// `O_TMPFILE`.
+fn open_unnamed(
+    context: &FsContext,
+    credentials: &Credentials,
+    directory: &PathRef,
+    request: &OpenRequest,
+) -> Result<Arc<OpenFile>, Errno> {
+    if !request.flags.access_mode().can_write() {
+        return Err(Errno::EINVAL);
+    }
+    directory.mount.check_writable()?;
+    check_may_create(directory, credentials)?;
+    let mode = FileKind::Regular.mode_bits() | request.mode & FILE_MODE_MASK & !context.umask;
+    let inode = create_unnamed(directory, credentials, mode)?;
+    if !request.flags.contains(OpenFlags::EXCL) {
+        inode.metadata().make_linkable();
+    }
+    let dentry = directory.dentry.unnamed_child(inode);
+    open_place(credentials, PathRef { mount: directory.mount.clone(), dentry }, request.flags, true)
+}
+
+/// What the access mode, and `O_TRUNC`, ask of the file.
+fn wanted(flags: OpenFlags) -> Permissions {
+    let mut wanted = match flags.access_mode() {
+        AccessMode::ReadOnly => Permissions::READ,
+        AccessMode::WriteOnly => Permissions::WRITE,
+        AccessMode::ReadWrite | AccessMode::None => Permissions::READ | Permissions::WRITE,
+    };
+    wanted.set(Permissions::WRITE, wanted.contains(Permissions::WRITE) || flags.contains(OpenFlags::TRUNC));
+    wanted
+}
+
+/// Linux's `may_open` and `do_dentry_open`.
+fn open_place(
+    credentials: &Credentials,
+    place: PathRef,
+    flags: OpenFlags,
+    is_new: bool,
+) -> Result<Arc<OpenFile>, Errno> {
+    let metadata = place.inode().metadata();
+    let kind = metadata.kind();
+    let wanted = wanted(flags);
+    if !is_new {
+        check_may_open(credentials, &place, kind, wanted)?;
+    }
+    if flags.contains(OpenFlags::NOATIME) && !credentials.owns(metadata.uid()) {
+        return Err(Errno::EPERM);
+    }
+    let is_writer = flags.access_mode().can_write() && kind == FileKind::Regular;
+    if is_writer {
+        metadata.begin_writing()?;
+    }
+    // From here on the file ends what was begun.
+    let keeps_set_id = credentials.has(Capabilities::FSETID);
+    let mut file = VnodeFile::new(place, is_writer, keeps_set_id);
+    match kind {
+        FileKind::Regular if flags.contains(OpenFlags::TRUNC) && !is_new => file.truncate_at_open(is_writer)?,
+        FileKind::Socket => return Err(Errno::ENXIO),
+        _ => {}
+    }
+    let opened = match kind {
+        FileKind::CharacterDevice | FileKind::BlockDevice => Opened::Through(device::open(file.path(), flags)?),
+        _ => file.path().inode().open(file.path(), flags)?,
+    };
+    match opened {
+        Opened::Inode => {}
+        Opened::Through(served_by) => file.serve_through(served_by),
+        Opened::Replaced(other) => return Ok(OpenFile::new(other, flags)),
+    }
+    Ok(OpenFile::new(Arc::new(file), flags))
+}
+
+/// Whether an existing file may be opened so.
+fn check_may_open(
+    credentials: &Credentials,
+    place: &PathRef,
+    kind: FileKind,
+    wanted: Permissions,
+) -> Result<(), Errno> {
+    match kind {
+        FileKind::Symlink => return Err(Errno::ELOOP),
+        FileKind::Directory if wanted.contains(Permissions::WRITE) => return Err(Errno::EISDIR),
+        FileKind::CharacterDevice | FileKind::BlockDevice
+            if place.mount.flags().contains(MountFlags::NO_DEVICES) =>
+        {
+            return Err(Errno::EACCES);
+        }
+        FileKind::Regular if wanted.contains(Permissions::WRITE) => place.mount.check_writable()?,
+        _ => {}
+    }
+    place.inode().metadata().check_permission(credentials, wanted)
+}

@@ -1,0 +1,417 @@
+//! [`VnodeFile`]: an open file that was found by name.
+//!
+//! Regular files and directories are served by their inode; devices and FIFOs by another file, under the name and attributes
+//! of the inode. Writes and changes of size hold the inode's lock, so that `O_APPEND` is atomic and writers do not mix.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::open::{SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
+use abi::{Errno, FallocateFlags, OpenFlags, PollEvents};
+use file::{Attributes, DirectorySink, File, IoResult, LockOwner, OpenFile, Progress};
+use mm::Frame;
+use mm::object::{CodeSite, MappedObject, Mappings};
+use mm::user::{UserReader, UserWriter};
+use sync::WaitQueue;
+
+use crate::attributes::set_len;
+use crate::{FileKind, Inode, PathRef, path_name};
+
+/// The position of the first entry that a file system gives; `.` and `..` come before.
+const FIRST_ENTRY: u64 = 2;
+/// The `DT_` value of a directory.
+const DIRECTORY: u8 = 4;
+
+/// An open file that was found by name.
+pub struct VnodeFile {
+    path: PathRef,
+    /// What serves it, when that is not the inode.
+    served_by: Option<Arc<dyn File>>,
+    /// Whether it counts as a writer of its inode.
+    is_writer: bool,
+    /// Whether whoever opened it may write without losing set-id bits.
+    keeps_set_id: bool,
+}
+
+impl VnodeFile {
+    pub(crate) fn new(path: PathRef, is_writer: bool, keeps_set_id: bool) -> Self {
+        Self { path, served_by: None, is_writer, keeps_set_id }
+    }
+
+    /// A file that only names a place (`O_PATH`).
+    pub(crate) fn path_only(path: PathRef) -> Self {
+        Self::new(path, false, false)
+    }
+
+    /// Has another file serve it.
+    pub(crate) fn serve_through(&mut self, file: Arc<dyn File>) {
+        self.served_by = Some(file);
+    }
+
+    /// `O_TRUNC`.
+    pub(crate) fn truncate_at_open(&self, is_writer: bool) -> Result<(), Errno> {
+        let metadata = self.inode().metadata();
+        if !is_writer {
+            metadata.begin_writing()?;
+        }
+        let result = set_len(&**self.inode(), 0, self.keeps_set_id, true);
+        if !is_writer {
+            metadata.end_writing();
+        }
+        result
+    }
+
+    /// Where it was found.
+    pub fn path(&self) -> &PathRef {
+        &self.path
+    }
+
+    /// What serves it, when that is not the inode: a device, the end of a FIFO.
+    pub fn served_by(&self) -> Option<&Arc<dyn File>> {
+        self.served_by.as_ref()
+    }
+
+    fn inode(&self) -> &Arc<dyn Inode> {
+        self.path.inode()
+    }
+
+    fn note_access(&self, open: &OpenFile) {
+        if !open.flags().contains(OpenFlags::NOATIME) {
+            self.path.mount.note_access(self.inode());
+        }
+    }
+
+    fn write_locked(&self, open: &OpenFile, from: &mut UserReader<'_>, position: u64) -> Result<(usize, u64), Errno> {
+        let inode = self.inode();
+        let metadata = inode.metadata();
+        let _lock = metadata.lock();
+        let position = if open.is_append() { metadata.size() } else { position };
+        inode.prepare_change()?;
+        let done = inode.write_at(position, from)?;
+        if !self.keeps_set_id {
+            metadata.drop_set_id();
+        }
+        metadata.touch_modified();
+        Ok((done, position.saturating_add(done as u64)))
+    }
+
+    fn new_position(&self, open: &OpenFile, position: u64, offset: i64, whence: u32) -> Result<u64, Errno> {
+        let metadata = self.inode().metadata();
+        let is_directory = metadata.is_directory();
+        let base = match whence {
+            SEEK_SET => 0,
+            SEEK_CUR => position,
+            SEEK_END if !is_directory => metadata.size(),
+            SEEK_DATA | SEEK_HOLE if !is_directory => {
+                let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+                return self.inode().seek_data(offset, whence == SEEK_HOLE);
+            }
+            _ => return Err(Errno::EINVAL),
+        };
+        let _ = open;
+        let target = base.checked_add_signed(offset).ok_or(Errno::EINVAL)?;
+        i64::try_from(target).map_err(|_| Errno::EINVAL)?;
+        Ok(target)
+    }
+}
+
+impl File for VnodeFile {
+    fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        if let Some(file) = &self.served_by {
+            return file.read(open, to, position);
+        }
+        let inode = self.inode();
+        if inode.metadata().is_directory() {
+            return Err(Errno::EISDIR);
+        }
+        let done = match position {
+            Some(position) => inode.read_at(position, to)?,
+            None => {
+                let mut position = open.position().lock();
+                let done = inode.read_at(*position, to)?;
+                *position = position.saturating_add(done as u64);
+                done
+            }
+        };
+        self.note_access(open);
+        Ok(Progress::Done(done))
+    }
+
+    fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
+        if let Some(file) = &self.served_by {
+            return file.write(open, from, position);
+        }
+        if from.is_empty() {
+            return Ok(Progress::Done(0));
+        }
+        let done = match position {
+            Some(position) => self.write_locked(open, from, position)?.0,
+            None => {
+                let mut position = open.position().lock();
+                let (done, end) = self.write_locked(open, from, *position)?;
+                *position = end;
+                done
+            }
+        };
+        Ok(Progress::Done(done))
+    }
+
+    fn seek(&self, open: &OpenFile, offset: i64, whence: u32) -> Result<u64, Errno> {
+        if let Some(file) = &self.served_by {
+            return file.seek(open, offset, whence);
+        }
+        let mut position = open.position().lock();
+        *position = self.new_position(open, *position, offset, whence)?;
+        Ok(*position)
+    }
+
+    fn has_positions(&self) -> bool {
+        self.served_by.as_ref().is_none_or(|file| file.has_positions())
+    }
+
+    fn is_stream(&self) -> bool {
+        self.served_by.as_ref().is_some_and(|file| file.is_stream())
+    }
+
+    fn readiness(&self) -> PollEvents {
+        match &self.served_by {
+            Some(file) => file.readiness(),
+            None => PollEvents::IN | PollEvents::OUT | PollEvents::RDNORM | PollEvents::WRNORM,
+        }
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        self.served_by.as_ref()?.wait_queue()
+    }
+
+    fn opening(&self, open: &OpenFile) -> IoResult {
+        self.served_by.as_ref().map_or(Ok(Progress::Done(0)), |file| file.opening(open))
+    }
+
+    fn read_timeout_ns(&self) -> Option<u64> {
+        self.served_by.as_ref()?.read_timeout_ns()
+    }
+
+    fn read_after_timeout(&self, open: &OpenFile, to: &mut UserWriter<'_>) -> IoResult {
+        match &self.served_by {
+            Some(file) => file.read_after_timeout(open, to),
+            None => self.read(open, to, None),
+        }
+    }
+
+    fn attributes(&self) -> Result<Attributes, Errno> {
+        Ok(self.inode().attributes())
+    }
+
+    fn ioctl(&self, open: &OpenFile, command: u32, argument: usize) -> Result<usize, Errno> {
+        if let Some(file) = &self.served_by {
+            return file.ioctl(open, command, argument);
+        }
+        let metadata = self.inode().metadata();
+        if command == abi::ioctl::FIONREAD && metadata.is_regular() {
+            let position = *open.position().lock();
+            let left = i64::try_from(i128::from(metadata.size()) - i128::from(position)).unwrap_or(i64::MAX);
+            let left = i32::try_from(left.clamp(i64::from(i32::MIN), i64::from(i32::MAX))).unwrap_or(i32::MAX);
+            mm::user::write_user_struct(argument, &left)?;
+            return Ok(0);
+        }
+        Err(Errno::ENOTTY)
+    }
+
+    fn mapping(&self, open: &OpenFile) -> Result<Arc<dyn MappedObject>, Errno> {
+        if let Some(file) = &self.served_by {
+            return file.mapping(open);
+        }
+        if !self.inode().is_mappable() {
+            return Err(Errno::ENODEV);
+        }
+        Ok(Arc::new(FileMapping { path: self.path.clone() }))
+    }
+
+    fn truncate(&self, open: &OpenFile, length: u64) -> Result<(), Errno> {
+        if let Some(file) = &self.served_by {
+            return file.truncate(open, length);
+        }
+        if !self.inode().metadata().is_regular() {
+            return Err(Errno::EINVAL);
+        }
+        set_len(&**self.inode(), length, self.keeps_set_id, true)
+    }
+
+    fn allocate(&self, open: &OpenFile, mode: u32, offset: u64, length: u64) -> Result<(), Errno> {
+        if let Some(file) = &self.served_by {
+            return file.allocate(open, mode, offset, length);
+        }
+        let inode = self.inode();
+        match inode.metadata().kind() {
+            FileKind::Regular => {}
+            FileKind::Directory => return Err(Errno::EISDIR),
+            FileKind::Fifo => return Err(Errno::ESPIPE),
+            _ => return Err(Errno::ENODEV),
+        }
+        let end = offset.checked_add(length).ok_or(Errno::EFBIG)?;
+        i64::try_from(end).map_err(|_| Errno::EFBIG)?;
+        let flags = FallocateFlags::from_bits(mode).ok_or(Errno::EOPNOTSUPP)?;
+        let _lock = inode.metadata().lock();
+        inode.prepare_change()?;
+        inode.allocate(flags, offset, length)?;
+        if !self.keeps_set_id {
+            inode.metadata().drop_set_id();
+        }
+        Ok(())
+    }
+
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        match &self.served_by {
+            Some(file) => file.sync(data_only),
+            None => self.inode().sync(data_only),
+        }
+    }
+
+    fn read_directory(&self, open: &OpenFile, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
+        let inode = self.inode();
+        if !inode.metadata().is_directory() {
+            return Err(Errno::ENOTDIR);
+        }
+        let mut position = open.position().lock();
+        if inode.metadata().is_removed() {
+            return Err(Errno::ENOENT);
+        }
+        let mut sink = Positioned { sink, position: &mut position };
+        if *sink.position == 0 && !sink.entry(b".", inode.metadata().number(), DIRECTORY, 1) {
+            return Ok(());
+        }
+        if *sink.position == 1 {
+            let parent = parent_number(&self.path);
+            if !sink.entry(b"..", parent, DIRECTORY, FIRST_ENTRY) {
+                return Ok(());
+            }
+        }
+        let from = *sink.position - FIRST_ENTRY;
+        inode.read_directory(from, &mut sink)?;
+        self.note_access(open);
+        Ok(())
+    }
+
+    fn set_flags(&self, open: &OpenFile, flags: u32) -> Result<(), Errno> {
+        self.served_by.as_ref().map_or(Ok(()), |file| file.set_flags(open, flags))
+    }
+
+    fn pipe_capacity(&self) -> Result<usize, Errno> {
+        self.served_by.as_ref().ok_or(Errno::EBADF)?.pipe_capacity()
+    }
+
+    fn set_pipe_capacity(&self, capacity: usize) -> Result<usize, Errno> {
+        self.served_by.as_ref().ok_or(Errno::EBADF)?.set_pipe_capacity(capacity)
+    }
+
+    fn descriptor_closed(&self, open: &OpenFile, owner: LockOwner) {
+        if let Some(file) = &self.served_by {
+            file.descriptor_closed(open, owner);
+        }
+    }
+
+    fn released(&self, open: &OpenFile) {
+        if let Some(file) = &self.served_by {
+            file.released(open);
+        }
+    }
+}
+
+impl Drop for VnodeFile {
+    fn drop(&mut self) {
+        if self.is_writer {
+            self.inode().metadata().end_writing();
+        }
+    }
+}
+
+/// The inode number of `..`, which at the root of a mount is outside of it.
+fn parent_number(path: &PathRef) -> u64 {
+    let mut at = path.clone();
+    while at.is_mount_root() {
+        match at.mount.place() {
+            Some(place) => at = place,
+            None => break,
+        }
+    }
+    at.dentry.parent().unwrap_or(at.dentry).inode().metadata().number()
+}
+
+/// Moves the position along with what the sink takes; positions of the file system begin at [`FIRST_ENTRY`].
+struct Positioned<'a> {
+    sink: &'a mut dyn DirectorySink,
+    position: &'a mut u64,
+}
+
+impl Positioned<'_> {
+    fn take(&mut self, name: &[u8], inode: u64, kind: u8, next: u64) -> bool {
+        let is_taken = self.sink.entry(name, inode, kind, next);
+        if is_taken {
+            *self.position = next;
+        }
+        is_taken
+    }
+}
+
+impl DirectorySink for Positioned<'_> {
+    fn entry(&mut self, name: &[u8], inode: u64, kind: u8, next: u64) -> bool {
+        // The first two entries are ours and have their positions; those of the file system count from 0.
+        let next = if *self.position < FIRST_ENTRY { next } else { next.saturating_add(FIRST_ENTRY) };
+        self.take(name, inode, kind, next)
+    }
+}
+
+/// A file as mappings see it.
+struct FileMapping {
+    path: PathRef,
+}
+
+impl MappedObject for FileMapping {
+    fn page(&self, index: u64) -> Result<Frame, Errno> {
+        self.path.inode().page(index)
+    }
+
+    fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
+        self.path.inode().page_for_write(index)
+    }
+
+    fn code_sites(&self, index: u64) -> Option<Vec<CodeSite>> {
+        self.path.inode().code_sites(index)
+    }
+
+    fn is_resident(&self, index: u64) -> bool {
+        self.path.inode().is_resident(index)
+    }
+
+    fn synchronize(&self, _first: u64, _end: u64) -> Result<(), Errno> {
+        self.path.inode().sync(true)
+    }
+
+    fn remove_pages(&self, first: u64, end: u64) -> Result<(), Errno> {
+        let page = mm::PAGE_SIZE as u64;
+        let offset = first.checked_mul(page).ok_or(Errno::EINVAL)?;
+        let len = end.saturating_sub(first).checked_mul(page).ok_or(Errno::EINVAL)?;
+        let inode = self.path.inode();
+        let _lock = inode.metadata().lock();
+        inode.prepare_change()?;
+        inode.allocate(FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)
+    }
+
+    fn mappings(&self) -> Option<&Mappings> {
+        self.path.inode().mappings()
+    }
+
+    fn is_shared_memory(&self) -> bool {
+        self.path.inode().is_memory()
+    }
+
+    fn name(&self) -> Vec<u8> {
+        path_name(None, &self.path)
+    }
+
+    fn device_and_inode(&self) -> (u64, u64) {
+        let metadata = self.path.inode().metadata();
+        (metadata.device(), metadata.number())
+    }
+}

@@ -1,0 +1,357 @@
+//! The path walk.
+//!
+//! A walk goes from a directory along the components of a path. Links met on the way put the rest of the path on a stack and
+//! walk the link's text first. It stops before the last component, because what happens there depends on who walks:
+//! [`resolve`] looks it up, `open` may create it, `unlink` removes it.
+//!
+//! Nothing is copied of the path; the text of a link is shared with its inode. A walk holds no lock between components.
+//!
+//! # Rules, as on Linux
+//!
+//! - Search permission is needed in every directory a component is looked up in, `.` and `..` included.
+//! - A trailing slash means that a directory is wanted, and that a link there is followed.
+//! - `..` at the root of the process stays there; at the root of a mount it leaves the mount first.
+//! - At most [`LINKS_FOLLOWED_MAX`](crate::LINKS_FOLLOWED_MAX) links are followed in one walk (`ELOOP`).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::{Errno, ResolveFlags};
+use bitflags::bitflags;
+
+use crate::name::HashedName;
+use crate::{Credentials, FsContext, LINKS_FOLLOWED_MAX, LinkTarget, PATH_LEN_MAX, PathRef, Permissions};
+
+bitflags! {
+    /// How a path is walked.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Lookup: u32 {
+        /// A link at the end is followed.
+        const FOLLOW = 0x1;
+        /// The end must be a directory (`ENOTDIR`).
+        const DIRECTORY = 0x2;
+        /// An empty path means the start itself (`AT_EMPTY_PATH`).
+        const EMPTY = 0x4;
+        /// `RESOLVE_NO_XDEV`.
+        const NO_MOUNTS = 0x10;
+        /// `RESOLVE_NO_MAGICLINKS`.
+        const NO_MAGIC_LINKS = 0x20;
+        /// `RESOLVE_NO_SYMLINKS`.
+        const NO_LINKS = 0x40;
+        /// `RESOLVE_BENEATH`.
+        const BENEATH = 0x80;
+        /// `RESOLVE_IN_ROOT`.
+        const IN_ROOT = 0x100;
+    }
+}
+
+impl From<ResolveFlags> for Lookup {
+    /// `RESOLVE_CACHED` has no meaning here: no walk waits for a device yet.
+    fn from(flags: ResolveFlags) -> Self {
+        let map = [
+            (ResolveFlags::NO_XDEV, Self::NO_MOUNTS),
+            (ResolveFlags::NO_MAGICLINKS, Self::NO_MAGIC_LINKS),
+            (ResolveFlags::NO_SYMLINKS, Self::NO_LINKS),
+            (ResolveFlags::BENEATH, Self::BENEATH),
+            (ResolveFlags::IN_ROOT, Self::IN_ROOT),
+        ];
+        map.into_iter().filter(|(from, _)| flags.contains(*from)).fold(Self::empty(), |all, (_, to)| all | to)
+    }
+}
+
+/// Finds the place a path leads to, from `start` (or the working directory) when it is relative.
+pub fn resolve(
+    context: &FsContext,
+    credentials: &Credentials,
+    start: Option<&PathRef>,
+    path: &[u8],
+    flags: Lookup,
+) -> Result<PathRef, Errno> {
+    let mut walk = Walk::new(context, credentials, start, path, flags)?;
+    loop {
+        let last = walk.to_last()?;
+        if walk.enter(&last, flags.contains(Lookup::FOLLOW))? {
+            return walk.finish();
+        }
+    }
+}
+
+/// A text that is walked: the path of the caller or the text of a link.
+#[derive(Clone)]
+enum Text<'a> {
+    Path(&'a [u8]),
+    Link(Arc<[u8]>),
+}
+
+impl Text<'_> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Path(path) => path,
+            Self::Link(text) => text,
+        }
+    }
+}
+
+/// What the last component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LastKind {
+    /// There is none: the walk is where the path leads.
+    Nothing,
+    /// `.`
+    Dot,
+    /// `..`
+    DotDot,
+    /// A name.
+    Name,
+}
+
+/// The last component of a path.
+pub(crate) struct Last<'a> {
+    pub(crate) kind: LastKind,
+    /// Whether slashes follow it.
+    pub(crate) has_slash: bool,
+    text: Text<'a>,
+    start: usize,
+    end: usize,
+}
+
+impl Last<'_> {
+    /// The name, hashed.
+    #[inline]
+    pub(crate) fn name(&self) -> HashedName<'_> {
+        HashedName::new(self.text.bytes().get(self.start..self.end).unwrap_or_default())
+    }
+}
+
+/// A walk under way.
+pub(crate) struct Walk<'a> {
+    credentials: &'a Credentials,
+    /// Where absolute paths begin and `..` stays.
+    root: &'a PathRef,
+    flags: Lookup,
+    /// The directory reached, or at the end the place.
+    pub(crate) at: PathRef,
+    /// The text being walked and how far.
+    text: Text<'a>,
+    position: usize,
+    /// Texts to go on with, and where. Each has components left.
+    rest: Vec<(Text<'a>, usize)>,
+    links_followed: usize,
+    /// A trailing slash was seen.
+    wants_directory: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins a walk.
+    pub(crate) fn new(
+        context: &'a FsContext,
+        credentials: &'a Credentials,
+        start: Option<&'a PathRef>,
+        path: &'a [u8],
+        flags: Lookup,
+    ) -> Result<Self, Errno> {
+        if path.len() >= PATH_LEN_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        if path.is_empty() && !flags.contains(Lookup::EMPTY) {
+            return Err(Errno::ENOENT);
+        }
+        let start = start.unwrap_or(&context.cwd);
+        let is_scoped = flags.intersects(Lookup::BENEATH | Lookup::IN_ROOT);
+        let root = if is_scoped { start } else { &context.root };
+        let is_absolute = path.first() == Some(&b'/');
+        if is_absolute && flags.contains(Lookup::BENEATH) {
+            return Err(Errno::EXDEV);
+        }
+        Ok(Self {
+            credentials,
+            root,
+            flags,
+            at: if is_absolute { root.clone() } else { start.clone() },
+            text: Text::Path(path),
+            position: 0,
+            rest: Vec::new(),
+            links_followed: 0,
+            wants_directory: flags.contains(Lookup::DIRECTORY),
+        })
+    }
+
+    /// Walks to the directory of the last component.
+    pub(crate) fn to_last(&mut self) -> Result<Last<'a>, Errno> {
+        loop {
+            let (last, is_last) = self.next_component();
+            if last.kind == LastKind::Nothing {
+                return Ok(last);
+            }
+            let metadata = self.at.inode().metadata();
+            if !metadata.is_directory() {
+                return Err(Errno::ENOTDIR);
+            }
+            metadata.check_permission(self.credentials, Permissions::EXECUTE)?;
+            if is_last {
+                self.wants_directory |= last.has_slash;
+                return Ok(last);
+            }
+            self.enter(&last, true)?;
+        }
+    }
+
+    /// Goes to what the component names. False: it was a link that is followed, and the walk goes on.
+    #[inline]
+    pub(crate) fn enter(&mut self, last: &Last<'a>, follows: bool) -> Result<bool, Errno> {
+        match last.kind {
+            LastKind::Nothing | LastKind::Dot => Ok(true),
+            LastKind::DotDot => self.go_up().map(|()| true),
+            LastKind::Name => {
+                let child = self.at.dentry.child(last.name(), self.credentials)?.ok_or(Errno::ENOENT)?;
+                self.enter_child(child, follows || last.has_slash)
+            }
+        }
+    }
+
+    /// Goes to a child of the directory. False: as for [`Walk::enter`].
+    #[inline]
+    pub(crate) fn enter_child(&mut self, child: Arc<crate::Dentry>, follows: bool) -> Result<bool, Errno> {
+        if child.is_mount_point()
+            && let Some(mount) = self.at.mount.mounted_on(&child)
+        {
+            if self.flags.contains(Lookup::NO_MOUNTS) {
+                return Err(Errno::EXDEV);
+            }
+            self.at = PathRef { dentry: mount.root().clone(), mount };
+            return Ok(true);
+        }
+        if follows && child.inode().metadata().is_symlink() {
+            return self.follow(&child).map(|()| false);
+        }
+        self.at.dentry = child;
+        Ok(true)
+    }
+
+    /// The place reached; `ENOTDIR` when a directory is wanted and it is none.
+    pub(crate) fn finish(self) -> Result<PathRef, Errno> {
+        if self.wants_directory && !self.at.inode().metadata().is_directory() {
+            return Err(Errno::ENOTDIR);
+        }
+        Ok(self.at)
+    }
+
+    /// Whether a trailing slash, or the caller, wants a directory.
+    pub(crate) fn wants_directory(&self) -> bool {
+        self.wants_directory
+    }
+
+    /// The next component, and whether it is the last one.
+    #[inline]
+    fn next_component(&mut self) -> (Last<'a>, bool) {
+        loop {
+            let bytes = self.text.bytes();
+            let start = skip_slashes(bytes, self.position);
+            if start < bytes.len() {
+                let end = bytes[start..].iter().position(|byte| *byte == b'/').map_or(bytes.len(), |len| start + len);
+                let next = skip_slashes(bytes, end);
+                let kind = match &bytes[start..end] {
+                    b"." => LastKind::Dot,
+                    b".." => LastKind::DotDot,
+                    _ => LastKind::Name,
+                };
+                let is_last = next == bytes.len() && self.rest.is_empty();
+                let last = Last { kind, has_slash: end < bytes.len(), text: self.text.clone(), start, end };
+                self.position = next;
+                return (last, is_last);
+            }
+            match self.rest.pop() {
+                Some((text, position)) => (self.text, self.position) = (text, position),
+                None => {
+                    let text = Text::Path(&[]);
+                    return (Last { kind: LastKind::Nothing, has_slash: false, text, start: 0, end: 0 }, true);
+                }
+            }
+        }
+    }
+
+    /// Goes on with the text, or the place, of a link in this directory.
+    #[cold]
+    fn follow(&mut self, link: &crate::Dentry) -> Result<(), Errno> {
+        self.links_followed += 1;
+        if self.links_followed > LINKS_FOLLOWED_MAX || self.flags.contains(Lookup::NO_LINKS) {
+            return Err(Errno::ELOOP);
+        }
+        self.at.mount.note_access(link.inode());
+        match link.inode().link_target(self.credentials)? {
+            LinkTarget::Place(place) => self.jump(place),
+            LinkTarget::Path(text) if text.is_empty() => Err(Errno::ENOENT),
+            LinkTarget::Path(text) => {
+                if text.first() == Some(&b'/') {
+                    self.go_to_root()?;
+                }
+                let done = (core::mem::replace(&mut self.text, Text::Link(text)), self.position);
+                self.position = 0;
+                if done.1 < done.0.bytes().len() {
+                    self.rest.push(done);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes where a link leads that has no path.
+    fn jump(&mut self, place: PathRef) -> Result<(), Errno> {
+        if self.flags.contains(Lookup::NO_MAGIC_LINKS) {
+            return Err(Errno::ELOOP);
+        }
+        let leaves_mount = self.flags.contains(Lookup::NO_MOUNTS) && !Arc::ptr_eq(&place.mount, &self.at.mount);
+        if leaves_mount || self.flags.intersects(Lookup::BENEATH | Lookup::IN_ROOT) {
+            return Err(Errno::EXDEV);
+        }
+        self.at = place;
+        Ok(())
+    }
+
+    /// Goes to the root for a link with an absolute path.
+    fn go_to_root(&mut self) -> Result<(), Errno> {
+        let leaves_mount = self.flags.contains(Lookup::NO_MOUNTS) && !Arc::ptr_eq(&self.root.mount, &self.at.mount);
+        if leaves_mount || self.flags.contains(Lookup::BENEATH) {
+            return Err(Errno::EXDEV);
+        }
+        self.at = self.root.clone();
+        Ok(())
+    }
+
+    /// Goes to the parent directory.
+    fn go_up(&mut self) -> Result<(), Errno> {
+        loop {
+            if self.at.is_same(self.root) {
+                return if self.flags.contains(Lookup::BENEATH) { Err(Errno::EXDEV) } else { Ok(()) };
+            }
+            if !self.at.is_mount_root() {
+                break;
+            }
+            let Some(place) = self.at.mount.place() else { return Ok(()) };
+            if self.flags.contains(Lookup::NO_MOUNTS) {
+                return Err(Errno::EXDEV);
+            }
+            self.at = place;
+        }
+        if let Some(parent) = self.at.dentry.parent() {
+            self.at.dentry = parent;
+        }
+        if self.at.dentry.is_mount_point()
+            && let Some(mount) = self.at.mount.mounted_on(&self.at.dentry)
+        {
+            if self.flags.contains(Lookup::NO_MOUNTS) {
+                return Err(Errno::EXDEV);
+            }
+            self.at = PathRef { dentry: mount.root().clone(), mount };
+        }
+        Ok(())
+    }
+}
+
+/// The position of the first byte from `position` on that is no slash.
+#[inline]
+fn skip_slashes(bytes: &[u8], position: usize) -> usize {
+    let rest = bytes.get(position..).unwrap_or_default();
+    position + rest.iter().take_while(|byte| **byte == b'/').count()
+}
