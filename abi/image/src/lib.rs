@@ -74,6 +74,16 @@ impl<'a> Image<'a> {
         Ok(Header::read(start)?.total_size.get())
     }
 
+    /// Reads [`Self::required_memory`] from the payload's first page.
+    ///
+    /// # Errors
+    /// When the bytes are no header of this version, or too few.
+    pub fn required_memory_of(start: &[u8]) -> Result<u64, ImageError> {
+        let config = Header::read(start)?.section(Section::Config);
+        let field = range(start, config.offset.get(), 8).ok_or(ImageError::Truncated)?;
+        u64::read_from_bytes(field).map(u64::from_le).map_err(|_| ImageError::Truncated)
+    }
+
     /// Checks the payload and makes it accessible. `bytes` may be longer than the payload.
     ///
     /// # Errors

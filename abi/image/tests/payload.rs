@@ -68,6 +68,7 @@ fn config_comes_back() {
     assert_eq!(config.environment().collect::<Vec<_>>(), [b"A=1"]);
     assert_eq!((config.cwd(), config.hostname()), (&b"/tmp"[..], &b"shell"[..]));
     assert_eq!(image.required_memory(), 123_456);
+    assert_eq!(Image::required_memory_of(&bytes[..4096]), Ok(123_456));
     assert_eq!(image.total_size(), bytes.len() as u64);
     assert_eq!(Image::total_size_of(&bytes[..image_format::layout::HEADER_SIZE]), Ok(bytes.len() as u64));
 }

@@ -1,2 +1,66 @@
-//! (skeleton)
-fn main() {}
+//! `image-builder`: one self-contained image from a program, its files and the kernel.
+//!
+//! Called by `scripts/build-image.sh`, which knows the defaults.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use image_builder::build::{Request, Summary, build, megabytes};
+use image_builder::{Failure, Result};
+
+const USAGE: &str = "usage: image-builder --app FILE --kernel FILE --output FILE [--arguments WORDS] \
+                     [--environment WORDS] [--files DIR] [--cwd DIR] [--base DIR] [--cache DIR]";
+
+fn main() -> ExitCode {
+    let result = parse(std::env::args_os().skip(1)).and_then(|request| Ok((build(&request)?, request)));
+    match result {
+        Ok((summary, request)) => {
+            println!("{}", describe(&summary, &request));
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("image: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request> {
+    let mut request = Request::default();
+    let mut arguments = arguments;
+    while let Some(option) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| Failure::new(USAGE))?;
+        match option.to_str() {
+            Some("--app") => request.app = value.into(),
+            Some("--kernel") => request.kernel = value.into(),
+            Some("--output") => request.output = value.into(),
+            Some("--arguments") => request.arguments = value.into_vec(),
+            Some("--environment") => request.environment = value.into_vec(),
+            Some("--files") => request.files = Some(value.into()),
+            Some("--cwd") => request.cwd = Some(value.into()),
+            Some("--base") => request.base = Some(value.into()),
+            Some("--cache") => request.cache = Some(value.into()),
+            _ => return Err(Failure::new(USAGE)),
+        }
+    }
+    let is_missing = |path: &PathBuf| path.as_os_str().is_empty();
+    if [&request.app, &request.kernel, &request.output].into_iter().any(is_missing) {
+        return Err(Failure::new(USAGE));
+    }
+    Ok(request)
+}
+
+fn describe(summary: &Summary, request: &Request) -> String {
+    format!(
+        "{}: {} ({}) and {} files, {}; kernel {}; {} in all",
+        request.output.display(),
+        request.app.display(),
+        summary.program.linkage,
+        summary.file_count - 1,
+        megabytes(summary.files_size),
+        megabytes(summary.kernel_size),
+        megabytes(summary.image_size),
+    )
+}

@@ -1,0 +1,48 @@
+# Nacre. `make help` lists what there is to do; every step of the continuous integration is a target here.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+KERNEL_CARGO := scripts/kernel-cargo.sh
+
+# Settings of `make image` and `make run`; see the help.
+export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE QEMU_ARGS LOG TIMEOUT KERNEL ONLY
+
+.PHONY: help
+help: ## Show this list.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@echo
+	@echo 'Settings of image and run:  APP=program ARGS="..." ENV="A=1 B=2" FILES=dir CWD=/ OUT=file'
+	@echo 'Settings of run:  IMAGE=file MEM=256M CPUS=1 ACCEL=auto|kvm|tcg MACHINE=microvm|q35|pc'
+	@echo '                  LOG=info|debug|trace QEMU_ARGS="..." TIMEOUT=seconds'
+	@echo 'Settings of test: ONLY=pattern'
+
+.PHONY: setup
+setup: ## Install and build what is missing to build, run and test.
+	@scripts/setup.sh
+
+.PHONY: image
+image: setup ## Make an image from APP, or from a small demo program.
+	@scripts/build-image.sh
+
+.PHONY: run
+run: setup ## Boot IMAGE, or make an image from APP and boot it.
+	@if [ -z "$$IMAGE" ]; then scripts/build-image.sh >&2 && IMAGE=$${OUT:-target/nacre.elf} scripts/run-qemu.sh; \
+	else scripts/run-qemu.sh; fi
+
+.PHONY: test
+test: setup ## Run every test, or those whose name contains ONLY.
+	@cargo run --quiet --release -p runner
+
+.PHONY: check
+check: setup ## Check formatting, lints and layering.
+	cargo fmt --all --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	$(KERNEL_CARGO) clippy --quiet -p kernel -- -D warnings
+	cargo run --quiet -p check
+
+.PHONY: prepush
+prepush: check test ## What must pass before a push.
+
+.PHONY: loom
+loom: setup ## Check the lock-free code under every interleaving.
+	RUSTFLAGS='--cfg loom' cargo test --release -p sync --target-dir $${CARGO_TARGET_DIR:-target}/loom

@@ -1,0 +1,167 @@
+//! Makes an image from what the user asked for.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use image_format::write::{ConfigSource, Content, Payload};
+
+use crate::kernel_file::KernelFile;
+use crate::program::{self, Program};
+use crate::{Failure, Result, root, words};
+
+/// A larger root would have to fit in memory next to the program; it belongs on a disk.
+pub const ROOT_SIZE_MAX: u64 = 512 << 20;
+/// The host name of the virtual machine.
+const HOSTNAME: &str = "nacre";
+
+/// What the user asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The program.
+    pub app: PathBuf,
+    /// Its arguments, as a shell would split them.
+    pub arguments: Vec<u8>,
+    /// Its environment, `NAME=value` as a shell would split them.
+    pub environment: Vec<u8>,
+    /// A directory whose contents become the root directory.
+    pub files: Option<PathBuf>,
+    /// The working directory; the root directory if not given.
+    pub cwd: Option<PathBuf>,
+    /// The kernel as the linker left it.
+    pub kernel: PathBuf,
+    /// Standard files for every image.
+    pub base: Option<PathBuf>,
+    /// Where results that are costly to compute are kept.
+    pub cache: Option<PathBuf>,
+    /// The image to write.
+    pub output: PathBuf,
+}
+
+/// What was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The size of the image.
+    pub image_size: u64,
+    /// The size of the kernel in it.
+    pub kernel_size: u64,
+    /// The size of all files in it.
+    pub files_size: u64,
+    /// How many regular files there are.
+    pub file_count: usize,
+    /// What the program is.
+    pub program: Program,
+}
+
+/// Makes the image.
+///
+/// # Errors
+/// One line for the user.
+pub fn build(request: &Request) -> Result<Summary> {
+    let program = check_app(&request.app)?;
+    let root = root::collect(&request.app, request.files.as_deref(), request.base.as_deref())?;
+    let (file_count, files_size) = root
+        .tree
+        .files()
+        .fold((0, 0_u64), |(count, size), (_, content)| (count + 1, size.saturating_add(content.size())));
+    if files_size > ROOT_SIZE_MAX {
+        return Err(Failure::new(format!(
+            "the files are {} in all, more than the {} an image can hold: put them on a disk",
+            megabytes(files_size),
+            megabytes(ROOT_SIZE_MAX)
+        )));
+    }
+    let config = config(request, &root, &program)?;
+    let kernel = KernelFile::parse(&read(&request.kernel)?)?;
+    let payload = Payload { config, tree: root.tree, symbols: kernel.symbols().to_vec() };
+    let image_size = write(&kernel, &payload, &request.output)?;
+    Ok(Summary { image_size, kernel_size: kernel.size(), files_size, file_count, program })
+}
+
+/// A size for a person, in units of a million bytes.
+pub fn megabytes(bytes: u64) -> String {
+    let tenths = bytes.div_ceil(100_000);
+    match tenths {
+        0..100 => format!("{}.{} MB", tenths / 10, tenths % 10),
+        _ => format!("{} MB", bytes.div_ceil(1_000_000)),
+    }
+}
+
+fn check_app(app: &Path) -> Result<Program> {
+    let host = fs::metadata(app).map_err(|error| Failure::io(app, &error))?;
+    if !host.is_file() {
+        return Err(Failure::new(format!("{}: not a regular file", app.display())));
+    }
+    program::inspect(&read(app)?).map_err(|error| Failure::new(format!("{}: {error}", app.display())))
+}
+
+fn config(request: &Request, root: &root::Root, program: &Program) -> Result<ConfigSource> {
+    let mut arguments = vec![root.app_path.clone()];
+    arguments.extend(words::split(&request.arguments).map_err(|error| Failure::new(format!("ARGS: {error}")))?);
+    let mut environment = words::split(&request.environment).map_err(|error| Failure::new(format!("ENV: {error}")))?;
+    for setting in &environment {
+        if setting.iter().position(|&byte| byte == b'=').is_none_or(|position| position == 0) {
+            return Err(Failure::new(format!("ENV: '{}' is not NAME=value", String::from_utf8_lossy(setting))));
+        }
+    }
+    for default in ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"] {
+        let name = default.split_inclusive('=').next().unwrap_or(default);
+        if !environment.iter().any(|setting| setting.starts_with(name.as_bytes())) {
+            environment.push(default.as_bytes().to_vec());
+        }
+    }
+    let cwd = request.cwd.as_deref().unwrap_or(Path::new("/"));
+    check_cwd(cwd, root)?;
+    Ok(ConfigSource {
+        app_path: root.app_path.clone(),
+        arguments,
+        environment,
+        cwd: cwd.as_os_str().as_encoded_bytes().to_vec(),
+        hostname: HOSTNAME.as_bytes().to_vec(),
+        required_memory: program.writable_memory,
+    })
+}
+
+fn check_cwd(cwd: &Path, root: &root::Root) -> Result<()> {
+    if !cwd.is_absolute() {
+        return Err(Failure::new(format!("CWD: {} is not an absolute path", cwd.display())));
+    }
+    // What lies behind a symbolic link is left to the kernel.
+    let mut directory = root.tree.root();
+    for name in cwd.components().skip(1) {
+        let child = root.tree.child(directory, name.as_os_str().as_encoded_bytes());
+        directory = match child {
+            Some(id) if root.tree.is_directory(id) => id,
+            Some(id) if root.tree.link_target(id).is_some() => return Ok(()),
+            _ => return Err(Failure::new(format!("CWD: the image has no directory {}", cwd.display()))),
+        };
+    }
+    Ok(())
+}
+
+/// Writes the image beside its place and then moves it there, so that no one ever sees half an image.
+fn write(kernel: &KernelFile, payload: &Payload, output: &Path) -> Result<u64> {
+    let name = output.file_name().ok_or_else(|| Failure::new(format!("{}: not a file name", output.display())))?;
+    let mut staging_name = name.to_owned();
+    staging_name.push(format!(".new-{}", std::process::id()));
+    let staging = output.with_file_name(staging_name);
+    let result = File::create(&staging)
+        .and_then(|file| kernel.write_image(payload, &mut BufWriter::with_capacity(1 << 20, file)))
+        .and_then(|size| fs::rename(&staging, output).map(|()| size));
+    if result.is_err() {
+        let _ = fs::remove_file(&staging);
+    }
+    result.map_err(|error| Failure::io(output, &error))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Failure::io(path, &error))
+}
+
+/// The bytes of a file of the tree.
+pub(crate) fn content_bytes(content: &Content) -> Result<Vec<u8>> {
+    match content {
+        Content::Bytes(bytes) => Ok(bytes.clone()),
+        Content::HostFile { path, .. } => read(path),
+    }
+}

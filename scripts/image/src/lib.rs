@@ -1,0 +1,18 @@
+//! The host tools behind `make image` and `make run`.
+//!
+//! `image-builder` puts a program, its files and the kernel into one ELF file; [`build`] is its whole job, in the order
+//! [`program`] (is it one we can run?), [`root`] (which files?), [`kernel_file`] (where does it go?).
+//!
+//! Nothing here is `unsafe`, and whatever the user gives is answered with one line that says what is wrong.
+#![forbid(unsafe_code)]
+
+pub mod build;
+mod failure;
+pub mod kernel_file;
+pub mod program;
+pub mod root;
+#[cfg(test)]
+mod testing;
+pub mod words;
+
+pub use failure::{Failure, Result};
