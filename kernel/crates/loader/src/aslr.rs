@@ -114,3 +114,81 @@ fn brk_start(plan: &LoadPlan, random: u64, load_bias: u64) -> Result<u64, Errno>
     let start = start.checked_add(random % range_pages * PAGE_SIZE).ok_or(Errno::ENOMEM)?;
     if start > USER_END { Err(Errno::ENOMEM) } else { Ok(start) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{ProgramHeaders, Rights, Segment, StackRights};
+
+    fn plan(kind: Kind, interpreter: bool, vaddr: u64, len: u64, alignment: u64) -> LoadPlan {
+        let rights = Rights { read: true, write: true, execute: false };
+        LoadPlan {
+            kind,
+            entry: vaddr,
+            segments: [Segment { vaddr, offset: vaddr % PAGE_SIZE, file_size: 0, mem_size: len, rights, alignment }]
+                .into(),
+            interpreter: interpreter.then(|| b"/lib/ld.so".to_vec()),
+            tls: None,
+            stack: StackRights::Default,
+            relro: None,
+            program_headers: ProgramHeaders { vaddr: 0, count: 1, entry_size: 56 },
+        }
+    }
+
+    const ALL: RandomNumbers =
+        RandomNumbers { stack: u64::MAX, stack_pointer: u64::MAX, mmap: u64::MAX, program: u64::MAX, brk: u64::MAX };
+    const STACK_LIMIT: u64 = 8 << 20;
+
+    #[test]
+    fn without_randomness_everything_is_where_linux_puts_it() {
+        // Read from /proc/self/maps under `setarch -R` with an 8 MiB stack limit.
+        let layout =
+            Layout::new(&plan(Kind::Fixed, false, 0x40_0000, 0x1234, 4096), &RandomNumbers::default(), STACK_LIMIT)
+                .expect("it fits");
+        assert_eq!(layout.stack_top, 0x7fff_ffff_f000);
+        assert_eq!(layout.load_bias, 0);
+        assert_eq!(layout.brk_start, 0x40_2000);
+        let dynamic = plan(Kind::PositionIndependent, true, 0, 0x1234, 4096);
+        let layout = Layout::new(&dynamic, &RandomNumbers::default(), STACK_LIMIT).expect("it fits");
+        assert_eq!(layout.load_bias, 0x5555_5555_4000);
+        assert_eq!(layout.brk_start, 0x5555_5555_6000);
+        let pie = plan(Kind::PositionIndependent, false, 0, 0x1234, 4096);
+        let layout = Layout::new(&pie, &RandomNumbers::default(), STACK_LIMIT).expect("it fits");
+        assert_eq!(layout.load_bias, layout.mmap_base - 0x2000);
+        assert_eq!(layout.brk_start, 0x5555_5555_5000);
+    }
+
+    #[test]
+    fn the_widest_randomness_stays_in_range() {
+        for stack_limit in [0, STACK_LIMIT, 1 << 46, u64::MAX] {
+            for kind in [
+                plan(Kind::PositionIndependent, true, 0x1000, 0x5000, 1 << 21),
+                plan(Kind::Fixed, false, 0x40_0000, 1, 1),
+            ] {
+                let layout = Layout::new(&kind, &ALL, stack_limit).expect("it fits");
+                assert_eq!(layout.stack_top, USER_END - (0x3f_ffff << 12));
+                assert!(layout.mmap_base < layout.stack_top - (1 << 20));
+                assert_eq!(layout.load_bias % kind.alignment(), 0);
+                assert!(layout.brk_start > kind.pages().end);
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_fit_is_refused() {
+        let huge = plan(Kind::PositionIndependent, false, 0, USER_END - PAGE_SIZE, 4096);
+        assert_eq!(Layout::new(&huge, &RandomNumbers::default(), STACK_LIMIT), Err(Errno::ENOMEM));
+        let aligned = plan(Kind::PositionIndependent, true, 0, 4096, 1 << 46);
+        let layout = Layout::new(&aligned, &ALL, STACK_LIMIT).expect("two thirds up is beyond the first multiple");
+        assert_eq!(layout.load_bias, 1 << 46);
+        let impossible = plan(Kind::PositionIndependent, true, 0, 4096, 1 << 63);
+        assert_eq!(Layout::new(&impossible, &ALL, STACK_LIMIT), Err(Errno::ENOMEM));
+    }
+
+    #[test]
+    fn a_program_linked_high_moves_down() {
+        let high = plan(Kind::PositionIndependent, true, 0x7000_0000_0000, 0x3000, 4096);
+        let layout = Layout::new(&high, &RandomNumbers::default(), STACK_LIMIT).expect("it fits");
+        assert_eq!(high.pages().start.wrapping_add(layout.load_bias), 0x5555_5555_4000);
+    }
+}

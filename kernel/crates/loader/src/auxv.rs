@@ -5,36 +5,13 @@
 
 use alloc::vec::Vec;
 
-use crate::{LoadPlan, PAGE_SIZE};
+use abi::auxv::{
+    AT_BASE, AT_CLKTCK, AT_EGID, AT_ENTRY, AT_EUID, AT_EXECFN, AT_FLAGS, AT_GID, AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ,
+    AT_NULL, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_PLATFORM, AT_RANDOM, AT_RSEQ_ALIGN, AT_RSEQ_FEATURE_SIZE,
+    AT_SECURE, AT_SYSINFO_EHDR, AT_UID,
+};
 
-/// Types of entries, with Linux's names.
-pub mod types {
-    #![expect(missing_docs, reason = "getauxval(3) documents each name")]
-    pub const AT_NULL: u64 = 0;
-    pub const AT_PHDR: u64 = 3;
-    pub const AT_PHENT: u64 = 4;
-    pub const AT_PHNUM: u64 = 5;
-    pub const AT_PAGESZ: u64 = 6;
-    pub const AT_BASE: u64 = 7;
-    pub const AT_FLAGS: u64 = 8;
-    pub const AT_ENTRY: u64 = 9;
-    pub const AT_UID: u64 = 11;
-    pub const AT_EUID: u64 = 12;
-    pub const AT_GID: u64 = 13;
-    pub const AT_EGID: u64 = 14;
-    pub const AT_PLATFORM: u64 = 15;
-    pub const AT_HWCAP: u64 = 16;
-    pub const AT_CLKTCK: u64 = 17;
-    pub const AT_SECURE: u64 = 23;
-    pub const AT_RANDOM: u64 = 25;
-    pub const AT_HWCAP2: u64 = 26;
-    pub const AT_RSEQ_FEATURE_SIZE: u64 = 27;
-    pub const AT_RSEQ_ALIGN: u64 = 28;
-    pub const AT_EXECFN: u64 = 31;
-    pub const AT_SYSINFO_EHDR: u64 = 33;
-    pub const AT_MINSIGSTKSZ: u64 = 51;
-}
-use types::*;
+use crate::{LoadPlan, PAGE_SIZE};
 
 /// Bit of [`Facts::hardware_capabilities_2`]: the program may use `rdfsbase` and its siblings.
 pub const HWCAP2_FSGSBASE: u64 = 1 << 1;

@@ -113,10 +113,9 @@ impl core::error::Error for ElfError {}
 impl From<ElfError> for Errno {
     fn from(error: ElfError) -> Self {
         match error {
-            ElfError::SegmentSizes
-            | ElfError::SegmentAlignment
-            | ElfError::SegmentAddress
-            | ElfError::EntryAddress => Self::EINVAL,
+            ElfError::SegmentSizes | ElfError::SegmentAlignment | ElfError::SegmentAddress | ElfError::EntryAddress => {
+                Self::EINVAL
+            }
             ElfError::SegmentTooLow => Self::EPERM,
             ElfError::TruncatedInterpreter => Self::EIO,
             ElfError::Read(errno) => errno,

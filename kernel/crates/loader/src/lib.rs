@@ -24,9 +24,7 @@ mod plan;
 pub mod stack;
 
 pub use error::ElfError;
-pub use plan::{
-    Kind, LoadPlan, ProgramHeaders, ReadAt, Rights, Segment, StackRights, ThreadStorage, VirtualRange,
-};
+pub use plan::{Kind, LoadPlan, ProgramHeaders, ReadAt, Rights, Segment, StackRights, ThreadStorage, VirtualRange};
 
 /// Size of a page in bytes.
 pub const PAGE_SIZE: u64 = 4096;

@@ -253,10 +253,10 @@ impl LoadPlan {
                 alignment: entry.p_align,
             }),
             stack: stack_rights(&table),
-            relro: table.iter().find(|entry| entry.p_type == PT_GNU_RELRO).map(|entry| VirtualRange {
-                start: entry.p_vaddr,
-                end: entry.p_vaddr.saturating_add(entry.p_memsz),
-            }),
+            relro: table
+                .iter()
+                .find(|entry| entry.p_type == PT_GNU_RELRO)
+                .map(|entry| VirtualRange { start: entry.p_vaddr, end: entry.p_vaddr.saturating_add(entry.p_memsz) }),
             program_headers: ProgramHeaders {
                 vaddr: program_headers_vaddr(&table, header.e_phoff),
                 count: header.e_phnum,
@@ -454,5 +454,145 @@ const fn page_ceil_in_user(address: u64) -> u64 {
     match page_ceil(address) {
         Some(page) => page,
         None => USER_END,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+        bytes[at..at + value.len()].copy_from_slice(value);
+    }
+
+    /// Type, flags, offset, vaddr, file size, memory size, alignment.
+    type HeaderFields = (u32, u32, u64, u64, u64, u64, u64);
+
+    /// An executable with the given program headers.
+    fn executable(headers: &[HeaderFields]) -> Vec<u8> {
+        let mut bytes = vec![0; 0x4000];
+        put(&mut bytes, 0, b"\x7fELF\x02\x01\x01");
+        put(&mut bytes, 16, &[2, 0, 62, 0, 1, 0, 0, 0]);
+        put(&mut bytes, 24, &0x40_1000u64.to_le_bytes());
+        put(&mut bytes, 32, &64u64.to_le_bytes());
+        put(&mut bytes, 52, &[64, 0, 56, 0, u8::try_from(headers.len()).unwrap(), 0]);
+        for (index, header) in headers.iter().enumerate() {
+            let at = 64 + index * 56;
+            put(&mut bytes, at, &header.0.to_le_bytes());
+            put(&mut bytes, at + 4, &header.1.to_le_bytes());
+            let words = [header.2, header.3, header.3, header.4, header.5, header.6];
+            for (field, word) in words.iter().enumerate() {
+                put(&mut bytes, at + 8 + field * 8, &word.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Result<LoadPlan, ElfError> {
+        LoadPlan::parse(bytes, bytes.len() as u64)
+    }
+
+    const TEXT: HeaderFields = (PT_LOAD, PF_R | PF_X, 0, 0x40_0000, 0x1800, 0x1800, 0x1000);
+    const DATA: HeaderFields = (PT_LOAD, PF_R | PF_W, 0x1800, 0x40_2800, 0x900, 0x3000, 0x1000);
+
+    #[test]
+    fn segments_split_into_file_and_zero_pages() {
+        let plan = parse(&executable(&[TEXT, DATA])).unwrap();
+        let [text, data] = &plan.segments[..] else { panic!("two segments") };
+        assert_eq!(text.file_pages(), Some((VirtualRange { start: 0x40_0000, end: 0x40_2000 }, 0)));
+        assert_eq!((text.zero_tail(), text.zero_pages()), (None, None));
+        assert_eq!(data.file_pages(), Some((VirtualRange { start: 0x40_2000, end: 0x40_4000 }, 0x1000)));
+        assert_eq!(data.zero_tail(), Some(VirtualRange { start: 0x40_3100, end: 0x40_4000 }));
+        assert_eq!(data.zero_pages(), Some(VirtualRange { start: 0x40_4000, end: 0x40_6000 }));
+        assert_eq!(plan.pages(), VirtualRange { start: 0x40_0000, end: 0x40_6000 });
+        assert_eq!(plan.memory_size(), 0x6000);
+        assert_eq!(plan.program_headers.vaddr, 0x40_0040);
+        assert_eq!(plan.code(), VirtualRange { start: 0x40_0000, end: 0x40_1800 });
+        assert_eq!(plan.data(), VirtualRange { start: 0x40_2800, end: 0x40_3100 });
+    }
+
+    #[test]
+    fn a_segment_of_zeros_needs_no_file() {
+        let plan = parse(&executable(&[TEXT, (PT_LOAD, PF_R | PF_W, 0x123, 0x50_0800, 0, 0x1000, 0x1000)])).unwrap();
+        assert_eq!(plan.segments[1].file_pages(), None);
+        assert_eq!(plan.segments[1].zero_pages(), Some(VirtualRange { start: 0x50_0000, end: 0x50_2000 }));
+    }
+
+    #[test]
+    fn broken_segments_are_refused() {
+        let with = |change: &dyn Fn(&mut HeaderFields)| {
+            let mut data = DATA;
+            change(&mut data);
+            parse(&executable(&[TEXT, data])).err()
+        };
+        assert_eq!(with(&|_| ()), None);
+        assert_eq!(with(&|data| data.4 = 0x3001), Some(ElfError::SegmentSizes));
+        assert_eq!(with(&|data| data.2 += 1), Some(ElfError::SegmentAlignment));
+        assert_eq!(with(&|data| data.2 = 0x3800), Some(ElfError::TruncatedSegment));
+        assert_eq!(with(&|data| data.2 = u64::MAX - 0x7ff), Some(ElfError::TruncatedSegment));
+        assert_eq!(with(&|data| data.5 = u64::MAX), Some(ElfError::SegmentAddress));
+        assert_eq!(with(&|data| data.5 = USER_END), Some(ElfError::SegmentAddress));
+        assert_eq!(with(&|data| data.3 = 0xffff_8000_0000_0800), Some(ElfError::SegmentAddress));
+        assert_eq!(with(&|data| data.3 = 0x800), Some(ElfError::SegmentTooLow));
+        assert_eq!(with(&|data| data.3 = 0x3f_f800), Some(ElfError::SegmentsOverlap));
+        assert_eq!(with(&|data| data.0 = PT_INTERP), None);
+        assert_eq!(parse(&executable(&[(PT_TLS, 4, 0, 0, 0, 0, 0)])).err(), Some(ElfError::NoSegments));
+        assert_eq!(parse(&executable(&[])).err(), Some(ElfError::HeaderCount(0)));
+    }
+
+    #[test]
+    fn segments_may_share_a_page_but_no_byte() {
+        let plan = parse(&executable(&[TEXT, (PT_LOAD, PF_R | PF_W, 0x1800, 0x40_1800, 0x10, 0x10, 0x1000)])).unwrap();
+        assert_eq!(plan.segments[1].pages().start, 0x40_1000);
+    }
+
+    #[test]
+    fn foreign_files_are_told_apart() {
+        let good = executable(&[TEXT]);
+        let with = |at: usize, value: &[u8]| {
+            let mut bytes = good.clone();
+            put(&mut bytes, at, value);
+            parse(&bytes).err()
+        };
+        assert_eq!(with(0, b"#!/b"), Some(ElfError::NotElf));
+        assert_eq!(with(4, &[1]), Some(ElfError::WrongClass));
+        assert_eq!(with(5, &[2]), Some(ElfError::WrongByteOrder));
+        assert_eq!(with(16, &[1]), Some(ElfError::WrongType(1)));
+        assert_eq!(with(18, &[183]), Some(ElfError::WrongMachine(183)));
+        assert_eq!(with(54, &[32]), Some(ElfError::HeaderSize(32)));
+        assert_eq!(with(56, &[74]), Some(ElfError::HeaderCount(74)));
+        assert_eq!(with(32, &0x3ff0u64.to_le_bytes()), Some(ElfError::TruncatedHeaders));
+        assert_eq!(with(32, &u64::MAX.to_le_bytes()), Some(ElfError::TruncatedHeaders));
+        assert_eq!(with(24, &u64::MAX.to_le_bytes()), Some(ElfError::EntryAddress));
+        assert_eq!(parse(b"").err(), Some(ElfError::NotElf));
+        assert_eq!(parse(b"\x7fELF").err(), Some(ElfError::TruncatedHeaders));
+    }
+
+    #[test]
+    fn interpreters_are_checked() {
+        let with = |len: u64, path: &[u8]| {
+            let mut bytes = executable(&[TEXT, (PT_INTERP, 4, 0x2000, 0, len, len, 1)]);
+            put(&mut bytes, 0x2000, path);
+            parse(&bytes).map(|plan| plan.interpreter)
+        };
+        assert_eq!(with(7, b"/ld.so\0"), Ok(Some(b"/ld.so".to_vec())));
+        assert_eq!(with(6, b"/ld.so\0"), Err(ElfError::BadInterpreter));
+        assert_eq!(with(1, b"\0"), Err(ElfError::BadInterpreter));
+        assert_eq!(with(4097, b"/"), Err(ElfError::BadInterpreter));
+        let beyond = executable(&[TEXT, (PT_INTERP, 4, 0x3fff, 0, 7, 7, 1)]);
+        assert_eq!(parse(&beyond).err(), Some(ElfError::TruncatedInterpreter));
+    }
+
+    #[test]
+    fn a_failing_read_is_passed_on() {
+        let failing = LoadPlan::read(4096, &mut |_, _| Err(Errno::EIO));
+        assert_eq!(failing.err(), Some(ElfError::Read(Errno::EIO)));
+        // One byte at a time is as good as all at once.
+        let bytes = executable(&[TEXT, DATA]);
+        let slow = LoadPlan::read(bytes.len() as u64, &mut |offset, buffer| {
+            buffer[0] = bytes[usize::try_from(offset).unwrap()];
+            Ok(1)
+        });
+        assert_eq!(slow, parse(&bytes));
     }
 }

@@ -205,3 +205,74 @@ impl Writer {
 const fn align_down(address: u64) -> u64 {
     address & !15
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOP: u64 = 0x7fff_ffff_f000;
+
+    fn contents<'a>(arguments: &'a [&'a str], environment: &'a [&'a str]) -> Contents<'a, &'a str> {
+        Contents {
+            arguments,
+            environment,
+            executable_name: b"/app",
+            random_bytes: *b"0123456789abcdef",
+            random_padding: 0,
+            facts: Facts::default(),
+        }
+    }
+
+    fn word(stack: &InitialStack, address: u64) -> u64 {
+        let at = usize::try_from(address - stack.stack_pointer).unwrap();
+        u64::from_le_bytes(stack.bytes[at..at + 8].try_into().unwrap())
+    }
+
+    #[test]
+    fn pointers_lead_to_their_strings() {
+        let stack = build(TOP, 8 << 20, &contents(&["a", "", "ccc"], &["E=1"])).unwrap();
+        assert_eq!(stack.stack_pointer % 16, 0);
+        assert_eq!(stack.stack_pointer + stack.bytes.len() as u64, TOP);
+        assert_eq!(word(&stack, stack.stack_pointer), 3);
+        let string = |index: u64| {
+            let at = usize::try_from(word(&stack, stack.stack_pointer + 8 * index) - stack.stack_pointer).unwrap();
+            stack.bytes[at..].split(|byte| *byte == 0).next().unwrap().to_vec()
+        };
+        assert_eq!([string(1), string(2), string(3)], [b"a".to_vec(), b"".to_vec(), b"ccc".to_vec()]);
+        assert_eq!(word(&stack, stack.stack_pointer + 32), 0);
+        assert_eq!(string(5), b"E=1");
+        assert_eq!((stack.arg_end - stack.arg_start, stack.env_end - stack.env_start), (2 + 1 + 4, 4));
+        assert_eq!(stack.env_end, TOP - 8 - 5);
+        assert!(stack.bytes.ends_with(b"a\0\0ccc\0E=1\0/app\0\0\0\0\0\0\0\0\0"));
+    }
+
+    #[test]
+    fn any_padding_keeps_the_alignment() {
+        for padding in [0, 1, 15, 16, 4095, 8191, 8192, u64::MAX] {
+            let stack = build(TOP, 8 << 20, &Contents { random_padding: padding, ..contents(&["x"], &[]) }).unwrap();
+            assert_eq!(stack.stack_pointer % 16, 0);
+            assert!(stack.bytes.len() < 8192 + 600);
+        }
+    }
+
+    #[test]
+    fn too_many_arguments_are_refused() {
+        let longest = "x".repeat(STRING_LEN_MAX - 1);
+        assert!(build(TOP, 8 << 20, &contents(&[&longest], &[])).is_ok());
+        let longer = "x".repeat(STRING_LEN_MAX);
+        assert_eq!(build(TOP, 8 << 20, &contents(&[&longer], &[])), Err(Errno::E2BIG));
+        let many = vec![longest.as_str(); 15];
+        assert!(build(TOP, 8 << 20, &contents(&many, &[])).is_ok());
+        assert_eq!(build(TOP, 8 << 20, &contents(&many, &["one more"])).err(), None);
+        let many = vec![longest.as_str(); 16];
+        assert_eq!(build(TOP, 8 << 20, &contents(&many, &[])), Err(Errno::E2BIG));
+        assert_eq!(build(TOP, 1, &contents(&[&longest[..1000]; 132], &[])), Err(Errno::E2BIG));
+        assert!(build(TOP, 1, &contents(&[&longest[..1000]; 120], &[])).is_ok());
+    }
+
+    #[test]
+    fn a_stack_at_the_bottom_of_memory_is_refused() {
+        assert_eq!(build(64, 8 << 20, &contents(&["x"], &[])), Err(Errno::ENOMEM));
+        assert_eq!(build(0, 8 << 20, &contents(&["x"], &[])), Err(Errno::ENOMEM));
+    }
+}
