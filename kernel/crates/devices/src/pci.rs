@@ -94,8 +94,8 @@ pub fn enumerate(config: &impl ConfigSpace, mut visit: impl FnMut(Identity)) {
             for function in 0..FUNCTIONS_PER_DEVICE {
                 let at = Function { bus, device, function };
                 let id = config.read(at, REGISTER_ID);
-                let header = config.read(at, REGISTER_HEADER);
                 let is_present = low_half(id) != 0xffff && low_half(id) != 0;
+                let header = if is_present { config.read(at, REGISTER_HEADER) } else { 0 };
                 if is_present && seen < FUNCTIONS_MAX {
                     seen += 1;
                     if header_type(header) == HEADER_BRIDGE {

@@ -101,6 +101,11 @@ impl TransmitRing {
         true
     }
 
+    /// Bytes of the buffer.
+    pub fn capacity_bytes(&self) -> usize {
+        self.capacity_bytes
+    }
+
     /// Whether the device owns nothing.
     pub fn is_empty(&self) -> bool {
         self.count == 0

@@ -1,0 +1,123 @@
+//! Device drivers, and what the machine is made of.
+//!
+//! [`init`] reads what firmware told, sets the clocks going and starts every device it knows. Upper layers then use:
+//! - [`standard_streams`]: the ports of the program's stdin, stdout and stderr;
+//! - [`set_listener`]: signals that the host or the power button sends, and window sizes;
+//! - [`finish`], [`finish_panic`]: the last report to the host and the end of the machine;
+//! - [`serial`]: the log.
+//!
+//! Interrupt handlers touch only memory that is always mapped, do bookkeeping and wake. Lock ranks are in the modules.
+
+mod acpi;
+mod calibration;
+mod hal;
+mod io;
+mod ioapic;
+mod kvm_clock;
+mod pci;
+mod pit;
+pub(crate) mod power;
+mod power_button;
+mod rtc;
+pub(crate) mod serial;
+mod virtio;
+pub(crate) mod virtio_rng;
+mod virtio_serial;
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+pub(crate) use devices::control_line::{Report, Request};
+use file::Port;
+use firmware::BootInformation;
+use firmware::command_line::Options;
+use virtio_drivers::transport::DeviceType;
+
+/// The signal that the power button means.
+const SIGTERM: u8 = 15;
+/// The names of the ports of stdin, stdout and stderr.
+const STREAMS: [&[u8]; 3] = [b"nacre.stdin", b"nacre.stdout", b"nacre.stderr"];
+
+static NEEDS_POLLING: AtomicBool = AtomicBool::new(false);
+static LISTENER: AtomicUsize = AtomicUsize::new(0);
+
+/// Starts everything. The local APIC is on, interrupts are off; afterwards the clocks run and interrupts may come.
+pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]) {
+    let facts = acpi::read(information.rsdp);
+    calibration::run(&facts, options);
+    ioapic::init(facts.madt.as_ref());
+    serial::enable_interrupts();
+    power::init(&facts);
+    power_button::set_listener(|| listen(Request::Signal(SIGTERM)));
+    power_button::init(&facts);
+    let functions = pci::init(facts.pci_window, &information.memory_map);
+    for found in virtio::find(&facts, line, functions) {
+        match found.kind() {
+            DeviceType::Console => {
+                if !virtio_serial::init(found) {
+                    NEEDS_POLLING.store(true, Ordering::Relaxed);
+                }
+            }
+            DeviceType::EntropySource => virtio_rng::init(found),
+            _ => {}
+        }
+    }
+    virtio_serial::set_listener(listen);
+}
+
+/// Whether a device has no interrupt, so that [`poll`] must be called while anybody waits.
+pub(crate) fn needs_polling() -> bool {
+    NEEDS_POLLING.load(Ordering::Relaxed)
+}
+
+/// Does what the missing interrupts would do.
+pub(crate) fn poll() {
+    virtio_serial::poll();
+}
+
+/// The ports of stdin, stdout and stderr: virtio ports by name, else the serial port for all three, else nothing.
+pub(crate) fn standard_streams(options: &Options) -> [Option<Arc<dyn Port>>; 3] {
+    if !options.is_console_serial {
+        let ports = STREAMS.map(virtio_serial::port);
+        if ports.iter().any(Option::is_some) {
+            for (name, _) in STREAMS.iter().zip(options.is_terminal).filter(|(_, is_terminal)| *is_terminal) {
+                // The keys that send signals work even if nobody reads.
+                virtio_serial::start(name);
+            }
+            return ports;
+        }
+    }
+    let port = serial::port();
+    [port.clone(), port.clone(), port]
+}
+
+/// Makes `listener` hear of signals for the program and of new window sizes; it runs in interrupt handlers.
+pub(crate) fn set_listener(listener: fn(Request)) {
+    LISTENER.store(listener as usize, Ordering::Release);
+}
+
+fn listen(request: Request) {
+    let listener = LISTENER.load(Ordering::Acquire);
+    if listener != 0 {
+        // SAFETY: a value that is not zero was stored by `set_listener` from a `fn(Request)`.
+        let listener = unsafe { core::mem::transmute::<usize, fn(Request)>(listener) };
+        listener(request);
+    }
+}
+
+/// Waits until the program's output is with the host, tells how it ended, and switches the machine off.
+pub(crate) fn finish(report: Report<'_>) -> ! {
+    virtio_serial::finish(report);
+    serial::flush();
+    power::off()
+}
+
+/// As [`finish`], for a kernel that is dying: in bounded time, without waiting for any lock.
+pub(crate) fn finish_panic() -> ! {
+    virtio_serial::finish_panic();
+    power::debug_exit(PANIC_CODE);
+    power::off()
+}
+
+/// What [`power::debug_exit`] tells of a panic: the emulator ends with status 125.
+const PANIC_CODE: u8 = 62;
