@@ -62,6 +62,11 @@ pub(crate) struct Area {
 }
 
 impl Area {
+    /// The rights of the area's pages: on x86, what may be accessed at all may be read.
+    pub(crate) fn page_rights(&self) -> Rights {
+        page_rights(self.rights)
+    }
+
     pub(crate) fn is_shared(&self) -> bool {
         self.flags.contains(AreaFlags::SHARED)
     }
@@ -146,4 +151,9 @@ impl Area {
 /// True when both are the same object.
 pub(crate) fn is_same_object(one: &Arc<dyn MappedObject>, other: &Arc<dyn MappedObject>) -> bool {
     core::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+}
+
+/// The rights of pages in an area with these rights ([`Area::page_rights`]).
+pub(crate) fn page_rights(rights: Rights) -> Rights {
+    if rights.is_empty() { rights } else { rights | Rights::READ }
 }

@@ -2,7 +2,7 @@
 //!
 //! The address space calls the methods that may sleep with no lock held: a page fault drops its
 //! mutex, fetches the page, and afterwards checks that the area is still the same. So an object may
-//! take its own locks, and may call [`Mappings::unmap_pages`] while it holds those.
+//! take its own locks, and may call [`Mappings::truncate`] while it holds those.
 //!
 //! [`Mappings`] is the way back, from an object to the address spaces that map it, for a
 //! truncation to take pages away from programs.

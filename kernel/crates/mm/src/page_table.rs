@@ -77,8 +77,8 @@ impl PageCounts {
 
 /// The lower half of one address space.
 ///
-/// Any right but none makes the hardware allow loads. An entry with no rights is present for this
-/// trait, with its frame, and absent for the hardware.
+/// Rights are either none or include READ, as x86 has it. An entry with no rights is present for
+/// this trait, with its frame, and absent for the hardware.
 pub trait PageTable: Send {
     /// The value that makes these tables current (the physical address of the root).
     fn root(&self) -> u64;

@@ -67,7 +67,7 @@ impl AddressSpace {
             }
             let part = area.range.intersection(PageRange::new(at, range.end()));
             let (object, first) = area.object_page(part.start()).filter(|_| !area.is_locked()).ok_or(Errno::EINVAL)?;
-            if !area.is_shared() || !area.rights.contains(Rights::WRITE) {
+            if !area.is_shared() || !area.rights_max.contains(Rights::WRITE) {
                 return Err(Errno::EACCES);
             }
             let object = object.clone();

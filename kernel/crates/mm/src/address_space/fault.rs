@@ -72,15 +72,13 @@ impl State {
             self.grow_stack(address)?;
         }
         let area = self.areas.find(address).ok_or(FaultError::Unmapped)?;
-        if !allows(area.rights, access) {
+        let rights = area.page_rights();
+        if !allows(rights, access) {
             return Err(FaultError::Rights);
         }
         let page = page_down(address);
         match (self.page_table.lookup(page), area.is_anonymous()) {
-            (None, true) => {
-                let rights = area.rights;
-                self.map_anonymous(page, rights, access)
-            }
+            (None, true) => self.map_anonymous(page, rights, access),
             (None, false) => self.fetch(page, access),
             (Some(entry), _) => self.fault_present(page, access, entry),
         }
@@ -116,7 +114,7 @@ impl State {
     /// A fault on a page that has an entry.
     fn fault_present(&mut self, page: usize, access: Access, entry: PageEntry) -> Result<Outcome, FaultError> {
         let area = self.areas.find(page).ok_or(FaultError::Unmapped)?;
-        let rights = area.rights;
+        let rights = area.page_rights();
         if allows(entry.rights, access) {
             return Ok(Outcome::Done);
         }
@@ -158,7 +156,7 @@ impl State {
             PageKind::File => fetch.is_shared && fetch.access == Access::Write,
             PageKind::Zero => false,
         };
-        let rights = if may_store { area.rights } else { area.rights - Rights::WRITE };
+        let rights = if may_store { area.page_rights() } else { area.page_rights() - Rights::WRITE };
         let Some(entry) = self.page_table.lookup(page) else {
             self.page_table.map(page, frame, rights, kind).map_err(out_of_memory)?;
             self.count_mapped(kind);
@@ -230,20 +228,20 @@ impl Fetch {
     fn fits(&self, area: &Area) -> bool {
         area.is_shared() == self.is_shared
             && area.rights.contains(Rights::EXECUTE) == self.is_executable
-            && allows(area.rights, self.access)
+            && allows(area.page_rights(), self.access)
             && area
                 .object_page(self.address)
                 .is_some_and(|(object, index)| index == self.index && is_same_object(object, &self.object))
     }
 }
 
-/// Whether these rights, of an area or an entry, allow the access. As on x86, what may be accessed at all may be read.
+/// Whether these rights of pages allow the access.
 fn allows(rights: Rights, access: Access) -> bool {
-    match access {
-        Access::Read => !rights.is_empty(),
-        Access::Write => rights.contains(Rights::WRITE),
-        Access::Execute => rights.contains(Rights::EXECUTE),
-    }
+    rights.contains(match access {
+        Access::Read => Rights::READ,
+        Access::Write => Rights::WRITE,
+        Access::Execute => Rights::EXECUTE,
+    })
 }
 
 fn out_of_memory(_: abi::Errno) -> FaultError {

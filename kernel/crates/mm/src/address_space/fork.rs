@@ -90,7 +90,7 @@ impl State {
             }
         }
         if has_pages {
-            self.page_table.protect_range(area.range, area.rights);
+            self.page_table.protect_range(area.range, area.page_rights());
         }
         Ok(())
     }

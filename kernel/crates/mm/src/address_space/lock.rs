@@ -7,7 +7,7 @@ use super::AddressSpace;
 use super::request::FaultError;
 use super::state::State;
 use crate::area::AreaFlags;
-use crate::range::{PageRange, page_down, page_up};
+use crate::range::{PageRange, page_down};
 use crate::{PAGE_SIZE, USER_END};
 
 /// What mlockall asked for mappings to come.
@@ -113,10 +113,11 @@ impl AddressSpace {
     }
 }
 
-/// The pages that the bytes of a lock call touch. EINVAL on overflow.
+/// The pages that the bytes of a lock call touch. EINVAL when they pass the end of the address space; a
+/// length so large that rounding wraps is 0, as on Linux.
 fn lock_range(address: usize, length: usize) -> Result<PageRange, Errno> {
     let start = page_down(address);
-    let len = length.checked_add(address - start).and_then(page_up).ok_or(Errno::EINVAL)?;
+    let len = page_down(length.wrapping_add(address - start).wrapping_add(PAGE_SIZE - 1));
     PageRange::from_length(start, len).ok_or(Errno::EINVAL)
 }
 

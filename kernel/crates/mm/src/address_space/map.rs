@@ -14,6 +14,9 @@ use crate::page_table::Rights;
 use crate::range::{PageRange, page_up};
 use crate::{PAGE_SHIFT, PAGE_SIZE};
 
+/// The most pages of a file: its length is a positive `i64`.
+const FILE_PAGES_MAX: u64 = i64::MAX as u64 >> PAGE_SHIFT;
+
 impl AddressSpace {
     /// mmap. Returns the address.
     pub fn map(&self, request: MapRequest) -> Result<usize, Errno> {
@@ -23,7 +26,6 @@ impl AddressSpace {
         }
         let len = page_up(request.length).ok_or(Errno::ENOMEM)?;
         let pages = len / PAGE_SIZE;
-        first_page.checked_add(pages as u64).filter(|end| *end <= u64::MAX >> PAGE_SHIFT).ok_or(Errno::EOVERFLOW)?;
 
         let replaced;
         let mut state = self.state();
@@ -37,6 +39,7 @@ impl AddressSpace {
         if flags.contains(AreaFlags::LOCKED) {
             state.check_map_locked(request.options.contains(MapOptions::LOCKED), pages)?;
         }
+        first_page.checked_add(pages as u64).filter(|end| *end <= FILE_PAGES_MAX).ok_or(Errno::EOVERFLOW)?;
         let rights_max = request.rights_max()?;
         state.check_map_limits(&request, flags, range)?;
         let origin = self.origin(&request, first_page, pages)?;

@@ -51,6 +51,7 @@ impl AddressSpace {
             let area = state.areas.find(page).ok_or(FaultError::Unmapped)?;
             let is_store = match touch {
                 Touch::Natural => area.rights.contains(Rights::WRITE) && !area.is_shared(),
+                Touch::Read if !area.rights.contains(Rights::READ) => return Err(FaultError::Rights),
                 Touch::Read => false,
                 Touch::Write => true,
             };

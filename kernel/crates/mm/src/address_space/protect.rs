@@ -6,6 +6,7 @@ use super::AddressSpace;
 use super::code::may_have_sites;
 use super::state::{State, check_overcommit};
 use crate::USER_END;
+use crate::area::page_rights;
 use crate::page_table::Rights;
 use crate::range::{PageRange, is_page_aligned, page_up};
 
@@ -89,7 +90,7 @@ impl State {
             self.insert_area(area);
         }
         disarmed?;
-        self.page_table.protect_range(part, rights);
+        self.page_table.protect_range(part, page_rights(rights));
         Ok(())
     }
 }

@@ -50,13 +50,16 @@ impl AddressSpace {
         let keeps_old = flags.contains(MremapFlags::DONTUNMAP);
         if !MremapFlags::all().contains(flags)
             || (flags.contains(MremapFlags::FIXED) && !may_move)
-            || (keeps_old && (!may_move || old_length != new_length))
+            || (keeps_old && !may_move)
             || !is_page_aligned(old_address)
         {
             return Err(Errno::EINVAL);
         }
         let old_len = page_up(old_length).ok_or(Errno::EINVAL)?;
-        let new_len = page_up(new_length).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
+        let new_len = page_up(new_length).filter(|len| *len > 0 && *len <= USER_END).ok_or(Errno::EINVAL)?;
+        if keeps_old && old_len != new_len {
+            return Err(Errno::EINVAL);
+        }
         let remap = Remap { old_address, old_len, new_len, flags, new_address };
 
         let mut done = Remapped::default();
@@ -73,11 +76,28 @@ impl AddressSpace {
     }
 }
 
+impl Remap {
+    /// EINVAL for a new place that can never be used.
+    fn check_target(&self) -> Result<(), Errno> {
+        let Self { new_address, new_len, .. } = *self;
+        if !is_page_aligned(new_address) || new_address > USER_END - new_len {
+            return Err(Errno::EINVAL);
+        }
+        let old_end = self.old_address.checked_add(self.old_len).ok_or(Errno::EINVAL)?;
+        let overlaps = old_end > new_address && new_address + new_len > self.old_address;
+        if overlaps { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+}
+
 impl State {
     fn remap(&mut self, remap: Remap, done: &mut Remapped) -> Result<(), Errno> {
         let Remap { old_address, old_len, new_len, flags, .. } = remap;
+        let is_placed = flags.intersects(MremapFlags::FIXED | MremapFlags::DONTUNMAP);
+        if is_placed {
+            remap.check_target()?;
+        }
         let area_end = self.areas.find(old_address).ok_or(Errno::EFAULT)?.range.end();
-        if flags.intersects(MremapFlags::FIXED | MremapFlags::DONTUNMAP) {
+        if is_placed {
             return self.remap_to(remap, done);
         }
         done.address = old_address;
@@ -109,16 +129,13 @@ impl State {
     /// Moves to a given address, or with MREMAP_DONTUNMAP to any.
     fn remap_to(&mut self, remap: Remap, done: &mut Remapped) -> Result<(), Errno> {
         let Remap { old_address, new_address, new_len, flags, .. } = remap;
-        if !is_page_aligned(new_address) || new_len > USER_END || new_address > USER_END - new_len {
-            return Err(Errno::EINVAL);
-        }
-        let old_end = old_address.checked_add(remap.old_len).ok_or(Errno::EINVAL)?;
-        if old_end > new_address && new_address + new_len > old_address {
-            return Err(Errno::EINVAL);
-        }
         if self.areas.len() + 2 >= AREA_COUNT_MAX - MOVE_AREAS {
             return Err(Errno::ENOMEM);
         }
+        // What is beyond the new length is unmapped, not moved: it may have holes.
+        let kept = Remap { old_len: remap.old_len.min(new_len), ..remap };
+        let area = self.check_resize(kept)?;
+        let (rights, area_flags) = (area.rights, area.flags);
         let is_fixed = flags.contains(MremapFlags::FIXED);
         let options = if is_fixed { MapOptions::FIXED } else { MapOptions::empty() };
         if is_fixed {
@@ -126,14 +143,11 @@ impl State {
             done.removed.push(self.remove(target)?);
         }
         self.remove_tail(old_address, new_len, remap.old_len, done)?;
-        let remap = Remap { old_len: remap.old_len.min(new_len), ..remap };
-        let area = self.check_resize(remap)?;
-        let (rights, area_flags) = (area.rights, area.flags);
         if flags.contains(MremapFlags::DONTUNMAP) && !self.may_grow(rights, area_flags, new_len / PAGE_SIZE) {
             return Err(Errno::ENOMEM);
         }
         let new = self.place(new_address, new_len, options)?;
-        self.move_area(remap, new, done)
+        self.move_area(kept, new, done)
     }
 
     /// The checks on a mapping that changes its size (Linux's `vma_to_resize`). Returns its area.

@@ -3,8 +3,10 @@
 use abi::Errno;
 
 use super::AddressSpace;
+use super::state::State;
 use crate::area::Origin;
 use crate::object::Mappings;
+use crate::page_table::PageKind;
 use crate::range::{PageRange, is_page_aligned, page_up};
 use crate::{PAGE_SIZE, USER_END};
 
@@ -22,8 +24,9 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// Drops the pages that show the pages `first..end` of the object these mappings belong to.
-    pub(crate) fn unmap_object_pages(&self, mappings: &Mappings, first: u64, end: u64) {
+    /// Drops the pages that show the pages `first..end` of the object these mappings belong to, and private
+    /// copies of them unless `keeps_copies`.
+    pub(crate) fn unmap_object_pages(&self, mappings: &Mappings, first: u64, end: u64, keeps_copies: bool) {
         let mut state = self.state();
         state.invalidations += 1;
         let mut at = 0;
@@ -39,7 +42,24 @@ impl AddressSpace {
                 usize::try_from(pages).map_or(range.end(), |pages| range.start() + pages * PAGE_SIZE)
             };
             let lost = PageRange::new(address_of(first), address_of(end).max(address_of(first)));
-            state.drop_pages(lost);
+            if keeps_copies {
+                state.drop_object_pages(lost);
+            } else {
+                state.drop_pages(lost);
+            }
+        }
+    }
+}
+
+impl State {
+    /// Drops the pages of `range` that are an object's.
+    fn drop_object_pages(&mut self, range: PageRange) {
+        let mut rest = range;
+        while let Some((page, entry)) = self.page_table.next_present(rest) {
+            rest = PageRange::new(page + PAGE_SIZE, range.end());
+            if entry.kind != PageKind::Anonymous && self.page_table.unmap(page).is_some() {
+                self.count_unmapped(entry.kind);
+            }
         }
     }
 }

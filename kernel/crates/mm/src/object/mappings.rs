@@ -30,13 +30,25 @@ impl Mappings {
         Self(Mutex::new(rank::FILE_PAGES, Vec::new()))
     }
 
-    /// Takes the pages `first..end` of the object away from every program that maps it: the next access
-    /// asks [`super::MappedObject::page`] again. Called after the object gave the pages up, with no lock
-    /// held from [`sync::rank::ADDRESS_SPACE`] on. Private copies go too, as on Linux.
-    pub fn unmap_pages(&self, first: u64, end: u64) {
+    /// Takes the pages `first..end` of the object away from every program that maps it, after the file
+    /// was cut short. Private copies go too: there is no file behind them any more. The next access asks
+    /// [`super::MappedObject::page`] again.
+    ///
+    /// Called after the object gave the pages up, with no lock held from [`sync::rank::ADDRESS_SPACE`] on.
+    pub fn truncate(&self, first: u64, end: u64) {
+        self.for_each(|space| space.unmap_object_pages(self, first, end, false));
+    }
+
+    /// The same after the contents of the pages were replaced (a hole was punched): private copies stay.
+    pub fn invalidate(&self, first: u64, end: u64) {
+        self.for_each(|space| space.unmap_object_pages(self, first, end, true));
+    }
+
+    /// Calls `act` for every address space, without the lock.
+    fn for_each(&self, act: impl Fn(&AddressSpace)) {
         let spaces: Vec<Arc<AddressSpace>> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
         for space in spaces {
-            space.unmap_object_pages(self, first, end);
+            act(&space);
         }
     }
 

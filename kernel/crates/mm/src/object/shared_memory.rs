@@ -51,7 +51,7 @@ impl MappedObject for SharedMemory {
             frames.append(&mut removed.split_off(&end));
             removed
         };
-        self.mappings.unmap_pages(first, end);
+        self.mappings.invalidate(first, end);
         drop(removed);
         Ok(())
     }
