@@ -28,4 +28,4 @@ pub use attributes::Attributes;
 pub use file::{DirectorySink, File, IoResult, Progress};
 pub use open_file::OpenFile;
 pub use port::{Port, PortFile};
-pub use table::{FdTable, LockOwner, Reservation};
+pub use table::{DESCRIPTORS_MAX, FdTable, LockOwner, Reservation};

@@ -179,10 +179,10 @@ impl Pipe {
             piece.offset += copied;
             piece.len -= copied;
             let is_packet_over = piece.is_packet && copied == wanted;
-            if piece.len == 0 || is_packet_over {
-                if let Some(piece) = queue.pieces.pop_front() {
-                    queue.keep_frame(piece.frame);
-                }
+            if (piece.len == 0 || is_packet_over)
+                && let Some(piece) = queue.pieces.pop_front()
+            {
+                queue.keep_frame(piece.frame);
             }
             if is_packet_over {
                 break;

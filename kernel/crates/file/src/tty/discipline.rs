@@ -91,6 +91,8 @@ pub struct LineDiscipline {
     is_stopped: bool,
     output: Output,
     echo: Vec<u8>,
+    /// Where the cursor was before the echo that is still to be sent.
+    output_before_echo: Output,
 }
 
 impl Default for LineDiscipline {
@@ -116,6 +118,7 @@ impl LineDiscipline {
             is_pushed: false,
             is_stopped: false,
             output: Output::default(),
+            output_before_echo: Output::default(),
             echo: Vec::with_capacity(ECHO_LEN_MAX + EXPANSION_MAX),
         };
         discipline.find_special();
@@ -256,6 +259,9 @@ impl LineDiscipline {
             }
             self.head -= 1;
         }
+        if self.echo.is_empty() {
+            self.output_before_echo = self.output;
+        }
         self.process(byte, effects);
         effects.has_input |= !self.is_canonical_read() && self.head != self.tail;
     }
@@ -354,7 +360,10 @@ impl LineDiscipline {
 
     fn take_signal_character(&mut self, byte: u8, effects: &mut Effects) {
         if !self.termios.local(NOFLSH) {
-            self.echo.clear();
+            if !self.echo.is_empty() {
+                self.echo.clear();
+                self.output = self.output_before_echo;
+            }
             self.flush_input();
         }
         if self.termios.input(IXON) {
@@ -567,7 +576,11 @@ impl LineDiscipline {
 
     /// Echoes a byte as it is.
     fn echo_raw(&mut self, byte: u8) {
-        if self.has_echo_room() {
+        // Linux uses this value for marks in its echo buffer, and so it misses output processing.
+        if byte == 0xff {
+            self.push_echo(byte);
+            self.output.column += 1;
+        } else if self.has_echo_room() {
             self.output.put(byte, &self.termios, &mut self.echo);
         }
     }

@@ -13,8 +13,6 @@
 mod discipline;
 mod output;
 mod termios;
-#[cfg(test)]
-mod tests;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

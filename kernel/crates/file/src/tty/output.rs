@@ -11,7 +11,7 @@ use super::termios::{TermiosFlags, is_control, to_upper};
 pub(crate) const EXPANSION_MAX: usize = 8;
 
 /// Where the cursor is, as far as the line discipline knows.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Output {
     pub(crate) column: usize,
     /// The column of the first byte of the line being edited.
