@@ -6,6 +6,7 @@ use sync::HeldRanks;
 use sync::machine::{NEVER, PARKED, ThreadHandle};
 use x86_64::instructions::interrupts as cpu_interrupts;
 
+use crate::arch::percpu::PerCpu;
 use crate::arch::{apic, clock, user_copy};
 use crate::entropy;
 
@@ -96,6 +97,14 @@ fn nacre_copy_from_user_nofault(destination: &mut [u8], source: usize) -> usize 
 #[unsafe(no_mangle)]
 fn nacre_copy_to_user_nofault(destination: usize, source: &[u8]) -> usize {
     user_copy::to_user_nofault(destination, source)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_page_in_user(address: usize, is_store: bool) -> bool {
+    /// The bit of a page fault's error code that says "a store".
+    const STORE_SHIFT: u32 = 1;
+    let error_code = u64::from(is_store) << STORE_SHIFT;
+    PerCpu::current().thread().is_some_and(|thread| linux::page_in(thread, address, error_code))
 }
 
 #[unsafe(no_mangle)]

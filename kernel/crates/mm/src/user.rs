@@ -46,35 +46,20 @@ impl UserFault {
     /// Pages the byte in, as a load or store of the program would. EFAULT when it cannot be.
     /// May sleep: hold no lock.
     pub fn resolve(self) -> Result<(), Errno> {
-        if self.is_store { fault_in_writable(self.address, 1) } else { fault_in_readable(self.address, 1) }
+        fault_in(self.address, 1, self.is_store)
     }
 }
 
-/// Pages `len` bytes at `address` in for reading. May sleep: hold no lock.
-pub fn fault_in_readable(address: usize, len: usize) -> Result<(), Errno> {
-    for_each_page(address, len, |byte_address| {
-        let mut byte = [0];
-        (machine::copy_from_user(&mut byte, byte_address) == 1).then_some(()).ok_or(Errno::EFAULT)
-    })
-}
-
-/// Pages `len` bytes at `address` in for writing, without changing them. May sleep: hold no lock.
-pub fn fault_in_writable(address: usize, len: usize) -> Result<(), Errno> {
-    for_each_page(address, len, |byte_address| {
-        // A store that changes nothing even when other threads write the same word.
-        let word_address = byte_address & !(mem::size_of::<u32>() - 1);
-        let old = machine::load_user_u32(word_address).ok_or(Errno::EFAULT)?;
-        machine::compare_exchange_user_u32(word_address, old, old).map(|_| ()).ok_or(Errno::EFAULT)
-    })
-}
-
-/// Calls `touch` with one address in every page of the range.
-fn for_each_page(address: usize, len: usize, touch: impl Fn(usize) -> Result<(), Errno>) -> Result<(), Errno> {
+/// Pages `len` bytes at `address` in, for loads or for stores, without touching them. EFAULT when the program could
+/// not access them. May sleep: hold no lock.
+pub fn fault_in(address: usize, len: usize, is_store: bool) -> Result<(), Errno> {
     check_range(address, len)?;
     let end = address + len;
     let mut at = address;
     while at < end {
-        touch(at)?;
+        if !machine::page_in_user(at, is_store) {
+            return Err(Errno::EFAULT);
+        }
         at = page_down(at) + PAGE_SIZE;
     }
     Ok(())

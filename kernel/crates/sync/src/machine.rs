@@ -49,6 +49,7 @@ unsafe extern "Rust" {
     safe fn nacre_copy_to_user(destination: usize, source: &[u8]) -> usize;
     safe fn nacre_copy_from_user_nofault(destination: &mut [u8], source: usize) -> usize;
     safe fn nacre_copy_to_user_nofault(destination: usize, source: &[u8]) -> usize;
+    safe fn nacre_page_in_user(address: usize, is_store: bool) -> bool;
     safe fn nacre_load_user_u32(address: usize) -> Option<u32>;
     safe fn nacre_compare_exchange_user_u32(address: usize, old: u32, new: u32) -> Option<Result<u32, u32>>;
     safe fn nacre_fill_entropy(destination: &mut [u8]);
@@ -131,6 +132,14 @@ pub fn copy_from_user_nofault(destination: &mut [u8], source: usize) -> usize {
 #[inline]
 pub fn copy_to_user_nofault(destination: usize, source: &[u8]) -> usize {
     nacre_copy_to_user_nofault(destination, source)
+}
+
+/// Does what a page fault of the program at `address` would do, without the access. False: the access cannot be made to
+/// work. For use after a `_nofault` copy came up short and the locks are dropped.
+#[inline]
+pub fn page_in_user(address: usize, is_store: bool) -> bool {
+    assert_may_access_user_memory();
+    nacre_page_in_user(address, is_store)
 }
 
 /// Reads an aligned word of user memory in one access. `None` if it is not present: page it in and try again.
