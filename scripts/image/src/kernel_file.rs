@@ -103,21 +103,21 @@ pub struct ImageMemory {
 /// # Errors
 /// When it is no image.
 pub fn read_memory(image: &mut (impl Read + Seek)) -> Result<ImageMemory> {
-    let not_an_image = |_| Failure::new("not an image: make one with make image APP=program");
+    let not_an_image = || Failure::new("not an image: make one with make image APP=program");
     let mut start = Vec::new();
-    image.by_ref().take(PAGE_SIZE).read_to_end(&mut start).map_err(not_an_image)?;
+    image.by_ref().take(PAGE_SIZE).read_to_end(&mut start).map_err(|_| not_an_image())?;
     let elf = Elf::parse_header(&start).ok();
     let headers = elf.and_then(|header| crate::program::program_headers(&start, &header).ok()).unwrap_or_default();
     let loads: Vec<_> = headers.iter().filter(|header| header.p_type == PT_LOAD).collect();
-    let payload = *loads.last().ok_or_else(|| Failure::new("not an ELF file"))?;
+    let payload = *loads.last().ok_or_else(not_an_image)?;
     // The header and the start parameters come first; they are all that is needed.
-    image.seek(SeekFrom::Start(payload.p_offset)).map_err(not_an_image)?;
+    image.seek(SeekFrom::Start(payload.p_offset)).map_err(|_| not_an_image())?;
     let mut head = Vec::new();
-    image.by_ref().take(PAGE_SIZE).read_to_end(&mut head).map_err(not_an_image)?;
+    image.by_ref().take(PAGE_SIZE).read_to_end(&mut head).map_err(|_| not_an_image())?;
     if head.starts_with(&PLACEHOLDER) {
         return Err(Failure::new("a kernel without a program: make an image with make image APP=program"));
     }
-    image_format::Image::total_size_of(&head).map_err(|error| Failure::new(error.to_string()))?;
+    image_format::Image::total_size_of(&head).map_err(|_| not_an_image())?;
     let program = image_format::Image::required_memory_of(&head).unwrap_or_default();
     let end = loads.iter().map(|header| header.p_paddr.saturating_add(header.p_memsz)).max().unwrap_or_default();
     let base = loads.iter().map(|header| header.p_paddr).min().unwrap_or_default();

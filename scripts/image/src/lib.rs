@@ -11,6 +11,7 @@ mod failure;
 pub mod kernel_file;
 pub mod program;
 pub mod root;
+pub mod run;
 #[cfg(test)]
 mod testing;
 pub mod words;

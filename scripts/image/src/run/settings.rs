@@ -1,0 +1,211 @@
+//! What the user asked for, from the environment.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{Failure, Result, words};
+
+/// The machines an image boots on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// The smallest and fastest to start.
+    Microvm,
+    /// A PC with PCI Express.
+    Q35,
+    /// A PC of 1996.
+    Pc,
+}
+
+/// What runs the instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The processor.
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+}
+
+/// Everything that can be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The image.
+    pub image: PathBuf,
+    /// The machine's memory in bytes.
+    pub memory: u64,
+    /// How many processors it has.
+    pub cpus: u32,
+    /// What runs it; `None` to find out.
+    pub accelerator: Option<Accelerator>,
+    /// The kind of machine.
+    pub machine: Machine,
+    /// The kernel's log level.
+    pub log: String,
+    /// Whether the user asked for a log.
+    pub is_verbose: bool,
+    /// The machine is switched off after this time.
+    pub timeout: Option<Duration>,
+    /// Further arguments for QEMU.
+    pub qemu_arguments: Vec<OsString>,
+    /// The emulator.
+    pub qemu: OsString,
+}
+
+/// What can be set, for a user who got it wrong.
+pub const USAGE: &str = "\
+settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value arguments:
+  IMAGE=file           the image made by make image
+  MEM=256M             the machine's memory
+  CPUS=1               its processors
+  ACCEL=auto|kvm|tcg   what runs it; auto takes KVM if it works
+  MACHINE=microvm|q35|pc
+  LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
+  TIMEOUT=seconds      ends it with status 124
+  QEMU_ARGS=\"...\"      further arguments for QEMU
+  QEMU=program         the emulator, qemu-system-x86_64";
+
+impl Settings {
+    /// Reads the settings through `variable`, which knows their values.
+    ///
+    /// # Errors
+    /// Names the setting that makes no sense.
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let get = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let text = |name: &str, default: &str| {
+            get(name).map_or_else(|| default.to_owned(), |value| value.to_string_lossy().into_owned())
+        };
+        let bad =
+            |name: &str, value: &str, wanted: &str| Failure::new(format!("{name}={value}: it should be {wanted}"));
+        let memory = text("MEM", "256M");
+        let cpus = text("CPUS", "1");
+        let accelerator = text("ACCEL", "auto");
+        let machine = text("MACHINE", "microvm");
+        let log = text("LOG", "error");
+        Ok(Self {
+            image: get("IMAGE").ok_or_else(|| Failure::new("IMAGE is not set"))?.into(),
+            memory: parse_size(&memory).ok_or_else(|| bad("MEM", &memory, "a size like 256M"))?,
+            cpus: cpus
+                .parse()
+                .ok()
+                .filter(|cpus| (1..=255).contains(cpus))
+                .ok_or_else(|| bad("CPUS", &cpus, "a number from 1 to 255"))?,
+            accelerator: match accelerator.as_str() {
+                "auto" => None,
+                "kvm" => Some(Accelerator::Kvm),
+                "tcg" => Some(Accelerator::Tcg),
+                other => return Err(bad("ACCEL", other, "auto, kvm or tcg")),
+            },
+            machine: match machine.as_str() {
+                "microvm" => Machine::Microvm,
+                "q35" => Machine::Q35,
+                "pc" => Machine::Pc,
+                other => return Err(bad("MACHINE", other, "microvm, q35 or pc")),
+            },
+            is_verbose: matches!(log.as_str(), "info" | "debug" | "trace"),
+            log: match log.as_str() {
+                "off" | "error" | "warn" | "info" | "debug" | "trace" => log,
+                other => return Err(bad("LOG", other, "off, error, warn, info, debug or trace")),
+            },
+            timeout: match get("TIMEOUT") {
+                None => None,
+                Some(value) => Some(
+                    parse_seconds(&value)
+                        .ok_or_else(|| bad("TIMEOUT", &value.to_string_lossy(), "a number of seconds"))?,
+                ),
+            },
+            qemu_arguments: words::split(get("QEMU_ARGS").unwrap_or_default().as_bytes())
+                .map_err(|error| Failure::new(format!("QEMU_ARGS: {error}")))?
+                .into_iter()
+                .map(OsString::from_vec)
+                .collect(),
+            qemu: get("QEMU").unwrap_or_else(|| "qemu-system-x86_64".into()),
+        })
+    }
+
+    /// Whether the user gives QEMU this option himself.
+    pub fn has_qemu_option(&self, name: &str) -> bool {
+        self.qemu_arguments.iter().any(|argument| argument == OsStr::new(name))
+    }
+}
+
+/// A size as QEMU takes it: a plain number counts mebibytes.
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let shift = match &text[digits.len()..] {
+        "k" | "K" => 10,
+        "" | "m" | "M" => 20,
+        "g" | "G" => 30,
+        "t" | "T" => 40,
+        _ => return None,
+    };
+    let number: u64 = digits.parse().ok()?;
+    number.checked_mul(1 << shift).filter(|&size| size > 0)
+}
+
+fn parse_seconds(value: &OsStr) -> Option<Duration> {
+    let seconds: f64 = value.to_str()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings> {
+        let find = |name: &str| {
+            let pair = pairs.iter().chain(&[("IMAGE", "image")]).find(|(key, _)| *key == name);
+            pair.map(|(_, value)| OsString::from(value))
+        };
+        Settings::read(find)
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let settings = read(&[("MEM", ""), ("ACCEL", "")]).unwrap();
+        assert_eq!((settings.memory, settings.cpus), (256 << 20, 1));
+        assert_eq!((settings.machine, settings.accelerator, settings.timeout), (Machine::Microvm, None, None));
+        assert_eq!((settings.log.as_str(), settings.is_verbose), ("error", false));
+    }
+
+    #[test]
+    fn settings_are_read() {
+        let settings = read(&[
+            ("MEM", "4096K"),
+            ("CPUS", "2"),
+            ("ACCEL", "tcg"),
+            ("MACHINE", "q35"),
+            ("LOG", "debug"),
+            ("TIMEOUT", "1.5"),
+            ("QEMU_ARGS", "-icount 'shift=0, sleep=off'"),
+        ])
+        .unwrap();
+        assert_eq!((settings.memory, settings.cpus), (4 << 20, 2));
+        assert_eq!((settings.machine, settings.accelerator), (Machine::Q35, Some(Accelerator::Tcg)));
+        assert!(settings.is_verbose && settings.has_qemu_option("-icount") && !settings.has_qemu_option("-cpu"));
+        assert_eq!(settings.timeout, Some(Duration::from_millis(1500)));
+        assert_eq!(settings.qemu_arguments.len(), 2);
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        for (name, value) in [
+            ("MEM", "lots"),
+            ("MEM", "0"),
+            ("MEM", "99999999T"),
+            ("MEM", "-1M"),
+            ("CPUS", "0"),
+            ("CPUS", "many"),
+            ("ACCEL", "xen"),
+            ("MACHINE", "isapc"),
+            ("LOG", "loud"),
+            ("TIMEOUT", "0"),
+            ("TIMEOUT", "-1"),
+            ("TIMEOUT", "nan"),
+        ] {
+            let message = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{name}={value}: it should be ")), "{message}");
+        }
+        assert!(read(&[("QEMU_ARGS", "'")]).is_err());
+    }
+}
