@@ -28,6 +28,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("buddy_system_allocator", &["kernel"]),
     ("fatfs", &["vfs"]),
     ("goblin", &["loader"]),
+    ("hashbrown", &["vfs"]),
     ("log", &["*"]),
     ("loom", &["sync"]),
     ("rustc-demangle", &["kernel"]),
@@ -82,7 +83,10 @@ fn check_import(name: &str, own: u8, imported: &str, is_ours: bool) -> Option<Fi
     let home = HOMES.iter().find(|(known, _)| *known == imported).map(|(_, homes)| *homes);
     let is_home = home.is_some_and(|homes| homes.contains(&"*") || homes.contains(&name));
     (!is_home).then(|| {
-        Finding::new(name, format!("imports {imported}, whose home is {}", home.map_or("nowhere".into(), |h| h.join(", "))))
+        Finding::new(
+            name,
+            format!("imports {imported}, whose home is {}", home.map_or("nowhere".into(), |h| h.join(", "))),
+        )
     })
 }
 
@@ -94,9 +98,7 @@ mod tests {
     fn package(name: &str, dependencies: &[(&str, bool, Option<&str>)]) -> Value {
         let dependencies: Vec<Value> = dependencies
             .iter()
-            .map(|(name, is_ours, kind)| {
-                json!({"name": name, "kind": kind, "path": is_ours.then_some("/somewhere")})
-            })
+            .map(|(name, is_ours, kind)| json!({"name": name, "kind": kind, "path": is_ours.then_some("/somewhere")}))
             .collect();
         json!({"id": name, "name": name, "manifest_path": format!("/w/kernel/crates/{name}/Cargo.toml"),
             "dependencies": dependencies})

@@ -78,7 +78,8 @@ fn check_words(name: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in text.lines().enumerate() {
         if let Some(path) = MACHINE_PATHS.iter().find(|path| line.contains(**path)) {
-            findings.push(Finding::new(format!("{name}:{}", number + 1), format!("names a path of one machine: {path}")));
+            findings
+                .push(Finding::new(format!("{name}:{}", number + 1), format!("names a path of one machine: {path}")));
         }
     }
     findings
@@ -88,7 +89,10 @@ fn check_length(name: &str, text: &str) -> Option<Finding> {
     let lines = text.lines().count();
     let is_excused = LONG_FILES.iter().any(|(file, _)| *file == name);
     (lines > LINES_MAX && !is_excused).then(|| {
-        Finding::new(name, format!("has {lines} lines: split it by concept, or give a reason in scripts/check/src/sources.rs"))
+        Finding::new(
+            name,
+            format!("has {lines} lines: split it by concept, or give a reason in scripts/check/src/sources.rs"),
+        )
     })
 }
 
