@@ -29,6 +29,7 @@ pub(super) struct Facts {
 }
 
 /// Reads the tables; a machine without ACPI has no facts.
+#[inline(never)]
 pub(super) fn read(rsdp: Option<u64>) -> Facts {
     let memory = Memory::default();
     let tables = match Tables::find(&memory, rsdp) {

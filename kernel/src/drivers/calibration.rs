@@ -14,8 +14,7 @@ use super::io::Ports;
 use super::{kvm_clock, pit, rtc};
 use crate::arch::{apic, clock, cpu};
 
-/// How long a measurement takes: 4 ms against a reading error of about 1 us.
-const PIT_TICKS: u16 = 4773;
+/// How long the power management timer is watched: 4 ms against a reading error of about 1 us.
 const PM_TIMER_TICKS: u32 = 14_318;
 /// Readings of which the quickest one counts.
 const READINGS: usize = 8;
@@ -28,6 +27,7 @@ const APIC_HZ: u64 = 1_000_000_000;
 const APIC_TICKS: u32 = 4_000_000;
 
 /// Sets the clocks of `arch` going.
+#[inline(never)]
 pub(super) fn run(facts: &Facts, options: &Options) {
     let hypervisor = kvm_clock::read();
     let (frequency_hz, source) = match &hypervisor {
@@ -52,10 +52,7 @@ fn tsc_frequency(fadt: Option<&Fadt>) -> (u64, &'static str) {
     let (leaf_15, leaf_16) = (cpu::cpuid(0x15, 0), cpu::cpuid(0x16, 0));
     let told = arithmetic::tsc_frequency_by_cpuid((leaf_15.eax, leaf_15.ebx, leaf_15.ecx), leaf_16.eax);
     let by_pm_timer = || fadt.and_then(measure_by_pm_timer).map(|hz| (hz, "the ACPI timer"));
-    let by_pit = || {
-        let ticks = pit::measure(PIT_TICKS, clock::cycles)?;
-        Some((arithmetic::frequency(ticks, u64::from(PIT_TICKS), arithmetic::PIT_HZ)?, "the 8254"))
-    };
+    let by_pit = || pit::measure(pair).map(|hz| (hz, "the 8254"));
     let found = told.map(|hz| (hz, "CPUID")).or_else(by_pm_timer).or_else(by_pit);
     found.unwrap_or_else(|| (measure_by_apic(), "the local APIC"))
 }
@@ -90,10 +87,11 @@ fn pair(read: impl Fn() -> u32) -> (u32, u64) {
 
 fn measure_by_apic() -> u64 {
     apic::start_counting();
-    let start = clock::cycles();
-    let has_ended = (0..LOOKS_MAX).any(|_| apic::ticks_counted() >= APIC_TICKS);
-    let cycles = clock::cycles().saturating_sub(start);
-    let hz = arithmetic::frequency(cycles, u64::from(apic::ticks_counted()), APIC_HZ).filter(|_| has_ended);
+    let (start, start_cycles) = pair(apic::ticks_counted);
+    let has_ended = (0..LOOKS_MAX).any(|_| apic::ticks_counted().saturating_sub(start) >= APIC_TICKS);
+    let (end, end_cycles) = pair(apic::ticks_counted);
+    let ticks = u64::from(end.saturating_sub(start));
+    let hz = arithmetic::frequency(end_cycles.saturating_sub(start_cycles), ticks, APIC_HZ).filter(|_| has_ended);
     hz.unwrap_or(APIC_HZ)
 }
 

@@ -42,6 +42,9 @@ static NEEDS_POLLING: AtomicBool = AtomicBool::new(false);
 static LISTENER: AtomicUsize = AtomicUsize::new(0);
 
 /// Starts everything. The local APIC is on, interrupts are off; afterwards the clocks run and interrupts may come.
+///
+/// The steps are not inlined: together their locals would be too much for a kernel stack.
+#[inline(never)]
 pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]) {
     let facts = acpi::read(information.rsdp);
     calibration::run(&facts, options);

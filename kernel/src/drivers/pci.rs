@@ -86,6 +86,7 @@ fn port_address(at: Function, offset: u16) -> u32 {
 }
 
 /// Finds the functions of the machine, each with addresses for its memory ranges.
+#[inline(never)]
 pub(super) fn init(window: Option<ConfigWindow>, map: &MemoryMap) -> Vec<Device> {
     let Some(access) = find_access(window) else { return Vec::new() };
     let access = ACCESS.call_once(|| access);

@@ -3,10 +3,13 @@
 //! Everything needed is looked up and mapped at start-up, so that [`off`] works in a panic: it takes no lock and allocates
 //! nothing. The ways are tried in turn: the sleep control register of hardware-reduced machines (QEMU microvm), the PM1
 //! control registers of fixed hardware (q35, pc), the keyboard controller's reset (which ends Firecracker, and QEMU under
-//! `-no-reboot`). References: ACPI 6.5, 4.8.3.2 and 4.8.3.7.
+//! `-no-reboot`), a triple fault (which ends QEMU's microvm without ACPI). References: ACPI 6.5, 4.8.3.2 and 4.8.3.7.
 
 use firmware::acpi::{Fadt, GenericAddress, Space};
 use sync::Once;
+use x86_64::VirtAddr;
+use x86_64::instructions::tables::lidt;
+use x86_64::structures::DescriptorTablePointer;
 
 use super::acpi::Facts;
 use super::io::{Ports, Registers};
@@ -84,6 +87,7 @@ struct Control {
 }
 
 /// Prepares for [`off`], and takes the machine into ACPI mode if firmware did not.
+#[inline(never)]
 pub(super) fn init(facts: &Facts) {
     let Some(fadt) = &facts.fadt else { return };
     // Without the object every machine that we know sleeps by type 0 (q35, pc) or 5 (microvm).
@@ -145,7 +149,7 @@ pub(crate) fn debug_exit(code: u8) {
     }
 }
 
-/// Resets the machine; halts if even that does not work.
+/// Resets the machine.
 pub(crate) fn reset() -> ! {
     x86_64::instructions::interrupts::disable();
     KEYBOARD.write(0, KEYBOARD_RESET);
@@ -154,5 +158,14 @@ pub(crate) fn reset() -> ! {
         register.write_u8(value);
         clock::delay(WAIT_NS);
     }
+    triple_fault()
+}
+
+/// Takes an exception without a table of handlers, which no processor survives.
+fn triple_fault() -> ! {
+    let nothing = DescriptorTablePointer { limit: 0, base: VirtAddr::zero() };
+    // SAFETY: this processor never runs anything else.
+    unsafe { lidt(&nothing) };
+    x86_64::instructions::interrupts::int3();
     cpu::halt_forever()
 }

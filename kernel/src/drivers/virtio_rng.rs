@@ -33,6 +33,7 @@ bitflags::bitflags! {
 }
 
 /// Drives the device, and asks for the first bytes.
+#[inline(never)]
 pub(super) fn init(found: Found) {
     let mut transport = found.into_transport();
     let _ = transport.begin_init(Features::VERSION_1);

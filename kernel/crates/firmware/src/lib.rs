@@ -7,11 +7,13 @@
 //!
 //! Physical memory is read through [`PhysicalMemory`] only, and nothing that is read is trusted: lengths are checked,
 //! loops are bounded by constants named `_MAX`, arithmetic is checked or saturating, and a malformed structure is an
-//! error or an absence, never a panic. The crate allocates nothing, so that it works before there is a heap.
+//! error or an absence, never a panic. All but [`acpi`] works before there is a heap.
 //!
 //! It touches no hardware: ports and device memory belong to the machine's drivers.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
 
 pub mod acpi;
 mod boot;

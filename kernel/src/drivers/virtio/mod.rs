@@ -74,6 +74,7 @@ impl Found {
 }
 
 /// Finds all devices.
+#[inline(never)]
 pub(super) fn find(facts: &Facts, line: &[u8], functions: Vec<pci::Device>) -> Vec<Found> {
     let told = command_line::virtio_mmio_devices(line).chain(facts.virtio_devices.iter().copied());
     let mut found: Vec<Found> = told.take(DEVICES_MAX).filter_map(at_address).collect();
@@ -89,6 +90,7 @@ pub(super) fn find(facts: &Facts, line: &[u8], functions: Vec<pci::Device>) -> V
 }
 
 /// The device at an announced address; microvm announces places without a device as well.
+#[inline(never)]
 fn at_address(told: VirtioMmioDevice) -> Option<Found> {
     let len = usize::try_from(told.len_bytes).ok()?;
     let header = NonNull::new(mmio::map(told.address, len)? as *mut VirtIOHeader)?;

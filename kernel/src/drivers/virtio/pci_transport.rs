@@ -66,6 +66,7 @@ pub(in crate::drivers) struct PciTransport {
 
 impl PciTransport {
     /// The transport of a function, if it is a virtio device of the modern interface. Enables the function.
+    #[inline(never)]
     pub(super) fn new(function: &Device) -> Option<Self> {
         let identity = function.identity;
         if identity.vendor != VENDOR {

@@ -7,6 +7,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
 use virtio_drivers::queue::VirtQueue;
@@ -39,15 +40,18 @@ pub(in crate::drivers) struct Used {
 pub(in crate::drivers) struct Queue {
     queue: Box<VirtQueue<KernelHal, QUEUE_LEN>>,
     index: u16,
-    given: [Option<Given>; QUEUE_LEN],
+    /// By token.
+    given: Vec<Option<Given>>,
     is_broken: bool,
 }
 
 impl Queue {
     /// Sets up queue `index`. None: the device has no such queue, a shorter one, or memory is out.
+    #[inline(never)]
     pub(in crate::drivers) fn new(transport: &mut AnyTransport, index: u16) -> Option<Self> {
         let queue = VirtQueue::new(transport, index, false, false).ok()?;
-        Some(Self { queue: Box::new(queue), index, given: [const { None }; QUEUE_LEN], is_broken: false })
+        let given = core::iter::repeat_with(|| None).take(QUEUE_LEN).collect();
+        Some(Self { queue: Box::new(queue), index, given, is_broken: false })
     }
 
     /// Lets the device read a part of `buffer`. None if the queue is full.

@@ -78,6 +78,7 @@ struct Work {
 }
 
 /// Drives the console. False: it does not work, or there is one already.
+#[inline(never)]
 pub(super) fn init(found: Found) -> bool {
     if CONSOLE.get().is_some() {
         return false;
@@ -163,6 +164,7 @@ pub(crate) fn finish_panic() {
 
 impl State {
     /// Negotiates with the device and sets up the queues of all ports.
+    #[inline(never)]
     fn new(mut transport: AnyTransport) -> Option<Self> {
         let features = transport.begin_init(Features::VERSION_1 | Features::MULTIPORT);
         if !features.contains(Features::MULTIPORT) {

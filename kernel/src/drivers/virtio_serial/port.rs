@@ -49,6 +49,7 @@ pub(super) struct PortState {
 
 impl PortState {
     /// Sets up the queues of port `number`. None: the device has no such queues, or memory is out.
+    #[inline(never)]
     pub(super) fn new(transport: &mut AnyTransport, number: u16) -> Option<Self> {
         let mut transmit = Queue::new(transport, console::transmit_queue(number))?;
         transmit.set_interrupts(false);

@@ -1,11 +1,13 @@
 //! The interrupt controllers: the multiple APIC description table (5.2.12).
 
+use alloc::vec::Vec;
+
 use super::{HEADER_LEN_BYTES, Table};
 use crate::PhysicalMemory;
 use crate::bytes::{read_array, u8_at, u16_at, u32_at, u64_at};
 
 /// Processors that are listed.
-const PROCESSORS_MAX: usize = 256;
+const PROCESSORS_MAX: usize = 1024;
 /// I/O APICs that are listed.
 const IO_APICS_MAX: usize = 16;
 /// Overrides that are listed; the ISA bus has 16 interrupts.
@@ -79,9 +81,9 @@ pub struct Madt {
     pub local_apic_address: u64,
     /// Whether there are two 8259 controllers that must be masked.
     pub has_8259: bool,
-    processors: List<LocalApic, PROCESSORS_MAX>,
-    io_apics: List<IoApic, IO_APICS_MAX>,
-    overrides: List<InterruptOverride, OVERRIDES_MAX>,
+    processors: Vec<LocalApic>,
+    io_apics: Vec<IoApic>,
+    overrides: Vec<InterruptOverride>,
 }
 
 impl Madt {
@@ -91,9 +93,9 @@ impl Madt {
         let mut madt = Self {
             local_apic_address: u64::from(u32_at(&fixed, HEADER_LEN_BYTES)?),
             has_8259: u32_at(&fixed, HEADER_LEN_BYTES + 4)? & 1 != 0,
-            processors: List::new(),
-            io_apics: List::new(),
-            overrides: List::new(),
+            processors: Vec::new(),
+            io_apics: Vec::new(),
+            overrides: Vec::new(),
         };
         let mut offset = HEADER_LEN_BYTES as u64 + 8;
         // Every entry has two bytes at least, so the loop ends within the length of the table.
@@ -115,17 +117,17 @@ impl Madt {
 
     /// The processors; the first one is not always the one that boots.
     pub fn processors(&self) -> impl Iterator<Item = LocalApic> + '_ {
-        self.processors.iter()
+        self.processors.iter().copied()
     }
 
     /// The I/O APICs.
     pub fn io_apics(&self) -> impl Iterator<Item = IoApic> + '_ {
-        self.io_apics.iter()
+        self.io_apics.iter().copied()
     }
 
     /// All overrides.
     pub fn overrides(&self) -> impl Iterator<Item = InterruptOverride> + '_ {
-        self.overrides.iter()
+        self.overrides.iter().copied()
     }
 
     /// How the ISA interrupt `source` is wired.
@@ -142,16 +144,21 @@ impl Madt {
     /// Adds one entry; one that is too short or unknown is ignored.
     fn add(&mut self, kind: u8, entry: &[u8]) {
         match kind {
-            TYPE_LOCAL_APIC => self.processors.push(parse_local_apic(entry)),
-            TYPE_LOCAL_X2APIC => self.processors.push(parse_local_x2apic(entry)),
-            TYPE_IO_APIC => self.io_apics.push(parse_io_apic(entry)),
-            TYPE_OVERRIDE => self.overrides.push(parse_override(entry)),
+            TYPE_LOCAL_APIC => push(&mut self.processors, parse_local_apic(entry), PROCESSORS_MAX),
+            TYPE_LOCAL_X2APIC => push(&mut self.processors, parse_local_x2apic(entry), PROCESSORS_MAX),
+            TYPE_IO_APIC => push(&mut self.io_apics, parse_io_apic(entry), IO_APICS_MAX),
+            TYPE_OVERRIDE => push(&mut self.overrides, parse_override(entry), OVERRIDES_MAX),
             TYPE_LOCAL_APIC_ADDRESS => {
                 self.local_apic_address = u64_at(entry, 4).unwrap_or(self.local_apic_address);
             }
             _ => {}
         }
     }
+}
+
+/// Adds an item unless the list is full.
+fn push<T>(list: &mut Vec<T>, item: Option<T>, len_max: usize) {
+    list.extend(item.filter(|_| list.len() < len_max));
 }
 
 fn parse_local_apic(entry: &[u8]) -> Option<LocalApic> {
@@ -180,30 +187,4 @@ fn parse_override(entry: &[u8]) -> Option<InterruptOverride> {
         _ => TriggerMode::Bus,
     };
     Some(InterruptOverride { source: u8_at(entry, 3)?, interrupt: u32_at(entry, 4)?, polarity, trigger_mode })
-}
-
-/// At most `N` values; more are dropped.
-#[derive(Clone, Debug)]
-struct List<T: Copy, const N: usize> {
-    items: [Option<T>; N],
-    count: usize,
-}
-
-impl<T: Copy, const N: usize> List<T, N> {
-    fn new() -> Self {
-        Self { items: [None; N], count: 0 }
-    }
-
-    fn push(&mut self, item: Option<T>) {
-        if item.is_some()
-            && let Some(slot) = self.items.get_mut(self.count)
-        {
-            *slot = item;
-            self.count += 1;
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        self.items.iter().flatten().copied()
-    }
 }

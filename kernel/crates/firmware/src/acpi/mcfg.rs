@@ -1,5 +1,7 @@
 //! The windows through which PCI Express configuration space is accessed (PCI firmware specification 3.0, 4.1.2).
 
+use alloc::vec::Vec;
+
 use super::{HEADER_LEN_BYTES, Table};
 use crate::PhysicalMemory;
 use crate::bytes::{read_array, u8_at, u16_at, u64_at};
@@ -25,7 +27,7 @@ pub struct ConfigWindow {
 /// The parsed table.
 #[derive(Clone, Debug)]
 pub struct Mcfg {
-    windows: [Option<ConfigWindow>; WINDOWS_MAX],
+    windows: Vec<ConfigWindow>,
 }
 
 impl Mcfg {
@@ -34,8 +36,8 @@ impl Mcfg {
         // Eight reserved bytes follow the header.
         let first = HEADER_LEN_BYTES + 8;
         let count = (table.len_bytes as usize).saturating_sub(first) / ENTRY_LEN_BYTES;
-        let mut windows = [None; WINDOWS_MAX];
-        for (index, slot) in windows.iter_mut().enumerate().take(count) {
+        let mut windows = Vec::new();
+        for index in 0..count.min(WINDOWS_MAX) {
             let address = table.address.checked_add((first + index * ENTRY_LEN_BYTES) as u64)?;
             let entry: [u8; ENTRY_LEN_BYTES] = read_array(memory, address)?;
             let window = ConfigWindow {
@@ -44,13 +46,13 @@ impl Mcfg {
                 first_bus: u8_at(&entry, 10)?,
                 last_bus: u8_at(&entry, 11)?,
             };
-            *slot = Some(window).filter(|window| window.first_bus <= window.last_bus);
+            windows.extend(Some(window).filter(|window| window.first_bus <= window.last_bus));
         }
         Some(Self { windows })
     }
 
     /// The windows.
     pub fn windows(&self) -> impl Iterator<Item = ConfigWindow> + '_ {
-        self.windows.iter().flatten().copied()
+        self.windows.iter().copied()
     }
 }

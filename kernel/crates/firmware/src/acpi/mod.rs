@@ -15,6 +15,8 @@ pub use fadt::{Fadt, FixedEvents, GenericAddress, Space};
 pub use madt::{InterruptOverride, IoApic, LocalApic, Madt, Polarity, TriggerMode};
 pub use mcfg::{ConfigWindow, Mcfg};
 
+use alloc::vec::Vec;
+
 use crate::PhysicalMemory;
 use crate::bytes::{array_at, read_array, u8_at, u16_at, u32_at, u64_at};
 
@@ -68,7 +70,7 @@ impl Table {
 /// The valid tables of the machine.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    tables: [Option<Table>; TABLES_MAX],
+    tables: Vec<Table>,
 }
 
 impl Tables {
@@ -88,7 +90,7 @@ impl Tables {
 
     /// All tables in the order of the root table.
     pub fn iter(&self) -> impl Iterator<Item = Table> + '_ {
-        self.tables.iter().flatten().copied()
+        self.tables.iter().copied()
     }
 
     /// The interrupt controllers.
@@ -109,14 +111,14 @@ impl Tables {
     fn list(memory: &impl PhysicalMemory, root: u64, signature: [u8; 4], entry_len_bytes: usize) -> Option<Self> {
         let root = Table::at(memory, root).filter(|table| table.signature == signature)?;
         let count = (root.len_bytes as usize - HEADER_LEN_BYTES) / entry_len_bytes;
-        let mut tables = [None; TABLES_MAX];
-        for (index, slot) in tables.iter_mut().enumerate().take(count) {
+        let mut tables = Vec::new();
+        for index in 0..count.min(TABLES_MAX) {
             let mut entry = [0; 8];
             let address = root.address.checked_add((HEADER_LEN_BYTES + index * entry_len_bytes) as u64)?;
             if !memory.read(address, entry.get_mut(..entry_len_bytes)?) {
                 break;
             }
-            *slot = Some(u64::from_le_bytes(entry)).filter(|at| *at != 0).and_then(|at| Table::at(memory, at));
+            tables.extend(Some(u64::from_le_bytes(entry)).filter(|at| *at != 0).and_then(|at| Table::at(memory, at)));
         }
         Some(Self { tables })
     }
