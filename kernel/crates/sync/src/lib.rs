@@ -6,6 +6,7 @@
 //! - [`Mutex`]: sleeps, hands the lock to the longest waiter, takes no spinlock.
 //! - [`WaitQueue`], [`WaitNode`], [`Wake`], [`Parker`]: how threads wait for events and how events find threads.
 //! - [`SeqLock`]: small data that is read far more often than written.
+//! - [`ring`]: bounded queues with one consumer and one or many producers.
 //! - [`Once`], [`Lazy`]: one-time initialisation.
 //! - [`machine`]: the functions that the machine (or the fakes of the host tests) supplies at link time.
 //! - [`atomic`]: the atomics of the kernel. Under `--cfg loom` they are loom's, and the tests in `model` explore every
@@ -34,9 +35,11 @@ pub mod machine;
 mod mutex;
 mod park;
 pub mod rank;
+pub mod ring;
 mod seqlock;
 mod spinlock;
 mod wait_queue;
+mod waiters;
 
 pub use held::HeldRanks;
 pub use mutex::{Mutex, MutexGuard};

@@ -1,24 +1,144 @@
-//! [`Mutex`]: a lock whose waiters sleep.
+//! [`Mutex`]: a sleeping lock, fair, without a spinlock inside.
 //!
-//! The word says free or held. A waiter enters the queue of waiters, looks once more, and parks; the holder frees the word
-//! and wakes the first waiter, which competes for it again. User memory may be touched under locks that stand before
-//! [`crate::rank::ADDRESS_SPACE`].
+//! # 1. The idea
+//!
+//! The algorithm is the responsibility hand-off of A. Gidenstam and M. Papatriantafilou, "LFthreads: A lock-free thread
+//! library" (OPODIS 2007). `count` is the number of contexts that hold the lock or want it. Whoever raises it from 0
+//! has the lock; whoever lowers it to 0 has released it. In between, one context is *responsible* for the lock: its
+//! holder, or a releaser looking for the next holder. Only the responsible context pops the queue of waiters.
+//!
+//! # 2. Release
+//!
+//! A releaser that finds `count` above 1 stays responsible. If it pops a waiter, it grants the lock to it and is done. If
+//! the queue is empty, some thread has raised `count` but not queued itself yet. Rather than spin for it, the releaser
+//! offers responsibility: it stores a fresh number in `offer` and looks at the queue once more. Still empty: the late
+//! thread will see the offer. Not empty: it tries to take the offer back; if that fails, another has accepted it.
+//!
+//! # 3. Acquire
+//!
+//! A thread that found the lock taken queues itself, then looks for an offer. If there is one and the queue is not empty,
+//! it accepts (compare-exchange to 0), is now responsible, and grants the lock to the head of the queue, which may be
+//! itself. Then it sleeps until granted.
+//!
+//! # 4. Why no waiter is lost
+//!
+//! The releaser writes `offer` and then reads the queue; the waiter writes the queue and then reads `offer`; with a
+//! sequentially consistent fence between the two accesses on both sides, at least one sees the other. Each offer has a
+//! number of its own, so an accepted offer is the very one that was read: nobody was responsible in between, nobody
+//! popped, and the queue that was seen non-empty still is. `model/mutex.rs` checks this with loom.
+//!
+//! # 5. Rules
+//!
+//! Lock rank: given at creation, in the first band of [`crate::rank`]. Not recursive. No poisoning: a panic ends the
+//! kernel. A thread waits uninterruptibly; waits that a signal may end are waits on a [`crate::WaitQueue`].
 
-use alloc::sync::Arc;
 use core::fmt;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use crate::atomic::{AtomicBool, Ordering};
+use crate::atomic::{AtomicUsize, Ordering, fence};
 use crate::cell::UnsafeCell;
 use crate::machine;
-use crate::park::Parker;
 use crate::rank::Rank;
-use crate::wait_queue::{WaitNode, WaitQueue};
+use crate::waiters::{Waiter, Waiters};
 
-/// A sleeping lock around a value.
+const NO_OFFER: usize = 0;
+
+/// The lock without its value.
+struct RawMutex {
+    count: AtomicUsize,
+    offer: AtomicUsize,
+    /// The number of the last offer. Changed by the responsible context only.
+    offers: AtomicUsize,
+    waiters: Waiters,
+}
+
+impl RawMutex {
+    const_fn! {
+        const fn new() -> Self {
+            Self {
+                count: AtomicUsize::new(0),
+                offer: AtomicUsize::new(NO_OFFER),
+                offers: AtomicUsize::new(NO_OFFER),
+                waiters: Waiters::new(),
+            }
+        }
+    }
+
+    #[inline]
+    fn lock(&self) {
+        if self.count.fetch_add(1, Ordering::AcqRel) != 0 {
+            self.lock_contended();
+        }
+    }
+
+    #[inline]
+    fn try_lock(&self) -> bool {
+        self.count.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    #[inline]
+    fn unlock(&self) {
+        if self.count.fetch_sub(1, Ordering::AcqRel) != 1 {
+            self.pass_on();
+        }
+    }
+
+    /// Section 3. Returns with the lock held.
+    #[cold]
+    fn lock_contended(&self) {
+        let waiter = Waiter::new();
+        // SAFETY: this function does not return before `wait` does, which is after the grant.
+        unsafe { self.waiters.push(&waiter) };
+        fence(Ordering::SeqCst);
+        let offer = self.offer.load(Ordering::Relaxed);
+        if offer != NO_OFFER && !self.waiters.is_empty() && self.accept(offer) {
+            self.grant_next();
+        }
+        waiter.wait();
+    }
+
+    /// Section 2. The caller is responsible, and no longer counted.
+    #[cold]
+    fn pass_on(&self) {
+        loop {
+            if self.grant_next() {
+                return;
+            }
+            let mut offer = self.offers.load(Ordering::Relaxed).wrapping_add(1);
+            if offer == NO_OFFER {
+                offer = 1;
+            }
+            self.offers.store(offer, Ordering::Relaxed);
+            // Release: whoever accepts sees what the lock protects, and the queue as it was left.
+            self.offer.store(offer, Ordering::Release);
+            fence(Ordering::SeqCst);
+            if self.waiters.is_empty() || !self.accept(offer) {
+                return;
+            }
+        }
+    }
+
+    fn accept(&self, offer: usize) -> bool {
+        self.offer.compare_exchange(offer, NO_OFFER, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Grants the lock to the longest waiter. The caller is responsible. False if nobody has queued yet.
+    fn grant_next(&self) -> bool {
+        match self.waiters.pop() {
+            Some(waiter) => {
+                // SAFETY: just popped, so not granted before.
+                unsafe { Waiter::grant(waiter) };
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// A lock whose waiters sleep, served in the order in which they came.
 pub struct Mutex<T: ?Sized> {
-    is_locked: AtomicBool,
-    waiters: WaitQueue,
+    raw: RawMutex,
     #[cfg(debug_assertions)]
     rank: Rank,
     value: UnsafeCell<T>,
@@ -26,7 +146,7 @@ pub struct Mutex<T: ?Sized> {
 
 // SAFETY: the lock gives one context at a time access to the value, so sharing the lock only moves the value.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
-// SAFETY: the lock owns its value.
+// SAFETY: the lock owns its value. Waiters in the queue borrow the lock, so it cannot move under them.
 unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
 
 impl<T> Mutex<T> {
@@ -36,8 +156,7 @@ impl<T> Mutex<T> {
             #[cfg(not(debug_assertions))]
             let _ = rank;
             Self {
-                is_locked: AtomicBool::new(false),
-                waiters: WaitQueue::new(),
+                raw: RawMutex::new(),
                 #[cfg(debug_assertions)]
                 rank,
                 value: UnsafeCell::new(value),
@@ -45,140 +164,106 @@ impl<T> Mutex<T> {
         }
     }
 
-    /// The value, of a lock nobody else has.
+    /// Unwraps the value.
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Takes the lock, sleeping while another thread has it.
+    /// Takes the lock, sleeping while another thread holds it.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.check(false);
-        if !self.try_acquire() {
-            self.lock_slowly();
-        }
-        self.record();
-        MutexGuard { mutex: self }
+        self.raw.lock();
+        self.guard()
     }
 
-    /// Takes a second lock of the same rank; the caller states the order between the two.
+    /// As [`lock`](Self::lock), while locks of the same rank are held. The caller takes such locks in one fixed order,
+    /// such as that of their addresses, or parent before child.
+    #[inline]
     pub fn lock_nested(&self) -> MutexGuard<'_, T> {
         self.check(true);
-        if !self.try_acquire() {
-            self.lock_slowly();
-        }
-        self.record();
-        MutexGuard { mutex: self }
+        self.raw.lock();
+        self.guard()
     }
 
-    /// Takes the lock if it is free.
+    /// Takes the lock if it is free. Does not sleep, but is for thread context all the same: a release may have to run.
+    #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.try_acquire().then(|| {
-            self.record();
-            MutexGuard { mutex: self }
-        })
+        self.raw.try_lock().then(|| self.guard())
     }
 
-    /// The value, through the only reference to the lock.
+    /// Access without locking, for a sole owner.
     pub fn get_mut(&mut self) -> &mut T {
-        // SAFETY: `&mut self` says that nobody else has the lock.
+        // SAFETY: `&mut self` proves that no guard exists.
         self.value.with_mut(|value| unsafe { &mut *value })
     }
 
-    fn try_acquire(&self) -> bool {
-        self.is_locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
-    #[cold]
-    fn lock_slowly(&self) {
-        machine::assert_may_sleep();
-        let parker = Arc::new(Parker::new());
-        let node = WaitNode::with_events(parker.clone(), u32::MAX, true);
-        self.waiters.add(&node);
-        while !self.try_acquire() {
-            parker.park();
-        }
-        self.waiters.remove(&node);
-    }
-
-    fn unlock(&self) {
-        self.forget();
-        self.is_locked.store(false, Ordering::SeqCst);
-        self.waiters.wake(u32::MAX);
-    }
-
-    #[cfg(debug_assertions)]
-    fn check(&self, nested: bool) {
-        machine::assert_may_sleep();
-        if let Some(held) = machine::held_ranks() {
-            held.check(self.rank, nested);
-        }
-    }
-
-    #[cfg(debug_assertions)]
-    fn record(&self) {
+    /// Makes the guard of a lock just taken.
+    #[inline]
+    fn guard(&self) -> MutexGuard<'_, T> {
+        #[cfg(debug_assertions)]
         if let Some(held) = machine::held_ranks() {
             held.push(self.rank, false);
         }
+        MutexGuard { mutex: self, not_send: PhantomData }
     }
 
-    #[cfg(debug_assertions)]
-    fn forget(&self) {
+    #[inline]
+    fn check(&self, nested: bool) {
+        machine::assert_may_sleep();
+        #[cfg(debug_assertions)]
         if let Some(held) = machine::held_ranks() {
-            held.pop(self.rank, false);
+            held.check(self.rank, nested);
         }
+        #[cfg(not(debug_assertions))]
+        let _ = nested;
     }
-
-    #[cfg(not(debug_assertions))]
-    #[inline(always)]
-    fn check(&self, _nested: bool) {}
-
-    #[cfg(not(debug_assertions))]
-    #[inline(always)]
-    fn record(&self) {}
-
-    #[cfg(not(debug_assertions))]
-    #[inline(always)]
-    fn forget(&self) {}
 }
 
-impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
+impl<T: ?Sized> fmt::Debug for Mutex<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.try_lock() {
-            Some(value) => formatter.debug_tuple("Mutex").field(&&*value).finish(),
-            None => formatter.write_str("Mutex(held)"),
-        }
+        formatter.write_str("Mutex { .. }")
     }
 }
 
-/// The right to the value; dropping it frees the lock.
+/// Access to the value of a [`Mutex`]; releases it when dropped.
+#[must_use = "the lock is released when the guard is dropped"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
+    /// A guard is released by the thread that took it.
+    not_send: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard gives `&T` alone.
+// SAFETY: a shared guard gives only shared access to the value.
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {
     type Target = T;
 
+    #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: the lock is ours while the guard lives.
+        // SAFETY: the guard exists only while this thread holds the lock, and `&self` forbids `deref_mut`.
         self.mutex.value.with(|value| unsafe { &*value })
     }
 }
 
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the lock is ours while the guard lives.
+        // SAFETY: the guard exists only while this thread holds the lock, and `&mut self` makes the access exclusive.
         self.mutex.value.with_mut(|value| unsafe { &mut *value })
     }
 }
 
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        self.mutex.unlock();
+        self.mutex.raw.unlock();
+        #[cfg(debug_assertions)]
+        if let Some(held) = machine::held_ranks() {
+            held.pop(self.mutex.rank, false);
+        }
     }
 }

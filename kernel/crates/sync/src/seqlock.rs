@@ -1,61 +1,97 @@
-//! [`SeqLock`]: small `Copy` data that is read far more often than written.
+//! [`SeqLock`]: small plain data, read without writing to memory and seldom changed (clock parameters, statistics).
 //!
-//! A writer makes the sequence odd, stores, and makes it even; a reader takes a copy and retries when the sequence was
-//! odd or has changed. Writers exclude each other by the spin of the odd sequence. The data is kept as words of relaxed
-//! atomics, so a torn read is a value, never undefined behaviour. (H.-J. Boehm, Can seqlocks get along with programming
-//! language memory models?, 2012.)
+//! The value is kept as machine words in atomics, so a read that overlaps a write is no data race, only a reason to read
+//! again (H.-J. Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012). The sequence is
+//! odd while a write is in progress.
+//!
+//! Writers exclude each other and disable interrupts, so that a handler on the same CPU can read. No lock rank: nothing is
+//! called while writing. Do not use it for data that changes all the time: readers would starve.
 
 use core::marker::PhantomData;
 
 use crate::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::machine;
 
-/// A value of `N` words behind a sequence counter.
-pub struct SeqLock<const N: usize> {
+/// A value of `WORDS` machine words that converts from and to them.
+pub struct SeqLock<T, const WORDS: usize> {
     sequence: AtomicUsize,
-    words: [AtomicU64; N],
-    not_auto: PhantomData<()>,
+    words: [AtomicU64; WORDS],
+    value: PhantomData<fn() -> T>,
 }
 
-impl<const N: usize> SeqLock<N> {
-    /// A lock around `words`.
-    pub fn new(words: [u64; N]) -> Self {
-        Self { sequence: AtomicUsize::new(0), words: words.map(AtomicU64::new), not_auto: PhantomData }
+impl<const WORDS: usize> SeqLock<[u64; WORDS], WORDS> {
+    /// All words zero, in a static.
+    #[cfg(not(loom))]
+    pub const fn zeroed() -> Self {
+        Self { sequence: AtomicUsize::new(0), words: [const { AtomicU64::new(0) }; WORDS], value: PhantomData }
+    }
+}
+
+impl<T, const WORDS: usize> SeqLock<T, WORDS>
+where
+    T: From<[u64; WORDS]> + Into<[u64; WORDS]>,
+{
+    /// A lock that holds `value`.
+    pub fn new(value: T) -> Self {
+        Self { sequence: AtomicUsize::new(0), words: value.into().map(AtomicU64::new), value: PhantomData }
     }
 
-    /// A consistent copy.
-    pub fn read(&self) -> [u64; N] {
+    /// A consistent copy of the value. Spins while a writer is active.
+    #[inline]
+    pub fn read(&self) -> T {
         loop {
-            let before = self.sequence.load(Ordering::Acquire);
-            if before % 2 == 0 {
-                let copy = core::array::from_fn(|index| self.words[index].load(Ordering::Relaxed));
-                fence(Ordering::Acquire);
-                if self.sequence.load(Ordering::Relaxed) == before {
-                    return copy;
-                }
+            if let Some(value) = self.try_read() {
+                return value;
             }
             machine::spin_hint();
         }
     }
 
-    /// Replaces the value.
-    pub fn write(&self, words: [u64; N]) {
-        let mut sequence = self.sequence.load(Ordering::Relaxed);
-        loop {
-            if sequence % 2 == 0 {
-                match self.sequence.compare_exchange(sequence, sequence + 1, Ordering::Acquire, Ordering::Relaxed) {
-                    Ok(_) => break,
-                    Err(seen) => sequence = seen,
-                }
-            } else {
-                machine::spin_hint();
-                sequence = self.sequence.load(Ordering::Relaxed);
-            }
+    /// A consistent copy of the value, unless a writer is in the way.
+    #[inline]
+    pub fn try_read(&self) -> Option<T> {
+        let before = self.sequence.load(Ordering::Acquire);
+        if !before.is_multiple_of(2) {
+            return None;
         }
+        let words = core::array::from_fn(|index| self.words[index].load(Ordering::Relaxed));
+        // A word of a later write makes this fence synchronise with the fence of that write, and its odd sequence shows.
+        fence(Ordering::Acquire);
+        (self.sequence.load(Ordering::Relaxed) == before).then(|| T::from(words))
+    }
+
+    /// Replaces the value.
+    pub fn write(&self, value: T) {
+        self.update(|_| value);
+    }
+
+    /// Replaces the value by a function of it. No other write comes in between; `change` must be short.
+    pub fn update(&self, change: impl FnOnce(T) -> T) {
+        let were_enabled = machine::interrupts_disable_save();
+        let sequence = self.begin_write();
+        let words = core::array::from_fn(|index| self.words[index].load(Ordering::Relaxed));
+        let words: [u64; WORDS] = change(T::from(words)).into();
         fence(Ordering::Release);
-        for (slot, word) in self.words.iter().zip(words) {
-            slot.store(word, Ordering::Relaxed);
+        for (word, new) in self.words.iter().zip(words) {
+            word.store(new, Ordering::Relaxed);
         }
         self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+        machine::interrupts_restore(were_enabled);
+    }
+
+    /// Makes the sequence odd; returns the even number it was.
+    fn begin_write(&self) -> usize {
+        loop {
+            let sequence = self.sequence.load(Ordering::Relaxed);
+            let is_claimed = sequence.is_multiple_of(2)
+                && self
+                    .sequence
+                    .compare_exchange(sequence, sequence.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok();
+            if is_claimed {
+                return sequence;
+            }
+            machine::spin_hint();
+        }
     }
 }

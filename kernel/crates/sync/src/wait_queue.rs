@@ -1,97 +1,130 @@
-//! [`WaitQueue`]: who wants to know when something happens, and [`WaitNode`]: one such wish.
+//! Wait queues: how the threads that wait for an event are found when it happens.
 //!
-//! 1. A node belongs to the waiter, which makes it before it takes any lock; adding, removing and waking allocate nothing.
-//!    A node is in at most one queue, and while it is, the queue owns one reference to it.
-//! 2. No wake is lost if the waiter adds its node *before* it looks at the condition, and the waker changes the condition
-//!    *before* it wakes. The list's lock orders the two.
-//! 3. [`Wake::wake`] runs under the queue's lock with interrupts off. It may take only locks that follow
-//!    [`rank::WAIT_QUEUES`]: unparking a thread, or noting a ready file, which is all a wake does.
+//! # 1. The protocol of a waiter
 //!
-//! Lock: [`rank::WAIT_QUEUES`] (or another rank for the queues of epoll instances, which wakes of other queues reach).
+//! ```text
+//! loop {
+//!     queue.add(&node);            // also re-arms a node that was woken
+//!     if let Done(n) = operation() { queue.remove(&node); return n; }
+//!     if signal_is_pending() { queue.leave(&node); return EINTR; }
+//!     parker.park();
+//! }
+//! ```
+//!
+//! A waiter registers before it tries. The one who makes the event happen changes the state first and calls
+//! [`WaitQueue::wake`] afterwards. Between the two steps there is a sequentially consistent fence on both sides, so either
+//! the waiter's attempt sees the new state, or the wake sees the waiter: no wake is lost, though `wake` of an empty queue
+//! takes no lock.
+//!
+//! # 2. Exclusive nodes
+//!
+//! A wake reaches every node whose events match, but only one that is exclusive, in the order of arrival. An exclusive node
+//! that was woken is skipped until it is added again. Its owner must try its operation once more; if it gives up instead,
+//! [`WaitQueue::leave`] passes the wake on to the next.
+//!
+//! # 3. Ownership and locks
+//!
+//! The list runs through the nodes, so adding, removing and waking allocate and free nothing under the lock; a linked node
+//! is kept alive by the list. The lock is an [`IrqSpinLock`] of rank [`rank::WAIT_QUEUES`] (or of another rank, for the
+//! queue of an object that is itself woken from a wake, such as an epoll instance). [`Wake::wake`] is called under it: it
+//! must be short, take only later locks, and not touch the queue that calls it.
+//!
+//! A node is in at most one queue at a time. A queue that is dropped unlinks its nodes.
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::ptr::null;
+use core::ptr;
 
-use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::cell::UnsafeCell;
+use crate::park::Parker;
 use crate::rank::{self, Rank};
 use crate::spinlock::IrqSpinLock;
 
-/// Something that can be told that events happened.
+/// What is woken: a thread's [`Parker`], an item of an epoll instance.
 pub trait Wake: Send + Sync {
-    /// Takes notice of `events` (poll bits). Called under a spinlock with interrupts off.
+    /// Called with the events that happened, from any context, under the lock of the queue.
     fn wake(&self, events: u32);
 }
 
-/// One waiter's place in a queue.
+/// The owner of a node that is in no queue.
+const NO_QUEUE: u64 = 0;
+
+/// One registration for events; see the module documentation.
 pub struct WaitNode {
-    target: Arc<dyn Wake>,
+    wake: Arc<dyn Wake>,
     events: AtomicU32,
     is_exclusive: bool,
-    /// Address of the queue the node is in; zero when in none. Written under the queue's lock.
-    queue: AtomicUsize,
-    /// Neighbours, touched under the queue's lock only.
+    /// The id of the queue that the node is linked in. Set under the lock of that queue.
+    owner: AtomicU64,
+    /// Protected by the lock of the owner.
     links: UnsafeCell<Links>,
 }
 
 struct Links {
-    next: *const WaitNode,
     previous: *const WaitNode,
+    next: *const WaitNode,
+    /// The events with which an exclusive node was woken since it was armed; 0 if it was not.
+    woken_events: u32,
 }
 
-// SAFETY: the links are touched only under the lock of the queue the node is in; the rest is Send and Sync by itself.
-unsafe impl Send for WaitNode {}
-// SAFETY: as above.
+// SAFETY: `links` is only touched under the lock of the owning queue; all else is Sync by itself.
 unsafe impl Sync for WaitNode {}
+// SAFETY: a linked node is reached through Arc only, an unlinked one has no pointers to follow.
+unsafe impl Send for WaitNode {}
 
 impl WaitNode {
-    /// A node in no queue, for all events.
-    pub fn new(target: Arc<dyn Wake>) -> Arc<Self> {
-        Self::with_events(target, u32::MAX, false)
+    /// A node for all events, in no queue.
+    pub fn new(wake: Arc<dyn Wake>) -> Arc<Self> {
+        Self::with_events(wake, u32::MAX, false)
     }
 
-    /// A node in no queue, for `events`; an exclusive one is woken alone (accept, EPOLLEXCLUSIVE).
-    pub fn with_events(target: Arc<dyn Wake>, events: u32, is_exclusive: bool) -> Arc<Self> {
+    /// A node that is woken by the events of the mask `events`. Exclusive nodes share: each wake reaches one of them.
+    pub fn with_events(wake: Arc<dyn Wake>, events: u32, is_exclusive: bool) -> Arc<Self> {
+        let links = Links { previous: ptr::null(), next: ptr::null(), woken_events: 0 };
         Arc::new(Self {
-            target,
+            wake,
             events: AtomicU32::new(events),
             is_exclusive,
-            queue: AtomicUsize::new(0),
-            links: UnsafeCell::new(Links { next: null(), previous: null() }),
+            owner: AtomicU64::new(NO_QUEUE),
+            links: UnsafeCell::new(links),
         })
     }
 
-    /// Changes which events the node is for.
-    pub fn set_events(&self, events: u32) {
-        self.events.store(events, Ordering::Relaxed);
+    /// The events that wake this node.
+    pub fn events(&self) -> u32 {
+        self.events.load(Ordering::Relaxed)
     }
 
-    /// Whether the node is in a queue at this moment.
+    /// Changes the events that wake this node. Look at the state of the object afterwards: wakes in between may have
+    /// gone by the old mask.
+    pub fn set_events(&self, events: u32) {
+        self.events.store(events, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// True if the node is in a queue.
     pub fn is_queued(&self) -> bool {
-        self.queue.load(Ordering::Acquire) != 0
+        self.owner.load(Ordering::Relaxed) != NO_QUEUE
     }
 }
 
 impl fmt::Debug for WaitNode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("WaitNode").field("events", &self.events.load(Ordering::Relaxed)).finish_non_exhaustive()
+        formatter
+            .debug_struct("WaitNode")
+            .field("events", &self.events())
+            .field("is_exclusive", &self.is_exclusive)
+            .field("is_queued", &self.is_queued())
+            .finish_non_exhaustive()
     }
 }
 
-struct List {
-    first: *const WaitNode,
-    last: *const WaitNode,
-}
-
-// SAFETY: the nodes are kept alive by the list's references and touched under its lock only.
-unsafe impl Send for List {}
-
-/// The waiters of one event source, in order of arrival.
+/// The waiters for the events of one object.
 pub struct WaitQueue {
+    /// The number of linked nodes, for the fast path of `wake`. Changed under the lock.
+    length: AtomicU32,
     list: IrqSpinLock<List>,
-    /// Nodes in the list, readable without the lock.
-    count: AtomicU32,
 }
 
 impl Default for WaitQueue {
@@ -109,106 +142,259 @@ impl WaitQueue {
     }
 
     const_fn! {
-        /// An empty queue whose lock has `rank`.
+        /// An empty queue whose lock has another rank, for an object that is woken by the wakes of other queues.
         pub const fn with_rank(rank: Rank) -> Self {
-            Self { list: IrqSpinLock::new(rank, List { first: null(), last: null() }), count: AtomicU32::new(0) }
+            Self { length: AtomicU32::new(0), list: IrqSpinLock::new(rank, List::new()) }
         }
     }
 
-    fn address(&self) -> usize {
-        self as *const Self as usize
-    }
-
-    /// Appends a node, which must be in no queue.
+    /// Links `node`, or arms it again if it is linked here and was woken. Afterwards, try the operation.
+    ///
+    /// # Panics
+    /// If the node is in another queue.
     pub fn add(&self, node: &Arc<WaitNode>) {
-        let raw = Arc::into_raw(Arc::clone(node));
-        let mut list = self.list.lock();
-        assert_eq!(node.queue.swap(self.address(), Ordering::AcqRel), 0, "a wait node is in two queues");
-        let last = list.last;
-        // SAFETY: the lock is held and the node is in no other queue, so its links are ours.
-        node.links.with_mut(|links| unsafe { *links = Links { next: null(), previous: last } });
-        if last.is_null() {
-            list.first = raw;
-        } else {
-            // SAFETY: `last` is alive by the list's reference, its links are under our lock.
-            unsafe { (*last).links.with_mut(|links| (*links).next = raw) };
-        }
-        list.last = raw;
-        self.count.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Takes a node out, if it is in this queue.
-    pub fn remove(&self, node: &WaitNode) {
-        let mut list = self.list.lock();
-        if node.queue.load(Ordering::Relaxed) != self.address() {
-            return;
-        }
-        // SAFETY: the node is in this list, whose lock is held.
-        let (next, previous) = node.links.with(|links| unsafe { ((*links).next, (*links).previous) });
-        if previous.is_null() {
-            list.first = next;
-        } else {
-            // SAFETY: a neighbour is alive by the list's reference, its links are under our lock.
-            unsafe { (*previous).links.with_mut(|links| (*links).next = next) };
-        }
-        if next.is_null() {
-            list.last = previous;
-        } else {
-            // SAFETY: as above.
-            unsafe { (*next).links.with_mut(|links| (*links).previous = previous) };
-        }
-        node.queue.store(0, Ordering::Release);
-        self.count.fetch_sub(1, Ordering::SeqCst);
-        drop(list);
-        // SAFETY: takes back the reference that `add` gave to the list. Dropped outside the lock, as it may free.
-        drop(unsafe { Arc::from_raw(node as *const WaitNode) });
-    }
-
-    /// Wakes every waiter that is not exclusive, and the first exclusive one, of those that want any of `events`.
-    pub fn wake(&self, events: u32) {
-        self.wake_where(events, true);
-    }
-
-    /// Wakes every waiter, exclusive or not.
-    pub fn wake_all(&self) {
-        self.wake_where(u32::MAX, false);
-    }
-
-    fn wake_where(&self, events: u32, stops_at_exclusive: bool) {
-        if !self.has_waiters() {
-            return;
-        }
-        let list = self.list.lock();
-        let mut at = list.first;
-        while !at.is_null() {
-            // SAFETY: nodes of the list are alive, their links are under our lock.
-            let node = unsafe { &*at };
-            if node.events.load(Ordering::Relaxed) & events != 0 {
-                node.target.wake(events);
-                if node.is_exclusive && stops_at_exclusive {
-                    return;
-                }
+        {
+            let mut list = self.list.lock();
+            if node.owner.load(Ordering::Relaxed) == list.id() {
+                list.rearm(node);
+            } else {
+                list.link(node);
+                self.length.fetch_add(1, Ordering::Relaxed);
             }
-            // SAFETY: as above.
-            at = node.links.with(|links| unsafe { (*links).next });
+        }
+        // Section 1: the registration comes before what the caller reads next.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Unlinks `node`, if it is linked here; once this returns, the queue wakes it no more. For a waiter who got what it
+    /// waited for, or whose node is not exclusive. True if it was linked.
+    pub fn remove(&self, node: &WaitNode) -> bool {
+        self.unlink(node).is_some()
+    }
+
+    /// Unlinks `node` for a waiter that gives up: if an exclusive wake had reached it, the next waiter gets that wake.
+    pub fn leave(&self, node: &WaitNode) {
+        if let Some(woken_events @ 1..) = self.unlink(node) {
+            self.wake(woken_events);
         }
     }
 
-    /// Whether anybody waits. The fence makes a waker that sees nobody know that a later waiter sees its change.
-    pub fn has_waiters(&self) -> bool {
-        crate::atomic::fence(Ordering::SeqCst);
-        self.count.load(Ordering::SeqCst) != 0
+    /// Wakes the nodes whose events meet `events`: all that are not exclusive, and one that is.
+    pub fn wake(&self, events: u32) {
+        // Section 1: what the caller has written comes before the look at the queue.
+        if self.has_waiters() {
+            self.list.lock().wake(events);
+        }
     }
-}
 
-impl Drop for WaitQueue {
-    fn drop(&mut self) {
-        debug_assert!(self.count.load(Ordering::Relaxed) == 0, "a wait queue dies with waiters in it");
+    /// Wakes every node, exclusive or not, whatever its events.
+    pub fn wake_all(&self) {
+        if self.has_waiters() {
+            self.list.lock().wake_all();
+        }
+    }
+
+    /// True if a node is linked. What the caller has written before is visible to any waiter that this call missed.
+    pub fn has_waiters(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.length.load(Ordering::Relaxed) != 0
+    }
+
+    /// Sleeps, uninterruptibly, until `attempt` gives a result. For short waits inside the kernel, such as a page that is
+    /// being filled; the waits of system calls go through one loop in the layer that knows signals.
+    pub fn block_until<R>(&self, events: u32, mut attempt: impl FnMut() -> Option<R>) -> R {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        let parker = Arc::new(Parker::new());
+        let node = WaitNode::with_events(parker.clone(), events, false);
+        loop {
+            self.add(&node);
+            if let Some(result) = attempt() {
+                self.remove(&node);
+                return result;
+            }
+            parker.park();
+        }
+    }
+
+    /// Unlinks a node and returns its `woken_events`, if it was linked here.
+    fn unlink(&self, node: &WaitNode) -> Option<u32> {
+        let (unlinked, woken_events) = {
+            let mut list = self.list.lock();
+            if node.owner.load(Ordering::Relaxed) != list.id() {
+                return None;
+            }
+            let result = list.unlink(node);
+            self.length.fetch_sub(1, Ordering::Relaxed);
+            result
+        };
+        // Outside the lock: this may be the last reference.
+        drop(unlinked);
+        Some(woken_events)
     }
 }
 
 impl fmt::Debug for WaitQueue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "WaitQueue({})", self.count.load(Ordering::Relaxed))
+        formatter.debug_struct("WaitQueue").field("length", &self.length.load(Ordering::Relaxed)).finish()
     }
+}
+
+impl Drop for WaitQueue {
+    fn drop(&mut self) {
+        let list = self.list.get_mut();
+        while let Some(first) = list.first() {
+            drop(list.unlink(first).0);
+        }
+    }
+}
+
+/// The list, all of whose nodes have `owner == id`. Each linked node carries one strong count that the list owns.
+/// Exclusive nodes stand behind the others.
+struct List {
+    head: *const WaitNode,
+    tail: *const WaitNode,
+    /// Names the queue to its nodes, wherever it moves. 0 until the first use.
+    id: u64,
+}
+
+// SAFETY: the pointers are to nodes that are Send and Sync and are kept alive by the counts that the list owns.
+unsafe impl Send for List {}
+
+impl List {
+    const fn new() -> Self {
+        Self { head: ptr::null(), tail: ptr::null(), id: NO_QUEUE }
+    }
+
+    /// The id of the queue, unique for the life of the kernel.
+    fn id(&mut self) -> u64 {
+        if self.id == NO_QUEUE {
+            // Only hands out numbers: no other memory depends on it, so loom need not see it.
+            static LAST_ID: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(NO_QUEUE);
+            self.id = LAST_ID.fetch_add(1, core::sync::atomic::Ordering::Relaxed) + 1;
+        }
+        self.id
+    }
+
+    fn first(&self) -> Option<&'static WaitNode> {
+        // SAFETY: linked nodes are alive; callers use the reference no longer than the node is linked.
+        unsafe { self.head.as_ref() }
+    }
+
+    fn link(&mut self, node: &Arc<WaitNode>) {
+        let id = self.id();
+        // Acquire: whoever unlinked the node last has finished with its links.
+        let claim = node.owner.compare_exchange(NO_QUEUE, id, Ordering::Acquire, Ordering::Relaxed);
+        assert!(claim.is_ok(), "a wait node is in two queues");
+        let pointer = Arc::into_raw(Arc::clone(node));
+        self.insert(pointer, node.is_exclusive);
+    }
+
+    /// Puts an owned, unlinked node at the tail or at the head.
+    fn insert(&mut self, node: *const WaitNode, at_tail: bool) {
+        let (previous, next) = if at_tail { (self.tail, ptr::null()) } else { (ptr::null(), self.head) };
+        with_links(node, |links| *links = Links { previous, next, woken_events: 0 });
+        self.join(previous, node);
+        self.join(node, next);
+    }
+
+    /// Makes `left` and `right` neighbours; null stands for the end on that side.
+    fn join(&mut self, left: *const WaitNode, right: *const WaitNode) {
+        if left.is_null() {
+            self.head = right;
+        } else {
+            with_links(left, |links| links.next = right);
+        }
+        if right.is_null() {
+            self.tail = left;
+        } else {
+            with_links(right, |links| links.previous = left);
+        }
+    }
+
+    /// Takes a node out and returns the list's reference to it, with the events of an unused exclusive wake.
+    fn unlink(&mut self, node: &WaitNode) -> (Arc<WaitNode>, u32) {
+        debug_assert_eq!(node.owner.load(Ordering::Relaxed), self.id);
+        let pointer = ptr::from_ref(node);
+        let (previous, next, woken_events) =
+            with_links(pointer, |links| (links.previous, links.next, links.woken_events));
+        self.join_around(previous, next);
+        // Release: the next queue that claims the node sees the links left alone.
+        node.owner.store(NO_QUEUE, Ordering::Release);
+        // SAFETY: `link` made this pointer by into_raw from a count that the list owned until now.
+        (unsafe { Arc::from_raw(pointer) }, woken_events)
+    }
+
+    fn join_around(&mut self, previous: *const WaitNode, next: *const WaitNode) {
+        if previous.is_null() && next.is_null() {
+            (self.head, self.tail) = (ptr::null(), ptr::null());
+        } else {
+            self.join(previous, next);
+        }
+    }
+
+    /// Puts a node that was woken back in line; one that was not keeps its place.
+    fn rearm(&mut self, node: &WaitNode) {
+        let pointer = ptr::from_ref(node);
+        let (previous, next, woken_events) =
+            with_links(pointer, |links| (links.previous, links.next, links.woken_events));
+        if woken_events != 0 {
+            self.join_around(previous, next);
+            self.insert(pointer, true);
+        }
+    }
+
+    fn wake(&mut self, events: u32) {
+        let mut current = self.first();
+        while let Some(node) = current {
+            current = next_of(node);
+            let matching = node.events() & events;
+            if matching == 0 {
+                continue;
+            }
+            if !node.is_exclusive {
+                node.wake.wake(matching);
+            } else if with_links(node, |links| links.take_wake(matching)) {
+                node.wake.wake(matching);
+                return;
+            }
+        }
+    }
+
+    fn wake_all(&mut self) {
+        let mut current = self.first();
+        while let Some(node) = current {
+            current = next_of(node);
+            if node.is_exclusive {
+                with_links(node, |links| links.take_wake(u32::MAX));
+            }
+            node.wake.wake(u32::MAX);
+        }
+    }
+}
+
+impl Links {
+    /// Marks an exclusive node as woken. False if it already was, and has not looked since.
+    fn take_wake(&mut self, events: u32) -> bool {
+        let is_armed = self.woken_events == 0;
+        if is_armed {
+            self.woken_events = events;
+        }
+        is_armed
+    }
+}
+
+/// The node after `node`, which is linked and stays so while the caller holds the lock.
+fn next_of(node: &WaitNode) -> Option<&'static WaitNode> {
+    let next = with_links(node, |links| links.next);
+    // SAFETY: neighbours of a linked node are linked, hence alive, while the lock is held.
+    unsafe { next.as_ref() }
+}
+
+/// Access to the links of a linked node. Called only by [`List`], whose methods run under the lock.
+fn with_links<R>(node: *const WaitNode, access: impl FnOnce(&mut Links) -> R) -> R {
+    // SAFETY: nodes passed here are alive (linked, or being linked by their owner), and the lock of the owning queue
+    // makes this the only access to the links. `access` is never nested.
+    unsafe { (*node).links.with_mut(|links| access(&mut *links)) }
 }
