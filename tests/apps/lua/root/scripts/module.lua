@@ -1,0 +1,3 @@
+local module = {}
+function module.twice(x) return type(x) == "number" and x * 2 or x .. x end
+return module

@@ -1,0 +1,41 @@
+#!/bin/bash
+# The SQLite shell.
+app=sqlite
+. "$(dirname "$0")/../lib.sh"
+
+archive=sqlite3_3.40.1.orig.tar.xz
+sha256=aaa776260ab4dc976db34aa7891819484c8676b5b2783123ebc6301e2ca5d655
+
+# SQLite's amalgamation is put together by Tcl scripts. Without a Tcl on the machine, Debian's packages of it are
+# unpacked (not installed) beside the sources.
+find_tcl() {
+    ! command -v tclsh >/dev/null || return 0
+    local options package
+    apt_update
+    mapfile -t options < <(apt_options)
+    mkdir tcl bin
+    (cd tcl && apt-get "${options[@]}" download tcl8.6 libtcl8.6)
+    for package in tcl/*.deb; do
+        dpkg-deb -x "$package" tcl
+    done
+    ln -s "$PWD/tcl/usr/bin/tclsh8.6" bin/tclsh
+    export PATH=$PWD/bin:$PATH TCL_LIBRARY=$PWD/tcl/usr/share/tcltk/tcl8.6
+    export LD_LIBRARY_PATH=$PWD/tcl/usr/lib/x86_64-linux-gnu
+}
+
+build() {
+    compiler=$(musl_compiler)
+    source=$(fetch_source sqlite3 $archive $sha256)
+    find_tcl
+    mkdir tree && cd tree
+    unpack "$source"
+    ./configure --disable-tcl --disable-readline --disable-shared --disable-load-extension --disable-threadsafe \
+        BUILD_CC=cc CC="$compiler"
+    make sqlite3.c shell.c
+    $compiler -O1 -DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_ENABLE_MATH_FUNCTIONS \
+        -o sqlite3 shell.c sqlite3.c -lm
+    strip -o "$out/sqlite3" sqlite3
+    cp -r "$script_dir/root" "$out/root"
+}
+
+finish

@@ -1,0 +1,20 @@
+create table numbers(n integer primary key, square integer, name text, noise blob);
+begin;
+with recursive counter(n) as (select 1 union all select n + 1 from counter where n < 100000)
+insert into numbers select n, n * n, printf('row %06d', (n * 7919) % 100000), zeroblob(n % 40) from counter;
+commit;
+create index by_name on numbers(name);
+select count(*), sum(n), max(square), min(name), sum(length(noise)) from numbers;
+select n, name from numbers where name between 'row 031415' and 'row 031418';
+select name, n from numbers order by name limit 5;
+select n % 10 as digit, count(*), avg(square) from numbers group by digit having digit < 3;
+begin;
+update numbers set name = 'changed ' || n where n % 1000 = 0;
+select count(*) from numbers where name like 'changed%';
+rollback;
+select count(*) from numbers where name like 'changed%';
+delete from numbers where n % 3 = 0;
+select count(*), sum(n) from numbers;
+select a.n, b.n from numbers a join numbers b on b.n = a.square where a.n between 2 and 20;
+pragma page_count;
+pragma foreign_key_check;
