@@ -83,8 +83,8 @@ pub trait File: Any + Send + Sync {
         Ok(Progress::Done(0))
     }
 
-    /// How long a read that would block may wait for the next wake before [`File::read_after_timeout`] is to answer
-    /// (a terminal's `VTIME`); `None` waits for ever.
+    /// Set when a read that would block answers in time whatever is there (a terminal's `VTIME`): how long it may wait for
+    /// the next wake before [`File::read_after_timeout`] is to answer, or `u64::MAX` while the time is not running yet.
     fn read_timeout_ns(&self) -> Option<u64> {
         None
     }

@@ -1,7 +1,7 @@
 //! [`OpenFile`]: Linux's open file description, what descriptors share after `dup` and `fork`.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use abi::OpenFlags;
 use sync::{Mutex, rank};
@@ -17,6 +17,8 @@ pub struct OpenFile {
     owner: AtomicI32,
     /// `F_SETSIG`.
     signal: AtomicU32,
+    /// Stands for another open file, whose end it is not.
+    is_temporary: AtomicBool,
 }
 
 impl OpenFile {
@@ -35,7 +37,18 @@ impl OpenFile {
             position: Mutex::new(rank::FILE_POSITION, 0),
             owner: AtomicI32::new(0),
             signal: AtomicU32::new(0),
+            is_temporary: AtomicBool::new(false),
         })
+    }
+
+    /// The same file at the same position under other flags, for the length of one operation. What it does to the position
+    /// is its own.
+    pub fn with_flags(&self, flags: OpenFlags) -> Arc<Self> {
+        let other = Self::new(Arc::clone(&self.file), flags);
+        let position = *self.position.lock();
+        *other.position.lock() = position;
+        other.is_temporary.store(true, Ordering::Relaxed);
+        other
     }
 
     /// The object.
@@ -110,6 +123,8 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        self.file.released(self);
+        if !*self.is_temporary.get_mut() {
+            self.file.released(self);
+        }
     }
 }

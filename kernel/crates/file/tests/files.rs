@@ -422,7 +422,7 @@ fn a_line_too_long_still_ends() {
 fn a_raw_terminal_waits_for_its_minimum() {
     use abi::tty::{VMIN, VTIME};
     let (port, _, tty, file) = terminal(usize::MAX);
-    let mut set = |minimum: u8, time: u8| {
+    let set = |minimum: u8, time: u8| {
         let mut termios = abi::Termios::default();
         termios.c_cc[VMIN] = minimum;
         termios.c_cc[VTIME] = time;
@@ -445,7 +445,7 @@ fn a_raw_terminal_waits_for_its_minimum() {
     let answer = tty.read_after_timeout(&file, &mut UserWriter::to_kernel(&mut bytes));
     assert_eq!(answer, Ok(Progress::Done(0)));
     set(3, 1);
-    assert_eq!(tty.read_timeout_ns(), None);
+    assert_eq!(tty.read_timeout_ns(), Some(u64::MAX));
     port.feed(b"x");
     assert_eq!(read(&file, 100), None);
     assert_eq!(tty.read_timeout_ns(), Some(100_000_000));

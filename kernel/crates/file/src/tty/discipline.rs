@@ -645,12 +645,16 @@ impl LineDiscipline {
         (self.tail..self.canon).filter(is_shown).count()
     }
 
-    /// How long a read that found [`Taken::Nothing`] waits for the next byte, from when it asked; none for ever.
+    /// With `VTIME`, how long a read that found [`Taken::Nothing`] waits for the next byte, from when it asked; `u64::MAX`
+    /// while it waits for the first byte without a limit. None without `VTIME`.
     #[must_use]
     pub fn read_timeout_ns(&self) -> Option<u64> {
         let time_ns = u64::from(self.termios.character(VTIME)) * TENTH_NS;
+        if self.is_canonical_read() || time_ns == 0 {
+            return None;
+        }
         let waits_for_first = self.termios.character(VMIN) > 0 && self.head == self.tail;
-        (!self.is_canonical_read() && time_ns > 0 && !waits_for_first).then_some(time_ns)
+        Some(if waits_for_first { u64::MAX } else { time_ns })
     }
 
     /// Reads into `bytes`, the start of a buffer with room for `room` bytes in all. `is_final` says that the caller will not
