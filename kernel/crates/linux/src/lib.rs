@@ -1,2 +1,54 @@
-//! (skeleton)
+//! What makes it Linux: processes, threads, signals, system calls, faults and starting programs.
+//!
+//! The machine layer saves the program's registers and calls one of three entries, always on behalf of one [`Thread`]:
+//!
+//! - [`syscall_entry`]: a system call; [`dispatch`] types its arguments and calls a handler in [`syscall`].
+//! - [`fault_entry`]: the program's own instruction faulted; memory is paged in or a signal raised.
+//! - [`interrupt_exit`]: an interrupt is about to return to the program and [`Thread::needs_attention`].
+//!
+//! Each returns with the registers the program continues with; signals have been delivered by then. [`page_in`] serves
+//! faults of the kernel's own copies to and from program memory. [`boot`] makes the first process.
+//!
+//! Handlers never see registers and there is no "current thread": everything starts from the `&Thread` of the entry.
+//! What a handler cannot do itself (return from a signal handler, end the thread, become another program) it asks for by
+//! the thread's attention word, which the exit path honours.
+//!
+//! # Locks
+//!
+//! Signal state ([`sync::rank::SIGNALS`]): a process's before its threads' (nested). No other lock is taken under them,
+//! and nothing is allocated. The rest are leaves that guard one assignment.
 #![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod accounting;
+pub mod credentials;
+pub mod dispatch;
+pub mod error;
+pub mod exec;
+pub mod exit;
+pub mod fault;
+pub mod limits;
+pub mod platform;
+pub mod process;
+pub mod registers;
+pub mod signal;
+pub mod syscall;
+pub mod system;
+pub mod thread;
+pub mod wait;
+
+pub use dispatch::syscall_entry;
+pub use error::{Interrupted, Restart, SyscallError};
+pub use exec::{BootError, BootRequest, boot};
+pub use exit::interrupt_exit;
+pub use fault::{Fault, fault_entry, page_in};
+pub use platform::{CpuInfo, InvalidVectorState, Outcome, Platform};
+pub use process::Process;
+pub use registers::Registers;
+pub use system::System;
+pub use thread::Thread;
+
+/// What a system call handler answers.
+pub type SyscallResult = Result<usize, SyscallError>;

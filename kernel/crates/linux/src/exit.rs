@@ -1,0 +1,102 @@
+//! The way back to the program, and the end of threads and processes.
+
+use abi::{
+    Siginfo, Signal,
+    signal::{SEGV_MAPERR, SI_KERNEL},
+};
+use mm::{USER_END, user::write_user_struct};
+
+use crate::error::Restart;
+use crate::platform::Outcome;
+use crate::process::Process;
+use crate::registers::Registers;
+use crate::signal::{delivery, force, frame, mask, send};
+use crate::thread::{Attention, FaultRecord, Thread};
+
+/// The number of a page fault, and the error code a program in ring 3 gets for jumping into the kernel's half.
+const PAGE_FAULT: u64 = 14;
+const GENERAL_PROTECTION: u64 = 13;
+const INSTRUCTION_FETCH_OF_KERNEL: u64 = 1 | 4 | 16;
+
+/// To be called before an interrupt returns to program code, when [`Thread::needs_attention`].
+pub fn interrupt_exit(thread: &Thread, registers: &mut Registers) {
+    leave(thread, registers, None);
+}
+
+/// Does everything there is to do before the program continues: signals, stops, the end. `restart` says that a system
+/// call was interrupted; its result register already says `EINTR`.
+pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Option<Restart>) {
+    loop {
+        let attention = thread.take_attention();
+        if attention.contains(Attention::EXIT) {
+            end_thread(thread);
+        }
+        if attention.contains(Attention::DEFERRED)
+            && let Some(deferred) = thread.take_deferred()
+        {
+            deferred(thread, registers);
+        }
+        if attention.contains(Attention::SIGNAL_RETURN) && frame::restore(thread, registers).is_err() {
+            send::force_bad_frame(thread, Signal::SIGSEGV);
+        }
+        if attention.contains(Attention::STOP) {
+            delivery::wait_while_stopped(thread);
+        }
+        if attention.contains(Attention::SIGNAL) || restart.is_some() {
+            delivery::deliver(thread, registers, &mut restart);
+        }
+        if attention.contains(Attention::RESTORE_MASK) {
+            // A handler's frame has taken the mask over; if none ran, it comes back now.
+            mask::restore(thread);
+        }
+        if !thread.needs_attention() && continues_in_program(thread, registers) {
+            return;
+        }
+    }
+}
+
+/// Checks that the program continues in its own half of the address space. The machine jumps wherever it is told, so a
+/// handler or frame that leads elsewhere is caught here and raises what the jump raises on Linux.
+fn continues_in_program(thread: &Thread, registers: &Registers) -> bool {
+    let is_program = registers.rip < USER_END as u64;
+    if !is_program {
+        // Sign-extended from bit 47: what the CPU takes as an address at all.
+        let is_canonical = (registers.rip.cast_signed() >> 47) == -1;
+        let fault = thread.fault();
+        if is_canonical {
+            thread.set_fault(FaultRecord {
+                trap_number: PAGE_FAULT,
+                error_code: INSTRUCTION_FETCH_OF_KERNEL,
+                fault_address: registers.rip,
+            });
+            force(thread, Siginfo::fault(Signal::SIGSEGV, SEGV_MAPERR, registers.rip));
+        } else {
+            thread.set_fault(FaultRecord { trap_number: GENERAL_PROTECTION, error_code: 0, ..fault });
+            force(thread, Siginfo::new(Signal::SIGSEGV, SI_KERNEL));
+        }
+    }
+    is_program
+}
+
+/// Makes every thread of a process end as soon as it can. The first outcome counts.
+pub(crate) fn begin(process: &Process, outcome: Outcome) {
+    let mut signals = process.signals.lock();
+    signals.outcome.get_or_insert(outcome);
+    for thread in signals.threads() {
+        thread.call_attention(Attention::EXIT);
+    }
+}
+
+/// Ends the calling thread, and the process with its last one.
+fn end_thread(thread: &Thread) -> ! {
+    let clear = thread.clear_child_tid.load(core::sync::atomic::Ordering::Relaxed);
+    if clear != 0 {
+        // The program may have unmapped the word; that is its own affair.
+        let _ = write_user_struct(clear, &0_u32);
+    }
+    let process = thread.process();
+    // Closing flushes what devices still hold.
+    process.fds().close_all();
+    let outcome = process.signals.lock().outcome.unwrap_or(Outcome::Exited(0));
+    thread.platform().end(outcome)
+}

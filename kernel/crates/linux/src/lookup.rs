@@ -1,0 +1,94 @@
+//! From what a program passes (a descriptor, a pointer to a path, flags) to a place in the file tree.
+//!
+//! Every call that takes a path begins the same way, and the order of its errors is Linux's: the path is copied first
+//! (`EFAULT`, `ENAMETOOLONG`, `ENOENT` when it is empty), then the directory descriptor is looked up (`EBADF`,
+//! `ENOTDIR`), which an absolute path ignores, then the path is walked.
+
+use alloc::vec::Vec;
+
+use abi::open::PATH_MAX;
+use abi::{AtFlags, Errno, Fd, UserPtr};
+use mm::user::read_user_cstr;
+use vfs::{Credentials, FsContext, Lookup, PathRef};
+
+use crate::thread::Thread;
+
+/// How a thread sees the file tree, for the length of a call.
+pub(crate) struct View {
+    pub context: FsContext,
+    pub credentials: Credentials,
+}
+
+impl View {
+    /// The thread's own.
+    pub(crate) fn of(thread: &Thread) -> Self {
+        // A copy: a walk may ask for the context again, behind `/proc/self/cwd`.
+        let context = thread.fs().lock().clone();
+        Self { context, credentials: thread.file_credentials() }
+    }
+
+    /// Walks a path.
+    pub(crate) fn resolve(&self, start: Option<&PathRef>, path: &[u8], follows: bool) -> Result<PathRef, Errno> {
+        let mut flags = Lookup::empty();
+        flags.set(Lookup::FOLLOW, follows);
+        vfs::resolve(&self.context, &self.credentials, start, path, flags)
+    }
+}
+
+/// A path of the program, which is not empty.
+pub(crate) fn read_path(path: UserPtr) -> Result<Vec<u8>, Errno> {
+    let path = read_user_cstr(path.address(), PATH_MAX)?;
+    if path.is_empty() { Err(Errno::ENOENT) } else { Ok(path) }
+}
+
+/// Where a relative path begins: none for the working directory.
+pub(crate) fn start(thread: &Thread, directory: Fd, path: &[u8]) -> Result<Option<PathRef>, Errno> {
+    if directory.is_cwd() || path.first() == Some(&b'/') {
+        return Ok(None);
+    }
+    let place = vfs::path_of(&*thread.fds().get_any(directory.raw())?);
+    if place.inode().metadata().is_directory() { Ok(Some(place)) } else { Err(Errno::ENOTDIR) }
+}
+
+/// The place that `path`, seen from `directory`, leads to.
+pub(crate) fn locate(
+    thread: &Thread,
+    view: &View,
+    directory: Fd,
+    path: UserPtr,
+    follows: bool,
+) -> Result<PathRef, Errno> {
+    let path = read_path(path)?;
+    let start = start(thread, directory, &path)?;
+    view.resolve(start.as_ref(), &path, follows)
+}
+
+/// As [`locate`] for a call with `AT_` flags: a link is followed unless `AT_SYMLINK_NOFOLLOW` is given, and with
+/// `AT_EMPTY_PATH` an empty path, or none, stands for what the descriptor itself refers to.
+pub(crate) fn locate_with(
+    thread: &Thread,
+    view: &View,
+    directory: Fd,
+    path: UserPtr,
+    flags: AtFlags,
+) -> Result<PathRef, Errno> {
+    let follows = !flags.contains(AtFlags::SYMLINK_NOFOLLOW);
+    if !flags.contains(AtFlags::EMPTY_PATH) {
+        return locate(thread, view, directory, path, follows);
+    }
+    let path = if path.is_null() { Vec::new() } else { read_user_cstr(path.address(), PATH_MAX)? };
+    if !path.is_empty() {
+        let start = start(thread, directory, &path)?;
+        return view.resolve(start.as_ref(), &path, follows);
+    }
+    if directory.is_cwd() {
+        return Ok(view.context.cwd.clone());
+    }
+    Ok(vfs::path_of(&*thread.fds().get_any(directory.raw())?))
+}
+
+/// `AT_` flags, of which only some are known to a call (`EINVAL` for others).
+pub(crate) fn at_flags(flags: u32, known: AtFlags) -> Result<AtFlags, Errno> {
+    let flags = AtFlags::from_bits_retain(flags);
+    if known.contains(flags) { Ok(flags) } else { Err(Errno::EINVAL) }
+}

@@ -1,0 +1,90 @@
+//! [`Platform`]: what this crate needs of the machine beyond the link-time seam of `sync::machine`.
+//!
+//! Functions about "the program's registers" mean the ones live on the calling CPU: they belong to the thread on whose
+//! behalf the caller runs. The kernel itself never uses vector registers, so those of the program stay where they are.
+
+use alloc::boxed::Box;
+
+use abi::{Errno, Signal};
+use mm::{AddressSpace, PageTable};
+
+use crate::thread::Thread;
+
+/// How the first process ended, and with it the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It called `exit` with this status.
+    Exited(u8),
+    /// A signal killed it.
+    Killed(Signal),
+}
+
+/// A vector state the CPU refuses to load: reserved bits set, or components it does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InvalidVectorState;
+
+/// Facts about the processors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CpuInfo {
+    /// How many there are.
+    pub count: u32,
+    /// `AT_HWCAP`: EDX of CPUID leaf 1.
+    pub capabilities: u64,
+    /// `AT_HWCAP2`.
+    pub capabilities2: u64,
+    /// Bytes of a saved vector state: the XSAVE area for all enabled components, or 512 without XSAVE.
+    pub vector_state_size: usize,
+    /// The components of the vector state (XCR0); none when the CPU has no XSAVE and states are FXSAVE images.
+    pub vector_features: Option<u64>,
+}
+
+/// The machine, as this crate sees it.
+pub trait Platform: Send + Sync {
+    /// Facts about the processors; the same answer at every call.
+    fn cpu_info(&self) -> CpuInfo;
+
+    /// The number of the calling CPU.
+    fn current_cpu(&self) -> u32;
+
+    /// Sets the program's fs base. The address lies in the program's half.
+    fn set_fs_base(&self, address: u64);
+
+    /// The program's fs base.
+    fn fs_base(&self) -> u64;
+
+    /// Sets the program's gs base. The address lies in the program's half. `ENOSYS` when the machine cannot.
+    fn set_gs_base(&self, address: u64) -> Result<(), Errno>;
+
+    /// The program's gs base.
+    fn gs_base(&self) -> u64;
+
+    /// Writes the program's vector registers to `state`, which has [`CpuInfo::vector_state_size`] bytes, in the standard
+    /// XSAVE format (FXSAVE without it). The 48 bytes from 464 on are free for the caller.
+    fn save_vector_state(&self, state: &mut [u8]);
+
+    /// Loads the program's vector registers from `state`, which has at least 512 bytes. Only components in `features`
+    /// are taken, as far as `state` is long enough and its header says it has them; all others are reset. The contents
+    /// are the program's own and trusted for nothing.
+    fn restore_vector_state(&self, state: &[u8], features: u64) -> Result<(), InvalidVectorState>;
+
+    /// Puts the program's vector registers in the state a new program finds.
+    fn reset_vector_state(&self);
+
+    /// An empty lower half.
+    fn new_page_table(&self) -> Result<Box<dyn PageTable>, Errno>;
+
+    /// Makes the calling CPU see this address space in its lower half.
+    fn activate(&self, space: &AddressSpace);
+
+    /// Makes a thread that may be running its program on another CPU enter the kernel soon, where it looks at its
+    /// signals. A thread that waits in the kernel is woken without this. Callable from interrupts.
+    fn kick(&self, thread: &Thread) {
+        let _ = thread;
+    }
+
+    /// Lets other runnable threads run first.
+    fn yield_now(&self) {}
+
+    /// Ends the machine: the first process is gone.
+    fn end(&self, outcome: Outcome) -> !;
+}

@@ -1,0 +1,242 @@
+//! [`Process`]: what the threads of a program share.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+use abi::Siginfo;
+use file::FdTable;
+use mm::AddressSpace;
+use sync::{IrqSpinLock, Mutex, SpinLock, machine, rank};
+use vfs::{FsContext, PathRef};
+
+use crate::accounting::CpuTime;
+use crate::limits::Limits;
+use crate::platform::Outcome;
+use crate::signal::{ProcessSignals, SignalTable};
+use crate::system::System;
+use crate::thread::Thread;
+
+/// The program a process runs, as `/proc` shows it. Replaced as a whole by `execve`.
+#[derive(Clone)]
+pub struct ProgramImage {
+    /// The executable (`/proc/self/exe`).
+    pub executable: PathRef,
+    /// Where the argument strings lie in program memory (`cmdline`).
+    pub arguments: core::ops::Range<usize>,
+    /// Where the environment strings lie in program memory (`environ`).
+    pub environment: core::ops::Range<usize>,
+    /// The auxiliary vector's bytes (`auxv`).
+    pub auxiliary_vector: Vec<u8>,
+    /// First address of the program's code, and the one after it (`stat`).
+    pub code: core::ops::Range<usize>,
+    /// The stack pointer at the start (`stat`).
+    pub stack_start: usize,
+}
+
+/// What a new process is made of.
+pub(crate) struct NewProcess {
+    pub system: Arc<System>,
+    pub pid: u32,
+    pub parent_pid: u32,
+    pub group: u32,
+    pub session: u32,
+    pub address_space: Arc<AddressSpace>,
+    pub fds: Arc<FdTable>,
+    pub fs: Arc<Mutex<FsContext>>,
+    pub actions: Arc<SignalTable>,
+    pub limits: Limits,
+    pub image: ProgramImage,
+}
+
+/// A process.
+pub struct Process {
+    pid: u32,
+    parent_pid: AtomicU32,
+    group: AtomicU32,
+    session: AtomicU32,
+    started_ns: u64,
+    system: Arc<System>,
+    address_space: SpinLock<Arc<AddressSpace>>,
+    fds: SpinLock<Arc<FdTable>>,
+    fs: SpinLock<Arc<Mutex<FsContext>>>,
+    image: SpinLock<Arc<ProgramImage>>,
+    limits: SpinLock<Limits>,
+    actions: Arc<SignalTable>,
+    /// Signals for the process as a whole, and its threads.
+    pub(crate) signals: IrqSpinLock<ProcessSignals>,
+    /// Whether core dumps and `/proc` access by others are allowed (`PR_SET_DUMPABLE`).
+    pub(crate) dumpable: AtomicU32,
+    pub(crate) is_child_subreaper: AtomicBool,
+    /// `PR_SET_THP_DISABLE`: only remembered, as there are no huge pages to leave out.
+    pub(crate) forgoes_huge_pages: AtomicBool,
+    /// The soft limit of `RLIMIT_SIGPENDING`, for senders in interrupts.
+    pending_signals_max: AtomicUsize,
+}
+
+impl Process {
+    /// A process without threads.
+    pub(crate) fn new(new: NewProcess) -> Arc<Self> {
+        let table = rank::PROCESS_TABLES;
+        let process = Self {
+            pid: new.pid,
+            parent_pid: AtomicU32::new(new.parent_pid),
+            group: AtomicU32::new(new.group),
+            session: AtomicU32::new(new.session),
+            started_ns: machine::now_ns(),
+            system: new.system,
+            address_space: SpinLock::new(table, new.address_space),
+            fds: SpinLock::new(table, new.fds),
+            fs: SpinLock::new(table, new.fs),
+            image: SpinLock::new(table, Arc::new(new.image)),
+            limits: SpinLock::new(table, new.limits),
+            actions: new.actions,
+            signals: IrqSpinLock::new(rank::SIGNALS, ProcessSignals::new()),
+            dumpable: AtomicU32::new(1),
+            is_child_subreaper: AtomicBool::new(false),
+            forgoes_huge_pages: AtomicBool::new(false),
+            pending_signals_max: AtomicUsize::new(usize::MAX),
+        };
+        process.enforce_limits();
+        Arc::new(process)
+    }
+
+    /// Its number.
+    #[inline]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The number of its parent; 0 for the first process.
+    #[inline]
+    pub fn parent_pid(&self) -> u32 {
+        self.parent_pid.load(Relaxed)
+    }
+
+    /// Its process group.
+    pub fn group(&self) -> u32 {
+        self.group.load(Relaxed)
+    }
+
+    /// Its session.
+    pub fn session(&self) -> u32 {
+        self.session.load(Relaxed)
+    }
+
+    pub(crate) fn set_group(&self, group: u32) {
+        self.group.store(group, Relaxed);
+    }
+
+    /// Makes it the leader of a new session and a new group.
+    pub(crate) fn lead_session(&self) {
+        self.session.store(self.pid, Relaxed);
+        self.group.store(self.pid, Relaxed);
+    }
+
+    /// When it started, on the clock of [`machine::now_ns`].
+    pub fn started_ns(&self) -> u64 {
+        self.started_ns
+    }
+
+    /// What all processes share.
+    #[inline]
+    pub fn system(&self) -> &Arc<System> {
+        &self.system
+    }
+
+    /// Its memory.
+    #[inline]
+    pub fn address_space(&self) -> Arc<AddressSpace> {
+        Arc::clone(&self.address_space.lock())
+    }
+
+    /// Its descriptors.
+    #[inline]
+    pub fn fds(&self) -> Arc<FdTable> {
+        Arc::clone(&self.fds.lock())
+    }
+
+    /// Its root, working directory and umask.
+    pub fn fs(&self) -> Arc<Mutex<FsContext>> {
+        Arc::clone(&self.fs.lock())
+    }
+
+    /// The program it runs.
+    pub fn image(&self) -> Arc<ProgramImage> {
+        Arc::clone(&self.image.lock())
+    }
+
+    /// What it does with signals.
+    pub fn actions(&self) -> &SignalTable {
+        &self.actions
+    }
+
+    /// Its resource limits.
+    pub fn limits(&self) -> Limits {
+        self.limits.lock().clone()
+    }
+
+    /// One soft limit, by the number of its resource (`RLIMIT_*`).
+    pub fn soft_limit(&self, resource: usize) -> u64 {
+        self.limits.lock().soft(resource)
+    }
+
+    /// Changes the limits by `change` and puts them in force.
+    pub(crate) fn change_limits<R>(
+        &self,
+        change: impl FnOnce(&mut Limits) -> Result<R, abi::Errno>,
+    ) -> Result<R, abi::Errno> {
+        let result = change(&mut self.limits.lock())?;
+        self.enforce_limits();
+        Ok(result)
+    }
+
+    fn enforce_limits(&self) {
+        let limits = self.limits();
+        // The first thread of the first process is root; a thread that is not cannot raise limits anyway.
+        self.address_space().set_limits(limits.of_memory(true));
+        self.fds().set_limit(limits.soft(abi::resource::RLIMIT_NOFILE));
+        let pending = usize::try_from(limits.soft(abi::resource::RLIMIT_SIGPENDING)).unwrap_or(usize::MAX);
+        self.pending_signals_max.store(pending, Relaxed);
+    }
+
+    /// How many signals may be queued with information.
+    pub(crate) fn pending_signals_max(&self) -> usize {
+        self.pending_signals_max.load(Relaxed)
+    }
+
+    /// The CPU time of its threads.
+    pub fn cpu_time(&self) -> CpuTime {
+        self.threads().iter().fold(CpuTime::default(), |sum, thread| {
+            let time = thread.accounting().cpu_time();
+            CpuTime { user_ns: sum.user_ns + time.user_ns, system_ns: sum.system_ns + time.system_ns }
+        })
+    }
+
+    /// Its threads.
+    pub fn threads(&self) -> Vec<Arc<Thread>> {
+        let mut threads = Vec::new();
+        loop {
+            let signals = self.signals.lock();
+            if threads.capacity() >= signals.threads().len() {
+                threads.extend(signals.threads().iter().cloned());
+                return threads;
+            }
+            let count = signals.threads().len();
+            drop(signals);
+            threads.reserve(count);
+        }
+    }
+
+    /// Sends a signal that the kernel or a device raised to the process: a terminal's `SIGINT`, the host's `SIGTERM`.
+    /// Callable from interrupts.
+    pub fn raise(&self, info: Siginfo) {
+        // Full queues lose the information, never the signal.
+        let _ = crate::signal::send_to_process(self, info);
+    }
+
+    /// Makes every thread end as soon as it can, and the process with this outcome. The first call decides.
+    pub(crate) fn begin_exit(&self, outcome: Outcome) {
+        crate::exit::begin(self, outcome);
+    }
+}

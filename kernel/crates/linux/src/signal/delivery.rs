@@ -1,0 +1,139 @@
+//! Which signal a thread takes next, and what happens then.
+
+use abi::{Errno, Sigaction, SigactionFlags, Siginfo, Signal};
+
+use crate::error::Restart;
+use crate::platform::Outcome;
+use crate::registers::Registers;
+use crate::signal::{DefaultAction, default_action, frame, mask, send};
+use crate::thread::{Attention, Thread};
+
+/// The number of `restart_syscall`.
+const RESTART_SYSCALL: u64 = 219;
+
+/// A signal for which a handler is to run.
+struct Delivery {
+    signal: Signal,
+    info: Siginfo,
+    action: Sigaction,
+}
+
+/// Delivers one signal if there is one to deliver, and settles how an interrupted call goes on. `restart` is taken when
+/// that is settled.
+pub(crate) fn deliver(thread: &Thread, registers: &mut Registers, restart: &mut Option<Restart>) {
+    match next(thread) {
+        Some(delivery) => {
+            if let Some(restart) = restart.take() {
+                restart_with_handler(registers, restart, delivery.action.flags());
+            }
+            run_handler(thread, registers, &delivery);
+            mask::refresh(thread);
+        }
+        None => {
+            if let Some(restart) = restart.take() {
+                restart_without_handler(registers, restart);
+            }
+        }
+    }
+}
+
+/// Settles an interrupted call when no handler runs.
+fn restart_without_handler(registers: &mut Registers, restart: Restart) {
+    match restart {
+        Restart::IfAllowed | Restart::Always | Restart::IfNoHandler => {
+            registers.rewind_to_syscall(registers.original_rax);
+        }
+        Restart::Continue => registers.rewind_to_syscall(RESTART_SYSCALL),
+    }
+}
+
+/// Settles an interrupted call when a handler runs: it is issued again after it, or has failed with `EINTR`.
+fn restart_with_handler(registers: &mut Registers, restart: Restart, flags: SigactionFlags) {
+    let is_restarted = match restart {
+        Restart::Always => true,
+        Restart::IfAllowed => flags.contains(SigactionFlags::RESTART),
+        Restart::IfNoHandler | Restart::Continue => false,
+    };
+    if is_restarted {
+        registers.rewind_to_syscall(registers.original_rax);
+    } else {
+        registers.rax = Errno::EINTR.as_negative().cast_unsigned() as u64;
+    }
+}
+
+/// Takes signals until one has a handler; the others have their default effect or none.
+fn next(thread: &Thread) -> Option<Delivery> {
+    loop {
+        let (signal, info) = take(thread)?;
+        let action = thread.process().actions().take_for_delivery(signal);
+        match action.handler {
+            Sigaction::SIG_IGN => {}
+            Sigaction::SIG_DFL => match default_action(signal) {
+                DefaultAction::Ignore => {}
+                DefaultAction::Stop => stop(thread, signal),
+                DefaultAction::Terminate => {
+                    thread.process().begin_exit(Outcome::Killed(signal));
+                    return None;
+                }
+            },
+            _ => return Some(Delivery { signal, info, action }),
+        }
+    }
+}
+
+/// Takes the next signal: what a fault raised, then what was sent to the thread, then to the process.
+fn take(thread: &Thread) -> Option<(Signal, Siginfo)> {
+    let mut process = thread.process().signals.lock();
+    if process.outcome.is_some() {
+        return None;
+    }
+    let mut own = thread.signals.lock_nested();
+    let blocked = own.blocked;
+    own.pending
+        .take_synchronous(blocked)
+        .or_else(|| own.pending.take_next(blocked))
+        .or_else(|| process.pending.take_next(blocked))
+}
+
+/// Stops the process, unless the signal came from a terminal and nobody could continue it.
+fn stop(thread: &Thread, signal: Signal) {
+    let process = thread.process();
+    // The group of a process whose parent is in no other group of the session is orphaned: keyboard stops are ignored.
+    let is_orphaned = process.parent_pid() == 0;
+    if signal != Signal::SIGSTOP && is_orphaned {
+        return;
+    }
+    let mut signals = process.signals.lock();
+    signals.is_stopped = true;
+    for other in signals.threads() {
+        other.call_attention(Attention::STOP);
+    }
+}
+
+/// Waits, on the exit path, until a stopped process is continued or killed.
+pub(crate) fn wait_while_stopped(thread: &Thread) {
+    let is_stopped = || {
+        let signals = thread.process().signals.lock();
+        signals.is_stopped && signals.outcome.is_none()
+    };
+    while is_stopped() {
+        thread.parker().park();
+    }
+    mask::refresh(thread);
+}
+
+/// Makes the program continue in the handler.
+fn run_handler(thread: &Thread, registers: &mut Registers, delivery: &Delivery) {
+    let &Delivery { signal, ref info, ref action } = delivery;
+    if frame::build(thread, registers, signal, info, action).is_err() {
+        send::force_bad_frame(thread, signal);
+        return;
+    }
+    let mut own = thread.signals.lock();
+    own.saved = None;
+    let mut blocked = own.blocked.union(action.mask);
+    if !action.flags().contains(SigactionFlags::NODEFER) {
+        blocked = blocked.with(signal);
+    }
+    own.blocked = blocked.difference(abi::Sigset::UNBLOCKABLE);
+}

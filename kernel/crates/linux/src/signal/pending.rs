@@ -1,0 +1,185 @@
+//! [`PendingSignals`]: signals waiting to be delivered.
+//!
+//! A set says which signals are pending; a queue holds what is known of them. Standard signals are pending once, however
+//! often they are sent; real-time signals each time. When a queue is full, or may hold no more for the user, a signal can
+//! be pending without information, as on Linux.
+//!
+//! Nothing here allocates while the queue's lock is held: room is made beforehand, see [`PendingSignals::has_room`].
+
+use alloc::collections::VecDeque;
+
+use abi::{Siginfo, Signal, Sigset, signal::SI_USER};
+
+/// The room a process's queue begins with: enough for what devices raise, as interrupts should not allocate.
+const ROOM_INITIAL: usize = 8;
+
+/// Signals waiting to be delivered.
+#[derive(Debug, Default)]
+pub struct PendingSignals {
+    set: Sigset,
+    queue: VecDeque<Siginfo>,
+}
+
+impl PendingSignals {
+    /// None, and no room for any.
+    pub(crate) const fn new() -> Self {
+        Self { set: Sigset::EMPTY, queue: VecDeque::new() }
+    }
+
+    /// None, and room for a few.
+    pub(crate) fn with_room() -> Self {
+        Self { set: Sigset::EMPTY, queue: VecDeque::with_capacity(ROOM_INITIAL) }
+    }
+
+    /// Which signals wait.
+    pub fn set(&self) -> Sigset {
+        self.set
+    }
+
+    /// How many are queued with information.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether one more can be queued without allocating.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.len() < self.queue.capacity()
+    }
+
+    /// The size a bigger queue should have.
+    pub(crate) fn room_wanted(&self) -> usize {
+        (self.queue.len() + 1).next_power_of_two().max(4)
+    }
+
+    /// Moves the queue to a bigger one made outside the lock; what remains is for the caller to free.
+    pub(crate) fn grow_into(&mut self, bigger: &mut VecDeque<Siginfo>) {
+        if bigger.capacity() > self.queue.capacity() && bigger.is_empty() {
+            bigger.append(&mut self.queue);
+            core::mem::swap(bigger, &mut self.queue);
+        }
+    }
+
+    /// Whether sending this signal changes nothing: it is a standard signal and already waits.
+    pub(crate) fn is_merged(&self, signal: Signal) -> bool {
+        !signal.is_realtime() && self.set.contains(signal)
+    }
+
+    /// Adds a signal, with its information if there is room.
+    pub(crate) fn add(&mut self, signal: Signal, info: Siginfo) {
+        if self.is_merged(signal) {
+            return;
+        }
+        self.set = self.set.with(signal);
+        if self.has_room() {
+            self.queue.push_back(info);
+        }
+    }
+
+    /// Adds a signal of which nothing is known.
+    pub(crate) fn add_bare(&mut self, signal: Signal) {
+        self.set = self.set.with(signal);
+    }
+
+    /// Takes the oldest instance of a signal.
+    pub(crate) fn take(&mut self, signal: Signal) -> Option<Siginfo> {
+        if !self.set.contains(signal) {
+            return None;
+        }
+        let is_it = |info: &Siginfo| info.signal() == Some(signal);
+        let position = self.queue.iter().position(is_it);
+        let info = position.and_then(|position| self.queue.remove(position));
+        if !self.queue.iter().any(is_it) {
+            self.set = self.set.without(signal);
+        }
+        Some(info.unwrap_or_else(|| Siginfo::new(signal, SI_USER)))
+    }
+
+    /// Takes the signal that is delivered next of those not in `blocked`: what the program itself caused before the
+    /// rest, then by number.
+    pub(crate) fn take_next(&mut self, blocked: Sigset) -> Option<(Signal, Siginfo)> {
+        let wanted = self.set.difference(blocked);
+        let signal = wanted.intersection(Sigset::SYNCHRONOUS).first().or_else(|| wanted.first())?;
+        self.take(signal).map(|info| (signal, info))
+    }
+
+    /// Takes a signal raised by a fault, which is delivered before all others.
+    pub(crate) fn take_synchronous(&mut self, blocked: Sigset) -> Option<(Signal, Siginfo)> {
+        let wanted = self.set.difference(blocked).intersection(Sigset::SYNCHRONOUS);
+        let is_it = |info: &Siginfo| info.si_code > SI_USER && info.signal().is_some_and(|s| wanted.contains(s));
+        let info = *self.queue.iter().find(|info| is_it(info))?;
+        let signal = info.signal()?;
+        self.take(signal).map(|info| (signal, info))
+    }
+
+    /// Throws signals away.
+    pub(crate) fn discard(&mut self, signals: Sigset) {
+        self.set = self.set.difference(signals);
+        self.queue.retain(|info| !info.signal().is_some_and(|signal| signals.contains(signal)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use abi::signal::{SEGV_MAPERR, SI_TKILL};
+
+    use super::*;
+
+    fn numbered(signal: Signal, value: u64) -> Siginfo {
+        Siginfo::queued(signal, 1, 0, value)
+    }
+
+    #[test]
+    fn standard_signals_merge_and_realtime_signals_queue() {
+        let mut pending = PendingSignals::with_room();
+        pending.add(Signal::SIGUSR1, numbered(Signal::SIGUSR1, 1));
+        pending.add(Signal::SIGUSR1, numbered(Signal::SIGUSR1, 2));
+        let realtime = Signal::new(40).unwrap();
+        pending.add(realtime, numbered(realtime, 3));
+        pending.add(realtime, numbered(realtime, 4));
+        assert_eq!(pending.take(Signal::SIGUSR1).unwrap().long(2), 1);
+        assert_eq!(pending.take(Signal::SIGUSR1), None);
+        assert_eq!(pending.take(realtime).unwrap().long(2), 3);
+        assert_eq!(pending.take(realtime).unwrap().long(2), 4);
+        assert!(pending.set().is_empty());
+    }
+
+    #[test]
+    fn without_room_the_signal_stays_and_the_information_goes() {
+        let mut pending = PendingSignals::new();
+        pending.add(Signal::SIGTERM, numbered(Signal::SIGTERM, 9));
+        assert_eq!(pending.take(Signal::SIGTERM), Some(Siginfo::new(Signal::SIGTERM, SI_USER)));
+    }
+
+    #[test]
+    fn what_the_program_caused_comes_first() {
+        let mut pending = PendingSignals::with_room();
+        pending.add(Signal::SIGHUP, Siginfo::sent(Signal::SIGHUP, SI_TKILL, 1, 0));
+        pending.add(Signal::SIGSEGV, Siginfo::fault(Signal::SIGSEGV, SEGV_MAPERR, 0));
+        assert_eq!(pending.take_next(Sigset::EMPTY).unwrap().0, Signal::SIGSEGV);
+        assert_eq!(pending.take_next(Sigset::of(&[Signal::SIGHUP])), None);
+        assert_eq!(pending.take_next(Sigset::EMPTY).unwrap().0, Signal::SIGHUP);
+    }
+
+    #[test]
+    fn only_real_faults_are_synchronous() {
+        let mut pending = PendingSignals::with_room();
+        pending.add(Signal::SIGSEGV, Siginfo::sent(Signal::SIGSEGV, SI_USER, 1, 0));
+        assert_eq!(pending.take_synchronous(Sigset::EMPTY), None);
+    }
+
+    #[test]
+    fn growing_keeps_the_order() {
+        let mut pending = PendingSignals::new();
+        let realtime = Signal::new(34).unwrap();
+        for value in 0..100 {
+            if !pending.has_room() {
+                let mut bigger = VecDeque::with_capacity(pending.room_wanted());
+                pending.grow_into(&mut bigger);
+            }
+            pending.add(realtime, numbered(realtime, value));
+        }
+        for value in 0..100 {
+            assert_eq!(pending.take(realtime).unwrap().long(2), value);
+        }
+    }
+}

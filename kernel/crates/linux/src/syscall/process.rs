@@ -1,0 +1,147 @@
+//! Processes and threads: who they are, where their thread data lies, how they end.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use abi::process::{ARCH_GET_CPUID, ARCH_GET_FS, ARCH_GET_GS, ARCH_SET_CPUID, ARCH_SET_FS, ARCH_SET_GS};
+use abi::{Errno, RobustListHead, UserPtr};
+use alloc::sync::Arc;
+use mm::USER_END;
+use mm::user::write_user_struct;
+
+use crate::SyscallResult;
+use crate::platform::Outcome;
+use crate::process::Process;
+use crate::thread::Thread;
+
+pub(crate) fn getpid(thread: &Thread) -> SyscallResult {
+    Ok(thread.process().pid() as usize)
+}
+
+pub(crate) fn gettid(thread: &Thread) -> SyscallResult {
+    Ok(thread.tid() as usize)
+}
+
+pub(crate) fn getppid(thread: &Thread) -> SyscallResult {
+    Ok(thread.process().parent_pid() as usize)
+}
+
+/// The process a number stands for; 0 is the caller's own. `ESRCH` when there is none.
+pub(crate) fn process_by_number(thread: &Thread, pid: i32) -> Result<Arc<Process>, Errno> {
+    let pid = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    if pid == 0 || pid == thread.process().pid() {
+        return Ok(Arc::clone(thread.process()));
+    }
+    thread.process().system().process(pid).ok_or(Errno::ESRCH)
+}
+
+/// As [`process_by_number`], for calls to which the number of any thread names its process.
+pub(crate) fn process_by_task(thread: &Thread, tid: i32) -> Result<Arc<Process>, Errno> {
+    let tid = u32::try_from(tid).map_err(|_| Errno::ESRCH)?;
+    if tid == 0 || tid == thread.tid() {
+        return Ok(Arc::clone(thread.process()));
+    }
+    let task = thread.process().system().thread(tid).ok_or(Errno::ESRCH)?;
+    Ok(Arc::clone(task.process()))
+}
+
+pub(crate) fn getpgid(thread: &Thread, pid: i32) -> SyscallResult {
+    Ok(process_by_task(thread, pid)?.group() as usize)
+}
+
+pub(crate) fn getpgrp(thread: &Thread) -> SyscallResult {
+    Ok(thread.process().group() as usize)
+}
+
+pub(crate) fn getsid(thread: &Thread, pid: i32) -> SyscallResult {
+    Ok(process_by_task(thread, pid)?.session() as usize)
+}
+
+pub(crate) fn setpgid(thread: &Thread, pid: i32, group: i32) -> SyscallResult {
+    let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
+    let own = thread.process();
+    let target = process_by_number(thread, pid)?;
+    let is_child = target.parent_pid() == own.pid();
+    if target.pid() != own.pid() && !is_child {
+        return Err(Errno::ESRCH.into());
+    }
+    if is_child && target.session() != own.session() {
+        return Err(Errno::EPERM.into());
+    }
+    if target.session() == target.pid() {
+        return Err(Errno::EPERM.into());
+    }
+    let group = if group == 0 { target.pid() } else { group };
+    let is_in_session = |process: &Arc<Process>| process.group() == group && process.session() == own.session();
+    if group != target.pid() && !own.system().processes().iter().any(is_in_session) {
+        return Err(Errno::EPERM.into());
+    }
+    target.set_group(group);
+    Ok(0)
+}
+
+pub(crate) fn setsid(thread: &Thread) -> SyscallResult {
+    let own = thread.process();
+    if own.system().processes().iter().any(|process| process.group() == own.pid()) {
+        return Err(Errno::EPERM.into());
+    }
+    own.lead_session();
+    Ok(own.pid() as usize)
+}
+
+pub(crate) fn set_tid_address(thread: &Thread, address: UserPtr) -> SyscallResult {
+    thread.clear_child_tid.store(address.address(), Relaxed);
+    Ok(thread.tid() as usize)
+}
+
+pub(crate) fn set_robust_list(thread: &Thread, head: UserPtr, length: usize) -> SyscallResult {
+    if length != size_of::<RobustListHead>() {
+        return Err(Errno::EINVAL.into());
+    }
+    thread.robust_list.store(head.address(), Relaxed);
+    Ok(0)
+}
+
+pub(crate) fn get_robust_list(thread: &Thread, pid: i32, head: UserPtr, length: UserPtr) -> SyscallResult {
+    let tid = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    let list = if tid == 0 || tid == thread.tid() {
+        thread.robust_list.load(Relaxed)
+    } else {
+        thread.process().system().thread(tid).ok_or(Errno::ESRCH)?.robust_list.load(Relaxed)
+    };
+    write_user_struct(length.address(), &size_of::<RobustListHead>())?;
+    write_user_struct(head.address(), &list)?;
+    Ok(0)
+}
+
+pub(crate) fn arch_prctl(thread: &Thread, option: i32, address: u64) -> SyscallResult {
+    let platform = thread.platform();
+    let pointer = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
+    match option {
+        ARCH_SET_FS | ARCH_SET_GS if pointer >= USER_END => return Err(Errno::EPERM.into()),
+        ARCH_SET_FS => platform.set_fs_base(address),
+        ARCH_SET_GS => platform.set_gs_base(address)?,
+        ARCH_GET_FS => write_user_struct(pointer, &platform.fs_base())?,
+        ARCH_GET_GS => write_user_struct(pointer, &platform.gs_base())?,
+        // CPUID is not trapped, and cannot be.
+        ARCH_GET_CPUID => return Ok(1),
+        ARCH_SET_CPUID => return Err(Errno::ENODEV.into()),
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    Ok(0)
+}
+
+/// The part of an exit status that survives.
+fn status_byte(status: i32) -> u8 {
+    let [low, ..] = status.to_le_bytes();
+    low
+}
+
+pub(crate) fn exit(thread: &Thread, status: i32) -> SyscallResult {
+    // A process has one thread so far, and ends with it.
+    exit_group(thread, status)
+}
+
+pub(crate) fn exit_group(thread: &Thread, status: i32) -> SyscallResult {
+    thread.process().begin_exit(Outcome::Exited(status_byte(status)));
+    Ok(0)
+}

@@ -1,0 +1,352 @@
+//! Moving bytes between files and memory: `read`, `write` and their families, `lseek`.
+//!
+//! Linux's order of checks: the descriptor, its access mode, whether the file has positions, the buffer.
+
+use alloc::sync::Arc;
+
+use abi::open::SEEK_HOLE;
+use abi::resource::RLIMIT_FSIZE;
+use abi::{Errno, Fd, OpenFlags, PollEvents, RwFlags, Siginfo, Signal, UserPtr};
+use file::{OpenFile, Progress};
+use mm::user::{UserReader, UserWriter, read_iovecs};
+use sync::machine::{self, NEVER};
+
+use crate::error::SyscallError;
+use crate::signal::broken_pipe;
+use crate::thread::Thread;
+use crate::{SyscallResult, wait};
+
+/// The open file behind `fd`, which must have been opened for reading.
+fn readable(thread: &Thread, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
+    let open = thread.fds().get(fd.raw())?;
+    if open.is_readable() { Ok(open) } else { Err(Errno::EBADF) }
+}
+
+/// The open file behind `fd`, which must have been opened for writing.
+fn writable(thread: &Thread, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
+    let open = thread.fds().get(fd.raw())?;
+    if open.is_writable() { Ok(open) } else { Err(Errno::EBADF) }
+}
+
+/// A position a program passes: `EINVAL` when it is negative, which is found before the descriptor is looked at.
+fn position(offset: i64) -> Result<u64, Errno> {
+    u64::try_from(offset).map_err(|_| Errno::EINVAL)
+}
+
+/// `ESPIPE` for a file without positions. Told before the access mode is checked, as Linux does.
+fn check_positions(thread: &Thread, fd: Fd) -> Result<(), Errno> {
+    let open = thread.fds().get(fd.raw())?;
+    if open.file().has_positions() { Ok(()) } else { Err(Errno::ESPIPE) }
+}
+
+// ---- Reading --------------------------------------------------------------------------------------------------------
+
+/// Reads from an open file, waiting when it is in blocking mode.
+pub(crate) fn read_from(
+    thread: &Thread,
+    open: &OpenFile,
+    to: &mut UserWriter<'_>,
+    position: Option<u64>,
+) -> SyscallResult {
+    match open.file().read(open, to, position)? {
+        Progress::Done(count) => Ok(count),
+        Progress::WouldBlock if open.is_nonblocking() => Err(Errno::EAGAIN.into()),
+        Progress::WouldBlock if open.file().read_timeout_ns().is_some() => read_timed(thread, open, to),
+        Progress::WouldBlock => {
+            wait::until_ready(thread, open, PollEvents::READABLE, || open.file().read(open, to, position))
+        }
+    }
+}
+
+/// How one turn of a timed read ended.
+enum Turn {
+    Done(Result<usize, Errno>),
+    /// Something came, but not enough: the time counts anew.
+    Again,
+}
+
+/// Reads from a terminal with `VTIME`: each byte that comes starts the time anew, and when it is up what is there is all.
+fn read_timed(thread: &Thread, open: &OpenFile, to: &mut UserWriter<'_>) -> SyscallResult {
+    let file = open.file();
+    let Some(queue) = file.wait_queue() else { return Err(Errno::EAGAIN.into()) };
+    let sources = [wait::Source { queue, events: PollEvents::READABLE }];
+    loop {
+        let timeout_ns = file.read_timeout_ns().unwrap_or(NEVER);
+        let deadline_ns = machine::now_ns().saturating_add(timeout_ns);
+        let mut is_first = true;
+        let turn = wait::until(thread, &sources, deadline_ns, || match file.read(open, to, None) {
+            Ok(Progress::Done(count)) => Some(Turn::Done(Ok(count))),
+            Err(errno) => Some(Turn::Done(Err(errno))),
+            Ok(Progress::WouldBlock) if core::mem::take(&mut is_first) => None,
+            Ok(Progress::WouldBlock) => Some(Turn::Again),
+        })?;
+        match turn {
+            Some(Turn::Done(result)) => return Ok(result?),
+            Some(Turn::Again) if machine::now_ns() < deadline_ns => {}
+            _ => {
+                return match file.read_after_timeout(open, to)? {
+                    Progress::Done(count) => Ok(count),
+                    Progress::WouldBlock => Ok(0),
+                };
+            }
+        }
+    }
+}
+
+pub(crate) fn read(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize) -> SyscallResult {
+    let open = readable(thread, fd)?;
+    read_from(thread, &open, &mut UserWriter::new(buffer.address(), count)?, None)
+}
+
+pub(crate) fn pread64(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize, offset: i64) -> SyscallResult {
+    let position = position(offset)?;
+    check_positions(thread, fd)?;
+    let open = readable(thread, fd)?;
+    read_from(thread, &open, &mut UserWriter::new(buffer.address(), count)?, Some(position))
+}
+
+fn read_vector(thread: &Thread, fd: Fd, vector: UserPtr, count: u64, position: Option<u64>) -> SyscallResult {
+    let open = readable(thread, fd)?;
+    let mut to = UserWriter::from_iovecs(read_iovecs(vector.address(), vector_len(count)?)?)?;
+    read_from(thread, &open, &mut to, position)
+}
+
+/// The number of buffers of a vector.
+fn vector_len(count: u64) -> Result<usize, Errno> {
+    usize::try_from(count).map_err(|_| Errno::EINVAL)
+}
+
+pub(crate) fn readv(thread: &Thread, fd: Fd, vector: UserPtr, vector_length: u64) -> SyscallResult {
+    read_vector(thread, fd, vector, vector_length, None)
+}
+
+pub(crate) fn preadv(
+    thread: &Thread,
+    fd: Fd,
+    vector: UserPtr,
+    vector_length: u64,
+    offset_low: u64,
+    _offset_high: u64,
+) -> SyscallResult {
+    let position = position(offset_low.cast_signed())?;
+    check_positions(thread, fd)?;
+    read_vector(thread, fd, vector, vector_length, Some(position))
+}
+
+pub(crate) fn preadv2(
+    thread: &Thread,
+    fd: Fd,
+    vector: UserPtr,
+    vector_length: u64,
+    offset_low: u64,
+    offset_high: u64,
+    flags: u32,
+) -> SyscallResult {
+    let flags = RwFlags::from_bits(flags).filter(|flags| !flags.contains(RwFlags::APPEND)).ok_or(Errno::EOPNOTSUPP)?;
+    let position = own_or(offset_low)?;
+    if !flags.contains(RwFlags::NOWAIT) {
+        return match position {
+            None => readv(thread, fd, vector, vector_length),
+            Some(_) => preadv(thread, fd, vector, vector_length, offset_low, offset_high),
+        };
+    }
+    if position.is_some() {
+        check_positions(thread, fd)?;
+    }
+    let open = readable(thread, fd)?;
+    let mut to = UserWriter::from_iovecs(read_iovecs(vector.address(), vector_len(vector_length)?)?)?;
+    match open.file().read(&open, &mut to, position)? {
+        Progress::Done(count) => Ok(count),
+        Progress::WouldBlock => Err(Errno::EAGAIN.into()),
+    }
+}
+
+/// The position of `preadv2` and `pwritev2`, where -1 stands for the file's own.
+fn own_or(offset: u64) -> Result<Option<u64>, Errno> {
+    match offset.cast_signed() {
+        -1 => Ok(None),
+        offset => position(offset).map(Some),
+    }
+}
+
+// ---- Writing --------------------------------------------------------------------------------------------------------
+
+/// Writes to an open file. In blocking mode a stream takes everything before the call returns, unless a signal comes. The
+/// end of a broken pipe raises `SIGPIPE`.
+pub(crate) fn write_to(
+    thread: &Thread,
+    open: &OpenFile,
+    from: &mut UserReader<'_>,
+    position: Option<u64>,
+) -> SyscallResult {
+    let file = open.file();
+    let mut done = 0;
+    loop {
+        let result = match file.write(open, from, position) {
+            Ok(Progress::Done(count)) => Ok(count),
+            Ok(Progress::WouldBlock) if open.is_nonblocking() => Err(Errno::EAGAIN.into()),
+            Ok(Progress::WouldBlock) => {
+                wait::until_ready(thread, open, PollEvents::WRITABLE, || file.write(open, from, position))
+            }
+            Err(errno) => Err(errno.into()),
+        };
+        match result {
+            Ok(count) => done += count,
+            Err(SyscallError::Errno(Errno::EPIPE)) => {
+                let error = broken_pipe(thread);
+                return if done > 0 { Ok(done) } else { Err(error) };
+            }
+            Err(_) if done > 0 => return Ok(done),
+            Err(error) => return Err(error),
+        }
+        if from.is_empty() || !file.is_stream() || result == Ok(0) {
+            return Ok(done);
+        }
+    }
+}
+
+/// Applies the limit on the size of files (`RLIMIT_FSIZE`) to a write at `position`: shortens it to `Some(length)`, or
+/// raises `SIGXFSZ` when not one byte fits.
+fn limit_size(thread: &Thread, open: &OpenFile, position: Option<u64>, len: usize) -> Result<usize, Errno> {
+    let limit = thread.process().soft_limit(RLIMIT_FSIZE);
+    if limit == u64::MAX || len == 0 || !open.file().has_positions() {
+        return Ok(len);
+    }
+    let attributes = open.file().attributes()?;
+    if attributes.mode & abi::stat::S_IFMT != abi::stat::S_IFREG {
+        return Ok(len);
+    }
+    let start = match position {
+        _ if open.is_append() => attributes.size,
+        Some(position) => position,
+        None => *open.position().lock(),
+    };
+    if start >= limit {
+        let signal = Siginfo::new(Signal::SIGXFSZ, abi::signal::SI_KERNEL);
+        // A full queue loses the information, never the signal.
+        let _ = crate::signal::send_to_thread(thread, signal);
+        return Err(Errno::EFBIG);
+    }
+    Ok(usize::try_from(limit - start).unwrap_or(usize::MAX).min(len))
+}
+
+fn write_buffer(thread: &Thread, open: &OpenFile, buffer: UserPtr, count: usize, position: Option<u64>) -> SyscallResult {
+    // The whole range is checked before the limit shortens it.
+    let mut from = UserReader::new(buffer.address(), count)?;
+    let allowed = limit_size(thread, open, position, count)?;
+    if allowed < count {
+        from = UserReader::new(buffer.address(), allowed)?;
+    }
+    write_to(thread, open, &mut from, position)
+}
+
+pub(crate) fn write(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize) -> SyscallResult {
+    let open = writable(thread, fd)?;
+    write_buffer(thread, &open, buffer, count, None)
+}
+
+pub(crate) fn pwrite64(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize, offset: i64) -> SyscallResult {
+    let position = position(offset)?;
+    check_positions(thread, fd)?;
+    let open = writable(thread, fd)?;
+    write_buffer(thread, &open, buffer, count, Some(position))
+}
+
+fn write_vector(
+    thread: &Thread,
+    open: &OpenFile,
+    vector: UserPtr,
+    count: u64,
+    position: Option<u64>,
+) -> SyscallResult {
+    let mut iovecs = read_iovecs(vector.address(), vector_len(count)?)?;
+    let mut from = UserReader::from_iovecs(iovecs.clone())?;
+    let len = from.remaining();
+    let mut allowed = limit_size(thread, open, position, len)?;
+    if allowed < len {
+        for iovec in &mut iovecs {
+            iovec.iov_len = iovec.iov_len.min(allowed);
+            allowed -= iovec.iov_len;
+        }
+        from = UserReader::from_iovecs(iovecs)?;
+    }
+    write_to(thread, open, &mut from, position)
+}
+
+pub(crate) fn writev(thread: &Thread, fd: Fd, vector: UserPtr, vector_length: u64) -> SyscallResult {
+    let open = writable(thread, fd)?;
+    write_vector(thread, &open, vector, vector_length, None)
+}
+
+pub(crate) fn pwritev(
+    thread: &Thread,
+    fd: Fd,
+    vector: UserPtr,
+    vector_length: u64,
+    offset_low: u64,
+    _offset_high: u64,
+) -> SyscallResult {
+    let position = position(offset_low.cast_signed())?;
+    check_positions(thread, fd)?;
+    let open = writable(thread, fd)?;
+    write_vector(thread, &open, vector, vector_length, Some(position))
+}
+
+pub(crate) fn pwritev2(
+    thread: &Thread,
+    fd: Fd,
+    vector: UserPtr,
+    vector_length: u64,
+    offset_low: u64,
+    _offset_high: u64,
+    flags: u32,
+) -> SyscallResult {
+    let flags = RwFlags::from_bits(flags).ok_or(Errno::EOPNOTSUPP)?;
+    let position = own_or(offset_low)?;
+    if position.is_some() {
+        check_positions(thread, fd)?;
+    }
+    let open = writable(thread, fd)?;
+    let written = if flags.intersects(RwFlags::APPEND | RwFlags::NOWAIT) {
+        write_as(thread, &open, vector, vector_length, position, flags)?
+    } else {
+        write_vector(thread, &open, vector, vector_length, position)?
+    };
+    if flags.intersects(RwFlags::DSYNC | RwFlags::SYNC) && open.file().has_positions() {
+        open.file().sync(!flags.contains(RwFlags::SYNC))?;
+    }
+    Ok(written)
+}
+
+/// Writes as if the file had been opened with `O_APPEND` or `O_NONBLOCK`.
+fn write_as(
+    thread: &Thread,
+    open: &OpenFile,
+    vector: UserPtr,
+    count: u64,
+    position: Option<u64>,
+    flags: RwFlags,
+) -> SyscallResult {
+    let mut as_flags = open.flags();
+    as_flags.set(OpenFlags::APPEND, open.is_append() || flags.contains(RwFlags::APPEND));
+    as_flags.set(OpenFlags::NONBLOCK, open.is_nonblocking() || flags.contains(RwFlags::NOWAIT));
+    let other = open.with_flags(as_flags);
+    let written = write_vector(thread, &other, vector, count, position)?;
+    if position.is_none() && open.file().has_positions() {
+        let end = *other.position().lock();
+        *open.position().lock() = end;
+    }
+    Ok(written)
+}
+
+// ---- The position ---------------------------------------------------------------------------------------------------
+
+pub(crate) fn lseek(thread: &Thread, fd: Fd, offset: i64, whence: u32) -> SyscallResult {
+    let open = thread.fds().get(fd.raw())?;
+    if whence > SEEK_HOLE {
+        return Err(Errno::EINVAL.into());
+    }
+    let position = open.file().seek(&open, offset, whence)?;
+    // A position fits a positive `off_t`.
+    usize::try_from(position).map_err(|_| Errno::EOVERFLOW.into())
+}

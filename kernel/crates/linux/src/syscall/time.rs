@@ -1,0 +1,214 @@
+//! Clocks and sleeping.
+
+use abi::time as clock;
+use abi::time::{TIMER_ABSTIME, Timespec};
+use abi::{Errno, Timeval, Timezone, UserPtr};
+use mm::user::{read_user_struct, write_user_struct};
+use sync::machine;
+
+use crate::error::Restart;
+use crate::thread::Thread;
+use crate::{Interrupted, SyscallResult, wait};
+
+/// The resolution of the precise clocks, and of the coarse ones (the period of Linux's tick).
+const RESOLUTION_NS: i64 = 1;
+const RESOLUTION_COARSE_NS: i64 = 4_000_000;
+
+/// What a clock measures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clock {
+    /// The time of day.
+    Realtime,
+    /// The time since boot.
+    Monotonic,
+    /// CPU time of the process of a thread number; 0 is the caller's.
+    ProcessCpu(u32),
+    /// CPU time of a thread; 0 is the caller.
+    ThreadCpu(u32),
+}
+
+/// A clock as programs name it.
+struct NamedClock {
+    clock: Clock,
+    is_coarse: bool,
+    can_sleep: bool,
+}
+
+impl NamedClock {
+    fn new(clock: Clock, is_coarse: bool, can_sleep: bool) -> Self {
+        Self { clock, is_coarse, can_sleep }
+    }
+
+    fn from_id(id: i32) -> Result<Self, Errno> {
+        Ok(match id {
+            clock::CLOCK_REALTIME | clock::CLOCK_TAI => Self::new(Clock::Realtime, false, true),
+            clock::CLOCK_MONOTONIC | clock::CLOCK_BOOTTIME => Self::new(Clock::Monotonic, false, true),
+            clock::CLOCK_MONOTONIC_RAW => Self::new(Clock::Monotonic, false, false),
+            clock::CLOCK_REALTIME_COARSE => Self::new(Clock::Realtime, true, false),
+            clock::CLOCK_MONOTONIC_COARSE => Self::new(Clock::Monotonic, true, false),
+            clock::CLOCK_PROCESS_CPUTIME_ID => Self::new(Clock::ProcessCpu(0), false, true),
+            clock::CLOCK_THREAD_CPUTIME_ID => Self::new(Clock::ThreadCpu(0), false, false),
+            id if id < 0 => Self::of_task(id)?,
+            _ => return Err(Errno::EINVAL),
+        })
+    }
+
+    /// The CPU clock of another process or thread: its number inverted, above three bits that say which.
+    fn of_task(id: i32) -> Result<Self, Errno> {
+        const KIND: i32 = 3;
+        const OF_A_THREAD: i32 = 4;
+        // The last kind stands for a clock behind a descriptor.
+        if id & KIND == KIND {
+            return Err(Errno::EINVAL);
+        }
+        let task = (!(id >> 3)).cast_unsigned();
+        let clock = if id & OF_A_THREAD != 0 { Clock::ThreadCpu(task) } else { Clock::ProcessCpu(task) };
+        Ok(Self::new(clock, false, true))
+    }
+}
+
+impl Clock {
+    fn now_ns(self, thread: &Thread) -> Result<u64, Errno> {
+        let system = thread.process().system();
+        match self {
+            Self::Realtime => Ok(machine::realtime_ns()),
+            Self::Monotonic => Ok(machine::now_ns()),
+            Self::ProcessCpu(0) => Ok(process_cpu_ns(thread)),
+            Self::ProcessCpu(pid) => system.thread(pid).map(|other| process_cpu_ns(&other)).ok_or(Errno::EINVAL),
+            Self::ThreadCpu(0) => Ok(thread.accounting().total_ns()),
+            // Other processes' threads are none of the caller's business.
+            Self::ThreadCpu(tid) => system
+                .thread(tid)
+                .filter(|other| other.process().pid() == thread.process().pid())
+                .map(|other| other.accounting().total_ns())
+                .ok_or(Errno::EINVAL),
+        }
+    }
+}
+
+fn process_cpu_ns(thread: &Thread) -> u64 {
+    thread.process().threads().iter().map(|thread| thread.accounting().total_ns()).sum()
+}
+
+fn timespec(time_ns: u64) -> Timespec {
+    Timespec::from_nanoseconds(i64::try_from(time_ns).unwrap_or(i64::MAX))
+}
+
+pub(crate) fn clock_gettime(thread: &Thread, clock: i32, time: UserPtr) -> SyscallResult {
+    let now_ns = NamedClock::from_id(clock)?.clock.now_ns(thread)?;
+    write_user_struct(time.address(), &timespec(now_ns))?;
+    Ok(0)
+}
+
+pub(crate) fn clock_getres(thread: &Thread, clock: i32, resolution: UserPtr) -> SyscallResult {
+    let named = NamedClock::from_id(clock)?;
+    named.clock.now_ns(thread)?;
+    if let Some(resolution) = resolution.non_null() {
+        let resolution_ns = if named.is_coarse { RESOLUTION_COARSE_NS } else { RESOLUTION_NS };
+        write_user_struct(resolution.address(), &Timespec::from_nanoseconds(resolution_ns))?;
+    }
+    Ok(0)
+}
+
+pub(crate) fn gettimeofday(_thread: &Thread, time: UserPtr, zone: UserPtr) -> SyscallResult {
+    if let Some(time) = time.non_null() {
+        let now_ns = i64::try_from(machine::realtime_ns()).unwrap_or(i64::MAX);
+        write_user_struct(time.address(), &Timeval::from_nanoseconds(now_ns))?;
+    }
+    if let Some(zone) = zone.non_null() {
+        write_user_struct(zone.address(), &Timezone::zeroed())?;
+    }
+    Ok(0)
+}
+
+pub(crate) fn time(_thread: &Thread, result: UserPtr) -> SyscallResult {
+    let seconds = timespec(machine::realtime_ns()).tv_sec;
+    if let Some(result) = result.non_null() {
+        write_user_struct(result.address(), &seconds)?;
+    }
+    Ok(usize::try_from(seconds).unwrap_or(0))
+}
+
+pub(crate) fn nanosleep(thread: &Thread, request: UserPtr, remaining: UserPtr) -> SyscallResult {
+    sleep_for(thread, duration_ns(request)?, remaining)
+}
+
+pub(crate) fn clock_nanosleep(
+    thread: &Thread,
+    clock: i32,
+    flags: i32,
+    request: UserPtr,
+    remaining: UserPtr,
+) -> SyscallResult {
+    let named = NamedClock::from_id(clock)?;
+    if !named.can_sleep {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    let time_ns = duration_ns(request)?;
+    let is_absolute = flags & TIMER_ABSTIME != 0;
+    match named.clock {
+        Clock::ProcessCpu(_) => sleep_on_cpu_clock(thread, named.clock, time_ns, is_absolute),
+        // A thread that sleeps uses no CPU: it would wait for ever.
+        Clock::ThreadCpu(0) => Err(Errno::EINVAL.into()),
+        Clock::ThreadCpu(tid) if tid == thread.tid() => Err(Errno::EINVAL.into()),
+        Clock::ThreadCpu(_) => sleep_on_cpu_clock(thread, named.clock, time_ns, is_absolute),
+        _ if !is_absolute => sleep_for(thread, time_ns, remaining),
+        clock => {
+            let ahead_ns = time_ns.saturating_sub(clock.now_ns(thread)?);
+            let deadline_ns = machine::now_ns().saturating_add(ahead_ns);
+            wait::sleep_until(thread, deadline_ns).map_err(|interrupted| interrupted.restart(Restart::IfNoHandler))?;
+            Ok(0)
+        }
+    }
+}
+
+fn duration_ns(request: UserPtr) -> Result<u64, Errno> {
+    read_user_struct::<Timespec>(request.address())?.to_nanoseconds().ok_or(Errno::EINVAL)
+}
+
+/// Sleeps for a time. Interrupted, it tells what is left, and goes on until the same end if no handler ran.
+fn sleep_for(thread: &Thread, duration_ns: u64, remaining: UserPtr) -> SyscallResult {
+    sleep_until(thread, machine::now_ns().saturating_add(duration_ns), remaining)
+}
+
+fn sleep_until(thread: &Thread, deadline_ns: u64, remaining: UserPtr) -> SyscallResult {
+    let Err(interrupted) = wait::sleep_until(thread, deadline_ns) else { return Ok(0) };
+    let left_ns = deadline_ns.saturating_sub(machine::now_ns());
+    if left_ns == 0 {
+        return Ok(0);
+    }
+    if let Some(remaining) = remaining.non_null() {
+        write_user_struct(remaining.address(), &timespec(left_ns))?;
+    }
+    thread.set_continuation(alloc::boxed::Box::new(move |thread| sleep_until(thread, deadline_ns, remaining)));
+    Err(interrupted.restart(Restart::Continue))
+}
+
+/// Sleeps until a CPU clock, which only others can advance, has come far enough.
+fn sleep_on_cpu_clock(thread: &Thread, clock: Clock, time_ns: u64, is_absolute: bool) -> SyscallResult {
+    let base_ns = if is_absolute { 0 } else { clock.now_ns(thread)? };
+    let target_ns = base_ns.saturating_add(time_ns);
+    loop {
+        let left_ns = target_ns.saturating_sub(clock.now_ns(thread)?);
+        if left_ns == 0 {
+            return Ok(0);
+        }
+        let deadline_ns = machine::now_ns().saturating_add(left_ns);
+        wait::sleep_until(thread, deadline_ns).map_err(|Interrupted| Interrupted.restart(Restart::IfNoHandler))?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_of_tasks_are_decoded() {
+        let id = |task: i32, kind: i32| !task << 3 | kind;
+        assert!(NamedClock::from_id(id(7, 2)).is_ok_and(|named| named.clock == Clock::ProcessCpu(7)));
+        assert!(NamedClock::from_id(id(7, 6)).is_ok_and(|named| named.clock == Clock::ThreadCpu(7)));
+        assert!(NamedClock::from_id(id(7, 3)).is_err());
+        assert!(NamedClock::from_id(8).is_err());
+        assert!(NamedClock::from_id(10).is_err());
+    }
+}

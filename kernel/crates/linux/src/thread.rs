@@ -1,0 +1,256 @@
+//! [`Thread`]: one thread of a program.
+//!
+//! A thread changes its own state; others send it signals and read what `/proc` shows. The attention word tells the exit
+//! path, with one load, whether anything is to be done before the program continues.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use abi::process::TASK_COMM_LEN;
+use bitflags::bitflags;
+use file::FdTable;
+use mm::AddressSpace;
+use sync::{IrqSpinLock, Mutex, Parker, SpinLock, rank};
+use vfs::FsContext;
+
+use crate::SyscallResult;
+use crate::accounting::Accounting;
+use crate::credentials::Credentials;
+use crate::platform::Platform;
+use crate::process::Process;
+use crate::registers::Registers;
+use crate::signal::ThreadSignals;
+
+bitflags! {
+    /// What the exit path has to look at before the program continues.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Attention: u32 {
+        /// A signal may be deliverable.
+        const SIGNAL = 1;
+        /// The process ends.
+        const EXIT = 1 << 1;
+        /// The thread returns from a signal handler.
+        const SIGNAL_RETURN = 1 << 2;
+        /// A temporary signal mask is to be taken back.
+        const RESTORE_MASK = 1 << 3;
+        /// The process is stopped by job control.
+        const STOP = 1 << 4;
+        /// A system call left something to do with the registers.
+        const DEFERRED = 1 << 5;
+    }
+}
+
+/// What `restart_syscall` continues: the rest of an interrupted call, such as a sleep until its fixed end.
+pub type Continuation = Box<dyn FnOnce(&Thread) -> SyscallResult + Send>;
+
+/// The part of a system call that needs the program's registers: run on the exit path, after the result is in its
+/// register, and free to replace it.
+pub(crate) type Deferred = Box<dyn FnOnce(&Thread, &mut Registers) + Send>;
+
+/// The last fault of the program, which signal frames show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultRecord {
+    /// The number of the exception.
+    pub trap_number: u64,
+    /// Its error code, as a program in ring 3 would cause it.
+    pub error_code: u64,
+    /// The address of the last page fault.
+    pub fault_address: u64,
+}
+
+/// A thread.
+pub struct Thread {
+    tid: u32,
+    process: Arc<Process>,
+    parker: Arc<Parker>,
+    attention: AtomicU32,
+    pub(crate) signals: IrqSpinLock<ThreadSignals>,
+    credentials: SpinLock<Arc<Credentials>>,
+    name: SpinLock<[u8; TASK_COMM_LEN]>,
+    continuation: SpinLock<Option<Continuation>>,
+    deferred: SpinLock<Option<Deferred>>,
+    fault: SpinLock<FaultRecord>,
+    accounting: Accounting,
+    /// Cleared, and waited for by others, when the thread ends (`set_tid_address`).
+    pub(crate) clear_child_tid: AtomicUsize,
+    /// The head of the robust futex list.
+    pub(crate) robust_list: AtomicUsize,
+    /// The signal sent when the parent ends (`PR_SET_PDEATHSIG`).
+    pub(crate) parent_death_signal: AtomicI32,
+    pub(crate) timer_slack_ns: AtomicU64,
+}
+
+/// How late timers may fire by default.
+pub(crate) const TIMER_SLACK_DEFAULT_NS: u64 = 50_000;
+
+impl Thread {
+    /// A thread of `process`, not yet entered in any table.
+    pub(crate) fn new(process: Arc<Process>, tid: u32, credentials: Arc<Credentials>, name: &[u8]) -> Arc<Self> {
+        Arc::new(Self {
+            tid,
+            process,
+            parker: Arc::new(Parker::new()),
+            attention: AtomicU32::new(0),
+            signals: IrqSpinLock::new(rank::SIGNALS, ThreadSignals::new()),
+            credentials: SpinLock::new(rank::PROCESS_TABLES, credentials),
+            name: SpinLock::new(rank::PROCESS_TABLES, command_name(name)),
+            continuation: SpinLock::new(rank::PROCESS_TABLES, None),
+            deferred: SpinLock::new(rank::PROCESS_TABLES, None),
+            fault: SpinLock::new(rank::PROCESS_TABLES, FaultRecord::default()),
+            accounting: Accounting::starting_now(),
+            clear_child_tid: AtomicUsize::new(0),
+            robust_list: AtomicUsize::new(0),
+            parent_death_signal: AtomicI32::new(0),
+            timer_slack_ns: AtomicU64::new(TIMER_SLACK_DEFAULT_NS),
+        })
+    }
+
+    /// Its number.
+    #[inline]
+    pub fn tid(&self) -> u32 {
+        self.tid
+    }
+
+    /// Its process.
+    #[inline]
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// The machine.
+    #[inline]
+    pub fn platform(&self) -> &'static dyn Platform {
+        self.process.system().platform()
+    }
+
+    /// The descriptors its calls use.
+    #[inline]
+    pub fn fds(&self) -> Arc<FdTable> {
+        self.process.fds()
+    }
+
+    /// The root, working directory and umask its calls use.
+    pub fn fs(&self) -> Arc<Mutex<FsContext>> {
+        self.process.fs()
+    }
+
+    /// The memory it runs in.
+    #[inline]
+    pub fn address_space(&self) -> Arc<AddressSpace> {
+        self.process.address_space()
+    }
+
+    /// Where it sleeps. Wake-ups through it may be spurious: every wait looks again.
+    pub fn parker(&self) -> &Arc<Parker> {
+        &self.parker
+    }
+
+    /// Who it is.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.credentials.lock())
+    }
+
+    /// Who it is to the file layer.
+    pub fn file_credentials(&self) -> vfs::Credentials {
+        self.credentials().for_files(self.process.pid(), self.tid)
+    }
+
+    /// Makes it someone else.
+    pub(crate) fn set_credentials(&self, credentials: Credentials) {
+        let credentials = Arc::new(credentials);
+        let old = core::mem::replace(&mut *self.credentials.lock(), credentials);
+        drop(old);
+    }
+
+    /// The command name, zero-padded.
+    pub fn name(&self) -> [u8; TASK_COMM_LEN] {
+        *self.name.lock()
+    }
+
+    /// Sets the command name, cut to 15 bytes.
+    pub fn set_name(&self, name: &[u8]) {
+        *self.name.lock() = command_name(name);
+    }
+
+    /// The last fault of its program.
+    pub fn fault(&self) -> FaultRecord {
+        *self.fault.lock()
+    }
+
+    pub(crate) fn set_fault(&self, fault: FaultRecord) {
+        *self.fault.lock() = fault;
+    }
+
+    /// What it has used.
+    pub fn accounting(&self) -> &Accounting {
+        &self.accounting
+    }
+
+    /// Leaves what `restart_syscall` is to do. The call answers [`crate::Restart::Continue`].
+    pub fn set_continuation(&self, continuation: Continuation) {
+        let old = self.continuation.lock().replace(continuation);
+        drop(old);
+    }
+
+    /// Takes what `restart_syscall` is to do.
+    pub(crate) fn take_continuation(&self) -> Option<Continuation> {
+        self.continuation.lock().take()
+    }
+
+    /// Leaves something to do with the registers when the system call returns.
+    pub(crate) fn defer(&self, deferred: Deferred) {
+        let old = self.deferred.lock().replace(deferred);
+        debug_assert!(old.is_none(), "one system call defers once");
+        self.note(Attention::DEFERRED);
+    }
+
+    /// Takes what the system call left to do with the registers.
+    pub(crate) fn take_deferred(&self) -> Option<Deferred> {
+        self.deferred.lock().take()
+    }
+
+    /// The word that is not zero when the exit path has something to do. Entry code may test it directly.
+    pub fn attention_word(&self) -> &AtomicU32 {
+        &self.attention
+    }
+
+    /// Whether the exit path has something to do before the program continues.
+    #[inline]
+    pub fn needs_attention(&self) -> bool {
+        self.attention.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether waits are to end: a signal may be deliverable, or the process ends.
+    pub fn is_interrupted(&self) -> bool {
+        let bits = Attention::from_bits_truncate(self.attention.load(Ordering::Acquire));
+        bits.intersects(Attention::SIGNAL | Attention::EXIT | Attention::STOP)
+    }
+
+    /// Asks the exit path, wherever the thread is, to look at something. Callable from interrupts.
+    pub(crate) fn call_attention(&self, what: Attention) {
+        let old = self.attention.fetch_or(what.bits(), Ordering::AcqRel);
+        if old & what.bits() != what.bits() {
+            self.parker.unpark();
+            self.platform().kick(self);
+        }
+    }
+
+    /// Takes the requests; for the thread itself, on the exit path.
+    pub(crate) fn take_attention(&self) -> Attention {
+        Attention::from_bits_truncate(self.attention.swap(0, Ordering::AcqRel))
+    }
+
+    /// Notes something for its own exit path.
+    pub(crate) fn note(&self, what: Attention) {
+        self.attention.fetch_or(what.bits(), Ordering::Relaxed);
+    }
+}
+
+/// A command name: at most 15 bytes, zero-padded.
+fn command_name(name: &[u8]) -> [u8; TASK_COMM_LEN] {
+    let mut field = [0; TASK_COMM_LEN];
+    let length = name.len().min(TASK_COMM_LEN - 1);
+    field[..length].copy_from_slice(&name[..length]);
+    field
+}

@@ -1,0 +1,136 @@
+//! The one wait loop: where threads sleep for files, times and signals.
+//!
+//! Files never block; they answer that they would, and wake their queue when that changes. The loop here makes blocking
+//! calls of this: enter the queues, look, sleep, look again. A thread is in all its queues before it looks, so no wake is
+//! lost; a wake that finds nothing for the thread only makes it look once more.
+//!
+//! Waits end early with [`Interrupted`] when a signal is to be delivered or the process ends. Who waits for something
+//! that must not be interrupted (a page, a lock) does not wait here.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::{Errno, PollEvents};
+use file::{IoResult, OpenFile, Progress};
+use sync::machine::{self, NEVER};
+use sync::{WaitNode, WaitQueue};
+
+use crate::SyscallResult;
+use crate::error::{Interrupted, SyscallError};
+use crate::thread::Thread;
+
+/// A thread's place in one wait queue; left when dropped.
+struct Registration<'a> {
+    queue: &'a WaitQueue,
+    node: Arc<WaitNode>,
+}
+
+impl<'a> Registration<'a> {
+    fn new(thread: &Thread, queue: &'a WaitQueue, events: PollEvents, is_exclusive: bool) -> Self {
+        let parker = Arc::clone(thread.parker());
+        let node = WaitNode::with_events(parker, (events | PollEvents::ALWAYS).bits(), is_exclusive);
+        queue.add(&node);
+        Self { queue, node }
+    }
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        self.queue.remove(&self.node);
+    }
+}
+
+/// Repeats `operation`, which moves bytes of `open`, until it is done. In `O_NONBLOCK` mode it is tried once.
+///
+/// `events` are those that make another try worth while. Interrupted, the call restarts as `SA_RESTART` says.
+pub fn until_ready(
+    thread: &Thread,
+    open: &OpenFile,
+    events: PollEvents,
+    mut operation: impl FnMut() -> IoResult,
+) -> SyscallResult {
+    // Most operations need not wait and should not pay for it.
+    match operation()? {
+        Progress::Done(count) => Ok(count),
+        Progress::WouldBlock if open.is_nonblocking() => Err(Errno::EAGAIN.into()),
+        Progress::WouldBlock => {
+            until_ready_by(thread, open, events, NEVER, operation)?.ok_or(SyscallError::Errno(Errno::EAGAIN))
+        }
+    }
+}
+
+/// As [`until_ready`], whatever the mode of the file, but gives up at `deadline_ns` on the clock of [`machine::now_ns`]
+/// ([`NEVER`] for no limit) and then answers none.
+pub fn until_ready_by(
+    thread: &Thread,
+    open: &OpenFile,
+    events: PollEvents,
+    deadline_ns: u64,
+    mut operation: impl FnMut() -> IoResult,
+) -> Result<Option<usize>, SyscallError> {
+    let queue = open.file().wait_queue();
+    debug_assert!(queue.is_some(), "a file that can block has a wait queue");
+    let sources: Vec<_> = queue.map(|queue| Source { queue, events }).into_iter().collect();
+    let attempt = || match operation() {
+        Ok(Progress::Done(count)) => Some(Ok(Some(count))),
+        Ok(Progress::WouldBlock) => None,
+        Err(errno) => Some(Err(errno.into())),
+    };
+    until(thread, &sources, deadline_ns, attempt)?.unwrap_or(Ok(None))
+}
+
+/// Something a wait listens to.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The queue that is woken.
+    pub queue: &'a WaitQueue,
+    /// The events that count; errors and hang-ups always do.
+    pub events: PollEvents,
+}
+
+/// Sleeps until `check` has an answer, looking again whenever one of `sources` wakes the thread. None: `deadline_ns`
+/// came first ([`NEVER`] for no limit). `check` is called at least once; it must not sleep in this loop itself.
+pub fn until<T>(
+    thread: &Thread,
+    sources: &[Source<'_>],
+    deadline_ns: u64,
+    mut check: impl FnMut() -> Option<T>,
+) -> Result<Option<T>, Interrupted> {
+    let _registrations: Vec<_> =
+        sources.iter().map(|source| Registration::new(thread, source.queue, source.events, false)).collect();
+    loop {
+        if let Some(answer) = check() {
+            return Ok(Some(answer));
+        }
+        if thread.is_interrupted() {
+            return Err(Interrupted);
+        }
+        if park(thread, deadline_ns) {
+            // What happened at the very end counts.
+            return Ok(check());
+        }
+    }
+}
+
+/// Sleeps until a point in time.
+pub fn sleep_until(thread: &Thread, deadline_ns: u64) -> Result<(), Interrupted> {
+    let is_over = || (machine::now_ns() >= deadline_ns).then_some(());
+    until(thread, &[], deadline_ns, is_over).map(|_| ())
+}
+
+/// Sleeps until a signal comes.
+pub fn for_signal(thread: &Thread) -> Interrupted {
+    loop {
+        if let Err(interrupted) = until(thread, &[], NEVER, || None::<()>) {
+            return interrupted;
+        }
+    }
+}
+
+/// Parks the thread and counts the time. True: the deadline came first.
+fn park(thread: &Thread, deadline_ns: u64) -> bool {
+    let before_ns = machine::now_ns();
+    let is_timed_out = thread.parker().park_until(deadline_ns);
+    thread.accounting().waited(machine::now_ns().saturating_sub(before_ns));
+    is_timed_out
+}
