@@ -12,7 +12,9 @@ use file::{Attributes, File, OpenFile};
 use sync::{Mutex, Once, rank};
 
 use crate::file_system::anonymous_device;
-use crate::{Dentry, FileSystem, FileSystemStatistics, Inode, Metadata, Mount, NewMetadata, Opened, PathRef, VnodeFile};
+use crate::{
+    Dentry, FileSystem, FileSystemStatistics, Inode, Metadata, Mount, NewMetadata, Opened, PathRef, VnodeFile,
+};
 
 /// A place for a file that has none. `name` is what `readlink` of `/proc/self/fd/N` shows.
 pub fn anonymous_path(file: Arc<dyn File>, name: &[u8]) -> PathRef {

@@ -50,7 +50,9 @@ pub fn access(credentials: &Credentials, path: &PathRef, rights: AccessRights) -
     }
     metadata.check_permission(credentials, wanted)?;
     // As Linux: a read-only file system forbids writing to its own contents, not to the devices it names.
-    if wanted.contains(Permissions::WRITE) && matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink) {
+    if wanted.contains(Permissions::WRITE)
+        && matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink)
+    {
         path.mount.check_writable()?;
     }
     Ok(())
@@ -80,7 +82,7 @@ pub fn chown(credentials: &Credentials, path: &PathRef, uid: Option<u32>, gid: O
         let metadata = inode.metadata();
         let is_owner = credentials.uid == metadata.uid();
         let may_give = credentials.has(Capabilities::CHOWN);
-        if uid.is_some_and(|uid| !may_give && !(is_owner && uid == metadata.uid())) {
+        if uid.is_some_and(|uid| !(may_give || is_owner && uid == metadata.uid())) {
             return Err(Errno::EPERM);
         }
         let may_take = |gid| is_owner && (gid == metadata.gid() || credentials.is_in_group(gid));

@@ -73,7 +73,7 @@ pub fn link(
     path: &[u8],
 ) -> Result<(), Errno> {
     let mut walk = Walk::new(context, credentials, start, path, Lookup::empty())?;
-    let last = walk.to_last()?;
+    let last = walk.walk_to_last()?;
     let directory = &walk.at;
     let _lock = lock_for_new(directory, credentials, &last, false)?;
     if !Arc::ptr_eq(&source.mount, &directory.mount) {
@@ -111,12 +111,13 @@ fn make(
     wanted: Wanted<'_>,
 ) -> Result<(), Errno> {
     let mut walk = Walk::new(context, credentials, start, path, Lookup::empty())?;
-    let last = walk.to_last()?;
+    let last = walk.walk_to_last()?;
     let directory = &walk.at;
     let kind = FileKind::of_mode(wanted.mode);
     let _lock = lock_for_new(directory, credentials, &last, kind == Some(FileKind::Directory))?;
     check_may_create(directory, credentials)?;
-    if matches!(kind, Some(FileKind::CharacterDevice | FileKind::BlockDevice)) && !credentials.has(Capabilities::MKNOD) {
+    if matches!(kind, Some(FileKind::CharacterDevice | FileKind::BlockDevice)) && !credentials.has(Capabilities::MKNOD)
+    {
         return Err(Errno::EPERM);
     }
     create_locked(directory, credentials, last.name(), wanted.mode, wanted.represents, wanted.target).map(drop)

@@ -67,6 +67,9 @@ pub struct Dentry {
     /// How many mounts cover it.
     mounts: AtomicU32,
     is_removed: AtomicBool,
+    /// Whether it is the root, or in a slot of one that is: only then it may have children in slots, because nobody finds those
+    /// of others, and they would hold each other for ever.
+    is_cached: bool,
 }
 
 /// Where a dentry is.
@@ -100,22 +103,28 @@ pub(crate) enum Cached {
 impl Dentry {
     /// The root of a file system, or an anonymous place when `name` is not empty.
     pub fn root(inode: Arc<dyn Inode>, name: &[u8]) -> Arc<Self> {
-        Self::new(inode, None, Name::new(name))
+        Self::new(inode, None, Name::new(name), true)
     }
 
-    fn new(inode: Arc<dyn Inode>, parent: Option<Arc<Self>>, name: Name) -> Arc<Self> {
+    fn new(inode: Arc<dyn Inode>, parent: Option<Arc<Self>>, name: Name, is_cached: bool) -> Arc<Self> {
         Arc::new(Self {
             inode,
             place: SpinLock::new(rank::FILE_TABLES, Place { parent, name }),
             children: Mutex::new(rank::DENTRIES, Children { slots: HashTable::new(), absent: 0 }),
             mounts: AtomicU32::new(0),
             is_removed: AtomicBool::new(false),
+            is_cached,
         })
     }
 
     /// A child that is not in the cache.
     fn uncached(self: &Arc<Self>, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Self> {
-        Self::new(inode, Some(self.clone()), Name::new(name))
+        Self::new(inode, Some(self.clone()), Name::new(name), false)
+    }
+
+    /// Whether names in this directory are cached.
+    fn keeps_children(&self) -> bool {
+        self.is_cached && self.inode.caches_names()
     }
 
     /// The place of a file without a name that was made in this directory.
@@ -151,11 +160,6 @@ impl Dentry {
     /// Whether its last name was removed.
     pub fn is_removed(&self) -> bool {
         self.is_removed.load(Relaxed)
-    }
-
-    /// Whether it is the root of its file system.
-    pub(crate) fn is_root(&self) -> bool {
-        self.place.lock().parent.is_none()
     }
 
     /// Whether something is mounted on it, in any namespace.
@@ -213,10 +217,17 @@ impl Dentry {
         }
     }
 
-    fn find_child(self: &Arc<Self>, name: HashedName<'_>, credentials: &Credentials) -> Result<Option<Arc<Self>>, Errno> {
-        if self.inode.caches_names() {
+    fn find_child(
+        self: &Arc<Self>,
+        name: HashedName<'_>,
+        credentials: &Credentials,
+    ) -> Result<Option<Arc<Self>>, Errno> {
+        if self.keeps_children() {
             let _lock = self.inode.metadata().lock();
             return self.child_locked(name, credentials);
+        }
+        if name.bytes().len() > NAME_LEN_MAX {
+            return Err(Errno::ENAMETOOLONG);
         }
         match self.inode.lookup(name, credentials) {
             Ok(inode) => Ok(Some(self.uncached(name.bytes(), inode))),
@@ -242,7 +253,7 @@ impl Dentry {
         if self.inode.metadata().is_removed() {
             return Ok(None);
         }
-        let keeps = self.inode.caches_names();
+        let keeps = self.keeps_children();
         match self.inode.lookup(name, credentials) {
             Ok(inode) if keeps => Ok(Some(self.insert(name, inode))),
             Ok(inode) => Ok(Some(self.uncached(name.bytes(), inode))),
@@ -258,7 +269,10 @@ impl Dentry {
 
     /// Caches a name that is there, under the lock of the inode.
     pub(crate) fn insert(self: &Arc<Self>, name: HashedName<'_>, inode: Arc<dyn Inode>) -> Arc<Self> {
-        let dentry = self.uncached(name.bytes(), inode);
+        if !self.keeps_children() {
+            return self.uncached(name.bytes(), inode);
+        }
+        let dentry = Self::new(inode, Some(self.clone()), Name::new(name.bytes()), true);
         let old = self.children.lock().put(name, Some(dentry.clone()));
         debug_assert!(old.is_none(), "a name is cached twice");
         self.sweep_if_full();

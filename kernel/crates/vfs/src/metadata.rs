@@ -186,6 +186,29 @@ impl Metadata {
         }
     }
 
+    /// The attributes of a node that lies over `below` in a file system of this device number.
+    pub(crate) fn over(below: &Self, device: u64) -> Self {
+        let new = Self::new(NewMetadata {
+            number: below.number,
+            device,
+            mode: below.mode(),
+            uid: below.uid(),
+            gid: below.gid(),
+            links: below.links(),
+            represents: below.represents,
+            size: below.size(),
+            time_ns: below.created_ns,
+        });
+        let copies = [
+            (&new.accessed_ns, &below.accessed_ns),
+            (&new.modified_ns, &below.modified_ns),
+            (&new.changed_ns, &below.changed_ns),
+        ];
+        copies.into_iter().for_each(|(to, from)| to.store(from.load(Relaxed), Relaxed));
+        new.set_blocks(below.blocks.load(Relaxed));
+        new
+    }
+
     /// Takes the inode's lock. See the crate's documentation for its order.
     pub fn lock(&self) -> MutexGuard<'_, ()> {
         self.lock.lock()
@@ -390,12 +413,8 @@ impl Metadata {
         if Permissions::from_bits_truncate(class).contains(wanted) {
             return Ok(());
         }
-        let may_search_all =
-            credentials.has(Capabilities::DAC_READ_SEARCH) && if self.is_directory() {
-                !wanted.contains(Permissions::WRITE)
-            } else {
-                wanted == Permissions::READ
-            };
+        let may_search_all = credentials.has(Capabilities::DAC_READ_SEARCH)
+            && if self.is_directory() { !wanted.contains(Permissions::WRITE) } else { wanted == Permissions::READ };
         let may_do_all = credentials.has(Capabilities::DAC_OVERRIDE)
             && (self.is_directory() || !wanted.contains(Permissions::EXECUTE) || mode & 0o111 != 0);
         if may_search_all || may_do_all { Ok(()) } else { Err(Errno::EACCES) }

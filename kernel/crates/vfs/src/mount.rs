@@ -141,11 +141,6 @@ impl Mount {
         }
         Some(top)
     }
-
-    /// Whether something is mounted on a dentry seen through this mount.
-    pub(crate) fn is_covered(&self, dentry: &Arc<Dentry>) -> bool {
-        dentry.is_mount_point() && self.child_at(dentry).is_some()
-    }
 }
 
 impl fmt::Debug for Mount {
@@ -247,14 +242,7 @@ impl Namespace {
     /// Shows a place at a second place, without the mounts on it.
     pub fn bind(&self, credentials: &Credentials, at: &PathRef, what: &PathRef) -> Result<Arc<Mount>, Errno> {
         let mount = &what.mount;
-        self.attach(
-            credentials,
-            at,
-            mount.file_system.clone(),
-            what.dentry.clone(),
-            &mount.source,
-            mount.flags(),
-        )
+        self.attach(credentials, at, mount.file_system.clone(), what.dentry.clone(), &mount.source, mount.flags())
     }
 
     fn attach(

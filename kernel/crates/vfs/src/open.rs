@@ -55,7 +55,7 @@ pub fn open(
 
     let mut walk = Walk::new(context, credentials, start, path, lookup)?;
     loop {
-        let last = walk.to_last()?;
+        let last = walk.walk_to_last()?;
         let mut is_new = false;
         let is_there = if flags.contains(OpenFlags::CREAT) {
             enter_or_create(&mut walk, context, credentials, &last, request, &mut is_new)?
@@ -223,9 +223,7 @@ fn check_may_open(
     match kind {
         FileKind::Symlink => return Err(Errno::ELOOP),
         FileKind::Directory if wanted.contains(Permissions::WRITE) => return Err(Errno::EISDIR),
-        FileKind::CharacterDevice | FileKind::BlockDevice
-            if place.mount.flags().contains(MountFlags::NO_DEVICES) =>
-        {
+        FileKind::CharacterDevice | FileKind::BlockDevice if place.mount.flags().contains(MountFlags::NO_DEVICES) => {
             return Err(Errno::EACCES);
         }
         FileKind::Regular if wanted.contains(Permissions::WRITE) => place.mount.check_writable()?,

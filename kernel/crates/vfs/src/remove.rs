@@ -14,7 +14,7 @@ pub fn unlink(
     path: &[u8],
 ) -> Result<(), Errno> {
     let mut walk = Walk::new(context, credentials, start, path, Lookup::empty())?;
-    let last = walk.to_last()?;
+    let last = walk.walk_to_last()?;
     if last.kind != LastKind::Name {
         return Err(Errno::EISDIR);
     }
@@ -46,7 +46,7 @@ pub fn rmdir(
     path: &[u8],
 ) -> Result<(), Errno> {
     let mut walk = Walk::new(context, credentials, start, path, Lookup::empty())?;
-    let last = walk.to_last()?;
+    let last = walk.walk_to_last()?;
     match last.kind {
         LastKind::Name => {}
         LastKind::Dot => return Err(Errno::EINVAL),
@@ -73,11 +73,7 @@ pub fn rmdir(
 }
 
 /// Whether a name may be taken out of a directory: `EACCES` for the directory, `EPERM` for its sticky bit.
-pub(crate) fn check_may_remove(
-    directory: &PathRef,
-    credentials: &Credentials,
-    victim: &Dentry,
-) -> Result<(), Errno> {
+pub(crate) fn check_may_remove(directory: &PathRef, credentials: &Credentials, victim: &Dentry) -> Result<(), Errno> {
     let metadata = directory.inode().metadata();
     metadata.check_permission(credentials, Permissions::WRITE | Permissions::EXECUTE)?;
     let is_protected = metadata.mode() & STICKY != 0

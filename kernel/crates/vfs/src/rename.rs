@@ -40,9 +40,9 @@ pub fn rename(
         return Err(Errno::EINVAL);
     }
     let mut old_walk = Walk::new(context, credentials, old_start, old_path, Lookup::empty())?;
-    let old_last = old_walk.to_last()?;
+    let old_last = old_walk.walk_to_last()?;
     let mut new_walk = Walk::new(context, credentials, new_start, new_path, Lookup::empty())?;
-    let new_last = new_walk.to_last()?;
+    let new_last = new_walk.walk_to_last()?;
     let (old_directory, new_directory) = (&old_walk.at, &new_walk.at);
     if !Arc::ptr_eq(&old_directory.mount, &new_directory.mount) {
         return Err(Errno::EXDEV);
@@ -115,7 +115,8 @@ impl Pair<'_> {
     /// A slash behind a name wants a directory.
     fn check_slashes(&self, old_last: &Last<'_>, new_last: &Last<'_>) -> Result<(), Errno> {
         let is_directory = |dentry: &Arc<Dentry>| dentry.inode().metadata().is_directory();
-        let new_is_directory = if self.is_exchange { self.new.is_some_and(is_directory) } else { is_directory(self.old) };
+        let new_is_directory =
+            if self.is_exchange { self.new.is_some_and(is_directory) } else { is_directory(self.old) };
         let is_wrong = (old_last.has_slash && !is_directory(self.old)) || (new_last.has_slash && !new_is_directory);
         if is_wrong { Err(Errno::ENOTDIR) } else { Ok(()) }
     }

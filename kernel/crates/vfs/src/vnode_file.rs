@@ -95,7 +95,21 @@ impl VnodeFile {
         Ok((done, position.saturating_add(done as u64)))
     }
 
-    fn new_position(&self, open: &OpenFile, position: u64, offset: i64, whence: u32) -> Result<u64, Errno> {
+    /// Gives the directory's entries from `position` on, and moves it.
+    fn list(&self, sink: &mut dyn DirectorySink, position: &mut u64) -> Result<(), Errno> {
+        let inode = self.inode();
+        let mut sink = Positioned { sink, position };
+        if *sink.position == 0 && !sink.entry(b".", inode.metadata().number(), DIRECTORY, 1) {
+            return Ok(());
+        }
+        if *sink.position == 1 && !sink.entry(b"..", parent_number(&self.path), DIRECTORY, FIRST_ENTRY) {
+            return Ok(());
+        }
+        let from = *sink.position - FIRST_ENTRY;
+        inode.read_directory(from, &mut sink)
+    }
+
+    fn new_position(&self, position: u64, offset: i64, whence: u32) -> Result<u64, Errno> {
         let metadata = self.inode().metadata();
         let is_directory = metadata.is_directory();
         let base = match whence {
@@ -108,7 +122,6 @@ impl VnodeFile {
             }
             _ => return Err(Errno::EINVAL),
         };
-        let _ = open;
         let target = base.checked_add_signed(offset).ok_or(Errno::EINVAL)?;
         i64::try_from(target).map_err(|_| Errno::EINVAL)?;
         Ok(target)
@@ -161,7 +174,7 @@ impl File for VnodeFile {
             return file.seek(open, offset, whence);
         }
         let mut position = open.position().lock();
-        *position = self.new_position(open, *position, offset, whence)?;
+        *position = self.new_position(*position, offset, whence)?;
         Ok(*position)
     }
 
@@ -273,22 +286,18 @@ impl File for VnodeFile {
         if !inode.metadata().is_directory() {
             return Err(Errno::ENOTDIR);
         }
-        let mut position = open.position().lock();
         if inode.metadata().is_removed() {
             return Err(Errno::ENOENT);
         }
-        let mut sink = Positioned { sink, position: &mut position };
-        if *sink.position == 0 && !sink.entry(b".", inode.metadata().number(), DIRECTORY, 1) {
-            return Ok(());
+        if inode.caches_names() {
+            self.list(sink, &mut open.position().lock())?;
+        } else {
+            // Making the entries may take any lock. Two readers at once may get the same entries.
+            let mut position = *open.position().lock();
+            let result = self.list(sink, &mut position);
+            *open.position().lock() = position;
+            result?;
         }
-        if *sink.position == 1 {
-            let parent = parent_number(&self.path);
-            if !sink.entry(b"..", parent, DIRECTORY, FIRST_ENTRY) {
-                return Ok(());
-            }
-        }
-        let from = *sink.position - FIRST_ENTRY;
-        inode.read_directory(from, &mut sink)?;
         self.note_access(open);
         Ok(())
     }

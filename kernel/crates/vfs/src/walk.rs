@@ -69,7 +69,7 @@ pub fn resolve(
 ) -> Result<PathRef, Errno> {
     let mut walk = Walk::new(context, credentials, start, path, flags)?;
     loop {
-        let last = walk.to_last()?;
+        let last = walk.walk_to_last()?;
         if walk.enter(&last, flags.contains(Lookup::FOLLOW))? {
             return walk.finish();
         }
@@ -178,7 +178,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks to the directory of the last component.
-    pub(crate) fn to_last(&mut self) -> Result<Last<'a>, Errno> {
+    pub(crate) fn walk_to_last(&mut self) -> Result<Last<'a>, Errno> {
         loop {
             let (last, is_last) = self.next_component();
             if last.kind == LastKind::Nothing {
@@ -235,11 +235,6 @@ impl<'a> Walk<'a> {
             return Err(Errno::ENOTDIR);
         }
         Ok(self.at)
-    }
-
-    /// Whether a trailing slash, or the caller, wants a directory.
-    pub(crate) fn wants_directory(&self) -> bool {
-        self.wants_directory
     }
 
     /// The next component, and whether it is the last one.

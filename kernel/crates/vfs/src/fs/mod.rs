@@ -1,1 +1,13 @@
 //! The file systems.
+//!
+//! - [`tmpfs`]: files in memory.
+//! - [`root`]: the archive of the image, read in place.
+//! - [`overlay`]: an archive that can be written, its changes kept in memory.
+//! - [`dev`]: device nodes, and the devices that are nothing but memory.
+//! - [`generated`]: trees whose files are made when they are read, for `/proc` and `/sys`.
+
+pub mod dev;
+pub mod generated;
+pub mod overlay;
+pub mod root;
+pub mod tmpfs;

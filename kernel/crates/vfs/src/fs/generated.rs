@@ -1,0 +1,416 @@
+//! Trees whose files are made when they are read: the mechanism of `/proc` and `/sys`.
+//!
+//! Whoever knows something registers a [`Node`] that shows it; this crate knows nothing of what is shown.
+//!
+//! - [`Node::file`] renders its contents when it is read from the start; a reader that goes on sees the same text. It may take
+//!   what is written to it, too.
+//! - [`Node::directory`] has fixed entries ([`Directory`]) and may have others that come and go ([`Directory::changing`]), found
+//!   and listed by closures. Names in a directory with such entries are not cached.
+//! - [`Node::link`] has a text that is made when it is followed; [`Node::magic_link`] leads to a place whatever its text says.
+//!
+//! Closures are called without any lock of this crate, so they may take whatever they need.
+//!
+//! An inode number is a hash of the path, so a node found twice is the same file to a program.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use abi::{Errno, OpenFlags, open};
+use file::{Attributes, DirectorySink, File, IoResult, OpenFile, Progress};
+use mm::user::{UserReader, UserWriter};
+use sync::{Mutex, rank};
+
+use crate::file_system::anonymous_device;
+use crate::metadata::now_ns;
+use crate::{
+    Credentials, Dentry, FileKind, FileSystem, FileSystemStatistics, HashedName, Inode, LinkTarget, Metadata,
+    NAME_LEN_MAX, NewInode, NewMetadata, Opened, PathRef,
+};
+
+/// The most bytes one write to a generated file takes.
+const WRITE_LEN_MAX: usize = 64 * 1024;
+/// Positions of changing entries begin here; those of fixed ones are below.
+const CHANGING_BASE: u64 = 1 << 32;
+
+/// Makes the contents of a file.
+pub type Render = Arc<dyn Fn() -> Result<Vec<u8>, Errno> + Send + Sync>;
+/// Takes what was written to a file.
+pub type Store = Arc<dyn Fn(&[u8]) -> Result<(), Errno> + Send + Sync>;
+/// Makes the text of a link, for whoever asks.
+pub type Text = Arc<dyn Fn(&Credentials) -> Result<Vec<u8>, Errno> + Send + Sync>;
+/// Finds the place a link leads to.
+pub type Place = Arc<dyn Fn(&Credentials) -> Result<PathRef, Errno> + Send + Sync>;
+/// Finds an entry by name.
+pub type Find = Arc<dyn Fn(&[u8], &Credentials) -> Option<Node> + Send + Sync>;
+/// Gives all entries in ascending order.
+pub type List = Arc<dyn Fn(&mut dyn FnMut(ListedNode<'_>)) + Send + Sync>;
+
+/// A changing entry as [`List`] gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct ListedNode<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// A number below 2^32 that stays with the entry, such as the process number; entries come in its order.
+    pub order: u32,
+    /// What it is.
+    pub kind: FileKind,
+}
+
+/// A file, directory or link to be shown. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    kind: NodeKind,
+    permissions: u32,
+    uid: u32,
+    gid: u32,
+}
+
+#[derive(Clone)]
+enum NodeKind {
+    File { render: Render, store: Option<Store> },
+    Directory(Arc<Directory>),
+    Link { text: Text, place: Option<Place> },
+}
+
+impl Node {
+    fn new(kind: NodeKind, permissions: u32) -> Self {
+        Self { kind, permissions, uid: 0, gid: 0 }
+    }
+
+    /// A file that is only read.
+    pub fn file(permissions: u32, render: impl Fn() -> Result<Vec<u8>, Errno> + Send + Sync + 'static) -> Self {
+        Self::new(NodeKind::File { render: Arc::new(render), store: None }, permissions)
+    }
+
+    /// A file that is read and written.
+    pub fn writable_file(
+        permissions: u32,
+        render: impl Fn() -> Result<Vec<u8>, Errno> + Send + Sync + 'static,
+        store: impl Fn(&[u8]) -> Result<(), Errno> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(NodeKind::File { render: Arc::new(render), store: Some(Arc::new(store)) }, permissions)
+    }
+
+    /// A directory.
+    pub fn directory(permissions: u32, directory: Directory) -> Self {
+        Self::new(NodeKind::Directory(Arc::new(directory)), permissions)
+    }
+
+    /// A symbolic link that is followed by its text.
+    pub fn link(text: impl Fn(&Credentials) -> Result<Vec<u8>, Errno> + Send + Sync + 'static) -> Self {
+        Self::new(NodeKind::Link { text: Arc::new(text), place: None }, 0o777)
+    }
+
+    /// A symbolic link that leads to a place; its text is only shown.
+    pub fn magic_link(
+        permissions: u32,
+        text: impl Fn(&Credentials) -> Result<Vec<u8>, Errno> + Send + Sync + 'static,
+        place: impl Fn(&Credentials) -> Result<PathRef, Errno> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(NodeKind::Link { text: Arc::new(text), place: Some(Arc::new(place)) }, permissions)
+    }
+
+    /// The same node with an owner other than root.
+    #[must_use]
+    pub fn owned_by(mut self, uid: u32, gid: u32) -> Self {
+        (self.uid, self.gid) = (uid, gid);
+        self
+    }
+
+    fn file_kind(&self) -> FileKind {
+        match self.kind {
+            NodeKind::File { .. } => FileKind::Regular,
+            NodeKind::Directory(_) => FileKind::Directory,
+            NodeKind::Link { .. } => FileKind::Symlink,
+        }
+    }
+}
+
+/// The entries of a directory.
+#[derive(Default)]
+pub struct Directory {
+    fixed: BTreeMap<Vec<u8>, Node>,
+    changing: Option<(Find, List)>,
+}
+
+impl Directory {
+    /// No entries.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a fixed entry, in the place of one of the same name.
+    #[must_use]
+    pub fn with(mut self, name: &str, node: Node) -> Self {
+        self.fixed.insert(name.as_bytes().to_owned(), node);
+        self
+    }
+
+    /// Adds entries that come and go.
+    #[must_use]
+    pub fn changing(
+        mut self,
+        find: impl Fn(&[u8], &Credentials) -> Option<Node> + Send + Sync + 'static,
+        list: impl Fn(&mut dyn FnMut(ListedNode<'_>)) + Send + Sync + 'static,
+    ) -> Self {
+        self.changing = Some((Arc::new(find), Arc::new(list)));
+        self
+    }
+
+    fn find(&self, name: &[u8], credentials: &Credentials) -> Option<Node> {
+        let changing = || self.changing.as_ref().and_then(|(find, _)| find(name, credentials));
+        self.fixed.get(name).cloned().or_else(changing)
+    }
+}
+
+/// A generated tree as a file system.
+pub struct GeneratedFs {
+    type_name: &'static str,
+    magic: u64,
+    device: u64,
+    root: Arc<Dentry>,
+    rename_lock: Mutex<()>,
+}
+
+impl GeneratedFs {
+    /// A file system of this type name and `statfs` magic number, with this directory at its root.
+    pub fn new(type_name: &'static str, magic: u64, root: Directory) -> Arc<Self> {
+        let device = anonymous_device();
+        let inode = GeneratedInode::new(Node::directory(0o555, root), ROOT_NUMBER, device);
+        let rename_lock = Mutex::new(rank::RENAME, ());
+        Arc::new(Self { type_name, magic, device, root: Dentry::root(inode, b""), rename_lock })
+    }
+}
+
+impl FileSystem for GeneratedFs {
+    fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+
+    fn root(&self) -> &Arc<Dentry> {
+        &self.root
+    }
+
+    fn device(&self) -> u64 {
+        self.device
+    }
+
+    fn rename_lock(&self) -> &Mutex<()> {
+        &self.rename_lock
+    }
+
+    fn statistics(&self) -> FileSystemStatistics {
+        FileSystemStatistics {
+            magic: self.magic,
+            block_size: 4096,
+            name_len_max: NAME_LEN_MAX as u64,
+            id: self.device,
+            ..FileSystemStatistics::default()
+        }
+    }
+}
+
+/// The inode number of the root.
+const ROOT_NUMBER: u64 = 1;
+
+/// The inode number of an entry: FNV-1a over the directory's number and the name, kept positive and away from the small ones.
+fn number_of(directory: u64, name: &[u8]) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in directory.to_le_bytes().iter().chain(name) {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    }
+    hash >> 1 | 1 << 32
+}
+
+struct GeneratedInode {
+    metadata: Metadata,
+    node: Node,
+}
+
+impl GeneratedInode {
+    fn new(node: Node, number: u64, device: u64) -> Arc<Self> {
+        let kind = node.file_kind();
+        let metadata = Metadata::new(NewMetadata {
+            number,
+            device,
+            mode: kind.mode_bits() | node.permissions,
+            uid: node.uid,
+            gid: node.gid,
+            links: if kind == FileKind::Directory { 2 } else { 1 },
+            represents: 0,
+            size: 0,
+            time_ns: now_ns(),
+        });
+        Arc::new(Self { metadata, node })
+    }
+
+    fn directory(&self) -> Result<&Arc<Directory>, Errno> {
+        match &self.node.kind {
+            NodeKind::Directory(directory) => Ok(directory),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+}
+
+impl Inode for GeneratedInode {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn caches_names(&self) -> bool {
+        self.directory().is_ok_and(|directory| directory.changing.is_none())
+    }
+
+    fn lookup(&self, name: HashedName<'_>, credentials: &Credentials) -> Result<Arc<dyn Inode>, Errno> {
+        let node = self.directory()?.find(name.bytes(), credentials).ok_or(Errno::ENOENT)?;
+        let number = number_of(self.metadata.number(), name.bytes());
+        Ok(Self::new(node, number, self.metadata.device()))
+    }
+
+    fn create(&self, _name: HashedName<'_>, _new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        // What Linux says in /proc, where a name that is not there cannot even be made.
+        Err(Errno::ENOENT)
+    }
+
+    fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
+        let directory = self.directory()?;
+        let own_number = self.metadata.number();
+        let skipped = usize::try_from(position).unwrap_or(usize::MAX);
+        for ((name, node), next) in directory.fixed.iter().zip(1..).skip(skipped) {
+            if !sink.entry(name, number_of(own_number, name), node.file_kind().entry_kind(), next) {
+                return Ok(());
+            }
+        }
+        let Some((_, list)) = &directory.changing else { return Ok(()) };
+        let mut entries = Vec::new();
+        list(&mut |node| {
+            let next = CHANGING_BASE + u64::from(node.order) + 1;
+            if next > position && !directory.fixed.contains_key(node.name) {
+                entries.push((node.name.to_owned(), node.kind, next));
+            }
+        });
+        for (name, kind, next) in entries {
+            if !sink.entry(&name, number_of(own_number, &name), kind.entry_kind(), next) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn link_target(&self, credentials: &Credentials) -> Result<LinkTarget, Errno> {
+        match &self.node.kind {
+            NodeKind::Link { place: Some(place), .. } => place(credentials).map(LinkTarget::Place),
+            NodeKind::Link { text, .. } => text(credentials).map(|text| LinkTarget::Path(Arc::from(text))),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn link_text(&self, credentials: &Credentials) -> Result<Vec<u8>, Errno> {
+        match &self.node.kind {
+            NodeKind::Link { text, .. } => text(credentials),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn open(&self, _path: &PathRef, _flags: OpenFlags) -> Result<Opened, Errno> {
+        Ok(match &self.node.kind {
+            NodeKind::File { .. } => Opened::Through(Arc::new(GeneratedFile::new(self.node.clone()))),
+            _ => Opened::Inode,
+        })
+    }
+
+    fn set_len(&self, _len: u64) -> Result<(), Errno> {
+        // A shell cuts what it writes to.
+        Ok(())
+    }
+}
+
+/// An open generated file.
+struct GeneratedFile {
+    node: Node,
+    /// What was rendered last.
+    text: Mutex<Option<Arc<[u8]>>>,
+}
+
+impl GeneratedFile {
+    fn new(node: Node) -> Self {
+        Self { node, text: Mutex::new(rank::DENTRIES, None) }
+    }
+
+    /// The contents, made anew for a read from the start.
+    fn text(&self, position: u64) -> Result<Arc<[u8]>, Errno> {
+        let known = self.text.lock().clone();
+        if let Some(text) = known.filter(|_| position != 0) {
+            return Ok(text);
+        }
+        let NodeKind::File { render, .. } = &self.node.kind else { return Err(Errno::EINVAL) };
+        let text: Arc<[u8]> = Arc::from(render()?);
+        let old = self.text.lock().replace(text.clone());
+        drop(old);
+        Ok(text)
+    }
+
+    fn read_at(&self, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        let text = self.text(position)?;
+        match usize::try_from(position).ok().and_then(|position| text.get(position..)) {
+            Some(rest) if !rest.is_empty() => to.write(rest),
+            _ => Ok(0),
+        }
+    }
+}
+
+impl File for GeneratedFile {
+    fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        if let Some(position) = position {
+            return self.read_at(position, to).map(Progress::Done);
+        }
+        // Not held while the text is made: that may take any lock.
+        let position = *open.position().lock();
+        let done = self.read_at(position, to)?;
+        *open.position().lock() = position.saturating_add(done as u64);
+        Ok(Progress::Done(done))
+    }
+
+    fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
+        let NodeKind::File { store: Some(store), .. } = &self.node.kind else { return Err(Errno::EIO) };
+        let len = from.remaining();
+        if len > WRITE_LEN_MAX {
+            return Err(Errno::EINVAL);
+        }
+        let mut text = vec![0; len];
+        from.read_exact(&mut text)?;
+        store(&text)?;
+        if position.is_none() {
+            let mut position = open.position().lock();
+            *position = position.saturating_add(len as u64);
+        }
+        Ok(Progress::Done(len))
+    }
+
+    fn seek(&self, open: &OpenFile, offset: i64, whence: u32) -> Result<u64, Errno> {
+        let mut position = open.position().lock();
+        let base = match whence {
+            open::SEEK_SET => 0,
+            open::SEEK_CUR => *position,
+            _ => return Err(Errno::EINVAL),
+        };
+        let target = base.checked_add_signed(offset).filter(|target| i64::try_from(*target).is_ok());
+        *position = target.ok_or(Errno::EINVAL)?;
+        Ok(*position)
+    }
+
+    fn has_positions(&self) -> bool {
+        true
+    }
+
+    fn attributes(&self) -> Result<Attributes, Errno> {
+        Ok(Attributes::anonymous(0, FileKind::Regular.mode_bits() | self.node.permissions))
+    }
+
+    fn truncate(&self, _open: &OpenFile, _length: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! Files in memory: tmpfs, and the upper layer of [`overlay`](super::overlay).
+//!
+//! [`Tmpfs`] is the file system, [`MemoryInode`] a node of it. A regular file is a [`SparseMap`](sparse_map) of frames
+//! ([`data`]), a directory a [table of names](table). Directories own their nodes, so a node lives while it has a name or someone
+//! has it open.
+//!
+//! A node may lie over a node of a [layer below](lower) that never changes: it shows what that one holds until it is changed.
+//!
+//! # Limits
+//!
+//! Pages and inodes are counted against limits, half of memory each when nothing else is said, as on Linux. `ENOSPC` at the
+//! limit, `ENOMEM` when memory itself runs out.
+//!
+//! # Locks
+//!
+//! Changes run under the inode's lock. The page map has a lock of its own (rank `FILE_PAGES`), which page faults take as well; it
+//! is never held while program memory is touched. The table of a directory has one too (`DIRECTORY_ENTRIES`); sinks of
+//! directory entries are called without it.
+
+mod data;
+mod directory;
+mod inode;
+mod lower;
+mod sparse_map;
+mod table;
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use abi::Errno;
+use abi::stat::{OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC};
+use mm::PAGE_SIZE;
+use sync::{Mutex, rank};
+
+use crate::file_system::anonymous_device;
+use crate::metadata::{FileKind, now_ns};
+use crate::{Dentry, FileSystem, FileSystemStatistics, Inode, NAME_LEN_MAX, NewInode};
+
+pub use inode::MemoryInode;
+use lower::LowerNodes;
+
+/// Numbers of nodes that lie over nothing begin here when there is a layer below, whose own numbers lie under it.
+const FIRST_NUMBER_ABOVE: u64 = 1 << 32;
+
+/// What a tmpfs is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct TmpfsOptions {
+    /// Name of the type: `tmpfs`, `devtmpfs`.
+    pub type_name: &'static str,
+    /// The most bytes its files may take; none means half of memory.
+    pub size_max: Option<u64>,
+    /// The most inodes; none means one for every two pages of memory.
+    pub inodes_max: Option<u64>,
+    /// Permission bits of the root directory.
+    pub mode: u32,
+}
+
+impl Default for TmpfsOptions {
+    fn default() -> Self {
+        Self { type_name: "tmpfs", size_max: None, inodes_max: None, mode: 0o1777 }
+    }
+}
+
+/// A count with a limit.
+struct Budget {
+    used: AtomicU64,
+    max: u64,
+}
+
+impl Budget {
+    /// A limit of 0 is none, as in mount options.
+    fn new(max: u64) -> Self {
+        Self { used: AtomicU64::new(0), max: if max == 0 { u64::MAX } else { max } }
+    }
+
+    /// Takes `count`, or `ENOSPC`.
+    fn take(&self, count: u64) -> Result<(), Errno> {
+        let add = |used: u64| used.checked_add(count).filter(|used| *used <= self.max);
+        self.used.fetch_update(Relaxed, Relaxed, add).map(drop).map_err(|_| Errno::ENOSPC)
+    }
+
+    fn give_back(&self, count: u64) {
+        self.used.fetch_sub(count, Relaxed);
+    }
+
+    fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+}
+
+/// What the nodes of one file system share.
+struct Shared {
+    device: u64,
+    next_number: AtomicU64,
+    pages: Budget,
+    inodes: Budget,
+    /// The nodes made for those of the layer below.
+    lower: Option<LowerNodes>,
+}
+
+impl Shared {
+    fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Relaxed)
+    }
+}
+
+/// A file system in memory.
+pub struct Tmpfs {
+    type_name: &'static str,
+    root: Arc<Dentry>,
+    root_inode: Arc<MemoryInode>,
+    shared: Arc<Shared>,
+    rename_lock: Mutex<()>,
+    options: TmpfsOptions,
+}
+
+impl Tmpfs {
+    /// An empty file system.
+    pub fn new(options: TmpfsOptions) -> Arc<Self> {
+        let shared = Self::shared(&options, None, 1);
+        let mode = FileKind::Directory.mode_bits() | options.mode & 0o7777;
+        let root = MemoryInode::root(&shared, mode);
+        Self::with_root(options, shared, root)
+    }
+
+    /// A file system over the tree of `lower`, which must never change and number its nodes below 2^32.
+    pub(crate) fn over(lower: &Arc<dyn Inode>) -> Arc<Self> {
+        let options = TmpfsOptions { type_name: "overlay", ..TmpfsOptions::default() };
+        let shared = Self::shared(&options, Some(LowerNodes::new()), FIRST_NUMBER_ABOVE);
+        let root = MemoryInode::over(&shared, lower);
+        Self::with_root(options, shared, root)
+    }
+
+    fn shared(options: &TmpfsOptions, lower: Option<LowerNodes>, first_number: u64) -> Arc<Shared> {
+        let half_of_memory = mm::frame::statistics().total / 2;
+        let page = PAGE_SIZE as u64;
+        Arc::new(Shared {
+            device: anonymous_device(),
+            next_number: AtomicU64::new(first_number),
+            pages: Budget::new(options.size_max.map_or(half_of_memory, |size| size.div_ceil(page))),
+            inodes: Budget::new(options.inodes_max.unwrap_or(half_of_memory)),
+            lower,
+        })
+    }
+
+    fn with_root(options: TmpfsOptions, shared: Arc<Shared>, root_inode: Arc<MemoryInode>) -> Arc<Self> {
+        let root = Dentry::root(root_inode.clone(), b"");
+        let rename_lock = Mutex::new(rank::RENAME, ());
+        Arc::new(Self { type_name: options.type_name, root, root_inode, shared, rename_lock, options })
+    }
+
+    /// Makes a node below the root while the file system is set up, before any program sees it. `path` has no leading slash and
+    /// its directories are there. `target` is for symbolic links.
+    pub fn populate(&self, path: &[u8], mode: u32, represents: u64, target: &[u8]) -> Result<(), Errno> {
+        let mut directory: Arc<dyn Inode> = self.root_inode.clone();
+        let mut parts = path.split(|byte| *byte == b'/').peekable();
+        while let Some(part) = parts.next() {
+            let name = crate::HashedName::new(part);
+            if parts.peek().is_some() {
+                directory = directory.lookup(name, &crate::Credentials::root())?;
+                continue;
+            }
+            directory.create(name, &NewInode { mode, uid: 0, gid: 0, represents, target })?;
+        }
+        Ok(())
+    }
+
+    /// A file without a name, for memory that programs share by descriptor.
+    pub fn unnamed_file(&self, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
+        let new = NewInode { mode: FileKind::Regular.mode_bits() | mode, uid: 0, gid: 0, represents: 0, target: &[] };
+        self.root_inode.create_unnamed(&new)
+    }
+}
+
+impl FileSystem for Tmpfs {
+    fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+
+    fn root(&self) -> &Arc<Dentry> {
+        &self.root
+    }
+
+    fn device(&self) -> u64 {
+        self.shared.device
+    }
+
+    fn rename_lock(&self) -> &Mutex<()> {
+        &self.rename_lock
+    }
+
+    fn statistics(&self) -> FileSystemStatistics {
+        let (pages, inodes) = (&self.shared.pages, &self.shared.inodes);
+        let pages_free = pages.max.saturating_sub(pages.used());
+        let magic = if self.shared.lower.is_some() { OVERLAYFS_SUPER_MAGIC } else { TMPFS_MAGIC };
+        FileSystemStatistics {
+            magic: magic.unsigned_abs(),
+            block_size: PAGE_SIZE as u64,
+            blocks: pages.max,
+            blocks_free: pages_free,
+            blocks_available: pages_free,
+            files: inodes.max,
+            files_free: inodes.max.saturating_sub(inodes.used()),
+            name_len_max: NAME_LEN_MAX as u64,
+            id: self.shared.device,
+            flags: 0,
+        }
+    }
+
+    fn options(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if self.shared.lower.is_some() {
+            return text;
+        }
+        if self.options.size_max.is_some() {
+            text.extend(format!(",size={}k", self.shared.pages.max * 4).into_bytes());
+        }
+        if self.options.inodes_max.is_some() {
+            text.extend(format!(",nr_inodes={}", self.shared.inodes.max).into_bytes());
+        }
+        if self.options.mode != TmpfsOptions::default().mode {
+            text.extend(format!(",mode={:o}", self.options.mode).into_bytes());
+        }
+        text
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // Dentries hold their parents: without this the cache would keep the tree.
+        self.root.drop_unused();
+    }
+}
+
+/// The times of a new node.
+fn birth_ns() -> i64 {
+    now_ns()
+}
