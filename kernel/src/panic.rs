@@ -10,13 +10,13 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use image_format::Symbols;
-use linux::registers::Registers;
+use linux::Registers;
 use sync::Once;
 
 use crate::arch::boot::{VIRTUAL_BASE, is_kernel_text};
 use crate::arch::cpu;
 use crate::drivers::serial::PanicSerial;
-use crate::platform::power;
+use crate::platform::end;
 
 /// Frames of a backtrace.
 const FRAMES_MAX: usize = 32;
@@ -49,7 +49,7 @@ fn on_panic(info: &PanicInfo<'_>) -> ! {
     // SAFETY: reads one register.
     unsafe { core::arch::asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack, preserves_flags)) };
     backtrace(&mut out, None, frame_pointer);
-    power::end_of_panic()
+    end::end_of_panic()
 }
 
 /// Reports an exception that the kernel cannot survive.
@@ -77,7 +77,7 @@ pub(crate) fn die_of_fault(registers: &Registers, vector: u8, address: usize, re
         let _ = writeln!(out);
     }
     backtrace(&mut out, Some(r.rip as usize), r.rbp as usize);
-    power::end_of_panic()
+    end::end_of_panic()
 }
 
 /// The first report gets the port; a panic while reporting stops at once.

@@ -107,7 +107,7 @@ unsafe fn take_memory(protocol: BootProtocol, address: u64, slide: usize) -> Sta
     let payload_len = payload_len(&memory, payload_start);
     // SAFETY: per the contract.
     if let Err(error) = unsafe { memory::init(&information.memory_map, &layout, slide, payload_start + payload_len) } {
-        log::error!("{error:?}");
+        ::log::error!("{error:?}");
         platform::fail("not enough memory for the kernel")
     }
     let command_line = alloc::vec::Vec::leak(line.to_vec());

@@ -95,11 +95,14 @@ fn measure_by_apic() -> u64 {
     hz.unwrap_or(APIC_HZ)
 }
 
+/// Tells the local APIC how fast its timer is.
 fn calibrate_apic() {
     apic::start_counting();
-    let start = clock::now_ns();
+    let (start, start_cycles) = pair(apic::ticks_counted);
     clock::delay(APIC_INTERVAL_NS);
-    let ticks = apic::ticks_counted();
-    let elapsed = clock::now_ns().saturating_sub(start);
-    apic::set_frequency(ticks, elapsed);
+    let (end, end_cycles) = pair(apic::ticks_counted);
+    let scale = arithmetic::Scale::new(clock::frequency_hz());
+    let interval_ns =
+        scale.map_or(APIC_INTERVAL_NS, |scale| scale.nanoseconds(end_cycles.saturating_sub(start_cycles)));
+    apic::set_frequency(end.saturating_sub(start), interval_ns);
 }

@@ -11,7 +11,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use abi::PollEvents;
 use file::Port;
@@ -45,6 +45,8 @@ const STATUS_RECEIVED: u8 = 1 << 0;
 const STATUS_TRANSMITTER_EMPTY: u8 = 1 << 5;
 const NO_INTERRUPT_PENDING: u8 = 1 << 0;
 
+/// No value of a byte.
+const NO_BYTE: u16 = 0x100;
 /// Bytes that the transmitter takes when it is empty.
 const FIFO_LEN: usize = 16;
 const RING_LEN: usize = 4096;
@@ -57,6 +59,8 @@ const CAUSES_MAX: usize = 64;
 const UART: Ports = unsafe { Ports::new(0x3f8, 8) };
 
 static STATE: IrqSpinLock<State> = IrqSpinLock::new(rank::CONSOLE, State::new());
+/// A byte that arrived before the FIFO was on, which turning it on would lose; [`NO_BYTE`] if none did.
+static EARLY_BYTE: AtomicU16 = AtomicU16::new(NO_BYTE);
 static IS_PRESENT: AtomicBool = AtomicBool::new(false);
 static WAITERS: WaitQueue = WaitQueue::new();
 
@@ -155,6 +159,9 @@ pub(crate) fn init_early() {
     UART.write(DATA, 1u8);
     UART.write(INTERRUPT_ENABLE, 0u8);
     UART.write(LINE_CONTROL, EIGHT_BITS);
+    if UART.read::<u8>(LINE_STATUS) & STATUS_RECEIVED != 0 {
+        EARLY_BYTE.store(u16::from(UART.read::<u8>(DATA)), Ordering::Relaxed);
+    }
     UART.write(FIFO_CONTROL, FIFO_SET_UP);
     UART.write(MODEM_CONTROL, MODEM_SET_UP);
     IS_PRESENT.store(true, Ordering::Relaxed);
@@ -172,6 +179,9 @@ pub(super) fn enable_interrupts() {
         return;
     }
     let mut state = STATE.lock();
+    if let Ok(byte) = u8::try_from(EARLY_BYTE.load(Ordering::Relaxed)) {
+        state.received.push(byte);
+    }
     state.has_interrupts = true;
     state.set_enabled(ENABLE_RECEIVED);
 }

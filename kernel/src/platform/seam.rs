@@ -35,6 +35,7 @@ fn nacre_current_thread() -> ThreadHandle {
 fn nacre_wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
     loop {
         cpu_interrupts::disable();
+        super::deferred::run();
         if state.load(Ordering::SeqCst) != PARKED {
             break;
         }

@@ -60,8 +60,17 @@ pub(crate) fn realtime_ns() -> u64 {
     now_ns().wrapping_add(REALTIME_OFFSET_NS.load(Ordering::Relaxed) as u64)
 }
 
+/// Turns of the busy loop that stands for a delay while the frequency is unknown.
+const BLIND_SPINS: u32 = 1_000_000;
+
 /// Spins for `interval_ns`; only for start-up and for dying.
 pub(crate) fn delay(interval_ns: u64) {
+    if frequency_hz() == 0 {
+        for _ in 0..BLIND_SPINS {
+            core::hint::spin_loop();
+        }
+        return;
+    }
     let end = now_ns().saturating_add(interval_ns);
     while now_ns() < end {
         core::hint::spin_loop();

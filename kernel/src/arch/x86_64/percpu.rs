@@ -1,16 +1,16 @@
 //! What each CPU keeps for itself, reached through the gs base.
 //!
-//! The first fields are known to the assembly by offset (traps.s). A CPU's `PerCpu` lives for ever and only that CPU writes
-//! it, but for `pending`, which anybody may raise.
+//! The first fields are known to the assembly by offset (traps.s). A CPU's `PerCpu` lives for ever and only that CPU touches
+//! it.
 
 use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::null;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 
-use linux::thread::Thread;
+use linux::Thread;
 use x86_64::VirtAddr;
-use x86_64::registers::model_specific::GsBase;
+use x86_64::registers::model_specific::{GsBase, KernelGsBase, LStar};
 
 /// A CPU's own data. Invariant: the gs base of a CPU in the kernel is the address of its `PerCpu`.
 #[repr(C)]
@@ -21,18 +21,21 @@ pub(crate) struct PerCpu {
     /// Where the entry keeps the program's rsp for two instructions.
     scratch: Cell<usize>,
     thread: Cell<*const Thread>,
-    /// Not zero: there is work before the program may go on (a signal, a reschedule).
-    pending: AtomicU32,
-    index: u32,
+    /// The thread's attention word; not zero: there is work before the program may go on.
+    attention: Cell<*const AtomicU32>,
     kernel_stack_bottom: Cell<usize>,
+    /// Not zero: the thread has a gs base of its own, swapped out now.
+    has_own_gs: Cell<u32>,
+    index: u32,
 }
 
 const _: () = assert!(
     offset_of!(PerCpu, kernel_stack) == 8
         && offset_of!(PerCpu, scratch) == 16
         && offset_of!(PerCpu, thread) == 24
-        && offset_of!(PerCpu, pending) == 32
+        && offset_of!(PerCpu, attention) == 32
         && offset_of!(PerCpu, kernel_stack_bottom) == 40
+        && offset_of!(PerCpu, has_own_gs) == 48
 );
 
 impl PerCpu {
@@ -43,9 +46,10 @@ impl PerCpu {
             kernel_stack: Cell::new(0),
             scratch: Cell::new(0),
             thread: Cell::new(null()),
-            pending: AtomicU32::new(0),
-            index,
+            attention: Cell::new(&raw const NO_ATTENTION),
             kernel_stack_bottom: Cell::new(0),
+            has_own_gs: Cell::new(0),
+            index,
         }
     }
 
@@ -81,8 +85,9 @@ impl PerCpu {
     }
 
     /// Sets the thread that the entries act for; it must outlive its time as the current one.
-    pub(crate) fn set_thread(&self, thread: *const Thread) {
+    pub(crate) fn set_thread(&self, thread: *const Thread, attention: *const AtomicU32) {
         self.thread.set(thread);
+        self.attention.set(attention);
     }
 
     /// The thread that the program runs as, if one runs yet.
@@ -90,17 +95,31 @@ impl PerCpu {
         // SAFETY: `set_thread` is given threads that live while they are current; callers are code of that thread.
         unsafe { self.thread.get().as_ref() }
     }
-
-    /// Asks for exit work before the program goes on.
-    pub(crate) fn raise_pending(&self) {
-        self.pending.store(1, Ordering::SeqCst);
-    }
-
-    /// Clears the request; the caller then looks at everything that could have caused it.
-    pub(crate) fn clear_pending(&self) {
-        self.pending.store(0, Ordering::SeqCst);
-    }
 }
 
-// SAFETY: the cells are touched only by the CPU that owns the value; `pending` is atomic.
+/// Gives the program of this CPU's thread the gs base `address`, which lies in the lower half.
+pub(crate) fn set_program_gs(address: u64) {
+    super::interrupts::without(|| {
+        PerCpu::current().has_own_gs.set(1);
+        // SAFETY: a byte that only ever becomes 1, read by entries on this CPU, which are masked now.
+        unsafe { (&raw mut program_has_gs).write_volatile(1) };
+        KernelGsBase::write(VirtAddr::new_truncate(address));
+        LStar::write(VirtAddr::new(&raw const syscall_entry_own_gs as u64));
+    });
+}
+
+/// The gs base of the program of this CPU's thread.
+pub(crate) fn program_gs() -> u64 {
+    if PerCpu::current().has_own_gs.get() == 0 { 0 } else { KernelGsBase::read().as_u64() }
+}
+
+unsafe extern "C" {
+    static mut program_has_gs: u8;
+    static syscall_entry_own_gs: u8;
+}
+
+/// What a CPU without a thread looks at.
+static NO_ATTENTION: AtomicU32 = AtomicU32::new(0);
+
+// SAFETY: the cells are touched only by the CPU that owns the value.
 unsafe impl Sync for PerCpu {}

@@ -1,15 +1,14 @@
 //! The Rust side of traps.s: short shells around what linux, mm and the drivers decide.
 
-use linux::fault::Fault;
-use linux::registers::Registers;
-use linux::thread::Thread;
-use mm::{Access, USER_END};
+use linux::{Fault, Registers, Thread};
+use mm::USER_END;
 use x86_64::instructions::interrupts as cpu_interrupts;
 use x86_64::registers::debug::Dr6;
 
 use super::percpu::PerCpu;
-use super::{interrupts, user_copy};
+use super::{interrupts, user_copy, vector_state};
 use crate::panic::die_of_fault;
+use crate::platform::deferred;
 
 const DIVIDE_ERROR: u8 = 0;
 const DEBUG: u8 = 1;
@@ -17,16 +16,32 @@ const BREAKPOINT: u8 = 3;
 const OVERFLOW: u8 = 4;
 const BOUND: u8 = 5;
 const INVALID_OPCODE: u8 = 6;
-const STACK_FAULT: u8 = 12;
+const INVALID_TSS: u8 = 10;
+const SEGMENT_NOT_PRESENT: u8 = 11;
+const STACK_SEGMENT: u8 = 12;
 const GENERAL_PROTECTION: u8 = 13;
 const PAGE_FAULT: u8 = 14;
 const X87_ERROR: u8 = 16;
 const ALIGNMENT_CHECK: u8 = 17;
 const SIMD_ERROR: u8 = 19;
 
-/// Error code of a page fault (SDM volume 3, 5.7).
-const ERROR_WRITE: u64 = 1 << 1;
-const ERROR_FETCH: u64 = 1 << 4;
+const RFLAGS_TF: u64 = 1 << 8;
+const RFLAGS_IF: u64 = 1 << 9;
+const RFLAGS_NT: u64 = 1 << 14;
+const RFLAGS_RF: u64 = 1 << 16;
+/// The reserved ones of DR6 (SDM volume 3, 18.2.3).
+const DR6_CLEAR: u64 = 0xffff_0ff0;
+
+unsafe extern "C" {
+    fn enter_program(frame: *const Registers) -> !;
+}
+
+/// Enters the program with `registers`, on the current kernel stack, of which nothing is needed any more.
+pub(crate) fn enter(registers: Registers) -> ! {
+    cpu_interrupts::disable();
+    // SAFETY: the frame lies on the kernel stack; enter_program makes it the stack pointer and loads everything from it.
+    unsafe { enter_program(&registers) }
+}
 
 /// The program executed `syscall`. True: go back by `iretq`, with every register from memory.
 ///
@@ -34,7 +49,11 @@ const ERROR_FETCH: u64 = 1 << 4;
 /// Called by syscall_entry only: `registers` is the frame at the top of the current thread's kernel stack.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_syscall(thread: &Thread, registers: &mut Registers) -> bool {
-    linux::syscall_entry(thread, registers)
+    linux::syscall_entry(thread, registers);
+    let is_plain = registers.rcx == registers.rip
+        && registers.r11 == registers.rflags
+        && registers.rflags & (RFLAGS_TF | RFLAGS_NT | RFLAGS_RF | RFLAGS_IF) == RFLAGS_IF;
+    !is_plain
 }
 
 /// An exception in program code. The frame is on the kernel stack; interrupts are off.
@@ -46,24 +65,29 @@ unsafe extern "C" fn nacre_program_fault(registers: &mut Registers, vector: u8, 
     let error_code = registers.original_rax;
     registers.original_rax = u64::MAX;
     let fault = match vector {
-        PAGE_FAULT => Fault::Page { address, access: access_of(error_code), error_code },
+        PAGE_FAULT => Fault::PageFault { address, error_code },
         DIVIDE_ERROR => Fault::DivideError,
         DEBUG => {
-            let status = Dr6::read_raw();
+            let reasons = Dr6::read_raw() & 0xffff;
             // SAFETY: DR6 only reports; these are its reserved bits.
             unsafe { core::arch::asm!("mov dr6, {}", in(reg) DR6_CLEAR, options(nomem, nostack, preserves_flags)) };
-            Fault::Debug { status }
+            Fault::Debug { reasons }
         }
         BREAKPOINT => Fault::Breakpoint,
         OVERFLOW => Fault::Overflow,
-        BOUND => Fault::Bound,
+        BOUND => Fault::BoundRange,
         INVALID_OPCODE => Fault::InvalidOpcode,
-        STACK_FAULT => Fault::Stack { error_code },
-        X87_ERROR => Fault::X87,
-        ALIGNMENT_CHECK => Fault::AlignmentCheck,
-        SIMD_ERROR => Fault::Simd,
+        INVALID_TSS => Fault::InvalidTss { error_code },
+        SEGMENT_NOT_PRESENT => Fault::SegmentNotPresent { error_code },
+        STACK_SEGMENT => Fault::StackSegment { error_code },
         GENERAL_PROTECTION => Fault::GeneralProtection { error_code },
-        _ => Fault::Other { vector, error_code },
+        X87_ERROR => {
+            let (control, status) = vector_state::x87_words();
+            Fault::FloatingPoint { control, status }
+        }
+        ALIGNMENT_CHECK => Fault::AlignmentCheck,
+        SIMD_ERROR => Fault::Simd { mxcsr: vector_state::mxcsr() },
+        _ => die_of_fault(registers, vector, address, "exception that no program can cause"),
     };
     cpu_interrupts::enable();
     let cpu = PerCpu::current();
@@ -91,7 +115,7 @@ unsafe extern "C" fn nacre_kernel_fault(registers: &mut Registers, vector: u8, a
         if were_enabled {
             cpu_interrupts::enable();
         }
-        let is_resolved = linux::kernel_page_fault(thread, address, access_of(registers.original_rax));
+        let is_resolved = linux::page_in(thread, address, registers.original_rax);
         cpu_interrupts::disable();
         if is_resolved {
             return;
@@ -123,23 +147,20 @@ unsafe extern "C" fn nacre_nmi(registers: &Registers) {
     die_of_fault(registers, 2, 0, "non-maskable interrupt");
 }
 
-/// A device interrupt. Interrupts are off; the stack is the interrupt stack.
+/// A device interrupt. Interrupts are off; the stack is the interrupt stack. False: the program made it up.
 ///
 /// # Safety
 /// Called by interrupt_common only.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn nacre_interrupt(vector: u8, from_program: bool) {
+unsafe extern "C" fn nacre_interrupt(vector: u8, from_program: bool) -> bool {
     if interrupts::dispatch(vector) {
-        return;
+        deferred::run();
+        return true;
     }
-    // Nothing of ours sends this vector. From program code it is an `int n` the image builder did not find: at ring 0 no
-    // gate refuses it, so refuse it here.
-    if from_program && let Some(thread) = PerCpu::current().thread() {
-        linux::refuse_software_interrupt(thread, vector);
-        PerCpu::current().raise_pending();
-    } else {
+    if !from_program {
         log::warn!("interrupt {vector:#x} has no handler");
     }
+    !from_program
 }
 
 /// Work before the program goes on: signals. Interrupts are off.
@@ -148,24 +169,8 @@ unsafe extern "C" fn nacre_interrupt(vector: u8, from_program: bool) {
 /// Called by traps.s only, with the frame of the program at the top of the kernel stack.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_exit_work(registers: &mut Registers) {
-    let cpu = PerCpu::current();
-    cpu.clear_pending();
     cpu_interrupts::enable();
-    if let Some(thread) = cpu.thread() {
-        linux::exit_work(thread, registers);
-    }
-}
-
-const RFLAGS_IF: u64 = 1 << 9;
-/// The reserved ones of DR6 (SDM volume 3, 18.2.3).
-const DR6_CLEAR: u64 = 0xffff_0ff0;
-
-fn access_of(error_code: u64) -> Access {
-    if error_code & ERROR_FETCH != 0 {
-        Access::Execute
-    } else if error_code & ERROR_WRITE != 0 {
-        Access::Write
-    } else {
-        Access::Read
+    if let Some(thread) = PerCpu::current().thread() {
+        linux::interrupt_exit(thread, registers);
     }
 }

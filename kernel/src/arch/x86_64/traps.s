@@ -12,6 +12,10 @@
 # 4. Registers in memory are linux::registers::Registers. cs and ss in it are what Linux shows (0x33, 0x2b); the real ones are
 #    constants and never come from memory that a program can reach.
 #
+# 5. The gs base is the CPU's own, a kernel address. A thread that sets a gs base of its own (a lower-half address) runs with
+#    it in place and the CPU's swapped out: its system calls come in by syscall_entry_own_gs, every other entry looks at the
+#    sign of the base, once any thread has done so.
+#
 # Interrupts are off on every entry (interrupt gates).
 
 .set FRAME_R15, 0
@@ -37,8 +41,11 @@
 .set CPU_KERNEL_STACK, 8
 .set CPU_SCRATCH, 16
 .set CPU_THREAD, 24
-.set CPU_PENDING, 32
+.set CPU_ATTENTION, 32
 .set CPU_STACK_BOTTOM, 40
+.set CPU_HAS_OWN_GS, 48
+
+.set MSR_GS_BASE, 0xc0000101
 
 # The vector has been pushed above the error code (or a zero): swap it with rdi, then save the rest.
 .macro SAVE_REGISTERS
@@ -58,6 +65,27 @@
     push r14
     push r15
     cld
+    KERNEL_GS
+.endm
+
+# Makes the gs base the CPU's own. Clobbers rax, rcx, rdx, which are saved.
+.macro KERNEL_GS
+    cmp byte ptr [rip + program_has_gs], 0
+    je 21f
+    mov ecx, MSR_GS_BASE
+    rdmsr
+    test edx, edx
+    js 21f
+    swapgs
+21:
+.endm
+
+# Gives the program its own gs base, if it has one. Interrupts are off.
+.macro PROGRAM_GS
+    cmp dword ptr gs:[CPU_HAS_OWN_GS], 0
+    je 22f
+    swapgs
+22:
 .endm
 
 .macro RESTORE_REGISTERS
@@ -122,6 +150,7 @@ fault_common:
     mov rbx, rdi                    # vector
     mov rbp, cr2
     BRANCH_IF_KERNEL fault_in_kernel
+program_fault:
     mov rax, gs:[CPU_KERNEL_STACK]
     MOVE_FRAME_BELOW_RAX
     mov qword ptr [rsp + FRAME_CS], LINUX_CS
@@ -189,8 +218,12 @@ interrupt_common:
     and rsp, -16
     call nacre_interrupt
     mov rsp, rbp
-    cmp dword ptr gs:[CPU_PENDING], 0
+    test al, al
+    jz refused_interrupt
+    mov rax, gs:[CPU_ATTENTION]
+    cmp dword ptr [rax], 0
     jne 1f
+    PROGRAM_GS
     RESTORE_REGISTERS
     add rsp, 8
     iretq
@@ -200,6 +233,17 @@ interrupt_common:
     mov qword ptr [rsp + FRAME_SS], LINUX_SS
     mov qword ptr [rsp + FRAME_ORIGINAL_RAX], -1
     jmp exit_work
+
+# Nobody sends this vector: it is an `int n` of the program. At ring 0 no gate refuses it, so it is refused here, as the
+# general protection fault at the two-byte instruction that it is in ring 3.
+refused_interrupt:
+    shl ebx, 3
+    or ebx, 2                       # error code: this gate of the IDT
+    mov [rsp + FRAME_ORIGINAL_RAX], rbx
+    sub qword ptr [rsp + FRAME_RIP], 2
+    mov ebx, 13
+    xor ebp, ebp
+    jmp program_fault
 
 interrupt_in_kernel:
     mov edi, ebx
@@ -216,10 +260,12 @@ interrupt_in_kernel:
 .global return_to_program
 return_to_program:
     cli
-    cmp dword ptr gs:[CPU_PENDING], 0
+    mov rax, gs:[CPU_ATTENTION]
+    cmp dword ptr [rax], 0
     jne exit_work
     mov qword ptr [rsp + FRAME_CS], KERNEL_CS
     mov qword ptr [rsp + FRAME_SS], KERNEL_SS
+    PROGRAM_GS
     RESTORE_REGISTERS
     add rsp, 8
     iretq
@@ -232,9 +278,7 @@ exit_work:
 
 # The `syscall` instruction: rcx = rip, r11 = rflags, IF TF DF AC NT clear, rsp still the program's (which may be anything).
 # Nothing may be pushed before the stack is ours.
-.balign 64
-.global syscall_entry
-syscall_entry:
+.macro SYSCALL_CALL
     mov gs:[CPU_SCRATCH], rsp
     mov rsp, gs:[CPU_KERNEL_STACK]
     push LINUX_SS
@@ -263,10 +307,17 @@ syscall_entry:
     mov rsi, rsp
     xor ebp, ebp
     call nacre_syscall
+.endm
+
+.balign 64
+.global syscall_entry
+syscall_entry:
+    SYSCALL_CALL
     cli
-    cmp dword ptr gs:[CPU_PENDING], 0
+    mov rcx, gs:[CPU_ATTENTION]
+    cmp dword ptr [rcx], 0
     jne exit_work
-    test al, al                     # true: registers were replaced (rt_sigreturn, execve), or flags need iretq
+    test al, al                     # true: registers were replaced (signals, execve), or flags need iretq
     jne return_to_program
     RESTORE_REGISTERS
     add rsp, 24                     # original_rax, rip (in rcx), cs
@@ -277,6 +328,13 @@ syscall_exit_window_start:
 .global syscall_exit_window_jump
 syscall_exit_window_jump:
     jmp rcx
+
+.balign 16
+.global syscall_entry_own_gs
+syscall_entry_own_gs:
+    swapgs
+    SYSCALL_CALL
+    jmp return_to_program
 
 # First entry of a new thread: the frame is at rsp already.
 .global enter_program
@@ -337,3 +395,8 @@ trap_stubs:
     jmp interrupt_common
     .set vector, vector + 1
 .endr
+
+.section .data
+.global program_has_gs
+program_has_gs:
+    .byte 0

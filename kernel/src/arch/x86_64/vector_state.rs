@@ -6,12 +6,14 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use linux::platform::VECTOR_STATE_BYTES_MAX;
+use linux::InvalidVectorState;
 
 use super::cpu::{self, Features};
 
 /// x87, SSE, AVX, the MPX pair left out, AVX-512; no protection keys (CR4.PKE stays 0) and no AMX (needs a permission).
 const WANTED: u64 = 0b1110_0111;
+/// The standard form with AVX-512; states that would be larger are not switched on.
+const VECTOR_STATE_BYTES_MAX: usize = 2816;
 const FXSAVE_BYTES: usize = 512;
 const XSAVE_HEADER_BYTES: usize = 64;
 const MXCSR_OFFSET: usize = 24;
@@ -54,7 +56,7 @@ pub(crate) fn reset() {
     let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
     area.0[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
     area.0[MXCSR_OFFSET..MXCSR_OFFSET + 4].copy_from_slice(&MXCSR_DEFAULT.to_le_bytes());
-    load(&area, 0);
+    load(&mut area, 0);
 }
 
 /// Components switched on, as XCR0 has them.
@@ -67,8 +69,8 @@ pub(crate) fn size_bytes() -> usize {
     SIZE_BYTES.load(Ordering::Relaxed)
 }
 
-/// Stores the registers; returns the number of bytes that count.
-pub(crate) fn save(destination: &mut [u8]) -> usize {
+/// Stores the registers in `destination`, which takes as much as it has room for.
+pub(crate) fn save(destination: &mut [u8]) {
     let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
     if cpu::features().contains(Features::XSAVE) {
         let mask = enabled();
@@ -83,14 +85,12 @@ pub(crate) fn save(destination: &mut [u8]) -> usize {
     }
     let count = size_bytes().min(destination.len());
     destination[..count].copy_from_slice(&area.0[..count]);
-    count
 }
 
-/// Loads the registers from bytes a program may have written. Bits that would fault are dropped, as Linux does. False:
-/// the bytes are too short to be a state.
-pub(crate) fn restore(source: &[u8]) -> bool {
+/// Loads the components of `features` that `source` has, and resets the others. The bytes are the program's.
+pub(crate) fn restore(source: &[u8], features: u64) -> Result<(), InvalidVectorState> {
     if source.len() < FXSAVE_BYTES {
-        return false;
+        return Err(InvalidVectorState);
     }
     let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
     let count = source.len().min(size_bytes());
@@ -100,22 +100,40 @@ pub(crate) fn restore(source: &[u8]) -> bool {
         let header = &mut area.0[FXSAVE_BYTES..FXSAVE_BYTES + XSAVE_HEADER_BYTES];
         let mut word = [0; 8];
         word.copy_from_slice(&header[..8]);
-        components = u64::from_le_bytes(word) & enabled();
+        components = u64::from_le_bytes(word);
         // XCOMP_BV and the reserved words must be zero for the standard form.
         header[8..].fill(0);
     }
-    load(&area, components);
-    true
-}
-
-/// Loads the components of `area` and initialises the others.
-fn load(area: &Area, components: u64) {
-    let mut area = Area(area.0);
-    let mxcsr_mask = mxcsr_mask();
     let mut word = [0; 4];
     word.copy_from_slice(&area.0[MXCSR_OFFSET..MXCSR_OFFSET + 4]);
-    let mxcsr = u32::from_le_bytes(word) & mxcsr_mask;
-    area.0[MXCSR_OFFSET..MXCSR_OFFSET + 4].copy_from_slice(&mxcsr.to_le_bytes());
+    if u32::from_le_bytes(word) & !mxcsr_mask() != 0 {
+        return Err(InvalidVectorState);
+    }
+    load(&mut area, components & features & enabled());
+    Ok(())
+}
+
+/// The x87 control and status words.
+pub(crate) fn x87_words() -> (u16, u16) {
+    let (mut control, mut status) = (0u16, 0u16);
+    // SAFETY: stores two words; neither instruction waits for or raises a pending exception.
+    unsafe {
+        asm!("fnstcw word ptr [{}]", "fnstsw word ptr [{}]", in(reg) &mut control, in(reg) &mut status,
+            options(nostack, preserves_flags));
+    }
+    (control, status)
+}
+
+/// The SSE control and status register.
+pub(crate) fn mxcsr() -> u32 {
+    let mut value = 0u32;
+    // SAFETY: stores one word.
+    unsafe { asm!("stmxcsr dword ptr [{}]", in(reg) &mut value, options(nostack, preserves_flags)) };
+    value
+}
+
+/// Loads the components of `area`, whose MXCSR is valid, and initialises the others.
+fn load(area: &mut Area, components: u64) {
     if cpu::features().contains(Features::XSAVE) {
         area.0[FXSAVE_BYTES..FXSAVE_BYTES + 8].copy_from_slice(&components.to_le_bytes());
         let mask = enabled();

@@ -15,7 +15,7 @@ mod port;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use abi::PollEvents;
 use devices::console::{self, Event, FEATURE_MULTIPORT, Message};
@@ -24,6 +24,7 @@ use devices::transmit_ring::TransmitRing;
 use file::Port;
 use sync::{IrqSpinLock, Once, WaitQueue, rank};
 use virtio_drivers::transport::Transport;
+use x86_64::instructions::interrupts;
 
 use super::hal::DmaBuffer;
 use super::virtio::{AnyTransport, FEATURE_VERSION_1, Found, Queue};
@@ -52,6 +53,7 @@ const CONTROL_NAME: &[u8] = b"nacre.control";
 const INTRODUCED: [&[u8]; 4] = [b"nacre.stdin", b"nacre.stdout", b"nacre.stderr", CONTROL_NAME];
 
 static CONSOLE: Once<Console> = Once::new();
+static IS_ABANDONED: AtomicBool = AtomicBool::new(false);
 static LISTENER: AtomicUsize = AtomicUsize::new(0);
 
 struct Console {
@@ -126,13 +128,13 @@ pub(crate) fn start(name: &[u8]) {
     }
 }
 
-/// Waits until the program's output is with the host, however slow, then tells the host how it ended.
+/// Waits until the program's output is with the host, however slow, then tells the host how it ended. A signal from the
+/// host ends the wait: nobody wants the output any more.
 pub(crate) fn finish(report: Report<'_>) {
     let Some(console) = CONSOLE.get() else { return };
+    set_listener(|request| IS_ABANDONED.store(matches!(request, Request::Signal(_)), Ordering::Relaxed));
     for index in 0..PORTS_MAX {
-        while !console.is_settled(index) {
-            core::hint::spin_loop();
-        }
+        console.wait_settled(index);
     }
     let Some(index) = console.find(CONTROL_NAME) else { return };
     let _ = write!(Text { console, index }, "{report}");
@@ -330,24 +332,40 @@ impl Console {
         Some(action(ports.get_mut(index)?.as_mut()?, transport))
     }
 
-    /// Gives the port receive buffers and tells the device that it is open, once.
+    /// Tells the device that the port is open, and gives it receive buffers, once.
     fn open(&self, index: usize) {
-        if self.with(index, |port, _| port.is_guest_open) != Some(false) {
+        if self.with(index, |port, _| port.is_open()) != Some(false) {
             return;
         }
         // Memory is looked for outside of the lock.
-        let len = PortState::input_len();
-        let buffer =
-            if self.with(index, |port, _| port.wants_input()) == Some(true) { DmaBuffer::new(len) } else { None };
+        let buffer = PortState::input_lens().into_iter().find_map(|len| Some((DmaBuffer::new(len)?, len)));
         let mut state = self.state.lock();
-        let State { ports, transport, .. } = &mut *state;
-        let Some(Some(port)) = ports.get_mut(index) else { return };
-        if let Some(buffer) = buffer {
-            port.start_input(transport, Arc::new(buffer), len);
-        }
+        let Some(Some(port)) = state.ports.get_mut(index) else { return };
+        // The message goes first: QEMU asks its input again when it gets buffers, not when the port opens.
         if !core::mem::replace(&mut port.is_guest_open, true) {
             state.send(u32::try_from(index).ok(), Event::PortOpen, 1);
         }
+        let State { ports, transport, .. } = &mut *state;
+        if let (Some(Some(port)), Some((buffer, len))) = (ports.get_mut(index), buffer) {
+            port.start_input(transport, Arc::new(buffer), len);
+        }
+    }
+
+    /// Sleeps until the port is settled, or the host has lost interest.
+    fn wait_settled(&self, index: usize) {
+        loop {
+            // An interrupt between the look and the sleep ends the sleep: `sti` lets none in before `hlt`.
+            interrupts::disable();
+            if self.is_settled(index) || IS_ABANDONED.load(Ordering::Relaxed) {
+                break;
+            }
+            if super::needs_polling() {
+                core::hint::spin_loop();
+            } else {
+                interrupts::enable_and_hlt();
+            }
+        }
+        interrupts::enable();
     }
 
     /// Whether nothing of the port is on its way, or nobody is there to take it.

@@ -93,14 +93,14 @@ impl PortState {
         self.was_host_open && !self.is_host_open
     }
 
-    /// Whether receive buffers must be found before the port is opened.
-    pub(super) fn wants_input(&self) -> bool {
-        self.input.is_none()
+    /// Whether the device was told that the port is open, and has buffers to fill.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_guest_open && self.input.is_some()
     }
 
-    /// How big the buffers of a port with name `name` are.
-    pub(super) fn input_len() -> usize {
-        INPUT_LEN * INPUT_COUNT
+    /// How big the receive buffers together may be, best first.
+    pub(super) fn input_lens() -> [usize; 2] {
+        [INPUT_LEN * INPUT_COUNT, INPUT_LEN]
     }
 
     /// Gives the port its receive buffers and the device all of them.

@@ -1,0 +1,11 @@
+//! The seams of the crates, implemented on this machine, and the way from a running kernel to a running program.
+
+pub(crate) mod deferred;
+pub(crate) mod end;
+mod linux_platform;
+pub(crate) mod log;
+mod program;
+mod seam;
+
+pub(crate) use end::fail;
+pub(crate) use program::run;

@@ -1,0 +1,155 @@
+//! From a running kernel to a running program: devices, standard streams, mounts, the first process.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::{OpenFlags, Siginfo, Signal, Winsize};
+use file::tty::{SignalSink, TtyFile};
+use file::{File, OpenFile, Port, PortFile};
+use firmware::BootInformation;
+use firmware::command_line::Options;
+use image_format::Image;
+use linux::exec::{BootRequest, Program};
+use linux::{Process, Registers, Thread};
+use sync::{Once, WaitNode};
+use vfs::fs::overlay;
+use vfs::fs::root::RootFs;
+use vfs::{MountFlags, Namespace};
+
+use super::linux_platform::MachinePlatform;
+use super::{deferred, fail};
+use crate::arch::percpu::PerCpu;
+use crate::drivers::{self, Request};
+use crate::{arch, entropy};
+
+static PLATFORM: MachinePlatform = MachinePlatform;
+/// The process that signals from outside go to.
+static PROCESS: Once<Arc<Process>> = Once::new();
+static TERMINAL: Once<Arc<TtyFile>> = Once::new();
+
+/// The device number of /dev/console.
+const CONSOLE_NUMBER: (u32, u32) = (5, 1);
+const WINDOW_DEFAULT: (u16, u16) = (24, 80);
+/// The pid of the first process, which is its own group and session.
+const FIRST_GROUP: i32 = 1;
+
+/// Starts the image's program; the machine ends when it does.
+pub(crate) fn run(image: Image<'static>, information: &BootInformation, options: &Options, line: &[u8]) -> ! {
+    if !arch::apic::init() {
+        fail("the local APIC cannot be mapped")
+    }
+    drivers::init(information, options, line);
+    entropy::init();
+    x86_64::instructions::interrupts::enable();
+    let config = image.config();
+    let arguments: Vec<&[u8]> = config.arguments().collect();
+    let environment: Vec<&[u8]> = config.environment().collect();
+    let request = BootRequest {
+        platform: &PLATFORM,
+        namespace: namespace(&image),
+        hostname: config.hostname(),
+        working_directory: config.cwd(),
+        program: Program { path: config.app_path(), arguments: &arguments, environment: &environment },
+        standard_files: standard_files(options),
+    };
+    match linux::boot(request) {
+        Ok((thread, registers)) => enter(thread, registers),
+        Err(error) => fail(&alloc::format!("{error}")),
+    }
+}
+
+/// The image's files under a writable layer.
+fn namespace(image: &Image<'static>) -> Arc<Namespace> {
+    let lower = RootFs::new(image.archive());
+    Namespace::new(overlay::new(&*lower), b"overlay", MountFlags::empty())
+}
+
+/// What descriptors 0, 1 and 2 stand for: the terminal where the caller's is one, else a stream.
+fn standard_files(options: &Options) -> [Arc<OpenFile>; 3] {
+    let ports = drivers::standard_streams(options);
+    if options.is_terminal.contains(&true) {
+        set_up_terminal(&ports, options);
+    }
+    let mut index = 0;
+    ports.map(|port| {
+        let terminal = TERMINAL.get().filter(|_| options.is_terminal[index]);
+        let file: Arc<dyn File> = match (terminal, port) {
+            (Some(terminal), _) => terminal.clone(),
+            (None, Some(port)) => PortFile::new(port),
+            (None, None) => fail("the machine has no device for the program's standard streams"),
+        };
+        let flags = match (index, terminal) {
+            (_, Some(_)) => OpenFlags::RDWR,
+            (0, None) => OpenFlags::empty(),
+            _ => OpenFlags::WRONLY,
+        };
+        index += 1;
+        OpenFile::new(file, flags)
+    })
+}
+
+/// Makes the terminal of the ports: it reads stdin and writes stdout, or stderr where only that is a terminal.
+fn set_up_terminal(ports: &[Option<Arc<dyn Port>>; 3], options: &Options) {
+    let output_index = if options.is_terminal[1] || !options.is_terminal[2] { 1 } else { 2 };
+    let (Some(input), Some(output)) = (&ports[0], &ports[output_index]) else { return };
+    let (rows, columns) = options.window_size.unwrap_or(WINDOW_DEFAULT);
+    let window = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = TtyFile::new(input.clone(), output.clone(), Arc::new(ProgramSignals), window, CONSOLE_NUMBER);
+    terminal.set_session(Some(FIRST_GROUP));
+    terminal.set_foreground_group(Some(FIRST_GROUP));
+    for port in [input, output] {
+        // The node stays in the port's queue for ever; both live as long as the machine.
+        port.wait_queue().add(&WaitNode::new(Arc::new(deferred::TerminalEvents)));
+    }
+    TERMINAL.call_once(|| terminal);
+}
+
+/// Moves what the terminal's ports have. Not under any lock.
+pub(super) fn service_terminal() {
+    if let Some(terminal) = TERMINAL.get() {
+        terminal.service();
+    }
+}
+
+/// The terminal's signals go to the only process there is.
+struct ProgramSignals;
+
+impl SignalSink for ProgramSignals {
+    fn raise(&self, _group: Option<i32>, signal: Signal) {
+        raise(signal);
+    }
+}
+
+fn raise(signal: Signal) {
+    if let Some(process) = PROCESS.get() {
+        process.raise(Siginfo::new(signal, abi::signal::SI_KERNEL));
+    }
+}
+
+/// A wish of the host; runs in interrupts.
+fn on_request(request: Request) {
+    match request {
+        Request::Signal(number) => {
+            if let Some(signal) = Signal::new(number) {
+                raise(signal);
+            }
+        }
+        Request::WindowSize { rows, columns } => {
+            if let Some(terminal) = TERMINAL.get() {
+                terminal.set_window(Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 });
+            }
+        }
+    }
+}
+
+/// Makes the thread this CPU's and enters the program.
+fn enter(thread: Arc<Thread>, registers: Registers) -> ! {
+    PROCESS.call_once(|| thread.process().clone());
+    drivers::set_listener(on_request);
+    let cpu = PerCpu::current();
+    let attention = thread.attention_word() as *const _;
+    // The first thread is never freed: the machine ends with its process.
+    cpu.set_thread(Arc::into_raw(thread), attention);
+    service_terminal();
+    arch::trap::enter(registers)
+}
