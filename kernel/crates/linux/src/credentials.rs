@@ -267,8 +267,8 @@ impl Ids {
     }
 
     fn set_all(&mut self, real: u32, effective: u32, saved: u32, is_privileged: bool) -> Result<(), Errno> {
-        let is_own = |id: u32| id == KEEP || [self.real, self.effective, self.saved].contains(&id);
-        if !is_privileged && !(is_own(real) && is_own(effective) && is_own(saved)) {
+        let is_own = |id: &u32| *id == KEEP || [self.real, self.effective, self.saved].contains(id);
+        if !is_privileged && ![real, effective, saved].iter().all(is_own) {
             return Err(Errno::EPERM);
         }
         let choose = |new: u32, old: u32| if new == KEEP { old } else { new };

@@ -34,7 +34,7 @@ pub struct Registers {
 
 const _: () = assert!(size_of::<Registers>() == 168, "entry code counts on it");
 
-/// The carry flag, and the names of the others a program or a signal may change.
+/// The flags a program or a signal may change.
 pub mod flags {
     #![expect(missing_docs, reason = "the flags' own names")]
     pub const CF: u64 = 1 << 0;
@@ -49,6 +49,9 @@ pub mod flags {
     pub const OF: u64 = 1 << 11;
     pub const RF: u64 = 1 << 16;
     pub const AC: u64 = 1 << 18;
+    pub const ID: u64 = 1 << 21;
+    /// What `popf` changes in ring 3. The nested-task flag, which it could set too, would break the kernel's own returns.
+    pub const POPPED: u64 = PROGRAM & !RF | ID;
     /// What a program may choose for itself through `rt_sigreturn`.
     pub const PROGRAM: u64 = CF | PF | AF | ZF | SF | TF | DF | OF | RF | AC;
 }

@@ -1,12 +1,14 @@
 //! Which signal a thread takes next, and what happens then.
 
 use abi::{Errno, Sigaction, SigactionFlags, Siginfo, Signal};
+use sync::machine::NEVER;
 
 use crate::error::Restart;
 use crate::platform::Outcome;
 use crate::registers::Registers;
 use crate::signal::{DefaultAction, default_action, frame, mask, send};
 use crate::thread::{Attention, Thread};
+use crate::wait;
 
 /// The number of `restart_syscall`.
 const RESTART_SYSCALL: u64 = 219;
@@ -117,7 +119,7 @@ pub(crate) fn wait_while_stopped(thread: &Thread) {
         signals.is_stopped && signals.outcome.is_none()
     };
     while is_stopped() {
-        thread.parker().park();
+        wait::park(thread, NEVER);
     }
     mask::refresh(thread);
 }

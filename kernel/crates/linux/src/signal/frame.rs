@@ -42,8 +42,9 @@ const VECTOR_STATE_ALIGNMENT: u64 = 64;
 const FRAME_ALIGNMENT: u64 = 16;
 const FRAME_SIZE: u64 = size_of::<abi::RtSigframe>() as u64;
 const MAGIC2_SIZE: usize = size_of::<u32>();
-/// The vector components an FXSAVE image holds: x87 and SSE.
+/// The vector components an FXSAVE image holds, x87 and SSE, as bits of a set and of the header's first byte.
 const LEGACY_FEATURES: u64 = 3;
+const LEGACY_FEATURES_BYTE: u8 = 3;
 /// A vector state in a frame may be no larger than this, whatever its software bytes claim.
 const VECTOR_STATE_SIZE_MAX: usize = 64 << 10;
 
@@ -125,6 +126,10 @@ fn vector_state(thread: &Thread) -> Vec<u8> {
         ..FpxSwBytes::zeroed()
     });
     state[FPX_SW_BYTES_OFFSET..FXSAVE_SIZE].copy_from_slice(software.as_bytes());
+    // Old programs change the legacy part without saying so in the header: it always counts as there.
+    if let Some(present) = state.get_mut(FXSAVE_SIZE) {
+        *present |= LEGACY_FEATURES_BYTE;
+    }
     if has_xsave {
         tail.copy_from_slice(&FP_XSTATE_MAGIC2.to_ne_bytes());
     }

@@ -2,9 +2,9 @@
 //!
 //! A page fault is given to the address space; what that cannot serve, and every other exception, becomes a signal with
 //! the information Linux gives. The program runs in ring 0, where the CPU says less than in ring 3: error codes get the
-//! bit that says "in user mode", and instructions that are privileged in ring 3 arrive as invalid opcodes, because their
-//! first byte was replaced when the code was mapped. For those the program gets what the general protection fault of
-//! Linux gives.
+//! bit that says "in user mode", and instructions that must not run in ring 0 were made invalid ([`privileged`]).
+
+mod privileged;
 
 use abi::{
     Siginfo, Signal,
@@ -13,7 +13,7 @@ use abi::{
         SEGV_ACCERR, SEGV_MAPERR, SI_KERNEL, TRAP_BRKPT, TRAP_HWBKPT, TRAP_TRACE,
     },
 };
-use mm::{Access, FaultError, USER_END, user::read_user_struct};
+use mm::{Access, FaultError, USER_END};
 
 use crate::exit;
 use crate::platform::Outcome;
@@ -95,8 +95,10 @@ use page_fault_code::{FETCH, PROTECTION, USER, WRITE};
 const DEBUG_STEP: u64 = 1 << 14;
 /// DR6: one of the four breakpoint registers.
 const DEBUG_BREAKPOINTS: u64 = 15;
-/// The number of the general protection fault.
+/// Numbers of exceptions.
+const INVALID_OPCODE: u64 = 6;
 const GENERAL_PROTECTION: u64 = 13;
+const PAGE_FAULT: u64 = 14;
 
 /// What a fault means to the program.
 struct Consequence {
@@ -153,7 +155,7 @@ fn page_fault(thread: &Thread, address: usize, error_code: u64) {
     // Linux hides from a program whether something is mapped in the kernel's half.
     let hidden = if address < USER_END { 0 } else { PROTECTION };
     thread.set_fault(FaultRecord {
-        trap_number: 14,
+        trap_number: PAGE_FAULT,
         error_code: error_code | USER | hidden,
         fault_address: address as u64,
     });
@@ -166,9 +168,10 @@ fn kill_for_memory(thread: &Thread) {
     thread.process().begin_exit(Outcome::Killed(Signal::SIGKILL));
 }
 
-/// What any fault but a page fault means; none when the instruction is to be tried again.
-fn consequence(thread: &Thread, registers: &Registers, fault: Fault) -> Option<Consequence> {
-    let at = |signal, code| Siginfo::fault(signal, code, registers.rip);
+/// What any fault but a page fault means; none when the program simply goes on.
+fn consequence(thread: &Thread, registers: &mut Registers, fault: Fault) -> Option<Consequence> {
+    let rip = registers.rip;
+    let at = |signal, code| Siginfo::fault(signal, code, rip);
     let bare = |signal| Siginfo::new(signal, SI_KERNEL);
     let (trap_number, error_code, info) = match fault {
         Fault::DivideError => (0, 0, at(Signal::SIGFPE, FPE_INTDIV)),
@@ -176,7 +179,7 @@ fn consequence(thread: &Thread, registers: &Registers, fault: Fault) -> Option<C
         Fault::Breakpoint => (3, 0, bare(Signal::SIGTRAP)),
         Fault::Overflow => (4, 0, bare(Signal::SIGSEGV)),
         Fault::BoundRange => (5, 0, bare(Signal::SIGSEGV)),
-        Fault::InvalidOpcode => return Some(invalid_opcode(thread, registers)),
+        Fault::InvalidOpcode => return invalid_opcode(thread, registers),
         Fault::InvalidTss { error_code } => (10, error_code, bare(Signal::SIGSEGV)),
         Fault::SegmentNotPresent { error_code } => (11, error_code, bare(Signal::SIGBUS)),
         Fault::StackSegment { error_code } => (12, error_code, bare(Signal::SIGBUS)),
@@ -221,35 +224,24 @@ fn float_code(causes: u32) -> Option<i32> {
     ORDER.iter().find(|(bits, _)| causes & bits != 0).map(|(_, code)| *code)
 }
 
-/// An invalid opcode is one, or an instruction made invalid because it must not run in ring 0.
-fn invalid_opcode(thread: &Thread, registers: &Registers) -> Consequence {
+/// An invalid opcode is one, or an instruction made invalid because it must not run in ring 0. None: it was executed.
+fn invalid_opcode(thread: &Thread, registers: &mut Registers) -> Option<Consequence> {
     let address = usize::try_from(registers.rip).unwrap_or(usize::MAX);
-    match thread.address_space().code_site_at(address) {
-        Some(site) => privileged(site.original, address),
-        None => Consequence {
-            trap_number: 6,
+    let Some(site) = thread.address_space().code_site_at(address) else {
+        return Some(Consequence {
+            trap_number: INVALID_OPCODE,
             error_code: 0,
             info: Siginfo::fault(Signal::SIGILL, ILL_ILLOPN, registers.rip),
-        },
+        });
+    };
+    match privileged::execute(registers, site.original) {
+        privileged::Outcome::Raised(consequence) => Some(consequence),
+        privileged::Outcome::Executed => None,
+        privileged::Outcome::NeedsMemory(address) => {
+            page_fault(thread, address, 0);
+            None
+        }
     }
-}
-
-/// What an instruction does in ring 3 that the kernel did not let run in ring 0.
-fn privileged(opcode: u8, address: usize) -> Consequence {
-    const INT: u8 = 0xcd;
-    let vector = match opcode {
-        INT => address.checked_add(1).and_then(|operand| read_user_struct::<u8>(operand).ok()),
-        _ => None,
-    };
-    let (trap_number, error_code, signal) = match vector {
-        // `int 3` and `int 4` are open to programs.
-        Some(3) => (3, 0, Signal::SIGTRAP),
-        Some(4) => (4, 0, Signal::SIGSEGV),
-        // The error code names the gate of the interrupt table that was closed.
-        Some(vector) => (GENERAL_PROTECTION, u64::from(vector) << 3 | 2, Signal::SIGSEGV),
-        None => (GENERAL_PROTECTION, 0, Signal::SIGSEGV),
-    };
-    Consequence { trap_number, error_code, info: Siginfo::new(signal, SI_KERNEL) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,118 @@
+//! What is asked of a file system as a whole, and advice about the storage of a file.
+
+use alloc::vec::Vec;
+
+use abi::open::{POSIX_FADV_NOREUSE, POSIX_FADV_NORMAL};
+use abi::stat::{S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
+use abi::{Errno, FallocateFlags, Fd};
+
+use crate::SyscallResult;
+use crate::thread::Thread;
+
+pub(crate) fn fsync(thread: &Thread, fd: Fd) -> SyscallResult {
+    let open = thread.fds().get(fd.raw())?;
+    open.file().sync(false)?;
+    Ok(0)
+}
+
+pub(crate) fn fdatasync(thread: &Thread, fd: Fd) -> SyscallResult {
+    let open = thread.fds().get(fd.raw())?;
+    open.file().sync(true)?;
+    Ok(0)
+}
+
+pub(crate) fn sync(thread: &Thread) -> SyscallResult {
+    let namespace = thread.fs().lock().namespace.clone();
+    let mut seen: Vec<u64> = Vec::new();
+    for snapshot in namespace.mounts() {
+        let file_system = snapshot.mount.file_system();
+        if !seen.contains(&file_system.device()) {
+            seen.push(file_system.device());
+            // `sync` has no way to tell of an error.
+            let _ = file_system.sync();
+        }
+    }
+    Ok(0)
+}
+
+pub(crate) fn syncfs(thread: &Thread, fd: Fd) -> SyscallResult {
+    let open = thread.fds().get(fd.raw())?;
+    vfs::path_of(&open).mount.file_system().sync()?;
+    Ok(0)
+}
+
+pub(crate) fn sync_file_range(thread: &Thread, fd: Fd, offset: i64, length: i64, flags: u32) -> SyscallResult {
+    /// `SYNC_FILE_RANGE_WAIT_BEFORE`, `_WRITE` and `_WAIT_AFTER`.
+    const KNOWN: u32 = 7;
+    let open = thread.fds().get(fd.raw())?;
+    let is_range = offset >= 0 && length >= 0 && offset.checked_add(length).is_some();
+    if flags & !KNOWN != 0 || !is_range {
+        return Err(Errno::EINVAL.into());
+    }
+    if !matches!(open.file().attributes()?.mode & S_IFMT, S_IFREG | abi::stat::S_IFBLK | S_IFDIR | abi::stat::S_IFLNK) {
+        return Err(Errno::ESPIPE.into());
+    }
+    open.file().sync(true)?;
+    Ok(0)
+}
+
+pub(crate) fn fallocate(thread: &Thread, fd: Fd, mode: u32, offset: i64, length: i64) -> SyscallResult {
+    let open = thread.fds().get(fd.raw())?;
+    let (Ok(offset), Ok(length @ 1..)) = (u64::try_from(offset), u64::try_from(length)) else {
+        return Err(Errno::EINVAL.into());
+    };
+    let flags = FallocateFlags::from_bits(mode).ok_or(Errno::EOPNOTSUPP)?;
+    check_fallocate_mode(flags)?;
+    if !open.is_writable() {
+        return Err(Errno::EBADF.into());
+    }
+    match open.file().attributes()?.mode & S_IFMT {
+        S_IFREG => {}
+        S_IFIFO => return Err(Errno::ESPIPE.into()),
+        S_IFDIR => return Err(Errno::EISDIR.into()),
+        _ => return Err(Errno::ENODEV.into()),
+    }
+    let end = offset.checked_add(length).ok_or(Errno::EFBIG)?;
+    i64::try_from(end).map_err(|_| Errno::EFBIG)?;
+    open.file().allocate(&open, mode, offset, length)?;
+    Ok(0)
+}
+
+/// The combinations Linux takes.
+fn check_fallocate_mode(flags: FallocateFlags) -> Result<(), Errno> {
+    let keeps_size = flags.contains(FallocateFlags::KEEP_SIZE);
+    let operation = flags - FallocateFlags::KEEP_SIZE;
+    let is_known = match operation {
+        FallocateFlags::PUNCH_HOLE => keeps_size,
+        FallocateFlags::COLLAPSE_RANGE | FallocateFlags::INSERT_RANGE => {
+            return if keeps_size { Err(Errno::EINVAL) } else { Ok(()) };
+        }
+        FallocateFlags::ZERO_RANGE | FallocateFlags::UNSHARE_RANGE => true,
+        other => other.is_empty(),
+    };
+    if is_known { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+}
+
+pub(crate) fn fadvise64(thread: &Thread, fd: Fd, _offset: i64, length: i64, advice: i32) -> SyscallResult {
+    let open = thread.fds().get(fd.raw())?;
+    if open.file().attributes()?.mode & S_IFMT == S_IFIFO {
+        return Err(Errno::ESPIPE.into());
+    }
+    let is_known = u32::try_from(advice).is_ok_and(|advice| (POSIX_FADV_NORMAL..=POSIX_FADV_NOREUSE).contains(&advice));
+    if length < 0 || !is_known {
+        return Err(Errno::EINVAL.into());
+    }
+    // Everything is in memory: there is nothing to read ahead and nothing to let go.
+    Ok(0)
+}
+
+pub(crate) fn readahead(thread: &Thread, fd: Fd, offset: i64, _count: usize) -> SyscallResult {
+    let open = thread.fds().get(fd.raw())?;
+    if !open.is_readable() {
+        return Err(Errno::EBADF.into());
+    }
+    if open.file().attributes()?.mode & S_IFMT != S_IFREG || offset < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(0)
+}

@@ -1,0 +1,137 @@
+//! Names of files: links, symbolic links, special files, removal, renaming.
+
+use abi::open::PATH_MAX;
+use abi::{AtFlags, Errno, Fd, RenameFlags, UserPtr};
+use mm::user::{UserWriter, read_user_cstr};
+use vfs::Capabilities;
+
+use super::directory::remove_directory;
+use crate::SyscallResult;
+use crate::lookup::{View, at_flags, locate_with, read_path, start};
+use crate::thread::Thread;
+
+pub(crate) fn link(thread: &Thread, old_path: UserPtr, new_path: UserPtr) -> SyscallResult {
+    linkat(thread, Fd::AT_FDCWD, old_path, Fd::AT_FDCWD, new_path, 0)
+}
+
+pub(crate) fn linkat(
+    thread: &Thread,
+    old_directory: Fd,
+    old_path: UserPtr,
+    new_directory: Fd,
+    new_path: UserPtr,
+    flags: u32,
+) -> SyscallResult {
+    let flags = at_flags(flags, AtFlags::SYMLINK_FOLLOW | AtFlags::EMPTY_PATH)?;
+    let view = View::of(thread);
+    if flags.contains(AtFlags::EMPTY_PATH) && !view.credentials.has(Capabilities::DAC_READ_SEARCH) {
+        return Err(Errno::ENOENT.into());
+    }
+    // Unlike other calls this one does not follow a link unless asked to.
+    let mut walk = flags & AtFlags::EMPTY_PATH;
+    walk.set(AtFlags::SYMLINK_NOFOLLOW, !flags.contains(AtFlags::SYMLINK_FOLLOW));
+    let source = locate_with(thread, &view, old_directory, old_path, walk)?;
+    let path = read_path(new_path)?;
+    let start = start(thread, new_directory, &path)?;
+    vfs::link(&view.context, &view.credentials, &source, start.as_ref(), &path)?;
+    Ok(0)
+}
+
+pub(crate) fn unlink(thread: &Thread, path: UserPtr) -> SyscallResult {
+    unlinkat(thread, Fd::AT_FDCWD, path, 0)
+}
+
+pub(crate) fn unlinkat(thread: &Thread, directory: Fd, path: UserPtr, flags: u32) -> SyscallResult {
+    let flags = at_flags(flags, AtFlags::REMOVEDIR)?;
+    if flags.contains(AtFlags::REMOVEDIR) {
+        return remove_directory(thread, directory, path);
+    }
+    let path = read_path(path)?;
+    let start = start(thread, directory, &path)?;
+    let view = View::of(thread);
+    vfs::unlink(&view.context, &view.credentials, start.as_ref(), &path)?;
+    Ok(0)
+}
+
+pub(crate) fn symlink(thread: &Thread, target: UserPtr, path: UserPtr) -> SyscallResult {
+    symlinkat(thread, target, Fd::AT_FDCWD, path)
+}
+
+pub(crate) fn symlinkat(thread: &Thread, target: UserPtr, directory: Fd, path: UserPtr) -> SyscallResult {
+    let target = read_path(target)?;
+    let path = read_path(path)?;
+    let start = start(thread, directory, &path)?;
+    let view = View::of(thread);
+    vfs::symlink(&view.context, &view.credentials, &target, start.as_ref(), &path)?;
+    Ok(0)
+}
+
+pub(crate) fn readlink(thread: &Thread, path: UserPtr, buffer: UserPtr, size: i32) -> SyscallResult {
+    readlinkat(thread, Fd::AT_FDCWD, path, buffer, size)
+}
+
+pub(crate) fn readlinkat(thread: &Thread, directory: Fd, path: UserPtr, buffer: UserPtr, size: i32) -> SyscallResult {
+    let size = usize::try_from(size).ok().filter(|size| *size > 0).ok_or(Errno::EINVAL)?;
+    let view = View::of(thread);
+    let is_empty = read_user_cstr(path.address(), PATH_MAX)?.is_empty();
+    let place = locate_with(thread, &view, directory, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?;
+    let text = match vfs::readlink(&view.credentials, &place) {
+        // An empty path stands for a link opened with `O_PATH`, and for nothing else.
+        Err(Errno::EINVAL) if is_empty => return Err(Errno::ENOENT.into()),
+        text => text?,
+    };
+    let len = text.len().min(size);
+    UserWriter::new(buffer.address(), len)?.write_all(&text[..len])?;
+    Ok(len)
+}
+
+pub(crate) fn rename(thread: &Thread, old_path: UserPtr, new_path: UserPtr) -> SyscallResult {
+    renameat2(thread, Fd::AT_FDCWD, old_path, Fd::AT_FDCWD, new_path, 0)
+}
+
+pub(crate) fn renameat(
+    thread: &Thread,
+    old_directory: Fd,
+    old_path: UserPtr,
+    new_directory: Fd,
+    new_path: UserPtr,
+) -> SyscallResult {
+    renameat2(thread, old_directory, old_path, new_directory, new_path, 0)
+}
+
+pub(crate) fn renameat2(
+    thread: &Thread,
+    old_directory: Fd,
+    old_path: UserPtr,
+    new_directory: Fd,
+    new_path: UserPtr,
+    flags: u32,
+) -> SyscallResult {
+    let flags = RenameFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
+    if flags.contains(RenameFlags::EXCHANGE) && flags != RenameFlags::EXCHANGE {
+        return Err(Errno::EINVAL.into());
+    }
+    let old_path = read_path(old_path)?;
+    let new_path = read_path(new_path)?;
+    let old_start = start(thread, old_directory, &old_path)?;
+    let new_start = start(thread, new_directory, &new_path)?;
+    let view = View::of(thread);
+    let old = (old_start.as_ref(), &*old_path);
+    let new = (new_start.as_ref(), &*new_path);
+    vfs::rename(&view.context, &view.credentials, old, new, flags)?;
+    Ok(0)
+}
+
+pub(crate) fn mknod(thread: &Thread, path: UserPtr, mode: u32, device: u32) -> SyscallResult {
+    mknodat(thread, Fd::AT_FDCWD, path, mode, device)
+}
+
+pub(crate) fn mknodat(thread: &Thread, directory: Fd, path: UserPtr, mode: u32, device: u32) -> SyscallResult {
+    // The type is an unsigned short in Linux.
+    let mode = mode & 0xffff;
+    let path = read_path(path)?;
+    let start = start(thread, directory, &path)?;
+    let view = View::of(thread);
+    vfs::mknod(&view.context, &view.credentials, start.as_ref(), &path, mode, u64::from(device))?;
+    Ok(0)
+}
