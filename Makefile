@@ -39,6 +39,8 @@ check: setup ## Check formatting, lints and layering.
 	cargo clippy --quiet --all-targets -- -D warnings
 	$(KERNEL_CARGO) clippy --quiet -p kernel -- -D warnings
 	cargo run --quiet -p check
+	$(KERNEL_CARGO) build --quiet -p kernel --profile kernel
+	cargo run --quiet -p check -- --kernel $${CARGO_TARGET_DIR:-target}/x86_64-unknown-none/kernel/kernel
 
 .PHONY: prepush
 prepush: check test ## What must pass before a push.
@@ -46,3 +48,7 @@ prepush: check test ## What must pass before a push.
 .PHONY: loom
 loom: setup ## Check the lock-free code under every interleaving.
 	RUSTFLAGS='--cfg loom' cargo test --release -p sync --target-dir $${CARGO_TARGET_DIR:-target}/loom
+
+.PHONY: bench
+bench: setup ## Measure, and write docs/FIGURES.md.
+	@scripts/bench.sh

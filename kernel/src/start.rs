@@ -3,13 +3,13 @@
 use alloc::boxed::Box;
 
 use firmware::command_line::Options;
-use firmware::{BootInformation, COMMAND_LINE_MAX, PhysicalMemory, Protocol};
+use firmware::{BootInformation, COMMAND_LINE_MAX, PhysicalMemory};
 use image_format::Image;
 
 use crate::arch::boot::{self, BootProtocol, ImageLayout, VIRTUAL_BASE};
 use crate::arch::descriptors::{self, Descriptors};
 use crate::arch::percpu::PerCpu;
-use crate::arch::{apic, cpu, vector_state};
+use crate::arch::{clock, cpu, vector_state};
 use crate::memory::layout::direct;
 use crate::memory::stacks;
 use crate::{drivers, memory, panic, platform};
@@ -39,6 +39,8 @@ struct Started {
     layout: ImageLayout,
     slide: usize,
     payload: &'static [u8],
+    /// The cycle counter at the first Rust instruction.
+    entered_cycles: u64,
 }
 
 /// Entry from boot.s, on the early stack and tables.
@@ -47,6 +49,7 @@ struct Started {
 /// Called once, by boot.s, with what the loader told.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn kernel_start(protocol: u64, information: u64, slide: usize) -> ! {
+    let entered_cycles = clock::cycles();
     panic::set_slide(slide);
     drivers::serial::init_early();
     // SAFETY: first thing, once.
@@ -55,7 +58,7 @@ unsafe extern "C" fn kernel_start(protocol: u64, information: u64, slide: usize)
     cpu::enable_no_execute();
     let protocol = if protocol == 0 { BootProtocol::Pvh } else { BootProtocol::Linux };
     // SAFETY: per our own contract.
-    let started = unsafe { take_memory(protocol, information, slide) };
+    let started = unsafe { take_memory(protocol, information, slide, entered_cycles) };
     // SAFETY: once, before any IDT is loaded.
     unsafe { descriptors::fill_idt() };
     let Some(descriptors) = Descriptors::new() else { platform::fail("not enough memory for the interrupt stacks") };
@@ -66,7 +69,7 @@ unsafe extern "C" fn kernel_start(protocol: u64, information: u64, slide: usize)
         PerCpu::install(&FIRST_CPU);
     }
     vector_state::init();
-    apic::silence_8259();
+    crate::arch::apic::silence_8259();
     let Some(stack) = stacks::allocate(stacks::THREAD_STACK_PAGES) else {
         platform::fail("not enough memory for a kernel stack")
     };
@@ -85,7 +88,7 @@ unsafe extern "C" fn kernel_start(protocol: u64, information: u64, slide: usize)
 ///
 /// # Safety
 /// Runs once, on the early tables.
-unsafe fn take_memory(protocol: BootProtocol, address: u64, slide: usize) -> Started {
+unsafe fn take_memory(protocol: BootProtocol, address: u64, slide: usize, entered_cycles: u64) -> Started {
     let memory = IdentityMemory;
     let information = match protocol {
         BootProtocol::Pvh => firmware::pvh::read(&memory, address),
@@ -113,7 +116,7 @@ unsafe fn take_memory(protocol: BootProtocol, address: u64, slide: usize) -> Sta
     let command_line = alloc::vec::Vec::leak(line.to_vec());
     // SAFETY: the loader put the payload there; the range was kept from the allocator and is mapped read-only, for ever.
     let payload = unsafe { core::slice::from_raw_parts(direct(payload_start) as *const u8, payload_len as usize) };
-    Started { information, options, command_line, layout, slide, payload }
+    Started { information, options, command_line, layout, slide, payload, entered_cycles }
 }
 
 /// Bytes of the payload by its own header; without a valid one, none.
@@ -143,10 +146,10 @@ extern "C" fn on_kernel_stack(started: *mut Started) -> ! {
     };
     panic::set_symbols(image.kernel_symbols());
     log::info!(
-        "booted by {:?}, {} MiB",
+        "booted by {:?} at cycle {}, {} MiB",
         started.information.protocol,
+        started.entered_cycles,
         started.information.memory_map.usable_bytes() >> 20
     );
-    let _ = Protocol::Pvh;
     platform::run(image, &started.information, &started.options, started.command_line)
 }

@@ -73,9 +73,11 @@ pub(crate) fn needs_polling() -> bool {
     NEEDS_POLLING.load(Ordering::Relaxed)
 }
 
-/// Does what the missing interrupts would do.
+/// Does what missing interrupts would do; nothing where none are missing.
 pub(crate) fn poll() {
-    virtio_serial::poll();
+    if needs_polling() {
+        virtio_serial::poll();
+    }
 }
 
 /// The ports of stdin, stdout and stderr: virtio ports by name, else the serial port for all three, else nothing.

@@ -8,10 +8,13 @@ use x86_64::instructions::interrupts as cpu_interrupts;
 
 use crate::arch::percpu::PerCpu;
 use crate::arch::{apic, clock, user_copy};
-use crate::entropy;
+use crate::{drivers, entropy};
 
 /// How far ahead the timer is set at most, so that its counter cannot overflow (4 s at 1 GHz).
 const TIMER_NS_MAX: u64 = 2_000_000_000;
+
+/// How often devices without an interrupt are looked at.
+const POLL_NS: u64 = 500_000;
 
 static HELD: HeldRanks = HeldRanks::new();
 
@@ -35,16 +38,18 @@ fn nacre_current_thread() -> ThreadHandle {
 fn nacre_wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
     loop {
         cpu_interrupts::disable();
+        drivers::poll();
         super::deferred::run();
         if state.load(Ordering::SeqCst) != PARKED {
             break;
         }
-        if deadline_ns != NEVER {
-            let now = clock::now_ns();
-            if now >= deadline_ns {
-                break;
-            }
-            apic::set_timer(deadline_ns.min(now + TIMER_NS_MAX));
+        let now = clock::now_ns();
+        if now >= deadline_ns {
+            break;
+        }
+        let wait_ns = if drivers::needs_polling() { POLL_NS } else { TIMER_NS_MAX };
+        if deadline_ns != NEVER || drivers::needs_polling() {
+            apic::set_timer(deadline_ns.min(now.saturating_add(wait_ns)));
         }
         cpu_interrupts::enable_and_hlt();
     }

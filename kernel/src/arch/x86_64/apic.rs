@@ -17,8 +17,6 @@ const REGISTER_ID: u32 = 0x20;
 const REGISTER_TASK_PRIORITY: u32 = 0x80;
 const REGISTER_EOI: u32 = 0xb0;
 const REGISTER_SPURIOUS: u32 = 0xf0;
-const REGISTER_COMMAND_LOW: u32 = 0x300;
-const REGISTER_COMMAND_HIGH: u32 = 0x310;
 const REGISTER_TIMER: u32 = 0x320;
 const REGISTER_LINT0: u32 = 0x350;
 const REGISTER_LINT1: u32 = 0x360;
@@ -163,19 +161,5 @@ pub(crate) fn stop_timer() {
         unsafe { Msr::new(MSR_TSC_DEADLINE).write(0) };
     } else {
         write(REGISTER_TIMER_INITIAL, 0);
-    }
-}
-
-/// Sends `vector` to the CPU with APIC id `target`.
-pub(crate) fn send(target: u32, vector: u8) {
-    if USES_X2APIC.load(Ordering::Relaxed) {
-        let command = u64::from(target) << 32 | u64::from(vector);
-        // SAFETY: x2APIC mode is on; the command is a fixed interrupt to one CPU.
-        unsafe { Msr::new(MSR_X2APIC_BASE + (REGISTER_COMMAND_LOW >> 4)).write(command) };
-    } else {
-        super::interrupts::without(|| {
-            write(REGISTER_COMMAND_HIGH, target << 24);
-            write(REGISTER_COMMAND_LOW, u32::from(vector));
-        });
     }
 }

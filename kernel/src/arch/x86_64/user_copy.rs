@@ -11,7 +11,6 @@ global_asm!(include_str!("user_copy.s"));
 unsafe extern "C" {
     fn user_copy(destination: usize, source: usize, len: usize) -> usize;
     fn user_copy_nofault(destination: usize, source: usize, len: usize) -> usize;
-    fn user_zero(destination: usize, len: usize) -> usize;
     fn user_load_u32(address: usize) -> u64;
     fn user_compare_exchange_u32(address: usize, old: u32, new: u32) -> u64;
     static user_copy_nofault_start: u8;
@@ -101,15 +100,6 @@ pub(crate) unsafe fn raw_from_user(destination: usize, source: usize, len: usize
     len - unsafe {
         if may_page_in { user_copy(destination, source, len) } else { user_copy_nofault(destination, source, len) }
     }
-}
-
-/// Bytes of program memory set to zero.
-pub(crate) fn zero(destination: usize, len: usize) -> usize {
-    if !is_user_range(destination, len) {
-        return 0;
-    }
-    // SAFETY: the destination is in the program's half, and faults there are recovered.
-    len - unsafe { user_zero(destination, len) }
 }
 
 /// One 32-bit word of the program, fetched once; `None` on a fault or a misaligned address.

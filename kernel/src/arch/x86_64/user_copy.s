@@ -1,7 +1,6 @@
 # Copies between the kernel and program memory that survive a page fault.
 #
 # user_copy(rdi = destination, rsi = source, rdx = bytes) -> rax = bytes NOT copied
-# user_zero(rdi = destination, rsi = bytes) -> rax = bytes not cleared
 #
 # A fault at an instruction listed in .user_copy_fixups is first given to the address space (not for the _nofault twins) and,
 # when that cannot help, continues at the fixup, which computes what was left. Words move by `rep movsq`: as fast as
@@ -39,25 +38,6 @@
 
 .section .text.user_copy, "ax"
     COPY user_copy
-
-.global user_zero
-user_zero:
-    mov rdx, rsi
-    mov rcx, rsi
-    shr rcx, 3
-    xor eax, eax
-1:  rep stosq
-    mov ecx, edx
-    and ecx, 7
-3:  rep stosb
-    ret
-5:  and edx, 7
-    lea rax, [rdx + rcx * 8]
-    ret
-6:  mov rax, rcx
-    ret
-    FIXUP 1b, 5b
-    FIXUP 3b, 6b
 
 # user_load_u32(rdi = address) -> rax = value, or -1 << 32 on a fault
 .global user_load_u32
