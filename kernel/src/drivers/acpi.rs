@@ -89,7 +89,7 @@ impl PhysicalMemory for Memory {
         let mut at = address;
         let mut rest = out;
         while !rest.is_empty() {
-            let offset = (at % PAGE_BYTES as u64) as usize;
+            let Ok(offset) = usize::try_from(at % PAGE_BYTES as u64) else { return false };
             let Some(page) = self.page(at - offset as u64) else { return false };
             let (part, tail) = rest.split_at_mut(rest.len().min(PAGE_BYTES - offset));
             // SAFETY: the page is mapped, and the part does not pass its end. Reading tables changes nothing.

@@ -55,14 +55,13 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
     power_button::init(&facts);
     let functions = pci::init(facts.pci_window, &information.memory_map);
     for found in virtio::find(&facts, line, functions) {
-        match found.kind() {
-            DeviceType::Console => {
-                if !virtio_serial::init(found) {
-                    NEEDS_POLLING.store(true, Ordering::Relaxed);
-                }
-            }
+        let has_interrupt = match found.kind() {
+            DeviceType::Console => virtio_serial::init(found),
             DeviceType::EntropySource => virtio_rng::init(found),
-            _ => {}
+            _ => true,
+        };
+        if !has_interrupt {
+            NEEDS_POLLING.store(true, Ordering::Relaxed);
         }
     }
     virtio_serial::set_listener(listen);

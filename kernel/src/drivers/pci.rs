@@ -27,7 +27,7 @@ const BUSES_MAX: usize = 16;
 const WINDOW_START: u64 = 0xe000_0000;
 const WINDOW_END: u64 = 0xfe00_0000;
 /// Free ranges are looked for in steps of this.
-const WINDOW_STEP: u64 = 0x100_0000;
+const WINDOW_STEP: usize = 0x100_0000;
 
 // SAFETY: the addresses of configuration mechanism 1, which only this file drives.
 const PORTS: Ports = unsafe { Ports::new(0xcf8, 8) };
@@ -124,7 +124,7 @@ fn has_host_bridge(access: &Access) -> bool {
 
 /// The first part of the assignable addresses that nothing in the memory map touches.
 fn free_window(map: &MemoryMap) -> Window {
-    let mut starts = (WINDOW_START..WINDOW_END).step_by(WINDOW_STEP as usize);
+    let mut starts = (WINDOW_START..WINDOW_END).step_by(WINDOW_STEP);
     let next = starts.find(|start| !map.overlaps_any(*start, WINDOW_END)).unwrap_or(WINDOW_END);
     Window { next, end: WINDOW_END }
 }

@@ -215,7 +215,7 @@ fn on_interrupt(_vector: u8) {
         events |= PollEvents::WRITABLE;
     }
     drop(state);
-    WAITERS.wake(u32::from(events.bits()));
+    WAITERS.wake(events.bits());
 }
 
 /// Sends one byte when the transmitter is empty; drops it if that never happens.

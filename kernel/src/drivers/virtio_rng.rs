@@ -32,18 +32,19 @@ bitflags::bitflags! {
     }
 }
 
-/// Drives the device, and asks for the first bytes.
+/// Drives the device, and asks for the first bytes. Always true: it needs no interrupt.
 #[inline(never)]
-pub(super) fn init(found: Found) {
+pub(super) fn init(found: Found) -> bool {
     let mut transport = found.into_transport();
     let _ = transport.begin_init(Features::VERSION_1);
-    let Some(mut queue) = Queue::new(&mut transport, QUEUE) else { return };
-    let Some(buffer) = DmaBuffer::new(REQUEST_LEN) else { return };
+    let Some(mut queue) = Queue::new(&mut transport, QUEUE) else { return true };
+    let Some(buffer) = DmaBuffer::new(REQUEST_LEN) else { return true };
     queue.set_interrupts(false);
     transport.finish_init();
     let mut device = Device { transport, queue, buffer: Arc::new(buffer) };
     device.ask();
     *DEVICE.lock() = Some(device);
+    true
 }
 
 /// Whether there is such a device.

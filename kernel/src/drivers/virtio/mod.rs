@@ -6,6 +6,7 @@
 mod pci_transport;
 mod queue;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
@@ -80,7 +81,10 @@ pub(super) fn find(facts: &Facts, line: &[u8], functions: Vec<pci::Device>) -> V
     let mut found: Vec<Found> = told.take(DEVICES_MAX).filter_map(at_address).collect();
     for function in functions.into_iter().take(DEVICES_MAX) {
         if let Some(transport) = PciTransport::new(&function) {
-            found.push(Found { transport: AnyTransport::Pci(transport), interrupt: Interrupt::Message(function) });
+            found.push(Found {
+                transport: AnyTransport::Pci(Box::new(transport)),
+                interrupt: Interrupt::Message(function),
+            });
         }
     }
     for device in &found {
@@ -103,7 +107,7 @@ fn at_address(told: VirtioMmioDevice) -> Option<Found> {
 /// A device, however it is reached.
 pub(super) enum AnyTransport {
     Mmio(MmioTransport<'static>),
-    Pci(PciTransport),
+    Pci(Box<PciTransport>),
 }
 
 /// Calls the same method of whichever transport it is.

@@ -79,16 +79,16 @@ struct Work {
     requests: [Option<Request>; REQUESTS_MAX],
 }
 
-/// Drives the console. False: it does not work, or there is one already.
+/// Drives the console, unless there is one already. False: it works, but has no interrupt.
 #[inline(never)]
 pub(super) fn init(found: Found) -> bool {
     if CONSOLE.get().is_some() {
-        return false;
+        return true;
     }
     let (transport, has_interrupt) = found.connect(|_vector| poll());
     let Some(state) = State::new(transport) else {
         log::error!("the virtio console cannot be set up");
-        return false;
+        return true;
     };
     let console = CONSOLE.call_once(|| Console {
         state: IrqSpinLock::new(rank::DRIVER, state),
@@ -295,6 +295,8 @@ impl Console {
             self.work();
             core::hint::spin_loop();
         }
+        let known = INTRODUCED.iter().filter(|name| self.find(name).is_some()).count();
+        log::debug!("virtio console: {known} of {} ports", INTRODUCED.len());
     }
 
     /// Does what the device asks for.
@@ -314,7 +316,7 @@ impl Console {
         }
         for (waiters, events) in self.waiters.iter().zip(work.events) {
             if !events.is_empty() {
-                waiters.wake(u32::from(events.bits()));
+                waiters.wake(events.bits());
             }
         }
         let listener = LISTENER.load(Ordering::Acquire);
