@@ -256,3 +256,128 @@ impl<'a> Buddy<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const FIRST: u32 = 1_000;
+    const FRAMES: u32 = 5_000;
+
+    fn metadata() -> Vec<FrameInfo> {
+        (0..FRAMES).map(|_| FrameInfo::new()).collect()
+    }
+
+    /// The free blocks that merging must lead to, from the free frames alone.
+    fn blocks_of(free: &BTreeSet<u32>) -> BTreeSet<(u32, u32)> {
+        let mut blocks: BTreeSet<(u32, u32)> = free.iter().map(|frame| (*frame, 0)).collect();
+        for order in 0..ORDER_MAX {
+            for (frame, _) in blocks.clone().into_iter().filter(|(_, its)| *its == order) {
+                let buddy = frame ^ (1 << order);
+                if frame < buddy && blocks.contains(&(buddy, order)) {
+                    blocks.remove(&(frame, order));
+                    blocks.remove(&(buddy, order));
+                    blocks.insert((frame, order + 1));
+                }
+            }
+        }
+        blocks
+    }
+
+    fn blocks_in(buddy: &Buddy<'_>) -> BTreeSet<(u32, u32)> {
+        let mut blocks = BTreeSet::new();
+        for order in 0..=ORDER_MAX {
+            let mut at = buddy.heads[order as usize];
+            assert_eq!(at != NONE, buddy.available & (1 << order) != 0, "the word says what the lists hold");
+            while at != NONE {
+                assert!(blocks.insert((FIRST + at, order)), "a list with a loop");
+                at = buddy.info[at as usize].next.load(Relaxed);
+            }
+        }
+        blocks
+    }
+
+    #[test]
+    fn agrees_with_a_set_of_frames() {
+        for seed in 1..8_u64 {
+            let mut state = seed;
+            let mut below = |bound: u32| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                u32::try_from(state >> 33).unwrap() % bound
+            };
+            let info = metadata();
+            let mut buddy = Buddy::new(&info, FrameNumber::new(FIRST));
+            let mut free = BTreeSet::new();
+            for (start, end) in [(FIRST, FIRST + 37), (FIRST + 100, FIRST + 4_321), (FIRST + 4_500, FIRST + FRAMES)] {
+                buddy.add_range(FrameNumber::new(start), FrameNumber::new(end));
+                free.extend(start..end);
+            }
+            assert_eq!(buddy.total_frames(), free.len() as u64);
+            let mut allocated: Vec<(u32, u32)> = Vec::new();
+            for step in 0..600 {
+                if below(5) < 3 {
+                    let order = below(8);
+                    let block = buddy.allocate(order).map(FrameNumber::index);
+                    if block.is_none() {
+                        assert!(blocks_of(&free).iter().all(|(_, its)| *its < order), "seed {seed} step {step}");
+                    }
+                    if let Some(frame) = block {
+                        assert!(frame.is_multiple_of(1 << order), "a block is aligned");
+                        for part in frame..frame + (1 << order) {
+                            assert!(free.remove(&part), "an allocated frame was not free");
+                        }
+                        allocated.push((frame, order));
+                    }
+                } else if !allocated.is_empty() {
+                    let index = below(u32::try_from(allocated.len()).unwrap()) as usize;
+                    let (frame, order) = allocated.swap_remove(index);
+                    if below(3) == 0 {
+                        // Part by part, in any order.
+                        for part in (frame..frame + (1 << order)).rev() {
+                            buddy.free(FrameNumber::new(part), 0);
+                        }
+                    } else {
+                        buddy.free(FrameNumber::new(frame), order);
+                    }
+                    free.extend(frame..frame + (1 << order));
+                }
+                assert_eq!(buddy.free_frames(), free.len() as u64);
+                if step % 50 == 0 {
+                    assert_eq!(blocks_in(&buddy), blocks_of(&free), "seed {seed} step {step}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn serves_every_last_frame() {
+        let info = metadata();
+        let mut buddy = Buddy::new(&info, FrameNumber::new(FIRST));
+        buddy.add_range(FrameNumber::new(FIRST), FrameNumber::new(FIRST + FRAMES));
+        let frames: BTreeSet<_> = std::iter::from_fn(|| buddy.allocate(0)).collect();
+        assert_eq!(frames.len(), FRAMES as usize);
+        assert_eq!(buddy.allocate(0), None);
+        for frame in frames {
+            buddy.free(frame, 0);
+        }
+        assert_eq!(blocks_in(&buddy), blocks_of(&(FIRST..FIRST + FRAMES).collect()));
+        assert_eq!(buddy.allocate(ORDER_MAX + 1), None);
+    }
+
+    #[test]
+    fn counts_references() {
+        let info = FrameInfo::new();
+        info.set_first_reference();
+        info.acquire();
+        assert_eq!(info.reference_count(), 2);
+        assert!(!info.release());
+        assert!(info.release());
+        info.pin();
+        info.acquire();
+        assert!(!info.release());
+        assert!(!info.release());
+        assert!(info.reference_count() > 1);
+    }
+}

@@ -4,6 +4,8 @@
 //! After every call the answer, the areas and some bytes are compared; at the end every frame must be back. The seed
 //! of a failure is printed; `MM_SEED` runs one seed, `MM_RUNS` that many.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -371,18 +373,14 @@ fn remap_model(
     };
     let is_fixed = flags.contains(MremapFlags::FIXED);
     let keeps = flags.contains(MremapFlags::DONTUNMAP);
-    let mut old_len = old_len;
-    if is_fixed || keeps {
-        if is_fixed {
-            remove(model, new_address, new_address + new_len);
-        }
-        remove(model, old + new_len.min(old_len), old + old_len);
-        old_len = old_len.min(new_len);
-    } else if old_len >= new_len {
+    let is_placed = is_fixed || keeps;
+    if !is_placed && old_len >= new_len {
         remove(model, old + new_len, old + old_len);
         return Ok(old);
     }
-    let page = model.pages.get(&old).cloned().ok_or(Errno::EFAULT)?;
+    let tail = (old + new_len.min(old_len), old + old_len);
+    let old_len = old_len.min(new_len);
+    let page = model.pages[&old].clone();
     if old_len == 0 && !page.is_shared {
         return Err(Errno::EINVAL);
     }
@@ -390,12 +388,20 @@ fn remap_model(
     if old_len > end - old {
         return Err(Errno::EFAULT);
     }
+    if is_fixed {
+        remove(model, new_address, new_address + new_len);
+    }
+    remove(model, tail.0, tail.1);
+    if !model.pages.contains_key(&old) {
+        // With an old length of 0 the target may have covered it.
+        return Err(Errno::EFAULT);
+    }
     let page_at = |index: usize| {
         let origin = page.origin.map(|(object, first)| (object, first + index as u64));
         Page { origin, own: None, ..page.clone() }
     };
     let count = |len: usize| len / PAGE_SIZE;
-    if !is_fixed && !keeps {
+    if !is_placed {
         if old + old_len == end && model.is_free(end, new_len - old_len) {
             for index in count(old_len)..count(new_len) {
                 model.pages.insert(old + index * PAGE_SIZE, page_at(index));
@@ -406,13 +412,8 @@ fn remap_model(
             return Err(Errno::ENOMEM);
         }
     }
-    let new = if is_fixed {
-        new_address
-    } else if keeps && model.is_free(new_address, new_len) {
-        new_address
-    } else {
-        model.find_room(new_len)
-    };
+    let new =
+        if is_fixed || (keeps && model.is_free(new_address, new_len)) { new_address } else { model.find_room(new_len) };
     for index in 0..count(new_len) {
         let mut moved = page_at(index);
         if index < count(old_len) {

@@ -42,14 +42,15 @@ impl AddressSpace {
     pub fn lock(&self, address: usize, length: usize, on_fault: bool) -> Result<(), Errno> {
         let mut state = self.state();
         state.check_can_lock()?;
-        let range = lock_range(address, length)?;
-        let pages = range.pages();
+        let pages = locked_len(address, length) / PAGE_SIZE;
+        let range = lock_range(address, length);
         if !state.may_lock(pages) {
-            let locked_already = state.locked_pages_in(range);
+            let locked_already = range.map_or(0, |range| state.locked_pages_in(range));
             if !state.may_lock(pages - locked_already) {
                 return Err(Errno::ENOMEM);
             }
         }
+        let range = range?;
         let lock = if on_fault { FutureLock::OnFault } else { FutureLock::Populate };
         state.change_lock(range, lock.flags())?;
         drop(state);
@@ -113,12 +114,14 @@ impl AddressSpace {
     }
 }
 
-/// The pages that the bytes of a lock call touch. EINVAL when they pass the end of the address space; a
-/// length so large that rounding wraps is 0, as on Linux.
+/// The length of the pages that the bytes of a lock call touch. One so large that rounding wraps is 0, as on Linux.
+fn locked_len(address: usize, length: usize) -> usize {
+    page_down(length.wrapping_add(address - page_down(address)).wrapping_add(PAGE_SIZE - 1))
+}
+
+/// The pages that the bytes of a lock call touch. EINVAL when they pass the end of the address space.
 fn lock_range(address: usize, length: usize) -> Result<PageRange, Errno> {
-    let start = page_down(address);
-    let len = page_down(length.wrapping_add(address - start).wrapping_add(PAGE_SIZE - 1));
-    PageRange::from_length(start, len).ok_or(Errno::EINVAL)
+    PageRange::from_length(page_down(address), locked_len(address, length)).ok_or(Errno::EINVAL)
 }
 
 impl State {

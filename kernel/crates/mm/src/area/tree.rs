@@ -227,8 +227,11 @@ fn find_room(link: &Link, len: usize, low: usize, high: usize) -> Option<usize> 
     if largest < len {
         return None;
     }
+    // A stack's guard gap ends at the next area below: it takes nothing from the room under that.
+    let left_end = node.left.as_ref().map_or(0, |left| left.end);
+    let left_high = high.min(node.area.guarded_start().max(left_end));
     find_room(&node.right, len, low.max(node.area.range.end()), high)
-        .or_else(|| find_room(&node.left, len, low, high.min(node.area.guarded_start())))
+        .or_else(|| find_room(&node.left, len, low, left_high))
 }
 
 /// One tree from `left`, `node` and `right`, in this order. The node's own children are ignored.
@@ -364,5 +367,148 @@ fn take_first(mut node: Box<Node>) -> (Box<Node>, Link) {
             let (first, rest) = take_first(left);
             (first, Some(join(rest, node, right)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::{AreaFlags, Origin, STACK_GUARD_GAP};
+    use super::*;
+    use crate::PAGE_SIZE;
+    use crate::page_table::Rights;
+
+    const ARENA_PAGES: usize = 4096;
+
+    fn area(start: usize, end: usize, is_stack: bool) -> Area {
+        Area {
+            range: PageRange::new(start * PAGE_SIZE, end * PAGE_SIZE),
+            rights: Rights::READ,
+            rights_max: Rights::all(),
+            flags: if is_stack { AreaFlags::GROWS_DOWN } else { AreaFlags::empty() },
+            origin: Origin::Anonymous,
+        }
+    }
+
+    /// Checks heights, order and summaries of a whole tree.
+    fn check(link: &Link, low: usize) -> usize {
+        let Some(node) = link else { return low };
+        assert!(height(&node.left).abs_diff(height(&node.right)) <= 1, "unbalanced");
+        assert_eq!(node.height, height(&node.left).max(height(&node.right)) + 1);
+        assert_eq!(node.count, count(&node.left) + count(&node.right) + 1);
+        let left_end = check(&node.left, low);
+        assert!(left_end <= node.area.range.start(), "areas overlap or are out of order");
+        let end = check(&node.right, node.area.range.end());
+        assert_eq!(node.end, end);
+        end
+    }
+
+    fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
+        let mut state = seed;
+        move |bound| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % bound
+        }
+    }
+
+    /// The highest room of `len` pages, by looking at every gap.
+    fn find_room_slowly(
+        model: &BTreeMap<usize, (usize, bool)>,
+        len: usize,
+        floor: usize,
+        ceiling: usize,
+    ) -> Option<usize> {
+        let mut best = None;
+        let mut low = floor;
+        let areas = model.iter().map(|(start, (end, is_stack))| (*start, *end, *is_stack));
+        for (start, end, is_stack) in areas.chain([(ceiling, ceiling, false)]) {
+            let guard = if is_stack { STACK_GUARD_GAP / PAGE_SIZE } else { 0 };
+            let high = start.saturating_sub(guard).min(ceiling);
+            if high.saturating_sub(low) >= len {
+                best = Some(high - len);
+            }
+            low = low.max(end);
+        }
+        best
+    }
+
+    #[test]
+    fn agrees_with_a_map() {
+        for seed in 0..20 {
+            let mut below = numbers(seed);
+            let mut tree = AreaTree::new();
+            let mut model: BTreeMap<usize, (usize, bool)> = BTreeMap::new();
+            for _ in 0..300 {
+                let start = below(ARENA_PAGES);
+                let end = start + 1 + below(24);
+                if below(3) > 0 {
+                    let is_free = model.iter().all(|(from, (to, _))| end <= *from || start >= *to);
+                    assert_eq!(
+                        tree.is_free(PageRange::new(start * PAGE_SIZE, end * PAGE_SIZE)),
+                        is_free,
+                        "seed {seed}"
+                    );
+                    if is_free {
+                        let is_stack = below(20) == 0;
+                        tree.insert(area(start, end, is_stack));
+                        model.insert(start, (end, is_stack));
+                    }
+                } else {
+                    let taken = tree.take(PageRange::new(start * PAGE_SIZE, end * PAGE_SIZE));
+                    check(&taken.root, 0);
+                    let mut expected = 0;
+                    for (from, (to, is_stack)) in std::mem::take(&mut model) {
+                        expected += to.min(end).saturating_sub(from.max(start));
+                        if from < start.min(to) {
+                            model.insert(from, (to.min(start), is_stack));
+                        }
+                        if to > end.max(from) {
+                            model.insert(from.max(end), (to, is_stack));
+                        }
+                    }
+                    assert_eq!(taken.iter().map(|area| area.range.pages()).sum::<usize>(), expected, "seed {seed}");
+                }
+                check(&tree.root, 0);
+                let areas: Vec<_> =
+                    tree.iter().map(|area| (area.range.start() / PAGE_SIZE, area.range.end() / PAGE_SIZE)).collect();
+                assert_eq!(areas, model.iter().map(|(start, (end, _))| (*start, *end)).collect::<Vec<_>>());
+                assert_eq!(tree.len(), model.len());
+
+                let at = below(ARENA_PAGES);
+                let found = tree.find(at * PAGE_SIZE).map(|area| area.range.start() / PAGE_SIZE);
+                let expected = model.iter().find(|(start, (end, _))| **start <= at && at < *end);
+                assert_eq!(found, expected.map(|(start, _)| *start));
+                let (len, floor, ceiling) = (1 + below(200), below(ARENA_PAGES / 2), below(ARENA_PAGES));
+                let room = tree.find_room(len * PAGE_SIZE, floor * PAGE_SIZE, ceiling * PAGE_SIZE);
+                let expected = find_room_slowly(&model, len, floor, ceiling);
+                assert_eq!(room.map(|start| start / PAGE_SIZE), expected, "seed {seed}, {len} pages");
+            }
+        }
+    }
+
+    #[test]
+    fn stays_low_when_filled_in_order() {
+        let mut tree = AreaTree::new();
+        for index in (0..65_530).rev() {
+            tree.insert(area(2 * index, 2 * index + 1, false));
+        }
+        assert_eq!(tree.len(), 65_530);
+        assert!(height(&tree.root) <= 17, "height {}", height(&tree.root));
+        let half = tree.take(PageRange::new(0, 65_530 * PAGE_SIZE));
+        assert_eq!((half.len(), tree.len()), (32_765, 32_765));
+        check(&half.root, 0);
+        check(&tree.root, 0);
+    }
+
+    #[test]
+    fn modify_keeps_the_summaries() {
+        let mut tree = AreaTree::new();
+        for index in 0..100 {
+            tree.insert(area(10 * index, 10 * index + 5, false));
+        }
+        assert_eq!(tree.find_room(6 * PAGE_SIZE, 0, 990 * PAGE_SIZE), None);
+        tree.modify(500 * PAGE_SIZE, |area| area.move_end(502 * PAGE_SIZE));
+        assert_eq!(tree.find_room(6 * PAGE_SIZE, 0, 990 * PAGE_SIZE), Some(504 * PAGE_SIZE));
     }
 }

@@ -3,6 +3,9 @@
 //!
 //! Every test thread has its own frames, so tests run side by side and each can count its own.
 #![expect(dead_code, reason = "every test file uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod seam;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,9 +18,9 @@ use mm::{
 };
 
 /// Where test address spaces place mappings from.
-pub const MMAP_BASE: usize = 0x7f00_0000_0000;
+pub(crate) const MMAP_BASE: usize = 0x7f00_0000_0000;
 /// Memory of the fake machine.
-pub const FRAMES_TOTAL: u64 = 1 << 16;
+pub(crate) const FRAMES_TOTAL: u64 = 1 << 16;
 
 struct Slot {
     references: u32,
@@ -38,6 +41,7 @@ const PINNED: u32 = 1 << 31;
 
 thread_local! {
     static POOL: RefCell<Pool> = RefCell::default();
+    static CURRENT: RefCell<Option<Cpu>> = const { RefCell::new(None) };
 }
 
 /// The fake of the frame seam.
@@ -115,20 +119,20 @@ impl FrameMachine for Frames {
         self.write(to, 0, &bytes);
     }
 
-    fn copy_to_user(&self, _: FrameNumber, _: usize, _: usize, _: usize) -> usize {
-        unimplemented!("the tests of this crate copy by byte")
+    fn copy_to_user(&self, frame: FrameNumber, offset: usize, address: usize, len: usize) -> usize {
+        seam::copy_out(frame, offset, address, len, true)
     }
 
-    fn copy_from_user(&self, _: FrameNumber, _: usize, _: usize, _: usize) -> usize {
-        unimplemented!("the tests of this crate copy by byte")
+    fn copy_from_user(&self, frame: FrameNumber, offset: usize, address: usize, len: usize) -> usize {
+        seam::copy_in(frame, offset, address, len, true)
     }
 
-    fn copy_to_user_nofault(&self, _: FrameNumber, _: usize, _: usize, _: usize) -> usize {
-        unimplemented!("the tests of this crate copy by byte")
+    fn copy_to_user_nofault(&self, frame: FrameNumber, offset: usize, address: usize, len: usize) -> usize {
+        seam::copy_out(frame, offset, address, len, false)
     }
 
-    fn copy_from_user_nofault(&self, _: FrameNumber, _: usize, _: usize, _: usize) -> usize {
-        unimplemented!("the tests of this crate copy by byte")
+    fn copy_from_user_nofault(&self, frame: FrameNumber, offset: usize, address: usize, len: usize) -> usize {
+        seam::copy_in(frame, offset, address, len, false)
     }
 
     fn of_static(&self, _: &'static [u8]) -> Option<FrameNumber> {
@@ -145,12 +149,12 @@ impl FrameMachine for Frames {
 }
 
 /// Frames in use by this test.
-pub fn frames_used() -> u64 {
+pub(crate) fn frames_used() -> u64 {
     POOL.with_borrow(|pool| (pool.slots.len() - pool.free.len()) as u64)
 }
 
 /// Lets `budget` more allocations of frames succeed; None is no limit.
-pub fn set_frame_budget(budget: Option<u64>) {
+pub(crate) fn set_frame_budget(budget: Option<u64>) {
     POOL.with_borrow_mut(|pool| pool.budget = budget);
 }
 
@@ -163,7 +167,7 @@ struct Entry {
 type Entries = Arc<Mutex<BTreeMap<usize, Entry>>>;
 
 /// The fake of the page table seam.
-pub struct FakePageTable(Entries);
+pub(crate) struct FakePageTable(Entries);
 
 impl PageTable for FakePageTable {
     fn root(&self) -> u64 {
@@ -193,7 +197,7 @@ impl PageTable for FakePageTable {
     }
 
     fn lookup(&self, address: usize) -> Option<PageEntry> {
-        self.0.lock().unwrap().get(&address).map(|entry| page_entry(entry))
+        self.0.lock().unwrap().get(&address).map(page_entry)
     }
 
     fn next_present(&self, range: PageRange) -> Option<(usize, PageEntry)> {
@@ -235,8 +239,9 @@ fn page_entry(entry: &Entry) -> PageEntry {
 }
 
 /// An address space and a CPU that runs in it.
-pub struct Cpu {
-    pub space: Arc<AddressSpace>,
+#[derive(Clone)]
+pub(crate) struct Cpu {
+    pub(crate) space: Arc<AddressSpace>,
     entries: Entries,
 }
 
@@ -247,33 +252,43 @@ impl Default for Cpu {
 }
 
 impl Cpu {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         frame::install(&FRAMES);
         let entries = Entries::default();
         let space = AddressSpace::new(Box::new(FakePageTable(entries.clone())), Layout { mmap_base: MMAP_BASE });
         Self { space, entries }
     }
 
-    pub fn fork(&self) -> Result<Self, Errno> {
+    pub(crate) fn fork(&self) -> Result<Self, Errno> {
         let entries = Entries::default();
         let space = self.space.fork(Box::new(FakePageTable(entries.clone())))?;
         Ok(Self { space, entries })
+    }
+
+    /// Makes this the address space that `sync::machine` and frames copy from and to, in this thread.
+    pub(crate) fn make_current(&self) {
+        CURRENT.set(Some(self.clone()));
+    }
+
+    /// The frame an access at `address` reaches now, if it needs no fault.
+    fn reach(&self, address: usize, access: Access) -> Option<FrameNumber> {
+        let needed = match access {
+            Access::Read => Rights::READ,
+            Access::Write => Rights::WRITE,
+            Access::Execute => Rights::EXECUTE,
+        };
+        let entries = self.entries.lock().unwrap();
+        entries
+            .get(&(address & !(PAGE_SIZE - 1)))
+            .filter(|entry| entry.rights.contains(needed))
+            .map(|entry| entry.frame.number())
     }
 
     /// The frame an access at `address` reaches, after faults.
     fn access(&self, address: usize, access: Access) -> Result<FrameNumber, FaultError> {
         // A fault that does not help within a few turns never will.
         for _ in 0..4 {
-            let page = address & !(PAGE_SIZE - 1);
-            let reached = self.entries.lock().unwrap().get(&page).and_then(|entry| {
-                let needed = match access {
-                    Access::Read => Rights::READ,
-                    Access::Write => Rights::WRITE,
-                    Access::Execute => Rights::EXECUTE,
-                };
-                entry.rights.contains(needed).then(|| entry.frame.number())
-            });
-            match reached {
+            match self.reach(address, access) {
                 Some(frame) => return Ok(frame),
                 None => self.space.fault(address, access)?,
             }
@@ -281,21 +296,21 @@ impl Cpu {
         panic!("the fault at {address:#x} ({access:?}) is handled again and again");
     }
 
-    pub fn load(&self, address: usize) -> Result<u8, FaultError> {
+    pub(crate) fn load(&self, address: usize) -> Result<u8, FaultError> {
         let frame = self.access(address, Access::Read)?;
         let mut byte = [0];
         FRAMES.read(frame, address % PAGE_SIZE, &mut byte);
         Ok(byte[0])
     }
 
-    pub fn store(&self, address: usize, byte: u8) -> Result<(), FaultError> {
+    pub(crate) fn store(&self, address: usize, byte: u8) -> Result<(), FaultError> {
         let frame = self.access(address, Access::Write)?;
         FRAMES.write(frame, address % PAGE_SIZE, &[byte]);
         Ok(())
     }
 
     /// Fetches an instruction byte.
-    pub fn execute(&self, address: usize) -> Result<u8, FaultError> {
+    pub(crate) fn execute(&self, address: usize) -> Result<u8, FaultError> {
         let frame = self.access(address, Access::Execute)?;
         let mut byte = [0];
         FRAMES.read(frame, address % PAGE_SIZE, &mut byte);
@@ -303,17 +318,17 @@ impl Cpu {
     }
 
     /// Pages with an entry.
-    pub fn present_pages(&self) -> usize {
+    pub(crate) fn present_pages(&self) -> usize {
         self.entries.lock().unwrap().len()
     }
 
     /// The kind of a present page.
-    pub fn kind(&self, address: usize) -> Option<PageKind> {
+    pub(crate) fn kind(&self, address: usize) -> Option<PageKind> {
         self.entries.lock().unwrap().get(&address).map(|entry| entry.kind)
     }
 
     /// Checks what must hold between areas, entries and counters.
-    pub fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         let areas = self.space.areas();
         let entries = self.entries.lock().unwrap();
         for pair in areas.windows(2) {
@@ -342,20 +357,20 @@ impl Cpu {
 }
 
 /// A file of the tests. Byte 0 of page n is at first n + 1.
-pub struct FakeFile {
+pub(crate) struct FakeFile {
     pages: Mutex<Vec<Frame>>,
-    pub sites: Vec<(u64, CodeSite)>,
+    pub(crate) sites: Vec<(u64, CodeSite)>,
     mappings: Mappings,
-    pub notices: Mutex<Vec<u64>>,
-    pub synchronized: Mutex<Vec<(u64, u64)>>,
+    pub(crate) notices: Mutex<Vec<u64>>,
+    pub(crate) synchronized: Mutex<Vec<(u64, u64)>>,
 }
 
 impl FakeFile {
-    pub fn new(pages: u8) -> Arc<Self> {
+    pub(crate) fn new(pages: u8) -> Arc<Self> {
         Self::with_sites(pages, Vec::new())
     }
 
-    pub fn with_sites(pages: u8, sites: Vec<(u64, CodeSite)>) -> Arc<Self> {
+    pub(crate) fn with_sites(pages: u8, sites: Vec<(u64, CodeSite)>) -> Arc<Self> {
         frame::install(&FRAMES);
         let frames = (0..pages).map(|index| {
             let frame = Frame::allocate_zeroed().unwrap();
@@ -371,13 +386,13 @@ impl FakeFile {
         })
     }
 
-    pub fn byte(&self, index: usize) -> u8 {
+    pub(crate) fn byte(&self, index: usize) -> u8 {
         let mut byte = [0];
         self.pages.lock().unwrap()[index].read(0, &mut byte);
         byte[0]
     }
 
-    pub fn truncate(&self, pages: usize) {
+    pub(crate) fn truncate(&self, pages: usize) {
         self.pages.lock().unwrap().truncate(pages);
         self.mappings.truncate(pages as u64, u64::MAX);
     }
@@ -427,14 +442,14 @@ impl MappedObject for FakeFile {
 }
 
 /// A small seeded generator (splitmix64).
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -443,11 +458,11 @@ impl Random {
     }
 
     /// A number below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).unwrap()
     }
 
-    pub fn one_in(&mut self, times: usize) -> bool {
+    pub(crate) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 }
