@@ -18,6 +18,7 @@ extern crate alloc;
 pub mod attributes;
 pub mod eventfd;
 mod file;
+pub mod lock;
 mod open_file;
 pub mod pipe;
 pub mod port;

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use abi::OpenFlags;
 use sync::{Mutex, rank};
 
-use crate::File;
+use crate::{File, lock};
 
 /// An open file: the object, the status flags it was opened with and the position.
 pub struct OpenFile {
@@ -17,6 +17,8 @@ pub struct OpenFile {
     owner: AtomicI32,
     /// `F_SETSIG`.
     signal: AtomicU32,
+    /// Has taken a lock that goes with it.
+    has_locks: AtomicBool,
     /// Stands for another open file, whose end it is not.
     is_temporary: AtomicBool,
 }
@@ -37,6 +39,7 @@ impl OpenFile {
             position: Mutex::new(rank::FILE_POSITION, 0),
             owner: AtomicI32::new(0),
             signal: AtomicU32::new(0),
+            has_locks: AtomicBool::new(false),
             is_temporary: AtomicBool::new(false),
         })
     }
@@ -110,6 +113,11 @@ impl OpenFile {
         self.owner.store(owner, Ordering::Relaxed);
     }
 
+    /// Notes that it takes locks, which are released with it.
+    pub fn note_locks(&self) {
+        self.has_locks.store(true, Ordering::Relaxed);
+    }
+
     /// The signal sent instead of `SIGIO` (`F_GETSIG`); 0 for none.
     pub fn signal(&self) -> u32 {
         self.signal.load(Ordering::Relaxed)
@@ -123,8 +131,12 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        if !*self.is_temporary.get_mut() {
-            self.file.released(self);
+        if *self.is_temporary.get_mut() {
+            return;
         }
+        if *self.has_locks.get_mut() {
+            lock::release_open(self);
+        }
+        self.file.released(self);
     }
 }

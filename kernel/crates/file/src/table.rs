@@ -9,12 +9,12 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::Errno;
 use sync::{SpinLock, rank};
 
-use crate::OpenFile;
+use crate::{OpenFile, lock};
 
 /// The most descriptors a table can hold (Linux's `fs.nr_open`).
 pub const DESCRIPTORS_MAX: u64 = 1 << 20;
@@ -132,6 +132,8 @@ pub struct FdTable {
     slots: SpinLock<Slots>,
     limit: AtomicU64,
     id: u64,
+    /// Has taken POSIX record locks, which closing a descriptor releases.
+    has_locks: AtomicBool,
 }
 
 /// Numbers the tables, as owners of record locks.
@@ -145,7 +147,12 @@ impl FdTable {
 
     fn with_slots(slots: Slots, limit: u64) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Self { slots: SpinLock::new(rank::FILE_TABLES, slots), limit: AtomicU64::new(limit), id }
+        Self {
+            slots: SpinLock::new(rank::FILE_TABLES, slots),
+            limit: AtomicU64::new(limit),
+            id,
+            has_locks: AtomicBool::new(false),
+        }
     }
 
     /// A copy, as `fork` makes it: the same open files under the same numbers.
@@ -172,6 +179,11 @@ impl FdTable {
     /// This table as an owner of record locks.
     pub fn lock_owner(&self) -> LockOwner {
         LockOwner(self.id)
+    }
+
+    /// Notes that it takes record locks, which go when it closes a descriptor of the file.
+    pub fn note_locks(&self) {
+        self.has_locks.store(true, Ordering::Relaxed);
     }
 
     /// Changes the limit. Numbers in use above it stay valid.
@@ -278,6 +290,9 @@ impl FdTable {
     /// Tells a file that a descriptor for it is gone, and gives it back.
     fn closed(&self, slot: Slot) -> Option<Arc<OpenFile>> {
         let Slot::Open(open) = slot else { return None };
+        if self.has_locks.load(Ordering::Relaxed) {
+            lock::release_table(&open, self.lock_owner());
+        }
         open.file().descriptor_closed(&open, self.lock_owner());
         Some(open)
     }

@@ -92,6 +92,11 @@ fn nacre_compare_exchange_user_u32(address: usize, old: u32, new: u32) -> Option
 }
 
 #[unsafe(no_mangle)]
+fn nacre_page_in_user(address: usize, _is_store: bool) -> bool {
+    nacre_copy_from_user(&mut [0], address) == 1
+}
+
+#[unsafe(no_mangle)]
 fn nacre_now_ns() -> u64 {
     0
 }
