@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::{OpenFlags, Siginfo, Signal, Winsize};
+use abi::{Errno, OpenFlags, Siginfo, Signal, Winsize};
 use file::tty::{SignalSink, TtyFile};
 use file::{File, OpenFile, Port, PortFile};
 use firmware::BootInformation;
@@ -12,9 +12,10 @@ use image_format::Image;
 use linux::exec::{BootRequest, Program};
 use linux::{Process, Registers, Thread};
 use sync::{Once, WaitNode};
-use vfs::fs::overlay;
 use vfs::fs::root::RootFs;
-use vfs::{MountFlags, Namespace};
+use vfs::fs::tmpfs::{Tmpfs, TmpfsOptions};
+use vfs::fs::{dev, overlay};
+use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, device};
 
 use super::linux_platform::MachinePlatform;
 use super::{deferred, fail};
@@ -47,13 +48,21 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     let config = image.config();
     let arguments: Vec<&[u8]> = config.arguments().collect();
     let environment: Vec<&[u8]> = config.environment().collect();
+    let standard_files = standard_files(options);
+    let namespace = match namespace(&image).and_then(|namespace| {
+        register_consoles(&standard_files[2])?;
+        Ok(namespace)
+    }) {
+        Ok(namespace) => namespace,
+        Err(errno) => fail(&alloc::format!("cannot set up the file systems: {errno}")),
+    };
     let request = BootRequest {
         platform: &PLATFORM,
-        namespace: namespace(&image),
+        namespace,
         hostname: config.hostname(),
         working_directory: config.cwd(),
         program: Program { path: config.app_path(), arguments: &arguments, environment: &environment },
-        standard_files: standard_files(options),
+        standard_files,
     };
     match linux::boot(request) {
         Ok((thread, registers)) => enter(thread, registers),
@@ -61,10 +70,48 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     }
 }
 
-/// The image's files under a writable layer.
-fn namespace(image: &Image<'static>) -> Arc<Namespace> {
+/// The image's files under a writable layer, with devices and temporary directories mounted on it.
+fn namespace(image: &Image<'static>) -> Result<Arc<Namespace>, Errno> {
     let lower = RootFs::new(image.archive());
-    Namespace::new(overlay::new(&*lower), b"overlay", MountFlags::empty())
+    let namespace = Namespace::new(overlay::new(&*lower), b"overlay", MountFlags::empty());
+    let temporary = || Tmpfs::new(TmpfsOptions::default());
+    let no_privileges = MountFlags::NO_SET_ID | MountFlags::NO_DEVICES;
+    mount(&namespace, b"/dev", dev::new()?, b"devtmpfs", MountFlags::NO_SET_ID)?;
+    mount(&namespace, b"/dev/shm", temporary(), b"tmpfs", no_privileges)?;
+    mount(&namespace, b"/tmp", temporary(), b"tmpfs", no_privileges)?;
+    Ok(namespace)
+}
+
+/// Mounts a file system on a directory, which is made if the image has none.
+fn mount(
+    namespace: &Arc<Namespace>,
+    path: &[u8],
+    file_system: Arc<Tmpfs>,
+    source: &[u8],
+    flags: MountFlags,
+) -> Result<(), Errno> {
+    let context = FsContext::new(namespace.clone());
+    let root = Credentials::root();
+    match vfs::mkdir(&context, &root, None, path, 0o755) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let place = vfs::resolve(&context, &root, None, path, Lookup::FOLLOW | Lookup::DIRECTORY)?;
+    namespace.mount(&root, &place, file_system, source, flags).map(drop)
+}
+
+/// Says what /dev/console and /dev/tty are: the terminal, or without one the program's error output and nothing.
+fn register_consoles(error_output: &Arc<OpenFile>) -> Result<(), Errno> {
+    let kind = FileKind::CharacterDevice;
+    let console: Arc<dyn File> = match TERMINAL.get() {
+        Some(terminal) => terminal.clone(),
+        None => error_output.file().clone(),
+    };
+    device::register(kind, dev::CONSOLE, Arc::new(move |_, _| Ok(console.clone())))?;
+    if let Some(terminal) = TERMINAL.get() {
+        device::register(kind, dev::TTY, Arc::new(|_, _| Ok(terminal.clone() as Arc<dyn File>)))?;
+    }
+    Ok(())
 }
 
 /// What descriptors 0, 1 and 2 stand for: the terminal where the caller's is one, else a stream.

@@ -1,5 +1,7 @@
 //! The program's x87, SSE and AVX registers: switched on for it, saved for signals.
 //!
+//! Functions that touch them are never inlined, so that the check of the built kernel can tell them by name.
+//!
 //! The kernel is compiled without them, so they hold the program's values at any time it runs. Saved in the standard
 //! (not compacted) XSAVE form, which is what a signal frame shows (SDM volume 1, chapter 13); FXSAVE without XSAVE.
 
@@ -29,6 +31,7 @@ static SIZE_BYTES: AtomicUsize = AtomicUsize::new(FXSAVE_BYTES);
 struct Area([u8; VECTOR_STATE_BYTES_MAX]);
 
 /// Switches on what the CPU has and brings the registers to their initial state.
+#[inline(never)]
 pub(crate) fn init() {
     if cpu::features().contains(Features::XSAVE) {
         let leaf = cpu::cpuid(0xd, 0);
@@ -70,6 +73,7 @@ pub(crate) fn size_bytes() -> usize {
 }
 
 /// Stores the registers in `destination`, which takes as much as it has room for.
+#[inline(never)]
 pub(crate) fn save(destination: &mut [u8]) {
     let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
     if cpu::features().contains(Features::XSAVE) {
@@ -114,6 +118,7 @@ pub(crate) fn restore(source: &[u8], features: u64) -> Result<(), InvalidVectorS
 }
 
 /// The x87 control and status words.
+#[inline(never)]
 pub(crate) fn x87_words() -> (u16, u16) {
     let (mut control, mut status) = (0u16, 0u16);
     // SAFETY: stores two words; neither instruction waits for or raises a pending exception.
@@ -125,6 +130,7 @@ pub(crate) fn x87_words() -> (u16, u16) {
 }
 
 /// The SSE control and status register.
+#[inline(never)]
 pub(crate) fn mxcsr() -> u32 {
     let mut value = 0u32;
     // SAFETY: stores one word.
@@ -133,6 +139,7 @@ pub(crate) fn mxcsr() -> u32 {
 }
 
 /// Loads the components of `area`, whose MXCSR is valid, and initialises the others.
+#[inline(never)]
 fn load(area: &mut Area, components: u64) {
     if cpu::features().contains(Features::XSAVE) {
         area.0[FXSAVE_BYTES..FXSAVE_BYTES + 8].copy_from_slice(&components.to_le_bytes());
@@ -149,6 +156,7 @@ fn load(area: &mut Area, components: u64) {
 }
 
 /// The MXCSR bits that this CPU accepts.
+#[inline(never)]
 fn mxcsr_mask() -> u32 {
     static MASK: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
     let known = MASK.load(Ordering::Relaxed);
