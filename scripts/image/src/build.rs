@@ -1,17 +1,19 @@
 //! Makes an image from what the user asked for.
 
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{BufWriter, Read};
 use std::path::{Path, PathBuf};
 
-use image_format::write::{ConfigSource, Content, Payload};
+use image_format::PAGE_SIZE;
+use image_format::write::{ConfigSource, Content, NodeId, Payload, Tree};
 
+use crate::analysis::{Analysis, cache};
 use crate::kernel_file::KernelFile;
 use crate::program::{self, Program};
 use crate::{Failure, Result, root, words};
 
 /// A larger root would have to fit in memory next to the program; it belongs on a disk.
-pub const ROOT_SIZE_MAX: u64 = 512 << 20;
+pub const ROOT_SIZE_MAX: u64 = 512_000_000;
 /// The host name of the virtual machine.
 const HOSTNAME: &str = "nacre";
 
@@ -51,6 +53,12 @@ pub struct Summary {
     pub file_count: usize,
     /// What the program is.
     pub program: Program,
+    /// How many instructions the kernel will keep from running.
+    pub site_count: usize,
+    /// The code of all programs and libraries among the files, in bytes.
+    pub proven_code: u64,
+    /// Bytes in the same segments that may or may not be code, and are left alone.
+    pub unproven_code: u64,
 }
 
 /// Makes the image.
@@ -59,7 +67,7 @@ pub struct Summary {
 /// One line for the user.
 pub fn build(request: &Request) -> Result<Summary> {
     let program = check_app(&request.app)?;
-    let root = root::collect(&request.app, request.files.as_deref(), request.base.as_deref())?;
+    let mut root = root::collect(&request.app, request.files.as_deref(), request.base.as_deref())?;
     let (file_count, files_size) = root
         .tree
         .files()
@@ -72,10 +80,53 @@ pub fn build(request: &Request) -> Result<Summary> {
         )));
     }
     let config = config(request, &root, &program)?;
+    let analysis = analyse_files(&mut root.tree, request.cache.as_deref())?;
     let kernel = KernelFile::parse(&read(&request.kernel)?)?;
     let payload = Payload { config, tree: root.tree, symbols: kernel.symbols().to_vec() };
     let image_size = write(&kernel, &payload, &request.output)?;
-    Ok(Summary { image_size, kernel_size: kernel.size(), files_size, file_count, program })
+    Ok(Summary {
+        image_size,
+        kernel_size: kernel.size(),
+        files_size,
+        file_count,
+        program,
+        site_count: analysis.sites.len(),
+        proven_code: analysis.proven_bytes,
+        unproven_code: analysis.unproven_bytes,
+    })
+}
+
+/// Analyses every ELF file of the tree, notes its sites there, and returns what was found in all of them together.
+fn analyse_files(tree: &mut Tree, cache: Option<&Path>) -> Result<Analysis> {
+    let mut total = Analysis::default();
+    let files: Vec<(NodeId, Content)> = tree.files().map(|(id, content)| (id, content.clone())).collect();
+    for (id, content) in files {
+        let Some(bytes) = elf_bytes(&content)? else { continue };
+        let analysis = cache::analyse_cached(&bytes, cache);
+        total.proven_bytes += analysis.proven_bytes;
+        total.unproven_bytes += analysis.unproven_bytes;
+        total.sites.extend_from_slice(&analysis.sites);
+        tree.set_sites(id, analysis.sites);
+    }
+    Ok(total)
+}
+
+/// The bytes of a file that is an ELF file for x86-64; of others only the beginning is read.
+fn elf_bytes(content: &Content) -> Result<Option<Vec<u8>>> {
+    let bytes = match content {
+        Content::Bytes(bytes) => bytes.clone(),
+        Content::HostFile { path, .. } => {
+            let failed = |error| Failure::io(path, &error);
+            let mut file = File::open(path).map_err(failed)?;
+            let mut bytes = Vec::new();
+            file.by_ref().take(PAGE_SIZE).read_to_end(&mut bytes).map_err(failed)?;
+            if bytes.starts_with(b"\x7fELF") {
+                file.read_to_end(&mut bytes).map_err(failed)?;
+            }
+            bytes
+        }
+    };
+    Ok(program::is_x86_64_elf(&bytes).then_some(bytes))
 }
 
 /// A size for a person, in units of a million bytes.
@@ -156,12 +207,4 @@ fn write(kernel: &KernelFile, payload: &Payload, output: &Path) -> Result<u64> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| Failure::io(path, &error))
-}
-
-/// The bytes of a file of the tree.
-pub(crate) fn content_bytes(content: &Content) -> Result<Vec<u8>> {
-    match content {
-        Content::Bytes(bytes) => Ok(bytes.clone()),
-        Content::HostFile { path, .. } => read(path),
-    }
 }

@@ -6,6 +6,7 @@
 //! Nothing here is `unsafe`, and whatever the user gives is answered with one line that says what is wrong.
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 pub mod build;
 mod failure;
 pub mod kernel_file;

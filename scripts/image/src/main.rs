@@ -14,7 +14,11 @@ const USAGE: &str = "usage: image-builder --app FILE --kernel FILE --output FILE
                      [--environment WORDS] [--files DIR] [--cwd DIR] [--base DIR] [--cache DIR]";
 
 fn main() -> ExitCode {
-    let result = parse(std::env::args_os().skip(1)).and_then(|request| Ok((build(&request)?, request)));
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.next_if(|option| option == "--analyse").is_some() {
+        return analyse(arguments);
+    }
+    let result = parse(arguments).and_then(|request| Ok((build(&request)?, request)));
     match result {
         Ok((summary, request)) => {
             println!("{}", describe(&summary, &request));
@@ -25,6 +29,27 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what the analysis finds in programs, for those who work on it.
+fn analyse(files: impl Iterator<Item = OsString>) -> ExitCode {
+    for file in files.map(PathBuf::from) {
+        match std::fs::read(&file) {
+            Ok(bytes) => {
+                let found = image_builder::analysis::analyse(&bytes);
+                let (proven, unproven) = (found.proven_bytes, found.unproven_bytes);
+                println!("{}: {} sites, {proven} bytes proven, {unproven} not", file.display(), found.sites.len());
+                for site in found.sites {
+                    println!("  {:#x} {:02x}", site.file_offset, site.original);
+                }
+            }
+            Err(error) => {
+                eprintln!("image: {}", Failure::io(&file, &error));
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request> {
@@ -54,12 +79,15 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request> {
 
 fn describe(summary: &Summary, request: &Request) -> String {
     format!(
-        "{}: {} ({}) and {} files, {}; kernel {}; {} in all",
+        "{}: {} ({}) and {} files, {}; {} privileged instructions in {} of code, {} unproven; kernel {}; {} in all",
         request.output.display(),
         request.app.display(),
         summary.program.linkage,
         summary.file_count - 1,
         megabytes(summary.files_size),
+        summary.site_count,
+        megabytes(summary.proven_code),
+        megabytes(summary.unproven_code),
         megabytes(summary.kernel_size),
         megabytes(summary.image_size),
     )

@@ -1,0 +1,92 @@
+//! Results of the analysis, kept by the hash of the file: most files of an image are those of the last one.
+//!
+//! A result is a text file of lines: the proven and the unproven bytes, then one line for each site. A file that cannot be
+//! read or makes no sense is as good as none.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use image_format::{Site, SiteKind};
+use sha2::{Digest, Sha256};
+
+use super::{Analysis, VERSION, analyse};
+
+/// Analyses a file, or takes the result of the last time.
+pub fn analyse_cached(bytes: &[u8], directory: Option<&Path>) -> Analysis {
+    let Some(path) = directory.map(|directory| file_name(directory, bytes)) else { return analyse(bytes) };
+    if let Some(analysis) = fs::read_to_string(&path).ok().and_then(|text| decode(&text)) {
+        return analysis;
+    }
+    let analysis = analyse(bytes);
+    if let Some(directory) = path.parent() {
+        // Not being able to keep the result costs time, nothing else.
+        let staging = path.with_extension(format!("new-{}", std::process::id()));
+        let _ = fs::create_dir_all(directory)
+            .and_then(|()| fs::write(&staging, encode(&analysis)))
+            .and_then(|()| fs::rename(&staging, &path));
+    }
+    analysis
+}
+
+fn file_name(directory: &Path, bytes: &[u8]) -> PathBuf {
+    let mut name = format!("v{VERSION}-");
+    for byte in Sha256::digest(bytes) {
+        name.push_str(&format!("{byte:02x}"));
+    }
+    directory.join(name)
+}
+
+fn encode(analysis: &Analysis) -> String {
+    let mut text = format!("{} {}\n", analysis.proven_bytes, analysis.unproven_bytes);
+    for site in &analysis.sites {
+        text.push_str(&format!("{} {} {}\n", site.file_offset, site.kind as u8, site.original));
+    }
+    text.push_str("end\n");
+    text
+}
+
+fn decode(text: &str) -> Option<Analysis> {
+    let mut lines = text.strip_suffix("end\n")?.lines();
+    let (proven, unproven) = lines.next()?.split_once(' ')?;
+    let mut sites = Vec::new();
+    for line in lines {
+        let mut fields = line.split(' ');
+        let file_offset = fields.next()?.parse().ok()?;
+        let kind = match fields.next()? {
+            "1" => SiteKind::Privileged,
+            "2" => SiteKind::Syscall,
+            _ => return None,
+        };
+        sites.push(Site { file_offset, kind, original: fields.next()?.parse().ok()? });
+    }
+    Some(Analysis { sites, proven_bytes: proven.parse().ok()?, unproven_bytes: unproven.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn results_are_kept_and_damage_is_noticed() {
+        let analysis = Analysis {
+            sites: vec![Site { file_offset: 77, kind: SiteKind::Privileged, original: 0xf4 }],
+            proven_bytes: 1234,
+            unproven_bytes: 5,
+        };
+        let text = encode(&analysis);
+        assert_eq!(decode(&text), Some(analysis));
+        for size in 0..text.len() {
+            assert_eq!(decode(&text[..size]), None);
+        }
+        let scratch = Scratch::new("analysis-cache");
+        let directory = scratch.path("cache");
+        let fresh = analyse_cached(b"no ELF file", Some(&directory));
+        assert_eq!(fresh, Analysis::default());
+        let path = file_name(&directory, b"no ELF file");
+        fs::write(&path, "7 8\nend\n").unwrap();
+        assert_eq!(analyse_cached(b"no ELF file", Some(&directory)).proven_bytes, 7);
+        fs::write(&path, "7 8\n").unwrap();
+        assert_eq!(analyse_cached(b"no ELF file", Some(&directory)), Analysis::default());
+    }
+}
