@@ -47,6 +47,7 @@ impl HeldRanks {
         self.iter().next().is_none()
     }
 
+    #[cfg(any(debug_assertions, test))]
     /// Checks that a lock of `rank` may be taken now. `nested` permits others of the same rank.
     pub(crate) fn check(&self, rank: Rank, nested: bool) {
         for held in self.iter().map(rank_of) {
@@ -73,6 +74,8 @@ impl HeldRanks {
         }
     }
 
+    /// Notes a lock just taken.
+    #[cfg(any(debug_assertions, test))]
     pub(crate) fn push(&self, rank: Rank, is_spinlock: bool) {
         let index = self.length.load(Relaxed);
         assert!(index < HELD_MAX, "a context holds more than {HELD_MAX} locks");
@@ -80,6 +83,7 @@ impl HeldRanks {
         self.entries[index].store(u16::from(rank.0) | if is_spinlock { SPINNING } else { 0 }, Relaxed);
     }
 
+    #[cfg(any(debug_assertions, test))]
     /// Forgets the most recent lock of this rank and kind. Locks may be released in any order.
     pub(crate) fn pop(&self, rank: Rank, is_spinlock: bool) {
         let wanted = u16::from(rank.0) | if is_spinlock { SPINNING } else { 0 };
@@ -99,4 +103,97 @@ impl HeldRanks {
 
 fn rank_of(entry: u16) -> Rank {
     Rank(entry.to_le_bytes()[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rank::{ADDRESS_SPACE, CONSOLE, FILE_TABLES, INODES, WAIT_QUEUES};
+
+    #[test]
+    fn later_ranks_may_follow() {
+        let held = HeldRanks::new();
+        held.push(INODES, false);
+        held.check(ADDRESS_SPACE, false);
+        held.push(FILE_TABLES, true);
+        held.check(CONSOLE, false);
+        assert_eq!(held.spinlocks(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "lock order: INODES is taken while ADDRESS_SPACE is held")]
+    fn an_earlier_rank_may_not_follow() {
+        let held = HeldRanks::new();
+        held.push(ADDRESS_SPACE, false);
+        held.check(INODES, false);
+    }
+
+    #[test]
+    #[should_panic(expected = "lock order: INODES is taken while INODES is held")]
+    fn the_same_rank_may_not_follow() {
+        let held = HeldRanks::new();
+        held.push(INODES, false);
+        held.check(INODES, false);
+    }
+
+    #[test]
+    fn the_same_rank_may_follow_nested() {
+        let held = HeldRanks::new();
+        held.push(INODES, false);
+        held.check(INODES, true);
+    }
+
+    #[test]
+    fn every_held_lock_counts_not_only_the_last() {
+        let held = HeldRanks::new();
+        held.push(INODES, false);
+        held.push(CONSOLE, true);
+        held.pop(CONSOLE, true);
+        held.check(ADDRESS_SPACE, false);
+        assert!(!held.is_empty());
+    }
+
+    #[test]
+    fn locks_are_released_in_any_order() {
+        let held = HeldRanks::new();
+        held.push(INODES, false);
+        held.push(FILE_TABLES, true);
+        held.push(WAIT_QUEUES, true);
+        held.pop(FILE_TABLES, true);
+        assert_eq!(held.spinlocks(), 1);
+        held.pop(INODES, false);
+        held.pop(WAIT_QUEUES, true);
+        assert!(held.is_empty());
+        assert_eq!(held.length.load(Relaxed), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "does not hold it")]
+    fn a_lock_that_is_not_held_is_not_released() {
+        HeldRanks::new().pop(INODES, false);
+    }
+
+    #[test]
+    #[should_panic(expected = "sleeping while the spinlock FILE_TABLES is held")]
+    fn nothing_sleeps_under_a_spinlock() {
+        let held = HeldRanks::new();
+        held.push(FILE_TABLES, true);
+        held.check_sleep();
+    }
+
+    #[test]
+    fn user_memory_may_be_touched_before_the_address_space() {
+        let held = HeldRanks::new();
+        held.push(INODES, false);
+        held.check_sleep();
+        held.check_user_access();
+    }
+
+    #[test]
+    #[should_panic(expected = "use the nofault copy")]
+    fn user_memory_may_not_be_touched_under_the_address_space() {
+        let held = HeldRanks::new();
+        held.push(ADDRESS_SPACE, false);
+        held.check_user_access();
+    }
 }

@@ -41,6 +41,11 @@ mod spinlock;
 mod wait_queue;
 mod waiters;
 
+#[cfg(all(test, loom))]
+mod model;
+#[cfg(test)]
+mod test_machine;
+
 pub use held::HeldRanks;
 pub use mutex::{Mutex, MutexGuard};
 pub use park::Parker;

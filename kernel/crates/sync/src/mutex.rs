@@ -267,3 +267,85 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rank;
+
+    #[test]
+    fn threads_exclude_each_other() {
+        const ROUNDS: usize = 5_000;
+        let mutex = Arc::new(Mutex::new(rank::PIPE, 0));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let mutex = Arc::clone(&mutex);
+                thread::spawn(move || (0..ROUNDS).for_each(|_| *mutex.lock() += 1))
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(*mutex.lock(), 4 * ROUNDS);
+    }
+
+    #[test]
+    fn waiters_are_served_in_the_order_of_arrival() {
+        let mutex = Arc::new(Mutex::new(rank::PIPE, Vec::new()));
+        let guard = mutex.lock();
+        let mut threads = Vec::new();
+        for index in 0..4 {
+            let other = Arc::clone(&mutex);
+            threads.push(thread::spawn(move || other.lock().push(index)));
+            while mutex.raw.count.load(Ordering::Relaxed) < index + 2 {
+                thread::yield_now();
+            }
+            // Counted; give it the time to queue.
+            thread::sleep(Duration::from_millis(20));
+        }
+        drop(guard);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(*mutex.lock(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_try_of_a_held_lock_fails() {
+        let mutex = Mutex::new(rank::PIPE, 1);
+        let guard = mutex.lock();
+        assert!(mutex.try_lock().is_none());
+        drop(guard);
+        assert_eq!(mutex.try_lock().map(|value| *value), Some(1));
+    }
+
+    #[test]
+    fn the_value_comes_out() {
+        let mut mutex = Mutex::new(rank::PIPE, 1);
+        *mutex.get_mut() += 1;
+        assert_eq!(mutex.into_inner(), 2);
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "lock order: PIPE is taken while PIPE is held")]
+    fn a_second_lock_of_the_rank_is_told() {
+        let (first, second) = (Mutex::new(rank::PIPE, ()), Mutex::new(rank::PIPE, ()));
+        let _first = first.lock();
+        let _second = second.lock();
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "sleeping while the spinlock FILE_TABLES is held")]
+    fn a_mutex_under_a_spinlock_is_told_even_when_free() {
+        let spinlock = crate::SpinLock::new(rank::FILE_TABLES, ());
+        let mutex = Mutex::new(rank::PIPE, ());
+        let _spinning = spinlock.lock();
+        let _sleeping = mutex.lock();
+    }
+}

@@ -89,3 +89,41 @@ impl Wake for Parker {
         self.unpark();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_remembered_once() {
+        let parker = Parker::new();
+        parker.unpark();
+        parker.unpark();
+        parker.park();
+        assert!(parker.park_until(machine::now_ns() + 1_000_000));
+    }
+
+    #[test]
+    fn a_token_counts_after_the_deadline() {
+        let parker = Parker::new();
+        parker.unpark();
+        assert!(!parker.park_until(0));
+        assert!(parker.park_until(0));
+    }
+
+    #[test]
+    fn a_sleeper_is_woken() {
+        let parker = Arc::new(Parker::new());
+        let other = Arc::clone(&parker);
+        let waker = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            other.unpark();
+        });
+        parker.park();
+        waker.join().unwrap();
+    }
+}

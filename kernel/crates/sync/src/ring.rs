@@ -258,3 +258,108 @@ impl<T> fmt::Debug for Consumer<T> {
         write!(formatter, "Consumer({} of {})", self.core.len(), self.core.slots.len())
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn values_leave_in_order_and_a_full_ring_refuses() {
+        let (mut producer, mut consumer) = single_producer(3);
+        assert_eq!(producer.capacity(), 4);
+        for round in 0..10 {
+            for value in 0..4 {
+                assert_eq!(producer.push(round * 10 + value), Ok(()));
+            }
+            assert_eq!(producer.push(99), Err(99));
+            assert_eq!(consumer.len(), 4);
+            for value in 0..4 {
+                assert_eq!(consumer.pop(), Some(round * 10 + value));
+            }
+            assert_eq!(consumer.pop(), None);
+            assert!(consumer.is_empty() && producer.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_smallest_ring_tells_full_from_empty() {
+        let (producer, mut consumer) = many_producers(0);
+        assert_eq!(producer.capacity(), 2);
+        assert!(producer.push(1).is_ok() && producer.push(2).is_ok());
+        assert_eq!(producer.push(3), Err(3));
+        assert_eq!((consumer.pop(), consumer.pop(), consumer.pop()), (Some(1), Some(2), None));
+    }
+
+    #[test]
+    fn one_producer_and_the_consumer_run_at_once() {
+        const COUNT: usize = 50_000;
+        let (mut producer, mut consumer) = single_producer(64);
+        let pushing = thread::spawn(move || {
+            for value in 0..COUNT {
+                while producer.push(value).is_err() {
+                    thread::yield_now();
+                }
+            }
+        });
+        for expected in 0..COUNT {
+            let value = loop {
+                match consumer.pop() {
+                    Some(value) => break value,
+                    None => thread::yield_now(),
+                }
+            };
+            assert_eq!(value, expected);
+        }
+        pushing.join().unwrap();
+    }
+
+    #[test]
+    fn many_producers_lose_nothing_and_keep_their_own_order() {
+        const COUNT: usize = 10_000;
+        const PRODUCERS: usize = 3;
+        let (producer, mut consumer) = many_producers(16);
+        let pushing: Vec<_> = (0..PRODUCERS)
+            .map(|number| {
+                let producer = producer.clone();
+                thread::spawn(move || {
+                    for value in 0..COUNT {
+                        while producer.push((number, value)).is_err() {
+                            thread::yield_now();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut next = [0; PRODUCERS];
+        for _ in 0..PRODUCERS * COUNT {
+            let (number, value) = loop {
+                match consumer.pop() {
+                    Some(entry) => break entry,
+                    None => thread::yield_now(),
+                }
+            };
+            assert_eq!(value, next[number]);
+            next[number] += 1;
+        }
+        assert_eq!(consumer.pop(), None);
+        for thread in pushing {
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_ring_drops_what_it_holds_once() {
+        let value = Arc::new(());
+        let (mut producer, mut consumer) = single_producer(4);
+        for _ in 0..4 {
+            producer.push(Arc::clone(&value)).unwrap();
+        }
+        drop(consumer.pop());
+        producer.push(Arc::clone(&value)).unwrap();
+        assert_eq!(Arc::strong_count(&value), 5);
+        drop((producer, consumer));
+        assert_eq!(Arc::strong_count(&value), 1);
+    }
+}

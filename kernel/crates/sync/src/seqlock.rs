@@ -95,3 +95,62 @@ where
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Pair {
+        low: u64,
+        high: u64,
+    }
+
+    impl From<[u64; 2]> for Pair {
+        fn from([low, high]: [u64; 2]) -> Self {
+            Self { low, high }
+        }
+    }
+
+    impl From<Pair> for [u64; 2] {
+        fn from(pair: Pair) -> Self {
+            [pair.low, pair.high]
+        }
+    }
+
+    #[test]
+    fn the_last_write_is_read() {
+        let lock = SeqLock::new(Pair { low: 1, high: 2 });
+        assert_eq!(lock.read(), Pair { low: 1, high: 2 });
+        lock.write(Pair { low: 3, high: 4 });
+        lock.update(|pair| Pair { low: pair.low + 1, high: pair.high });
+        assert_eq!(lock.try_read(), Some(Pair { low: 4, high: 4 }));
+        static ZEROED: SeqLock<[u64; 3], 3> = SeqLock::zeroed();
+        assert_eq!(ZEROED.read(), [0; 3]);
+    }
+
+    #[test]
+    fn readers_see_whole_values_while_two_write() {
+        const ROUNDS: u64 = 20_000;
+        let lock = Arc::new(SeqLock::new([0, 0]));
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let lock = Arc::clone(&lock);
+                thread::spawn(move || (0..ROUNDS).for_each(|_| lock.update(|[a, b]| [a + 1, b + 1])))
+            })
+            .collect();
+        let mut last = 0;
+        while last < 2 * ROUNDS {
+            let [first, second] = lock.read();
+            assert_eq!(first, second);
+            assert!(first >= last);
+            last = first;
+        }
+        for writer in writers {
+            writer.join().unwrap();
+        }
+    }
+}

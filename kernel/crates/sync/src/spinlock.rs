@@ -302,3 +302,86 @@ impl<T: ?Sized> Drop for IrqSpinLockGuard<'_, T> {
         machine::interrupts_restore(self.were_enabled);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+    use crate::rank;
+    use crate::test_machine::are_interrupts_enabled;
+
+    #[test]
+    fn threads_exclude_each_other() {
+        const ROUNDS: usize = 20_000;
+        let lock = Arc::new(SpinLock::new(rank::FILE_TABLES, 0));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let lock = Arc::clone(&lock);
+                thread::spawn(move || (0..ROUNDS).for_each(|_| *lock.lock() += 1))
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(*lock.lock(), 4 * ROUNDS);
+    }
+
+    #[test]
+    fn a_try_of_a_held_lock_fails_and_leaves_interrupts_alone() {
+        let lock = Arc::new(IrqSpinLock::new(rank::DRIVER, ()));
+        let guard = lock.lock();
+        let other = Arc::clone(&lock);
+        thread::spawn(move || {
+            assert!(other.try_lock().is_none());
+            assert!(are_interrupts_enabled());
+        })
+        .join()
+        .unwrap();
+        drop(guard);
+        assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn interrupts_come_back_with_the_outermost_lock() {
+        let outer = IrqSpinLock::new(rank::DRIVER, ());
+        let inner = IrqSpinLock::new(rank::CONSOLE, ());
+        assert!(are_interrupts_enabled());
+        {
+            let _outer = outer.lock();
+            assert!(!are_interrupts_enabled());
+            drop(inner.lock());
+            assert!(!are_interrupts_enabled());
+        }
+        assert!(are_interrupts_enabled());
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "lock order: DRIVER is taken while CONSOLE is held")]
+    fn the_order_is_checked() {
+        let console = IrqSpinLock::new(rank::CONSOLE, ());
+        let driver = IrqSpinLock::new(rank::DRIVER, ());
+        let _console = console.lock();
+        let _driver = driver.lock();
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "sleeping while the spinlock FILE_TABLES is held")]
+    fn parking_under_a_spinlock_is_told() {
+        let lock = SpinLock::new(rank::FILE_TABLES, ());
+        let _guard = lock.lock();
+        crate::Parker::new().park();
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "use the nofault copy")]
+    fn user_memory_under_a_spinlock_is_told() {
+        let lock = SpinLock::new(rank::FILE_TABLES, ());
+        let _guard = lock.lock();
+        machine::copy_to_user(0x1000, &[0]);
+    }
+}

@@ -1,0 +1,30 @@
+//! Model tests: loom runs each under every interleaving and every outcome of the memory model that the orderings permit.
+//!
+//! A lost wake shows as a deadlock, missing exclusion as a concurrent access to a cell. Run with
+//! `RUSTFLAGS="--cfg loom" cargo test -p sync --release`.
+
+mod mutex;
+mod park;
+mod ring;
+mod seqlock;
+mod spinlock;
+mod wait_queue;
+
+use crate::test_machine;
+
+/// Explores every execution of `test`.
+fn explore(test: impl Fn() + Send + Sync + 'static) {
+    explore_bounded(None, test);
+}
+
+/// Explores the executions of `test` with at most `preemptions_max` preemptions, for tests whose full space is too large.
+/// Real bugs need few preemptions (M. Musuvathi and S. Qadeer, "Iterative context bounding", PLDI 2007).
+fn explore_bounded(preemptions_max: Option<usize>, test: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions_max;
+    builder.max_branches = 10_000;
+    builder.check(move || {
+        test_machine::reset();
+        test();
+    });
+}

@@ -1,0 +1,83 @@
+//! Threads of loom. They all run on one thread of the host, so plain cells hold what the machine knows.
+
+use std::cell::RefCell;
+
+use loom::thread::{self, Thread};
+
+use crate::atomic::{AtomicU32, Ordering};
+use crate::held::HeldRanks;
+use crate::machine::{PARKED, ThreadHandle};
+
+/// A thread, and whether it is in `nacre_wait_for_wake`. Others are not unparked: loom takes it amiss in a join.
+struct Slot {
+    thread: Thread,
+    is_waiting: bool,
+}
+
+thread_local! {
+    static THREADS: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Forgets the threads of the last execution. Call it first in each.
+pub(crate) fn reset() {
+    THREADS.with_borrow_mut(Vec::clear);
+}
+
+/// The clock stands still: a deadline of 0 has passed, every other one never comes.
+#[unsafe(no_mangle)]
+fn nacre_now_ns() -> u64 {
+    0
+}
+
+#[unsafe(no_mangle)]
+fn nacre_current_thread() -> ThreadHandle {
+    let current = thread::current();
+    THREADS.with_borrow_mut(|threads| {
+        let index = threads.iter().position(|slot| slot.thread.id() == current.id()).unwrap_or_else(|| {
+            threads.push(Slot { thread: current, is_waiting: false });
+            threads.len() - 1
+        });
+        ThreadHandle(index as u64)
+    })
+}
+
+#[unsafe(no_mangle)]
+fn nacre_wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
+    if deadline_ns == 0 {
+        return;
+    }
+    let index = index_of(nacre_current_thread());
+    // Wakeable first, then the look, which reads the latest value: what every machine owes.
+    THREADS.with_borrow_mut(|threads| threads[index].is_waiting = true);
+    while state.fetch_or(0, Ordering::AcqRel) == PARKED {
+        thread::park();
+    }
+    THREADS.with_borrow_mut(|threads| threads[index].is_waiting = false);
+}
+
+#[unsafe(no_mangle)]
+fn nacre_wake_waiter(thread: ThreadHandle) {
+    let index = index_of(thread);
+    let sleeper = THREADS.with_borrow(|threads| threads[index].is_waiting.then(|| threads[index].thread.clone()));
+    if let Some(sleeper) = sleeper {
+        sleeper.unpark();
+    }
+}
+
+fn index_of(thread: ThreadHandle) -> usize {
+    usize::try_from(thread.0).expect("handles are indices")
+}
+
+#[unsafe(no_mangle)]
+fn nacre_interrupts_disable_save() -> bool {
+    true
+}
+
+#[unsafe(no_mangle)]
+fn nacre_interrupts_restore(_were_enabled: bool) {}
+
+#[unsafe(no_mangle)]
+fn nacre_held_ranks() -> &'static HeldRanks {
+    static HELD: HeldRanks = HeldRanks::new();
+    &HELD
+}
