@@ -30,6 +30,7 @@ pub mod exec;
 pub mod exit;
 pub mod fault;
 pub mod limits;
+mod lookup;
 pub mod platform;
 pub mod process;
 pub mod registers;

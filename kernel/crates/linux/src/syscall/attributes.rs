@@ -1,6 +1,6 @@
 //! Changing attributes of files: permissions, owners, times, length.
 
-use abi::{AtFlags, Errno, Fd, Timespec, Timeval, Utimbuf, UserPtr};
+use abi::{AtFlags, Errno, Fd, Timespec, Timeval, UserPtr, Utimbuf};
 use mm::user::read_user_struct;
 use vfs::SetTime;
 

@@ -230,7 +230,13 @@ fn limit_size(thread: &Thread, open: &OpenFile, position: Option<u64>, len: usiz
     Ok(usize::try_from(limit - start).unwrap_or(usize::MAX).min(len))
 }
 
-fn write_buffer(thread: &Thread, open: &OpenFile, buffer: UserPtr, count: usize, position: Option<u64>) -> SyscallResult {
+fn write_buffer(
+    thread: &Thread,
+    open: &OpenFile,
+    buffer: UserPtr,
+    count: usize,
+    position: Option<u64>,
+) -> SyscallResult {
     // The whole range is checked before the limit shortens it.
     let mut from = UserReader::new(buffer.address(), count)?;
     let allowed = limit_size(thread, open, position, count)?;
@@ -252,13 +258,7 @@ pub(crate) fn pwrite64(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize, o
     write_buffer(thread, &open, buffer, count, Some(position))
 }
 
-fn write_vector(
-    thread: &Thread,
-    open: &OpenFile,
-    vector: UserPtr,
-    count: u64,
-    position: Option<u64>,
-) -> SyscallResult {
+fn write_vector(thread: &Thread, open: &OpenFile, vector: UserPtr, count: u64, position: Option<u64>) -> SyscallResult {
     let mut iovecs = read_iovecs(vector.address(), vector_len(count)?)?;
     let mut from = UserReader::from_iovecs(iovecs.clone())?;
     let len = from.remaining();

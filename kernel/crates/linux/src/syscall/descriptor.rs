@@ -1,0 +1,294 @@
+//! Descriptors and the open files behind them: duplicating, flags, advisory locks.
+
+use abi::open as command;
+use abi::open::{F_RDLCK, F_UNLCK, F_WRLCK, FD_CLOEXEC, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, OwnerEx};
+use abi::open::{SEEK_CUR, SEEK_END, SEEK_SET};
+use abi::{Errno, Fd, Flock, OpenFlags, UserPtr};
+use file::OpenFile;
+use file::lock::{self, FileId, LockKind, LockRange, OpenId, RecordLock, RecordOwner};
+use mm::user::{read_user_struct, write_user_struct};
+use sync::machine::NEVER;
+
+use super::open::number;
+use crate::credentials::CAP_SYS_RESOURCE;
+use crate::error::Restart;
+use crate::thread::Thread;
+use crate::{SyscallResult, wait};
+
+pub(crate) fn dup(thread: &Thread, fd: Fd) -> SyscallResult {
+    let fds = thread.fds();
+    Ok(number(fds.install(fds.get_any(fd.raw())?, false)?))
+}
+
+pub(crate) fn dup2(thread: &Thread, old: Fd, new: Fd) -> SyscallResult {
+    let fds = thread.fds();
+    if old == new {
+        fds.get_any(old.raw())?;
+        return Ok(number(new.raw()));
+    }
+    Ok(number(fds.duplicate_to(old.raw(), new.raw(), false)?))
+}
+
+pub(crate) fn dup3(thread: &Thread, old: Fd, new: Fd, flags: u32) -> SyscallResult {
+    let close_on_exec = flags == OpenFlags::CLOEXEC.bits();
+    if (flags != 0 && !close_on_exec) || old == new {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(number(thread.fds().duplicate_to(old.raw(), new.raw(), close_on_exec)?))
+}
+
+pub(crate) fn fcntl(thread: &Thread, fd: Fd, operation: u32, argument: u64) -> SyscallResult {
+    let fds = thread.fds();
+    let open = fds.get_any(fd.raw())?;
+    // What an open file that is only a place answers, and everything else does as well.
+    match operation {
+        command::F_DUPFD | command::F_DUPFD_CLOEXEC => {
+            let close_on_exec = operation == command::F_DUPFD_CLOEXEC;
+            return Ok(number(fds.duplicate(fd.raw(), argument & u64::from(u32::MAX), close_on_exec)?));
+        }
+        command::F_GETFD => return Ok(if fds.is_close_on_exec(fd.raw())? { FD_CLOEXEC as usize } else { 0 }),
+        command::F_SETFD => {
+            fds.set_close_on_exec(fd.raw(), argument & u64::from(FD_CLOEXEC) != 0)?;
+            return Ok(0);
+        }
+        command::F_GETFL => return Ok(open.flags().bits() as usize),
+        _ if open.is_path_only() => return Err(Errno::EBADF.into()),
+        _ => {}
+    }
+    match operation {
+        command::F_SETFL => set_status_flags(thread, &open, argument),
+        command::F_GETLK | command::F_OFD_GETLK => get_lock(thread, &open, operation, pointer(argument)),
+        command::F_SETLK | command::F_SETLKW | command::F_OFD_SETLK | command::F_OFD_SETLKW => {
+            set_lock(thread, &open, operation, pointer(argument))
+        }
+        command::F_GETPIPE_SZ => Ok(open.file().pipe_capacity()?),
+        command::F_SETPIPE_SZ => set_pipe_capacity(thread, &open, argument),
+        command::F_GETLEASE => Ok(usize::from(F_UNLCK.unsigned_abs())),
+        command::F_GET_RW_HINT => {
+            write_user_struct(pointer(argument).address(), &0_u64)?;
+            Ok(0)
+        }
+        command::F_SET_RW_HINT => {
+            /// The highest hint, `RWH_WRITE_LIFE_EXTREME`.
+            const HINT_MAX: u64 = 5;
+            let hint: u64 = read_user_struct(pointer(argument).address())?;
+            if hint > HINT_MAX { Err(Errno::EINVAL.into()) } else { Ok(0) }
+        }
+        _ => owner_control(&open, operation, argument),
+    }
+}
+
+/// An argument that is an address.
+fn pointer(argument: u64) -> UserPtr {
+    UserPtr(usize::try_from(argument).unwrap_or(usize::MAX))
+}
+
+/// `F_SETFL`.
+fn set_status_flags(thread: &Thread, open: &OpenFile, argument: u64) -> SyscallResult {
+    let low = u32::try_from(argument & u64::from(u32::MAX)).unwrap_or_default();
+    let flags = OpenFlags::from_bits_truncate(low) & OpenFlags::settable();
+    let gains_noatime = flags.contains(OpenFlags::NOATIME) && !open.flags().contains(OpenFlags::NOATIME);
+    if gains_noatime && !thread.file_credentials().owns(open.file().attributes()?.uid) {
+        return Err(Errno::EPERM.into());
+    }
+    open.file().set_flags(open, flags.bits())?;
+    open.change_flags(OpenFlags::settable(), flags);
+    Ok(0)
+}
+
+/// `F_SETPIPE_SZ`.
+fn set_pipe_capacity(thread: &Thread, open: &OpenFile, argument: u64) -> SyscallResult {
+    let file = open.file();
+    file.pipe_capacity()?;
+    let low = argument & u64::from(u32::MAX);
+    let capacity = usize::try_from(low).unwrap_or(usize::MAX);
+    if capacity > file::pipe::CAPACITY_MAX && !thread.credentials().has(CAP_SYS_RESOURCE) {
+        return Err(Errno::EPERM.into());
+    }
+    Ok(file.set_pipe_capacity(capacity)?)
+}
+
+/// Who is told about input, and by which signal. Nothing here sends such signals yet; what is set is kept.
+fn owner_control(open: &OpenFile, operation: u32, argument: u64) -> SyscallResult {
+    /// `F_OWNER_TID`, `F_OWNER_PID`, `F_OWNER_PGRP`.
+    const OWNER_KINDS: core::ops::RangeInclusive<i32> = 0..=2;
+    const OWNER_PROCESS: i32 = 1;
+    const OWNER_GROUP: i32 = 2;
+    let low = u32::try_from(argument & u64::from(u32::MAX)).unwrap_or_default();
+    match operation {
+        command::F_GETOWN => Ok(open.owner().cast_unsigned() as usize),
+        command::F_SETOWN => {
+            open.set_owner(low.cast_signed());
+            Ok(0)
+        }
+        command::F_GETOWN_EX => {
+            let owner = open.owner();
+            let kind = if owner < 0 { OWNER_GROUP } else { OWNER_PROCESS };
+            write_user_struct(pointer(argument).address(), &OwnerEx { kind, pid: owner.wrapping_abs() })?;
+            Ok(0)
+        }
+        command::F_SETOWN_EX => {
+            let OwnerEx { kind, pid } = read_user_struct(pointer(argument).address())?;
+            if !OWNER_KINDS.contains(&kind) || pid < 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            open.set_owner(if kind == OWNER_GROUP { -pid } else { pid });
+            Ok(0)
+        }
+        command::F_GETSIG => Ok(open.signal() as usize),
+        command::F_SETSIG => {
+            if low > u32::from(abi::Signal::MAX) {
+                return Err(Errno::EINVAL.into());
+            }
+            open.set_signal(low);
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+// ---- Record locks ---------------------------------------------------------------------------------------------------
+
+/// The bytes a `struct flock` means.
+fn lock_range(open: &OpenFile, flock: &Flock) -> Result<LockRange, Errno> {
+    let base = match u32::try_from(flock.l_whence) {
+        Ok(SEEK_SET) => 0,
+        Ok(SEEK_CUR) => {
+            let position = *open.position().lock();
+            i64::try_from(position).map_err(|_| Errno::EOVERFLOW)?
+        }
+        Ok(SEEK_END) => i64::try_from(open.file().attributes()?.size).map_err(|_| Errno::EOVERFLOW)?,
+        _ => return Err(Errno::EINVAL),
+    };
+    let start = base.checked_add(flock.l_start).ok_or(Errno::EOVERFLOW)?;
+    let (first, last) = match flock.l_len {
+        0 => (start, i64::MAX),
+        len @ 1.. => (start, start.checked_add(len - 1).ok_or(Errno::EOVERFLOW)?),
+        len => (start.checked_add(len).ok_or(Errno::EINVAL)?, start - 1),
+    };
+    match (u64::try_from(first), u64::try_from(last)) {
+        (Ok(first), Ok(last)) => Ok(LockRange { first, last }),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Whose lock an `fcntl` command sets, and the `struct flock` it came with.
+fn lock_request(
+    thread: &Thread,
+    open: &OpenFile,
+    operation: u32,
+    argument: UserPtr,
+) -> Result<(Flock, LockRange, RecordOwner), Errno> {
+    let flock: Flock = read_user_struct(argument.address())?;
+    let is_open_file = matches!(operation, command::F_OFD_GETLK | command::F_OFD_SETLK | command::F_OFD_SETLKW);
+    if is_open_file && flock.l_pid != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let range = lock_range(open, &flock)?;
+    let owner = if is_open_file {
+        RecordOwner::Open(OpenId::of(open))
+    } else {
+        RecordOwner::Table(thread.fds().lock_owner(), thread.process().pid().cast_signed())
+    };
+    Ok((flock, range, owner))
+}
+
+fn lock_kind(kind: i16) -> Option<LockKind> {
+    match kind {
+        F_RDLCK => Some(LockKind::Shared),
+        F_WRLCK => Some(LockKind::Exclusive),
+        _ => None,
+    }
+}
+
+fn get_lock(thread: &Thread, open: &OpenFile, operation: u32, argument: UserPtr) -> SyscallResult {
+    let (mut flock, range, owner) = lock_request(thread, open, operation, argument)?;
+    let kind = lock_kind(flock.l_type).ok_or(Errno::EINVAL)?;
+    match lock::conflict(FileId::of(open)?, &RecordLock { owner, kind, range }) {
+        None => flock.l_type = F_UNLCK,
+        Some(other) => {
+            let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            let len = if other.range.last >= i64::MAX.unsigned_abs() {
+                0
+            } else {
+                signed(other.range.last - other.range.first + 1)
+            };
+            flock = Flock {
+                l_type: if other.kind == LockKind::Shared { F_RDLCK } else { F_WRLCK },
+                l_whence: 0,
+                l_start: signed(other.range.first),
+                l_len: len,
+                l_pid: match other.owner {
+                    RecordOwner::Table(_, pid) => pid,
+                    RecordOwner::Open(_) => -1,
+                },
+                ..flock
+            };
+        }
+    }
+    write_user_struct(argument.address(), &flock)?;
+    Ok(0)
+}
+
+fn set_lock(thread: &Thread, open: &OpenFile, operation: u32, argument: UserPtr) -> SyscallResult {
+    let (flock, range, owner) = lock_request(thread, open, operation, argument)?;
+    let file = FileId::of(open)?;
+    let Some(kind) = lock_kind(flock.l_type) else {
+        if flock.l_type != F_UNLCK {
+            return Err(Errno::EINVAL.into());
+        }
+        lock::unlock_records(file, &owner, range);
+        return Ok(0);
+    };
+    let may_lock = if kind == LockKind::Shared { open.is_readable() } else { open.is_writable() };
+    if !may_lock {
+        return Err(Errno::EBADF.into());
+    }
+    match owner {
+        RecordOwner::Table(..) => thread.fds().note_locks(),
+        RecordOwner::Open(_) => open.note_locks(),
+    }
+    let waits = matches!(operation, command::F_SETLKW | command::F_OFD_SETLKW);
+    take_lock(thread, waits, || lock::lock_record(file, RecordLock { owner, kind, range }))?;
+    Ok(0)
+}
+
+/// Tries to take a lock, again after each release when the caller waits.
+fn take_lock(thread: &Thread, waits: bool, mut attempt: impl FnMut() -> Result<bool, Errno>) -> SyscallResult {
+    if attempt()? {
+        return Ok(0);
+    }
+    if !waits {
+        return Err(Errno::EAGAIN.into());
+    }
+    let sources = [wait::Source { queue: lock::releases(), events: abi::PollEvents::all() }];
+    let taken = wait::until(thread, &sources, NEVER, || match attempt() {
+        Ok(false) => None,
+        Ok(true) => Some(Ok(())),
+        Err(errno) => Some(Err(errno)),
+    })
+    .map_err(|interrupted| interrupted.restart(Restart::IfAllowed))?;
+    taken.unwrap_or(Err(Errno::EAGAIN))?;
+    Ok(0)
+}
+
+pub(crate) fn flock(thread: &Thread, fd: Fd, operation: u32) -> SyscallResult {
+    let kind = match operation & !LOCK_NB {
+        LOCK_SH => Some(LockKind::Shared),
+        LOCK_EX => Some(LockKind::Exclusive),
+        LOCK_UN => None,
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    let open = thread.fds().get(fd.raw())?;
+    if kind.is_some() && !open.is_readable() && !open.is_writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let file = FileId::of(&open)?;
+    let id = OpenId::of(&open);
+    let Some(kind) = kind else {
+        lock::unlock_whole(file, id);
+        return Ok(0);
+    };
+    open.note_locks();
+    take_lock(thread, operation & LOCK_NB == 0, || Ok(lock::lock_whole(file, id, kind)))
+}

@@ -1,0 +1,365 @@
+//! Waiting for several descriptors: `poll`, `select` and their relatives.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem::offset_of;
+
+use abi::resource::RLIMIT_NOFILE;
+use abi::{Errno, PollEvents, Pollfd, Sigset, SigsetArgument, Timespec, Timeval, UserPtr};
+use file::{DESCRIPTORS_MAX, OpenFile};
+use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
+use sync::machine::{self, NEVER};
+
+use crate::error::{Interrupted, Restart, SyscallError};
+use crate::signal::{restore_mask_unless, set_temporary_mask};
+use crate::thread::Thread;
+use crate::{SyscallResult, wait};
+
+const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
+
+/// Something that is waited for.
+struct Watched {
+    /// None where there is nothing to watch, only an answer to give.
+    open: Option<Arc<OpenFile>>,
+    events: PollEvents,
+    /// What was found.
+    found: PollEvents,
+}
+
+impl Watched {
+    /// Looks; true if there is something to report.
+    fn look(&mut self) -> bool {
+        if let Some(open) = &self.open {
+            self.found = open.file().readiness() & (self.events | PollEvents::ERR | PollEvents::HUP);
+        }
+        !self.found.is_empty()
+    }
+}
+
+/// Waits until something is found or the time is up; answers how many have found something.
+fn wait_for_any(thread: &Thread, all: &mut [Watched], deadline_ns: u64) -> Result<usize, Interrupted> {
+    let look = |all: &mut [Watched]| all.iter_mut().filter_map(|one| one.look().then_some(())).count();
+    let ready = look(all);
+    if ready > 0 || deadline_ns == 0 {
+        return Ok(ready);
+    }
+    // The open files outlive the wait, and their queues with them.
+    let opens: Vec<_> = all.iter().filter_map(|one| one.open.clone().map(|open| (open, one.events))).collect();
+    let sources: Vec<_> = opens
+        .iter()
+        .filter_map(|(open, events)| open.file().wait_queue().map(|queue| wait::Source { queue, events: *events }))
+        .collect();
+    let found = wait::until(thread, &sources, deadline_ns, || Some(look(all)).filter(|ready| *ready > 0))?;
+    Ok(found.unwrap_or(0))
+}
+
+/// The time on the clock of [`machine::now_ns`] at which a wait ends: 0 for at once, [`NEVER`] for no limit.
+fn deadline(timeout_ns: Option<u64>) -> u64 {
+    match timeout_ns {
+        None => NEVER,
+        Some(0) => 0,
+        Some(timeout_ns) => machine::now_ns().saturating_add(timeout_ns),
+    }
+}
+
+/// What is left until a deadline.
+fn remaining_ns(deadline_ns: u64) -> i64 {
+    i64::try_from(deadline_ns.saturating_sub(machine::now_ns())).unwrap_or(i64::MAX)
+}
+
+/// A time-out in a `struct timespec`, if there is one.
+fn read_timeout(timeout: UserPtr) -> Result<Option<u64>, Errno> {
+    let Some(timeout) = timeout.non_null() else { return Ok(None) };
+    let timeout: Timespec = read_user_struct(timeout.address())?;
+    timeout.to_nanoseconds().map(Some).ok_or(Errno::EINVAL)
+}
+
+/// Runs `wait` under the signal mask that the program passed, if it passed one.
+fn with_mask<R>(
+    thread: &Thread,
+    mask: UserPtr,
+    set_size: usize,
+    wait: impl FnOnce() -> Result<R, Interrupted>,
+) -> Result<Result<R, Interrupted>, Errno> {
+    let Some(mask) = mask.non_null() else { return Ok(wait()) };
+    if set_size != size_of::<Sigset>() {
+        return Err(Errno::EINVAL);
+    }
+    set_temporary_mask(thread, read_user_struct(mask.address())?);
+    let result = wait();
+    restore_mask_unless(thread, result.is_err());
+    Ok(result)
+}
+
+/// Writes what is left of a time-out back, as Linux does. A program that keeps it in read-only memory does not get to know,
+/// and its call cannot be restarted.
+fn finish(result: Result<usize, Interrupted>, write_back: impl FnOnce() -> Result<(), Errno>) -> SyscallResult {
+    let is_written = write_back().is_ok();
+    match result {
+        Ok(count) => Ok(count),
+        Err(interrupted) if is_written => Err(interrupted.restart(Restart::IfNoHandler)),
+        Err(_) => Err(Errno::EINTR.into()),
+    }
+}
+
+/// Writes the rest of a `struct timespec` time-out back.
+fn write_rest(timeout: UserPtr, deadline_ns: u64) -> Result<(), Errno> {
+    match timeout.non_null() {
+        Some(timeout) if deadline_ns != NEVER => {
+            write_user_struct(timeout.address(), &Timespec::from_nanoseconds(remaining_ns(deadline_ns)))
+        }
+        _ => Ok(()),
+    }
+}
+
+// ---- poll -----------------------------------------------------------------------------------------------------------
+
+/// Reads the array of descriptors.
+fn read_pollfds(thread: &Thread, descriptors: UserPtr, count: u32) -> Result<Vec<Pollfd>, Errno> {
+    if u64::from(count) > thread.process().soft_limit(RLIMIT_NOFILE) {
+        return Err(Errno::EINVAL);
+    }
+    let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
+    let mut reader = UserReader::new(descriptors.address(), count * size_of::<Pollfd>())?;
+    (0..count).map(|_| reader.read_struct()).collect()
+}
+
+fn watch_all(thread: &Thread, pollfds: &[Pollfd]) -> Vec<Watched> {
+    let fds = thread.fds();
+    let watch = |pollfd: &Pollfd| {
+        let events = PollEvents::from_bits_truncate(u32::from(pollfd.events));
+        match fds.get(pollfd.fd) {
+            _ if pollfd.fd < 0 => Watched { open: None, events, found: PollEvents::empty() },
+            Ok(open) => Watched { open: Some(open), events, found: PollEvents::empty() },
+            Err(_) => Watched { open: None, events, found: PollEvents::NVAL },
+        }
+    };
+    pollfds.iter().map(watch).collect()
+}
+
+/// The whole of a poll but for the time-out. Errors of the program come first, then how the wait ended.
+fn poll_until(
+    thread: &Thread,
+    descriptors: UserPtr,
+    count: u32,
+    deadline_ns: u64,
+) -> Result<Result<usize, Interrupted>, Errno> {
+    let pollfds = read_pollfds(thread, descriptors, count)?;
+    let mut watched = watch_all(thread, &pollfds);
+    let result = wait_for_any(thread, &mut watched, deadline_ns);
+    let mut at = descriptors.address() + offset_of!(Pollfd, revents);
+    for one in &watched {
+        let found = u16::try_from(one.found.bits()).unwrap_or_default();
+        write_user_struct(at, &found)?;
+        at += size_of::<Pollfd>();
+    }
+    Ok(result)
+}
+
+fn poll_restartable(thread: &Thread, descriptors: UserPtr, count: u32, deadline_ns: u64) -> SyscallResult {
+    match poll_until(thread, descriptors, count, deadline_ns)? {
+        Ok(ready) => Ok(ready),
+        Err(interrupted) => {
+            let again = move |thread: &Thread| poll_restartable(thread, descriptors, count, deadline_ns);
+            thread.set_continuation(Box::new(again));
+            Err(interrupted.restart(Restart::Continue))
+        }
+    }
+}
+
+pub(crate) fn poll(thread: &Thread, descriptors: UserPtr, count: u32, timeout_ms: i32) -> SyscallResult {
+    let timeout_ns = u64::try_from(timeout_ms).ok().map(|timeout_ms| timeout_ms * NANOSECONDS_PER_MILLISECOND);
+    poll_restartable(thread, descriptors, count, deadline(timeout_ns))
+}
+
+pub(crate) fn ppoll(
+    thread: &Thread,
+    descriptors: UserPtr,
+    count: u32,
+    timeout: UserPtr,
+    mask: UserPtr,
+    set_size: usize,
+) -> SyscallResult {
+    let deadline_ns = deadline(read_timeout(timeout)?);
+    let mut failure = None;
+    let result = with_mask(thread, mask, set_size, || match poll_until(thread, descriptors, count, deadline_ns) {
+        Ok(result) => result,
+        Err(errno) => {
+            failure = Some(errno);
+            Ok(0)
+        }
+    })?;
+    if let Some(errno) = failure {
+        return Err(errno.into());
+    }
+    finish(result, || write_rest(timeout, deadline_ns))
+}
+
+// ---- select ---------------------------------------------------------------------------------------------------------
+
+/// What each of the three sets of `select` stands for.
+const SELECT_READ: PollEvents =
+    PollEvents::READABLE.union(PollEvents::RDBAND).union(PollEvents::HUP).union(PollEvents::ERR);
+const SELECT_WRITE: PollEvents = PollEvents::WRITABLE.union(PollEvents::WRBAND).union(PollEvents::ERR);
+const SELECT_EXCEPT: PollEvents = PollEvents::PRI;
+const WORD_BITS: usize = 64;
+
+/// One of the sets of `select`.
+struct FdSet {
+    address: UserPtr,
+    words: Vec<u64>,
+    meaning: PollEvents,
+}
+
+impl FdSet {
+    fn read(address: UserPtr, count: usize, meaning: PollEvents) -> Result<Self, Errno> {
+        let mut words = alloc::vec![0; count.div_ceil(WORD_BITS)];
+        if !address.is_null() {
+            let mut reader = UserReader::new(address.address(), words.len() * size_of::<u64>())?;
+            for word in &mut words {
+                *word = reader.read_struct()?;
+            }
+        }
+        Ok(Self { address, words, meaning })
+    }
+
+    fn contains(&self, number: usize) -> bool {
+        self.words.get(number / WORD_BITS).is_some_and(|word| word & (1 << (number % WORD_BITS)) != 0)
+    }
+
+    fn insert(&mut self, number: usize) {
+        if let Some(word) = self.words.get_mut(number / WORD_BITS) {
+            *word |= 1 << (number % WORD_BITS);
+        }
+    }
+
+    fn write(&self) -> Result<(), Errno> {
+        if self.address.is_null() {
+            return Ok(());
+        }
+        let mut writer = UserWriter::new(self.address.address(), self.words.len() * size_of::<u64>())?;
+        self.words.iter().try_for_each(|word| writer.write_struct(word))
+    }
+}
+
+/// The whole of a select but for the time-out.
+fn select_until(
+    thread: &Thread,
+    count: i32,
+    sets: [UserPtr; 3],
+    deadline_ns: u64,
+) -> Result<Result<usize, Interrupted>, Errno> {
+    let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
+    let count = count.min(usize::try_from(DESCRIPTORS_MAX).unwrap_or(usize::MAX));
+    let [read, write, except] = sets;
+    let mut sets = [
+        FdSet::read(read, count, SELECT_READ)?,
+        FdSet::read(write, count, SELECT_WRITE)?,
+        FdSet::read(except, count, SELECT_EXCEPT)?,
+    ];
+    let fds = thread.fds();
+    let mut numbers = Vec::new();
+    let mut watched = Vec::new();
+    for number in 0..count {
+        let meanings = sets.iter().filter(|set| set.contains(number)).map(|set| set.meaning);
+        let events = meanings.fold(PollEvents::empty(), PollEvents::union);
+        if !events.is_empty() {
+            let open = fds.get(i32::try_from(number).map_err(|_| Errno::EBADF)?)?;
+            numbers.push(number);
+            watched.push(Watched { open: Some(open), events, found: PollEvents::empty() });
+        }
+    }
+    let mut total = 0;
+    let result = wait_for_selected(thread, &mut watched, deadline_ns);
+    if result.is_ok() {
+        for set in &mut sets {
+            let wanted: Vec<bool> = numbers.iter().map(|number| set.contains(*number)).collect();
+            set.words.fill(0);
+            for ((number, one), is_wanted) in numbers.iter().zip(&watched).zip(wanted) {
+                if is_wanted && one.found.intersects(set.meaning) {
+                    set.insert(*number);
+                    total += 1;
+                }
+            }
+        }
+        sets.iter().try_for_each(FdSet::write)?;
+    }
+    Ok(result.map(|_| total))
+}
+
+/// As [`wait_for_any`], but errors and hang-ups count only for the sets that include them.
+fn wait_for_selected(thread: &Thread, watched: &mut [Watched], deadline_ns: u64) -> Result<usize, Interrupted> {
+    let is_found = |watched: &[Watched]| watched.iter().any(|one| one.found.intersects(one.events));
+    loop {
+        let ready = wait_for_any(thread, watched, deadline_ns)?;
+        // A hang-up nobody selected for would end every wait at once; it is left out of the next.
+        if ready == 0 || is_found(watched) {
+            return Ok(ready);
+        }
+        for one in watched.iter_mut().filter(|one| !one.found.is_empty()) {
+            one.open = None;
+            one.found = PollEvents::empty();
+        }
+    }
+}
+
+pub(crate) fn select(
+    thread: &Thread,
+    count: i32,
+    read: UserPtr,
+    write: UserPtr,
+    except: UserPtr,
+    timeout: UserPtr,
+) -> SyscallResult {
+    let timeout_ns = match timeout.non_null() {
+        None => None,
+        Some(timeout) => {
+            let Timeval { tv_sec, tv_usec } = read_user_struct(timeout.address())?;
+            // More than a second of microseconds is taken as what it is.
+            let seconds = tv_sec.checked_add(tv_usec.div_euclid(1_000_000)).ok_or(Errno::EINVAL)?;
+            let time = Timespec { tv_sec: seconds, tv_nsec: tv_usec.rem_euclid(1_000_000) * 1000 };
+            if tv_sec < 0 || tv_usec < 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            Some(time.to_nanoseconds().ok_or(Errno::EINVAL)?)
+        }
+    };
+    let deadline_ns = deadline(timeout_ns);
+    let result = select_until(thread, count, [read, write, except], deadline_ns)?;
+    finish(result, || match timeout.non_null() {
+        Some(timeout) if deadline_ns != NEVER => {
+            write_user_struct(timeout.address(), &Timeval::from_nanoseconds(remaining_ns(deadline_ns)))
+        }
+        _ => Ok(()),
+    })
+}
+
+pub(crate) fn pselect6(
+    thread: &Thread,
+    count: i32,
+    read: UserPtr,
+    write: UserPtr,
+    except: UserPtr,
+    timeout: UserPtr,
+    mask: UserPtr,
+) -> SyscallResult {
+    let mask: SigsetArgument = match mask.non_null() {
+        Some(mask) => read_user_struct(mask.address())?,
+        None => SigsetArgument::zeroed(),
+    };
+    let address = UserPtr(usize::try_from(mask.address).map_err(|_| Errno::EFAULT)?);
+    let set_size = usize::try_from(mask.size).map_err(|_| Errno::EINVAL)?;
+    let deadline_ns = deadline(read_timeout(timeout)?);
+    let mut failure = None;
+    let result = with_mask(thread, address, set_size, || {
+        select_until(thread, count, [read, write, except], deadline_ns).unwrap_or_else(|errno| {
+            failure = Some(errno);
+            Ok(0)
+        })
+    })?;
+    if let Some(errno) = failure {
+        return Err(SyscallError::Errno(errno));
+    }
+    finish(result, || write_rest(timeout, deadline_ns))
+}

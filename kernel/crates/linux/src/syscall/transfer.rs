@@ -1,0 +1,161 @@
+//! Moving bytes from one open file to another without the program's memory: `sendfile`, `copy_file_range`.
+
+use alloc::sync::Arc;
+
+use abi::stat::{S_IFDIR, S_IFMT, S_IFREG};
+use abi::{Errno, Fd, UserPtr};
+use file::OpenFile;
+use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
+
+use super::read_write::{read_from, write_to};
+use crate::SyscallResult;
+use crate::error::SyscallError;
+use crate::thread::Thread;
+
+/// Bytes moved at a time.
+const CHUNK_LEN: usize = 64 * 1024;
+/// The most bytes one call moves.
+const TRANSFER_LEN_MAX: usize = abi::io::RW_COUNT_MAX;
+
+/// One side of a transfer.
+struct Side {
+    open: Arc<OpenFile>,
+    /// Where to go on, or none for the open file's own position.
+    position: Option<u64>,
+}
+
+impl Side {
+    fn advance(&mut self, count: usize) {
+        if let Some(position) = &mut self.position {
+            *position = position.saturating_add(count as u64);
+        }
+    }
+
+    /// Takes back bytes that were read but could not be written.
+    fn take_back(&self, count: usize) {
+        if self.position.is_none() && self.open.file().has_positions() {
+            let mut position = self.open.position().lock();
+            *position = position.saturating_sub(count as u64);
+        }
+    }
+}
+
+/// Moves up to `count` bytes. What was moved before an error counts.
+fn transfer(thread: &Thread, input: &mut Side, output: &mut Side, count: usize) -> SyscallResult {
+    let count = count.min(TRANSFER_LEN_MAX);
+    let mut buffer = alloc::vec![0; CHUNK_LEN.min(count)];
+    let mut done = 0;
+    while done < count {
+        let len = buffer.len().min(count - done);
+        let read = read_from(thread, &input.open, &mut UserWriter::to_kernel(&mut buffer[..len]), input.position);
+        let read = match read {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        };
+        let mut from = UserReader::from_kernel(&buffer[..read]);
+        let written = write_to(thread, &output.open, &mut from, output.position);
+        let moved = *written.as_ref().unwrap_or(&0);
+        input.take_back(read - moved);
+        input.advance(moved);
+        output.advance(moved);
+        done += moved;
+        match written {
+            Ok(_) if moved < read => break,
+            Ok(_) => {}
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        }
+        if thread.is_interrupted() {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// A position in program memory, if there is one.
+fn read_position(pointer: UserPtr) -> Result<Option<u64>, Errno> {
+    let Some(pointer) = pointer.non_null() else { return Ok(None) };
+    let offset: i64 = read_user_struct(pointer.address())?;
+    u64::try_from(offset).map(Some).map_err(|_| Errno::EINVAL)
+}
+
+fn write_position(pointer: UserPtr, side: &Side) -> Result<(), Errno> {
+    match (pointer.non_null(), side.position) {
+        (Some(pointer), Some(position)) => write_user_struct(pointer.address(), &position),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn sendfile(thread: &Thread, output: Fd, input: Fd, offset: UserPtr, count: usize) -> SyscallResult {
+    let position = read_position(offset)?;
+    let fds = thread.fds();
+    let input = fds.get(input.raw())?;
+    if !input.is_readable() {
+        return Err(Errno::EBADF.into());
+    }
+    if position.is_some() && !input.file().has_positions() {
+        return Err(Errno::ESPIPE.into());
+    }
+    let output = fds.get(output.raw())?;
+    if !output.is_writable() {
+        return Err(Errno::EBADF.into());
+    }
+    if output.is_append() {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut input = Side { open: input, position };
+    let mut output = Side { open: output, position: None };
+    let done = transfer(thread, &mut input, &mut output, count)?;
+    write_position(offset, &input)?;
+    Ok(done)
+}
+
+/// A file `copy_file_range` works with.
+fn regular(open: &OpenFile) -> Result<(u64, u64), Errno> {
+    let attributes = open.file().attributes()?;
+    match attributes.mode & S_IFMT {
+        S_IFREG => Ok((attributes.device, attributes.inode)),
+        S_IFDIR => Err(Errno::EISDIR),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+pub(crate) fn copy_file_range(
+    thread: &Thread,
+    input: Fd,
+    input_offset: UserPtr,
+    output: Fd,
+    output_offset: UserPtr,
+    length: usize,
+    flags: u32,
+) -> SyscallResult {
+    let fds = thread.fds();
+    let (source, target) = (fds.get(input.raw())?, fds.get(output.raw())?);
+    let mut input = Side { open: source, position: read_position(input_offset)? };
+    let mut output = Side { open: target, position: read_position(output_offset)? };
+    if flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let (source_id, target_id) = (regular(&input.open)?, regular(&output.open)?);
+    if !input.open.is_readable() || !output.open.is_writable() || output.open.is_append() {
+        return Err(Errno::EBADF.into());
+    }
+    if source_id == target_id {
+        check_overlap(&input, &output, length)?;
+    }
+    let done = transfer(thread, &mut input, &mut output, length)?;
+    write_position(input_offset, &input)?;
+    write_position(output_offset, &output)?;
+    Ok(done)
+}
+
+/// `EINVAL` when a file would be copied onto the same bytes of itself.
+fn check_overlap(input: &Side, output: &Side, length: usize) -> Result<(), SyscallError> {
+    let start = |side: &Side| side.position.unwrap_or_else(|| *side.open.position().lock());
+    let (from, to) = (start(input), start(output));
+    let length = length as u64;
+    let overlaps = from < to.saturating_add(length) && to < from.saturating_add(length);
+    if overlaps && length > 0 { Err(Errno::EINVAL.into()) } else { Ok(()) }
+}
