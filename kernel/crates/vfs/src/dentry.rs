@@ -307,6 +307,16 @@ impl Dentry {
         self.children.lock().take(name)
     }
 
+    /// Puts into the cache what a name stands for now; None when that is not cached.
+    fn fill_slot(&self, name: HashedName<'_>, dentry: Option<Arc<Self>>) {
+        // What was there is dropped outside the lock.
+        let old = match dentry {
+            Some(dentry) => self.children.lock().put(name, Some(dentry)),
+            None => self.children.lock().take(name),
+        };
+        drop(old);
+    }
+
     /// Moves `child` from a name here to a name in `target`, in the place of `replaced`, under the locks of both inodes and, when
     /// they differ, the lock of renames.
     pub(crate) fn move_child(
@@ -322,10 +332,7 @@ impl Dentry {
         }
         let moved = self.take_slot(old_name);
         child.set_place(target, new_name);
-        // Not cached: found in a directory that keeps no names.
-        if moved.is_some() {
-            drop(target.children.lock().put(new_name, moved));
-        }
+        target.fill_slot(new_name, moved);
     }
 
     /// Exchanges two children, under the same locks as [`Dentry::move_child`].
@@ -341,8 +348,8 @@ impl Dentry {
         let second = other.take_slot(other_name);
         child.set_place(other, other_name);
         other_child.set_place(self, name);
-        drop(other.children.lock().put(other_name, first));
-        drop(self.children.lock().put(name, second));
+        other.fill_slot(other_name, first);
+        self.fill_slot(name, second);
     }
 
     fn set_place(&self, parent: &Arc<Self>, name: HashedName<'_>) {
@@ -378,7 +385,8 @@ impl Dentry {
             next += 1;
         }
         while let Some(directory) = directories.pop() {
-            drop(directory.children.lock().take_unused());
+            let unused = directory.children.lock().take_unused();
+            drop(unused);
         }
     }
 }

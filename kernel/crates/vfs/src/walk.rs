@@ -138,8 +138,8 @@ pub(crate) struct Walk<'a> {
     /// Texts to go on with, and where. Each has components left.
     rest: Vec<(Text<'a>, usize)>,
     links_followed: usize,
-    /// A trailing slash was seen.
-    wants_directory: bool,
+    /// A slash follows the path, or the text of a link at its end: links there are followed, to a directory.
+    has_slash: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -173,7 +173,7 @@ impl<'a> Walk<'a> {
             position: 0,
             rest: Vec::new(),
             links_followed: 0,
-            wants_directory: flags.contains(Lookup::DIRECTORY),
+            has_slash: false,
         })
     }
 
@@ -190,7 +190,7 @@ impl<'a> Walk<'a> {
             }
             metadata.check_permission(self.credentials, Permissions::EXECUTE)?;
             if is_last {
-                self.wants_directory |= last.has_slash;
+                self.has_slash |= last.has_slash;
                 return Ok(last);
             }
             self.enter(&last, true)?;
@@ -205,7 +205,7 @@ impl<'a> Walk<'a> {
             LastKind::DotDot => self.go_up().map(|()| true),
             LastKind::Name => {
                 let child = self.at.dentry.child(last.name(), self.credentials)?.ok_or(Errno::ENOENT)?;
-                self.enter_child(child, follows || last.has_slash)
+                self.enter_child(child, follows || self.has_slash)
             }
         }
     }
@@ -231,7 +231,8 @@ impl<'a> Walk<'a> {
 
     /// The place reached; `ENOTDIR` when a directory is wanted and it is none.
     pub(crate) fn finish(self) -> Result<PathRef, Errno> {
-        if self.wants_directory && !self.at.inode().metadata().is_directory() {
+        let wants_directory = self.has_slash || self.flags.contains(Lookup::DIRECTORY);
+        if wants_directory && !self.at.inode().metadata().is_directory() {
             return Err(Errno::ENOTDIR);
         }
         Ok(self.at)

@@ -103,8 +103,8 @@ impl Directory {
                 for (moved, from, to) in moves {
                     moved.note_move(from, to, is_move);
                 }
-                self.table.lock().put(renaming.old_name, Meaning::Node(other));
-                new.table.lock().put(renaming.new_name, Meaning::Node(node));
+                self.set(renaming.old_name, Meaning::Node(other));
+                new.set(renaming.new_name, Meaning::Node(node));
             }
             replaced => {
                 if let Some(replaced) = &replaced {
@@ -112,8 +112,7 @@ impl Directory {
                 }
                 self.take(owner, renaming.old_name);
                 node.note_move(owner, &new_owner, is_move);
-                let old = new.table.lock().put(renaming.new_name, Meaning::Node(node));
-                drop(old);
+                new.set(renaming.new_name, Meaning::Node(node));
                 match replaced {
                     Some(replaced) => replaced.note_replaced(&new_owner),
                     None => resize(&new_owner, 1),
@@ -125,6 +124,13 @@ impl Directory {
             changed.metadata.touch_modified();
         }
         Ok(())
+    }
+
+    /// Gives a name a new meaning.
+    fn set(&self, name: HashedName<'_>, meaning: Meaning) {
+        // The old one is dropped outside the lock.
+        let old = self.table.lock().put(name, meaning);
+        drop(old);
     }
 
     /// Adds a name for a node.
