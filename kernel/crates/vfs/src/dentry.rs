@@ -373,8 +373,9 @@ impl Dentry {
         SWEEP_AT.store(CACHED.load(Relaxed).saturating_mul(2), Relaxed);
     }
 
-    /// Drops all cached dentries below this one that nobody uses.
-    pub(crate) fn drop_unused(self: &Arc<Self>) {
+    /// Drops all cached dentries below this one that nobody uses: what a system short of memory does to the roots of its file
+    /// systems.
+    pub fn drop_unused(self: &Arc<Self>) {
         // Parents come before their children in the list, and so are looked at after them.
         let mut directories = alloc::vec![self.clone()];
         let mut next = 0;

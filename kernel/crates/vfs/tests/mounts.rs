@@ -1,0 +1,152 @@
+//! Mounts: crossing them both ways, covering, unmounting, and what names look like through them.
+
+mod support;
+
+use std::sync::Arc;
+
+use abi::{Errno, OpenFlags, ResolveFlags};
+use support::World;
+use vfs::{FileSystem, MountFlags, PathRef};
+
+fn file_system(world: &World) -> Arc<dyn FileSystem> {
+    world.context.root.mount.file_system().clone()
+}
+
+/// `/m` and `/m/inner/n` are mounted.
+fn world() -> World {
+    let world = World::tmpfs();
+    world.mkdir("/m").unwrap();
+    world.write_file("/m/covered", b"").unwrap();
+    let middle = World::tmpfs();
+    middle.mkdir("/inner").unwrap();
+    middle.mkdir("/inner/n").unwrap();
+    middle.write_file("/file", b"middle").unwrap();
+    world.mount("/m", file_system(&middle), MountFlags::empty()).unwrap();
+    let deep = World::tmpfs();
+    deep.write_file("/file", b"deep").unwrap();
+    deep.symlink("/m/file", "/absolute").unwrap();
+    deep.symlink("../../file", "/relative").unwrap();
+    world.mount("/m/inner/n", file_system(&deep), MountFlags::empty()).unwrap();
+    world
+}
+
+#[test]
+fn walks_cross_mounts_both_ways() {
+    let mut world = world();
+    assert_eq!(world.names("/m").unwrap(), ["file", "inner"]);
+    for (path, contents) in [
+        ("/m/file", "middle"),
+        ("/m/inner/n/file", "deep"),
+        ("/m/inner/n/../../file", "middle"),
+        ("/m/inner/n/absolute", "middle"),
+        ("/m/inner/n/relative", "middle"),
+        ("/m/../m/inner/../inner/n/file", "deep"),
+    ] {
+        assert_eq!(world.read_file(path).unwrap(), contents.as_bytes(), "{path}");
+    }
+    assert_eq!(world.stat("/m/inner/n/../../..").unwrap().inode, world.stat("/").unwrap().inode);
+    world.chdir("/m/inner/n").unwrap();
+    assert_eq!(world.cwd(), "/m/inner/n");
+    world.chdir("..").unwrap();
+    assert_eq!(world.cwd(), "/m/inner");
+    world.chdir("../..").unwrap();
+    assert_eq!(world.cwd(), "/");
+    let entries = world.open("/m", OpenFlags::DIRECTORY).unwrap().entries(2).unwrap();
+    assert_eq!(entries[1].1, world.stat("/").unwrap().inode, "`..` of a root is outside");
+    assert_ne!(world.stat("/m").unwrap().device, world.stat("/").unwrap().device);
+}
+
+#[test]
+fn no_xdev_stays_inside() {
+    let world = world();
+    let open = |path| world.open_with(path, OpenFlags::PATH, 0, ResolveFlags::NO_XDEV).map(drop);
+    assert_eq!(open("/m/file"), Err(Errno::EXDEV));
+    assert_eq!(open("/m"), Err(Errno::EXDEV));
+    assert_eq!(open("/"), Ok(()));
+    let mut inside = world;
+    inside.chdir("/m/inner/n").unwrap();
+    let open = |path| inside.open_with(path, OpenFlags::PATH, 0, ResolveFlags::NO_XDEV).map(drop);
+    assert_eq!(open("file"), Ok(()));
+    assert_eq!(open(".."), Err(Errno::EXDEV));
+    assert_eq!(open("absolute"), Err(Errno::EXDEV));
+}
+
+#[test]
+fn mounts_stack() {
+    let world = world();
+    let top = World::tmpfs();
+    top.write_file("/top", b"").unwrap();
+    world.mount("/m", file_system(&top), MountFlags::empty()).unwrap();
+    assert_eq!(world.names("/m").unwrap(), ["top"]);
+    assert_eq!(world.stat("/m/..").unwrap().inode, world.stat("/").unwrap().inode);
+    let namespace = &world.context.namespace;
+    namespace.unmount(&world.credentials, &world.place("/m").unwrap()).unwrap();
+    assert_eq!(world.names("/m").unwrap(), ["file", "inner"]);
+    assert_eq!(namespace.unmount(&world.credentials, &world.place("/m").unwrap()), Err(Errno::EBUSY));
+    namespace.unmount(&world.credentials, &world.place("/m/inner/n").unwrap()).unwrap();
+    namespace.unmount(&world.credentials, &world.place("/m").unwrap()).unwrap();
+    assert_eq!(world.names("/m").unwrap(), ["covered"]);
+    assert_eq!(namespace.unmount(&world.credentials, &world.place("/m").unwrap()), Err(Errno::EINVAL));
+    assert_eq!(namespace.unmount(&world.credentials, &world.place("/").unwrap()), Err(Errno::EINVAL));
+    assert_eq!(namespace.mounts().len(), 1);
+}
+
+#[test]
+fn who_may_mount_what() {
+    let world = world();
+    world.write_file("/f", b"").unwrap();
+    let other = World::tmpfs();
+    assert_eq!(world.mount("/f", file_system(&other), MountFlags::empty()), Err(Errno::ENOTDIR));
+    let user = world.as_user(7, &[]);
+    assert_eq!(user.mount("/m", file_system(&other), MountFlags::empty()), Err(Errno::EPERM));
+    assert_eq!(user.context.namespace.unmount(&user.credentials, &user.place("/m").unwrap()), Err(Errno::EPERM));
+}
+
+#[test]
+fn an_unmounted_tree_works_for_who_is_in_it() {
+    let mut world = world();
+    world.chdir("/m/inner/n").unwrap();
+    let file = world.open("file", OpenFlags::empty()).unwrap();
+    world.context.namespace.unmount(&world.credentials, &world.place(".").unwrap()).unwrap();
+    assert_eq!(file.read_all().unwrap(), b"deep");
+    assert_eq!(world.read_file("file").unwrap(), b"deep");
+    assert_eq!(world.cwd(), "(unreachable)/");
+    assert_eq!(world.path_name(&vfs::path_of(&file.0)), "(unreachable)/file");
+    assert!(world.stat("..").is_ok());
+}
+
+#[test]
+fn a_bind_mount_shows_the_same_files() {
+    let world = world();
+    world.mkdir("/again").unwrap();
+    let place = |path: &str| -> PathRef { world.place(path).unwrap() };
+    let namespace = &world.context.namespace;
+    namespace.bind(&world.credentials, &place("/again"), &place("/m/inner")).unwrap();
+    world.write_file("/again/n/new", b"through the bind").unwrap();
+    assert_eq!(world.stat("/m/inner/n/new").err(), Some(Errno::ENOENT), "another mount covers n there");
+    namespace.unmount(&world.credentials, &place("/m/inner/n")).unwrap();
+    assert_eq!(world.read_file("/m/inner/n/new").unwrap(), b"through the bind");
+    assert_eq!(world.path_name(&place("/again/n/..")), "/again");
+    assert_eq!(world.path_name(&place("/again/..")), "/");
+    assert_eq!(world.rename("/again/n/new", "/m/inner/moved"), Err(Errno::EXDEV), "two mounts, one file system");
+}
+
+#[test]
+fn flags_of_mounts() {
+    let world = World::tmpfs();
+    world.mkdir("/m").unwrap();
+    let inner = World::tmpfs();
+    inner.write_file("/program", b"x").unwrap();
+    inner.chmod("/program", 0o755).unwrap();
+    inner.mknod("/null", 0o020_666, 0x103).unwrap();
+    let flags = MountFlags::NO_EXECUTE | MountFlags::NO_DEVICES;
+    world.mount("/m", file_system(&inner), flags).unwrap();
+    assert_eq!(world.access("/m/program", abi::AccessRights::X_OK), Err(Errno::EACCES));
+    assert_eq!(world.open("/m/null", OpenFlags::RDWR).err(), Some(Errno::EACCES));
+    let at = world.place("/m").unwrap();
+    assert_eq!(vfs::statfs(&at).flags & 0xf, 0xc);
+    world.context.namespace.remount(&world.credentials, &at, MountFlags::READ_ONLY).unwrap();
+    assert_eq!(world.access("/m/program", abi::AccessRights::X_OK), Ok(()));
+    assert_eq!(world.write_file("/m/program", b""), Err(Errno::EROFS));
+    assert_eq!(vfs::statfs(&at).flags, 0x21);
+}
