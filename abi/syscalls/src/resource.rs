@@ -142,6 +142,7 @@ pub const SCHED_RR: i32 = 2;
 pub const SCHED_BATCH: i32 = 3;
 pub const SCHED_IDLE: i32 = 5;
 pub const SCHED_DEADLINE: i32 = 6;
+pub const SCHED_EXT: i32 = 7;
 pub const SCHED_RESET_ON_FORK: i32 = 0x4000_0000;
 
 pub const PRIO_PROCESS: i32 = 0;

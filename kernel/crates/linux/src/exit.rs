@@ -10,7 +10,7 @@ use crate::error::Restart;
 use crate::platform::Outcome;
 use crate::process::Process;
 use crate::registers::Registers;
-use crate::signal::{delivery, force, frame, mask, send};
+use crate::signal::{delivery, force, frame, mask};
 use crate::thread::{Attention, FaultRecord, Thread};
 
 /// The number of a page fault, and the error code a program in ring 3 gets for jumping into the kernel's half.
@@ -37,7 +37,7 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
             deferred(thread, registers);
         }
         if attention.contains(Attention::SIGNAL_RETURN) && frame::restore(thread, registers).is_err() {
-            send::force_bad_frame(thread, Signal::SIGSEGV);
+            force(thread, Siginfo::new(Signal::SIGSEGV, SI_KERNEL));
         }
         if attention.contains(Attention::STOP) {
             delivery::wait_while_stopped(thread);

@@ -47,9 +47,9 @@ pub(super) fn execute(registers: &mut Registers, first: u8) -> Outcome {
     };
     match instruction.opcode {
         [POPF, ..] => pop_flags(registers, &instruction),
-        [INT, vector, _] => Outcome::Raised(interrupt(vector)),
-        // vmcall, monitor, mwait, clac, stac and vmmcall do not exist in ring 3.
-        [TWO_BYTE_OPCODE, 0x01, 0xc1 | 0xc8..=0xcb | 0xd9] => Outcome::Raised(Consequence {
+        [INT, vector, _] => Outcome::Raised(interrupt(registers, vector, instruction.len + 1)),
+        // monitor, mwait, clac and stac do not exist in ring 3.
+        [TWO_BYTE_OPCODE, 0x01, 0xc8..=0xcb] => Outcome::Raised(Consequence {
             trap_number: INVALID_OPCODE,
             error_code: 0,
             info: Siginfo::fault(Signal::SIGILL, ILL_ILLOPN, registers.rip),
@@ -86,14 +86,18 @@ fn protection(error_code: u64) -> Consequence {
     Consequence { trap_number: GENERAL_PROTECTION, error_code, info: Siginfo::new(Signal::SIGSEGV, SI_KERNEL) }
 }
 
-/// `int` with a vector in the instruction: only the breakpoint and overflow gates are open to programs.
-fn interrupt(vector: u8) -> Consequence {
-    match vector {
-        3 => Consequence { trap_number: 3, error_code: 0, info: Siginfo::new(Signal::SIGTRAP, SI_KERNEL) },
-        4 => Consequence { trap_number: 4, error_code: 0, info: Siginfo::new(Signal::SIGSEGV, SI_KERNEL) },
+/// `int` with a vector in the instruction: only the breakpoint and overflow gates are open to programs, and these are
+/// traps: the program is already past the instruction.
+fn interrupt(registers: &mut Registers, vector: u8, len: usize) -> Consequence {
+    let signal = match vector {
+        3 => Signal::SIGTRAP,
+        4 => Signal::SIGSEGV,
         // The error code names the closed gate of the interrupt table.
-        _ => protection(u64::from(vector) << 3 | 2),
-    }
+        _ => return protection(u64::from(vector) << 3 | 2),
+    };
+    registers.rip = registers.rip.wrapping_add(len as u64);
+    registers.rflags &= !flags::RF;
+    Consequence { trap_number: u64::from(vector), error_code: 0, info: Siginfo::new(signal, SI_KERNEL) }
 }
 
 /// `popf` with the rights of ring 3.
@@ -133,7 +137,10 @@ mod tests {
 
     #[test]
     fn closed_gates_are_named() {
-        assert_eq!(interrupt(0x80).error_code, 0x402);
-        assert_eq!(interrupt(3).trap_number, 3);
+        let mut registers = Registers { rip: 0x1000, ..Registers::default() };
+        assert_eq!(interrupt(&mut registers, 0x80, 2).error_code, 0x402);
+        assert_eq!(registers.rip, 0x1000);
+        assert_eq!(interrupt(&mut registers, 3, 2).trap_number, 3);
+        assert_eq!(registers.rip, 0x1002);
     }
 }

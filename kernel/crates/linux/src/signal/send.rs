@@ -100,7 +100,7 @@ pub fn broken_pipe(thread: &Thread) -> SyscallError {
     Errno::EPIPE.into()
 }
 
-/// Raises `SIGSEGV` because the frame of `signal` could not be written or read. If it was `SIGSEGV`'s own frame, the
+/// Raises `SIGSEGV` because the frame of `signal` could not be written. If it was `SIGSEGV`'s own frame, the
 /// handler is no use.
 pub(crate) fn force_bad_frame(thread: &Thread, signal: Signal) {
     if signal == Signal::SIGSEGV {

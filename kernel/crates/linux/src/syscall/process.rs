@@ -2,7 +2,10 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use abi::process::{ARCH_GET_CPUID, ARCH_GET_FS, ARCH_GET_GS, ARCH_SET_CPUID, ARCH_SET_FS, ARCH_SET_GS};
+use abi::process::{
+    ARCH_GET_CPUID, ARCH_GET_FS, ARCH_GET_GS, ARCH_GET_XCOMP_PERM, ARCH_GET_XCOMP_SUPP, ARCH_SET_CPUID, ARCH_SET_FS,
+    ARCH_SET_GS,
+};
 use abi::{Errno, RobustListHead, UserPtr};
 use alloc::sync::Arc;
 use mm::USER_END;
@@ -12,6 +15,9 @@ use crate::SyscallResult;
 use crate::platform::Outcome;
 use crate::process::Process;
 use crate::thread::Thread;
+
+/// The vector components of a CPU without XSAVE: x87 and SSE.
+const LEGACY_FEATURES: u64 = 3;
 
 pub(crate) fn getpid(thread: &Thread) -> SyscallResult {
     Ok(thread.process().pid() as usize)
@@ -57,6 +63,8 @@ pub(crate) fn getsid(thread: &Thread, pid: i32) -> SyscallResult {
 }
 
 pub(crate) fn setpgid(thread: &Thread, pid: i32, group: i32) -> SyscallResult {
+    // Without a group the process leads its own.
+    let group = if group == 0 { pid } else { group };
     let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
     let own = thread.process();
     let target = process_by_number(thread, pid)?;
@@ -122,6 +130,10 @@ pub(crate) fn arch_prctl(thread: &Thread, option: i32, address: u64) -> SyscallR
         ARCH_SET_GS => platform.set_gs_base(address)?,
         ARCH_GET_FS => write_user_struct(pointer, &platform.fs_base())?,
         ARCH_GET_GS => write_user_struct(pointer, &platform.gs_base())?,
+        ARCH_GET_XCOMP_SUPP | ARCH_GET_XCOMP_PERM => {
+            let features = platform.cpu_info().vector_features.unwrap_or(LEGACY_FEATURES);
+            write_user_struct(pointer, &features)?;
+        }
         // CPUID is not trapped, and cannot be.
         ARCH_GET_CPUID => return Ok(1),
         ARCH_SET_CPUID => return Err(Errno::ENODEV.into()),

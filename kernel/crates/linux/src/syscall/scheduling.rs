@@ -1,6 +1,6 @@
 //! Processors and priorities.
 
-use abi::resource::{SCHED_BATCH, SCHED_DEADLINE, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR};
+use abi::resource::{SCHED_BATCH, SCHED_DEADLINE, SCHED_EXT, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR};
 use abi::{Errno, UserPtr};
 use mm::user::{UserWriter, write_user_struct};
 
@@ -57,7 +57,7 @@ pub(crate) fn sched_get_priority_min(_thread: &Thread, policy: i32) -> SyscallRe
 fn priority_bound(policy: i32, realtime: usize) -> SyscallResult {
     match policy {
         SCHED_FIFO | SCHED_RR => Ok(realtime),
-        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE | SCHED_DEADLINE => Ok(0),
+        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE | SCHED_DEADLINE | SCHED_EXT => Ok(0),
         _ => Err(Errno::EINVAL.into()),
     }
 }

@@ -1,0 +1,153 @@
+//! `/proc/PID/maps` and what else shows the areas of memory.
+
+use alloc::vec::Vec;
+
+use abi::Errno;
+use abi::stat::{device_major, device_minor};
+use mm::{AreaSnapshot, PAGE_SIZE, Rights};
+
+use super::text::Text;
+use crate::thread::Thread;
+
+/// The column the name of an area begins in.
+const NAME_COLUMN: usize = 73;
+const KIB: usize = 1024;
+
+fn header(text: &mut Text, area: &AreaSnapshot) {
+    let begin = text.len();
+    let flag = |right, letter| if area.rights.contains(right) { letter } else { '-' };
+    text.put(format_args!(
+        "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {} ",
+        area.range.start(),
+        area.range.end(),
+        flag(Rights::READ, 'r'),
+        flag(Rights::WRITE, 'w'),
+        flag(Rights::EXECUTE, 'x'),
+        if area.is_shared { 's' } else { 'p' },
+        area.offset,
+        device_major(area.device),
+        device_minor(area.device),
+        area.inode,
+    ));
+    if !area.name.is_empty() {
+        let padding = NAME_COLUMN.saturating_sub(text.len() - begin);
+        text.put(format_args!("{:padding$}", ""));
+        text.escaped(&area.name, b"\n");
+    }
+    text.bytes(b"\n");
+}
+
+pub(super) fn maps(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let mut text = Text::new();
+    for area in thread.process().address_space().areas() {
+        header(&mut text, &area);
+    }
+    Ok(text.into_bytes())
+}
+
+/// The figures of one area, or of all, in bytes.
+#[derive(Clone, Copy, Default)]
+struct Resident {
+    total: usize,
+    anonymous: usize,
+}
+
+fn figures(text: &mut Text, size: Option<usize>, resident: Resident) {
+    let file = resident.total - resident.anonymous;
+    let mut line = |name: &str, bytes: usize| {
+        let label_width = 16;
+        text.line(format_args!("{:label_width$}{:>8} kB", alloc::format!("{name}:"), bytes / KIB));
+    };
+    if let Some(size) = size {
+        line("Size", size);
+        line("KernelPageSize", PAGE_SIZE);
+        line("MMUPageSize", PAGE_SIZE);
+    }
+    line("Rss", resident.total);
+    line("Pss", resident.total);
+    line("Pss_Dirty", resident.anonymous);
+    if size.is_none() {
+        line("Pss_Anon", resident.anonymous);
+        line("Pss_File", file);
+        line("Pss_Shmem", 0);
+    }
+    line("Shared_Clean", 0);
+    line("Shared_Dirty", 0);
+    line("Private_Clean", file);
+    line("Private_Dirty", resident.anonymous);
+    line("Referenced", resident.total);
+    line("Anonymous", resident.anonymous);
+    for name in [
+        "KSM",
+        "LazyFree",
+        "AnonHugePages",
+        "ShmemPmdMapped",
+        "FilePmdMapped",
+        "Shared_Hugetlb",
+        "Private_Hugetlb",
+        "Swap",
+        "SwapPss",
+        "Locked",
+    ] {
+        line(name, 0);
+    }
+}
+
+/// Pages counted at a time.
+const BATCH: usize = 4096;
+
+/// How much of an area is in memory.
+fn resident(thread: &Thread, area: &AreaSnapshot) -> Resident {
+    let space = thread.process().address_space();
+    let mut pages = 0;
+    let mut at = area.range.start();
+    while at < area.range.end() {
+        let len = (BATCH * PAGE_SIZE).min(area.range.end() - at);
+        // An area that is gone meanwhile has nothing in memory.
+        pages += space.residency(at, len).map_or(0, |residency| residency.iter().filter(|is_in| **is_in != 0).count());
+        at += len;
+    }
+    let total = pages * PAGE_SIZE;
+    Resident { total, anonymous: if area.inode == 0 { total } else { 0 } }
+}
+
+pub(super) fn smaps(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let mut text = Text::new();
+    for area in thread.process().address_space().areas() {
+        header(&mut text, &area);
+        figures(&mut text, Some(area.range.len()), resident(thread, &area));
+        text.line(format_args!("THPeligible:           0"));
+        text.put(format_args!("VmFlags:"));
+        for (is_set, name) in [
+            (area.rights.contains(Rights::READ), "rd"),
+            (area.rights.contains(Rights::WRITE), "wr"),
+            (area.rights.contains(Rights::EXECUTE), "ex"),
+            (area.is_shared, "sh"),
+            (true, "mr"),
+            (true, "mw"),
+            (true, "me"),
+            (!area.is_dumped, "dd"),
+        ] {
+            if is_set {
+                text.put(format_args!(" {name}"));
+            }
+        }
+        text.line(format_args!(" "));
+    }
+    Ok(text.into_bytes())
+}
+
+pub(super) fn smaps_rollup(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let areas = thread.process().address_space().areas();
+    let start = areas.first().map_or(0, |area| area.range.start());
+    let end = areas.last().map_or(0, |area| area.range.end());
+    let sum = areas.iter().map(|area| resident(thread, area)).fold(Resident::default(), |sum, one| Resident {
+        total: sum.total + one.total,
+        anonymous: sum.anonymous + one.anonymous,
+    });
+    let mut text = Text::new();
+    let begin = alloc::format!("{start:08x}-{end:08x} ---p 00000000 00:00 0 ");
+    text.line(format_args!("{begin:NAME_COLUMN$}[rollup]"));
+    figures(&mut text, None, sum);
+    Ok(text.into_bytes())
+}

@@ -1,0 +1,116 @@
+//! `/proc/PID/mounts`, `mountinfo` and `mountstats`.
+
+use alloc::vec::Vec;
+
+use abi::Errno;
+use abi::stat::{device_major, device_minor};
+use vfs::{FsContext, MountFlags, MountSnapshot};
+
+use super::text::Text;
+use crate::thread::Thread;
+
+/// What would break the fields apart.
+const ESCAPED: &[u8] = b" \t\n\\#";
+
+/// The mounts a thread sees, and how it sees them.
+fn snapshots(thread: &Thread) -> (FsContext, Vec<MountSnapshot>) {
+    let context = thread.fs().lock().clone();
+    let snapshots = context.namespace.mounts();
+    (context, snapshots)
+}
+
+/// Where a mount is, from the root of the process.
+fn mount_point(context: &FsContext, snapshot: &MountSnapshot) -> Vec<u8> {
+    match &snapshot.place {
+        Some(place) => vfs::path_name(Some(context), place),
+        None => b"/".to_vec(),
+    }
+}
+
+/// The restrictions of a mount, in Linux's order.
+fn put_options(text: &mut Text, flags: MountFlags) {
+    text.bytes(if flags.contains(MountFlags::READ_ONLY) { b"ro" } else { b"rw" });
+    for (flag, name) in [
+        (MountFlags::NO_SET_ID, ",nosuid"),
+        (MountFlags::NO_DEVICES, ",nodev"),
+        (MountFlags::NO_EXECUTE, ",noexec"),
+        (MountFlags::NO_ACCESS_TIME, ",noatime"),
+        (MountFlags::NO_DIRECTORY_ACCESS_TIME, ",nodiratime"),
+        (MountFlags::RELATIVE_ACCESS_TIME, ",relatime"),
+    ] {
+        if flags.contains(flag) {
+            text.bytes(name.as_bytes());
+        }
+    }
+}
+
+pub(super) fn mounts(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let (context, snapshots) = snapshots(thread);
+    let mut text = Text::new();
+    for snapshot in snapshots {
+        let file_system = snapshot.mount.file_system();
+        text.escaped(&snapshot.source, ESCAPED);
+        text.bytes(b" ");
+        text.escaped(&mount_point(&context, &snapshot), ESCAPED);
+        text.put(format_args!(" {} ", file_system.type_name()));
+        put_options(&mut text, snapshot.mount.flags());
+        text.bytes(&file_system.options());
+        text.line(format_args!(" 0 0"));
+    }
+    Ok(text.into_bytes())
+}
+
+pub(super) fn mountinfo(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let (context, snapshots) = snapshots(thread);
+    let mut text = Text::new();
+    for snapshot in snapshots {
+        let mount = &snapshot.mount;
+        let file_system = mount.file_system();
+        let device = file_system.device();
+        text.put(format_args!(
+            "{} {} {}:{} ",
+            mount.id(),
+            snapshot.parent_id,
+            device_major(device),
+            device_minor(device)
+        ));
+        text.escaped(&root_in_file_system(&snapshot), ESCAPED);
+        text.bytes(b" ");
+        text.escaped(&mount_point(&context, &snapshot), ESCAPED);
+        text.bytes(b" ");
+        put_options(&mut text, mount.flags());
+        text.put(format_args!(" - {} ", file_system.type_name()));
+        text.escaped(&snapshot.source, ESCAPED);
+        text.bytes(if file_system.is_read_only() { b" ro" } else { b" rw" });
+        text.bytes(&file_system.options());
+        text.bytes(b"\n");
+    }
+    Ok(text.into_bytes())
+}
+
+/// The part of the file system that a mount shows.
+fn root_in_file_system(snapshot: &MountSnapshot) -> Vec<u8> {
+    let mut names = Vec::new();
+    let mut at = snapshot.mount.root().clone();
+    while let Some(parent) = at.parent() {
+        names.push(at.name());
+        at = parent;
+    }
+    if names.is_empty() {
+        return b"/".to_vec();
+    }
+    names.iter().rev().flat_map(|name| [b"/", name.as_bytes()].concat()).collect()
+}
+
+pub(super) fn mountstats(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let (context, snapshots) = snapshots(thread);
+    let mut text = Text::new();
+    for snapshot in snapshots {
+        text.bytes(b"device ");
+        text.escaped(&snapshot.source, ESCAPED);
+        text.bytes(b" mounted on ");
+        text.escaped(&mount_point(&context, &snapshot), ESCAPED);
+        text.line(format_args!(" with fstype {}", snapshot.mount.file_system().type_name()));
+    }
+    Ok(text.into_bytes())
+}

@@ -1,0 +1,297 @@
+//! `/proc/PID/stat`, `statm`, `status` and `limits`.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use abi::resource::{RLIM_NLIMITS, RLIMIT_NAMES, RLIMIT_RSS, RLIMIT_SIGPENDING};
+use abi::time::CLOCK_TICKS_PER_SECOND;
+use abi::{Errno, Rlimit, Sigset};
+use mm::PAGE_SIZE;
+
+use super::text::{Text, range_list, until_zero};
+use crate::accounting::CpuTime;
+use crate::thread::Thread;
+
+const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / CLOCK_TICKS_PER_SECOND;
+const KIB: usize = 1024;
+/// The flags of a process that has not forked (`PF_RANDOMIZE`).
+const PROCESS_FLAGS: u32 = 0x0040_0000;
+/// The priority of a process of nice value 0.
+const PRIORITY: i32 = 20;
+
+/// The letter of a thread's state and the word for it. Whoever waits is not told from who runs: on one CPU the reader runs.
+const RUNNING: (char, &str) = ('R', "running");
+
+fn ticks(time_ns: u64) -> u64 {
+    time_ns / NANOSECONDS_PER_TICK
+}
+
+/// Pending, blocked, ignored and caught signals.
+struct SignalSets {
+    pending: Sigset,
+    pending_of_process: Sigset,
+    blocked: Sigset,
+    ignored: Sigset,
+    caught: Sigset,
+}
+
+impl SignalSets {
+    fn of(thread: &Thread) -> Self {
+        let (caught, ignored) = thread.process().actions().caught_and_ignored();
+        let process = thread.process().signals.lock();
+        let own = thread.signals.lock_nested();
+        Self {
+            pending: own.pending.set(),
+            pending_of_process: process.pending.set(),
+            blocked: own.blocked,
+            ignored,
+            caught,
+        }
+    }
+}
+
+pub(super) fn stat(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let process = thread.process();
+    let space = process.address_space();
+    let usage = space.usage();
+    let image = process.image();
+    let sets = SignalSets::of(thread);
+    let CpuTime { user_ns, system_ns } = process.cpu_time();
+    let faults: u64 = process.threads().iter().map(|thread| thread.accounting().minor_faults()).sum();
+    let (heap_start, _) = space.heap();
+    let name = thread.name();
+    // The old form of signal sets: what fits 31 bits.
+    let old = |set: Sigset| set.bits() & 0x7fff_ffff;
+
+    let mut text = Text::new();
+    text.put(format_args!("{} (", thread.tid()));
+    text.bytes(until_zero(&name));
+    text.put(format_args!(
+        ") {} {} {} {} 0 -1 {PROCESS_FLAGS} {faults} 0 0 0 ",
+        RUNNING.0,
+        process.parent_pid(),
+        process.group(),
+        process.session(),
+    ));
+    text.put(format_args!(
+        "{} {} 0 0 {PRIORITY} 0 {} 0 {} ",
+        ticks(user_ns),
+        ticks(system_ns),
+        process.threads().len(),
+        ticks(process.started_ns()),
+    ));
+    text.put(format_args!(
+        "{} {} {} {} {} {} 0 0 {} {} {} {} 0 0 0 17 {} 0 0 0 0 0 ",
+        usage.mapped * PAGE_SIZE,
+        usage.resident(),
+        process.soft_limit(RLIMIT_RSS),
+        image.code.start,
+        image.code.end,
+        image.stack_start,
+        old(sets.pending.union(sets.pending_of_process)),
+        old(sets.blocked),
+        old(sets.ignored),
+        old(sets.caught),
+        thread.platform().current_cpu(),
+    ));
+    text.line(format_args!(
+        "{} {} {} {} {} {} {} 0",
+        image.data.start,
+        image.data.end,
+        heap_start,
+        image.arguments.start,
+        image.arguments.end,
+        image.environment.start,
+        image.environment.end,
+    ));
+    Ok(text.into_bytes())
+}
+
+pub(super) fn statm(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let usage = thread.process().address_space().usage();
+    let mut text = Text::new();
+    text.line(format_args!(
+        "{} {} {} {} 0 {} 0",
+        usage.mapped,
+        usage.resident(),
+        usage.resident_file + usage.resident_shared,
+        code_pages(thread),
+        usage.data + usage.stack,
+    ));
+    Ok(text.into_bytes())
+}
+
+/// The pages of the program's own code.
+fn code_pages(thread: &Thread) -> usize {
+    let code = thread.process().image().code.clone();
+    code.end.div_ceil(PAGE_SIZE).saturating_sub(code.start / PAGE_SIZE)
+}
+
+pub(super) fn status(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let mut text = Text::new();
+    put_identity(&mut text, thread);
+    put_memory(&mut text, thread);
+    put_signals(&mut text, thread);
+    put_credentials(&mut text, thread);
+    put_cpus(&mut text, thread);
+    let accounting = thread.accounting();
+    text.line(format_args!("voluntary_ctxt_switches:\t{}", accounting.voluntary_switches()));
+    text.line(format_args!("nonvoluntary_ctxt_switches:\t{}", accounting.involuntary_switches()));
+    Ok(text.into_bytes())
+}
+
+fn put_identity(text: &mut Text, thread: &Thread) {
+    let process = thread.process();
+    let credentials = thread.credentials();
+    text.bytes(b"Name:\t");
+    text.escaped(until_zero(&thread.name()), b"\n\\");
+    text.bytes(b"\n");
+    text.line(format_args!("Umask:\t{:04o}", thread.fs().lock().umask));
+    text.line(format_args!("State:\t{} ({})", RUNNING.0, RUNNING.1));
+    text.line(format_args!("Tgid:\t{}", process.pid()));
+    text.line(format_args!("Ngid:\t0"));
+    text.line(format_args!("Pid:\t{}", thread.tid()));
+    text.line(format_args!("PPid:\t{}", process.parent_pid()));
+    text.line(format_args!("TracerPid:\t0"));
+    for (name, ids) in [("Uid", credentials.user), ("Gid", credentials.group)] {
+        text.line(format_args!("{name}:\t{}\t{}\t{}\t{}", ids.real, ids.effective, ids.saved, ids.file_system));
+    }
+    text.line(format_args!("FDSize:\t{}", descriptor_slots(thread)));
+    text.put(format_args!("Groups:\t"));
+    for group in credentials.groups.iter() {
+        text.put(format_args!("{group} "));
+    }
+    text.line(format_args!("{}", if credentials.groups.is_empty() { " " } else { "" }));
+    text.line(format_args!("NStgid:\t{}", process.pid()));
+    text.line(format_args!("NSpid:\t{}", thread.tid()));
+    text.line(format_args!("NSpgid:\t{}", process.group()));
+    text.line(format_args!("NSsid:\t{}", process.session()));
+    text.line(format_args!("Kthread:\t0"));
+}
+
+/// The size of the descriptor table, as Linux grows it.
+fn descriptor_slots(thread: &Thread) -> usize {
+    const SLOTS_MIN: usize = 64;
+    let highest = thread.fds().descriptors().last().copied().unwrap_or(0);
+    let needed = usize::try_from(highest).unwrap_or(0) + 1;
+    if needed <= SLOTS_MIN { SLOTS_MIN } else { needed.next_power_of_two().max(256) }
+}
+
+fn put_memory(text: &mut Text, thread: &Thread) {
+    let usage = thread.process().address_space().usage();
+    let code = code_pages(thread);
+    for (name, pages) in [
+        ("VmPeak", usage.mapped_max),
+        ("VmSize", usage.mapped),
+        ("VmLck", usage.locked),
+        ("VmPin", 0),
+        ("VmHWM", usage.resident_max),
+        ("VmRSS", usage.resident()),
+        ("RssAnon", usage.resident_anonymous),
+        ("RssFile", usage.resident_file),
+        ("RssShmem", usage.resident_shared),
+        ("VmData", usage.data),
+        ("VmStk", usage.stack),
+        ("VmExe", code),
+        ("VmLib", usage.executable.saturating_sub(code)),
+        ("VmPTE", usage.resident() / 512 + 4),
+        ("VmSwap", 0),
+        ("HugetlbPages", 0),
+    ] {
+        text.line(format_args!("{name}:\t{:>8} kB", pages * PAGE_SIZE / KIB));
+    }
+    text.line(format_args!("CoreDumping:\t0"));
+    text.line(format_args!("THP_enabled:\t0"));
+    text.line(format_args!("untag_mask:\t0xffffffffffffffff"));
+}
+
+fn put_signals(text: &mut Text, thread: &Thread) {
+    let process = thread.process();
+    let sets = SignalSets::of(thread);
+    text.line(format_args!("Threads:\t{}", process.threads().len()));
+    text.line(format_args!("SigQ:\t0/{}", process.soft_limit(RLIMIT_SIGPENDING)));
+    for (name, set) in [
+        ("SigPnd", sets.pending),
+        ("ShdPnd", sets.pending_of_process),
+        ("SigBlk", sets.blocked),
+        ("SigIgn", sets.ignored),
+        ("SigCgt", sets.caught),
+    ] {
+        text.line(format_args!("{name}:\t{:016x}", set.bits()));
+    }
+}
+
+fn put_credentials(text: &mut Text, thread: &Thread) {
+    let credentials = thread.credentials();
+    let sets = credentials.capabilities;
+    for (name, set) in [
+        ("CapInh", sets.inheritable),
+        ("CapPrm", sets.permitted),
+        ("CapEff", sets.effective),
+        ("CapBnd", sets.bounding),
+        ("CapAmb", sets.ambient),
+    ] {
+        text.line(format_args!("{name}:\t{set:016x}"));
+    }
+    text.line(format_args!("NoNewPrivs:\t{}", u8::from(credentials.no_new_privileges)));
+    text.line(format_args!("Seccomp:\t0"));
+    text.line(format_args!("Seccomp_filters:\t0"));
+    text.line(format_args!("Speculation_Store_Bypass:\tvulnerable"));
+    text.line(format_args!("SpeculationIndirectBranch:\talways enabled"));
+}
+
+fn put_cpus(text: &mut Text, thread: &Thread) {
+    let count = thread.platform().cpu_info().count;
+    text.line(format_args!("Cpus_allowed:\t{}", cpu_mask(count)));
+    text.bytes(b"Cpus_allowed_list:\t");
+    text.bytes(&range_list(count));
+    text.bytes(b"\n");
+    text.line(format_args!("Mems_allowed:\t00000001"));
+    text.line(format_args!("Mems_allowed_list:\t0"));
+}
+
+/// The set of all CPUs in hexadecimal, in words of 32 bits with commas between them.
+fn cpu_mask(count: u32) -> String {
+    let mut words = Vec::new();
+    let mut left = count;
+    while left > 0 {
+        words.push(if left >= 32 { u32::MAX } else { (1 << left) - 1 });
+        left = left.saturating_sub(32);
+    }
+    let mut mask = String::new();
+    for (index, word) in words.iter().rev().enumerate() {
+        mask.push_str(&if index == 0 { format!("{word:x}") } else { format!(",{word:08x}") });
+    }
+    mask
+}
+
+pub(super) fn limits(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let limits = thread.process().limits();
+    let shown = |value: u64| if value == Rlimit::INFINITY { "unlimited".into() } else { format!("{value}") };
+    let mut text = Text::new();
+    text.line(format_args!("{:25} {:20} {:20} {:10}", "Limit", "Soft Limit", "Hard Limit", "Units"));
+    for (resource, (name, unit)) in (0_u32..).zip(RLIMIT_NAMES).take(RLIM_NLIMITS) {
+        let limit = limits.get(resource)?;
+        text.put(format_args!("{name:25} {:20} {:20} ", shown(limit.rlim_cur), shown(limit.rlim_max)));
+        if !unit.is_empty() {
+            text.put(format_args!("{unit:10}"));
+        }
+        text.bytes(b"\n");
+    }
+    Ok(text.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_masks_are_words() {
+        assert_eq!(cpu_mask(1), "1");
+        assert_eq!(cpu_mask(4), "f");
+        assert_eq!(cpu_mask(32), "ffffffff");
+        assert_eq!(cpu_mask(33), "1,ffffffff");
+        assert_eq!(cpu_mask(64), "ffffffff,ffffffff");
+    }
+}
