@@ -1,6 +1,7 @@
 //! The seams of the machine on the host: frames on the heap, page tables as maps, copies through them, a real clock.
 //!
 //! Every test thread is a CPU: the address space it activated and the kernel thread it set are its own.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

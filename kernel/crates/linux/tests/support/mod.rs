@@ -1,5 +1,6 @@
 //! A process to test with: a small program booted from a file system in memory, on the fake machine of [`fake`].
 #![expect(dead_code, reason = "every test file uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 pub(crate) mod fake;
 
