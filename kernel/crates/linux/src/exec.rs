@@ -374,6 +374,7 @@ impl From<Errno> for BootError {
 /// selectors and lets the thread run with the registers.
 pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootError> {
     let system = System::new(request.platform, request.hostname);
+    crate::proc::mount(&request.namespace, &system)?;
     let credentials = Credentials::root();
     let pid = system.allocate_id();
     let file_credentials = credentials.for_files(pid, pid);

@@ -32,6 +32,7 @@ pub mod fault;
 pub mod limits;
 mod lookup;
 pub mod platform;
+pub mod proc;
 pub mod process;
 pub mod registers;
 pub mod signal;

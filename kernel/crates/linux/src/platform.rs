@@ -82,6 +82,17 @@ pub trait Platform: Send + Sync {
         let _ = thread;
     }
 
+    /// What the CPUID instruction says to this leaf and subleaf: EAX, EBX, ECX, EDX. All zero where there is none.
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
+        let _ = (leaf, subleaf);
+        [0; 4]
+    }
+
+    /// The frequency of the time stamp counter in kilohertz; 0 if it is not known.
+    fn tsc_khz(&self) -> u64 {
+        0
+    }
+
     /// Lets other runnable threads run first.
     fn yield_now(&self) {}
 

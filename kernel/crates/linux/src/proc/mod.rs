@@ -48,10 +48,8 @@ fn mount_at(
         Err(errno) => return Err(errno),
     }
     let place = vfs::resolve(&context, &credentials, None, path, Lookup::FOLLOW | Lookup::DIRECTORY)?;
-    let flags = MountFlags::RELATIVE_ACCESS_TIME
-        | MountFlags::NO_SET_ID
-        | MountFlags::NO_DEVICES
-        | MountFlags::NO_EXECUTE;
+    let flags =
+        MountFlags::RELATIVE_ACCESS_TIME | MountFlags::NO_SET_ID | MountFlags::NO_DEVICES | MountFlags::NO_EXECUTE;
     namespace.mount(&credentials, &place, file_system, source, flags).map(|_| ())
 }
 

@@ -96,14 +96,8 @@ pub(super) fn stat(thread: &Thread) -> Result<Vec<u8>, Errno> {
         thread.platform().current_cpu(),
     ));
     text.line(format_args!(
-        "{} {} {} {} {} {} {} 0",
-        image.data.start,
-        image.data.end,
-        heap_start,
-        image.arguments.start,
-        image.arguments.end,
-        image.environment.start,
-        image.environment.end,
+        "0 0 {} {} {} {} {} 0",
+        heap_start, image.arguments.start, image.arguments.end, image.environment.start, image.environment.end,
     ));
     Ok(text.into_bytes())
 }

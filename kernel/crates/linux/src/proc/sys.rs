@@ -20,8 +20,7 @@ fn directory(directory: Directory) -> Node {
 
 /// The root of `/sys`.
 pub(super) fn root(system: &Arc<System>) -> Directory {
-    let system_devices =
-        Directory::new().with("cpu", directory(cpus(system))).with("node", directory(nodes(system)));
+    let system_devices = Directory::new().with("cpu", directory(cpus(system))).with("node", directory(nodes(system)));
     let devices = Directory::new().with("system", directory(system_devices));
     let huge_pages = Directory::new()
         .with("defrag", constant("always defer defer+madvise madvise [never]\n"))

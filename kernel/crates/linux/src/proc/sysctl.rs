@@ -32,7 +32,7 @@ fn setting(value: u64) -> Node {
     Node::writable_file(
         0o644,
         move || Ok(format!("{value}\n").into_bytes()),
-        |text| {
+        move |text| {
             let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
             let new: i64 = text.trim().parse().map_err(|_| Errno::EINVAL)?;
             // What is so already may be asked for; what would be a lie to accept is refused.
@@ -164,4 +164,3 @@ fn net() -> Directory {
         .with("wmem_max", number(212_992));
     Directory::new().with("core", Node::directory(0o555, core))
 }
-

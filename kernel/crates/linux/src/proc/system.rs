@@ -40,7 +40,8 @@ pub(super) fn add_files(directory: Directory, system: &Arc<System>) -> Directory
 
 const FILE_SYSTEMS: &str = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tpipefs\nnodev\toverlay\n";
 
-const DEVICES: &str = "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n";
+const DEVICES: &str =
+    "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n";
 
 /// The time all CPUs were busy with programs, in nanoseconds: in them and in the kernel for them.
 fn busy_ns(system: &System) -> (u64, u64) {
