@@ -27,9 +27,9 @@ int main(void) {
     TRY(read(q[0], buffer, 1));
     // A pipe takes 64 KiB, then no more.
     long total = 0, count;
-    while ((count = write(q[1], big, 1000)) > 0)
+    while ((count = write(q[1], big, 1024)) > 0)
         total += count;
-    printf("took %ld by thousands, then %s\n", total, error_name(errno));
+    printf("took %ld by kilobytes, then %s\n", total, error_name(errno));
     TRY(ioctl(q[0], FIONREAD, &available));
     printf("available %d\n", available);
     TRY(write(q[1], big, 4096));
