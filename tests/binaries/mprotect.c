@@ -48,7 +48,7 @@ int main(void) {
     touch("writable after a read", fresh, 1);
     TRY(syscall(SYS_mprotect, area + 1, 4096, PROT_READ));
     TRY(mprotect(area, 0, PROT_READ));
-    TRY(syscall(SYS_mprotect, area, -4096, PROT_READ));
+    TRY(syscall(SYS_mprotect, area, -4096l, PROT_READ));
     TRY(mprotect((void *)0x10000, 4096, PROT_READ));
     TRY(syscall(SYS_mprotect, area, 4096, 0x100));
     // Up to a hole the change is made, then it fails.
