@@ -111,8 +111,10 @@ fn copy_in(port: &UnixStream) {
             Err(_) => break,
         }
     }
-    // Only this direction: a hang-up would overtake what is still in the socket.
+    // Only this direction, and the socket stays until the emulator has closed its end: a hang-up would overtake what is
+    // still in it.
     let _ = port.shutdown(Shutdown::Write);
+    wait_for(port, PollFlags::empty());
 }
 
 /// Copies what comes from a port to a descriptor. When nobody reads there any more, the port closes.
