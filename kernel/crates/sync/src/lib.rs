@@ -38,6 +38,7 @@ pub mod rank;
 pub mod ring;
 mod seqlock;
 mod spinlock;
+mod turnstile;
 mod wait_queue;
 mod waiters;
 

@@ -11,21 +11,26 @@
 //!
 //! A releaser that finds `count` above 1 stays responsible. If it pops a waiter, it grants the lock to it and is done. If
 //! the queue is empty, some thread has raised `count` but not queued itself yet. Rather than spin for it, the releaser
-//! offers responsibility: it stores a fresh number in `offer` and looks at the queue once more. Still empty: the late
-//! thread will see the offer. Not empty: it tries to take the offer back; if that fails, another has accepted it.
+//! offers responsibility: it sets `is_offered` and looks at the queue once more. Still empty: the late thread will see the
+//! offer. Not empty: it tries to take the offer back; if that fails, another has accepted it.
 //!
 //! # 3. Acquire
 //!
-//! A thread that found the lock taken queues itself, then looks for an offer. If there is one and the queue is not empty,
-//! it accepts (compare-exchange to 0), is now responsible, and grants the lock to the head of the queue, which may be
-//! itself. Then it sleeps until granted.
+//! A thread that found the lock taken queues itself, then looks for an offer. If it can accept one, it is responsible, and
+//! grants the lock to the head of the queue, which may be itself. Then it sleeps until granted.
 //!
-//! # 4. Why no waiter is lost
+//! # 4. Why this is right
 //!
-//! The releaser writes `offer` and then reads the queue; the waiter writes the queue and then reads `offer`; with a
-//! sequentially consistent fence between the two accesses on both sides, at least one sees the other. Each offer has a
-//! number of its own, so an accepted offer is the very one that was read: nobody was responsible in between, nobody
-//! popped, and the queue that was seen non-empty still is. `model/mutex.rs` checks this with loom.
+//! No waiter is lost: the releaser writes `is_offered` and then reads the queue; the waiter writes the queue and then reads
+//! `is_offered`; with a sequentially consistent fence between the two accesses on both sides, at least one sees the other.
+//!
+//! Who accepts finds a waiter: offers are made only when the responsible context has found the queue empty, and nobody pops
+//! while an offer stands. So a thread that accepts after it queued itself has not been popped: if it had been, it would
+//! hold the lock, and could not be here. For the same reason it does not matter which offer it accepts, its first or a later
+//! one, and a flag is enough where LFthreads has a counter. A releaser that takes back an offer, its own or that of a
+//! later releaser, is responsible either way, and starts again.
+//!
+//! `model/mutex.rs` checks this with loom.
 //!
 //! # 5. Rules
 //!
@@ -36,32 +41,23 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use crate::atomic::{AtomicUsize, Ordering, fence};
+use crate::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::cell::UnsafeCell;
 use crate::machine;
 use crate::rank::Rank;
 use crate::waiters::{Waiter, Waiters};
 
-const NO_OFFER: usize = 0;
-
 /// The lock without its value.
 struct RawMutex {
     count: AtomicUsize,
-    offer: AtomicUsize,
-    /// The number of the last offer. Changed by the responsible context only.
-    offers: AtomicUsize,
+    is_offered: AtomicBool,
     waiters: Waiters,
 }
 
 impl RawMutex {
     const_fn! {
         const fn new() -> Self {
-            Self {
-                count: AtomicUsize::new(0),
-                offer: AtomicUsize::new(NO_OFFER),
-                offers: AtomicUsize::new(NO_OFFER),
-                waiters: Waiters::new(),
-            }
+            Self { count: AtomicUsize::new(0), is_offered: AtomicBool::new(false), waiters: Waiters::new() }
         }
     }
 
@@ -91,9 +87,9 @@ impl RawMutex {
         // SAFETY: this function does not return before `wait` does, which is after the grant.
         unsafe { self.waiters.push(&waiter) };
         fence(Ordering::SeqCst);
-        let offer = self.offer.load(Ordering::Relaxed);
-        if offer != NO_OFFER && !self.waiters.is_empty() && self.accept(offer) {
-            self.grant_next();
+        if self.is_offered.load(Ordering::Relaxed) && self.accept() {
+            let is_granted = self.grant_next();
+            debug_assert!(is_granted, "who accepts an offer is queued");
         }
         waiter.wait();
     }
@@ -105,22 +101,17 @@ impl RawMutex {
             if self.grant_next() {
                 return;
             }
-            let mut offer = self.offers.load(Ordering::Relaxed).wrapping_add(1);
-            if offer == NO_OFFER {
-                offer = 1;
-            }
-            self.offers.store(offer, Ordering::Relaxed);
             // Release: whoever accepts sees what the lock protects, and the queue as it was left.
-            self.offer.store(offer, Ordering::Release);
+            self.is_offered.store(true, Ordering::Release);
             fence(Ordering::SeqCst);
-            if self.waiters.is_empty() || !self.accept(offer) {
+            if self.waiters.is_empty() || !self.accept() {
                 return;
             }
         }
     }
 
-    fn accept(&self, offer: usize) -> bool {
-        self.offer.compare_exchange(offer, NO_OFFER, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    fn accept(&self) -> bool {
+        self.is_offered.compare_exchange(true, false, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Grants the lock to the longest waiter. The caller is responsible. False if nobody has queued yet.

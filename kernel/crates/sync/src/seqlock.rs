@@ -62,16 +62,24 @@ where
 
     /// Replaces the value.
     pub fn write(&self, value: T) {
-        self.update(|_| value);
+        let words = value.into();
+        self.write_words(|_| words);
     }
 
     /// Replaces the value by a function of it. No other write comes in between; `change` must be short.
     pub fn update(&self, change: impl FnOnce(T) -> T) {
+        self.write_words(|words| {
+            let current = core::array::from_fn(|index| words[index].load(Ordering::Relaxed));
+            change(T::from(current)).into()
+        });
+    }
+
+    fn write_words(&self, make: impl FnOnce(&[AtomicU64; WORDS]) -> [u64; WORDS]) {
         let were_enabled = machine::interrupts_disable_save();
         let sequence = self.begin_write();
-        let words = core::array::from_fn(|index| self.words[index].load(Ordering::Relaxed));
-        let words: [u64; WORDS] = change(T::from(words)).into();
+        // The fence keeps the stores behind the odd sequence.
         fence(Ordering::Release);
+        let words = make(&self.words);
         for (word, new) in self.words.iter().zip(words) {
             word.store(new, Ordering::Relaxed);
         }

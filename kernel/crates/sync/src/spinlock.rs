@@ -18,6 +18,7 @@ use crate::atomic::{AtomicBool, Ordering};
 use crate::cell::UnsafeCell;
 use crate::machine;
 use crate::rank::Rank;
+use crate::turnstile::{Turn, Turnstile};
 
 /// The lock word and, where the order is checked, its rank.
 struct Flag {
@@ -201,6 +202,7 @@ impl<T: ?Sized> Drop for SpinLockGuard<'_, T> {
 
 /// A spinlock for data that interrupt handlers touch too: interrupts are disabled while it is held.
 pub struct IrqSpinLock<T: ?Sized> {
+    turnstile: Turnstile,
     flag: Flag,
     value: UnsafeCell<T>,
 }
@@ -214,7 +216,7 @@ impl<T> IrqSpinLock<T> {
     const_fn! {
         /// A free lock around `value`.
         pub const fn new(rank: Rank, value: T) -> Self {
-            Self { flag: Flag::new(rank), value: UnsafeCell::new(value) }
+            Self { turnstile: Turnstile::new(), flag: Flag::new(rank), value: UnsafeCell::new(value) }
         }
     }
 
@@ -229,24 +231,28 @@ impl<T: ?Sized> IrqSpinLock<T> {
     #[inline]
     pub fn lock(&self) -> IrqSpinLockGuard<'_, T> {
         let were_enabled = machine::interrupts_disable_save();
+        let turn = self.turnstile.pass();
         self.flag.lock(false);
-        IrqSpinLockGuard { lock: self, were_enabled, not_send: PhantomData }
+        IrqSpinLockGuard { lock: self, were_enabled, turn, not_send: PhantomData }
     }
 
     /// As [`lock`](Self::lock), while locks of the same rank are held. The caller takes such locks in one fixed order.
     #[inline]
     pub fn lock_nested(&self) -> IrqSpinLockGuard<'_, T> {
         let were_enabled = machine::interrupts_disable_save();
+        let turn = self.turnstile.pass();
         self.flag.lock(true);
-        IrqSpinLockGuard { lock: self, were_enabled, not_send: PhantomData }
+        IrqSpinLockGuard { lock: self, were_enabled, turn, not_send: PhantomData }
     }
 
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<IrqSpinLockGuard<'_, T>> {
         let were_enabled = machine::interrupts_disable_save();
-        if self.flag.try_lock() {
-            return Some(IrqSpinLockGuard { lock: self, were_enabled, not_send: PhantomData });
+        if let Some(turn) = self.turnstile.try_pass()
+            && self.flag.try_lock()
+        {
+            return Some(IrqSpinLockGuard { lock: self, were_enabled, turn, not_send: PhantomData });
         }
         machine::interrupts_restore(were_enabled);
         None
@@ -270,6 +276,8 @@ impl<T: ?Sized> fmt::Debug for IrqSpinLock<T> {
 pub struct IrqSpinLockGuard<'a, T: ?Sized> {
     lock: &'a IrqSpinLock<T>,
     were_enabled: bool,
+    #[expect(dead_code, reason = "held until dropped")]
+    turn: Turn<'a>,
     /// A guard is released by the context that took it.
     not_send: PhantomData<*const ()>,
 }

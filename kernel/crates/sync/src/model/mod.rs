@@ -1,5 +1,9 @@
 //! Model tests: loom runs each under every interleaving and every outcome of the memory model that the orderings permit.
 //!
+//! loom remembers only the last load of an atomic when it looks for interleavings to try, so a thread that loads an atomic
+//! before it changes it hides the earlier loads of others. Where that matters, the writer runs first, on the main thread,
+//! and the reader is spawned.
+//!
 //! A lost wake shows as a deadlock, missing exclusion as a concurrent access to a cell. Run with
 //! `RUSTFLAGS="--cfg loom" cargo test -p sync --release`.
 

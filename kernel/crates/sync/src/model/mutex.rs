@@ -45,6 +45,25 @@ fn three_threads() {
 }
 
 #[test]
+fn three_threads_one_of_them_twice() {
+    explore_bounded(Some(2), || {
+        let mutex = Arc::new(Mutex::new(rank::PIPE, 0));
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let mutex = Arc::clone(&mutex);
+                thread::spawn(move || *mutex.lock() += 1)
+            })
+            .collect();
+        *mutex.lock() += 1;
+        *mutex.lock() += 1;
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(*mutex.lock(), 4);
+    });
+}
+
+#[test]
 fn a_try_takes_a_free_lock_only() {
     explore(|| {
         let mutex = Arc::new(Mutex::new(rank::PIPE, 0));

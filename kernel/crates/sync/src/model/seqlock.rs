@@ -11,14 +11,14 @@ use crate::seqlock::SeqLock;
 fn a_read_is_of_one_write() {
     explore(|| {
         let lock = Arc::new(SeqLock::new([0, 0]));
-        let writer = {
+        let reader = {
             let lock = Arc::clone(&lock);
-            thread::spawn(move || lock.write([1, 1]))
+            thread::spawn(move || lock.try_read())
         };
-        if let Some([first, second]) = lock.try_read() {
+        lock.write([1, 1]);
+        if let Some([first, second]) = reader.join().unwrap() {
             assert_eq!(first, second);
         }
-        writer.join().unwrap();
         assert_eq!(lock.read(), [1, 1]);
     });
 }
@@ -41,12 +41,12 @@ fn updates_are_not_lost() {
 fn a_reader_spins_through_a_write() {
     explore_bounded(Some(3), || {
         let lock = Arc::new(SeqLock::new([0, 0]));
-        let writer = {
+        let reader = {
             let lock = Arc::clone(&lock);
-            thread::spawn(move || lock.write([1, 1]))
+            thread::spawn(move || lock.read())
         };
-        let [first, second] = lock.read();
+        lock.write([1, 1]);
+        let [first, second] = reader.join().unwrap();
         assert_eq!(first, second);
-        writer.join().unwrap();
     });
 }

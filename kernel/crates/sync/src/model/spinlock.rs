@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::explore;
 use crate::rank;
-use crate::spinlock::{IrqSpinLock, SpinLock};
+use crate::spinlock::SpinLock;
 
 #[test]
 fn additions_are_not_lost() {
@@ -25,7 +25,7 @@ fn additions_are_not_lost() {
 #[test]
 fn a_try_excludes_too() {
     explore(|| {
-        let lock = Arc::new(IrqSpinLock::new(rank::DRIVER, 0));
+        let lock = Arc::new(SpinLock::new(rank::FILE_TABLES, 0));
         let other = {
             let lock = Arc::clone(&lock);
             thread::spawn(move || lock.try_lock().map(|mut value| *value += 1).is_some())

@@ -103,14 +103,12 @@ fn two_wakes_reach_two_exclusive_waiters() {
 fn a_waiter_that_gives_up_passes_its_wake_on() {
     explore_bounded(Some(2), || {
         let event = Event::new();
+        // First in line, has found nothing, and will be interrupted.
+        let node = WaitNode::with_events(Arc::new(Parker::new()), READY, true);
+        event.queue.add(&node);
         let quitter = {
             let event = Arc::clone(&event);
-            thread::spawn(move || {
-                let node = WaitNode::with_events(Arc::new(Parker::new()), READY, true);
-                event.queue.add(&node);
-                // Looks, finds nothing (or does not care), and is interrupted.
-                event.queue.leave(&node);
-            })
+            thread::spawn(move || event.queue.leave(&node))
         };
         let provider = {
             let event = Arc::clone(&event);
