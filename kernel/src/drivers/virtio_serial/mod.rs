@@ -42,6 +42,8 @@ const CONTROL_OUTPUT_LEN: usize = 4096;
 const REQUESTS_MAX: usize = 8;
 /// How long the device may be silent while it introduces its ports.
 const INTRODUCTION_NS: u64 = 50_000_000;
+/// How long after the names the device may take to tell which ports are open at the host.
+const OPENING_NS: u64 = 5_000_000;
 /// How long the host may take for the last report.
 const REPORT_NS: u64 = 1_000_000_000;
 /// How long a dying kernel waits for the program's output.
@@ -290,13 +292,26 @@ impl Console {
 
     /// Waits until the device has introduced the ports that the kernel knows, or has been silent for a while.
     fn introduce(&self) {
-        let deadline = clock::now_ns().saturating_add(INTRODUCTION_NS);
-        while clock::now_ns() < deadline && !INTRODUCED.iter().all(|name| self.find(name).is_some()) {
+        let mut deadline = clock::now_ns().saturating_add(INTRODUCTION_NS);
+        let mut are_named = false;
+        while clock::now_ns() < deadline && !INTRODUCED.iter().all(|name| self.is_host_open(name)) {
             self.work();
+            if !are_named && INTRODUCED.iter().all(|name| self.find(name).is_some()) {
+                are_named = true;
+                deadline = deadline.min(clock::now_ns().saturating_add(OPENING_NS));
+            }
             core::hint::spin_loop();
+        }
+        for index in 0..PORTS_MAX {
+            self.with(index, |port, _| port.end_introduction());
         }
         let known = INTRODUCED.iter().filter(|name| self.find(name).is_some()).count();
         log::debug!("virtio console: {known} of {} ports", INTRODUCED.len());
+    }
+
+    fn is_host_open(&self, name: &[u8]) -> bool {
+        let index = self.find(name);
+        index.and_then(|index| self.with(index, |port, _| port.is_host_open())).unwrap_or(false)
     }
 
     /// Does what the device asks for.

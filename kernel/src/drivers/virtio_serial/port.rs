@@ -88,6 +88,16 @@ impl PortState {
         self.was_host_open |= is_open;
     }
 
+    /// The device has told which ports are open. Of a named port that is not, the host's end has closed already.
+    pub(super) fn end_introduction(&mut self) {
+        self.was_host_open |= self.name_len > 0;
+    }
+
+    /// Whether the host's end is open.
+    pub(super) fn is_host_open(&self) -> bool {
+        self.is_host_open
+    }
+
     /// Whether the host's end was open and is not any more.
     pub(super) fn is_host_gone(&self) -> bool {
         self.was_host_open && !self.is_host_open
