@@ -28,7 +28,7 @@ pub fn anonymous_path(file: Arc<dyn File>, name: &[u8]) -> PathRef {
         links: attributes.links,
         represents: attributes.represents,
         size: attributes.size,
-        time_ns: crate::metadata::time_ns(attributes.modified),
+        time: attributes.modified.into(),
     });
     let dentry = Dentry::root(Arc::new(AnonymousInode { metadata, file }), name);
     PathRef { mount: mount().clone(), dentry }

@@ -6,8 +6,8 @@ use abi::stat::ST_VALID;
 use abi::{AccessRights, Errno, Timespec};
 use file::Attributes;
 
-use crate::metadata::{FileKind, SET_GID, SET_UID, now_ns, time_ns};
-use crate::{Capabilities, Credentials, FileSystemStatistics, Inode, MountFlags, PathRef, Permissions};
+use crate::metadata::{FileKind, SET_GID, SET_UID};
+use crate::{Capabilities, Credentials, FileSystemStatistics, FileTime, Inode, MountFlags, PathRef, Permissions};
 
 /// What `utimensat` does to one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,11 +116,11 @@ pub fn utimens(credentials: &Credentials, path: &PathRef, accessed: SetTime, mod
             return Err(Errno::EPERM);
         }
         inode.prepare_change()?;
-        let now_ns = now_ns();
+        let now = FileTime::now();
         let new = |time| match time {
             SetTime::Omit => None,
-            SetTime::Now => Some(now_ns),
-            SetTime::To(time) => Some(time_ns(time)),
+            SetTime::Now => Some(now),
+            SetTime::To(time) => Some(time.into()),
         };
         metadata.set_times(new(accessed), new(modified));
         Ok(())

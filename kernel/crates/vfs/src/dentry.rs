@@ -34,7 +34,7 @@ use hashbrown::hash_table::Entry;
 use sync::{Mutex, Once, SpinLock, rank};
 
 use crate::name::{HashedName, Name};
-use crate::{Credentials, Inode, NAME_LEN_MAX};
+use crate::{Credentials, FileKind, Inode, NAME_LEN_MAX};
 
 /// The most names known to be absent that one directory remembers.
 const ABSENT_MAX: usize = 1024;
@@ -62,6 +62,8 @@ fn limit() -> usize {
 /// A name in the tree of a file system.
 pub struct Dentry {
     inode: Arc<dyn Inode>,
+    /// What the inode is, at hand for the walk.
+    kind: FileKind,
     place: SpinLock<Place>,
     children: Mutex<Children>,
     /// How many mounts cover it.
@@ -108,6 +110,7 @@ impl Dentry {
 
     fn new(inode: Arc<dyn Inode>, parent: Option<Arc<Self>>, name: Name, is_cached: bool) -> Arc<Self> {
         Arc::new(Self {
+            kind: inode.metadata().kind(),
             inode,
             place: SpinLock::new(rank::FILE_TABLES, Place { parent, name }),
             children: Mutex::new(rank::DENTRIES, Children { slots: HashTable::new(), absent: 0 }),
@@ -118,8 +121,8 @@ impl Dentry {
     }
 
     /// A child that is not in the cache.
-    fn uncached(self: &Arc<Self>, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Self> {
-        Self::new(inode, Some(self.clone()), Name::new(name), false)
+    fn uncached(self: &Arc<Self>, name: HashedName<'_>, inode: Arc<dyn Inode>) -> Arc<Self> {
+        Self::new(inode, Some(self.clone()), Name::from(name), false)
     }
 
     /// Whether names in this directory are cached.
@@ -130,7 +133,7 @@ impl Dentry {
     /// The place of a file without a name that was made in this directory.
     pub(crate) fn unnamed_child(self: &Arc<Self>, inode: Arc<dyn Inode>) -> Arc<Self> {
         let name = alloc::format!("#{}", inode.metadata().number());
-        let dentry = self.uncached(name.as_bytes(), inode);
+        let dentry = self.uncached(HashedName::new(name.as_bytes()), inode);
         dentry.is_removed.store(true, Relaxed);
         dentry
     }
@@ -139,6 +142,12 @@ impl Dentry {
     #[inline]
     pub fn inode(&self) -> &Arc<dyn Inode> {
         &self.inode
+    }
+
+    /// What the inode is.
+    #[inline]
+    pub fn kind(&self) -> FileKind {
+        self.kind
     }
 
     /// The directory it is in; none at the root of a file system.
@@ -230,7 +239,7 @@ impl Dentry {
             return Err(Errno::ENAMETOOLONG);
         }
         match self.inode.lookup(name, credentials) {
-            Ok(inode) => Ok(Some(self.uncached(name.bytes(), inode))),
+            Ok(inode) => Ok(Some(self.uncached(name, inode))),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno),
         }
@@ -256,7 +265,7 @@ impl Dentry {
         let keeps = self.keeps_children();
         match self.inode.lookup(name, credentials) {
             Ok(inode) if keeps => Ok(Some(self.insert(name, inode))),
-            Ok(inode) => Ok(Some(self.uncached(name.bytes(), inode))),
+            Ok(inode) => Ok(Some(self.uncached(name, inode))),
             Err(Errno::ENOENT) => {
                 if keeps {
                     self.insert_absent(name);
@@ -270,9 +279,9 @@ impl Dentry {
     /// Caches a name that is there, under the lock of the inode.
     pub(crate) fn insert(self: &Arc<Self>, name: HashedName<'_>, inode: Arc<dyn Inode>) -> Arc<Self> {
         if !self.keeps_children() {
-            return self.uncached(name.bytes(), inode);
+            return self.uncached(name, inode);
         }
-        let dentry = Self::new(inode, Some(self.clone()), Name::new(name.bytes()), true);
+        let dentry = Self::new(inode, Some(self.clone()), Name::from(name), true);
         let old = self.children.lock().put(name, Some(dentry.clone()));
         debug_assert!(old.is_none(), "a name is cached twice");
         self.sweep_if_full();
@@ -353,7 +362,7 @@ impl Dentry {
     }
 
     fn set_place(&self, parent: &Arc<Self>, name: HashedName<'_>) {
-        let mut place = Place { parent: Some(parent.clone()), name: Name::new(name.bytes()) };
+        let mut place = Place { parent: Some(parent.clone()), name: Name::from(name) };
         core::mem::swap(&mut *self.place.lock(), &mut place);
         // The old place is dropped here, outside the lock.
     }
@@ -382,7 +391,7 @@ impl Dentry {
         while let Some(directory) = directories.get(next).cloned() {
             let children = directory.children.lock();
             let below = children.slots.iter().filter_map(|slot| slot.dentry.as_ref());
-            directories.extend(below.filter(|dentry| dentry.inode.metadata().is_directory()).cloned());
+            directories.extend(below.filter(|dentry| dentry.kind == FileKind::Directory).cloned());
             next += 1;
         }
         while let Some(directory) = directories.pop() {
@@ -395,7 +404,7 @@ impl Dentry {
 impl Slot {
     #[inline]
     fn is(&self, name: HashedName<'_>) -> bool {
-        self.hash == name.hash() && self.name.as_bytes() == name.bytes()
+        self.hash == name.hash() && self.name.is(name)
     }
 }
 
@@ -410,7 +419,7 @@ impl Children {
                 old
             }
             Entry::Vacant(slot) => {
-                slot.insert(Slot { hash: name.hash(), name: Name::new(name.bytes()), dentry: dentry.clone() });
+                slot.insert(Slot { hash: name.hash(), name: Name::from(name), dentry: dentry.clone() });
                 None
             }
         };

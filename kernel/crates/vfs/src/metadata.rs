@@ -3,17 +3,15 @@
 //! All fields are atomics, so that a walk checks permissions and `stat` reads without a lock. Changes happen under the inode's
 //! lock ([`Metadata::lock`]); a reader may see mode and owner of two states at once, as in Linux.
 //!
-//! Times are nanoseconds since 1970 in 64 bits, which reach from 1677 to 2262; times beyond are clamped, as Linux does at the
-//! limits of a file system.
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
-
-use abi::{Errno, Timespec};
+use abi::Errno;
 use bitflags::bitflags;
 use file::Attributes;
 use sync::{Mutex, MutexGuard, rank};
 
-use crate::{Capabilities, Credentials};
+use crate::file_time::AtomicFileTime;
+use crate::{Capabilities, Credentials, FileTime};
 
 /// Mask of the file type in a mode.
 pub(crate) const KIND_MASK: u32 = 0o170_000;
@@ -23,10 +21,8 @@ pub(crate) const SET_UID: u32 = 0o4000;
 pub(crate) const SET_GID: u32 = 0o2000;
 /// Sticky bit.
 pub(crate) const STICKY: u32 = 0o1000;
-/// Nanoseconds in a second.
-const SECOND_NS: i64 = 1_000_000_000;
 /// After this time the time of the last read is renewed even with `relatime`.
-const RELATIVE_TIME_MAX_NS: i64 = 24 * 60 * 60 * SECOND_NS;
+const RELATIVE_TIME_MAX_SECONDS: i64 = 24 * 60 * 60;
 /// The unit of `st_blksize`.
 const BLOCK_SIZE: u32 = 4096;
 
@@ -104,7 +100,7 @@ impl FileKind {
     }
 }
 
-/// What [`Metadata`] begins with; the times begin at `time_ns`.
+/// What [`Metadata`] begins with.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NewMetadata {
     /// Inode number.
@@ -123,8 +119,8 @@ pub struct NewMetadata {
     pub represents: u64,
     /// Length in bytes.
     pub size: u64,
-    /// All times, in nanoseconds since 1970.
-    pub time_ns: i64,
+    /// All times.
+    pub time: FileTime,
 }
 
 /// The attributes of an inode.
@@ -132,7 +128,7 @@ pub struct Metadata {
     number: u64,
     device: u64,
     represents: u64,
-    created_ns: i64,
+    created: FileTime,
     mode: AtomicU32,
     uid: AtomicU32,
     gid: AtomicU32,
@@ -140,9 +136,9 @@ pub struct Metadata {
     size: AtomicU64,
     /// Space taken, in units of 512 bytes.
     blocks: AtomicU64,
-    accessed_ns: AtomicI64,
-    modified_ns: AtomicI64,
-    changed_ns: AtomicI64,
+    accessed: AtomicFileTime,
+    modified: AtomicFileTime,
+    changed: AtomicFileTime,
     /// Open files that may write; negative: programs being executed, which deny writing.
     writers: AtomicI32,
     /// A directory that was removed takes no new names.
@@ -152,16 +148,6 @@ pub struct Metadata {
     lock: Mutex<()>,
 }
 
-/// The wall clock as times of files have it.
-pub(crate) fn now_ns() -> i64 {
-    i64::try_from(sync::machine::realtime_ns()).unwrap_or(i64::MAX)
-}
-
-/// The time `utimensat` was given, clamped to what fits.
-pub(crate) fn time_ns(time: Timespec) -> i64 {
-    time.tv_sec.saturating_mul(SECOND_NS).saturating_add(time.tv_nsec)
-}
-
 impl Metadata {
     /// The attributes of a new inode.
     pub fn new(new: NewMetadata) -> Self {
@@ -169,16 +155,16 @@ impl Metadata {
             number: new.number,
             device: new.device,
             represents: new.represents,
-            created_ns: new.time_ns,
+            created: new.time,
             mode: AtomicU32::new(new.mode),
             uid: AtomicU32::new(new.uid),
             gid: AtomicU32::new(new.gid),
             links: AtomicU32::new(new.links),
             size: AtomicU64::new(new.size),
             blocks: AtomicU64::new(0),
-            accessed_ns: AtomicI64::new(new.time_ns),
-            modified_ns: AtomicI64::new(new.time_ns),
-            changed_ns: AtomicI64::new(new.time_ns),
+            accessed: AtomicFileTime::new(new.time),
+            modified: AtomicFileTime::new(new.time),
+            changed: AtomicFileTime::new(new.time),
             writers: AtomicI32::new(0),
             is_removed: AtomicBool::new(false),
             is_linkable: AtomicBool::new(false),
@@ -197,14 +183,11 @@ impl Metadata {
             links: below.links(),
             represents: below.represents,
             size: below.size(),
-            time_ns: below.created_ns,
+            time: below.created,
         });
-        let copies = [
-            (&new.accessed_ns, &below.accessed_ns),
-            (&new.modified_ns, &below.modified_ns),
-            (&new.changed_ns, &below.changed_ns),
-        ];
-        copies.into_iter().for_each(|(to, from)| to.store(from.load(Relaxed), Relaxed));
+        let copies =
+            [(&new.accessed, &below.accessed), (&new.modified, &below.modified), (&new.changed, &below.changed)];
+        copies.into_iter().for_each(|(to, from)| to.set(from.get()));
         new.set_blocks(below.blocks.load(Relaxed));
         new
     }
@@ -315,38 +298,38 @@ impl Metadata {
     /// Notes a read, unless the mount's rule for it says that there is nothing to note.
     #[inline]
     pub(crate) fn touch_accessed(&self, is_relative: bool) {
-        let now_ns = now_ns();
-        let accessed_ns = self.accessed_ns.load(Relaxed);
+        let now = FileTime::now();
+        let accessed = self.accessed.get();
         if is_relative
-            && accessed_ns > self.modified_ns.load(Relaxed)
-            && accessed_ns > self.changed_ns.load(Relaxed)
-            && now_ns.saturating_sub(accessed_ns) < RELATIVE_TIME_MAX_NS
+            && accessed > self.modified.get()
+            && accessed > self.changed.get()
+            && now.seconds() - accessed.seconds() < RELATIVE_TIME_MAX_SECONDS
         {
             return;
         }
-        self.accessed_ns.store(now_ns, Relaxed);
+        self.accessed.set(now);
     }
 
     /// Notes a change of the contents.
     #[inline]
     pub fn touch_modified(&self) {
-        let now_ns = now_ns();
-        self.modified_ns.store(now_ns, Relaxed);
-        self.changed_ns.store(now_ns, Relaxed);
+        let now = FileTime::now();
+        self.modified.set(now);
+        self.changed.set(now);
     }
 
     /// Notes a change of the attributes.
     pub fn touch_changed(&self) {
-        self.changed_ns.store(now_ns(), Relaxed);
+        self.changed.set(FileTime::now());
     }
 
     /// Sets the times that are given, and notes the change.
-    pub(crate) fn set_times(&self, accessed_ns: Option<i64>, modified_ns: Option<i64>) {
-        if let Some(time_ns) = accessed_ns {
-            self.accessed_ns.store(time_ns, Relaxed);
+    pub(crate) fn set_times(&self, accessed: Option<FileTime>, modified: Option<FileTime>) {
+        if let Some(time) = accessed {
+            self.accessed.set(time);
         }
-        if let Some(time_ns) = modified_ns {
-            self.modified_ns.store(time_ns, Relaxed);
+        if let Some(time) = modified {
+            self.modified.set(time);
         }
         self.touch_changed();
     }
@@ -384,10 +367,10 @@ impl Metadata {
             size: self.size(),
             block_size: BLOCK_SIZE,
             blocks: self.blocks.load(Relaxed),
-            accessed: Timespec::from_nanoseconds(self.accessed_ns.load(Relaxed)),
-            modified: Timespec::from_nanoseconds(self.modified_ns.load(Relaxed)),
-            changed: Timespec::from_nanoseconds(self.changed_ns.load(Relaxed)),
-            created: Some(Timespec::from_nanoseconds(self.created_ns)),
+            accessed: self.accessed.get().into(),
+            modified: self.modified.get().into(),
+            changed: self.changed.get().into(),
+            created: Some(self.created.into()),
         }
     }
 

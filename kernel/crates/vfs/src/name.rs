@@ -1,29 +1,71 @@
 //! Names in directories: [`HashedName`], a borrowed one on its way through a walk, and [`Name`], an owned one.
 //!
-//! A name is hashed once, when the walk meets it; the dentry cache and the tables of file systems take the same hash. The hash is
-//! a multiply-and-fold over words of eight bytes under a secret of the boot, so that a program that chooses file names cannot
-//! choose collisions without knowing it.
+//! A name is hashed once, when the walk meets it; the dentry cache and the tables of file systems take the same hash. The walk
+//! reads its path in words of eight bytes, and finds the end of a name, hashes it and keeps its first words in one pass. The
+//! hash is a multiply-and-fold over these words under a secret of the boot, so that a program that chooses file names cannot
+//! choose collisions without knowing it. A name of up to two words is compared by its words.
 
 use alloc::sync::Arc;
 use core::fmt;
 
 use sync::Once;
+use zerocopy::IntoBytes;
 
+/// Bytes in a word.
+const WORD_LEN: usize = size_of::<u64>();
+/// Words a [`Name`] holds without an allocation.
+const SHORT_WORDS: usize = 2;
 /// Bytes a [`Name`] holds without an allocation.
-const INLINE_LEN_MAX: usize = 22;
+const SHORT_LEN_MAX: usize = SHORT_WORDS * WORD_LEN;
 
 /// A name and its hash.
 #[derive(Clone, Copy, Debug)]
 pub struct HashedName<'a> {
     bytes: &'a [u8],
     hash: u64,
+    /// The first bytes as words, little-endian, with zeros behind the end.
+    words: [u64; SHORT_WORDS],
 }
 
 impl<'a> HashedName<'a> {
     /// Hashes a name.
-    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, hash: hash(bytes) }
+        Self::read(bytes, 0, |_| 0)
+    }
+
+    /// Reads the component of a path that begins at `start`: it ends at a slash or with the path.
+    #[inline]
+    pub(crate) fn component(path: &'a [u8], start: usize) -> Self {
+        Self::read(path, start, slashes)
+    }
+
+    /// Reads a name that ends where `ends` first marks a byte of a word, or with the text.
+    #[inline(always)]
+    fn read(text: &'a [u8], start: usize, ends: impl Fn(u64) -> u64) -> Self {
+        let mut state = secret();
+        let mut words = [0; SHORT_WORDS];
+        let mut at = start;
+        let mut count = 0;
+        let end = loop {
+            let (word, len) = word_at(text, at);
+            let marks = ends(word);
+            // Marks are the top bits of bytes, so their position gives the bytes before them.
+            let name_len = (marks.trailing_zeros() as usize / WORD_LEN).min(len);
+            let word = low_bytes(word, name_len);
+            if let Some(slot) = words.get_mut(count) {
+                *slot = word;
+            }
+            if name_len < WORD_LEN {
+                at += name_len;
+                state = fold(state ^ word, MULTIPLIER);
+                break at;
+            }
+            state = fold(state ^ word, MULTIPLIER);
+            at += WORD_LEN;
+            count += 1;
+        };
+        let bytes = text.get(start..end).unwrap_or_default();
+        Self { bytes, hash: fold(state ^ bytes.len() as u64, MULTIPLIER), words }
     }
 
     /// The name.
@@ -37,9 +79,58 @@ impl<'a> HashedName<'a> {
     pub fn hash(&self) -> u64 {
         self.hash
     }
+
+    /// Whether it is `.`.
+    #[inline]
+    pub(crate) fn is_dot(&self) -> bool {
+        self.bytes.len() == 1 && self.words[0] == u64::from(b'.')
+    }
+
+    /// Whether it is `..`.
+    #[inline]
+    pub(crate) fn is_dot_dot(&self) -> bool {
+        self.bytes.len() == 2 && self.words[0] == u64::from(b'.') * 0x101
+    }
+}
+
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+/// A one in every byte.
+const ONES: u64 = u64::MAX / 0xff;
+/// The top bit of every byte.
+const TOPS: u64 = ONES << 7;
+
+/// Marks the slashes in a word: the top bit of each, and nothing below the first of them.
+#[inline]
+fn slashes(word: u64) -> u64 {
+    let zero_where_slash = word ^ (ONES * b'/' as u64);
+    zero_where_slash.wrapping_sub(ONES) & !zero_where_slash & TOPS
+}
+
+/// Up to eight bytes at `at` as a word, and how many there are.
+#[inline]
+fn word_at(text: &[u8], at: usize) -> (u64, usize) {
+    let rest = text.get(at..).unwrap_or_default();
+    if let Some(word) = rest.first_chunk() {
+        return (u64::from_le_bytes(*word), WORD_LEN);
+    }
+    // Near the end: the last word of the text, with what comes before shifted out.
+    if let Some(word) = text.last_chunk() {
+        let shift = (WORD_LEN - rest.len()) * WORD_LEN;
+        let word = u64::from_le_bytes(*word).checked_shr(u32::try_from(shift).unwrap_or(u32::MAX));
+        return (word.unwrap_or(0), rest.len());
+    }
+    let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    (word, rest.len())
+}
+
+/// The first `len` bytes of a word.
+#[inline]
+fn low_bytes(word: u64, len: usize) -> u64 {
+    if len >= WORD_LEN { word } else { word & !(u64::MAX << (len * 8)) }
 }
 
 /// The secret the hash begins with.
+#[inline]
 fn secret() -> u64 {
     static SECRET: Once<u64> = Once::new();
     *SECRET.call_once(|| {
@@ -58,53 +149,46 @@ fn fold(a: u64, b: u64) -> u64 {
     low ^ high
 }
 
-/// The hash of a name.
-#[inline]
-fn hash(bytes: &[u8]) -> u64 {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut state = secret() ^ bytes.len() as u64;
-    let mut words = bytes.chunks_exact(8);
-    for word in words.by_ref() {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(word);
-        state = fold(state ^ u64::from_le_bytes(eight), MULTIPLIER);
-    }
-    let mut tail = 0;
-    for &byte in words.remainder() {
-        tail = tail << 8 | u64::from(byte);
-    }
-    fold(state ^ tail, MULTIPLIER)
-}
-
 /// An owned name; a short one lies in place.
 #[derive(Clone)]
 pub struct Name(Storage);
 
 #[derive(Clone)]
 enum Storage {
-    Inline { len: u8, bytes: [u8; INLINE_LEN_MAX] },
-    Shared(Arc<[u8]>),
+    Short { len: u8, words: [u64; SHORT_WORDS] },
+    Long(Arc<[u8]>),
 }
 
 impl Name {
     /// Copies a name.
     pub fn new(name: &[u8]) -> Self {
-        match u8::try_from(name.len()) {
-            Ok(len) if name.len() <= INLINE_LEN_MAX => {
-                let mut bytes = [0; INLINE_LEN_MAX];
-                bytes[..name.len()].copy_from_slice(name);
-                Self(Storage::Inline { len, bytes })
-            }
-            _ => Self(Storage::Shared(Arc::from(name))),
-        }
+        Self::from(HashedName::new(name))
     }
 
     /// The name.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Storage::Inline { len, bytes } => &bytes[..usize::from(*len)],
-            Storage::Shared(bytes) => bytes,
+            Storage::Short { len, words } => words.as_bytes().get(..usize::from(*len)).unwrap_or_default(),
+            Storage::Long(bytes) => bytes,
+        }
+    }
+
+    /// Whether it is the same name.
+    #[inline]
+    pub(crate) fn is(&self, name: HashedName<'_>) -> bool {
+        match &self.0 {
+            Storage::Short { len, words } => usize::from(*len) == name.bytes.len() && *words == name.words,
+            Storage::Long(bytes) => **bytes == *name.bytes,
+        }
+    }
+}
+
+impl From<HashedName<'_>> for Name {
+    fn from(name: HashedName<'_>) -> Self {
+        match u8::try_from(name.bytes.len()) {
+            Ok(len) if name.bytes.len() <= SHORT_LEN_MAX => Self(Storage::Short { len, words: name.words }),
+            _ => Self(Storage::Long(Arc::from(name.bytes))),
         }
     }
 }
@@ -121,11 +205,36 @@ mod tests {
 
     #[test]
     fn names_survive_storage() {
-        for len in [0, 1, 7, 8, 21, 22, 23, 24, 255] {
-            let name = vec![b'n'; len];
-            assert_eq!(Name::new(&name).as_bytes(), &name[..]);
+        for len in [0, 1, 7, 8, 9, 15, 16, 17, 24, 255] {
+            let name: Vec<u8> = (0..len).map(|at| b'a' + at % 26).collect();
+            let hashed = HashedName::new(&name);
+            assert_eq!(hashed.bytes(), &name[..]);
+            assert_eq!(Name::from(hashed).as_bytes(), &name[..]);
+            assert!(Name::new(&name).is(hashed));
+            let mut other = name.clone();
+            other.push(b'x');
+            assert!(!Name::new(&other).is(hashed) && !Name::new(&name).is(HashedName::new(&other)));
         }
         assert!(size_of::<Name>() <= 24);
+    }
+
+    #[test]
+    fn components_end_at_slashes() {
+        for len in 0..40 {
+            let name = vec![b'n'; len];
+            for tail in ["", "/", "//x", "/a/b/c/d/e/f/g/h", "/\u{ff}\u{ae}/"] {
+                for head in ["", "/", "dir/", "a/long/way/to/it/"] {
+                    let path = [head.as_bytes(), &name, tail.as_bytes()].concat();
+                    let component = HashedName::component(&path, head.len());
+                    assert_eq!(component.bytes(), &name[..], "{len} {head} {tail}");
+                    let alone = HashedName::new(&name);
+                    assert_eq!((component.hash(), component.words), (alone.hash(), alone.words));
+                }
+            }
+        }
+        // Bytes near the slash in value end nothing.
+        let path: Vec<u8> = (1..=255).filter(|byte| *byte != b'/').collect();
+        assert_eq!(HashedName::component(&path, 0).bytes(), &path[..]);
     }
 
     #[test]
@@ -135,5 +244,16 @@ mod tests {
             assert!(seen.insert(HashedName::new(format!("file{number}").as_bytes()).hash()));
         }
         assert_ne!(HashedName::new(b"\0").hash(), HashedName::new(b"\0\0").hash());
+        assert_ne!(HashedName::new(b"").hash(), HashedName::new(b"\0").hash());
+    }
+
+    #[test]
+    fn dots_are_known() {
+        let kinds = |name: &[u8]| (HashedName::new(name).is_dot(), HashedName::new(name).is_dot_dot());
+        assert_eq!(kinds(b"."), (true, false));
+        assert_eq!(kinds(b".."), (false, true));
+        for other in [&b""[..], b"...", b"a", b".a", b"a.", b".\0", b"\0"] {
+            assert_eq!(kinds(other), (false, false));
+        }
     }
 }

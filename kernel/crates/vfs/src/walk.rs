@@ -20,7 +20,10 @@ use abi::{Errno, ResolveFlags};
 use bitflags::bitflags;
 
 use crate::name::HashedName;
-use crate::{Credentials, FsContext, LINKS_FOLLOWED_MAX, LinkTarget, PATH_LEN_MAX, PathRef, Permissions};
+use crate::{
+    Capabilities, Credentials, Dentry, FileKind, FsContext, LINKS_FOLLOWED_MAX, LinkTarget, PATH_LEN_MAX, PathRef,
+    Permissions,
+};
 
 bitflags! {
     /// How a path is walked.
@@ -77,7 +80,6 @@ pub fn resolve(
 }
 
 /// A text that is walked: the path of the caller or the text of a link.
-#[derive(Clone)]
 enum Text<'a> {
     Path(&'a [u8]),
     Link(Arc<[u8]>),
@@ -106,21 +108,28 @@ pub(crate) enum LastKind {
     Name,
 }
 
-/// The last component of a path.
+/// A component of a path.
 pub(crate) struct Last<'a> {
     pub(crate) kind: LastKind,
     /// Whether slashes follow it.
     pub(crate) has_slash: bool,
-    text: Text<'a>,
-    start: usize,
-    end: usize,
+    name: LastName<'a>,
+}
+
+/// Where the name of a component stands.
+enum LastName<'a> {
+    Path(HashedName<'a>),
+    Link { text: Arc<[u8]>, start: usize },
 }
 
 impl Last<'_> {
     /// The name, hashed.
     #[inline]
     pub(crate) fn name(&self) -> HashedName<'_> {
-        HashedName::new(self.text.bytes().get(self.start..self.end).unwrap_or_default())
+        match &self.name {
+            LastName::Path(name) => *name,
+            LastName::Link { text, start } => HashedName::component(text, *start),
+        }
     }
 }
 
@@ -137,6 +146,8 @@ pub(crate) struct Walk<'a> {
     position: usize,
     /// Texts to go on with, and where. Each has components left.
     rest: Vec<(Text<'a>, usize)>,
+    /// Search permission is never missing.
+    searches_all: bool,
     links_followed: usize,
     /// A slash follows the path, or the text of a link at its end: links there are followed, to a directory.
     has_slash: bool,
@@ -172,29 +183,39 @@ impl<'a> Walk<'a> {
             text: Text::Path(path),
             position: 0,
             rest: Vec::new(),
+            searches_all: credentials.has(Capabilities::DAC_OVERRIDE),
             links_followed: 0,
             has_slash: false,
         })
     }
 
     /// Walks to the directory of the last component.
+    #[inline]
     pub(crate) fn walk_to_last(&mut self) -> Result<Last<'a>, Errno> {
         loop {
             let (last, is_last) = self.next_component();
             if last.kind == LastKind::Nothing {
                 return Ok(last);
             }
-            let metadata = self.at.inode().metadata();
-            if !metadata.is_directory() {
-                return Err(Errno::ENOTDIR);
-            }
-            metadata.check_permission(self.credentials, Permissions::EXECUTE)?;
+            self.check_search()?;
             if is_last {
                 self.has_slash |= last.has_slash;
                 return Ok(last);
             }
             self.enter(&last, true)?;
         }
+    }
+
+    /// Whether a name may be looked up where the walk is.
+    #[inline]
+    fn check_search(&self) -> Result<(), Errno> {
+        if self.at.dentry.kind() != FileKind::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        if self.searches_all {
+            return Ok(());
+        }
+        self.at.inode().metadata().check_permission(self.credentials, Permissions::EXECUTE)
     }
 
     /// Goes to what the component names. False: it was a link that is followed, and the walk goes on.
@@ -212,7 +233,7 @@ impl<'a> Walk<'a> {
 
     /// Goes to a child of the directory. False: as for [`Walk::enter`].
     #[inline]
-    pub(crate) fn enter_child(&mut self, child: Arc<crate::Dentry>, follows: bool) -> Result<bool, Errno> {
+    pub(crate) fn enter_child(&mut self, child: Arc<Dentry>, follows: bool) -> Result<bool, Errno> {
         if child.is_mount_point()
             && let Some(mount) = self.at.mount.mounted_on(&child)
         {
@@ -222,7 +243,7 @@ impl<'a> Walk<'a> {
             self.at = PathRef { dentry: mount.root().clone(), mount };
             return Ok(true);
         }
-        if follows && child.inode().metadata().is_symlink() {
+        if follows && child.kind() == FileKind::Symlink {
             return self.follow(&child).map(|()| false);
         }
         self.at.dentry = child;
@@ -232,7 +253,7 @@ impl<'a> Walk<'a> {
     /// The place reached; `ENOTDIR` when a directory is wanted and it is none.
     pub(crate) fn finish(self) -> Result<PathRef, Errno> {
         let wants_directory = self.has_slash || self.flags.contains(Lookup::DIRECTORY);
-        if wants_directory && !self.at.inode().metadata().is_directory() {
+        if wants_directory && self.at.dentry.kind() != FileKind::Directory {
             return Err(Errno::ENOTDIR);
         }
         Ok(self.at)
@@ -242,26 +263,22 @@ impl<'a> Walk<'a> {
     #[inline]
     fn next_component(&mut self) -> (Last<'a>, bool) {
         loop {
-            let bytes = self.text.bytes();
-            let start = skip_slashes(bytes, self.position);
-            if start < bytes.len() {
-                let end = bytes[start..].iter().position(|byte| *byte == b'/').map_or(bytes.len(), |len| start + len);
-                let next = skip_slashes(bytes, end);
-                let kind = match &bytes[start..end] {
-                    b"." => LastKind::Dot,
-                    b".." => LastKind::DotDot,
-                    _ => LastKind::Name,
-                };
-                let is_last = next == bytes.len() && self.rest.is_empty();
-                let last = Last { kind, has_slash: end < bytes.len(), text: self.text.clone(), start, end };
+            let component = match &self.text {
+                Text::Path(path) => component(path, self.position).map(|found| found.with(LastName::Path)),
+                Text::Link(text) => component(text, self.position).map(|found| {
+                    let start = found.start;
+                    found.with(|_| LastName::Link { text: text.clone(), start })
+                }),
+            };
+            if let Some((last, next, is_end)) = component {
                 self.position = next;
-                return (last, is_last);
+                return (last, is_end && self.rest.is_empty());
             }
             match self.rest.pop() {
                 Some((text, position)) => (self.text, self.position) = (text, position),
                 None => {
-                    let text = Text::Path(&[]);
-                    return (Last { kind: LastKind::Nothing, has_slash: false, text, start: 0, end: 0 }, true);
+                    let name = LastName::Path(HashedName::new(&[]));
+                    return (Last { kind: LastKind::Nothing, has_slash: false, name }, true);
                 }
             }
         }
@@ -269,7 +286,7 @@ impl<'a> Walk<'a> {
 
     /// Goes on with the text, or the place, of a link in this directory.
     #[cold]
-    fn follow(&mut self, link: &crate::Dentry) -> Result<(), Errno> {
+    fn follow(&mut self, link: &Dentry) -> Result<(), Errno> {
         self.links_followed += 1;
         if self.links_followed > LINKS_FOLLOWED_MAX || self.flags.contains(Lookup::NO_LINKS) {
             return Err(Errno::ELOOP);
@@ -345,9 +362,52 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// A component found in a text.
+struct Found<'t> {
+    name: HashedName<'t>,
+    start: usize,
+    end: usize,
+    /// Where the next one begins.
+    next: usize,
+    /// Whether the text ends before that.
+    is_end: bool,
+}
+
+impl<'t> Found<'t> {
+    /// The component, the position behind it, and whether the text ends there.
+    #[inline]
+    fn with<'a>(self, name: impl FnOnce(HashedName<'t>) -> LastName<'a>) -> (Last<'a>, usize, bool) {
+        let kind = if self.name.is_dot() {
+            LastKind::Dot
+        } else if self.name.is_dot_dot() {
+            LastKind::DotDot
+        } else {
+            LastKind::Name
+        };
+        let has_slash = self.next > self.end;
+        (Last { kind, has_slash, name: name(self.name) }, self.next, self.is_end)
+    }
+}
+
+/// The first component from `position` on.
+#[inline]
+fn component(text: &[u8], position: usize) -> Option<Found<'_>> {
+    let start = skip_slashes(text, position);
+    let name = HashedName::component(text, start);
+    if name.bytes().is_empty() {
+        return None;
+    }
+    let end = start + name.bytes().len();
+    let next = skip_slashes(text, end);
+    Some(Found { name, start, end, next, is_end: next == text.len() })
+}
+
 /// The position of the first byte from `position` on that is no slash.
 #[inline]
-fn skip_slashes(bytes: &[u8], position: usize) -> usize {
-    let rest = bytes.get(position..).unwrap_or_default();
-    position + rest.iter().take_while(|byte| **byte == b'/').count()
+fn skip_slashes(text: &[u8], position: usize) -> usize {
+    let mut at = position;
+    while text.get(at) == Some(&b'/') {
+        at += 1;
+    }
+    at
 }

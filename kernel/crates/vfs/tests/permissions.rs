@@ -112,7 +112,7 @@ fn setting_times() {
     world.chmod("/f", 0o644).unwrap();
     assert_eq!(set(&writer, SetTime::Now, SetTime::Now), Err(Errno::EACCES));
     assert_eq!(set(&owner, SetTime::Omit, time(i64::MAX, 0)), Ok(()));
-    assert_eq!(world.stat("/f").unwrap().modified.tv_sec, i64::MAX / 1_000_000_000, "clamped to what fits");
+    assert_eq!(world.stat("/f").unwrap().modified.tv_sec, (1 << 33) - 1, "clamped to what fits");
     assert!(world.stat("/f").unwrap().created.unwrap().tv_sec > 1_000_000_000);
 }
 

@@ -24,9 +24,8 @@ use mm::user::{UserReader, UserWriter};
 use sync::{Mutex, rank};
 
 use crate::file_system::anonymous_device;
-use crate::metadata::now_ns;
 use crate::{
-    Credentials, Dentry, FileKind, FileSystem, FileSystemStatistics, HashedName, Inode, LinkTarget, Metadata,
+    Credentials, Dentry, FileKind, FileSystem, FileSystemStatistics, FileTime, HashedName, Inode, LinkTarget, Metadata,
     NAME_LEN_MAX, NewInode, NewMetadata, Opened, PathRef,
 };
 
@@ -242,7 +241,7 @@ impl GeneratedInode {
             links: if kind == FileKind::Directory { 2 } else { 1 },
             represents: 0,
             size: 0,
-            time_ns: now_ns(),
+            time: FileTime::now(),
         });
         Arc::new(Self { metadata, node })
     }

@@ -17,8 +17,8 @@ use sync::{Mutex, rank};
 
 use crate::file_system::anonymous_device;
 use crate::{
-    Credentials, Dentry, FileSystem, FileSystemStatistics, HashedName, Inode, LinkTarget, Metadata, NAME_LEN_MAX,
-    NewMetadata,
+    Credentials, Dentry, FileSystem, FileSystemStatistics, FileTime, HashedName, Inode, LinkTarget, Metadata,
+    NAME_LEN_MAX, NewMetadata,
 };
 
 /// The inode number of the root directory; 0 means no inode to programs.
@@ -97,7 +97,7 @@ impl ArchiveInode {
             links: inode.links,
             represents: inode.device,
             size: inode.size,
-            time_ns: inode.modified_ns,
+            time: FileTime::from_nanoseconds(inode.modified_ns),
         });
         if metadata.is_regular() {
             metadata.set_blocks(inode.size.div_ceil(PAGE_SIZE as u64) * BLOCKS_OF_PAGE);

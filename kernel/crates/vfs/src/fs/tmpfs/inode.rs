@@ -14,11 +14,11 @@ use mm::user::{UserReader, UserWriter};
 
 use crate::inode::Renaming;
 use crate::metadata::FileKind;
-use crate::{Credentials, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef};
+use crate::{Credentials, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef};
 
+use super::Shared;
 use super::data::FileData;
 use super::directory::Directory;
-use super::{Shared, birth_ns};
 
 /// What Linux says a directory entry takes.
 pub(super) const ENTRY_SIZE: u64 = 20;
@@ -77,7 +77,7 @@ impl MemoryInode {
             links,
             represents: new.represents,
             size,
-            time_ns: birth_ns(),
+            time: FileTime::now(),
         });
         let is_pinned = AtomicBool::new(false);
         Arc::new(Self { metadata, shared: shared.clone(), contents, has_lower: false, is_pinned })

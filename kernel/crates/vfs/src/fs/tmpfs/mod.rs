@@ -35,8 +35,7 @@ use mm::PAGE_SIZE;
 use sync::{Mutex, rank};
 
 use crate::file_system::anonymous_device;
-use crate::metadata::{FileKind, now_ns};
-use crate::{Dentry, FileSystem, FileSystemStatistics, Inode, NAME_LEN_MAX, NewInode};
+use crate::{Dentry, FileKind, FileSystem, FileSystemStatistics, Inode, NAME_LEN_MAX, NewInode};
 
 pub use inode::MemoryInode;
 use lower::LowerNodes;
@@ -232,9 +231,4 @@ impl Drop for Tmpfs {
         // Dentries hold their parents: without this the cache would keep the tree.
         self.root.drop_unused();
     }
-}
-
-/// The times of a new node.
-fn birth_ns() -> i64 {
-    now_ns()
 }

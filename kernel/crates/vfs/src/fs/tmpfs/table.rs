@@ -73,7 +73,7 @@ impl Table {
                 && self
                     .position(index.cookie)
                     .and_then(|position| self.slots.get(position))
-                    .is_some_and(|slot| slot.name.as_bytes() == name.bytes())
+                    .is_some_and(|slot| slot.name.is(name))
         };
         let cookie = self.index.find(name.hash(), is_it)?.cookie;
         self.position(cookie)
@@ -94,7 +94,7 @@ impl Table {
         }
         self.last_cookie += 1;
         let cookie = self.last_cookie;
-        self.slots.push(Slot { cookie, name: Name::new(name.bytes()), meaning: Some(meaning) });
+        self.slots.push(Slot { cookie, name: Name::from(name), meaning: Some(meaning) });
         self.index.insert_unique(name.hash(), Index { hash: name.hash(), cookie }, |index| index.hash);
         None
     }
