@@ -103,6 +103,21 @@ mod tests {
         assert_eq!(time.nanoseconds(0), 77);
     }
 
+    /// What KVM wrote on a processor of 2596.122 MHz, with the counter's value right afterwards.
+    #[test]
+    fn a_recorded_reading() {
+        let recorded = [
+            0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xd7, 0x33, 0x18, 0x5c, 0x72, 0x0c, 0x00, 0x00, 0x14, 0x99,
+            0x89, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa5, 0x9c, 0x37, 0xc5, 0xff, 0x01, 0x00, 0x00,
+        ];
+        let time = Time::parse(&recorded).unwrap();
+        assert_eq!((time.version, time.shift, time.is_stable), (2, -1, true));
+        assert_eq!(time.frequency_hz(), Some(2_596_122_000));
+        assert_eq!(time.nanoseconds(13_686_436_912_995), 442_748_365);
+        let wall = [0x02, 0x00, 0x00, 0x00, 0x23, 0x49, 0x04, 0x6b, 0x59, 0xa3, 0x5a, 0x14];
+        assert_eq!(parse_wall_clock(&wall), Some(1_795_442_979_341_484_377));
+    }
+
     #[test]
     fn a_slow_counter_and_a_fast_one() {
         // 500 MHz: two nanoseconds a tick. 16 GHz: a sixteenth.
