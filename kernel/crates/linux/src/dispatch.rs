@@ -1,8 +1,11 @@
 //! From a system call number to its handler.
 //!
-//! The match is generated from the table of `abi`: each row that is not absent calls the function of its name in
-//! [`crate::syscall`] with the arguments typed as the row says. Numbers without a handler answer `ENOSYS` and are named
-//! once in the log.
+//! A table of functions is generated from the table of `abi`: the one of a row that is not absent calls the function of
+//! its name in [`crate::syscall`] with the arguments typed as the row says. Numbers without a handler answer `ENOSYS` and
+//! are named once in the log.
+//!
+//! Every call takes this road, so it is kept short: a handler is compiled into its entry of the table, and how the call
+//! ended travels in one register ([`Answer`]) instead of a `Result` in memory.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -15,98 +18,152 @@ use crate::registers::Registers;
 use crate::syscall;
 use crate::thread::Thread;
 
-/// Serves a system call: reads its number and arguments from the registers, leaves its result there, and does all there
-/// is to do before the program continues.
-#[inline]
-pub fn syscall_entry(thread: &Thread, registers: &mut Registers) {
-    let mut restart = None;
-    let result = match dispatch(thread, registers.original_rax, registers.arguments()) {
-        Ok(value) => value.cast_signed(),
-        Err(SyscallError::Errno(errno)) => errno.as_negative(),
-        Err(SyscallError::Restart(how)) => {
-            restart = Some(how);
-            Errno::EINTR.as_negative()
-        }
-    };
-    registers.rax = result.cast_unsigned() as u64;
-    if thread.needs_attention() || restart.is_some() {
-        leave(thread, registers, restart);
+/// How a call ended, in one register: a result, a negated error number, or one of [`RESTARTS`].
+#[derive(Clone, Copy)]
+struct Answer(i64);
+
+/// Results that say how an interrupted call goes on, until [`syscall_exit`] has settled it. Linux's own numbers; no call
+/// answers them otherwise.
+const RESTARTS: [(i64, Restart); 4] = [
+    (-512, Restart::IfAllowed),
+    (-513, Restart::Always),
+    (-514, Restart::IfNoHandler),
+    (-516, Restart::Continue),
+];
+
+impl Answer {
+    fn is_restart(self) -> bool {
+        (RESTARTS[3].0..=RESTARTS[0].0).contains(&self.0)
+    }
+
+    fn restart(self) -> Option<Restart> {
+        RESTARTS.iter().find(|(number, _)| *number == self.0).map(|(_, restart)| *restart)
     }
 }
 
-#[cold]
-fn leave(thread: &Thread, registers: &mut Registers, restart: Option<Restart>) {
+impl From<Errno> for Answer {
+    fn from(errno: Errno) -> Self {
+        Self(errno.as_negative() as i64)
+    }
+}
+
+impl From<SyscallResult> for Answer {
+    #[inline]
+    fn from(result: SyscallResult) -> Self {
+        match result {
+            Ok(value) => Self(value.cast_signed() as i64),
+            Err(SyscallError::Errno(errno)) => errno.into(),
+            Err(SyscallError::Restart(how)) => {
+                let number = RESTARTS.iter().find(|(_, restart)| *restart == how).map(|(number, _)| *number);
+                number.map_or(Errno::EINTR.into(), Self)
+            }
+        }
+    }
+}
+
+type Entry = fn(&Thread, &Registers) -> Answer;
+
+/// Serves a system call: reads its number and arguments from the registers and leaves its result there. Callee-saved
+/// registers are neither read nor written. True: the call was interrupted, and [`syscall_exit`] must run; it must run
+/// as well when [`Thread::needs_attention`].
+#[inline]
+pub fn syscall_entry(thread: &Thread, registers: &mut Registers) -> bool {
+    let number = registers.original_rax;
+    let entry = usize::try_from(number).ok().and_then(|number| ENTRIES.get(number)).copied().unwrap_or(absent);
+    let answer = entry(thread, registers);
+    registers.rax = answer.0.cast_unsigned();
+    answer.is_restart()
+}
+
+/// Does everything there is to do between a system call and the program's next instruction; all registers are in place.
+pub fn syscall_exit(thread: &Thread, registers: &mut Registers) {
+    let restart = Answer(registers.rax.cast_signed()).restart();
+    if restart.is_some() {
+        registers.rax = Answer::from(Errno::EINTR).0.cast_unsigned();
+    }
     exit::leave(thread, registers, restart);
 }
 
 /// Calls a handler with as many arguments as it has.
 macro_rules! call {
-    ($name:ident($thread:ident, $words:ident)) => {
+    ($name:ident $thread:ident $registers:ident;) => {
         syscall::$name($thread)
     };
-    ($name:ident($thread:ident, $words:ident) $a:ty) => {
-        syscall::$name($thread, word::<$a>($words[0]))
+    ($name:ident $thread:ident $registers:ident; $a:ty) => {
+        syscall::$name($thread, word::<$a>($registers.rdi))
     };
-    ($name:ident($thread:ident, $words:ident) $a:ty, $b:ty) => {
-        syscall::$name($thread, word::<$a>($words[0]), word::<$b>($words[1]))
+    ($name:ident $thread:ident $registers:ident; $a:ty, $b:ty) => {
+        syscall::$name($thread, word::<$a>($registers.rdi), word::<$b>($registers.rsi))
     };
-    ($name:ident($thread:ident, $words:ident) $a:ty, $b:ty, $c:ty) => {
-        syscall::$name($thread, word::<$a>($words[0]), word::<$b>($words[1]), word::<$c>($words[2]))
+    ($name:ident $thread:ident $registers:ident; $a:ty, $b:ty, $c:ty) => {
+        syscall::$name($thread, word::<$a>($registers.rdi), word::<$b>($registers.rsi), word::<$c>($registers.rdx))
     };
-    ($name:ident($thread:ident, $words:ident) $a:ty, $b:ty, $c:ty, $d:ty) => {
+    ($name:ident $thread:ident $registers:ident; $a:ty, $b:ty, $c:ty, $d:ty) => {
         syscall::$name(
             $thread,
-            word::<$a>($words[0]),
-            word::<$b>($words[1]),
-            word::<$c>($words[2]),
-            word::<$d>($words[3]),
+            word::<$a>($registers.rdi),
+            word::<$b>($registers.rsi),
+            word::<$c>($registers.rdx),
+            word::<$d>($registers.r10),
         )
     };
-    ($name:ident($thread:ident, $words:ident) $a:ty, $b:ty, $c:ty, $d:ty, $e:ty) => {
+    ($name:ident $thread:ident $registers:ident; $a:ty, $b:ty, $c:ty, $d:ty, $e:ty) => {
         syscall::$name(
             $thread,
-            word::<$a>($words[0]),
-            word::<$b>($words[1]),
-            word::<$c>($words[2]),
-            word::<$d>($words[3]),
-            word::<$e>($words[4]),
+            word::<$a>($registers.rdi),
+            word::<$b>($registers.rsi),
+            word::<$c>($registers.rdx),
+            word::<$d>($registers.r10),
+            word::<$e>($registers.r8),
         )
     };
-    ($name:ident($thread:ident, $words:ident) $a:ty, $b:ty, $c:ty, $d:ty, $e:ty, $f:ty) => {
+    ($name:ident $thread:ident $registers:ident; $a:ty, $b:ty, $c:ty, $d:ty, $e:ty, $f:ty) => {
         syscall::$name(
             $thread,
-            word::<$a>($words[0]),
-            word::<$b>($words[1]),
-            word::<$c>($words[2]),
-            word::<$d>($words[3]),
-            word::<$e>($words[4]),
-            word::<$f>($words[5]),
+            word::<$a>($registers.rdi),
+            word::<$b>($registers.rsi),
+            word::<$c>($registers.rdx),
+            word::<$d>($registers.r10),
+            word::<$e>($registers.r8),
+            word::<$f>($registers.r9),
         )
     };
 }
 
-/// What a row does: nothing when it is absent, but its types must exist.
-macro_rules! row {
-    (Absent $number:literal $name:ident($($call:tt)*) $($types:ty),*) => {{
+/// The entry of a row. An absent one has no handler, but its types must exist.
+macro_rules! entry {
+    (Absent $name:ident($($types:ty),*)) => {{
         let _: Option<fn($($types),*)> = None;
-        absent($number)
+        absent as Entry
     }};
-    ($level:ident $number:literal $name:ident($($call:tt)*) $($types:ty),*) => { call!($name($($call)*) $($types),*) };
+    ($level:ident $name:ident($($types:ty),*)) => {{
+        fn $name(thread: &Thread, registers: &Registers) -> Answer {
+            // Not all calls have arguments.
+            let _ = registers;
+            Answer::from(call!($name thread registers; $($types),*))
+        }
+        $name as Entry
+    }};
 }
 
-macro_rules! generate_dispatch {
+macro_rules! generate_entries {
     ($($number:literal $name:ident($($argument:ident: $type:ty),*) = $level:ident($note:literal);)*) => {
-        /// Calls the handler of a number with the argument registers.
-        pub(crate) fn dispatch(thread: &Thread, number: u64, words: [u64; 6]) -> SyscallResult {
-            match number {
-                $($number => row!($level $number $name(thread, words) $($type),*),)*
-                unknown => absent(unknown),
-            }
-        }
+        /// The entry of every number.
+        static ENTRIES: [Entry; ENTRY_COUNT] = {
+            let mut entries: [Entry; ENTRY_COUNT] = [absent; ENTRY_COUNT];
+            $(entries[$number] = entry!($level $name($($type),*));)*
+            entries
+        };
     };
 }
 
-abi::for_each_syscall!(generate_dispatch);
+/// One more than the largest number in the table.
+const ENTRY_COUNT: usize = match abi::SYSCALLS.last() {
+    Some(row) => row.number as usize + 1,
+    None => 0,
+};
+
+abi::for_each_syscall!(generate_entries);
 
 /// An argument register as the type of its parameter.
 #[inline]
@@ -124,7 +181,8 @@ static NAMED: [AtomicU64; (NUMBER_MAX / WORD_BITS) as usize] =
 
 /// Answers a call nobody handles.
 #[cold]
-fn absent(number: u64) -> SyscallResult {
+fn absent(_thread: &Thread, registers: &Registers) -> Answer {
+    let number = registers.original_rax;
     let is_new = usize::try_from(number / WORD_BITS).ok().and_then(|index| NAMED.get(index)).is_some_and(|named| {
         let bit = 1 << (number % WORD_BITS);
         named.fetch_or(bit, Relaxed) & bit == 0
@@ -132,5 +190,25 @@ fn absent(number: u64) -> SyscallResult {
     if is_new {
         log::warn!("system call {} ({number}) is not implemented", abi::name(number).unwrap_or("unknown"));
     }
-    Err(Errno::ENOSYS.into())
+    Errno::ENOSYS.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_carry_how_a_call_ended() {
+        for restart in [Restart::IfAllowed, Restart::Always, Restart::IfNoHandler, Restart::Continue] {
+            let answer = Answer::from(Err(SyscallError::Restart(restart)));
+            assert!(answer.is_restart());
+            assert_eq!(answer.restart(), Some(restart));
+        }
+        for errno in Errno::ALL {
+            let answer = Answer::from(Err(SyscallError::Errno(*errno)));
+            assert!(!answer.is_restart() && answer.restart().is_none());
+            assert_eq!(answer.0, errno.as_negative() as i64);
+        }
+        assert_eq!(Answer::from(Ok(7)).0, 7);
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The machine layer saves the program's registers and calls one of three entries, always on behalf of one [`Thread`]:
 //!
-//! - [`syscall_entry`]: a system call; [`dispatch`] types its arguments and calls a handler in [`syscall`].
+//! - [`syscall_entry`]: a system call; [`dispatch`] types its arguments and calls a handler in [`syscall`]. When it says so,
+//!   or the thread [needs attention](Thread::needs_attention), [`syscall_exit`] follows.
 //! - [`fault_entry`]: the program's own instruction faulted; memory is paged in or a signal raised.
 //! - [`interrupt_exit`]: an interrupt is about to return to the program and [`Thread::needs_attention`].
 //!
@@ -41,7 +42,7 @@ pub mod system;
 pub mod thread;
 pub mod wait;
 
-pub use dispatch::syscall_entry;
+pub use dispatch::{syscall_entry, syscall_exit};
 pub use error::{Interrupted, Restart, SyscallError};
 pub use exec::{BootError, BootRequest, boot};
 pub use exit::interrupt_exit;

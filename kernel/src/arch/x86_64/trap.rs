@@ -25,10 +25,7 @@ const X87_ERROR: u8 = 16;
 const ALIGNMENT_CHECK: u8 = 17;
 const SIMD_ERROR: u8 = 19;
 
-const RFLAGS_TF: u64 = 1 << 8;
 const RFLAGS_IF: u64 = 1 << 9;
-const RFLAGS_NT: u64 = 1 << 14;
-const RFLAGS_RF: u64 = 1 << 16;
 /// The reserved ones of DR6 (SDM volume 3, 18.2.3).
 const DR6_CLEAR: u64 = 0xffff_0ff0;
 
@@ -43,17 +40,26 @@ pub(crate) fn enter(registers: Registers) -> ! {
     unsafe { enter_program(&registers) }
 }
 
-/// The program executed `syscall`. True: go back by `iretq`, with every register from memory.
+/// The program executed `syscall`. True: the call was interrupted.
 ///
 /// # Safety
-/// Called by syscall_entry only: `registers` is the frame at the top of the current thread's kernel stack.
+/// Called by syscall_entry only: `registers` is the frame at the top of the current thread's kernel stack, of which the
+/// callee-saved registers, rcx and r11 are not filled in.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_syscall(thread: &Thread, registers: &mut Registers) -> bool {
-    linux::syscall_entry(thread, registers);
-    let is_plain = registers.rcx == registers.rip
-        && registers.r11 == registers.rflags
-        && registers.rflags & (RFLAGS_TF | RFLAGS_NT | RFLAGS_RF | RFLAGS_IF) == RFLAGS_IF;
-    !is_plain
+    linux::syscall_entry(thread, registers)
+}
+
+/// There is more to do after a system call. The frame is complete. Interrupts are off.
+///
+/// # Safety
+/// Called by syscall_entry only, with the frame of the program at the top of the kernel stack.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nacre_syscall_exit(registers: &mut Registers) {
+    cpu_interrupts::enable();
+    if let Some(thread) = PerCpu::current().thread() {
+        linux::syscall_exit(thread, registers);
+    }
 }
 
 /// An exception in program code. The frame is on the kernel stack; interrupts are off.

@@ -19,9 +19,19 @@
 # Interrupts are off on every entry (interrupt gates).
 
 .set FRAME_R15, 0
+.set FRAME_R14, 8
+.set FRAME_R13, 16
+.set FRAME_R12, 24
+.set FRAME_RBP, 32
 .set FRAME_RBX, 40
+.set FRAME_R11, 48
+.set FRAME_R10, 56
+.set FRAME_R9, 64
+.set FRAME_R8, 72
 .set FRAME_RAX, 80
 .set FRAME_RCX, 88
+.set FRAME_RDX, 96
+.set FRAME_RSI, 104
 .set FRAME_RDI, 112
 .set FRAME_ORIGINAL_RAX, 120
 .set FRAME_RIP, 128
@@ -31,6 +41,9 @@
 .set FRAME_SS, 160
 .set FRAME_WORDS, 21
 .set FRAME_BYTES, 168
+
+# TF, NT and RF are not for popfq: a single step must begin after the program's next instruction.
+.set RFLAGS_BY_IRETQ, 0x14100
 
 .set KERNEL_CS, 0x08
 .set KERNEL_SS, 0x10
@@ -278,50 +291,55 @@ exit_work:
 
 # The `syscall` instruction: rcx = rip, r11 = rflags, IF TF DF AC NT clear, rsp still the program's (which may be anything).
 # Nothing may be pushed before the stack is ours.
+#
+# Only what Rust code may change is saved at first: the callee-saved registers survive the call by themselves and are put
+# in the frame when something wants to look at it.
 .macro SYSCALL_CALL
     mov gs:[CPU_SCRATCH], rsp
     mov rsp, gs:[CPU_KERNEL_STACK]
     push LINUX_SS
     push gs:[CPU_SCRATCH]
-    push r11
+    push r11                        # rflags
     push LINUX_CS
-    push rcx
+    push rcx                        # rip
     push rax                        # original_rax
     push rdi
     push rsi
     push rdx
-    push rcx
-    push rax
+    sub rsp, 16                     # rcx, rax
     push r8
     push r9
     push r10
-    push r11
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
-    sti
+    sub rsp, FRAME_R10              # r11, rbx, rbp, r12 to r15
     mov rdi, gs:[CPU_THREAD]
     mov rsi, rsp
-    xor ebp, ebp
+    sti
     call nacre_syscall
+    cli
 .endm
 
 .balign 64
 .global syscall_entry
 syscall_entry:
     SYSCALL_CALL
-    cli
+    test al, al
+    jne syscall_slow_exit
     mov rcx, gs:[CPU_ATTENTION]
     cmp dword ptr [rcx], 0
-    jne exit_work
-    test al, al                     # true: registers were replaced (signals, execve), or flags need iretq
-    jne return_to_program
-    RESTORE_REGISTERS
-    add rsp, 24                     # original_rax, rip (in rcx), cs
-    popfq                           # r11 holds the same; interrupts are on from here
+    jne syscall_slow_exit
+    mov r11, [rsp + FRAME_RFLAGS]
+    test r11d, RFLAGS_BY_IRETQ
+    jne syscall_slow_exit
+    mov r10, [rsp + FRAME_R10]
+    mov r9, [rsp + FRAME_R9]
+    mov r8, [rsp + FRAME_R8]
+    mov rax, [rsp + FRAME_RAX]
+    mov rdx, [rsp + FRAME_RDX]
+    mov rsi, [rsp + FRAME_RSI]
+    mov rdi, [rsp + FRAME_RDI]
+    mov rcx, [rsp + FRAME_RIP]
+    add rsp, FRAME_RFLAGS
+    popfq                           # interrupts are on from here
 .global syscall_exit_window_start
 syscall_exit_window_start:
     pop rsp
@@ -329,12 +347,28 @@ syscall_exit_window_start:
 syscall_exit_window_jump:
     jmp rcx
 
+syscall_slow_exit:
+    mov [rsp + FRAME_R15], r15
+    mov [rsp + FRAME_R14], r14
+    mov [rsp + FRAME_R13], r13
+    mov [rsp + FRAME_R12], r12
+    mov [rsp + FRAME_RBP], rbp
+    mov [rsp + FRAME_RBX], rbx
+    mov rcx, [rsp + FRAME_RIP]
+    mov [rsp + FRAME_RCX], rcx
+    mov r11, [rsp + FRAME_RFLAGS]
+    mov [rsp + FRAME_R11], r11
+    mov rdi, rsp
+    xor ebp, ebp
+    call nacre_syscall_exit
+    jmp return_to_program
+
 .balign 16
 .global syscall_entry_own_gs
 syscall_entry_own_gs:
     swapgs
     SYSCALL_CALL
-    jmp return_to_program
+    jmp syscall_slow_exit
 
 # First entry of a new thread: the frame is at rsp already.
 .global enter_program

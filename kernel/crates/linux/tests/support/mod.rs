@@ -233,7 +233,9 @@ impl Machine {
             *word = *value;
         }
         registers.rip += 2;
-        linux::syscall_entry(&self.thread, registers);
+        if linux::syscall_entry(&self.thread, registers) || self.thread.needs_attention() {
+            linux::syscall_exit(&self.thread, registers);
+        }
         self.registers.rax.cast_signed()
     }
 
