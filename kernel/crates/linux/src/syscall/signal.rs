@@ -272,22 +272,22 @@ fn kill_thread(thread: &Thread, group: Option<u32>, tid: u32, signal: i32) -> Sy
     Ok(0)
 }
 
-/// The information a program made up itself; only to itself may it pretend to be the kernel or `kill`.
-fn read_info(thread: &Thread, target: &Process, signal: i32, info: UserPtr) -> Result<Siginfo, Errno> {
+/// The information a program made up itself; only to itself may it pretend to be the kernel or `kill`. `own` is its
+/// number as far as the call names targets, `target` the one it named.
+fn read_info(own: u32, target: i32, signal: i32, info: UserPtr) -> Result<Siginfo, Errno> {
     let mut info: Siginfo = read_user_struct(info.address())?;
     info.si_signo = signal;
     let pretends = info.si_code >= 0 || info.si_code == SI_TKILL;
-    if pretends && target.pid() != thread.process().pid() {
+    if pretends && u32::try_from(target) != Ok(own) {
         return Err(Errno::EPERM);
     }
     Ok(info)
 }
 
 pub(crate) fn rt_sigqueueinfo(thread: &Thread, pid: i32, signal: i32, info: UserPtr) -> SyscallResult {
-    let target = u32::try_from(pid).ok().and_then(|pid| thread.process().system().process(pid));
-    let own = Arc::clone(thread.process());
-    let info = read_info(thread, target.as_ref().unwrap_or(&own), signal, info)?;
-    let target = target.ok_or(Errno::ESRCH)?;
+    let info = read_info(thread.process().pid(), pid, signal, info)?;
+    let pid = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    let target = thread.process().system().process(pid).ok_or(Errno::ESRCH)?;
     let signal = parse(signal)?;
     check_may_send(thread, &target, signal)?;
     if signal.is_some() {
@@ -298,9 +298,9 @@ pub(crate) fn rt_sigqueueinfo(thread: &Thread, pid: i32, signal: i32, info: User
 
 pub(crate) fn rt_tgsigqueueinfo(thread: &Thread, group: i32, tid: i32, signal: i32, info: UserPtr) -> SyscallResult {
     let positive = |number: i32| u32::try_from(number).ok().filter(|number| *number > 0).ok_or(Errno::EINVAL);
-    let (group, tid) = (positive(group)?, positive(tid)?);
-    let target = find_thread(thread, Some(group), tid)?;
-    let info = read_info(thread, target.process(), signal, info)?;
+    let (group, target) = (positive(group)?, positive(tid)?);
+    let info = read_info(thread.tid(), tid, signal, info)?;
+    let target = find_thread(thread, Some(group), target)?;
     let signal = parse(signal)?;
     check_may_send(thread, target.process(), signal)?;
     if signal.is_some() {
