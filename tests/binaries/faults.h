@@ -16,10 +16,12 @@ static inline void fault_handler(int number, siginfo_t *info, void *context) {
                           : info->si_addr == fault_expected    ? "as expected"
                           : info->si_addr == (void *)user->uc_mcontext.gregs[REG_RIP] ? "the instruction"
                                                                : "elsewhere";
+    long trap = user->uc_mcontext.gregs[REG_TRAPNO];
+    printf("signal %d, code %d, address %s, trap %ld", number, info->si_code, address, trap);
     // Of a page fault's error the lowest bit tells how lazily the kernel maps: not for comparison.
-    long trap = user->uc_mcontext.gregs[REG_TRAPNO], error = user->uc_mcontext.gregs[REG_ERR];
-    printf("signal %d, code %d, address %s, trap %ld, error %ld\n", number, info->si_code, address, trap,
-           trap == 14 ? error & ~1 : error);
+    if (trap == 14)
+        printf(", error %lld", (long long)user->uc_mcontext.gregs[REG_ERR] & ~1ll);
+    printf("\n");
     siglongjmp(fault_return, 1);
 }
 
