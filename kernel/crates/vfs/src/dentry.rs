@@ -29,11 +29,10 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use abi::Errno;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use sync::{Mutex, Once, SpinLock, rank};
 
 use crate::name::{HashedName, Name};
+use crate::name_table::NameTable;
 use crate::{Credentials, FileKind, Inode, NAME_LEN_MAX};
 
 /// The most names known to be absent that one directory remembers.
@@ -83,16 +82,10 @@ struct Place {
 
 /// The cached names of a directory.
 struct Children {
-    slots: HashTable<Slot>,
-    /// How many slots have no dentry.
-    absent: usize,
-}
-
-struct Slot {
-    hash: u64,
-    name: Name,
     /// None: the name is known to be absent.
-    dentry: Option<Arc<Dentry>>,
+    slots: NameTable<Option<Arc<Dentry>>>,
+    /// How many names are absent.
+    absent: usize,
 }
 
 /// What the cache knows of a name.
@@ -113,7 +106,7 @@ impl Dentry {
             kind: inode.metadata().kind(),
             inode,
             place: SpinLock::new(rank::FILE_TABLES, Place { parent, name }),
-            children: Mutex::new(rank::DENTRIES, Children { slots: HashTable::new(), absent: 0 }),
+            children: Mutex::new(rank::DENTRIES, Children { slots: NameTable::new(), absent: 0 }),
             mounts: AtomicU32::new(0),
             is_removed: AtomicBool::new(false),
             is_cached,
@@ -204,12 +197,17 @@ impl Dentry {
     /// What the cache knows of a name.
     #[inline]
     pub(crate) fn cached(&self, name: HashedName<'_>) -> Cached {
-        let children = self.children.lock();
-        match children.slots.find(name.hash(), |slot| slot.is(name)) {
-            Some(Slot { dentry: Some(dentry), .. }) => Cached::Present(dentry.clone()),
-            Some(_) => Cached::Absent,
+        match self.children.lock().slots.get(name) {
+            Some(Some(dentry)) => Cached::Present(dentry.clone()),
+            Some(None) => Cached::Absent,
             None => Cached::Unknown,
         }
+    }
+
+    /// The child of a name that is cached and there.
+    #[inline(always)]
+    pub(crate) fn present(&self, name: HashedName<'_>) -> Option<Arc<Self>> {
+        self.children.lock().slots.get(name).cloned().flatten()
     }
 
     /// Finds a name in this directory; None when there is none.
@@ -292,7 +290,7 @@ impl Dentry {
     fn insert_absent(&self, name: HashedName<'_>) {
         let mut children = self.children.lock();
         if children.absent >= ABSENT_MAX {
-            children.slots.retain(|slot| slot.dentry.is_some());
+            drop(children.slots.take_if(Option::is_none));
             children.absent = 0;
         }
         children.put(name, None);
@@ -306,9 +304,9 @@ impl Dentry {
         let unused = {
             let mut children = child.children.lock();
             children.absent = 0;
-            core::mem::take(&mut children.slots)
+            core::mem::replace(&mut children.slots, NameTable::new())
         };
-        debug_assert!(unused.iter().all(|slot| slot.dentry.is_none()), "a removed directory has children");
+        debug_assert!(unused.values().all(Option::is_none), "a removed directory has children");
     }
 
     /// Takes a name out of the cache.
@@ -390,7 +388,7 @@ impl Dentry {
         let mut next = 0;
         while let Some(directory) = directories.get(next).cloned() {
             let children = directory.children.lock();
-            let below = children.slots.iter().filter_map(|slot| slot.dentry.as_ref());
+            let below = children.slots.values().flatten();
             directories.extend(below.filter(|dentry| dentry.kind == FileKind::Directory).cloned());
             next += 1;
         }
@@ -401,48 +399,37 @@ impl Dentry {
     }
 }
 
-impl Slot {
-    #[inline]
-    fn is(&self, name: HashedName<'_>) -> bool {
-        self.hash == name.hash() && self.name.is(name)
-    }
-}
-
 impl Children {
     /// Fills the slot of a name and gives what was in it.
     fn put(&mut self, name: HashedName<'_>, dentry: Option<Arc<Dentry>>) -> Option<Arc<Dentry>> {
-        let entry = self.slots.entry(name.hash(), |slot| slot.is(name), |slot| slot.hash);
-        let old = match entry {
-            Entry::Occupied(mut slot) => {
-                let old = core::mem::replace(&mut slot.get_mut().dentry, dentry.clone());
-                self.absent -= usize::from(old.is_none());
-                old
-            }
-            Entry::Vacant(slot) => {
-                slot.insert(Slot { hash: name.hash(), name: Name::from(name), dentry: dentry.clone() });
-                None
-            }
-        };
-        CACHED.fetch_add(usize::from(dentry.is_some()), Relaxed);
-        CACHED.fetch_sub(usize::from(old.is_some()), Relaxed);
-        self.absent += usize::from(dentry.is_none());
+        let is_absent = dentry.is_none();
+        let old = self.slots.put(name, dentry);
+        self.absent += usize::from(is_absent);
+        self.absent -= usize::from(matches!(old, Some(None)));
+        let old = old.flatten();
+        match (is_absent, old.is_some()) {
+            (false, false) => drop(CACHED.fetch_add(1, Relaxed)),
+            (true, true) => drop(CACHED.fetch_sub(1, Relaxed)),
+            _ => {}
+        }
         old
     }
 
     /// Empties the slot of a name and gives what was in it.
     fn take(&mut self, name: HashedName<'_>) -> Option<Arc<Dentry>> {
-        let (slot, _) = self.slots.find_entry(name.hash(), |slot| slot.is(name)).ok()?.remove();
-        CACHED.fetch_sub(usize::from(slot.dentry.is_some()), Relaxed);
-        self.absent -= usize::from(slot.dentry.is_none());
-        slot.dentry
+        let dentry = self.slots.take(name)?;
+        match &dentry {
+            Some(_) => drop(CACHED.fetch_sub(1, Relaxed)),
+            None => self.absent -= 1,
+        }
+        dentry
     }
 
     /// Takes out the slots nobody uses, to be dropped without the lock. Only this table can give a new reference to a dentry of
     /// which it has the only one.
-    fn take_unused(&mut self) -> Vec<Slot> {
-        let is_unused = |slot: &mut Slot| slot.dentry.as_ref().is_none_or(|dentry| Arc::strong_count(dentry) == 1);
-        let unused: Vec<Slot> = self.slots.extract_if(is_unused).collect();
-        CACHED.fetch_sub(unused.iter().filter(|slot| slot.dentry.is_some()).count(), Relaxed);
+    fn take_unused(&mut self) -> Vec<Option<Arc<Dentry>>> {
+        let unused = self.slots.take_if(|slot| slot.as_ref().is_none_or(|dentry| Arc::strong_count(dentry) == 1));
+        CACHED.fetch_sub(unused.iter().flatten().count(), Relaxed);
         self.absent = 0;
         unused
     }

@@ -51,6 +51,7 @@ mod inode;
 mod metadata;
 mod mount;
 mod name;
+mod name_table;
 mod open;
 mod path_name;
 mod remove;

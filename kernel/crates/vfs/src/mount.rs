@@ -125,21 +125,27 @@ impl Mount {
     }
 
     /// What is mounted on a dentry seen through this mount.
+    #[inline(always)]
     fn child_at(&self, mount_point: &Arc<Dentry>) -> Option<Arc<Self>> {
         let children = self.children.lock();
         children.iter().find(|child| Arc::ptr_eq(&child.mount_point, mount_point)).map(|child| child.mount.clone())
     }
 
     /// The topmost mount on a dentry seen through this mount.
+    #[inline(always)]
     pub(crate) fn mounted_on(&self, mount_point: &Arc<Dentry>) -> Option<Arc<Self>> {
-        let mut top = self.child_at(mount_point)?;
-        while top.root.is_mount_point() {
-            match top.child_at(&top.root) {
-                Some(above) => top = above,
-                None => break,
-            }
+        let mount = self.child_at(mount_point)?;
+        Some(if mount.root.is_mount_point() { mount.topmost() } else { mount })
+    }
+
+    /// The topmost mount on the root of this one.
+    #[cold]
+    fn topmost(self: Arc<Self>) -> Arc<Self> {
+        let mut top = self;
+        while let Some(above) = top.child_at(&top.root) {
+            top = above;
         }
-        Some(top)
+        top
     }
 }
 

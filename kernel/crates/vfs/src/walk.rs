@@ -71,6 +71,9 @@ pub fn resolve(
     flags: Lookup,
 ) -> Result<PathRef, Errno> {
     let mut walk = Walk::new(context, credentials, start, path, flags)?;
+    if walk.is_plain(path)? {
+        return walk.finish();
+    }
     loop {
         let last = walk.walk_to_last()?;
         if walk.enter(&last, flags.contains(Lookup::FOLLOW))? {
@@ -181,7 +184,7 @@ impl<'a> Walk<'a> {
             flags,
             at: if is_absolute { root.clone() } else { start.clone() },
             text: Text::Path(path),
-            position: 0,
+            position: skip_slashes(path, 0),
             rest: Vec::new(),
             searches_all: credentials.has(Capabilities::DAC_OVERRIDE),
             links_followed: 0,
@@ -189,11 +192,17 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// Walks to the end of the path, if nothing on it is out of the ordinary; otherwise a part of the way.
+    #[inline(always)]
+    pub(crate) fn is_plain(&mut self, path: &'a [u8]) -> Result<bool, Errno> {
+        self.walk_plain(path, true).map(|stop| stop.is_none())
+    }
+
     /// Walks to the directory of the last component.
     #[inline]
     pub(crate) fn walk_to_last(&mut self) -> Result<Last<'a>, Errno> {
         loop {
-            let (last, is_last) = self.next_component();
+            let (last, is_last) = self.next_component()?;
             if last.kind == LastKind::Nothing {
                 return Ok(last);
             }
@@ -203,6 +212,30 @@ impl<'a> Walk<'a> {
                 return Ok(last);
             }
             self.enter(&last, true)?;
+        }
+    }
+
+    /// Walks along names that are in the cache and are neither links nor absent: nearly all of nearly every walk. Gives the
+    /// component at which something else is to be done, or none when the path is at its end, which is only entered if wanted.
+    #[inline]
+    fn walk_plain(&mut self, path: &'a [u8], takes_last: bool) -> Result<Option<Found<'a>>, Errno> {
+        loop {
+            let found = Found::at(path, self.position);
+            if (found.is_end && (!takes_last || found.has_slash())) || found.kind() != LastKind::Name {
+                return Ok(Some(found));
+            }
+            self.check_search()?;
+            let Some(child) = self.at.dentry.present(found.name) else { return Ok(Some(found)) };
+            if child.kind() == FileKind::Symlink {
+                return Ok(Some(found));
+            }
+            if !child.is_mount_point() || !self.enter_mount(&child)? {
+                self.at.dentry = child;
+            }
+            self.position = found.next;
+            if found.is_end {
+                return Ok(None);
+            }
         }
     }
 
@@ -234,13 +267,7 @@ impl<'a> Walk<'a> {
     /// Goes to a child of the directory. False: as for [`Walk::enter`].
     #[inline]
     pub(crate) fn enter_child(&mut self, child: Arc<Dentry>, follows: bool) -> Result<bool, Errno> {
-        if child.is_mount_point()
-            && let Some(mount) = self.at.mount.mounted_on(&child)
-        {
-            if self.flags.contains(Lookup::NO_MOUNTS) {
-                return Err(Errno::EXDEV);
-            }
-            self.at = PathRef { dentry: mount.root().clone(), mount };
+        if child.is_mount_point() && self.enter_mount(&child)? {
             return Ok(true);
         }
         if follows && child.kind() == FileKind::Symlink {
@@ -250,7 +277,19 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
+    /// Goes to the root of what is mounted on a dentry; false when that is nothing here.
+    #[inline(always)]
+    fn enter_mount(&mut self, mount_point: &Arc<Dentry>) -> Result<bool, Errno> {
+        let Some(mount) = self.at.mount.mounted_on(mount_point) else { return Ok(false) };
+        if self.flags.contains(Lookup::NO_MOUNTS) {
+            return Err(Errno::EXDEV);
+        }
+        self.at = PathRef { dentry: mount.root().clone(), mount };
+        Ok(true)
+    }
+
     /// The place reached; `ENOTDIR` when a directory is wanted and it is none.
+    #[inline(always)]
     pub(crate) fn finish(self) -> Result<PathRef, Errno> {
         let wants_directory = self.has_slash || self.flags.contains(Lookup::DIRECTORY);
         if wants_directory && self.at.dentry.kind() != FileKind::Directory {
@@ -259,26 +298,31 @@ impl<'a> Walk<'a> {
         Ok(self.at)
     }
 
-    /// The next component, and whether it is the last one.
+    /// The next component to be looked at, and whether it is the last one.
     #[inline]
-    fn next_component(&mut self) -> (Last<'a>, bool) {
+    fn next_component(&mut self) -> Result<(Last<'a>, bool), Errno> {
         loop {
-            let component = match &self.text {
-                Text::Path(path) => component(path, self.position).map(|found| found.with(LastName::Path)),
-                Text::Link(text) => component(text, self.position).map(|found| {
-                    let start = found.start;
-                    found.with(|_| LastName::Link { text: text.clone(), start })
-                }),
+            let last = match &self.text {
+                Text::Path(path) => {
+                    let path: &'a [u8] = path;
+                    let found = self.walk_plain(path, false)?;
+                    found.map(|found| (found.last(LastName::Path(found.name)), found.next, found.is_end))
+                }
+                Text::Link(text) => {
+                    let found = Found::at(text, self.position);
+                    let name = LastName::Link { text: text.clone(), start: found.start };
+                    Some((found.last(name), found.next, found.is_end))
+                }
             };
-            if let Some((last, next, is_end)) = component {
+            if let Some((last, next, is_end)) = last.filter(|(last, ..)| last.kind != LastKind::Nothing) {
                 self.position = next;
-                return (last, is_end && self.rest.is_empty());
+                return Ok((last, is_end && self.rest.is_empty()));
             }
             match self.rest.pop() {
                 Some((text, position)) => (self.text, self.position) = (text, position),
                 None => {
                     let name = LastName::Path(HashedName::new(&[]));
-                    return (Last { kind: LastKind::Nothing, has_slash: false, name }, true);
+                    return Ok((Last { kind: LastKind::Nothing, has_slash: false, name }, true));
                 }
             }
         }
@@ -299,8 +343,9 @@ impl<'a> Walk<'a> {
                 if text.first() == Some(&b'/') {
                     self.go_to_root()?;
                 }
+                let position = skip_slashes(&text, 0);
                 let done = (core::mem::replace(&mut self.text, Text::Link(text)), self.position);
-                self.position = 0;
+                self.position = position;
                 if done.1 < done.0.bytes().len() {
                     self.rest.push(done);
                 }
@@ -350,13 +395,8 @@ impl<'a> Walk<'a> {
         if let Some(parent) = self.at.dentry.parent() {
             self.at.dentry = parent;
         }
-        if self.at.dentry.is_mount_point()
-            && let Some(mount) = self.at.mount.mounted_on(&self.at.dentry)
-        {
-            if self.flags.contains(Lookup::NO_MOUNTS) {
-                return Err(Errno::EXDEV);
-            }
-            self.at = PathRef { dentry: mount.root().clone(), mount };
+        if self.at.dentry.is_mount_point() {
+            self.enter_mount(&self.at.dentry.clone())?;
         }
         Ok(())
     }
@@ -364,9 +404,9 @@ impl<'a> Walk<'a> {
 
 /// A component found in a text.
 struct Found<'t> {
+    /// Empty at the end of the text.
     name: HashedName<'t>,
     start: usize,
-    end: usize,
     /// Where the next one begins.
     next: usize,
     /// Whether the text ends before that.
@@ -374,36 +414,41 @@ struct Found<'t> {
 }
 
 impl<'t> Found<'t> {
-    /// The component, the position behind it, and whether the text ends there.
+    /// The component at `position`, where no slash is.
+    #[inline(always)]
+    fn at(text: &'t [u8], position: usize) -> Self {
+        let name = HashedName::component(text, position);
+        let next = skip_slashes(text, position + name.bytes().len());
+        Self { name, start: position, next, is_end: next >= text.len() }
+    }
+
+    /// Whether slashes follow it.
+    #[inline(always)]
+    fn has_slash(&self) -> bool {
+        self.next > self.start + self.name.bytes().len()
+    }
+
     #[inline]
-    fn with<'a>(self, name: impl FnOnce(HashedName<'t>) -> LastName<'a>) -> (Last<'a>, usize, bool) {
-        let kind = if self.name.is_dot() {
+    fn kind(&self) -> LastKind {
+        if self.name.is_dot() {
             LastKind::Dot
         } else if self.name.is_dot_dot() {
             LastKind::DotDot
+        } else if self.name.bytes().is_empty() {
+            LastKind::Nothing
         } else {
             LastKind::Name
-        };
-        let has_slash = self.next > self.end;
-        (Last { kind, has_slash, name: name(self.name) }, self.next, self.is_end)
+        }
     }
-}
 
-/// The first component from `position` on.
-#[inline]
-fn component(text: &[u8], position: usize) -> Option<Found<'_>> {
-    let start = skip_slashes(text, position);
-    let name = HashedName::component(text, start);
-    if name.bytes().is_empty() {
-        return None;
+    #[inline]
+    fn last<'a>(&self, name: LastName<'a>) -> Last<'a> {
+        Last { kind: self.kind(), has_slash: self.has_slash(), name }
     }
-    let end = start + name.bytes().len();
-    let next = skip_slashes(text, end);
-    Some(Found { name, start, end, next, is_end: next == text.len() })
 }
 
 /// The position of the first byte from `position` on that is no slash.
-#[inline]
+#[inline(always)]
 fn skip_slashes(text: &[u8], position: usize) -> usize {
     let mut at = position;
     while text.get(at) == Some(&b'/') {

@@ -184,7 +184,6 @@ impl FileData {
                 Err(_) => break,
             }
         }
-        self.show_blocks(owner);
         Ok(done)
     }
 
@@ -229,6 +228,7 @@ impl FileData {
         }
         let covers_lower = index < pages.lower_pages();
         pages.map.insert(index, frame.clone());
+        owner.update_blocks(pages.blocks(owner.metadata.size().max(index * PAGE + 1)));
         drop(pages);
         if covers_lower {
             self.mappings.invalidate(index, index + 1);

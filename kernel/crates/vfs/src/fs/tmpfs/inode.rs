@@ -114,14 +114,19 @@ impl MemoryInode {
     }
 
     /// Keeps the node from being forgotten with its changes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pin(&self) {
         if self.has_lower && !self.is_pinned.load(Relaxed) {
-            if let Some(lower) = &self.shared.lower {
-                lower.pin(self.metadata.number());
-            }
-            self.is_pinned.store(true, Relaxed);
+            self.pin_lower();
         }
+    }
+
+    #[cold]
+    fn pin_lower(&self) {
+        if let Some(lower) = &self.shared.lower {
+            lower.pin(self.metadata.number());
+        }
+        self.is_pinned.store(true, Relaxed);
     }
 
     /// Takes a name away; the last one of a node lets it go when it is closed.
