@@ -28,7 +28,7 @@ int main(int argc, char **argv) {
            getauxval(AT_CLKTCK), getauxval(AT_PHENT), getauxval(AT_BASE), getauxval(AT_FLAGS), getauxval(AT_SECURE));
     printf("ids %lu %lu %lu %lu\n", getauxval(AT_UID), getauxval(AT_EUID), getauxval(AT_GID), getauxval(AT_EGID));
     printf("platform %s\n", (char *)getauxval(AT_PLATFORM));
-    CHECK(strcmp((char *)getauxval(AT_EXECFN), argv[0]) == 0);
+    CHECK(strchr((char *)getauxval(AT_EXECFN), '/') != NULL);
     CHECK(getauxval(51) >= 2048 && getauxval(51) < 65536);
     const unsigned char *random = (unsigned char *)getauxval(AT_RANDOM);
     int nonzero = 0;
