@@ -129,7 +129,24 @@ impl Segments {
 
     /// Moves up to `len` bytes through `copy(done, address, len) -> copied`. Returns the bytes
     /// moved and the address of the byte that stopped it, if one did.
+    #[inline]
     fn transfer(&mut self, len: usize, mut copy: impl FnMut(usize, usize, usize) -> usize) -> (usize, Option<usize>) {
+        let len = len.min(self.remaining);
+        if len <= self.len {
+            // Nearly every transfer lies in one segment.
+            let copied = copy(0, self.address, len);
+            self.advance(copied);
+            return (copied, (copied < len).then_some(self.address));
+        }
+        self.transfer_pieces(len, copy)
+    }
+
+    #[cold]
+    fn transfer_pieces(
+        &mut self,
+        len: usize,
+        mut copy: impl FnMut(usize, usize, usize) -> usize,
+    ) -> (usize, Option<usize>) {
         let mut done = 0;
         loop {
             let (address, piece) = self.piece(len - done);
@@ -423,12 +440,17 @@ fn put_bytes(destination: &mut &mut [u8], source: &[u8]) -> usize {
 
 /// Reads a structure of the program.
 pub fn read_user_struct<T: FromBytes + IntoBytes>(address: usize) -> Result<T, Errno> {
-    UserReader::new(address, mem::size_of::<T>())?.read_struct()
+    check_range(address, mem::size_of::<T>())?;
+    let mut value = T::new_zeroed();
+    let bytes = value.as_mut_bytes();
+    if machine::copy_from_user(bytes, address) == bytes.len() { Ok(value) } else { Err(Errno::EFAULT) }
 }
 
 /// Writes a structure to the program.
 pub fn write_user_struct<T: IntoBytes + Immutable>(address: usize, value: &T) -> Result<(), Errno> {
-    UserWriter::new(address, mem::size_of::<T>())?.write_struct(value)
+    check_range(address, mem::size_of::<T>())?;
+    let bytes = value.as_bytes();
+    if machine::copy_to_user(address, bytes) == bytes.len() { Ok(()) } else { Err(Errno::EFAULT) }
 }
 
 /// Reads a string up to its NUL, which is left off. ENAMETOOLONG when there is none in the first
