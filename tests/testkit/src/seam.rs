@@ -1,0 +1,88 @@
+//! The functions that `sync::machine` declares.
+
+use std::sync::atomic::AtomicU32;
+
+use sync::HeldRanks;
+use sync::machine::ThreadHandle;
+
+use crate::{clock, entropy, machine, threads, user};
+
+#[unsafe(no_mangle)]
+fn nacre_now_ns() -> u64 {
+    clock::now()
+}
+
+#[unsafe(no_mangle)]
+fn nacre_realtime_ns() -> u64 {
+    machine::current().clock.realtime_ns()
+}
+
+#[unsafe(no_mangle)]
+fn nacre_current_thread() -> ThreadHandle {
+    threads::current()
+}
+
+#[unsafe(no_mangle)]
+fn nacre_wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
+    threads::wait_for_wake(state, deadline_ns);
+}
+
+#[unsafe(no_mangle)]
+fn nacre_wake_waiter(thread: ThreadHandle) {
+    threads::wake(thread);
+}
+
+#[unsafe(no_mangle)]
+fn nacre_interrupts_disable_save() -> bool {
+    threads::disable_interrupts()
+}
+
+#[unsafe(no_mangle)]
+fn nacre_interrupts_restore(were_enabled: bool) {
+    threads::restore_interrupts(were_enabled);
+}
+
+#[unsafe(no_mangle)]
+fn nacre_held_ranks() -> &'static HeldRanks {
+    threads::held_ranks()
+}
+
+#[unsafe(no_mangle)]
+fn nacre_copy_from_user(destination: &mut [u8], source: usize) -> usize {
+    user::copy_from(destination, source, true)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_copy_to_user(destination: usize, source: &[u8]) -> usize {
+    user::copy_to(destination, source, true)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_copy_from_user_nofault(destination: &mut [u8], source: usize) -> usize {
+    user::copy_from(destination, source, false)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_copy_to_user_nofault(destination: usize, source: &[u8]) -> usize {
+    user::copy_to(destination, source, false)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_page_in_user(address: usize, is_store: bool) -> bool {
+    user::page_in(address, is_store)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_load_user_u32(address: usize) -> Option<u32> {
+    user::load_u32(address)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_compare_exchange_user_u32(address: usize, old: u32, new: u32) -> Option<Result<u32, u32>> {
+    user::compare_exchange_u32(address, old, new)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_fill_entropy(destination: &mut [u8]) {
+    entropy::fill(destination);
+}
