@@ -10,7 +10,11 @@
 //! 3. Lists. The free blocks of an order form a doubly linked list through indices in the metadata,
 //!    so taking a buddy out of the middle is O(1). A word with a bit for each order that has a block
 //!    finds the smallest sufficient one. Allocation and freeing are O([`ORDER_MAX`]).
-//! 4. Sharing. Links and orders belong to whoever holds the lock around [`Buddy`]. The reference
+//! 4. Single frames come and go most. Up to [`RECENT_MAX`] of them wait on a stack after they were freed, neither
+//!    merged nor listed, and are the first to be allocated again: still in the cache, and without the cost
+//!    of merging a block now to split it again. When the stack is full half of it is merged; all of it
+//!    is before an allocation fails ([`Buddy::merge_recent`]).
+//! 5. Sharing. Links and orders belong to whoever holds the lock around [`Buddy`]. The reference
 //!    count in the same 16 bytes needs no lock. Everything is atomic so that both may look at the
 //!    slice at once; the links use relaxed plain loads and stores.
 //!
@@ -26,6 +30,9 @@ use crate::frame::FrameNumber;
 /// The largest order: blocks of 2^18 frames, 1 GiB.
 pub const ORDER_MAX: u32 = 18;
 const ORDER_COUNT: usize = ORDER_MAX as usize + 1;
+
+/// Single frames that wait to be allocated again.
+const RECENT_MAX: usize = 64;
 
 /// No frame, in a link.
 const NONE: u32 = u32::MAX;
@@ -125,6 +132,9 @@ pub struct Buddy<'a> {
     heads: [u32; ORDER_COUNT],
     /// Bit n is set when order n has a free block.
     available: u32,
+    /// Free frames that no list holds, the last freed on top.
+    recent: [u32; RECENT_MAX],
+    recent_len: usize,
     free_frames: u64,
     total_frames: u64,
 }
@@ -142,6 +152,8 @@ impl<'a> Buddy<'a> {
             first_frame: first_frame.index(),
             heads: [NONE; ORDER_COUNT],
             available: 0,
+            recent: [0; RECENT_MAX],
+            recent_len: 0,
             free_frames: 0,
             total_frames: 0,
         }
@@ -172,16 +184,59 @@ impl<'a> Buddy<'a> {
         while at < end.index() {
             let left = end.index() - at;
             let order = at.trailing_zeros().min(left.ilog2()).min(ORDER_MAX);
-            self.free(FrameNumber::new(at), order);
+            self.free_frames += 1 << order;
+            self.merge(at, order);
             at += 1 << order;
         }
     }
 
     /// A block of 2^`order` frames, aligned to its size. None when there is no such block.
     pub fn allocate(&mut self, order: u32) -> Option<FrameNumber> {
+        if order == 0 && self.recent_len > 0 {
+            self.recent_len -= 1;
+            self.free_frames -= 1;
+            return Some(FrameNumber::new(self.recent[self.recent_len]));
+        }
         if order > ORDER_MAX {
             return None;
         }
+        if self.available >> order == 0 {
+            self.merge_recent();
+        }
+        self.split(order)
+    }
+
+    /// Frees a block. Any aligned part of an allocated block may be freed on its own.
+    pub fn free(&mut self, frame: FrameNumber, order: u32) {
+        debug_assert!(order <= ORDER_MAX && frame.index().is_multiple_of(1 << order), "a block is aligned");
+        debug_assert!(self.state(frame.index() - self.first_frame) & FREE == 0, "{frame:?} freed twice");
+        self.free_frames += 1 << order;
+        if order > 0 {
+            return self.merge(frame.index(), order);
+        }
+        if self.recent_len == RECENT_MAX {
+            self.merge_oldest(RECENT_MAX / 2);
+        }
+        self.recent[self.recent_len] = frame.index();
+        self.recent_len += 1;
+    }
+
+    /// Merges the single frames that wait on the stack.
+    pub fn merge_recent(&mut self) {
+        self.merge_oldest(self.recent_len);
+    }
+
+    /// Merges the `count` frames at the bottom of the stack.
+    fn merge_oldest(&mut self, count: usize) {
+        for index in 0..count {
+            self.merge(self.recent[index], 0);
+        }
+        self.recent.copy_within(count..self.recent_len, 0);
+        self.recent_len -= count;
+    }
+
+    /// Takes the smallest sufficient block from its list and lists what is too much.
+    fn split(&mut self, order: u32) -> Option<FrameNumber> {
         let sufficient = self.available >> order << order;
         if sufficient == 0 {
             return None;
@@ -197,13 +252,9 @@ impl<'a> Buddy<'a> {
         Some(FrameNumber::new(self.first_frame + index))
     }
 
-    /// Frees a block. Any aligned part of an allocated block may be freed on its own.
-    pub fn free(&mut self, frame: FrameNumber, order: u32) {
-        debug_assert!(order <= ORDER_MAX && frame.index().is_multiple_of(1 << order), "a block is aligned");
-        self.free_frames += 1 << order;
-        let mut number = frame.index();
-        let mut order = order;
-        debug_assert!(self.state(number - self.first_frame) & FREE == 0, "frame {number:#x} freed twice");
+    /// Lists a block, after merging it with its buddies as far as possible.
+    fn merge(&mut self, number: u32, order: u32) {
+        let (mut number, mut order) = (number, order);
         while order < ORDER_MAX {
             let buddy = number ^ (1 << order);
             let Some(index) = buddy.checked_sub(self.first_frame) else { break };
@@ -321,6 +372,7 @@ mod tests {
                     let order = below(8);
                     let block = buddy.allocate(order).map(FrameNumber::index);
                     if block.is_none() {
+                        assert_eq!(buddy.recent_len, 0);
                         assert!(blocks_of(&free).iter().all(|(_, its)| *its < order), "seed {seed} step {step}");
                     }
                     if let Some(frame) = block {
@@ -345,6 +397,7 @@ mod tests {
                 }
                 assert_eq!(buddy.free_frames(), free.len() as u64);
                 if step % 50 == 0 {
+                    buddy.merge_recent();
                     assert_eq!(blocks_in(&buddy), blocks_of(&free), "seed {seed} step {step}");
                 }
             }
@@ -362,6 +415,8 @@ mod tests {
         for frame in frames {
             buddy.free(frame, 0);
         }
+        assert!(buddy.recent_len > 0);
+        buddy.merge_recent();
         assert_eq!(blocks_in(&buddy), blocks_of(&(FIRST..FIRST + FRAMES).collect()));
         assert_eq!(buddy.allocate(ORDER_MAX + 1), None);
     }

@@ -1,7 +1,7 @@
 //! brk: the heap.
 
 use super::AddressSpace;
-use super::state::{State, check_overcommit};
+use super::state::State;
 use crate::area::tree::AreaTree;
 use crate::area::{Area, AreaFlags, Origin};
 use crate::page_table::Rights;
@@ -81,7 +81,7 @@ impl State {
             return None;
         }
         self.check_area_count(0).ok()?;
-        check_overcommit(HEAP_RIGHTS, flags, range.pages()).ok()?;
+        self.check_overcommit(HEAP_RIGHTS, flags, range.pages()).ok()?;
         let origin = Origin::Anonymous;
         self.insert_area(Area { range, rights: HEAP_RIGHTS, rights_max: Rights::all(), flags, origin });
         Some(())

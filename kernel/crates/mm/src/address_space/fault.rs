@@ -3,7 +3,7 @@
 //! 1. Anonymous memory. A load of a missing page maps the zero page, a store a new frame. One search in the
 //!    tree, one in the page table, one new entry: the common case, and nothing is allocated but
 //!    the frame and, rarely, a table page.
-//! 2. Objects. Asking for a page may sleep, so [`State::fault`] only says what to [`Fetch`];
+//! 2. Objects. Asking for a page may sleep, so [`State::fault`] only says that there is something to [`Fetch`];
 //!    [`AddressSpace::fault`] fetches it without the mutex, locks again and installs the page if area, object and
 //!    page still belong together and the object took no page away since. Otherwise it starts over.
 //! 3. Present entries. A store to one that is not writable copies the frame, unless the entry
@@ -25,11 +25,12 @@ use crate::range::page_down;
 use crate::{PAGE_SIZE, USER_START};
 
 /// What is left to do for a fault.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Nothing.
     Done,
-    /// A page of an object, without the mutex.
-    Fetch(Fetch),
+    /// The page of an object must be fetched, without the mutex.
+    Fetch,
 }
 
 /// A page that a fault needs from an object.
@@ -50,8 +51,12 @@ impl AddressSpace {
     /// [`sync::rank::ADDRESS_SPACE`] on; may sleep.
     pub fn fault(&self, address: usize, access: Access) -> Result<(), FaultError> {
         loop {
-            let outcome = self.state().fault(address, access)?;
-            let Outcome::Fetch(fetch) = outcome else { return Ok(()) };
+            let mut state = self.state();
+            if state.fault(address, access)? == Outcome::Done {
+                return Ok(());
+            }
+            let fetch = state.fetch(page_down(address), access)?;
+            drop(state);
             if self.complete(&fetch)? {
                 return Ok(());
             }
@@ -68,10 +73,10 @@ impl AddressSpace {
 impl State {
     /// Does the part of a fault that needs no object.
     pub(super) fn fault(&mut self, address: usize, access: Access) -> Result<Outcome, FaultError> {
-        if self.areas.find(address).is_none() {
+        let Some(area) = self.areas.find(address) else {
             self.grow_stack(address)?;
-        }
-        let area = self.areas.find(address).ok_or(FaultError::Unmapped)?;
+            return self.fault(address, access);
+        };
         let rights = area.page_rights();
         if !allows(rights, access) {
             return Err(FaultError::Rights);
@@ -79,7 +84,7 @@ impl State {
         let page = page_down(address);
         match (self.page_table.lookup(page), area.is_anonymous()) {
             (None, true) => self.map_anonymous(page, rights, access),
-            (None, false) => self.fetch(page, access),
+            (None, false) => Ok(Outcome::Fetch),
             (Some(entry), _) => self.fault_present(page, access, entry),
         }
     }
@@ -97,10 +102,10 @@ impl State {
     }
 
     /// What to fetch for `page`, which lies in an area with an object.
-    fn fetch(&self, page: usize, access: Access) -> Result<Outcome, FaultError> {
+    pub(super) fn fetch(&self, page: usize, access: Access) -> Result<Fetch, FaultError> {
         let area = self.areas.find(page).ok_or(FaultError::Unmapped)?;
         let (object, index) = area.object_page(page).ok_or(FaultError::Unmapped)?;
-        Ok(Outcome::Fetch(Fetch {
+        Ok(Fetch {
             object: object.clone(),
             index,
             address: page,
@@ -108,7 +113,7 @@ impl State {
             is_shared: area.is_shared(),
             is_executable: area.rights.contains(Rights::EXECUTE),
             invalidations: self.invalidations,
-        }))
+        })
     }
 
     /// A fault on a page that has an entry.
@@ -124,7 +129,7 @@ impl State {
         }
         if area.is_shared() {
             if entry.kind != PageKind::Shared {
-                return self.fetch(page, access);
+                return Ok(Outcome::Fetch);
             }
             self.page_table.protect(page, rights);
             return Ok(Outcome::Done);

@@ -176,11 +176,7 @@ impl State {
         if cuts > 0 {
             self.check_area_count(cuts)?;
         }
-        let mut taken = self.take_areas(part);
-        while let Some(mut area) = taken.take_first() {
-            area.flags = (area.flags - mask) | flags;
-            self.insert_area(area);
-        }
+        self.change_area(part, |area| area.flags = (area.flags - mask) | flags);
         Ok(())
     }
 }

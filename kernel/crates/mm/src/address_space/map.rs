@@ -6,7 +6,7 @@ use abi::Errno;
 
 use super::AddressSpace;
 use super::request::{Backing, MapOptions, MapRequest, Sharing};
-use super::state::{State, check_memory, check_overcommit};
+use super::state::State;
 use crate::area::tree::AreaTree;
 use crate::area::{Area, AreaFlags, Origin};
 use crate::object::SharedMemory;
@@ -42,9 +42,9 @@ impl AddressSpace {
         first_page.checked_add(pages as u64).filter(|end| *end <= FILE_PAGES_MAX).ok_or(Errno::EOVERFLOW)?;
         let rights_max = request.rights_max()?;
         state.check_map_limits(&request, flags, range)?;
-        let origin = self.origin(&request, first_page, pages)?;
+        let origin = self.origin(&state, &request, first_page, pages)?;
 
-        replaced = state.remove(range)?;
+        replaced = if request.options.contains(MapOptions::FIXED) { state.remove(range)? } else { AreaTree::new() };
         state.insert_area(Area { range, rights: request.rights, rights_max, flags, origin });
         drop(state);
         drop(replaced);
@@ -59,12 +59,12 @@ impl AddressSpace {
     }
 
     /// Where the pages of the new area come from. Notes this address space with the object.
-    fn origin(&self, request: &MapRequest, first_page: u64, pages: usize) -> Result<Origin, Errno> {
+    fn origin(&self, state: &State, request: &MapRequest, first_page: u64, pages: usize) -> Result<Origin, Errno> {
         let (object, first_page) = match &request.backing {
             Backing::Anonymous if request.sharing == Sharing::Private => return Ok(Origin::Anonymous),
             Backing::Anonymous => {
                 if !request.options.contains(MapOptions::NORESERVE) {
-                    check_memory(pages)?;
+                    state.check_memory(pages)?;
                 }
                 (Arc::new(SharedMemory::new(pages as u64)) as Arc<_>, 0)
             }
@@ -129,23 +129,6 @@ impl State {
                 return Err(Errno::ENOMEM);
             }
         }
-        check_overcommit(request.rights, flags, pages)
-    }
-
-    /// Unmaps `range`. The caller drops what is returned after the lock: objects may go with it.
-    pub(super) fn remove(&mut self, range: PageRange) -> Result<AreaTree, Errno> {
-        if self.areas.is_free(range) {
-            return Ok(AreaTree::new());
-        }
-        let splits_one = self
-            .areas
-            .find(range.start())
-            .is_some_and(|area| area.range.start() < range.start() && area.range.end() > range.end());
-        if splits_one {
-            self.check_area_count(1)?;
-        }
-        let removed = self.take_areas(range);
-        self.drop_pages(range);
-        Ok(removed)
+        self.check_overcommit(request.rights, flags, pages)
     }
 }

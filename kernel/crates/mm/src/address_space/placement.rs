@@ -27,11 +27,23 @@ impl State {
             self.areas.find_room(len, LOW_FLOOR, LOW_CEILING)
         } else {
             // A full lower part overflows into what lies above the base.
-            let below_base = self.areas.find_room(len, USER_START, self.layout.mmap_base);
-            below_base.or_else(|| self.areas.find_room(len, USER_START, USER_END))
+            self.find_room(len).or_else(|| self.areas.find_room(len, USER_START, USER_END))
         };
         let start = room.ok_or(Errno::ENOMEM)?;
         Ok(PageRange::new(start, start + len))
+    }
+
+    /// The start of the highest room below the base.
+    fn find_room(&self, len: usize) -> Option<usize> {
+        let ceiling = self.packed_from;
+        let (below, above) = self.areas.around(ceiling);
+        let floor = below.map_or(USER_START, |area| area.range.end());
+        // Above the ceiling nothing is free, so if the gap that ends there will do, it is the highest.
+        let is_guarded = above.is_some_and(|area| area.guarded_start() < ceiling);
+        if !is_guarded && ceiling.saturating_sub(floor) >= len {
+            return Some(ceiling - len);
+        }
+        self.areas.find_room(len, USER_START, ceiling)
     }
 
     /// The range at the hint, when that is free.

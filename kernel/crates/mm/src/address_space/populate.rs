@@ -3,7 +3,7 @@
 use abi::Errno;
 
 use super::AddressSpace;
-use super::fault::Outcome;
+use super::fault::{Fetch, Outcome};
 use super::request::{Access, FaultError};
 use crate::PAGE_SIZE;
 use crate::page_table::Rights;
@@ -33,9 +33,9 @@ impl AddressSpace {
     pub(super) fn touch_range(&self, range: PageRange, touch: Touch) -> Result<(), FaultError> {
         let mut at = range.start();
         while at < range.end() {
-            let (next, outcome) = self.touch_batch(PageRange::new(at, range.end()), touch)?;
+            let (next, fetch) = self.touch_batch(PageRange::new(at, range.end()), touch)?;
             at = next;
-            if let Outcome::Fetch(fetch) = outcome
+            if let Some(fetch) = fetch
                 && self.complete(&fetch)?
             {
                 at += PAGE_SIZE;
@@ -44,8 +44,8 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// Pages in what needs no object. Returns where it stopped and why.
-    fn touch_batch(&self, range: PageRange, touch: Touch) -> Result<(usize, Outcome), FaultError> {
+    /// Pages in what needs no object. Returns where it stopped, and what to fetch for that page.
+    fn touch_batch(&self, range: PageRange, touch: Touch) -> Result<(usize, Option<Fetch>), FaultError> {
         let mut state = self.state();
         for page in range.page_addresses().take(BATCH_MAX) {
             let area = state.areas.find(page).ok_or(FaultError::Unmapped)?;
@@ -56,12 +56,11 @@ impl AddressSpace {
                 Touch::Write => true,
             };
             let access = if is_store { Access::Write } else { Access::Read };
-            match state.fault(page, access)? {
-                Outcome::Done => {}
-                outcome @ Outcome::Fetch(_) => return Ok((page, outcome)),
+            if state.fault(page, access)? == Outcome::Fetch {
+                return Ok((page, Some(state.fetch(page, access)?)));
             }
         }
-        Ok((range.start() + range.pages().min(BATCH_MAX) * PAGE_SIZE, Outcome::Done))
+        Ok((range.start() + range.pages().min(BATCH_MAX) * PAGE_SIZE, None))
     }
 
     /// MADV_POPULATE_READ and MADV_POPULATE_WRITE.

@@ -4,7 +4,7 @@ use abi::{Errno, ProtFlags};
 
 use super::AddressSpace;
 use super::code::may_have_sites;
-use super::state::{State, check_overcommit};
+use super::state::State;
 use crate::USER_END;
 use crate::area::page_rights;
 use crate::page_table::Rights;
@@ -72,24 +72,16 @@ impl State {
             if is_over && self.may_grow(old_rights, area.flags, part.pages()) {
                 return Err(Errno::ENOMEM);
             }
-            check_overcommit(rights, area.flags, part.pages())?;
+            self.check_overcommit(rights, area.flags, part.pages())?;
         }
         if cuts > 0 {
             self.check_area_count(cuts)?;
         }
-        let becomes_code = rights.contains(Rights::EXECUTE) && !old_rights.contains(Rights::EXECUTE);
-        let mut disarmed = Ok(());
-        let mut taken = self.take_areas(part);
-        while let Some(mut area) = taken.take_first() {
-            if becomes_code && may_have_sites(&area) {
-                disarmed = self.disarm_present(&area, area.range);
-            }
-            if disarmed.is_ok() {
-                area.rights = rights;
-            }
-            self.insert_area(area);
+        if rights.contains(Rights::EXECUTE) && !old_rights.contains(Rights::EXECUTE) && may_have_sites(area) {
+            let area = area.clone();
+            self.disarm_present(&area, part)?;
         }
-        disarmed?;
+        self.change_area(part, |area| area.rights = rights);
         self.page_table.protect_range(part, page_rights(rights));
         Ok(())
     }

@@ -7,7 +7,7 @@ use abi::{Errno, MremapFlags};
 use super::AREA_COUNT_MAX;
 use super::AddressSpace;
 use super::request::MapOptions;
-use super::state::{State, check_overcommit};
+use super::state::State;
 use crate::area::tree::AreaTree;
 use crate::area::{Area, AreaFlags, Origin};
 use crate::range::{PageRange, is_page_aligned, page_up};
@@ -188,7 +188,7 @@ impl State {
             return Ok(false);
         }
         let area = self.areas.find(remap.old_address).ok_or(Errno::EFAULT)?;
-        check_overcommit(area.rights, area.flags, range.pages())?;
+        self.check_overcommit(area.rights, area.flags, range.pages())?;
         if area.is_locked() {
             done.locked = Some(range);
         }
@@ -207,7 +207,7 @@ impl State {
         }
         let old = PageRange::new(remap.old_address, remap.old_address + remap.old_len);
         let mut area = self.areas.find(old.start()).ok_or(Errno::EFAULT)?.clone();
-        check_overcommit(area.rights, area.flags, new.pages())?;
+        self.check_overcommit(area.rights, area.flags, new.pages())?;
         if !old.is_empty() {
             self.page_table.move_range(old, new.start())?;
         }

@@ -13,7 +13,7 @@ use crate::area::tree::AreaTree;
 use crate::area::{Area, AreaFlags};
 use crate::page_table::{PageCounts, PageKind, PageTable, Rights};
 use crate::range::{PageRange, page_down};
-use crate::{PAGE_SIZE, USER_END, frame};
+use crate::{PAGE_SHIFT, USER_END, frame};
 
 /// Everything the mutex protects.
 pub(super) struct State {
@@ -26,6 +26,11 @@ pub(super) struct State {
     pub(super) usage: Usage,
     /// What mlockall(MCL_FUTURE) asked for.
     pub(super) lock_future: FutureLock,
+    /// From here to the base for mappings no page is free, and the area that begins here is no stack. Room for most
+    /// mappings is right below ([`super::placement`]).
+    pub(super) packed_from: usize,
+    /// Frames of the machine, for the overcommit check.
+    frames_total: u64,
     /// Counts the times an object took pages away, so that a fault which fetched one before
     /// notices ([`super::fault`]).
     pub(super) invalidations: u64,
@@ -43,6 +48,8 @@ impl State {
             stack_start: 0,
             usage: Usage::default(),
             lock_future: FutureLock::None,
+            packed_from: layout.mmap_base,
+            frames_total: frame::statistics().total,
             invalidations: 0,
         }
     }
@@ -52,20 +59,22 @@ impl State {
     pub(super) fn insert_area(&mut self, mut area: Area) {
         self.usage.count(&area, area.range.pages(), usize::wrapping_add);
         let range = area.range;
-        let follows =
-            range.start() > 0 && self.areas.find(range.start() - 1).is_some_and(|below| below.continues_with(&area));
-        let precedes = self.areas.find(range.end()).is_some_and(|above| area.continues_with(above));
-        match (follows, precedes) {
-            (false, false) => self.areas.insert(area),
-            (true, false) => {
+        if range.end() == self.packed_from && !area.is_stack() {
+            self.packed_from = range.start();
+        }
+        let (below, above) = self.areas.around(range.start());
+        let follows = below.is_some_and(|below| below.continues_with(&area));
+        let above_end = above.filter(|above| area.continues_with(above)).map(|above| above.range.end());
+        match (follows, above_end) {
+            (false, None) => self.areas.insert(area),
+            (true, None) => {
                 self.areas.modify(range.start() - 1, |below| below.move_end(range.end()));
             }
-            (false, true) => {
+            (false, Some(_)) => {
                 self.areas.modify(range.end(), |above| above.move_start(range.start()));
             }
-            (true, true) => {
-                let end = self.areas.find(range.end()).map_or(range.end(), |above| above.range.end());
-                self.areas.take(PageRange::new(range.end(), end));
+            (true, Some(end)) => {
+                self.areas.take_one(range.end());
                 area.move_end(end);
                 self.areas.modify(range.start() - 1, |below| below.move_end(end));
             }
@@ -74,11 +83,89 @@ impl State {
 
     /// Takes the areas of `range` out, cutting those that reach beyond. Pages stay where they are.
     pub(super) fn take_areas(&mut self, range: PageRange) -> AreaTree {
+        self.unpack(range);
         let taken = self.areas.take(range);
         for area in taken.iter() {
             self.usage.count(area, area.range.pages(), usize::wrapping_sub);
         }
         taken
+    }
+
+    /// Unmaps `range`. The caller drops what is returned after the lock: objects may go with it. ENOMEM when that would
+    /// leave too many areas.
+    pub(super) fn remove(&mut self, range: PageRange) -> Result<AreaTree, Errno> {
+        let first = self.areas.find_ending_after(range.start()).filter(|area| area.range.start() < range.end());
+        let Some(first) = first else { return Ok(AreaTree::new()) };
+        let old = first.range;
+        let removed = if !old.contains_range(range) {
+            self.take_areas(range)
+        } else if old.start() < range.start() && range.end() < old.end() {
+            self.check_area_count(1)?;
+            self.take_areas(range)
+        } else {
+            self.usage.count(first, range.pages(), usize::wrapping_sub);
+            self.unpack(range);
+            self.shorten(old, range)
+        };
+        self.drop_pages(range);
+        Ok(removed)
+    }
+
+    /// Takes `range` off one end, or both, of the area that has the range `old`.
+    fn shorten(&mut self, old: PageRange, range: PageRange) -> AreaTree {
+        if old == range {
+            return self.areas.take_one(range.start());
+        }
+        self.areas.modify(range.start(), |area| {
+            if old.start() == range.start() {
+                area.move_start(range.end());
+            } else {
+                area.move_end(range.start());
+            }
+        });
+        AreaTree::new()
+    }
+
+    /// Changes the area of `part`, which lies in one area, by `change`; what is beyond `part` stays an area of the old kind.
+    pub(super) fn change_area(&mut self, part: PageRange, change: impl FnOnce(&mut Area)) {
+        let Some(area) = self.areas.find(part.start()) else { return };
+        debug_assert!(area.range.contains_range(part), "the part lies in one area");
+        let old = area.range;
+        let mut changed = area.clone();
+        changed.move_end(part.end());
+        changed.move_start(part.start());
+        change(&mut changed);
+        self.usage.count(area, part.pages(), usize::wrapping_sub);
+        match (old.start() < part.start(), part.end() < old.end()) {
+            (false, false) => drop(self.areas.take_one(part.start())),
+            (true, false) => {
+                self.areas.modify(part.start(), |area| area.move_end(part.start()));
+            }
+            (false, true) => {
+                self.areas.modify(part.start(), |area| area.move_start(part.end()));
+            }
+            (true, true) => {
+                let upper = self.areas.modify(part.start(), |area| {
+                    let upper = area.split_off(part.end());
+                    area.move_end(part.start());
+                    upper
+                });
+                if let Some(upper) = upper {
+                    self.areas.insert(upper);
+                }
+            }
+        }
+        // The part is free only for this moment.
+        let packed_from = self.packed_from;
+        self.insert_area(changed);
+        self.packed_from = packed_from;
+    }
+
+    /// Notes that `range` may be free from now on.
+    fn unpack(&mut self, range: PageRange) {
+        if range.start() < self.layout.mmap_base {
+            self.packed_from = self.packed_from.max(range.end().min(self.layout.mmap_base));
+        }
     }
 
     /// Drops the pages of `range`, not its areas.
@@ -116,12 +203,22 @@ impl State {
 
     /// True when `pages` more pages of this kind keep the limits (Linux's `may_expand_vm`).
     pub(super) fn may_grow(&self, rights: Rights, flags: AreaFlags, pages: usize) -> bool {
-        let fits = |used: usize, limit: u64| {
-            let bytes = used.checked_add(pages).and_then(|sum| sum.checked_mul(PAGE_SIZE));
-            bytes.is_some_and(|bytes| bytes as u64 <= limit)
-        };
+        let fits = |used: usize, limit: u64| used.saturating_add(pages) as u64 <= limit >> PAGE_SHIFT;
         let is_data = rights.contains(Rights::WRITE) && !flags.intersects(AreaFlags::SHARED | AreaFlags::GROWS_DOWN);
         fits(self.usage.mapped, self.limits.address_space) && (!is_data || fits(self.usage.data, self.limits.data))
+    }
+
+    /// ENOMEM for private writable memory that can never be had: more than there is (the heuristic of
+    /// Linux's overcommit mode 0).
+    pub(super) fn check_overcommit(&self, rights: Rights, flags: AreaFlags, pages: usize) -> Result<(), Errno> {
+        let is_counted =
+            rights.contains(Rights::WRITE) && !flags.intersects(AreaFlags::SHARED | AreaFlags::NORESERVE);
+        if is_counted { self.check_memory(pages) } else { Ok(()) }
+    }
+
+    /// ENOMEM for more pages than there is memory.
+    pub(super) fn check_memory(&self, pages: usize) -> Result<(), Errno> {
+        if pages as u64 > self.frames_total { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// ENOMEM when `more` areas more would be too many.
@@ -158,18 +255,6 @@ impl Usage {
             self.executable = change(self.executable, pages);
         }
     }
-}
-
-/// ENOMEM for private writable memory that can never be had: more than there is (the heuristic of
-/// Linux's overcommit mode 0).
-pub(super) fn check_overcommit(rights: Rights, flags: AreaFlags, pages: usize) -> Result<(), Errno> {
-    let is_counted = rights.contains(Rights::WRITE) && !flags.intersects(AreaFlags::SHARED | AreaFlags::NORESERVE);
-    if is_counted { check_memory(pages) } else { Ok(()) }
-}
-
-/// ENOMEM for more pages than there is memory.
-pub(super) fn check_memory(pages: usize) -> Result<(), Errno> {
-    if pages as u64 > frame::statistics().total { Err(Errno::ENOMEM) } else { Ok(()) }
 }
 
 impl Drop for AddressSpace {

@@ -4,11 +4,13 @@
 //!    from one operation, `join(left, node, right)` (G. Blelloch, D. Ferizovic, Y. Sun, "Just Join
 //!    for Parallel Ordered Sets", SPAA 2016): it makes one tree from two and a node between them in
 //!    O(|height difference|). Splitting at an address is a chain of joins on the way back up, so
-//!    taking a whole range out costs O(log n) whatever it holds.
+//!    taking a whole range out costs O(log n) whatever it holds. One area goes in or out in place, and
+//!    the way back up ends where nothing changes any more.
 //! 2. Room. Every node knows the largest gap between neighbours in its subtree, and the
 //!    subtree's first and last address. The highest gap of a wanted size is then found on one
-//!    path: a subtree without a sufficient gap is left aside at once. Below a stack the guard gap does
-//!    not count as room.
+//!    path: a subtree without a sufficient gap is left aside at once. Gaps of [`GAP_MAX`] and more count as
+//!    that, so that a mapping carved out of the vast emptiness changes nothing higher up; there are few such gaps
+//!    to try when somebody asks for more. Below a stack the guard gap does not count as room.
 //! 3. Cost. One heap allocation an area; finding and changing in place allocate nothing. Recursion is
 //!    as deep as the tree: under 1.45 log2(n), 24 for the most areas there can be.
 //!
@@ -20,37 +22,39 @@ use core::cmp::Ordering;
 use super::Area;
 use crate::range::PageRange;
 
+/// The largest gap that the tree tells from larger ones.
+const GAP_MAX: usize = 1 << 40;
+
 type Link = Option<Box<Node>>;
 
 struct Node {
     area: Area,
     left: Link,
     right: Link,
-    /// Areas in the subtree.
-    count: u32,
-    height: u8,
     /// Guarded start of the subtree's first area.
     start: usize,
     /// End of the subtree's last area.
     end: usize,
-    /// The largest gap between neighbours in the subtree.
+    /// The largest gap between neighbours in the subtree, at most [`GAP_MAX`].
     gap: usize,
+    height: u8,
 }
 
 /// Areas in address order.
 #[derive(Default)]
 pub(crate) struct AreaTree {
     root: Link,
+    len: usize,
 }
 
 impl AreaTree {
     pub(crate) const fn new() -> Self {
-        Self { root: None }
+        Self { root: None, len: 0 }
     }
 
     /// The number of areas.
     pub(crate) fn len(&self) -> usize {
-        count(&self.root) as usize
+        self.len
     }
 
     /// The area that `address` lies in.
@@ -96,6 +100,22 @@ impl AreaTree {
         best
     }
 
+    /// The last area that starts before `address`, and the first that does not.
+    pub(crate) fn around(&self, address: usize) -> (Option<&Area>, Option<&Area>) {
+        let (mut below, mut above) = (None, None);
+        let mut link = &self.root;
+        while let Some(node) = link {
+            if node.area.range.start() < address {
+                below = Some(&node.area);
+                link = &node.right;
+            } else {
+                above = Some(&node.area);
+                link = &node.left;
+            }
+        }
+        (below, above)
+    }
+
     /// True when no area has a page in `range`.
     pub(crate) fn is_free(&self, range: PageRange) -> bool {
         self.find_ending_after(range.start()).is_none_or(|area| area.range.start() >= range.end())
@@ -130,12 +150,20 @@ impl AreaTree {
     /// Adds an area. It overlaps none that is there.
     pub(crate) fn insert(&mut self, area: Area) {
         debug_assert!(!area.range.is_empty() && self.is_free(area.range), "areas are disjoint and not empty");
-        self.root = Some(insert(self.root.take(), Node::new(area)));
+        insert(&mut self.root, Node::new(area));
+        self.len += 1;
     }
 
     /// Changes the area that `address` lies in, where it stands: it must not pass its neighbours.
     pub(crate) fn modify<R>(&mut self, address: usize, change: impl FnOnce(&mut Area) -> R) -> Option<R> {
-        modify(&mut self.root, address, change)
+        modify(&mut self.root, address, change).map(|(result, _)| result)
+    }
+
+    /// Takes out the area that `address` lies in, as a tree of its own.
+    pub(crate) fn take_one(&mut self, address: usize) -> Self {
+        let Some((node, _)) = remove(&mut self.root, address) else { return Self::new() };
+        self.len -= 1;
+        Self { root: Some(node), len: 1 }
     }
 
     /// Takes out the areas of `range`, cutting those that reach beyond it.
@@ -145,14 +173,10 @@ impl AreaTree {
         let (below, rest) = split(self.root.take(), range.start());
         let (taken, above) = split(rest, range.end());
         self.root = join_two(below, above);
-        Self { root: taken }
-    }
-
-    /// Takes out the first area.
-    pub(crate) fn take_first(&mut self) -> Option<Area> {
-        let (first, rest) = take_first(self.root.take()?);
-        self.root = rest;
-        Some(first.area)
+        let mut taken = Self { root: taken, len: 0 };
+        taken.len = taken.iter().count();
+        self.len -= taken.len;
+        taken
     }
 
     /// Makes `address` a border: an area across it becomes two.
@@ -169,33 +193,50 @@ impl AreaTree {
 
 impl Node {
     fn new(area: Area) -> Box<Self> {
-        let mut node = Self { area, left: None, right: None, count: 1, height: 1, start: 0, end: 0, gap: 0 };
-        node.update();
-        Box::new(node)
+        let (start, end) = (area.guarded_start(), area.range.end());
+        Box::new(Self { area, left: None, right: None, start, end, gap: 0, height: 1 })
     }
 
-    /// Computes what depends on the children.
-    fn update(&mut self) {
+    /// Computes what depends on the area and the children.
+    #[inline]
+    fn update(&mut self) -> Update {
         let guarded_start = self.area.guarded_start();
-        let end = self.area.range.end();
-        (self.start, self.end, self.gap) = (guarded_start, end, 0);
-        let mut height = 0;
-        let mut count = 1;
+        let area_end = self.area.range.end();
+        let (mut start, mut end, mut gap, mut left_height, mut right_height) = (guarded_start, area_end, 0, 0, 0);
         if let Some(left) = &self.left {
-            self.start = left.start;
-            self.gap = left.gap.max(guarded_start.saturating_sub(left.end));
-            height = left.height;
-            count += left.count;
+            start = left.start;
+            gap = left.gap.max(guarded_start.saturating_sub(left.end));
+            left_height = left.height;
         }
         if let Some(right) = &self.right {
-            self.end = right.end;
-            self.gap = self.gap.max(right.gap).max(right.start.saturating_sub(end));
-            height = height.max(right.height);
-            count += right.count;
+            end = right.end;
+            gap = gap.max(right.gap).max(right.start.saturating_sub(area_end));
+            right_height = right.height;
         }
-        self.height = height + 1;
-        self.count = count;
+        let gap = gap.min(GAP_MAX);
+        let node_height = left_height.max(right_height) + 1;
+        let differences = (start ^ self.start) | (end ^ self.end) | (gap ^ self.gap);
+        let is_same = differences == 0 && node_height == self.height;
+        (self.start, self.end, self.gap, self.height) = (start, end, gap, node_height);
+        if left_height.abs_diff(right_height) > 1 {
+            Update::Unbalanced
+        } else if is_same {
+            Update::Same
+        } else {
+            Update::Changed
+        }
     }
+}
+
+/// What an update of a node found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Update {
+    /// Nothing that the parent sees has changed.
+    Same,
+    /// The parent has to be updated.
+    Changed,
+    /// The parent has to be updated, and the children must be balanced first.
+    Unbalanced,
 }
 
 /// Where `address` lies as seen from the node's area.
@@ -213,10 +254,6 @@ fn height(link: &Link) -> u8 {
     link.as_ref().map_or(0, |node| node.height)
 }
 
-fn count(link: &Link) -> u32 {
-    link.as_ref().map_or(0, |node| node.count)
-}
-
 /// The end of the highest gap of `len` bytes in `low..high`, the room around and in a subtree.
 fn find_room(link: &Link, len: usize, low: usize, high: usize) -> Option<usize> {
     if high.saturating_sub(low) < len {
@@ -224,7 +261,7 @@ fn find_room(link: &Link, len: usize, low: usize, high: usize) -> Option<usize> 
     }
     let Some(node) = link else { return Some(high) };
     let largest = node.gap.max(node.start.saturating_sub(low)).max(high.saturating_sub(node.end));
-    if largest < len {
+    if largest < len.min(GAP_MAX) {
         return None;
     }
     // A stack's guard gap ends at the next area below: it takes nothing from the room under that.
@@ -243,9 +280,8 @@ fn join(left: Link, node: Box<Node>, right: Link) -> Box<Node> {
     }
 }
 
-/// `node` with these children, whose heights differ by at most 1.
+/// `node` with these children. Within a double rotation they need not be balanced.
 fn assemble(left: Link, mut node: Box<Node>, right: Link) -> Box<Node> {
-    debug_assert!(height(&left).abs_diff(height(&right)) <= 1, "siblings are balanced");
     node.left = left;
     node.right = right;
     node.update();
@@ -293,43 +329,74 @@ fn join_left(left: Link, node: Box<Node>, mut right: Box<Node>) -> Box<Node> {
 /// The right child becomes the parent.
 fn rotate_left(mut node: Box<Node>) -> Box<Node> {
     let Some(mut parent) = node.right.take() else { return node };
-    node.right = parent.left.take();
-    node.update();
-    parent.left = Some(node);
-    parent.update();
-    parent
+    let (left, inner) = (node.left.take(), parent.left.take());
+    let right = parent.right.take();
+    assemble(Some(assemble(left, node, inner)), parent, right)
 }
 
 /// The left child becomes the parent.
 fn rotate_right(mut node: Box<Node>) -> Box<Node> {
     let Some(mut parent) = node.left.take() else { return node };
-    node.left = parent.right.take();
-    node.update();
-    parent.right = Some(node);
-    parent.update();
-    parent
+    let (inner, right) = (parent.right.take(), node.right.take());
+    let left = parent.left.take();
+    assemble(left, parent, Some(assemble(inner, node, right)))
 }
 
-fn insert(link: Link, new: Box<Node>) -> Box<Node> {
-    let Some(mut node) = link else { return new };
-    let left = node.left.take();
-    let right = node.right.take();
-    if new.area.range.start() < node.area.range.start() {
-        join(Some(insert(left, new)), node, right)
-    } else {
-        join(left, node, Some(insert(right, new)))
+/// Makes the subtree right again after one of its children changed. True when the change goes on to the parent.
+fn repair(link: &mut Link) -> bool {
+    match link.as_mut().map_or(Update::Same, |node| node.update()) {
+        Update::Same => false,
+        Update::Changed => true,
+        Update::Unbalanced => {
+            balance(link);
+            true
+        }
     }
 }
 
-fn modify<R>(link: &mut Link, address: usize, change: impl FnOnce(&mut Area) -> R) -> Option<R> {
+#[cold]
+#[inline(never)]
+fn balance(link: &mut Link) {
+    if let Some(mut node) = link.take() {
+        let (left, right) = (node.left.take(), node.right.take());
+        *link = Some(join(left, node, right));
+    }
+}
+
+/// Puts a node in its place. True when the subtree changed for its parent.
+fn insert(link: &mut Link, new: Box<Node>) -> bool {
+    let Some(node) = link else {
+        *link = Some(new);
+        return true;
+    };
+    let side = if new.area.range.start() < node.area.range.start() { &mut node.left } else { &mut node.right };
+    insert(side, new) && repair(link)
+}
+
+/// Takes out the node whose area `address` lies in. Also says whether the subtree changed for its parent.
+fn remove(link: &mut Link, address: usize) -> Option<(Box<Node>, bool)> {
     let node = link.as_mut()?;
-    let result = match side(node, address) {
+    let (removed, changed) = match side(node, address) {
+        Ordering::Less => remove(&mut node.left, address)?,
+        Ordering::Greater => remove(&mut node.right, address)?,
+        Ordering::Equal => {
+            let mut node = link.take()?;
+            *link = join_two(node.left.take(), node.right.take());
+            return Some((node, true));
+        }
+    };
+    Some((removed, changed && repair(link)))
+}
+
+/// Changes an area where it stands. Also says whether the subtree changed for its parent.
+fn modify<R>(link: &mut Link, address: usize, change: impl FnOnce(&mut Area) -> R) -> Option<(R, bool)> {
+    let node = link.as_mut()?;
+    let (result, changed) = match side(node, address) {
         Ordering::Less => modify(&mut node.left, address, change)?,
         Ordering::Greater => modify(&mut node.right, address, change)?,
-        Ordering::Equal => change(&mut node.area),
+        Ordering::Equal => (change(&mut node.area), true),
     };
-    node.update();
-    Some(result)
+    Some((result, changed && node.update() == Update::Changed))
 }
 
 /// The areas that start below `address`, and the others. No area lies across it.
@@ -396,11 +463,19 @@ mod tests {
         let Some(node) = link else { return low };
         assert!(height(&node.left).abs_diff(height(&node.right)) <= 1, "unbalanced");
         assert_eq!(node.height, height(&node.left).max(height(&node.right)) + 1);
-        assert_eq!(node.count, count(&node.left) + count(&node.right) + 1);
         let left_end = check(&node.left, low);
         assert!(left_end <= node.area.range.start(), "areas overlap or are out of order");
         let end = check(&node.right, node.area.range.end());
         assert_eq!(node.end, end);
+        let mut fresh = Node::new(node.area.clone());
+        let leftmost = node.left.as_ref().map_or(fresh.start, |left| left.start);
+        let gaps = [(&node.left, true), (&node.right, false)].map(|(child, is_left)| match child {
+            None => 0,
+            Some(child) if is_left => child.gap.max(fresh.start.saturating_sub(child.end)),
+            Some(child) => child.gap.max(child.start.saturating_sub(fresh.end)),
+        });
+        assert_eq!((node.start, node.gap), (leftmost, gaps[0].max(gaps[1])));
+        assert!(fresh.update() == Update::Same, "a new node is up to date");
         end
     }
 
@@ -442,7 +517,12 @@ mod tests {
             for _ in 0..300 {
                 let start = below(ARENA_PAGES);
                 let end = start + 1 + below(24);
-                if below(3) > 0 {
+                if below(8) == 0 {
+                    let taken = tree.take_one(start * PAGE_SIZE);
+                    let expected = model.iter().find(|(from, (to, _))| **from <= start && start < *to).map(|(from, _)| *from);
+                    assert_eq!(taken.iter().next().map(|area| area.range.start() / PAGE_SIZE), expected);
+                    expected.and_then(|from| model.remove(&from));
+                } else if below(3) > 0 {
                     let is_free = model.iter().all(|(from, (to, _))| end <= *from || start >= *to);
                     assert_eq!(
                         tree.is_free(PageRange::new(start * PAGE_SIZE, end * PAGE_SIZE)),
@@ -479,6 +559,9 @@ mod tests {
                 let found = tree.find(at * PAGE_SIZE).map(|area| area.range.start() / PAGE_SIZE);
                 let expected = model.iter().find(|(start, (end, _))| **start <= at && at < *end);
                 assert_eq!(found, expected.map(|(start, _)| *start));
+                let (lower, upper) = tree.around(at * PAGE_SIZE);
+                assert_eq!(lower.map(|area| area.range.start() / PAGE_SIZE), model.range(..at).next_back().map(|(from, _)| *from));
+                assert_eq!(upper.map(|area| area.range.start() / PAGE_SIZE), model.range(at..).next().map(|(from, _)| *from));
                 let (len, floor, ceiling) = (1 + below(200), below(ARENA_PAGES / 2), below(ARENA_PAGES));
                 let room = tree.find_room(len * PAGE_SIZE, floor * PAGE_SIZE, ceiling * PAGE_SIZE);
                 let expected = find_room_slowly(&model, len, floor, ceiling);
@@ -499,6 +582,19 @@ mod tests {
         assert_eq!((half.len(), tree.len()), (32_765, 32_765));
         check(&half.root, 0);
         check(&tree.root, 0);
+    }
+
+    #[test]
+    fn finds_room_beyond_the_largest_gap_told_apart() {
+        let (small, large) = (GAP_MAX / PAGE_SIZE + 5, 3 * GAP_MAX / PAGE_SIZE);
+        let mut tree = AreaTree::new();
+        tree.insert(area(0, 1, false));
+        tree.insert(area(1 + large, 2 + large, false));
+        tree.insert(area(2 + large + small, 3 + large + small, false));
+        let ceiling = (3 + large + small) * PAGE_SIZE;
+        assert_eq!(tree.find_room(small * PAGE_SIZE, 0, ceiling), Some((2 + large) * PAGE_SIZE));
+        assert_eq!(tree.find_room((small + 1) * PAGE_SIZE, 0, ceiling), Some((large - small) * PAGE_SIZE));
+        assert_eq!(tree.find_room((large + 1) * PAGE_SIZE, 0, ceiling), None);
     }
 
     #[test]
