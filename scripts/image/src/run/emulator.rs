@@ -168,7 +168,7 @@ fn arguments(settings: &Settings, accelerator: Accelerator, command_line: &str, 
     };
     add(&["-object", "rng-random,id=entropy,filename=/dev/urandom"]);
     add(&["-device", &format!("virtio-rng-{bus},rng=entropy")]);
-    add(&["-device", &format!("virtio-serial-{bus},id=ports,max_ports=8")]);
+    add(&["-device", &format!("virtio-serial-{bus},id=ports,max_ports=5")]);
     for (number, (name, stream)) in (1..).zip(&ports.named) {
         add(&["-chardev", &format!("socket,id={name},fd={}", stream.as_raw_fd())]);
         add(&["-device", &format!("virtserialport,bus=ports.0,nr={number},chardev={name},name={name}")]);
