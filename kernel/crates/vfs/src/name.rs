@@ -27,32 +27,31 @@ pub struct HashedName<'a> {
 impl<'a> HashedName<'a> {
     /// Hashes a name.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self::read(bytes, 0, |_| 0)
+        Self::read(bytes, |_| 0)
     }
 
-    /// Reads the component of a path that begins at `start`: it ends at a slash or with the path.
+    /// Reads the component that a path begins with: it ends at a slash or with the path.
     #[inline(always)]
-    pub(crate) fn component(path: &'a [u8], start: usize) -> Self {
-        Self::read(path, start, slashes)
+    pub(crate) fn component(path: &'a [u8]) -> Self {
+        Self::read(path, slashes)
     }
 
     /// Reads a name that ends where `ends` first marks a byte of a word, or with the text.
     #[inline(always)]
-    fn read(text: &'a [u8], start: usize, ends: impl Fn(u64) -> u64) -> Self {
-        let (first, len) = name_word(text, start, &ends);
+    fn read(text: &'a [u8], ends: impl Fn(u64) -> u64) -> Self {
+        let (first, mut len) = name_word(text, &ends);
         let mut hash = fold(secret() ^ first);
-        let mut end = start + len;
         if len == WORD_LEN {
             loop {
-                let (word, len) = name_word(text, end, &ends);
+                let (word, word_len) = name_word(text.get(len..).unwrap_or_default(), &ends);
                 hash = fold(hash ^ word);
-                end += len;
-                if len < WORD_LEN {
+                len += word_len;
+                if word_len < WORD_LEN {
                     break;
                 }
             }
         }
-        Self { bytes: text.get(start..end).unwrap_or_default(), hash, first }
+        Self { bytes: text.get(..len).unwrap_or_default(), hash, first }
     }
 
     /// The name.
@@ -65,18 +64,6 @@ impl<'a> HashedName<'a> {
     #[inline]
     pub fn hash(&self) -> u64 {
         self.hash
-    }
-
-    /// Whether it is `.`.
-    #[inline]
-    pub(crate) fn is_dot(&self) -> bool {
-        self.bytes.len() == 1 && self.first == u64::from(b'.')
-    }
-
-    /// Whether it is `..`.
-    #[inline]
-    pub(crate) fn is_dot_dot(&self) -> bool {
-        self.bytes.len() == 2 && self.first == u64::from(b'.') * 0x101
     }
 }
 
@@ -93,19 +80,31 @@ fn slashes(word: u64) -> u64 {
     zero_where_slash.wrapping_sub(ONES) & !zero_where_slash & TOPS
 }
 
-/// Up to eight bytes of a name at `at` as a word, and how many they are.
+/// The up to eight bytes of a name at the start of a text, as a word with zeros behind them, and how many they are.
 #[inline(always)]
-fn name_word(text: &[u8], at: usize, ends: impl Fn(u64) -> u64) -> (u64, usize) {
-    let rest = text.get(at..).unwrap_or_default();
-    let word = match (rest.first_chunk(), text.last_chunk()) {
-        (Some(word), _) => u64::from_le_bytes(*word),
-        // Near the end: the last word of the text, with what comes before shifted out.
-        (None, Some(word)) if !rest.is_empty() => u64::from_le_bytes(*word) >> ((WORD_LEN - rest.len()) * 8),
-        (None, _) => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+fn name_word(text: &[u8], ends: impl Fn(u64) -> u64) -> (u64, usize) {
+    let (word, bytes) = match text.first_chunk() {
+        Some(word) => (u64::from_le_bytes(*word), WORD_LEN),
+        None => (last_word(text), text.len()),
     };
     // Marks are the top bits of bytes, so their position gives the bytes before them; without one it is eight.
-    let len = (ends(word).trailing_zeros() as usize / 8).min(rest.len());
+    let len = (ends(word).trailing_zeros() as usize / 8).min(bytes);
     if len == WORD_LEN { (word, len) } else { (word & !(u64::MAX << (len * 8)), len) }
+}
+
+/// Fewer than eight bytes as a word: two halves that may overlap.
+#[inline(always)]
+fn last_word(text: &[u8]) -> u64 {
+    match (text.first_chunk(), text.last_chunk(), text) {
+        (Some(first), Some(last), _) => {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            u64::from(first) | u64::from(last) << ((text.len() - size_of::<u32>()) * 8)
+        }
+        (_, _, [first]) => u64::from(*first),
+        (_, _, [first, second]) => u64::from(*first) | u64::from(*second) << 8,
+        (_, _, [first, second, third]) => u64::from(*first) | u64::from(*second) << 8 | u64::from(*third) << 16,
+        _ => 0,
+    }
 }
 
 /// The secret the hash begins with.
@@ -214,7 +213,7 @@ mod tests {
             for tail in ["", "/", "//x", "/a/b/c/d/e/f/g/h", "/\u{ff}\u{ae}/"] {
                 for head in ["", "/", "dir/", "a/long/way/to/it/"] {
                     let path = [head.as_bytes(), &name, tail.as_bytes()].concat();
-                    let component = HashedName::component(&path, head.len());
+                    let component = HashedName::component(&path[head.len()..]);
                     assert_eq!(component.bytes(), &name[..], "{len} {head} {tail}");
                     let alone = HashedName::new(&name);
                     assert_eq!((component.hash(), component.first), (alone.hash(), alone.first));
@@ -223,7 +222,7 @@ mod tests {
         }
         // Bytes near the slash in value end nothing.
         let path: Vec<u8> = (1..=255).filter(|byte| *byte != b'/').collect();
-        assert_eq!(HashedName::component(&path, 0).bytes(), &path[..]);
+        assert_eq!(HashedName::component(&path).bytes(), &path[..]);
     }
 
     #[test]
@@ -231,16 +230,6 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for number in 0..100_000 {
             assert!(seen.insert(HashedName::new(format!("file{number}").as_bytes()).hash()));
-        }
-    }
-
-    #[test]
-    fn dots_are_known() {
-        let kinds = |name: &[u8]| (HashedName::new(name).is_dot(), HashedName::new(name).is_dot_dot());
-        assert_eq!(kinds(b"."), (true, false));
-        assert_eq!(kinds(b".."), (false, true));
-        for other in [&b""[..], b"...", b"a", b".a", b"a.", b".\0", b"\0"] {
-            assert_eq!(kinds(other), (false, false));
         }
     }
 }

@@ -55,7 +55,7 @@ pub fn open(
 
     let mut walk = Walk::new(context, credentials, start, path, lookup)?;
     let mut is_new = false;
-    if !walk.is_plain(path)? {
+    if !walk.walk_plain::<true>()? {
         walk_to_file(&mut walk, context, credentials, request, &mut is_new)?;
     }
     let place = walk.finish()?;

@@ -71,29 +71,13 @@ pub fn resolve(
     flags: Lookup,
 ) -> Result<PathRef, Errno> {
     let mut walk = Walk::new(context, credentials, start, path, flags)?;
-    if walk.is_plain(path)? {
+    if walk.walk_plain::<true>()? {
         return walk.finish();
     }
     loop {
         let last = walk.walk_to_last()?;
         if walk.enter(&last, flags.contains(Lookup::FOLLOW))? {
             return walk.finish();
-        }
-    }
-}
-
-/// A text that is walked: the path of the caller or the text of a link.
-enum Text<'a> {
-    Path(&'a [u8]),
-    Link(Arc<[u8]>),
-}
-
-impl Text<'_> {
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Path(path) => path,
-            Self::Link(text) => text,
         }
     }
 }
@@ -131,7 +115,7 @@ impl Last<'_> {
     pub(crate) fn name(&self) -> HashedName<'_> {
         match &self.name {
             LastName::Path(name) => *name,
-            LastName::Link { text, start } => HashedName::component(text, *start),
+            LastName::Link { text, start } => HashedName::component(text.get(*start..).unwrap_or_default()),
         }
     }
 }
@@ -144,11 +128,10 @@ pub(crate) struct Walk<'a> {
     flags: Lookup,
     /// The directory reached, or at the end the place.
     pub(crate) at: PathRef,
-    /// The text being walked and how far.
-    text: Text<'a>,
-    position: usize,
-    /// Texts to go on with, and where. Each has components left.
-    rest: Vec<(Text<'a>, usize)>,
+    /// What is left of the path, without a slash in front.
+    path: &'a [u8],
+    /// The texts of links that are walked before the path, the last one first, and how far each is.
+    links: Vec<(Arc<[u8]>, usize)>,
     /// Search permission is never missing.
     searches_all: bool,
     links_followed: usize,
@@ -183,59 +166,57 @@ impl<'a> Walk<'a> {
             root,
             flags,
             at: if is_absolute { root.clone() } else { start.clone() },
-            text: Text::Path(path),
-            position: skip_slashes(path, 0),
-            rest: Vec::new(),
+            path: skip_slashes(path),
+            links: Vec::new(),
             searches_all: credentials.has(Capabilities::DAC_OVERRIDE),
             links_followed: 0,
             has_slash: false,
         })
     }
 
-    /// Walks to the end of the path, if nothing on it is out of the ordinary; otherwise a part of the way.
-    #[inline(always)]
-    pub(crate) fn is_plain(&mut self, path: &'a [u8]) -> Result<bool, Errno> {
-        self.walk_plain(path, true).map(|stop| stop.is_none())
+    /// Walks along names that are in the cache and are neither links nor absent: nearly all of nearly every walk. True when that
+    /// led to the end of the path; the last name is only entered if wanted, and if no slash follows it.
+    #[inline]
+    pub(crate) fn walk_plain<const TAKES_LAST: bool>(&mut self) -> Result<bool, Errno> {
+        if !self.links.is_empty() {
+            return Ok(false);
+        }
+        loop {
+            let found = Found::at(self.path);
+            let is_last = found.rest.is_empty();
+            if (is_last && (!TAKES_LAST || found.has_slash)) || found.kind() != LastKind::Name {
+                return Ok(false);
+            }
+            self.check_search()?;
+            let Some(child) = self.at.dentry.present(found.name) else { return Ok(false) };
+            if child.kind() == FileKind::Symlink {
+                return Ok(false);
+            }
+            if !child.is_mount_point() || !self.enter_mount(&child)? {
+                self.at.dentry = child;
+            }
+            self.path = found.rest;
+            if is_last {
+                return Ok(true);
+            }
+        }
     }
 
     /// Walks to the directory of the last component.
     #[inline]
     pub(crate) fn walk_to_last(&mut self) -> Result<Last<'a>, Errno> {
         loop {
-            let (last, is_last) = self.next_component()?;
+            self.walk_plain::<false>()?;
+            let last = self.next_component();
             if last.kind == LastKind::Nothing {
                 return Ok(last);
             }
             self.check_search()?;
-            if is_last {
+            if self.is_at_end() {
                 self.has_slash |= last.has_slash;
                 return Ok(last);
             }
             self.enter(&last, true)?;
-        }
-    }
-
-    /// Walks along names that are in the cache and are neither links nor absent: nearly all of nearly every walk. Gives the
-    /// component at which something else is to be done, or none when the path is at its end, which is only entered if wanted.
-    #[inline]
-    fn walk_plain(&mut self, path: &'a [u8], takes_last: bool) -> Result<Option<Found<'a>>, Errno> {
-        loop {
-            let found = Found::at(path, self.position);
-            if (found.is_end && (!takes_last || found.has_slash())) || found.kind() != LastKind::Name {
-                return Ok(Some(found));
-            }
-            self.check_search()?;
-            let Some(child) = self.at.dentry.present(found.name) else { return Ok(Some(found)) };
-            if child.kind() == FileKind::Symlink {
-                return Ok(Some(found));
-            }
-            if !child.is_mount_point() || !self.enter_mount(&child)? {
-                self.at.dentry = child;
-            }
-            self.position = found.next;
-            if found.is_end {
-                return Ok(None);
-            }
         }
     }
 
@@ -298,34 +279,28 @@ impl<'a> Walk<'a> {
         Ok(self.at)
     }
 
-    /// The next component to be looked at, and whether it is the last one.
+    /// The next component.
     #[inline]
-    fn next_component(&mut self) -> Result<(Last<'a>, bool), Errno> {
-        loop {
-            let last = match &self.text {
-                Text::Path(path) => {
-                    let path: &'a [u8] = path;
-                    let found = self.walk_plain(path, false)?;
-                    found.map(|found| (found.last(LastName::Path(found.name)), found.next, found.is_end))
-                }
-                Text::Link(text) => {
-                    let found = Found::at(text, self.position);
-                    let name = LastName::Link { text: text.clone(), start: found.start };
-                    Some((found.last(name), found.next, found.is_end))
-                }
-            };
-            if let Some((last, next, is_end)) = last.filter(|(last, ..)| last.kind != LastKind::Nothing) {
-                self.position = next;
-                return Ok((last, is_end && self.rest.is_empty()));
+    fn next_component(&mut self) -> Last<'a> {
+        while let Some((text, position)) = self.links.last_mut() {
+            let found = Found::at(text.get(*position..).unwrap_or_default());
+            if found.kind() != LastKind::Nothing {
+                let name = LastName::Link { text: text.clone(), start: *position };
+                let last = found.last(name);
+                *position = text.len() - found.rest.len();
+                return last;
             }
-            match self.rest.pop() {
-                Some((text, position)) => (self.text, self.position) = (text, position),
-                None => {
-                    let name = LastName::Path(HashedName::new(&[]));
-                    return Ok((Last { kind: LastKind::Nothing, has_slash: false, name }, true));
-                }
-            }
+            self.links.pop();
         }
+        let found = Found::at(self.path);
+        self.path = found.rest;
+        found.last(LastName::Path(found.name))
+    }
+
+    /// Whether no components are left.
+    #[inline]
+    fn is_at_end(&self) -> bool {
+        self.path.is_empty() && self.links.iter().all(|(text, position)| *position == text.len())
     }
 
     /// Goes on with the text, or the place, of a link in this directory.
@@ -343,12 +318,8 @@ impl<'a> Walk<'a> {
                 if text.first() == Some(&b'/') {
                     self.go_to_root()?;
                 }
-                let position = skip_slashes(&text, 0);
-                let done = (core::mem::replace(&mut self.text, Text::Link(text)), self.position);
-                self.position = position;
-                if done.1 < done.0.bytes().len() {
-                    self.rest.push(done);
-                }
+                let start = text.len() - skip_slashes(&text).len();
+                self.links.push((text, start));
                 Ok(())
             }
         }
@@ -406,53 +377,46 @@ impl<'a> Walk<'a> {
 struct Found<'t> {
     /// Empty at the end of the text.
     name: HashedName<'t>,
-    start: usize,
-    /// Where the next one begins.
-    next: usize,
-    /// Whether the text ends before that.
-    is_end: bool,
+    /// What follows it, without a slash in front.
+    rest: &'t [u8],
+    /// Whether slashes follow it.
+    has_slash: bool,
 }
 
 impl<'t> Found<'t> {
-    /// The component at `position`, where no slash is.
+    /// The first component of a text that does not begin with a slash.
     #[inline(always)]
-    fn at(text: &'t [u8], position: usize) -> Self {
-        let name = HashedName::component(text, position);
-        let next = skip_slashes(text, position + name.bytes().len());
-        Self { name, start: position, next, is_end: next >= text.len() }
+    fn at(text: &'t [u8]) -> Self {
+        let name = HashedName::component(text);
+        let after = text.get(name.bytes().len()..).unwrap_or_default();
+        match after {
+            [b'/', rest @ ..] => Self { name, rest: skip_slashes(rest), has_slash: true },
+            _ => Self { name, rest: &[], has_slash: false },
+        }
     }
 
-    /// Whether slashes follow it.
     #[inline(always)]
-    fn has_slash(&self) -> bool {
-        self.next > self.start + self.name.bytes().len()
-    }
-
-    #[inline]
     fn kind(&self) -> LastKind {
-        if self.name.is_dot() {
-            LastKind::Dot
-        } else if self.name.is_dot_dot() {
-            LastKind::DotDot
-        } else if self.name.bytes().is_empty() {
-            LastKind::Nothing
-        } else {
-            LastKind::Name
+        match self.name.bytes() {
+            [] => LastKind::Nothing,
+            [b'.'] => LastKind::Dot,
+            [b'.', b'.'] => LastKind::DotDot,
+            _ => LastKind::Name,
         }
     }
 
     #[inline]
     fn last<'a>(&self, name: LastName<'a>) -> Last<'a> {
-        Last { kind: self.kind(), has_slash: self.has_slash(), name }
+        Last { kind: self.kind(), has_slash: self.has_slash, name }
     }
 }
 
-/// The position of the first byte from `position` on that is no slash.
+/// A text without the slashes in front.
 #[inline(always)]
-fn skip_slashes(text: &[u8], position: usize) -> usize {
-    let mut at = position;
-    while text.get(at) == Some(&b'/') {
-        at += 1;
+fn skip_slashes(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while let [b'/', tail @ ..] = rest {
+        rest = tail;
     }
-    at
+    rest
 }
