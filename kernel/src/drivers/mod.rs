@@ -14,6 +14,7 @@ mod hal;
 mod io;
 mod ioapic;
 mod kvm_clock;
+mod listener;
 mod pci;
 mod pit;
 pub(crate) mod power;
@@ -25,7 +26,7 @@ pub(crate) mod virtio_rng;
 mod virtio_serial;
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use devices::control_line::{Report, Request};
 use file::Port;
@@ -33,13 +34,15 @@ use firmware::BootInformation;
 use firmware::command_line::Options;
 use virtio_drivers::transport::DeviceType;
 
+use listener::Listener;
+
 /// The signal that the power button means.
 const SIGTERM: u8 = 15;
 /// The names of the ports of stdin, stdout and stderr.
 const STREAMS: [&[u8]; 3] = [b"nacre.stdin", b"nacre.stdout", b"nacre.stderr"];
 
 static NEEDS_POLLING: AtomicBool = AtomicBool::new(false);
-static LISTENER: AtomicUsize = AtomicUsize::new(0);
+static LISTENER: Listener<Request> = Listener::new();
 
 /// Starts everything. The local APIC is on, interrupts are off; afterwards the clocks run and interrupts may come.
 ///
@@ -51,7 +54,7 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
     ioapic::init(facts.madt.as_ref());
     serial::enable_interrupts();
     power::init(&facts);
-    power_button::set_listener(|| listen(Request::Signal(SIGTERM)));
+    power_button::set_listener(|()| LISTENER.call(Request::Signal(SIGTERM)));
     power_button::init(&facts);
     let functions = pci::init(facts.pci_window, &information.memory_map);
     for found in virtio::find(&facts, line, functions) {
@@ -64,7 +67,7 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
             NEEDS_POLLING.store(true, Ordering::Relaxed);
         }
     }
-    virtio_serial::set_listener(listen);
+    virtio_serial::set_listener(|request| LISTENER.call(request));
 }
 
 /// Whether a device has no interrupt, so that [`poll`] must be called while anybody waits.
@@ -97,16 +100,7 @@ pub(crate) fn standard_streams(options: &Options) -> [Option<Arc<dyn Port>>; 3] 
 
 /// Makes `listener` hear of signals for the program and of new window sizes; it runs in interrupt handlers.
 pub(crate) fn set_listener(listener: fn(Request)) {
-    LISTENER.store(listener as usize, Ordering::Release);
-}
-
-fn listen(request: Request) {
-    let listener = LISTENER.load(Ordering::Acquire);
-    if listener != 0 {
-        // SAFETY: a value that is not zero was stored by `set_listener` from a `fn(Request)`.
-        let listener = unsafe { core::mem::transmute::<usize, fn(Request)>(listener) };
-        listener(request);
-    }
+    LISTENER.set(listener);
 }
 
 /// Waits until the program's output is with the host, tells how it ended, and switches the machine off.

@@ -4,20 +4,19 @@
 //! a hardware-reduced machine by a generic event device, whose register QEMU clears when it is read. The listener runs in
 //! the interrupt.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
-
 use sync::Once;
 
 use super::acpi::Facts;
 use super::io::{Ports, Registers};
 use super::ioapic;
+use super::listener::Listener;
 use crate::arch::interrupts;
 
 const PM1_POWER_BUTTON: u16 = 1 << 8;
 /// The power button's bit in the selector of QEMU's generic event device.
 const EVENT_POWER_BUTTON: u32 = 1 << 1;
 
-static LISTENER: AtomicUsize = AtomicUsize::new(0);
+static LISTENER: Listener<()> = Listener::new();
 static SOURCE: Once<Source> = Once::new();
 
 /// Where presses are seen.
@@ -27,8 +26,8 @@ enum Source {
 }
 
 /// Makes `listener` hear of every press; it runs in an interrupt handler.
-pub(crate) fn set_listener(listener: fn()) {
-    LISTENER.store(listener as usize, Ordering::Release);
+pub(super) fn set_listener(listener: fn(())) {
+    LISTENER.set(listener);
 }
 
 /// Lets the button interrupt, if the machine has one.
@@ -76,10 +75,7 @@ fn on_interrupt(_vector: u8) {
         Some(Source::EventDevice { selector }) => selector.read::<u32>(0) & EVENT_POWER_BUTTON != 0,
         None => false,
     };
-    let listener = LISTENER.load(Ordering::Acquire);
-    if is_pressed && listener != 0 {
-        // SAFETY: a value that is not zero was stored by `set_listener` from a `fn()`.
-        let listener = unsafe { core::mem::transmute::<usize, fn()>(listener) };
-        listener();
+    if is_pressed {
+        LISTENER.call(());
     }
 }

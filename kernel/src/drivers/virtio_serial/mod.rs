@@ -15,7 +15,7 @@ mod port;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::PollEvents;
 use devices::console::{self, Event, FEATURE_MULTIPORT, Message};
@@ -27,6 +27,7 @@ use virtio_drivers::transport::Transport;
 use x86_64::instructions::interrupts;
 
 use super::hal::DmaBuffer;
+use super::listener::Listener;
 use super::virtio::{AnyTransport, FEATURE_VERSION_1, Found, Queue};
 use crate::arch::clock;
 use port::PortState;
@@ -56,7 +57,7 @@ const INTRODUCED: [&[u8]; 4] = [b"nacre.stdin", b"nacre.stdout", b"nacre.stderr"
 
 static CONSOLE: Once<Console> = Once::new();
 static IS_ABANDONED: AtomicBool = AtomicBool::new(false);
-static LISTENER: AtomicUsize = AtomicUsize::new(0);
+static LISTENER: Listener<Request> = Listener::new();
 
 struct Console {
     state: IrqSpinLock<State>,
@@ -110,8 +111,8 @@ pub(super) fn poll() {
 }
 
 /// Makes `listener` hear of the host's requests; it runs in an interrupt handler.
-pub(crate) fn set_listener(listener: fn(Request)) {
-    LISTENER.store(listener as usize, Ordering::Release);
+pub(super) fn set_listener(listener: fn(Request)) {
+    LISTENER.set(listener);
 }
 
 /// The port with this name as a byte stream.
@@ -334,11 +335,8 @@ impl Console {
                 waiters.wake(events.bits());
             }
         }
-        let listener = LISTENER.load(Ordering::Acquire);
-        for request in work.requests.into_iter().flatten().filter(|_| listener != 0) {
-            // SAFETY: a value that is not zero was stored by `set_listener` from a `fn(Request)`.
-            let listener = unsafe { core::mem::transmute::<usize, fn(Request)>(listener) };
-            listener(request);
+        for request in work.requests.into_iter().flatten() {
+            LISTENER.call(request);
         }
     }
 
