@@ -24,12 +24,8 @@ struct Answer(i64);
 
 /// Results that say how an interrupted call goes on, until [`syscall_exit`] has settled it. Linux's own numbers; no call
 /// answers them otherwise.
-const RESTARTS: [(i64, Restart); 4] = [
-    (-512, Restart::IfAllowed),
-    (-513, Restart::Always),
-    (-514, Restart::IfNoHandler),
-    (-516, Restart::Continue),
-];
+const RESTARTS: [(i64, Restart); 4] =
+    [(-512, Restart::IfAllowed), (-513, Restart::Always), (-514, Restart::IfNoHandler), (-516, Restart::Continue)];
 
 impl Answer {
     fn is_restart(self) -> bool {
@@ -63,13 +59,13 @@ impl From<SyscallResult> for Answer {
 
 type Entry = fn(&Thread, &Registers) -> Answer;
 
-/// Serves a system call: reads its number and arguments from the registers and leaves its result there. Callee-saved
+/// Serves a system call: reads its number (the low half of its register) and arguments, and leaves its result. Callee-saved
 /// registers are neither read nor written. True: the call was interrupted, and [`syscall_exit`] must run; it must run
 /// as well when [`Thread::needs_attention`].
 #[inline]
 pub fn syscall_entry(thread: &Thread, registers: &mut Registers) -> bool {
-    let number = registers.original_rax;
-    let entry = usize::try_from(number).ok().and_then(|number| ENTRIES.get(number)).copied().unwrap_or(absent);
+    let number: u32 = word(registers.original_rax);
+    let entry = ENTRIES.get(number as usize).copied().unwrap_or(absent);
     let answer = entry(thread, registers);
     registers.rax = answer.0.cast_unsigned();
     answer.is_restart()
@@ -182,7 +178,7 @@ static NAMED: [AtomicU64; (NUMBER_MAX / WORD_BITS) as usize] =
 /// Answers a call nobody handles.
 #[cold]
 fn absent(_thread: &Thread, registers: &Registers) -> Answer {
-    let number = registers.original_rax;
+    let number = u64::from(word::<u32>(registers.original_rax));
     let is_new = usize::try_from(number / WORD_BITS).ok().and_then(|index| NAMED.get(index)).is_some_and(|named| {
         let bit = 1 << (number % WORD_BITS);
         named.fetch_or(bit, Relaxed) & bit == 0

@@ -26,7 +26,7 @@ use vfs::{Credentials as FileCredentials, FsContext, Lookup, Namespace, PathRef}
 use crate::credentials::Credentials;
 use crate::limits::Limits;
 use crate::platform::Platform;
-use crate::process::{NewProcess, Process, ProgramImage};
+use crate::process::{NewProcess, Process, ProgramImage, Running};
 use crate::registers::Registers;
 use crate::signal::{SignalTable, add_thread, stack_size_min};
 use crate::system::System;
@@ -123,6 +123,8 @@ struct Executable {
 /// Opens a program and maps it into a new address space.
 pub(crate) fn prepare<S: AsRef<[u8]>>(starter: &Starter<'_>, program: &Program<'_, S>) -> Result<Prepared, LoadError> {
     let executable = open(starter, program.path)?;
+    let running =
+        Running::begin(&executable.place).map_err(|errno| LoadError::Open { path: program.path.to_vec(), errno })?;
     let interpreter = match &executable.plan.interpreter {
         Some(path) => Some(open(starter, path)?),
         None => None,
@@ -162,6 +164,7 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(starter: &Starter<'_>, program: &Program<'
     let code = shifted(executable.plan.code(), layout.load_bias)?;
     let image = ProgramImage {
         executable: executable.place,
+        running,
         arguments: to_address(stack.arg_start)?..to_address(stack.arg_end)?,
         environment: to_address(stack.env_start)?..to_address(stack.env_end)?,
         auxiliary_vector: stack.auxv.clone(),

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-use abi::Siginfo;
+use abi::{Errno, Siginfo};
 use file::FdTable;
 use mm::AddressSpace;
 use sync::{IrqSpinLock, Mutex, SpinLock, machine, rank};
@@ -22,6 +22,8 @@ use crate::thread::Thread;
 pub struct ProgramImage {
     /// The executable (`/proc/self/exe`).
     pub executable: PathRef,
+    /// Keeps others from writing to the executable.
+    pub running: Arc<Running>,
     /// Where the argument strings lie in program memory (`cmdline`).
     pub arguments: core::ops::Range<usize>,
     /// Where the environment strings lie in program memory (`environ`).
@@ -32,6 +34,23 @@ pub struct ProgramImage {
     pub code: core::ops::Range<usize>,
     /// The stack pointer at the start (`stat`).
     pub stack_start: usize,
+}
+
+/// A file that is being executed: nobody can open it for writing (`ETXTBSY`).
+pub struct Running(PathRef);
+
+impl Running {
+    /// Denies writing from now on; `ETXTBSY` when someone has the file open for writing.
+    pub(crate) fn begin(file: &PathRef) -> Result<Arc<Self>, Errno> {
+        file.inode().metadata().deny_writing()?;
+        Ok(Arc::new(Self(file.clone())))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.inode().metadata().allow_writing();
+    }
 }
 
 /// What a new process is made of.
@@ -182,10 +201,7 @@ impl Process {
     }
 
     /// Changes the limits by `change` and puts them in force.
-    pub(crate) fn change_limits<R>(
-        &self,
-        change: impl FnOnce(&mut Limits) -> Result<R, abi::Errno>,
-    ) -> Result<R, abi::Errno> {
+    pub(crate) fn change_limits<R>(&self, change: impl FnOnce(&mut Limits) -> Result<R, Errno>) -> Result<R, Errno> {
         let result = change(&mut self.limits.lock())?;
         self.enforce_limits();
         Ok(result)

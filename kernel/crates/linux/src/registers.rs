@@ -49,9 +49,10 @@ pub mod flags {
     pub const OF: u64 = 1 << 11;
     pub const RF: u64 = 1 << 16;
     pub const AC: u64 = 1 << 18;
+    pub const NT: u64 = 1 << 14;
     pub const ID: u64 = 1 << 21;
-    /// What `popf` changes in ring 3. The nested-task flag, which it could set too, would break the kernel's own returns.
-    pub const POPPED: u64 = PROGRAM & !RF | ID;
+    /// What `popf` changes in ring 3.
+    pub const POPPED: u64 = PROGRAM & !RF | NT | ID;
     /// What a program may choose for itself through `rt_sigreturn`.
     pub const PROGRAM: u64 = CF | PF | AF | ZF | SF | TF | DF | OF | RF | AC;
 }
@@ -69,6 +70,28 @@ impl Registers {
     #[inline]
     pub fn arguments(&self) -> [u64; 6] {
         [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
+    }
+
+    /// A general register by the number instructions give it.
+    pub(crate) fn general(&mut self, number: u8) -> &mut u64 {
+        match number & 15 {
+            0 => &mut self.rax,
+            1 => &mut self.rcx,
+            2 => &mut self.rdx,
+            3 => &mut self.rbx,
+            4 => &mut self.rsp,
+            5 => &mut self.rbp,
+            6 => &mut self.rsi,
+            7 => &mut self.rdi,
+            8 => &mut self.r8,
+            9 => &mut self.r9,
+            10 => &mut self.r10,
+            11 => &mut self.r11,
+            12 => &mut self.r12,
+            13 => &mut self.r13,
+            14 => &mut self.r14,
+            _ => &mut self.r15,
+        }
     }
 
     /// Makes the program issue the system call `number` again when it continues.

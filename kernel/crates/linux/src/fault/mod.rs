@@ -96,6 +96,7 @@ const DEBUG_STEP: u64 = 1 << 14;
 /// DR6: one of the four breakpoint registers.
 const DEBUG_BREAKPOINTS: u64 = 15;
 /// Numbers of exceptions.
+const DEBUG: u64 = 1;
 const INVALID_OPCODE: u64 = 6;
 const GENERAL_PROTECTION: u64 = 13;
 const PAGE_FAULT: u64 = 14;
@@ -175,7 +176,7 @@ fn consequence(thread: &Thread, registers: &mut Registers, fault: Fault) -> Opti
     let bare = |signal| Siginfo::new(signal, SI_KERNEL);
     let (trap_number, error_code, info) = match fault {
         Fault::DivideError => (0, 0, at(Signal::SIGFPE, FPE_INTDIV)),
-        Fault::Debug { reasons } => (1, 0, at(Signal::SIGTRAP, debug_code(reasons))),
+        Fault::Debug { reasons } => (DEBUG, 0, at(Signal::SIGTRAP, debug_code(reasons))),
         Fault::Breakpoint => (3, 0, bare(Signal::SIGTRAP)),
         Fault::Overflow => (4, 0, bare(Signal::SIGSEGV)),
         Fault::BoundRange => (5, 0, bare(Signal::SIGSEGV)),
@@ -234,7 +235,7 @@ fn invalid_opcode(thread: &Thread, registers: &mut Registers) -> Option<Conseque
             info: Siginfo::fault(Signal::SIGILL, ILL_ILLOPN, registers.rip),
         });
     };
-    match privileged::execute(registers, site.original) {
+    match privileged::execute(thread.platform(), registers, site.original) {
         privileged::Outcome::Raised(consequence) => Some(consequence),
         privileged::Outcome::Executed => None,
         privileged::Outcome::NeedsMemory(address) => {

@@ -22,8 +22,8 @@ use alloc::vec::Vec;
 use abi::{
     Errno, FpxSwBytes, Sigaction, SigactionFlags, Sigcontext, Siginfo, Signal, Sigset, Ucontext,
     signal::{
-        FP_XSTATE_MAGIC1, FP_XSTATE_MAGIC2, FPX_SW_BYTES_OFFSET, FXSAVE_SIZE, UC_FP_XSTATE, UC_SIGCONTEXT_SS,
-        UC_STRICT_RESTORE_SS, USER_CS, USER_DS,
+        FP_XSTATE_MAGIC1, FP_XSTATE_MAGIC2, FPX_SW_BYTES_OFFSET, FXSAVE_SIZE, MINSIGSTKSZ, UC_FP_XSTATE,
+        UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS, USER_CS, USER_DS,
     },
 };
 use mm::user::{UserReader, UserWriter, read_user_struct};
@@ -58,10 +58,10 @@ impl From<Errno> for BadFrame {
     }
 }
 
-/// The bytes a handler's stack needs for the frame alone (`AT_MINSIGSTKSZ`).
+/// The bytes a handler's stack needs for the frame alone, and at least what `sigaltstack` takes (`AT_MINSIGSTKSZ`).
 pub fn stack_size_min(cpu: &CpuInfo) -> u64 {
     let vector_state = cpu.vector_state_size as u64 + MAGIC2_SIZE as u64 + VECTOR_STATE_ALIGNMENT - 1;
-    (FRAME_SIZE + FRAME_ALIGNMENT - 1 + vector_state).next_multiple_of(FRAME_ALIGNMENT)
+    (FRAME_SIZE + FRAME_ALIGNMENT - 1 + vector_state).next_multiple_of(FRAME_ALIGNMENT).max(MINSIGSTKSZ)
 }
 
 /// Where the parts of a frame go.

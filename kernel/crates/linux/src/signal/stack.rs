@@ -6,17 +6,11 @@ use abi::{
 };
 
 /// A thread's alternate signal stack.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AlternateStack {
     base: u64,
     size: u64,
     flags: u32,
-}
-
-impl Default for AlternateStack {
-    fn default() -> Self {
-        Self { base: 0, size: 0, flags: SS_DISABLE }
-    }
 }
 
 impl AlternateStack {
@@ -57,7 +51,7 @@ impl AlternateStack {
     /// Called when a frame has recorded it.
     pub(crate) fn disarm_if_asked(&mut self) {
         if self.flags & SS_AUTODISARM != 0 {
-            *self = Self::default();
+            *self = Self { base: 0, size: 0, flags: SS_DISABLE };
         }
     }
 
@@ -114,6 +108,7 @@ mod tests {
         stack.replace(&request(SS_AUTODISARM, 0x1000), 0).unwrap();
         assert_eq!(stack.describe(0x1800).ss_flags, SS_AUTODISARM);
         stack.disarm_if_asked();
-        assert_eq!(stack, AlternateStack::default());
+        assert_eq!(stack.describe(0x1800).ss_flags, SS_DISABLE);
+        assert_eq!(stack.in_frame().ss_flags, SS_DISABLE);
     }
 }
