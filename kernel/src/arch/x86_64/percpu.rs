@@ -90,6 +90,13 @@ impl PerCpu {
         self.attention.set(attention);
     }
 
+    /// Looks at the thread's own attention word again.
+    pub(crate) fn restore_attention(&self) {
+        if let Some(thread) = self.thread() {
+            self.attention.set(thread.attention_word());
+        }
+    }
+
     /// The thread that the program runs as, if one runs yet.
     pub(crate) fn thread(&self) -> Option<&'static Thread> {
         // SAFETY: `set_thread` is given threads that live while they are current; callers are code of that thread.
@@ -100,13 +107,19 @@ impl PerCpu {
 /// Gives the program of this CPU's thread the gs base `address`, which lies in the lower half.
 pub(crate) fn set_program_gs(address: u64) {
     super::interrupts::without(|| {
-        PerCpu::current().has_own_gs.set(1);
+        let cpu = PerCpu::current();
+        cpu.has_own_gs.set(1);
+        // The fast way back does not know of it: make this return the slow one, which swaps.
+        cpu.attention.set(&raw const ALWAYS_ATTENTION);
         // SAFETY: a byte that only ever becomes 1, read by entries on this CPU, which are masked now.
         unsafe { (&raw mut program_has_gs).write_volatile(1) };
         KernelGsBase::write(VirtAddr::new_truncate(address));
         LStar::write(VirtAddr::new(&raw const syscall_entry_own_gs as u64));
     });
 }
+
+/// What a CPU looks at to be sure to find something.
+static ALWAYS_ATTENTION: AtomicU32 = AtomicU32::new(1);
 
 /// The gs base of the program of this CPU's thread.
 pub(crate) fn program_gs() -> u64 {

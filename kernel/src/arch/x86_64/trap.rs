@@ -56,8 +56,10 @@ unsafe extern "C" fn nacre_syscall(thread: &Thread, registers: &mut Registers) -
 /// Called by syscall_entry only, with the frame of the program at the top of the kernel stack.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_syscall_exit(registers: &mut Registers) {
+    let cpu = PerCpu::current();
+    cpu.restore_attention();
     cpu_interrupts::enable();
-    if let Some(thread) = PerCpu::current().thread() {
+    if let Some(thread) = cpu.thread() {
         linux::syscall_exit(thread, registers);
     }
 }
@@ -175,8 +177,10 @@ unsafe extern "C" fn nacre_interrupt(vector: u8, from_program: bool) -> bool {
 /// Called by traps.s only, with the frame of the program at the top of the kernel stack.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_exit_work(registers: &mut Registers) {
+    let cpu = PerCpu::current();
+    cpu.restore_attention();
     cpu_interrupts::enable();
-    if let Some(thread) = PerCpu::current().thread() {
+    if let Some(thread) = cpu.thread() {
         linux::interrupt_exit(thread, registers);
     }
 }

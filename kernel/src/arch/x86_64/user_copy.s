@@ -27,13 +27,14 @@
 3:  rep movsb
 4:  xor eax, eax
     ret
-5:  and edx, 7
-    lea rax, [rdx + rcx * 8]
-    ret
-6:  mov rax, rcx
+5:  and edx, 7                      # a word that cannot be copied whole: go on by bytes, up to the very one
+    lea rcx, [rdx + rcx * 8]
+6:  rep movsb
+7:  mov rax, rcx
     ret
     FIXUP 1b, 5b
-    FIXUP 3b, 6b
+    FIXUP 3b, 7b
+    FIXUP 6b, 7b
 .endm
 
 .section .text.user_copy, "ax"
