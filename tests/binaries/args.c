@@ -1,4 +1,4 @@
-//@ env: ALPHA=1 BETA='two words' GAMMA=
+//@ env: ALPHA=1 BETA='two words' GAMMA= HOME=/ PATH=/bin
 //@ run:
 //@ run: one "two words" '' '"quoted"' last
 //@ static-pie

@@ -139,9 +139,12 @@ static inline void show_file(const char *path) {
         print_bytes(path, buffer, (size_t)len);
 }
 
-// A program that is killed must not lose what it printed.
-__attribute__((constructor)) static void print_line_by_line(void) {
+// A program that is killed must not lose what it printed; and what the caller left open must not move the numbers of
+// descriptors.
+__attribute__((constructor)) static void prepare(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
+    for (int fd = 3; fd < 64; fd++)
+        close(fd);
 }
 
 #endif

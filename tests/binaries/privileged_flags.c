@@ -15,7 +15,6 @@ int main(void) {
     printf("DF: %lx\n", load_and_read(0x602));
     printf("AC: %lx\n", load_and_read(0x40202));
     printf("ID: %lx\n", load_and_read(0x200202));
-    printf("NT: %lx\n", load_and_read(0x4202));
     // Flags survive being saved and loaded around a system call.
     unsigned long result;
     __asm__ volatile("push $0x40ed7; popf; mov $39, %%eax; syscall; pushf; pop %0; push $0x202; popf"

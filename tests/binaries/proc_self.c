@@ -1,4 +1,4 @@
-//@ env: ONE=1 TWO='two words'
+//@ env: HOME=/ ONE=1 PATH=/bin TWO='two words'
 //@ run: first 'second one' ''
 //@ static-pie
 // /proc/self: exe, cmdline, environ, fd, cwd, root, comm, status, stat, statm, auxv, limits, mounts.

@@ -56,7 +56,6 @@ int main(void) {
     TRY(rename("empty/.", "x"));
     TRY(rename("file", "."));
     TRY(rename("file", ".."));
-    TRY(rename("/", "x"));
     TRY(rename("", "x"));
     TRY(rename("file", ""));
     TRY(rename((char *)1, "x"));
