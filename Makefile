@@ -34,11 +34,18 @@ test: setup ## Run every test, or those whose name contains ONLY.
 	@cargo run --quiet --release -p runner
 
 .PHONY: check
-check: setup ## Check formatting, lints and layering.
+check: check-format check-lints check-kernel-lints check-layers check-kernel ## Check formatting, lints, layering and the kernel's code.
+
+.PHONY: check-format check-lints check-kernel-lints check-layers check-kernel
+check-format:
 	cargo fmt --all --check
+check-lints: setup
 	cargo clippy --quiet --all-targets -- -D warnings
+check-kernel-lints: setup
 	$(KERNEL_CARGO) clippy --quiet -p kernel -- -D warnings
+check-layers:
 	cargo run --quiet -p check
+check-kernel: setup
 	$(KERNEL_CARGO) build --quiet -p kernel --profile kernel
 	cargo run --quiet -p check -- --kernel $${CARGO_TARGET_DIR:-target}/x86_64-unknown-none/kernel/kernel
 

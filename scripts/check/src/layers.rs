@@ -4,43 +4,44 @@ use serde_json::Value;
 
 use crate::Finding;
 
-/// Every crate that goes into the kernel, with its layer.
-const LAYERS: &[(&str, u8)] = &[
-    ("abi", 0),
-    ("image-format", 0),
-    ("sync", 0),
-    ("devices", 1),
-    ("entropy", 1),
-    ("firmware", 1),
-    ("loader", 1),
-    ("mm", 1),
-    ("sched", 1),
-    ("file", 2),
-    ("vfs", 3),
-    ("net", 3),
-    ("linux", 4),
-    ("kernel", 5),
+/// Every crate that goes into the kernel, lowest first, and those it stands on. A crate may import these, and whatever they
+/// stand on themselves; so siblings never import each other, and nothing imports up.
+const CRATES: &[(&str, &[&str])] = &[
+    ("abi", &[]),
+    ("image-format", &[]),
+    ("sync", &[]),
+    ("devices", &[]),
+    ("entropy", &[]),
+    ("firmware", &[]),
+    ("loader", &["abi"]),
+    ("sched", &["sync"]),
+    ("mm", &["abi", "sync"]),
+    ("file", &["mm"]),
+    ("vfs", &["file", "image-format"]),
+    ("linux", &["loader", "sched", "vfs"]),
+    ("kernel", &["devices", "entropy", "firmware", "linux"]),
 ];
 
 /// Where an external crate may be imported, by crates of the kernel. Those absent here may be imported nowhere.
 const HOMES: &[(&str, &[&str])] = &[
     ("bitflags", &["*"]),
     ("buddy_system_allocator", &["kernel"]),
-    ("fatfs", &["vfs"]),
     ("goblin", &["loader"]),
     ("hashbrown", &["vfs"]),
     ("log", &["*"]),
     ("loom", &["sync"]),
     ("rustc-demangle", &["kernel"]),
-    ("smoltcp", &["net"]),
     ("spin", &["sync"]),
     ("virtio-drivers", &["kernel"]),
     ("x86_64", &["kernel"]),
     ("zerocopy", &["*"]),
 ];
 
-fn layer(name: &str) -> Option<u8> {
-    LAYERS.iter().find(|(known, _)| *known == name).map(|(_, layer)| *layer)
+/// The crates that `name` stands on, itself left out; none if it is no crate of the kernel.
+fn below(name: &str) -> Option<Vec<&'static str>> {
+    let (_, direct) = CRATES.iter().find(|(known, _)| *known == name)?;
+    let indirect = direct.iter().filter_map(|lower| below(lower)).flatten();
+    Some(direct.iter().copied().chain(indirect).collect())
 }
 
 /// Checks the packages of `cargo metadata`.
@@ -52,9 +53,12 @@ pub(crate) fn check(metadata: &Value) -> Vec<Finding> {
     for package in packages.filter(|package| package["id"].as_str().is_some_and(|id| members.contains(&id))) {
         let Some(name) = package["name"].as_str() else { continue };
         let manifest = package["manifest_path"].as_str().unwrap_or_default();
-        let Some(own) = layer(name) else {
+        let Some(below) = below(name) else {
             if manifest.contains("/kernel/") {
-                findings.push(Finding::new(name, "this crate has no layer: add it to LAYERS in scripts/check"));
+                findings.push(Finding::new(
+                    name,
+                    "has no place in the layers: add it to CRATES in scripts/check/src/layers.rs",
+                ));
             }
             continue;
         };
@@ -62,31 +66,35 @@ pub(crate) fn check(metadata: &Value) -> Vec<Finding> {
             let is_built_in = dependency["kind"].is_null();
             if let Some(imported) = dependency["name"].as_str().filter(|_| is_built_in) {
                 let is_ours = dependency["path"].is_string();
-                findings.extend(check_import(name, own, imported, is_ours));
+                findings.extend(if is_ours {
+                    check_own(name, &below, imported)
+                } else {
+                    check_external(name, imported)
+                });
             }
         }
     }
     findings
 }
 
-fn check_import(name: &str, own: u8, imported: &str, is_ours: bool) -> Option<Finding> {
-    if is_ours {
-        return match layer(imported) {
-            Some(below) if below < own => None,
-            Some(_) => Some(Finding::new(
-                name,
-                format!("imports {imported}, which is not below it: declare a seam here and implement it there"),
-            )),
-            None => Some(Finding::new(name, format!("imports {imported}, which is not part of the kernel"))),
-        };
-    }
-    let home = HOMES.iter().find(|(known, _)| *known == imported).map(|(_, homes)| *homes);
-    let is_home = home.is_some_and(|homes| homes.contains(&"*") || homes.contains(&name));
-    (!is_home).then(|| {
+fn check_own(name: &str, below: &[&str], imported: &str) -> Option<Finding> {
+    (!below.contains(&imported)).then(|| {
         Finding::new(
             name,
-            format!("imports {imported}, whose home is {}", home.map_or("nowhere".into(), |h| h.join(", "))),
+            format!("imports {imported}, which is not below it: declare a seam here and implement it above, or move the code"),
         )
+    })
+}
+
+fn check_external(name: &str, imported: &str) -> Option<Finding> {
+    let homes = HOMES.iter().find(|(known, _)| *known == imported).map_or(&[][..], |(_, homes)| *homes);
+    let is_home = homes.contains(&"*") || homes.contains(&name);
+    (!is_home).then(|| {
+        let message = match homes {
+            [] => format!("imports {imported}, which has no home: give it one in HOMES in scripts/check/src/layers.rs"),
+            homes => format!("imports {imported}, whose home is {}: use it through that crate", homes.join(", ")),
+        };
+        Finding::new(name, message)
     })
 }
 
@@ -140,7 +148,33 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_layer_is_told() {
+    fn a_layer_off_the_way_down_is_refused() {
+        // Lower than file, but file does not stand on it.
+        assert_eq!(findings(&[package("file", &[("loader", true, None)])]).len(), 1);
+        assert_eq!(findings(&[package("vfs", &[("sched", true, None)])]).len(), 1);
+        assert!(findings(&[package("linux", &[("loader", true, None), ("abi", true, None)])]).is_empty());
+    }
+
+    #[test]
+    fn support_of_tests_is_not_built_into_the_kernel() {
+        assert_eq!(findings(&[package("mm", &[("testkit", true, None)])]).len(), 1);
+    }
+
+    #[test]
+    fn a_crate_without_a_place_is_told() {
         assert_eq!(findings(&[package("novelty", &[])]).len(), 1);
+    }
+
+    #[test]
+    fn the_table_has_no_cycle_and_no_unknown_crate() {
+        for (index, (name, direct)) in CRATES.iter().enumerate() {
+            for lower in *direct {
+                let place = CRATES.iter().position(|(known, _)| known == lower);
+                assert!(
+                    place.is_some_and(|place| place < index),
+                    "{name} stands on {lower}, which is not above it in the table"
+                );
+            }
+        }
     }
 }

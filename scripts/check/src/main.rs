@@ -1,13 +1,16 @@
 //! The checks of `make check` that neither rustfmt nor clippy knows.
 //!
 //! - [`layers`]: imports point down, siblings never import each other, each external crate has its home;
-//! - [`sources`]: where `unsafe` may be, how long a file may be, which words do not belong here;
+//! - [`sources`]: where `unsafe` may be, how long a file may be, which words do not belong here, what crates must say;
 //! - [`kernel_code`]: the built kernel uses no vector register outside of the functions that save them.
 //!
 //! Silent when all is well; otherwise one line a finding, with the remedy, and status 1.
 
+#![forbid(unsafe_code)]
+
 mod kernel_code;
 mod layers;
+mod rust_text;
 mod sources;
 
 use std::path::{Path, PathBuf};

@@ -1,199 +1,249 @@
-//! Rules about the text of the tree: `unsafe`, length, words.
-//!
-//! The source is not parsed: comments and string literals are blanked first, which is enough for single words.
+//! Rules about the files of the tree: `unsafe`, length, words, and what every crate says at its top.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::Finding;
+use crate::{Finding, rust_text};
 
 /// Lines a source file may have.
 const LINES_MAX: usize = 700;
 
+/// Endings of the files that this holds for.
+const SOURCES: &[&str] = &[".rs", ".s", ".c", ".sh", ".py", ".ld"];
+
 /// Longer files, and why each is still one concept.
-const LONG_FILES: &[(&str, &str)] = &[("abi/syscalls/src/table.rs", "one table, a row for each system call")];
+const LONG_FILES: &[(&str, &str)] = &[];
 
-/// Beginnings of paths that belong to one machine.
-const MACHINE_PATHS: &[&str] = &["/home/", "/work/main", "/root/.", "/Users/"];
+/// What must not be in any file, and what to do instead.
+const FORBIDDEN: &[(&str, &str)] = &[
+    ("/home/", MACHINE_PATH),
+    ("/Users/", MACHINE_PATH),
+    ("/root/.", MACHINE_PATH),
+    ("/work/main", MACHINE_PATH),
+    ("/work/shared", MACHINE_PATH),
+    ("index.crates.io", REGISTRY_HOST),
+    ("static.crates.io", REGISTRY_HOST),
+    ("pypi.org", REGISTRY_HOST),
+    ("files.pythonhosted.org", REGISTRY_HOST),
+    ("registry.npmjs.org", REGISTRY_HOST),
+    ("proxy.golang.org", REGISTRY_HOST),
+    ("deb.debian.org", REGISTRY_HOST),
+    ("snapshot.debian.org", REGISTRY_HOST),
+];
 
-/// Crates that hold all of the unsafe code; every other one forbids it.
+const MACHINE_PATH: &str = "a path of one machine: find it at run time, or make it relative";
+const REGISTRY_HOST: &str = "the host of a registry: go through the registry's client, which knows where it is";
+
+/// Files that may name what is forbidden: this one.
+const FORBIDDEN_EXEMPT: &[&str] = &["scripts/check/src/sources.rs"];
+
+/// Crates of the kernel that may hold unsafe code; every other one forbids it.
 const UNSAFE_CRATES: &[&str] = &["kernel/crates/sync"];
+
+const ALLOWLIST: &str = "scripts/check/unsafe-allowlist.txt";
+
+/// A text file of the tree.
+struct SourceFile {
+    /// Its path from the root, with slashes.
+    name: String,
+    text: String,
+}
 
 /// Checks the tree at `root`.
 pub(crate) fn check(root: &Path) -> Result<Vec<Finding>, String> {
-    let allowlist = allowlist(root)?;
-    let mut findings = Vec::new();
-    let mut used = vec![false; allowlist.len()];
-    for path in files(root)? {
-        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-        let Ok(text) = fs::read_to_string(&path) else { continue };
-        if !name.starts_with("scripts/check/") {
-            findings.extend(check_words(&name, &text));
-        }
-        if !name.ends_with(".rs") {
-            continue;
-        }
-        findings.extend(check_length(&name, &text));
-        if name.starts_with("kernel/") || name.starts_with("abi/") {
-            let is_test = name.contains("/tests/");
-            let entry = allowlist.iter().position(|allowed| is_covered(allowed, &name));
-            let has_unsafe = contains_unsafe(&text);
-            match entry {
-                Some(index) => used[index] |= has_unsafe,
-                None if has_unsafe && !is_test => findings.push(Finding::new(
-                    &name,
-                    "has unsafe code: move it to the machine layer, or add the file to scripts/check/unsafe-allowlist.txt",
-                )),
-                None => {}
-            }
-        }
-    }
-    for (allowed, used) in allowlist.iter().zip(used) {
-        if !used {
-            findings.push(Finding::new(allowed, "is in unsafe-allowlist.txt without unsafe code: remove the line"));
-        }
-    }
-    findings.extend(check_crates(root)?);
+    let files = read_files(root)?;
+    let allowlist = fs::read_to_string(root.join(ALLOWLIST)).map_err(|error| format!("{ALLOWLIST}: {error}"))?;
+    let mut findings = check_unsafe(&files, &allowlist);
+    findings.extend(files.iter().filter_map(check_length));
+    findings.extend(check_long_files(&files));
+    findings.extend(files.iter().flat_map(check_words));
+    findings.extend(check_crates(&files));
     Ok(findings)
 }
 
-fn allowlist(root: &Path) -> Result<Vec<String>, String> {
-    let path = root.join("scripts/check/unsafe-allowlist.txt");
-    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let lines = text.lines().map(str::trim);
-    Ok(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(String::from).collect())
-}
-
-/// An entry is a file, or a directory when it ends in a slash.
-fn is_covered(entry: &str, name: &str) -> bool {
-    entry == name || (entry.ends_with('/') && name.starts_with(entry))
-}
-
-/// Files under version control, or about to be.
-fn files(root: &Path) -> Result<Vec<PathBuf>, String> {
-    let output = std::process::Command::new("git")
+/// The text files under version control, or about to be.
+fn read_files(root: &Path) -> Result<Vec<SourceFile>, String> {
+    let output = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
         .output()
         .map_err(|error| format!("git ls-files: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("git ls-files: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
     let names = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(names.split('\0').filter(|name| !name.is_empty()).map(|name| root.join(name)).collect())
+    let files = names.split('\0').filter(|name| !name.is_empty()).filter_map(|name| {
+        // Deleted files are still listed; those that are not text hold no words.
+        let text = fs::read_to_string(root.join(PathBuf::from(name))).ok()?;
+        Some(SourceFile { name: name.to_string(), text })
+    });
+    Ok(files.collect())
 }
 
-fn check_words(name: &str, text: &str) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        if let Some(path) = MACHINE_PATHS.iter().find(|path| line.contains(**path)) {
-            findings
-                .push(Finding::new(format!("{name}:{}", number + 1), format!("names a path of one machine: {path}")));
+/// `unsafe` stands in the files of the list, and the list has no others.
+fn check_unsafe(files: &[SourceFile], allowlist: &str) -> Vec<Finding> {
+    let allowed: Vec<&str> =
+        allowlist.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let is_unsafe = |file: &&SourceFile| {
+        file.name.ends_with(".rs") && rust_text::has_word(&rust_text::code_of(&file.text), "unsafe")
+    };
+    let with_unsafe: Vec<&str> = files.iter().filter(is_unsafe).map(|file| file.name.as_str()).collect();
+    let unlisted = with_unsafe.iter().filter(|name| !allowed.contains(name)).map(|name| {
+        Finding::new(
+            *name,
+            format!("has unsafe code: do without, or move it to the machine layer, or add the file to {ALLOWLIST}"),
+        )
+    });
+    let stale = allowed
+        .iter()
+        .filter(|name| !with_unsafe.contains(name))
+        .map(|name| Finding::new(*name, format!("is in {ALLOWLIST} and has no unsafe code: remove the line")));
+    let mut findings: Vec<Finding> = unlisted.chain(stale).collect();
+    for (index, name) in allowed.iter().enumerate() {
+        if allowed[..index].contains(name) {
+            findings.push(Finding::new(*name, format!("is twice in {ALLOWLIST}: remove one line")));
         }
     }
     findings
 }
 
-fn check_length(name: &str, text: &str) -> Option<Finding> {
-    let lines = text.lines().count();
-    let is_excused = LONG_FILES.iter().any(|(file, _)| *file == name);
-    (lines > LINES_MAX && !is_excused).then(|| {
-        Finding::new(
-            name,
-            format!("has {lines} lines: split it by concept, or give a reason in scripts/check/src/sources.rs"),
-        )
+fn is_source(name: &str) -> bool {
+    SOURCES.iter().any(|ending| name.ends_with(ending))
+}
+
+fn check_length(file: &SourceFile) -> Option<Finding> {
+    let lines = file.text.lines().count();
+    let is_excused = LONG_FILES.iter().any(|(name, _)| *name == file.name);
+    (is_source(&file.name) && lines > LINES_MAX && !is_excused).then(|| {
+        let remedy = "split it by concept, or give a reason in LONG_FILES in scripts/check/src/sources.rs";
+        Finding::new(&file.name, format!("has {lines} lines, {LINES_MAX} are allowed: {remedy}"))
     })
 }
 
-/// Whether code, not comments or strings, has the word `unsafe`.
-fn contains_unsafe(text: &str) -> bool {
-    let code = blank_comments_and_strings(text);
-    code.split(|character: char| !(character.is_alphanumeric() || character == '_')).any(|word| word == "unsafe")
+/// An excuse is for a file that is long.
+fn check_long_files(files: &[SourceFile]) -> Vec<Finding> {
+    let is_long = |name: &str| files.iter().any(|file| file.name == name && file.text.lines().count() > LINES_MAX);
+    let stale = LONG_FILES.iter().filter(|(name, reason)| !is_long(name) || reason.is_empty());
+    stale
+        .map(|(name, _)| Finding::new(*name, "is in LONG_FILES and is not long, or without a reason: remove it there"))
+        .collect()
 }
 
-/// The text with comments and the contents of string literals removed.
-fn blank_comments_and_strings(text: &str) -> String {
-    let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(character) = rest.chars().next() {
-        let skipped = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if character == '"' {
-            string_len(rest)
-        } else {
-            code.push(character);
-            rest = &rest[character.len_utf8()..];
-            continue;
-        };
-        code.push(' ');
-        rest = &rest[skipped..];
+fn check_words(file: &SourceFile) -> Vec<Finding> {
+    if FORBIDDEN_EXEMPT.contains(&file.name.as_str()) {
+        return Vec::new();
     }
-    code
-}
-
-/// Bytes of the string literal at the start of `text`.
-fn string_len(text: &str) -> usize {
-    let mut is_escaped = false;
-    for (index, character) in text.char_indices().skip(1) {
-        match character {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '"' => return index + 1,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-/// Every crate takes the workspace's lints, and pure crates forbid unsafe code.
-fn check_crates(root: &Path) -> Result<Vec<Finding>, String> {
     let mut findings = Vec::new();
-    for path in files(root)?.into_iter().filter(|path| path.ends_with("Cargo.toml")) {
-        let Some(directory) = path.parent() else { continue };
-        let name = directory.strip_prefix(root).unwrap_or(directory).to_string_lossy().into_owned();
-        let Ok(manifest) = fs::read_to_string(&path) else { continue };
-        if !manifest.contains("[package]") || name == "tests/fuzz" {
-            continue;
-        }
-        if !manifest.contains("[lints]\nworkspace = true") {
-            findings.push(Finding::new(format!("{name}/Cargo.toml"), "does not take the workspace's lints"));
-        }
-        let is_pure = name.starts_with("kernel/crates/") || name.starts_with("abi/");
-        if is_pure && !UNSAFE_CRATES.contains(&name.as_str()) {
-            let library = fs::read_to_string(directory.join("src/lib.rs")).unwrap_or_default();
-            if !library.contains("#![forbid(unsafe_code)]") {
-                findings.push(Finding::new(format!("{name}/src/lib.rs"), "does not forbid unsafe code"));
-            }
+    for (index, line) in file.text.lines().enumerate() {
+        for (word, why) in FORBIDDEN.iter().filter(|(word, _)| line.contains(word)) {
+            findings.push(Finding::new(format!("{}:{}", file.name, index + 1), format!("has {word}, {why}")));
         }
     }
-    Ok(findings)
+    findings
+}
+
+/// Every crate takes the workspace's lints, and pure crates of the kernel forbid unsafe code.
+fn check_crates(files: &[SourceFile]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let manifests = files.iter().filter(|file| file.name.ends_with("/Cargo.toml") && file.text.contains("[package]"));
+    for manifest in manifests {
+        let directory = manifest.name.trim_end_matches("/Cargo.toml");
+        if !is_in_workspace(&manifest.text) {
+            continue;
+        }
+        if !takes_workspace_lints(&manifest.text) {
+            let message = "does not take the workspace's lints: add `[lints]` with `workspace = true`";
+            findings.push(Finding::new(&manifest.name, message));
+        }
+        let is_pure = (directory.starts_with("kernel/crates/") || directory.starts_with("abi/"))
+            && !UNSAFE_CRATES.contains(&directory);
+        let library = format!("{directory}/src/lib.rs");
+        let forbids = |file: &SourceFile| rust_text::code_of(&file.text).contains("#![forbid(unsafe_code)]");
+        if is_pure && !files.iter().any(|file| file.name == library && forbids(file)) {
+            findings.push(Finding::new(library, "does not forbid unsafe code: add `#![forbid(unsafe_code)]`"));
+        }
+    }
+    findings
+}
+
+/// A manifest with a `[workspace]` of its own stands apart (the fuzz targets, which need another compiler).
+fn is_in_workspace(manifest: &str) -> bool {
+    !manifest.lines().any(|line| line.trim() == "[workspace]")
+}
+
+fn takes_workspace_lints(manifest: &str) -> bool {
+    let mut lines = manifest.lines().map(str::trim).skip_while(|line| *line != "[lints]").skip(1);
+    lines.by_ref().take_while(|line| !line.starts_with('[')).any(|line| line == "workspace = true")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn unsafe_in_code_is_seen() {
-        assert!(contains_unsafe("fn f() { unsafe { g() } }"));
-        assert!(contains_unsafe("/* no */ unsafe impl Sync for X {}"));
+    fn file(name: &str, text: &str) -> SourceFile {
+        SourceFile { name: name.to_string(), text: text.to_string() }
+    }
+
+    fn subjects(findings: &[Finding]) -> Vec<&str> {
+        findings.iter().map(|finding| finding.subject.as_str()).collect()
     }
 
     #[test]
-    fn unsafe_in_comments_strings_and_names_is_not() {
-        assert!(!contains_unsafe("// unsafe\n#![forbid(unsafe_code)]\nlet s = \"unsafe \\\" unsafe\"; /* unsafe */"));
+    fn unsafe_code_needs_a_line_in_the_list() {
+        let files = [file("a.rs", "unsafe { f() }"), file("b.rs", "unsafe { f() }"), file("c.c", "unsafe")];
+        let findings = check_unsafe(&files, "# Files\n\na.rs\n");
+        assert_eq!(subjects(&findings), ["b.rs"]);
+        assert!(findings[0].message.contains("has unsafe code"));
     }
 
     #[test]
-    fn long_files_are_told_unless_excused() {
-        let text = "x\n".repeat(LINES_MAX + 1);
-        assert!(check_length("kernel/src/main.rs", &text).is_some());
-        assert!(check_length("abi/syscalls/src/table.rs", &text).is_none());
-        assert!(check_length("kernel/src/main.rs", &"x\n".repeat(LINES_MAX)).is_none());
+    fn a_line_of_the_list_needs_unsafe_code() {
+        let files = [file("a.rs", "fn f() {}"), file("b.rs", "unsafe { f() }")];
+        assert_eq!(subjects(&check_unsafe(&files, "a.rs\nb.rs\ngone.rs")), ["a.rs", "gone.rs"]);
+        assert_eq!(subjects(&check_unsafe(&files, "b.rs\nb.rs")), ["b.rs"]);
     }
 
     #[test]
-    fn paths_of_a_machine_are_told_with_their_line() {
-        let found = check_words("README.md", "fine\nsee /home/somebody/file\n");
-        assert_eq!(found[0].subject, "README.md:2");
+    fn long_files_are_told() {
+        let long = "x\n".repeat(LINES_MAX + 1);
+        assert!(check_length(&file("kernel/src/main.rs", &long)).is_some());
+        assert!(check_length(&file("kernel/src/entry.s", &long)).is_some());
+        assert!(check_length(&file("Cargo.lock", &long)).is_none());
+        assert!(check_length(&file("kernel/src/main.rs", &"x\n".repeat(LINES_MAX))).is_none());
+    }
+
+    #[test]
+    fn forbidden_words_are_told_with_their_line() {
+        let findings = check_words(&file("README.md", "fine\nsee /home/somebody/file\n"));
+        assert_eq!(subjects(&findings), ["README.md:2"]);
+        let findings = check_words(&file("a.sh", "curl https://pypi.org/simple"));
+        assert!(findings[0].message.contains("the registry's client"));
+    }
+
+    fn manifest(directory: &str, lints: &str) -> SourceFile {
+        file(&format!("{directory}/Cargo.toml"), &format!("[package]\nname = \"x\"\n\n{lints}\n[dependencies]\n"))
+    }
+
+    #[test]
+    fn crates_take_the_lints_of_the_workspace() {
+        let good = manifest("scripts/x", "[lints]\nworkspace = true\n");
+        let bad = manifest("scripts/y", "[lints]\n\n[features]\nworkspace = true\n");
+        let apart = manifest("tests/fuzz", "[workspace]\n");
+        assert_eq!(subjects(&check_crates(&[good, bad, apart])), ["scripts/y/Cargo.toml"]);
+    }
+
+    #[test]
+    fn pure_crates_forbid_unsafe_code() {
+        const LINTS: &str = "[lints]\nworkspace = true\n";
+        let files = [
+            manifest("kernel/crates/good", LINTS),
+            file("kernel/crates/good/src/lib.rs", "//! Good.\n#![forbid(unsafe_code)]\n"),
+            manifest("kernel/crates/bad", LINTS),
+            file("kernel/crates/bad/src/lib.rs", "// #![forbid(unsafe_code)]\n"),
+            manifest("kernel/crates/sync", LINTS),
+            file("kernel/crates/sync/src/lib.rs", "unsafe impl Sync for X {}"),
+        ];
+        assert_eq!(subjects(&check_crates(&files)), ["kernel/crates/bad/src/lib.rs"]);
     }
 }

@@ -10,22 +10,25 @@ use image_format::write::{ConfigSource, Content, NodeId, Payload, Tree};
 use crate::analysis::{Analysis, cache};
 use crate::kernel_file::KernelFile;
 use crate::program::{self, Program};
-use crate::{Failure, Result, root, words};
+use crate::{Failure, Result, root};
 
 /// A larger root would have to fit in memory next to the program; it belongs on a disk.
 pub const ROOT_SIZE_MAX: u64 = 512_000_000;
 /// The host name of the virtual machine.
 const HOSTNAME: &str = "nacre";
+/// What is in the environment unless the user says otherwise.
+const DEFAULT_ENVIRONMENT: [(&str, &str); 2] =
+    [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root")];
 
 /// What the user asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The program.
     pub app: PathBuf,
-    /// Its arguments, as a shell would split them.
-    pub arguments: Vec<u8>,
-    /// Its environment, `NAME=value` as a shell would split them.
-    pub environment: Vec<u8>,
+    /// Its arguments, without its own name.
+    pub arguments: Vec<Vec<u8>>,
+    /// Its environment, as `NAME=value`; what every program needs is added.
+    pub environment: Vec<Vec<u8>>,
     /// A directory whose contents become the root directory.
     pub files: Option<PathBuf>,
     /// The working directory; the root directory if not given.
@@ -148,29 +151,37 @@ fn check_app(app: &Path) -> Result<Program> {
 
 fn config(request: &Request, root: &root::Root, program: &Program) -> Result<ConfigSource> {
     let mut arguments = vec![root.app_path.clone()];
-    arguments.extend(words::split(&request.arguments).map_err(|error| Failure::new(format!("ARGS: {error}")))?);
-    let mut environment = words::split(&request.environment).map_err(|error| Failure::new(format!("ENV: {error}")))?;
-    for setting in &environment {
-        if setting.iter().position(|&byte| byte == b'=').is_none_or(|position| position == 0) {
-            return Err(Failure::new(format!("ENV: '{}' is not NAME=value", String::from_utf8_lossy(setting))));
-        }
-    }
-    for default in ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"] {
-        let name = default.split_inclusive('=').next().unwrap_or(default);
-        if !environment.iter().any(|setting| setting.starts_with(name.as_bytes())) {
-            environment.push(default.as_bytes().to_vec());
-        }
-    }
+    arguments.extend_from_slice(&request.arguments);
     let cwd = request.cwd.as_deref().unwrap_or(Path::new("/"));
     check_cwd(cwd, root)?;
     Ok(ConfigSource {
         app_path: root.app_path.clone(),
         arguments,
-        environment,
+        environment: complete_environment(&request.environment)?,
         cwd: cwd.as_os_str().as_encoded_bytes().to_vec(),
         hostname: HOSTNAME.as_bytes().to_vec(),
         required_memory: program.writable_memory,
     })
+}
+
+/// The environment that the program gets: what the user asked for, and what every program expects.
+///
+/// # Errors
+/// When something in it is not `NAME=value`.
+pub fn complete_environment(asked: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let mut environment = asked.to_vec();
+    for setting in asked {
+        if setting.iter().position(|&byte| byte == b'=').is_none_or(|position| position == 0) {
+            return Err(Failure::new(format!("ENV: '{}' is not NAME=value", String::from_utf8_lossy(setting))));
+        }
+    }
+    for (name, value) in DEFAULT_ENVIRONMENT {
+        let name = format!("{name}=");
+        if !asked.iter().any(|setting| setting.starts_with(name.as_bytes())) {
+            environment.push([name.as_bytes(), value.as_bytes()].concat());
+        }
+    }
+    Ok(environment)
 }
 
 fn check_cwd(cwd: &Path, root: &root::Root) -> Result<()> {

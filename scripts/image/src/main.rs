@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use image_builder::build::{Request, Summary, build, megabytes};
-use image_builder::{Failure, Result};
+use image_builder::{Failure, Result, words};
 
 const USAGE: &str = "usage: image-builder --app FILE --kernel FILE --output FILE [--arguments WORDS] \
                      [--environment WORDS] [--files DIR] [--cwd DIR] [--base DIR] [--cache DIR]";
@@ -61,8 +61,8 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request> {
             Some("--app") => request.app = value.into(),
             Some("--kernel") => request.kernel = value.into(),
             Some("--output") => request.output = value.into(),
-            Some("--arguments") => request.arguments = value.into_vec(),
-            Some("--environment") => request.environment = value.into_vec(),
+            Some("--arguments") => request.arguments = split("ARGS", value)?,
+            Some("--environment") => request.environment = split("ENV", value)?,
             Some("--files") => request.files = Some(value.into()),
             Some("--cwd") => request.cwd = Some(value.into()),
             Some("--base") => request.base = Some(value.into()),
@@ -75,6 +75,10 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request> {
         return Err(Failure::new(USAGE));
     }
     Ok(request)
+}
+
+fn split(variable: &str, value: OsString) -> Result<Vec<Vec<u8>>> {
+    words::split(&value.into_vec()).map_err(|error| Failure::new(format!("{variable}: {error}")))
 }
 
 fn describe(summary: &Summary, request: &Request) -> String {

@@ -1,2 +1,57 @@
-//! (skeleton)
-fn main() {}
+//! Every test of the project, behind `make test`.
+//!
+//! The stages, in order: `check` (formatting, lints, layers), `host` (the unit and integration tests of all crates), and then
+//! in the virtual machine `binaries` (small programs against the host's Linux), `qemu` (streams, statuses, signals, machines,
+//! bad input) and `apps` (real programs against the host's Linux). `ONLY=text` runs the tests whose name, such as
+//! `binaries/hello`, contains the text; `check` and `host` run only if the text begins with their names.
+//!
+//! The last line is `N passed, N failed`; the status is 1 if anything failed or nothing ran.
+
+mod apps;
+mod binaries;
+mod cargo;
+mod case;
+mod notation;
+mod process;
+mod qemu;
+mod schedule;
+mod terminal;
+mod tools;
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use schedule::{Report, Selection};
+use tools::Tools;
+
+/// Set once the descriptors that somebody left open are closed.
+const IS_CLEAN: &str = "RUNNER_HAS_NO_STRAY_DESCRIPTORS";
+/// Closes every descriptor but the standard ones and becomes the program that is named first.
+const CLOSE_STRAYS: &str = "for fd in /proc/self/fd/*; do fd=${fd##*/}; \
+                            if [ \"$fd\" -gt 2 ]; then eval \"exec $fd>&-\"; fi; done 2>/dev/null; exec \"$0\"";
+
+fn main() -> ExitCode {
+    // Programs on the host would inherit what a shell, make or cargo left open, and see other numbers than in the machine.
+    if std::env::var_os(IS_CLEAN).is_none()
+        && let Ok(this) = std::env::current_exe()
+    {
+        let error = Command::new("bash").args(["-c", CLOSE_STRAYS]).arg(this).env(IS_CLEAN, "1").exec();
+        eprintln!("bash: {error}");
+        return ExitCode::FAILURE;
+    }
+    let selection = Selection::from_environment();
+    let mut report = Report::default();
+    cargo::check(&selection, &mut report);
+    cargo::host_tests(&selection, &mut report);
+    if selection.needs_machine() {
+        match Tools::build() {
+            Ok(tools) => {
+                schedule::run(binaries::tests(&tools), &selection, &mut report);
+                schedule::run(qemu::tests(&tools), &selection, &mut report);
+                schedule::run(apps::tests(&tools, &selection), &selection, &mut report);
+            }
+            Err(error) => report.fail("build", &error),
+        }
+    }
+    report.finish()
+}

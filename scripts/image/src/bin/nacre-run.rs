@@ -13,7 +13,11 @@ fn main() -> ExitCode {
             Ok(status) => return ExitCode::from(status),
             Err(failure) => failure.to_string(),
         },
-        (Some(option), Some(parent)) if option == GUARD_OPTION => become_guarded(&parent, arguments).to_string(),
+        (Some(option), Some(parent)) if option == GUARD_OPTION => {
+            // The parent passes it on to the user.
+            eprintln!("{}", become_guarded(&parent, arguments));
+            return ExitCode::from(STATUS_UNKNOWN);
+        }
         _ => USAGE.to_owned(),
     };
     eprintln!("nacre: {failure}");

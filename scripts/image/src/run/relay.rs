@@ -58,7 +58,12 @@ impl Activity {
 }
 
 /// The threads that carry output.
-pub struct Relays(Vec<JoinHandle<()>>);
+#[derive(Debug)]
+pub struct Relays {
+    outputs: Vec<JoinHandle<()>>,
+    /// Held until the machine is gone: closing it would be a hang-up, and those overtake what is still in the socket.
+    _to_program: UnixStream,
+}
 
 impl Relays {
     /// Starts copying.
@@ -67,27 +72,30 @@ impl Relays {
     /// When a socket cannot be duplicated.
     pub fn start(streams: Streams, raw_mode: &Arc<RawMode>, activity: &Arc<Activity>) -> Result<Self> {
         let Streams { stdin: to_program, stdout: from_program, stderr: errors, log } = streams;
+        let duplicate = || to_program.try_clone().map_err(|error| Failure::new(format!("sockets: {error}")));
         if raw_mode.is_active() {
-            let echo = to_program.try_clone().map_err(|error| Failure::new(format!("the terminal: {error}")))?;
+            let echo = duplicate()?;
             // The echo goes where the typing comes from, should standard output be something else.
             let activity = Arc::clone(activity);
             std::thread::spawn(move || copy_out(&echo, stdin(), None, &activity));
         }
-        std::thread::spawn(move || copy_in(&to_program));
+        let input = duplicate()?;
+        std::thread::spawn(move || copy_in(&input));
         let out = |stream: UnixStream, descriptor: BorrowedFd<'static>, newlines: Option<Arc<RawMode>>| {
             let activity = Arc::clone(activity);
             std::thread::spawn(move || copy_out(&stream, descriptor, newlines.as_deref(), &activity))
         };
-        Ok(Self(vec![
+        let outputs = vec![
             out(from_program, stdout(), None),
             out(errors, stderr(), None),
             out(log, stderr(), Some(Arc::clone(raw_mode))),
-        ]))
+        ];
+        Ok(Self { outputs, _to_program: to_program })
     }
 
     /// Waits until all output has been written. The other ends of the sockets must be closed.
     pub fn finish(self) {
-        for thread in self.0 {
+        for thread in self.outputs {
             // A thread of ours does not panic; if it did, its output is lost and nothing can be done.
             let _ = thread.join();
         }

@@ -1,0 +1,156 @@
+//! The small programs of `tests/binaries`; its README says what their headers mean.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::case::Case;
+use crate::notation::{self, Expected};
+use crate::process::Input;
+use crate::schedule::{Failure, Test};
+use crate::tools::{Boot, Tools};
+
+/// What the header of a program says.
+#[derive(Debug)]
+struct Header {
+    runs: Vec<Vec<Vec<u8>>>,
+    expected: Expected,
+    input: Input,
+    environment: Vec<Vec<u8>>,
+    compares_stderr: bool,
+    is_pie_too: bool,
+    flags: Vec<Vec<u8>>,
+    boot: Boot,
+}
+
+/// One compiled form of a program, made when it is first needed.
+struct Variant {
+    source: PathBuf,
+    output: PathBuf,
+    is_pie: bool,
+    flags: Vec<Vec<u8>>,
+    result: OnceLock<Result<(), Failure>>,
+}
+
+impl Variant {
+    fn compile(&self, tools: &Tools) -> Result<(), Failure> {
+        self.result.get_or_init(|| tools.compile(&self.source, &self.output, self.is_pie, &self.flags)).clone()
+    }
+}
+
+/// A test for every run of every program.
+pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
+    let directory = tools.root.join("tests/binaries");
+    let mut sources: Vec<_> = fs::read_dir(&directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+        .collect();
+    sources.sort();
+    sources.iter().flat_map(|source| tests_of(tools, source)).collect()
+}
+
+fn tests_of(tools: &Tools, source: &Path) -> Vec<Test> {
+    let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let header = fs::read_to_string(source).map_err(|error| error.to_string()).and_then(|text| parse(&text));
+    let header = match header {
+        Ok(header) => header,
+        Err(error) => return vec![Test::plain(format!("binaries/{stem}"), move || Err(error))],
+    };
+    let mut tests = Vec::new();
+    for is_pie in [false, true].into_iter().take(if header.is_pie_too { 2 } else { 1 }) {
+        let title = if is_pie { format!("{stem}-pie") } else { stem.clone() };
+        let files = tools.work.join("binaries").join(&title);
+        let variant = Arc::new(Variant {
+            source: source.to_owned(),
+            output: files.join("app").join(&stem),
+            is_pie,
+            flags: header.flags.clone(),
+            result: OnceLock::new(),
+        });
+        for (number, arguments) in (1..).zip(&header.runs) {
+            let name = match header.runs.len() {
+                1 => format!("binaries/{title}"),
+                _ => format!("binaries/{title}-{number}"),
+            };
+            let case = Case {
+                name: name.clone(),
+                program: variant.output.clone(),
+                files: Some(files.clone()),
+                has_files_on_host: false,
+                path_in_image: format!("/app/{stem}"),
+                arguments: arguments.clone(),
+                environment: header.environment.clone(),
+                input: header.input.clone(),
+                expected: header.expected,
+                compares_stderr: header.compares_stderr,
+                sorts_lines: false,
+                boot: header.boot.clone(),
+            };
+            let (tools, variant) = (tools.clone(), Arc::clone(&variant));
+            tests.push(Test::plain(name, move || {
+                variant.compile(&tools)?;
+                case.run(&tools)
+            }));
+        }
+    }
+    tests
+}
+
+fn parse(source: &str) -> Result<Header, Failure> {
+    let mut header = Header {
+        runs: Vec::new(),
+        expected: Expected::Status(0),
+        input: Input::Empty,
+        environment: Vec::new(),
+        compares_stderr: false,
+        is_pie_too: false,
+        flags: Vec::new(),
+        boot: Boot::default(),
+    };
+    let number = |text: &str| text.parse::<u32>().map_err(|_| format!("not a number: {text}"));
+    for line in source.lines() {
+        let Some(directive) = line.strip_prefix("//@") else { break };
+        let (key, value) = directive.split_once(':').unwrap_or((directive, ""));
+        // Only the one blank behind the colon does not belong to a text.
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match key.trim() {
+            "run" => header.runs.push(notation::words(value)?),
+            "status" => header.expected = Expected::parse(value.trim())?,
+            "stdin" => header.input = Input::Bytes(notation::text(value)?),
+            "env" => header.environment = notation::words(value)?,
+            "stderr" if value.trim() == "compare" => header.compares_stderr = true,
+            "static-pie" => header.is_pie_too = true,
+            "cflags" => header.flags = notation::words(value)?,
+            "timeout" => header.boot.timeout = Duration::from_secs(number(value.trim())?.into()),
+            "memory" => header.boot.memory_mib = number(value.trim())?,
+            _ => return Err(format!("unknown directive: {line}")),
+        }
+    }
+    if header.runs.is_empty() {
+        header.runs.push(Vec::new());
+    }
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read() {
+        let header = parse(
+            "//@ run: a 'b c'\n//@ run:\n//@ status: SIGSEGV\n//@ stdin: x\\n \n//@ static-pie\n//@ memory: 64\n// end\n//@ run: z\n",
+        )
+        .unwrap();
+        assert_eq!(header.runs, [vec![b"a".to_vec(), b"b c".to_vec()], vec![]]);
+        assert_eq!((header.expected, header.is_pie_too), (Expected::Status(139), true));
+        assert!(matches!(header.input, Input::Bytes(bytes) if bytes == b"x\n "));
+        assert_eq!(header.boot.memory_mib, 64);
+        assert!(parse("//@ wat: 1\n").is_err());
+        assert_eq!(parse("int main;").unwrap().runs.len(), 1);
+    }
+}

@@ -1,0 +1,155 @@
+//! One run of a program on the host's Linux and one in the virtual machine: the same must come out.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use image_builder::build::complete_environment;
+
+use crate::notation::Expected;
+use crate::process::{self, Input, Output, shown};
+use crate::schedule::Failure;
+use crate::tools::{Boot, Tools};
+
+/// A program on the host gets this long.
+const NATIVE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A program, and how to run it.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    /// The name of the test, also that of its files.
+    pub(crate) name: String,
+    /// The program on the host.
+    pub(crate) program: PathBuf,
+    /// What becomes the root directory.
+    pub(crate) files: Option<PathBuf>,
+    /// Whether the program on the host starts in a copy of the files, or else in an empty directory.
+    pub(crate) has_files_on_host: bool,
+    /// The path of the program in the machine, its name on the host.
+    pub(crate) path_in_image: String,
+    pub(crate) arguments: Vec<Vec<u8>>,
+    pub(crate) environment: Vec<Vec<u8>>,
+    pub(crate) input: Input,
+    pub(crate) expected: Expected,
+    pub(crate) compares_stderr: bool,
+    pub(crate) sorts_lines: bool,
+    pub(crate) boot: Boot,
+}
+
+impl Case {
+    /// Runs both and compares.
+    pub(crate) fn run(&self, tools: &Tools) -> Result<(), Failure> {
+        let work = tools.work.join("cases").join(self.name.replace('/', "-").replace(' ', "_"));
+        let failed = |error: std::io::Error| format!("{}: {error}", work.display());
+        let _ = fs::remove_dir_all(&work);
+        fs::create_dir_all(&work).map_err(failed)?;
+        let environment = self.environment()?;
+        let native = self.run_native(&work, &environment)?;
+        if !self.expected.allows(native.status) {
+            return Err(format!(
+                "on Linux the status is {}, the test says {:?}\n{}",
+                native.status,
+                self.expected,
+                describe(&native)
+            ));
+        }
+        let image = work.join("image");
+        tools.image(&image, |request| {
+            request.app.clone_from(&self.program);
+            request.files.clone_from(&self.files);
+            request.arguments.clone_from(&self.arguments);
+            request.environment = environment;
+        })?;
+        let ours = tools.boot(&image, &self.boot, &self.input)?;
+        let result = self.compare(&native, &ours);
+        if result.is_ok() {
+            fs::remove_dir_all(&work).map_err(failed)?;
+        }
+        result
+    }
+
+    /// The environment on both sides, in the order in which the standard library passes it on.
+    fn environment(&self) -> Result<Vec<Vec<u8>>, Failure> {
+        let mut environment = complete_environment(&self.environment).map_err(|error| error.to_string())?;
+        environment.sort_by(|left, right| split_setting(left).0.cmp(split_setting(right).0));
+        Ok(environment)
+    }
+
+    fn run_native(&self, work: &Path, environment: &[Vec<u8>]) -> Result<Output, Failure> {
+        let directory = work.join("host");
+        self.prepare(&directory)?;
+        let mut command = Command::new(&self.program);
+        command.arg0(&self.path_in_image).current_dir(&directory).env_clear();
+        command.args(self.arguments.iter().map(|argument| OsStr::from_bytes(argument)));
+        for setting in environment {
+            let (name, value) = split_setting(setting);
+            command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
+        }
+        process::run(&mut command, &self.input, NATIVE_TIMEOUT)
+    }
+
+    fn prepare(&self, directory: &Path) -> Result<(), Failure> {
+        match self.files.as_ref().filter(|_| self.has_files_on_host) {
+            // cp keeps times, links and permissions.
+            Some(files) => {
+                let copied = Command::new("cp").arg("-a").arg(files).arg(directory).status();
+                if !copied.is_ok_and(|status| status.success()) {
+                    return Err(format!("{} could not be copied", files.display()));
+                }
+                fs::create_dir_all(directory.join("tmp"))
+            }
+            None => fs::create_dir_all(directory),
+        }
+        .map_err(|error| format!("{}: {error}", directory.display()))
+    }
+
+    fn compare(&self, native: &Output, ours: &Output) -> Result<(), Failure> {
+        let mut differences = Vec::new();
+        if native.status != ours.status {
+            differences.push(format!("status {} instead of {}", ours.status, native.status));
+        }
+        if self.in_order(&native.stdout) != self.in_order(&ours.stdout) {
+            differences.push(format!("standard output differs {}", first_difference(&native.stdout, &ours.stdout)));
+        }
+        if self.compares_stderr && native.stderr != ours.stderr {
+            differences.push(format!("standard error differs {}", first_difference(&native.stderr, &ours.stderr)));
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{}\n--- Linux\n{}\n--- Nacre\n{}", differences.join("; "), describe(native), describe(ours)))
+    }
+
+    fn in_order<'a>(&self, output: &'a [u8]) -> Vec<&'a [u8]> {
+        let mut lines: Vec<_> = output.split(|&byte| byte == b'\n').collect();
+        if self.sorts_lines {
+            lines.sort_unstable();
+        }
+        lines
+    }
+}
+
+fn split_setting(setting: &[u8]) -> (&[u8], &[u8]) {
+    let position = setting.iter().position(|&byte| byte == b'=').unwrap_or(setting.len());
+    (setting.get(..position).unwrap_or_default(), setting.get(position + 1..).unwrap_or_default())
+}
+
+fn first_difference(left: &[u8], right: &[u8]) -> String {
+    let at = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+    let line = left.iter().take(at).filter(|&&byte| byte == b'\n').count() + 1;
+    format!("in line {line} ({} and {} bytes)", left.len(), right.len())
+}
+
+/// The outputs of a program for a person.
+pub(crate) fn describe(output: &Output) -> String {
+    let mut text = shown(&output.stdout);
+    if !output.stderr.is_empty() {
+        text.push_str("\n[stderr] ");
+        text.push_str(&shown(&output.stderr));
+    }
+    format!("{}\n[status {}]", text.trim_end(), output.status)
+}

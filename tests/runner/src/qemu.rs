@@ -1,0 +1,508 @@
+//! What `make image` and `make run` promise: streams, statuses, signals, terminals, machines, and clear words for bad input.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use image_builder::build::Request;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::case::describe;
+use crate::process::{self, Input, Output, shell_status, wait};
+use crate::schedule::{Failure, Test};
+use crate::terminal::Session;
+use crate::tools::{Boot, Tools};
+
+const MACHINES: [&str; 3] = ["microvm", "q35", "pc"];
+/// So many bytes must pass in each direction within seconds.
+const BULK_SIZE: usize = 100_000_000;
+const BULK_TIME_MAX: Duration = Duration::from_secs(30);
+/// Scripts may build something before they begin.
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// One test of this stage.
+type Run = fn(&Bench) -> Result<(), Failure>;
+
+/// All tests of this stage.
+pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
+    let mut tests = Vec::new();
+    for machine in MACHINES {
+        add(&mut tests, tools, format!("hello-{machine}"), move |test| test.hello(machine));
+        add(&mut tests, tools, format!("streams-{machine}"), move |test| test.streams(machine));
+    }
+    for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
+        add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
+    }
+    let named: [(&str, Run); 22] = [
+        ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
+        ("stdin-null", |test| test.cat(&Input::Empty)),
+        ("stdin-file", Bench::stdin_file),
+        ("stdin-closed", Bench::stdin_closed),
+        ("stdout-file", Bench::stdout_file),
+        ("stdout-closed-early", Bench::stdout_closed_early),
+        ("bulk", Bench::bulk),
+        ("triple-fault", Bench::triple_fault),
+        ("time-out", Bench::time_out),
+        ("sigterm", |test| test.signal(Signal::TERM)),
+        ("sigint", |test| test.signal(Signal::INT)),
+        ("sigterm-kills", Bench::sigterm_kills),
+        ("runner-killed", Bench::runner_killed),
+        ("terminal", Bench::terminal),
+        ("terminal-ctrl-c", Bench::terminal_interrupt),
+        ("memory-too-small", Bench::memory_too_small),
+        ("memory-for-the-program", Bench::memory_for_the_program),
+        ("log", Bench::log),
+        ("bad-programs", Bench::bad_programs),
+        ("bad-settings", Bench::bad_settings),
+        ("make-image-and-run", Bench::make_image_and_run),
+        ("demo", Bench::demo),
+    ];
+    for (name, run) in named {
+        add(&mut tests, tools, name.to_owned(), run);
+    }
+    tests
+}
+
+fn add(
+    tests: &mut Vec<Test>,
+    tools: &Tools,
+    name: String,
+    run: impl FnOnce(&Bench) -> Result<(), Failure> + Send + 'static,
+) {
+    let work = tools.work.join("qemu").join(&name);
+    let bench = Bench { tools: tools.clone(), work };
+    tests.push(Test::plain(format!("qemu/{name}"), move || {
+        let failed = |error: std::io::Error| format!("{}: {error}", bench.work.display());
+        let _ = fs::remove_dir_all(&bench.work);
+        fs::create_dir_all(&bench.work).map_err(failed)?;
+        let result = run(&bench);
+        if result.is_ok() {
+            fs::remove_dir_all(&bench.work).map_err(failed)?;
+        }
+        result
+    }));
+}
+
+/// What one test works with.
+struct Bench {
+    tools: Tools,
+    /// A directory of its own.
+    work: PathBuf,
+}
+
+impl Bench {
+    fn hello(&self, machine: &'static str) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/hello.c", |_| {})?;
+        let output = self.boot(&image, machine, &Input::Empty)?;
+        check(&output, b"hello, world\n", b"", 0)
+    }
+
+    /// Both outputs and the input at once, on every machine.
+    fn streams(&self, machine: &'static str) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/streams.c", |request| {
+            request.arguments = vec![b"300000".to_vec(), b"200000".to_vec()];
+        })?;
+        let output = self.boot(&image, machine, &Input::Bytes(vec![b'i'; 1_000_000]))?;
+        let expected = [&vec![b'o'; 300_000][..], b"1000000\n"].concat();
+        check(&output, &expected, &vec![b'e'; 200_000], 0)
+    }
+
+    fn status(&self, status: i32) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/exit_status.c", |request| {
+            request.arguments = vec![status.to_string().into_bytes()];
+        })?;
+        let output = self.boot(&image, "microvm", &Input::Empty)?;
+        check(&output, format!("returning {status}\n").as_bytes(), b"", status)
+    }
+
+    fn cat(&self, input: &Input) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/cat.c", |_| {})?;
+        let output = self.boot(&image, "microvm", input)?;
+        let expected = match input {
+            Input::Empty => Vec::new(),
+            Input::Bytes(bytes) => bytes.clone(),
+            Input::File(path) => fs::read(path).map_err(|error| error.to_string())?,
+        };
+        check(&output, &expected, b"", 0)
+    }
+
+    fn stdin_file(&self) -> Result<(), Failure> {
+        let path = self.file("input", b"from a file, without a newline")?;
+        self.cat(&Input::File(path))
+    }
+
+    /// `<&-`, which only a shell can say.
+    fn stdin_closed(&self) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/cat.c", |_| {})?;
+        let mut command = Command::new("bash");
+        command.args(["-c", "\"$0\" <&-"]).arg(self.tools.runner()).env("IMAGE", &image);
+        let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+        check(&output, b"", b"", 0)
+    }
+
+    fn stdout_file(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/streams.c", |request| request.arguments = vec![b"1000000".to_vec()])?;
+        let path = self.work.join("output");
+        let mut command = Command::new("bash");
+        command.args(["-c", "echo before >\"$1\"; \"$0\" >>\"$1\" 2>/dev/null </dev/null"]);
+        command.arg(self.tools.runner()).arg(&path).env("IMAGE", &image);
+        let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+        check(&output, b"", b"", 0)?;
+        let written = fs::read(&path).map_err(|error| error.to_string())?;
+        let expected = [b"before\n", &vec![b'o'; 1_000_000][..], b"0\n"].concat();
+        if written == expected { Ok(()) } else { Err(format!("{} bytes in the file", written.len())) }
+    }
+
+    /// A reader that leaves is a broken pipe for the program, as on Linux.
+    fn stdout_closed_early(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/streams.c", |request| request.arguments = vec![b"50000000".to_vec()])?;
+        let mut command = Command::new("bash");
+        command.args(["-c", "\"$0\" </dev/null | head -c 5; echo \" ${PIPESTATUS[0]}\""]);
+        command.arg(self.tools.runner()).env("IMAGE", &image);
+        let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+        check(&output, b"ooooo 141\n", b"", 0)
+    }
+
+    fn bulk(&self) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/cat.c", |_| {})?;
+        let pattern: Vec<u8> =
+            (0..BULK_SIZE).map(|index| (index / 7).to_le_bytes()[0] ^ index.to_le_bytes()[1]).collect();
+        let start = Instant::now();
+        let output = self.boot(&image, "microvm", &Input::Bytes(pattern.clone()))?;
+        let time = start.elapsed();
+        if output.stdout != pattern {
+            let same = output.stdout.iter().zip(&pattern).take_while(|(left, right)| left == right).count();
+            return Err(format!("{} bytes came back, the first {same} of them right", output.stdout.len()));
+        }
+        check(&output, &pattern, b"", 0)?;
+        if time > BULK_TIME_MAX { Err(format!("it took {} s", time.as_secs())) } else { Ok(()) }
+    }
+
+    fn triple_fault(&self) -> Result<(), Failure> {
+        let source = self.tools.root.join("tests/qemu/triple_fault.s");
+        let kernel = self.work.join("kernel");
+        let layout =
+            "-Wl,-Ttext-segment=0x100000,--build-id=none,-e,pvh_entry,-z,noexecstack,--section-start=.payload=0x200000";
+        let mut command = Command::new("cc");
+        command
+            .args(["-nostdlib", "-static", "-no-pie", "-x", "assembler"])
+            .arg(source)
+            .arg(layout)
+            .arg("-o")
+            .arg(&kernel);
+        check(&process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?, b"", b"", 0)?;
+        let image = self.image("tests/binaries/hello.c", |request| request.kernel = kernel)?;
+        for machine in MACHINES {
+            let output = self.boot(&image, machine, &Input::Empty)?;
+            check(&output, b"", b"nacre: kernel died\n", 125)?;
+        }
+        Ok(())
+    }
+
+    fn time_out(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/wait.c", |_| {})?;
+        let mut command = self.tools.boot_command(&image, &Boot::default());
+        command.env("TIMEOUT", "3");
+        let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+        check(&output, b"ready\n", b"nacre: time-out after 3 s\n", 124)
+    }
+
+    /// SIGTERM and SIGINT both arrive as SIGTERM.
+    fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let (mut child, mut output) = self.start_and_wait_until_ready("tests/qemu/handle.c")?;
+        send(&child, signal)?;
+        let status = wait(&mut child, SCRIPT_TIMEOUT).map(shell_status);
+        let mut rest = String::new();
+        output.read_to_string(&mut rest).map_err(|error| error.to_string())?;
+        if (rest.as_str(), status) == ("signal 15\n", Some(0)) { Ok(()) } else { Err(format!("{rest:?}, {status:?}")) }
+    }
+
+    fn sigterm_kills(&self) -> Result<(), Failure> {
+        let (mut child, _output) = self.start_and_wait_until_ready("tests/qemu/wait.c")?;
+        send(&child, Signal::TERM)?;
+        match wait(&mut child, SCRIPT_TIMEOUT).map(shell_status) {
+            Some(143) => Ok(()),
+            other => Err(format!("status {other:?} instead of 143")),
+        }
+    }
+
+    /// QEMU never outlives the runner, however that ends.
+    fn runner_killed(&self) -> Result<(), Failure> {
+        let (mut child, _output) = self.start_and_wait_until_ready("tests/qemu/wait.c")?;
+        let qemu = children(child.id())?;
+        let [qemu] = qemu.as_slice() else { return Err(format!("children of the runner: {qemu:?}")) };
+        send(&child, Signal::KILL)?;
+        let _ = child.wait();
+        let qemu = Pid::from_raw(*qemu).ok_or("no process")?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            // Once it is gone it may stay a zombie for its new parent's sake.
+            let state = fs::read_to_string(format!("/proc/{}/stat", qemu.as_raw_nonzero())).unwrap_or_default();
+            if test_kill_process(qemu).is_err() || state.contains(") Z ") {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err("QEMU is still there".to_owned())
+    }
+
+    fn terminal(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/terminal.c", |_| {})?;
+        let mut session = Session::start(&mut self.tools.boot_command(&image, &Boot::default()), 33, 101)?;
+        // It is told at a terminal when KVM does not work.
+        let notice = "nacre: KVM does not run guests properly here, using the slower TCG\r\n";
+        let _ = session.expect(notice);
+        session.expect("terminals 111 size 33x101\r\n")?;
+        session.type_keys(b"abc\r")?;
+        session.expect("abc\r\n<abc>\r\n")?;
+        session.type_keys(b"ax\x7fb\x15new\r")?;
+        // Rubbing out and starting over is shown by going back over the letters.
+        session.expect("ax\x08 \x08b\x08 \x08\x08 \x08new\r\n<new>\r\n")?;
+        session.type_keys(b"dropped")?;
+        session.expect("dropped")?;
+        session.type_keys(b"\x03")?;
+        session.expect("^Cinterrupted\r\n")?;
+        session.resize(50, 120)?;
+        std::thread::sleep(Duration::from_millis(200));
+        session.type_keys(b"size\r")?;
+        session.expect("size\r\n<size>\r\nsize 50x120\r\n")?;
+        session.type_keys(b"\x04")?;
+        session.expect("end\r\n")?;
+        session.finish(0)
+    }
+
+    fn terminal_interrupt(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/wait.c", |_| {})?;
+        let mut session = Session::start(&mut self.tools.boot_command(&image, &Boot::default()), 24, 80)?;
+        let _ = session.expect("nacre: KVM does not run guests properly here, using the slower TCG\r\n");
+        session.expect("ready\r\n")?;
+        session.type_keys(b"\x03")?;
+        session.expect("^C")?;
+        session.finish(130)
+    }
+
+    fn memory_too_small(&self) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/hello.c", |_| {})?;
+        let mut command = self.tools.boot_command(&image, &Boot::default());
+        let output = process::run(command.env("MEM", "1M"), &Input::Empty, SCRIPT_TIMEOUT)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        if output.status == 125 && text.contains(": needs MEM=") && text.lines().count() == 1 {
+            Ok(())
+        } else {
+            Err(describe(&output))
+        }
+    }
+
+    fn memory_for_the_program(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/hungry.c", |_| {})?;
+        let boot = |memory_mib| Boot { memory_mib, ..Boot::default() };
+        let output = self.tools.boot(&image, &boot(128), &Input::Empty)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        if output.status != 125 || !text.contains(": needs MEM=20") {
+            return Err(describe(&output));
+        }
+        check(&self.tools.boot(&image, &boot(256), &Input::Empty)?, b"1\n", b"", 0)
+    }
+
+    /// The kernel's log is on standard error, and only when it was asked for.
+    fn log(&self) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/hello.c", |_| {})?;
+        let mut command = self.tools.boot_command(&image, &Boot::default());
+        let output = process::run(command.env("LOG", "debug"), &Input::Empty, SCRIPT_TIMEOUT)?;
+        check(&Output { stderr: Vec::new(), ..output.clone() }, b"hello, world\n", b"", 0)?;
+        if output.stderr.is_empty() { Err("nothing on standard error".to_owned()) } else { Ok(()) }
+    }
+
+    /// Whatever is given for a program, one line says what is wrong with it, and no image is made.
+    fn bad_programs(&self) -> Result<(), Failure> {
+        let program = self.work.join("program");
+        self.tools.compile(&self.tools.root.join("tests/binaries/hello.c"), &program, false, &[])?;
+        let good = fs::read(&program).map_err(|error| error.to_string())?;
+        let changed = |position: usize, value: u8| {
+            let mut bytes = good.clone();
+            bytes[position] = value;
+            bytes
+        };
+        let cases = [
+            ("empty", Vec::new(), "the file is empty"),
+            ("text", b"hello\n".to_vec(), "not an ELF file"),
+            ("script", b"#!/bin/sh\n".to_vec(), "a script, not an ELF program: give /bin/sh as the program"),
+            ("class", changed(4, 1), "a 32-bit ELF file, only 64-bit programs can run"),
+            ("machine", changed(18, 0xb7), "built for AARCH64, only x86-64 programs can run"),
+            ("object", changed(16, 1), "an object file, not a linked program"),
+            ("header", good[..40].to_vec(), "truncated: the ELF header lies beyond the end of the file"),
+            ("headers", good[..100].to_vec(), "truncated: the program header table lies beyond the end of the file"),
+            ("segments", good[..5000].to_vec(), "truncated: a segment lies beyond the end of the file"),
+        ];
+        for (name, bytes, expected) in cases {
+            let path = self.file(name, &bytes)?;
+            self.refused(&path, &format!("image: {}: {expected}\n", path.display()))?;
+        }
+        let missing = self.work.join("missing");
+        self.refused(&missing, &format!("image: {}: no such file or directory\n", missing.display()))?;
+        let dynamic = self.work.join("dynamic");
+        let mut command = Command::new("cc");
+        command.arg("-o").arg(&dynamic).arg(self.tools.root.join("tests/binaries/hello.c"));
+        check(&process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?, b"", b"", 0)?;
+        let words = "dynamically linked (interpreter /lib64/ld-linux-x86-64.so.2), which is not supported yet";
+        self.refused(&dynamic, &format!("image: {}: {words}: link it with -static\n", dynamic.display()))
+    }
+
+    fn refused(&self, app: &Path, message: &str) -> Result<(), Failure> {
+        let image = self.work.join("image");
+        let mut command = self.script("build-image.sh");
+        command.env("APP", app).env("OUT", &image).env("KERNEL", self.tools.kernel());
+        let output = without_progress(process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?);
+        check(&output, b"", message.as_bytes(), 1)?;
+        if image.exists() { Err("there is an image all the same".to_owned()) } else { Ok(()) }
+    }
+
+    fn bad_settings(&self) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/hello.c", |_| {})?;
+        let no_image = self.file("no-image", b"hello")?;
+        for (name, value, expected) in [
+            ("MACHINE", "isapc", "nacre: MACHINE=isapc: it should be microvm, q35 or pc\n".to_owned()),
+            ("MEM", "much", "nacre: MEM=much: it should be a size like 256M\n".to_owned()),
+            ("IMAGE", "/nowhere", "nacre: /nowhere: no such file or directory\n".to_owned()),
+            (
+                "IMAGE",
+                &no_image.to_string_lossy(),
+                format!("nacre: {}: not an image: make one with make image APP=program\n", no_image.display()),
+            ),
+            ("QEMU", "/nowhere/qemu", "nacre: /nowhere/qemu is not installed: run make setup\n".to_owned()),
+            ("QEMU_ARGS", "-wrong", "nacre: qemu-system-x86_64: -wrong: invalid option\n".to_owned()),
+        ] {
+            let mut command = self.script("run-qemu.sh");
+            command.env("IMAGE", &image).env(name, value);
+            let output = without_progress(process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?);
+            check(&output, b"", expected.as_bytes(), 125).map_err(|error| format!("{name}={value}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The commands of the README from one end to the other.
+    fn make_image_and_run(&self) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| error.to_string();
+        let program = self.work.join("show");
+        self.tools.compile(&self.tools.root.join("tests/qemu/show.c"), &program, false, &[])?;
+        fs::create_dir_all(self.work.join("files/data")).map_err(failed)?;
+        let file = self.file("files/data/file", b"some text\n")?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o4751)).map_err(failed)?;
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_234_567_890);
+        File::options().write(true).open(&file).and_then(|file| file.set_modified(time)).map_err(failed)?;
+        fs::hard_link(&file, self.work.join("files/twin")).map_err(failed)?;
+        symlink("../twin", self.work.join("files/data/link")).map_err(failed)?;
+        let image = self.work.join("image");
+        let mut command = Command::new("make");
+        command.current_dir(&self.tools.root).args(["--no-print-directory", "image", "ARGS=one 'two three'"]);
+        command.args(["ENV=A=1 HOME=/data", "CWD=/data"]).arg(format!("APP={}", program.display()));
+        command.arg(format!("FILES={}/files", self.work.display())).arg(format!("OUT={}", image.display()));
+        let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+        let summary = String::from_utf8_lossy(&output.stdout);
+        if output.status != 0 || summary.lines().count() != 1 || !summary.ends_with(" in all\n") {
+            return Err(describe(&output));
+        }
+        let mut command = self.script("run-qemu.sh");
+        let output = process::run(command.arg(&image).arg("MACHINE=q35"), &Input::Empty, SCRIPT_TIMEOUT)?;
+        let expected = "argument [/show]\nargument [one]\nargument [two three]\nenvironment [A=1]\n\
+                        environment [HOME=/data]\n\
+                        environment [PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin]\n\
+                        directory /data\nmode 104751 links 2 size 10 time 1234567890 owner 0\n\
+                        text some text\npasswd root:x:0:0:root:/root:/bin/sh\n";
+        check(&output, expected.as_bytes(), b"", 7)
+    }
+
+    /// `make run` without anything.
+    fn demo(&self) -> Result<(), Failure> {
+        let mut command = Command::new("make");
+        command.current_dir(&self.tools.root).args(["--no-print-directory", "run"]);
+        command.arg(format!("OUT={}/image", self.work.display()));
+        let output = process::run(&mut command, &Input::Bytes(b"Ada\n".to_vec()), SCRIPT_TIMEOUT)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let is_right = text.starts_with("Hello from /demo, process ") && text.ends_with("Good to meet you, Ada.\n");
+        if is_right && output.status == 0 { Ok(()) } else { Err(describe(&output)) }
+    }
+
+    /// Compiles a program of the project and makes an image of it.
+    fn image(&self, source: &str, change: impl FnOnce(&mut Request)) -> Result<PathBuf, Failure> {
+        let source = self.tools.root.join(source);
+        let program = self.work.join(source.file_stem().unwrap_or_default());
+        self.tools.compile(&source, &program, false, &[])?;
+        let image = self.work.join("image");
+        self.tools.image(&image, |request| {
+            request.app = program;
+            change(request);
+        })?;
+        Ok(image)
+    }
+
+    fn boot(&self, image: &Path, machine: &'static str, input: &Input) -> Result<Output, Failure> {
+        self.tools.boot(image, &Boot { machine, ..Boot::default() }, input)
+    }
+
+    fn script(&self, name: &str) -> Command {
+        let mut command = Command::new(self.tools.root.join("scripts").join(name));
+        for variable in ["APP", "ARGS", "ENV", "FILES", "CWD", "IMAGE", "MEM", "MACHINE", "LOG", "QEMU_ARGS", "TIMEOUT"]
+        {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    fn file(&self, name: &str, content: &[u8]) -> Result<PathBuf, Failure> {
+        let path = self.work.join(name);
+        fs::write(&path, content).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Boots a program that says "ready" and waits for that.
+    fn start_and_wait_until_ready(&self, source: &str) -> Result<(Child, BufReader<impl Read + use<>>), Failure> {
+        let image = self.image(source, |_| {})?;
+        let mut command = self.tools.boot_command(&image, &Boot::default());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let mut line = String::new();
+        output.read_line(&mut line).map_err(|error| error.to_string())?;
+        if line == "ready\n" {
+            return Ok((child, output));
+        }
+        let _ = child.kill();
+        Err(format!("{line:?}, {:?}", child.wait().map(shell_status)))
+    }
+}
+
+fn check(output: &Output, stdout: &[u8], stderr: &[u8], status: i32) -> Result<(), Failure> {
+    if output.status != status {
+        return Err(format!("status {} instead of {status}\n{}", output.status, describe(output)));
+    }
+    for (name, found, expected) in [("output", &output.stdout, stdout), ("error", &output.stderr, stderr)] {
+        if found != expected {
+            let expected = String::from_utf8_lossy(expected.get(..500).unwrap_or(expected));
+            return Err(format!("standard {name} should be:\n{expected}\n--- is\n{}", describe(output)));
+        }
+    }
+    Ok(())
+}
+
+/// Leaves out what a script says when it has to build something first, as after an edit during the tests.
+fn without_progress(output: Output) -> Output {
+    let lines = output.stderr.split_inclusive(|&byte| byte == b'\n');
+    Output { stderr: lines.filter(|line| !line.starts_with(b"   ")).flatten().copied().collect(), ..output }
+}
+
+fn send(child: &Child, signal: Signal) -> Result<(), Failure> {
+    let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process")?;
+    kill_process(process, signal).map_err(|error| error.to_string())
+}
+
+/// The children of a process.
+fn children(parent: u32) -> Result<Vec<i32>, Failure> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    Ok(text.split_whitespace().filter_map(|number| number.parse().ok()).collect())
+}
