@@ -97,6 +97,13 @@ pub trait File: Any + Send + Sync {
     /// What `fstat` shows.
     fn attributes(&self) -> Result<Attributes, Errno>;
 
+    /// Takes over mode and owner after they were changed, for a file that was not found by name. Called with `None` first, to
+    /// ask whether it can.
+    fn set_ownership(&self, attributes: Option<&Attributes>) -> Result<(), Errno> {
+        let _ = attributes;
+        Err(Errno::EOPNOTSUPP)
+    }
+
     /// `ioctl` commands of this kind of file; `FIONBIO`, `FIOCLEX` and the like are the caller's.
     fn ioctl(&self, open: &OpenFile, command: u32, argument: usize) -> Result<usize, Errno> {
         let _ = (open, command, argument);

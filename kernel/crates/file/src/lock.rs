@@ -191,6 +191,12 @@ pub fn conflict(file: FileId, wanted: &RecordLock) -> Option<RecordLock> {
     LOCKS.lock().get(&file)?.conflict(wanted)
 }
 
+/// The first lock that `owner` itself has in a range.
+pub fn own_lock(file: FileId, owner: &RecordOwner, range: LockRange) -> Option<RecordLock> {
+    let table = LOCKS.lock();
+    table.get(&file)?.records.iter().find(|lock| lock.owner.is_same(owner) && lock.range.overlaps(&range)).copied()
+}
+
 /// Takes a record lock; false when another stands in the way. `ENOLCK` when there are too many.
 pub fn lock_record(file: FileId, lock: RecordLock) -> Result<bool, Errno> {
     change(file, |locks| {

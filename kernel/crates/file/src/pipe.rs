@@ -21,7 +21,7 @@ use abi::stat::S_IFIFO;
 use abi::{AccessMode, Errno, OpenFlags, PollEvents, ioctl};
 use mm::user::{UserFault, UserReader, UserWriter, write_user_struct};
 use mm::{Frame, PAGE_SIZE};
-use sync::{Mutex, WaitQueue, rank};
+use sync::{Mutex, SpinLock, WaitQueue, rank};
 
 use crate::{Attributes, File, IoResult, OpenFile, Progress};
 
@@ -84,7 +84,9 @@ enum Stop {
 pub struct Pipe {
     queue: Mutex<Queue>,
     waiters: WaitQueue,
-    attributes: Attributes,
+    attributes: SpinLock<Attributes>,
+    /// The inode number that `fstat` shows.
+    inode: u64,
     /// Pieces in the queue, and slots there are; written under the lock.
     used: AtomicU32,
     slots_max: AtomicU32,
@@ -102,12 +104,20 @@ static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
 impl Pipe {
     /// A pipe without ends. A named FIFO keeps one and opens ends with [`Pipe::open`].
     pub fn new() -> Arc<Self> {
+        Self::owned_by(0, 0)
+    }
+
+    /// A pipe that belongs to a user and a group.
+    pub fn owned_by(uid: u32, gid: u32) -> Arc<Self> {
         let slots_max = CAPACITY_DEFAULT / PAGE_SIZE;
         let queue = Queue { pieces: VecDeque::new(), spare: Vec::with_capacity(SPARE_FRAMES_MAX), slots_max };
+        let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
+        let attributes = Attributes { uid, gid, ..Attributes::anonymous(inode, S_IFIFO | 0o600) };
         Arc::new(Self {
             queue: Mutex::new(rank::PIPE, queue),
             waiters: WaitQueue::new(),
-            attributes: Attributes::anonymous(NEXT_INODE.fetch_add(1, Ordering::Relaxed), S_IFIFO | 0o600),
+            attributes: SpinLock::new(rank::FILE_TABLES, attributes),
+            inode,
             used: AtomicU32::new(0),
             slots_max: AtomicU32::new(slots_in_u32(slots_max)),
             readers: AtomicU32::new(0),
@@ -246,7 +256,12 @@ fn slots_in_u32(slots: usize) -> u32 {
 
 /// Makes a pipe: its end for reading and its end for writing.
 pub fn pipe() -> (Arc<PipeEnd>, Arc<PipeEnd>) {
-    let pipe = Pipe::new();
+    pipe_owned_by(0, 0)
+}
+
+/// Makes a pipe that belongs to a user and a group.
+pub fn pipe_owned_by(uid: u32, gid: u32) -> (Arc<PipeEnd>, Arc<PipeEnd>) {
+    let pipe = Pipe::owned_by(uid, gid);
     let reader = pipe.end(AccessMode::ReadOnly, NO_OPENINGS);
     let writer = pipe.end(AccessMode::WriteOnly, NO_OPENINGS);
     (reader, writer)
@@ -383,7 +398,16 @@ impl File for PipeEnd {
     }
 
     fn attributes(&self) -> Result<Attributes, Errno> {
-        Ok(self.pipe.attributes)
+        Ok(*self.pipe.attributes.lock())
+    }
+
+    fn set_ownership(&self, new: Option<&Attributes>) -> Result<(), Errno> {
+        if let Some(new) = new {
+            let mut attributes = self.pipe.attributes.lock();
+            (attributes.mode, attributes.uid, attributes.gid) = (new.mode, new.uid, new.gid);
+            attributes.changed = new.changed;
+        }
+        Ok(())
     }
 
     fn ioctl(&self, _open: &OpenFile, command: u32, argument: usize) -> Result<usize, Errno> {
@@ -428,7 +452,7 @@ impl File for PipeEnd {
     }
 
     fn anonymous_name(&self) -> Option<Vec<u8>> {
-        Some(format!("pipe:[{}]", self.pipe.attributes.inode).into_bytes())
+        Some(format!("pipe:[{}]", self.pipe.inode).into_bytes())
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn locate(
 }
 
 /// As [`locate`] for a call with `AT_` flags: a link is followed unless `AT_SYMLINK_NOFOLLOW` is given, and with
-/// `AT_EMPTY_PATH` an empty path, or none, stands for what the descriptor itself refers to.
+/// `AT_EMPTY_PATH` an empty path stands for what the descriptor itself refers to.
 pub(crate) fn locate_with(
     thread: &Thread,
     view: &View,
@@ -76,11 +76,16 @@ pub(crate) fn locate_with(
     if !flags.contains(AtFlags::EMPTY_PATH) {
         return locate(thread, view, directory, path, follows);
     }
-    let path = if path.is_null() { Vec::new() } else { read_user_cstr(path.address(), PATH_MAX)? };
+    let path = read_user_cstr(path.address(), PATH_MAX)?;
     if !path.is_empty() {
         let start = start(thread, directory, &path)?;
         return view.resolve(start.as_ref(), &path, follows);
     }
+    locate_open(thread, view, directory)
+}
+
+/// The place a descriptor itself refers to.
+pub(crate) fn locate_open(thread: &Thread, view: &View, directory: Fd) -> Result<PathRef, Errno> {
     if directory.is_cwd() {
         return Ok(view.context.cwd.clone());
     }

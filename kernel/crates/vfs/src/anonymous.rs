@@ -68,6 +68,15 @@ impl Inode for AnonymousInode {
         self.file.attributes().unwrap_or_else(|_| self.metadata.attributes())
     }
 
+    fn prepare_change(&self) -> Result<(), Errno> {
+        self.file.set_ownership(None)
+    }
+
+    fn attributes_changed(&self) {
+        // That it can was asked before.
+        let _ = self.file.set_ownership(Some(&self.metadata.attributes()));
+    }
+
     fn open(&self, _path: &PathRef, flags: OpenFlags) -> Result<Opened, Errno> {
         // A pipe is opened anew, at the end that is asked for.
         if let Some(end) = (&*self.file as &dyn Any).downcast_ref::<file::pipe::PipeEnd>() {

@@ -178,5 +178,7 @@ fn change(path: &PathRef, change: impl FnOnce(&dyn Inode) -> Result<(), Errno>) 
     path.mount.check_writable()?;
     let inode = &**path.inode();
     let _lock = inode.metadata().lock();
-    change(inode)
+    change(inode)?;
+    inode.attributes_changed();
+    Ok(())
 }

@@ -84,6 +84,9 @@ pub trait Inode: Any + Send + Sync {
         Ok(())
     }
 
+    /// Told after its mode, owner or times were changed in its metadata, under its lock.
+    fn attributes_changed(&self) {}
+
     /// Whether names found (and not found) in this directory stay so until changed through it.
     fn caches_names(&self) -> bool {
         true

@@ -114,7 +114,9 @@ fn enter_or_create<'a>(
         if last.kind == LastKind::Nothing {
             return Ok(true);
         }
-        return Err(Errno::EISDIR);
+        // It is there, and a directory: which of the two is said depends on what was asked for.
+        let is_exclusive = request.flags.contains(OpenFlags::EXCL);
+        return Err(if is_exclusive { Errno::EEXIST } else { Errno::EISDIR });
     }
     if last.has_slash {
         return Err(Errno::EISDIR);
@@ -163,7 +165,7 @@ fn open_unnamed(
     directory: &PathRef,
     request: &OpenRequest,
 ) -> Result<Arc<OpenFile>, Errno> {
-    if !request.flags.access_mode().can_write() {
+    if request.flags.access_mode() == AccessMode::ReadOnly {
         return Err(Errno::EINVAL);
     }
     directory.mount.check_writable()?;

@@ -203,8 +203,14 @@ fn lock_kind(kind: i16) -> Option<LockKind> {
 
 fn get_lock(thread: &Thread, open: &OpenFile, operation: u32, argument: UserPtr) -> SyscallResult {
     let (mut flock, range, owner) = lock_request(thread, open, operation, argument)?;
-    let kind = lock_kind(flock.l_type).ok_or(Errno::EINVAL)?;
-    match lock::conflict(FileId::of(open)?, &RecordLock { owner, kind, range }) {
+    let file = FileId::of(open)?;
+    let found = match lock_kind(flock.l_type) {
+        Some(kind) => lock::conflict(file, &RecordLock { owner, kind, range }),
+        // Asks an open file for its own locks.
+        None if flock.l_type == F_UNLCK && operation == command::F_OFD_GETLK => lock::own_lock(file, &owner, range),
+        None => return Err(Errno::EINVAL.into()),
+    };
+    match found {
         None => flock.l_type = F_UNLCK,
         Some(other) => {
             let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

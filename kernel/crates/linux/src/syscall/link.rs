@@ -1,7 +1,8 @@
 //! Names of files: links, symbolic links, special files, removal, renaming.
 
 use abi::open::PATH_MAX;
-use abi::{AtFlags, Errno, Fd, RenameFlags, UserPtr};
+use abi::stat::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
+use abi::{AccessRights, AtFlags, Errno, Fd, RenameFlags, UserPtr};
 use mm::user::{UserWriter, read_user_cstr};
 use vfs::Capabilities;
 
@@ -24,7 +25,8 @@ pub(crate) fn linkat(
 ) -> SyscallResult {
     let flags = at_flags(flags, AtFlags::SYMLINK_FOLLOW | AtFlags::EMPTY_PATH)?;
     let view = View::of(thread);
-    if flags.contains(AtFlags::EMPTY_PATH) && !view.credentials.has(Capabilities::DAC_READ_SEARCH) {
+    let may_link_unnamed = view.credentials.has(Capabilities::DAC_READ_SEARCH);
+    if flags.contains(AtFlags::EMPTY_PATH) && !may_link_unnamed && is_empty(old_path)? {
         return Err(Errno::ENOENT.into());
     }
     // Unlike other calls this one does not follow a link unless asked to.
@@ -35,6 +37,11 @@ pub(crate) fn linkat(
     let start = start(thread, new_directory, &path)?;
     vfs::link(&view.context, &view.credentials, &source, start.as_ref(), &path)?;
     Ok(0)
+}
+
+/// Whether a path has no byte.
+fn is_empty(path: UserPtr) -> Result<bool, Errno> {
+    Ok(read_user_cstr(path.address(), PATH_MAX)?.is_empty())
 }
 
 pub(crate) fn unlink(thread: &Thread, path: UserPtr) -> SyscallResult {
@@ -73,7 +80,7 @@ pub(crate) fn readlink(thread: &Thread, path: UserPtr, buffer: UserPtr, size: i3
 pub(crate) fn readlinkat(thread: &Thread, directory: Fd, path: UserPtr, buffer: UserPtr, size: i32) -> SyscallResult {
     let size = usize::try_from(size).ok().filter(|size| *size > 0).ok_or(Errno::EINVAL)?;
     let view = View::of(thread);
-    let is_empty = read_user_cstr(path.address(), PATH_MAX)?.is_empty();
+    let is_empty = is_empty(path)?;
     let place = locate_with(thread, &view, directory, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?;
     let text = match vfs::readlink(&view.credentials, &place) {
         // An empty path stands for a link opened with `O_PATH`, and for nothing else.
@@ -112,14 +119,32 @@ pub(crate) fn renameat2(
         return Err(Errno::EINVAL.into());
     }
     let old_path = read_path(old_path)?;
-    let new_path = read_path(new_path)?;
     let old_start = start(thread, old_directory, &old_path)?;
-    let new_start = start(thread, new_directory, &new_path)?;
     let view = View::of(thread);
+    let new = read_path(new_path).and_then(|path| start(thread, new_directory, &path).map(|start| (path, start)));
+    let (new_path, new_start) = match new {
+        Ok(new) => new,
+        // Linux walks to the old name before it looks at the new one.
+        Err(errno) => {
+            let directory = view.resolve(old_start.as_ref(), directory_of(&old_path), true)?;
+            vfs::access(&view.credentials, &directory, AccessRights::X_OK)?;
+            return Err(errno.into());
+        }
+    };
     let old = (old_start.as_ref(), &*old_path);
     let new = (new_start.as_ref(), &*new_path);
     vfs::rename(&view.context, &view.credentials, old, new, flags)?;
     Ok(0)
+}
+
+/// The path without its last component.
+fn directory_of(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    match path[..end].iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => &path[..slash + 1],
+        None if end == 0 => path,
+        None => b".",
+    }
 }
 
 pub(crate) fn mknod(thread: &Thread, path: UserPtr, mode: u32, device: u32) -> SyscallResult {
@@ -129,6 +154,11 @@ pub(crate) fn mknod(thread: &Thread, path: UserPtr, mode: u32, device: u32) -> S
 pub(crate) fn mknodat(thread: &Thread, directory: Fd, path: UserPtr, mode: u32, device: u32) -> SyscallResult {
     // The type is an unsigned short in Linux.
     let mode = mode & 0xffff;
+    match mode & S_IFMT {
+        0 | S_IFREG | S_IFCHR | S_IFBLK | S_IFIFO | S_IFSOCK => {}
+        S_IFDIR => return Err(Errno::EPERM.into()),
+        _ => return Err(Errno::EINVAL.into()),
+    }
     let path = read_path(path)?;
     let start = start(thread, directory, &path)?;
     let view = View::of(thread);

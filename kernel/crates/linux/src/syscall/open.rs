@@ -32,7 +32,8 @@ fn lenient_request(flags: u32, mode: u32) -> Result<OpenRequest, Errno> {
 fn checked_request(request: OpenRequest) -> Result<OpenRequest, Errno> {
     let flags = request.flags;
     if flags.contains(OpenFlags::TMPFILE_ONLY) {
-        let is_writer = matches!(flags.access_mode(), AccessMode::WriteOnly | AccessMode::ReadWrite);
+        // The value 3 asks for both, and opens for neither.
+        let is_writer = flags.access_mode() != AccessMode::ReadOnly;
         if !flags.contains(OpenFlags::DIRECTORY) || flags.contains(OpenFlags::CREAT) || !is_writer {
             return Err(Errno::EINVAL);
         }

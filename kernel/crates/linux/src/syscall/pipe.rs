@@ -22,7 +22,8 @@ pub(crate) fn pipe2(thread: &Thread, descriptors: UserPtr, flags: u32) -> Syscal
     let reading = fds.reserve(close_on_exec)?;
     let writing = fds.reserve(close_on_exec)?;
     write_user_struct(descriptors.address(), &[reading.number(), writing.number()])?;
-    let (reader, writer) = pipes::pipe();
+    let owner = thread.file_credentials();
+    let (reader, writer) = pipes::pipe_owned_by(owner.uid, owner.gid);
     reading.install(OpenFile::new(reader, flags & OpenFlags::NONBLOCK));
     writing.install(OpenFile::new(writer, flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT) | OpenFlags::WRONLY));
     Ok(0)

@@ -7,7 +7,7 @@ use mm::user::write_user_struct;
 use vfs::FileSystemStatistics;
 
 use crate::SyscallResult;
-use crate::lookup::{View, at_flags, locate, locate_with};
+use crate::lookup::{View, at_flags, locate, locate_open, locate_with};
 use crate::thread::Thread;
 
 /// How fresh the attributes of a network file system are to be; there is only one answer here.
@@ -63,8 +63,22 @@ pub(crate) fn fstat(thread: &Thread, fd: Fd, status: UserPtr) -> SyscallResult {
 pub(crate) fn newfstatat(thread: &Thread, directory: Fd, path: UserPtr, status: UserPtr, flags: u32) -> SyscallResult {
     let known = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH | STATX_SYNC_TYPE;
     let flags = at_flags(flags, known)?;
-    let place = locate_with(thread, &View::of(thread), directory, path, flags)?;
+    let place = locate_or_open(thread, &View::of(thread), directory, path, flags)?;
     write_stat(&vfs::stat(&place), status)
+}
+
+/// As [`locate_with`], but with `AT_EMPTY_PATH` no path at all will do.
+fn locate_or_open(
+    thread: &Thread,
+    view: &View,
+    directory: Fd,
+    path: UserPtr,
+    flags: AtFlags,
+) -> Result<vfs::PathRef, Errno> {
+    if path.is_null() && flags.contains(AtFlags::EMPTY_PATH) {
+        return locate_open(thread, view, directory);
+    }
+    locate_with(thread, view, directory, path, flags)
 }
 
 fn timestamp(time: Timespec) -> StatxTimestamp {
@@ -87,7 +101,7 @@ pub(crate) fn statx(
     if flags.contains(STATX_SYNC_TYPE) {
         return Err(Errno::EINVAL.into());
     }
-    let place = locate_with(thread, &View::of(thread), directory, path, flags)?;
+    let place = locate_or_open(thread, &View::of(thread), directory, path, flags)?;
     let attributes = vfs::stat(&place);
     let mut answered = StatxMask::BASIC_STATS | StatxMask::MNT_ID;
     answered.set(StatxMask::BTIME, attributes.created.is_some());

@@ -3,13 +3,14 @@
 use alloc::sync::Arc;
 
 use abi::stat::{S_IFDIR, S_IFMT, S_IFREG};
-use abi::{Errno, Fd, UserPtr};
-use file::OpenFile;
+use abi::{Errno, Fd, PollEvents, UserPtr};
+use file::{Attributes, OpenFile};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
 
 use super::read_write::{read_from, write_to};
 use crate::SyscallResult;
 use crate::error::SyscallError;
+use crate::signal::broken_pipe;
 use crate::thread::Thread;
 
 /// Bytes moved at a time.
@@ -102,9 +103,11 @@ pub(crate) fn sendfile(thread: &Thread, output: Fd, input: Fd, offset: UserPtr, 
     if !output.is_writable() {
         return Err(Errno::EBADF.into());
     }
-    if output.is_append() {
+    check_source(&input)?;
+    if output.is_append() && output.file().has_positions() {
         return Err(Errno::EINVAL.into());
     }
+    check_stream_room(thread, &output)?;
     let mut input = Side { open: input, position };
     let mut output = Side { open: output, position: None };
     let done = transfer(thread, &mut input, &mut output, count)?;
@@ -112,13 +115,32 @@ pub(crate) fn sendfile(thread: &Thread, output: Fd, input: Fd, offset: UserPtr, 
     Ok(done)
 }
 
-/// A file `copy_file_range` works with.
-fn regular(open: &OpenFile) -> Result<(u64, u64), Errno> {
-    let attributes = open.file().attributes()?;
-    match attributes.mode & S_IFMT {
-        S_IFREG => Ok((attributes.device, attributes.inode)),
-        S_IFDIR => Err(Errno::EISDIR),
-        _ => Err(Errno::EINVAL),
+/// `EINVAL` for what `sendfile` cannot read: what has no positions, and directories.
+fn check_source(input: &OpenFile) -> Result<(), Errno> {
+    let is_source = input.file().has_positions() && input.file().attributes()?.mode & S_IFMT != S_IFDIR;
+    if is_source { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// A pipe that takes nothing says so before the input is read.
+fn check_stream_room(thread: &Thread, output: &OpenFile) -> Result<(), SyscallError> {
+    if output.file().has_positions() || !output.file().is_stream() {
+        return Ok(());
+    }
+    let events = output.file().readiness();
+    if events.contains(PollEvents::ERR) {
+        return Err(broken_pipe(thread));
+    }
+    if output.is_nonblocking() && !events.contains(PollEvents::OUT) { Err(Errno::EAGAIN.into()) } else { Ok(()) }
+}
+
+/// The attributes of two files `copy_file_range` works with.
+fn regular(input: &OpenFile, output: &OpenFile) -> Result<(Attributes, Attributes), Errno> {
+    let (source, target) = (input.file().attributes()?, output.file().attributes()?);
+    let is_kind = |kind| (source.mode & S_IFMT == kind, target.mode & S_IFMT == kind);
+    match (is_kind(S_IFDIR), is_kind(S_IFREG)) {
+        ((false, false), (true, true)) => Ok((source, target)),
+        ((false, false), _) => Err(Errno::EINVAL),
+        _ => Err(Errno::EISDIR),
     }
 }
 
@@ -138,12 +160,12 @@ pub(crate) fn copy_file_range(
     if flags != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let (source_id, target_id) = (regular(&input.open)?, regular(&output.open)?);
+    let (source, target) = regular(&input.open, &output.open)?;
     if !input.open.is_readable() || !output.open.is_writable() || output.open.is_append() {
         return Err(Errno::EBADF.into());
     }
-    if source_id == target_id {
-        check_overlap(&input, &output, length)?;
+    if (source.device, source.inode) == (target.device, target.inode) {
+        check_overlap(&input, &output, source.size, length)?;
     }
     let done = transfer(thread, &mut input, &mut output, length)?;
     write_position(input_offset, &input)?;
@@ -152,10 +174,10 @@ pub(crate) fn copy_file_range(
 }
 
 /// `EINVAL` when a file would be copied onto the same bytes of itself.
-fn check_overlap(input: &Side, output: &Side, length: usize) -> Result<(), SyscallError> {
+fn check_overlap(input: &Side, output: &Side, size: u64, length: usize) -> Result<(), SyscallError> {
     let start = |side: &Side| side.position.unwrap_or_else(|| *side.open.position().lock());
     let (from, to) = (start(input), start(output));
-    let length = length as u64;
+    let length = (length as u64).min(size.saturating_sub(from));
     let overlaps = from < to.saturating_add(length) && to < from.saturating_add(length);
     if overlaps && length > 0 { Err(Errno::EINVAL.into()) } else { Ok(()) }
 }
