@@ -81,7 +81,7 @@ fn read_files(root: &Path) -> Result<Vec<SourceFile>, String> {
     Ok(files.collect())
 }
 
-/// `unsafe` stands in the files of the list, and the list has no others.
+/// `unsafe` stands in the files of the list, and the list has no others. A line that ends in a slash is a directory.
 fn check_unsafe(files: &[SourceFile], allowlist: &str) -> Vec<Finding> {
     let allowed: Vec<&str> =
         allowlist.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
@@ -89,23 +89,25 @@ fn check_unsafe(files: &[SourceFile], allowlist: &str) -> Vec<Finding> {
         file.name.ends_with(".rs") && rust_text::has_word(&rust_text::code_of(&file.text), "unsafe")
     };
     let with_unsafe: Vec<&str> = files.iter().filter(is_unsafe).map(|file| file.name.as_str()).collect();
-    let unlisted = with_unsafe.iter().filter(|name| !allowed.contains(name)).map(|name| {
-        Finding::new(
-            *name,
-            format!("has unsafe code: do without, or move it to the machine layer, or add the file to {ALLOWLIST}"),
-        )
+    let unlisted = with_unsafe.iter().filter(|name| !allowed.iter().any(|line| covers(line, name))).map(|name| {
+        let remedy = format!("do without, or move it to the machine layer, or add the file to {ALLOWLIST}");
+        Finding::new(*name, format!("has unsafe code: {remedy}"))
     });
     let stale = allowed
         .iter()
-        .filter(|name| !with_unsafe.contains(name))
-        .map(|name| Finding::new(*name, format!("is in {ALLOWLIST} and has no unsafe code: remove the line")));
+        .filter(|line| !with_unsafe.iter().any(|name| covers(line, name)))
+        .map(|line| Finding::new(*line, format!("is in {ALLOWLIST} and has no unsafe code: remove the line")));
     let mut findings: Vec<Finding> = unlisted.chain(stale).collect();
-    for (index, name) in allowed.iter().enumerate() {
-        if allowed[..index].contains(name) {
-            findings.push(Finding::new(*name, format!("is twice in {ALLOWLIST}: remove one line")));
+    for (index, line) in allowed.iter().enumerate() {
+        if allowed.iter().enumerate().any(|(other, wider)| other != index && covers(wider, line)) {
+            findings.push(Finding::new(*line, format!("is covered by another line of {ALLOWLIST}: remove this one")));
         }
     }
     findings
+}
+
+fn covers(line: &str, name: &str) -> bool {
+    line == name || (line.ends_with('/') && name.starts_with(line))
 }
 
 fn is_source(name: &str) -> bool {
@@ -201,7 +203,14 @@ mod tests {
     fn a_line_of_the_list_needs_unsafe_code() {
         let files = [file("a.rs", "fn f() {}"), file("b.rs", "unsafe { f() }")];
         assert_eq!(subjects(&check_unsafe(&files, "a.rs\nb.rs\ngone.rs")), ["a.rs", "gone.rs"]);
-        assert_eq!(subjects(&check_unsafe(&files, "b.rs\nb.rs")), ["b.rs"]);
+        assert_eq!(subjects(&check_unsafe(&files, "b.rs\nb.rs")), ["b.rs", "b.rs"]);
+    }
+
+    #[test]
+    fn a_line_may_be_a_directory() {
+        let files = [file("d/a.rs", "unsafe { f() }"), file("dd/b.rs", "unsafe { f() }")];
+        assert_eq!(subjects(&check_unsafe(&files, "d/")), ["dd/b.rs"]);
+        assert_eq!(subjects(&check_unsafe(&files, "d/\ndd/\nd/a.rs")), ["d/a.rs"]);
     }
 
     #[test]
