@@ -13,6 +13,7 @@ use abi::{
         SEGV_ACCERR, SEGV_MAPERR, SI_KERNEL, TRAP_BRKPT, TRAP_HWBKPT, TRAP_TRACE,
     },
 };
+use mm::user::read_user_struct;
 use mm::{Access, FaultError, USER_END};
 
 use crate::exit;
@@ -100,6 +101,9 @@ const DEBUG: u64 = 1;
 const INVALID_OPCODE: u64 = 6;
 const GENERAL_PROTECTION: u64 = 13;
 const PAGE_FAULT: u64 = 14;
+
+/// The instruction `int1`, a debug trap that QEMU's emulator takes for an invalid opcode.
+const INT1: u8 = 0xf1;
 
 /// What a fault means to the program.
 struct Consequence {
@@ -229,6 +233,11 @@ fn float_code(causes: u32) -> Option<i32> {
 fn invalid_opcode(thread: &Thread, registers: &mut Registers) -> Option<Consequence> {
     let address = usize::try_from(registers.rip).unwrap_or(usize::MAX);
     let Some(site) = thread.address_space().code_site_at(address) else {
+        if read_user_struct::<u8>(address) == Ok(INT1) {
+            registers.rip = registers.rip.wrapping_add(1);
+            let info = Siginfo::fault(Signal::SIGTRAP, TRAP_BRKPT, registers.rip);
+            return Some(Consequence { trap_number: DEBUG, error_code: 0, info });
+        }
         return Some(Consequence {
             trap_number: INVALID_OPCODE,
             error_code: 0,
