@@ -2,7 +2,8 @@
 //!
 //! - [`layers`]: imports point down, siblings never import each other, each external crate has its home;
 //! - [`sources`]: where `unsafe` may be, how long a file may be, which words do not belong here, what crates must say;
-//! - [`kernel_code`]: the built kernel uses no vector register outside of the functions that save them.
+//! - [`kernel_code`]: the built kernel uses no vector register outside of the functions that save them, and is linked as the
+//!   boot code expects.
 //!
 //! Silent when all is well; otherwise one line a finding, with the remedy, and status 1.
 
@@ -55,7 +56,10 @@ fn run() -> Result<Vec<Finding>, String> {
         [] => check_tree(&root()?),
         [flag, path] if flag == "--kernel" => {
             let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-            kernel_code::check(&bytes)
+            let allowlist = root()?.join(kernel_code::ALLOWLIST);
+            let allowlist =
+                std::fs::read_to_string(&allowlist).map_err(|error| format!("{}: {error}", allowlist.display()))?;
+            kernel_code::check(&bytes, &allowlist)
         }
         _ => Err("usage: check [--kernel FILE]".into()),
     }
