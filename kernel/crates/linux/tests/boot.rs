@@ -1,5 +1,6 @@
 //! Starting the first process.
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use std::collections::BTreeMap;

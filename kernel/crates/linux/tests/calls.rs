@@ -1,5 +1,6 @@
 //! System calls that are not about files, memory or signals.
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use abi::time::*;

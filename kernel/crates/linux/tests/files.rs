@@ -1,6 +1,7 @@
 //! Replays system calls on files as Linux answered them, recorded by `record_files.c`.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use std::fmt::Write;

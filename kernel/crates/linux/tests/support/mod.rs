@@ -1,8 +1,5 @@
-//! A process to test with: a small program booted from a file system in memory, on the fake machine of [`fake`].
-#![expect(dead_code, reason = "every test file uses a part of it")]
+//! A process to test with: a small program booted from a file system in memory, on the machine of the test kit.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-pub(crate) mod fake;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +10,8 @@ use file::OpenFile;
 use linux::exec::{BootError, BootRequest, Program};
 use linux::{CpuInfo, InvalidVectorState, Outcome, Platform, Registers, Thread};
 use mm::user::{read_user_struct, write_user_struct};
-use mm::{AddressSpace, PageTable, UserReader, frame};
+use mm::{Access, AddressSpace, PageTable, UserReader};
+use testkit::{FakePageTable, frames, user};
 use vfs::fs::tmpfs::{Tmpfs, TmpfsOptions};
 use vfs::{Credentials, FsContext, MountFlags, Namespace, OpenRequest};
 
@@ -103,11 +101,13 @@ impl Platform for FakeCpu {
     }
 
     fn new_page_table(&self) -> Result<Box<dyn PageTable>, Errno> {
-        Ok(Box::new(fake::FakePageTable::new()))
+        Ok(Box::new(FakePageTable::new()))
     }
 
     fn activate(&self, space: &AddressSpace) {
-        fake::activate(space.root());
+        let table = FakePageTable::of_root(space.root()).expect("a table of this machine");
+        // Nobody serves faults until there is a thread.
+        user::set_table(table, |_, _| false);
     }
 
     fn end(&self, outcome: Outcome) -> ! {
@@ -167,7 +167,7 @@ pub(crate) fn test_program() -> Vec<u8> {
 
 /// A file system with one file.
 pub(crate) fn namespace_with(path: &[u8], contents: &[u8], mode: u32) -> Arc<Namespace> {
-    frame::install(&fake::FRAMES);
+    frames::install();
     let namespace = Namespace::new(Tmpfs::new(TmpfsOptions::default()), b"tmpfs", MountFlags::empty());
     let context = FsContext::new(Arc::clone(&namespace));
     let request = OpenRequest { flags: OpenFlags::CREAT | OpenFlags::WRONLY, mode, resolve: ResolveFlags::empty() };
@@ -193,7 +193,7 @@ pub(crate) fn boot_with(
     arguments: &[&[u8]],
     environment: &[&[u8]],
 ) -> Result<Machine, BootError> {
-    frame::install(&fake::FRAMES);
+    frames::install();
     let cpu = FakeCpu::new();
     let standard_file = || OpenFile::new(file::pipe::pipe().0, OpenFlags::empty());
     let request = BootRequest {
@@ -205,7 +205,12 @@ pub(crate) fn boot_with(
         standard_files: [standard_file(), standard_file(), standard_file()],
     };
     let (thread, registers) = linux::boot(request)?;
-    fake::run(&thread);
+    let table = FakePageTable::of_root(thread.address_space().root()).expect("a table of this machine");
+    let faulting = Arc::clone(&thread);
+    user::set_table(table, move |address, access| {
+        let error_code = if access == Access::Write { 2 } else { 0 };
+        linux::page_in(&faulting, address, error_code)
+    });
     Ok(Machine { thread, registers, cpu })
 }
 
