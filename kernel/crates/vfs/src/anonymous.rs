@@ -12,8 +12,10 @@ use file::{Attributes, File, OpenFile};
 use sync::{Mutex, Once, rank};
 
 use crate::file_system::anonymous_device;
+use crate::fs::tmpfs::{Tmpfs, TmpfsOptions};
 use crate::{
-    Dentry, FileSystem, FileSystemStatistics, Inode, Metadata, Mount, NewMetadata, Opened, PathRef, VnodeFile,
+    Dentry, FileSystem, FileSystemStatistics, Inode, Metadata, Mount, NewMetadata, Opened, PathRef, RootDentry,
+    VnodeFile,
 };
 
 /// A place for a file that has none. `name` is what `readlink` of `/proc/self/fd/N` shows.
@@ -43,12 +45,24 @@ pub fn path_of(open: &OpenFile) -> PathRef {
     }
 }
 
+/// A new file in memory that no path leads to, for `memfd_create`. Open it with [`crate::open_path`].
+pub fn memory_file(name: &[u8], mode: u32) -> Result<PathRef, Errno> {
+    static MOUNT: Once<(Arc<Tmpfs>, Arc<Mount>)> = Once::new();
+    let (file_system, mount) = MOUNT.call_once(|| {
+        let file_system = Tmpfs::new(TmpfsOptions::default());
+        (file_system.clone(), Mount::detached(file_system))
+    });
+    let inode = file_system.unnamed_file(mode)?;
+    let shown = [b"/memfd:", name, b" (deleted)"].concat();
+    Ok(PathRef { mount: mount.clone(), dentry: Dentry::root(inode, &shown) })
+}
+
 /// The mount all anonymous places are seen through.
 fn mount() -> &'static Arc<Mount> {
     static MOUNT: Once<Arc<Mount>> = Once::new();
     MOUNT.call_once(|| {
         let metadata = Metadata::new(NewMetadata { mode: 0o040_555, links: 2, ..NewMetadata::default() });
-        let root = Dentry::root(Arc::new(AnonymousRoot { metadata }), b"");
+        let root = RootDentry::new(Arc::new(AnonymousRoot { metadata }));
         let device = anonymous_device();
         Mount::detached(Arc::new(AnonymousFileSystem { root, device, rename_lock: Mutex::new(rank::RENAME, ()) }))
     })
@@ -97,7 +111,7 @@ impl Inode for AnonymousRoot {
 }
 
 struct AnonymousFileSystem {
-    root: Arc<Dentry>,
+    root: RootDentry,
     device: u64,
     rename_lock: Mutex<()>,
 }
@@ -108,7 +122,7 @@ impl FileSystem for AnonymousFileSystem {
     }
 
     fn root(&self) -> &Arc<Dentry> {
-        &self.root
+        self.root.get()
     }
 
     fn device(&self) -> u64 {

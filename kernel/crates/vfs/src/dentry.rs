@@ -73,6 +73,28 @@ pub struct Dentry {
     is_cached: bool,
 }
 
+/// The root of a file system's dentries, held by the file system. With it goes the cache: dentries hold their parents, so the
+/// tree would hold itself.
+pub struct RootDentry(Arc<Dentry>);
+
+impl RootDentry {
+    /// The root of a file system whose root directory this is.
+    pub fn new(inode: Arc<dyn Inode>) -> Self {
+        Self(Dentry::root(inode, b""))
+    }
+
+    /// The dentry.
+    pub fn get(&self) -> &Arc<Dentry> {
+        &self.0
+    }
+}
+
+impl Drop for RootDentry {
+    fn drop(&mut self) {
+        self.0.drop_unused();
+    }
+}
+
 /// Where a dentry is.
 struct Place {
     /// None at the root, and for anonymous ones.
@@ -97,7 +119,7 @@ pub(crate) enum Cached {
 
 impl Dentry {
     /// The root of a file system, or an anonymous place when `name` is not empty.
-    pub fn root(inode: Arc<dyn Inode>, name: &[u8]) -> Arc<Self> {
+    pub(crate) fn root(inode: Arc<dyn Inode>, name: &[u8]) -> Arc<Self> {
         Self::new(inode, None, Name::new(name), true)
     }
 
@@ -162,6 +184,11 @@ impl Dentry {
     /// Whether its last name was removed.
     pub fn is_removed(&self) -> bool {
         self.is_removed.load(Relaxed)
+    }
+
+    /// Whether walks find this very dentry again: one of a directory that keeps no names is made for each walk.
+    pub(crate) fn is_cached(&self) -> bool {
+        self.is_cached
     }
 
     /// Whether something is mounted on it, in any namespace.

@@ -36,6 +36,9 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+// The machine that unit tests run on.
+#[cfg(test)]
+extern crate testkit;
 
 mod anonymous;
 mod attributes;
@@ -59,12 +62,12 @@ mod rename;
 mod vnode_file;
 mod walk;
 
-pub use anonymous::{anonymous_path, path_of};
+pub use anonymous::{anonymous_path, memory_file, path_of};
 pub use attributes::{SetTime, access, chmod, chown, readlink, stat, statfs, truncate, utimens};
 pub use context::FsContext;
 pub use create::{link, mkdir, mknod, symlink};
 pub use credentials::{Capabilities, Credentials};
-pub use dentry::Dentry;
+pub use dentry::{Dentry, RootDentry};
 pub use file_system::{FileSystem, FileSystemStatistics};
 pub use file_time::FileTime;
 pub use inode::{Inode, LinkTarget, NewInode, Opened, Renaming};

@@ -265,6 +265,9 @@ impl Namespace {
         }
         let mut mounts = self.mounts.lock();
         let at = at.clone().into_topmost();
+        if !at.dentry.is_cached() {
+            return Err(Errno::EINVAL);
+        }
         if mounts.len() >= MOUNTS_MAX {
             return Err(Errno::ENOSPC);
         }

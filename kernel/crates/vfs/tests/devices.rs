@@ -1,4 +1,5 @@
 //! `/dev`.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
@@ -61,8 +62,9 @@ fn mapped_zeros() {
 #[test]
 fn nodes_and_links() {
     let world = world();
-    let expected =
-        ["console", "fd", "full", "null", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"];
+    let expected = [
+        "console", "fd", "full", "null", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
+    ];
     assert_eq!(world.names("/").unwrap(), expected);
     assert_eq!(world.readlink("/stdin").unwrap(), "/proc/self/fd/0");
     assert_eq!(world.stat("/shm").unwrap().mode, 0o041_777);

@@ -1,4 +1,5 @@
 //! The contents of files in memory: holes, sizes, limits, allocation, mapped pages.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Mounts: crossing them both ways, covering, unmounting, and what names look like through them.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

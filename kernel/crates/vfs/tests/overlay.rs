@@ -1,4 +1,5 @@
 //! The writable archive: what changes take over, what they hide, and what stays in place.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
@@ -132,7 +133,10 @@ fn mapped_pages_lie_in_the_archive_until_written() {
     let map = map(&file);
     let page = map.page(1).unwrap();
     assert!(!page.is_exclusive(), "a page of the image");
-    assert_eq!(page.number(), world.open("/big", OpenFlags::empty()).map(|file| self::map(&file)).unwrap().page(1).unwrap().number());
+    assert_eq!(
+        page.number(),
+        world.open("/big", OpenFlags::empty()).map(|file| self::map(&file)).unwrap().page(1).unwrap().number()
+    );
     assert_eq!(used_pages(&world), 0);
     assert!(!map.is_shared_memory(), "a store to it needs notice");
     let own = map.page_for_write(1).unwrap();

@@ -1,4 +1,5 @@
 //! Permissions: who may do what to whom, by mode, group, capability and sticky bit.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Renaming: what may replace what, exchanges, and renames that race.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

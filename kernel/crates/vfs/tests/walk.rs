@@ -1,4 +1,5 @@
 //! The path walk: one table of paths and answers, and the cases that need a tree of their own.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -26,7 +26,7 @@ use sync::{Mutex, rank};
 use crate::file_system::anonymous_device;
 use crate::{
     Credentials, Dentry, FileKind, FileSystem, FileSystemStatistics, FileTime, HashedName, Inode, LinkTarget, Metadata,
-    NAME_LEN_MAX, NewInode, NewMetadata, Opened, PathRef,
+    NAME_LEN_MAX, NewInode, NewMetadata, Opened, PathRef, RootDentry,
 };
 
 /// The most bytes one write to a generated file takes.
@@ -170,7 +170,7 @@ pub struct GeneratedFs {
     type_name: &'static str,
     magic: u64,
     device: u64,
-    root: Arc<Dentry>,
+    root: RootDentry,
     rename_lock: Mutex<()>,
 }
 
@@ -180,7 +180,7 @@ impl GeneratedFs {
         let device = anonymous_device();
         let inode = GeneratedInode::new(Node::directory(0o555, root), ROOT_NUMBER, device);
         let rename_lock = Mutex::new(rank::RENAME, ());
-        Arc::new(Self { type_name, magic, device, root: Dentry::root(inode, b""), rename_lock })
+        Arc::new(Self { type_name, magic, device, root: RootDentry::new(inode), rename_lock })
     }
 }
 
@@ -190,7 +190,7 @@ impl FileSystem for GeneratedFs {
     }
 
     fn root(&self) -> &Arc<Dentry> {
-        &self.root
+        self.root.get()
     }
 
     fn device(&self) -> u64 {

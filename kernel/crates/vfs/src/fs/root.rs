@@ -18,7 +18,7 @@ use sync::{Mutex, rank};
 use crate::file_system::anonymous_device;
 use crate::{
     Credentials, Dentry, FileSystem, FileSystemStatistics, FileTime, HashedName, Inode, LinkTarget, Metadata,
-    NAME_LEN_MAX, NewMetadata,
+    NAME_LEN_MAX, NewMetadata, RootDentry,
 };
 
 /// The inode number of the root directory; 0 means no inode to programs.
@@ -32,7 +32,7 @@ const MAGIC: u64 = 0x7275;
 pub struct RootFs {
     archive: Archive<'static>,
     device: u64,
-    root: Arc<Dentry>,
+    root: RootDentry,
     rename_lock: Mutex<()>,
 }
 
@@ -40,7 +40,7 @@ impl RootFs {
     /// The file system of an archive.
     pub fn new(archive: Archive<'static>) -> Arc<Self> {
         let device = anonymous_device();
-        let root = Dentry::root(ArchiveInode::new(archive, device, archive.root()), b"");
+        let root = RootDentry::new(ArchiveInode::new(archive, device, archive.root()));
         Arc::new(Self { archive, device, root, rename_lock: Mutex::new(rank::RENAME, ()) })
     }
 }
@@ -51,7 +51,7 @@ impl FileSystem for RootFs {
     }
 
     fn root(&self) -> &Arc<Dentry> {
-        &self.root
+        self.root.get()
     }
 
     fn device(&self) -> u64 {

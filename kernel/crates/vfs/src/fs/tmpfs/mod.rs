@@ -35,7 +35,7 @@ use mm::PAGE_SIZE;
 use sync::{Mutex, rank};
 
 use crate::file_system::anonymous_device;
-use crate::{Dentry, FileKind, FileSystem, FileSystemStatistics, Inode, NAME_LEN_MAX, NewInode};
+use crate::{Dentry, FileKind, FileSystem, FileSystemStatistics, Inode, NAME_LEN_MAX, NewInode, RootDentry};
 
 pub use inode::MemoryInode;
 use lower::LowerNodes;
@@ -108,7 +108,7 @@ impl Shared {
 /// A file system in memory.
 pub struct Tmpfs {
     type_name: &'static str,
-    root: Arc<Dentry>,
+    root: RootDentry,
     root_inode: Arc<MemoryInode>,
     shared: Arc<Shared>,
     rename_lock: Mutex<()>,
@@ -145,7 +145,7 @@ impl Tmpfs {
     }
 
     fn with_root(options: TmpfsOptions, shared: Arc<Shared>, root_inode: Arc<MemoryInode>) -> Arc<Self> {
-        let root = Dentry::root(root_inode.clone(), b"");
+        let root = RootDentry::new(root_inode.clone());
         let rename_lock = Mutex::new(rank::RENAME, ());
         Arc::new(Self { type_name: options.type_name, root, root_inode, shared, rename_lock, options })
     }
@@ -166,8 +166,8 @@ impl Tmpfs {
         Ok(())
     }
 
-    /// A file without a name, for memory that programs share by descriptor.
-    pub fn unnamed_file(&self, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
+    /// A file without a name.
+    pub(crate) fn unnamed_file(&self, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
         let new = NewInode { mode: FileKind::Regular.mode_bits() | mode, uid: 0, gid: 0, represents: 0, target: &[] };
         self.root_inode.create_unnamed(&new)
     }
@@ -179,7 +179,7 @@ impl FileSystem for Tmpfs {
     }
 
     fn root(&self) -> &Arc<Dentry> {
-        &self.root
+        self.root.get()
     }
 
     fn device(&self) -> u64 {
@@ -223,12 +223,5 @@ impl FileSystem for Tmpfs {
             text.extend(format!(",mode={:o}", self.options.mode).into_bytes());
         }
         text
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // Dentries hold their parents: without this the cache would keep the tree.
-        self.root.drop_unused();
     }
 }

@@ -290,7 +290,7 @@ mod tests {
                         let end = index + random(span / 8 + 1);
                         let doomed: Vec<u64> = model.range(index..end).map(|(index, _)| *index).collect();
                         assert_eq!(map.remove_range(index, end).count(), doomed.len() as u64);
-                        doomed.iter().for_each(|index| drop(model.remove(index)));
+                        doomed.iter().for_each(|index| assert!(model.remove(index).is_some()));
                     }
                     4 => assert_eq!(map.next_present(index), model.range(index..).next().map(|(index, _)| *index)),
                     _ => {
