@@ -9,7 +9,7 @@ use crate::page_table::FakePageTable;
 use crate::{frames, user};
 
 /// Where the address spaces of tests place mappings from.
-const MMAP_BASE: usize = 0x7f00_0000_0000;
+pub const MMAP_BASE: usize = 0x7f00_0000_0000;
 
 /// Faults at one address in a row. A fault that does not help within a few turns never will.
 const FAULTS_MAX: usize = 4;

@@ -36,7 +36,7 @@ pub mod threads;
 pub mod user;
 mod wake;
 
-pub use cpu::Cpu;
+pub use cpu::{Cpu, MMAP_BASE};
 pub use page_table::{Entry, FakePageTable};
 pub use random::Random;
 pub use wake::WakeCounter;

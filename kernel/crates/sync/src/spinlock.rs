@@ -3,6 +3,9 @@
 //! [`SpinLock`] is for thread context. [`IrqSpinLock`] is for data that an interrupt handler touches too: it disables
 //! interrupts on this CPU while it is held, and its rank stands in the last band of [`crate::rank`].
 //!
+//! Kernel code is not preempted: an interrupt returns to what it interrupted, so a holder runs until it releases. (Whoever
+//! makes the kernel preemptible counts spinlocks in `Flag`, the one place that takes and releases.)
+//!
 //! A critical section must not allocate, sleep, touch user memory or do I/O. Debug builds check the order of ranks, and
 //! that nothing sleeps under a spinlock. Guards are released in the reverse order of their taking; for [`IrqSpinLock`]
 //! this is a duty, because each restores the interrupt flag that it found.

@@ -24,7 +24,7 @@ fn contend(threads: usize, rounds: usize) {
         .collect();
     add(&mutex);
     for other in others {
-        other.join().unwrap();
+        other.join().expect("no thread of the model panics");
     }
     assert_eq!(*mutex.lock(), threads * rounds);
 }
