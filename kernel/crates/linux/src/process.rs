@@ -89,6 +89,7 @@ pub struct Process {
     pub(crate) is_child_subreaper: AtomicBool,
     /// `PR_SET_THP_DISABLE`: only remembered, as there are no huge pages to leave out.
     pub(crate) forgoes_huge_pages: AtomicBool,
+    may_lock_any: AtomicBool,
     /// The soft limit of `RLIMIT_SIGPENDING`, for senders in interrupts.
     pending_signals_max: AtomicUsize,
 }
@@ -114,6 +115,7 @@ impl Process {
             dumpable: AtomicU32::new(1),
             is_child_subreaper: AtomicBool::new(false),
             forgoes_huge_pages: AtomicBool::new(false),
+            may_lock_any: AtomicBool::new(true),
             pending_signals_max: AtomicUsize::new(usize::MAX),
         };
         process.enforce_limits();
@@ -209,11 +211,17 @@ impl Process {
 
     fn enforce_limits(&self) {
         let limits = self.limits();
-        // The first thread of the first process is root; a thread that is not cannot raise limits anyway.
-        self.address_space().set_limits(limits.of_memory(true));
+        self.address_space().set_limits(limits.of_memory(self.may_lock_any.load(Relaxed)));
         self.fds().set_limit(limits.soft(abi::resource::RLIMIT_NOFILE));
         let pending = usize::try_from(limits.soft(abi::resource::RLIMIT_SIGPENDING)).unwrap_or(usize::MAX);
         self.pending_signals_max.store(pending, Relaxed);
+    }
+
+    /// Notes whether its threads may lock any amount of memory (`CAP_IPC_LOCK`).
+    pub(crate) fn set_may_lock_any(&self, may: bool) {
+        if self.may_lock_any.swap(may, Relaxed) != may {
+            self.enforce_limits();
+        }
     }
 
     /// How many signals may be queued with information.

@@ -16,7 +16,7 @@ use vfs::FsContext;
 
 use crate::SyscallResult;
 use crate::accounting::Accounting;
-use crate::credentials::Credentials;
+use crate::credentials::{CAP_IPC_LOCK, Credentials};
 use crate::platform::Platform;
 use crate::process::Process;
 use crate::registers::Registers;
@@ -158,6 +158,7 @@ impl Thread {
 
     /// Makes it someone else.
     pub(crate) fn set_credentials(&self, credentials: Credentials) {
+        self.process.set_may_lock_any(credentials.has(CAP_IPC_LOCK));
         let credentials = Arc::new(credentials);
         let old = core::mem::replace(&mut *self.credentials.lock(), credentials);
         drop(old);
