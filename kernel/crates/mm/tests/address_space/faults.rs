@@ -1,13 +1,12 @@
 //! Page faults: what is mapped when, copies on write, stacks, code sites, running out of memory.
 
-mod support;
-
+use crate::support::{FakeFile, Observe};
 use abi::{Errno, ProtFlags, mman};
 use mm::{
     Access, Backing, CodeSite, FaultError, Limits, MapOptions, MapRequest, PAGE_SIZE, PageKind, Rights, Sharing,
     USER_END,
 };
-use support::{Cpu, FakeFile, MMAP_BASE, frames_used, set_frame_budget};
+use testkit::{Cpu, MMAP_BASE, frames};
 
 const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
 const READ_EXECUTE: Rights = Rights::READ.union(Rights::EXECUTE);
@@ -22,17 +21,17 @@ fn anonymous(pages: usize) -> MapRequest {
 fn anonymous_memory_appears_when_touched() {
     let cpu = Cpu::new();
     let address = cpu.space.map(anonymous(4)).unwrap();
-    assert_eq!((cpu.present_pages(), frames_used()), (0, 0));
+    assert_eq!((cpu.present_pages(), frames::used()), (0, 0));
     assert_eq!(cpu.load(address + 5), Ok(0));
     assert_eq!(cpu.kind(address), Some(PageKind::Zero));
-    assert_eq!(frames_used(), 0, "a load costs no frame");
+    assert_eq!(frames::used(), 0, "a load costs no frame");
     cpu.store(address + 5, 9).unwrap();
     cpu.store(address + PAGE_SIZE, 8).unwrap();
-    assert_eq!(frames_used(), 2);
+    assert_eq!(frames::used(), 2);
     assert_eq!((cpu.load(address + 5), cpu.load(address + 6)), (Ok(9), Ok(0)));
     cpu.check_invariants();
     cpu.space.unmap(address, PAGE_SIZE).unwrap();
-    assert_eq!(frames_used(), 1, "freed at once");
+    assert_eq!(frames::used(), 1, "freed at once");
     assert_eq!(cpu.load(address), Err(FaultError::Unmapped));
 }
 
@@ -61,7 +60,7 @@ fn rights_come_and_go() {
     cpu.store(address, 5).unwrap();
     cpu.space.protect(address, PAGE_SIZE, ProtFlags::empty()).unwrap();
     assert_eq!(cpu.load(address), Err(FaultError::Rights));
-    assert_eq!(frames_used(), 1, "PROT_NONE keeps the contents");
+    assert_eq!(frames::used(), 1, "PROT_NONE keeps the contents");
     cpu.space.protect(address, PAGE_SIZE, ProtFlags::READ).unwrap();
     assert_eq!((cpu.load(address), cpu.store(address, 6)), (Ok(5), Err(FaultError::Rights)));
     cpu.space.protect(address, PAGE_SIZE, ProtFlags::READ | ProtFlags::WRITE).unwrap();
@@ -72,17 +71,17 @@ fn rights_come_and_go() {
 fn private_file_pages_are_copied_on_the_first_store() {
     let cpu = Cpu::new();
     let file = FakeFile::new(3);
-    let before = frames_used();
+    let before = frames::used();
     let address = cpu.space.map(MapRequest::private_file(file.clone(), 0x1000, 2 * PAGE_SIZE, READ_WRITE)).unwrap();
     assert_eq!(cpu.load(address), Ok(2));
-    assert_eq!((cpu.kind(address), frames_used()), (Some(PageKind::File), before), "the file's own page");
+    assert_eq!((cpu.kind(address), frames::used()), (Some(PageKind::File), before), "the file's own page");
     cpu.store(address, 99).unwrap();
     assert_eq!((cpu.load(address), file.byte(1)), (Ok(99), 2));
-    assert_eq!((cpu.kind(address), frames_used()), (Some(PageKind::Anonymous), before + 1));
+    assert_eq!((cpu.kind(address), frames::used()), (Some(PageKind::Anonymous), before + 1));
     cpu.store(address + PAGE_SIZE, 98).unwrap();
     assert_eq!(file.byte(2), 3);
     cpu.space.advise(address, 2 * PAGE_SIZE, mman::MADV_DONTNEED).unwrap();
-    assert_eq!((cpu.load(address), frames_used()), (Ok(2), before), "the file's contents again");
+    assert_eq!((cpu.load(address), frames::used()), (Ok(2), before), "the file's contents again");
     assert_eq!(*file.notices.lock().unwrap(), [], "private stores are nothing to the file");
     cpu.check_invariants();
 }
@@ -120,6 +119,47 @@ fn truncation_takes_pages_away() {
     assert_eq!(cpu.load(private + 2 * PAGE_SIZE), Err(FaultError::BeyondEnd));
     assert_eq!(cpu.load(private + PAGE_SIZE), Ok(7));
     cpu.check_invariants();
+}
+
+/// A fault on the first of two file pages, during which something happens.
+fn fault_while(access: Access, meanwhile: impl FnOnce(&Cpu, &FakeFile, usize) + Send + 'static) -> (Cpu, usize) {
+    let cpu = Cpu::new();
+    let file = FakeFile::with_sites(2, vec![site(0, 0, 1)]);
+    let address = cpu.space.map(MapRequest::private_file(file.clone(), 0, 2 * PAGE_SIZE, READ_WRITE)).unwrap();
+    let (other_cpu, other_file) = (cpu.clone(), file.clone());
+    *file.meanwhile.lock().unwrap() = Some(Box::new(move || meanwhile(&other_cpu, &other_file, address)));
+    // What the fault answers shows in what is mapped.
+    let _ = cpu.space.fault(address, access);
+    cpu.check_invariants();
+    file.check_mapped(&cpu);
+    (cpu, address)
+}
+
+#[test]
+fn pages_that_change_while_they_are_fetched() {
+    let (cpu, address) = fault_while(Access::Read, |_, file, _| file.replace_pages(0));
+    assert_eq!(cpu.load(address), Ok(0), "not the page that was given up");
+    let (cpu, address) = fault_while(Access::Read, |_, file, _| file.truncate(0));
+    assert_eq!(cpu.load(address), Err(FaultError::BeyondEnd));
+    let (cpu, address) = fault_while(Access::Read, |cpu, _, address| cpu.space.unmap(address, PAGE_SIZE).unwrap());
+    assert_eq!((cpu.present_pages(), cpu.load(address)), (0, Err(FaultError::Unmapped)));
+    let (cpu, address) = fault_while(Access::Read, |cpu, _, address| {
+        cpu.space.map(anonymous(1).at(address)).unwrap();
+    });
+    assert_eq!((cpu.kind(address), cpu.load(address)), (Some(PageKind::Zero), Ok(0)), "another mapping by now");
+    let (cpu, address) = fault_while(Access::Write, |cpu, _, address| cpu.store(address, 9).unwrap());
+    assert_eq!(cpu.load(address), Ok(9), "another thread was faster");
+    let (cpu, address) = fault_while(Access::Write, |cpu, _, address| assert_eq!(cpu.load(address), Ok(1)));
+    assert_eq!(cpu.kind(address), Some(PageKind::Anonymous));
+    let (cpu, address) = fault_while(Access::Read, |cpu, _, address| {
+        cpu.space.protect(address, PAGE_SIZE, ProtFlags::READ | ProtFlags::EXEC).unwrap();
+    });
+    assert_eq!(cpu.execute(address), Ok(6), "disarmed though it was fetched as data");
+    let (cpu, address) = fault_while(Access::Write, |cpu, _, address| {
+        cpu.space.protect(address, PAGE_SIZE, ProtFlags::READ).unwrap();
+    });
+    assert_eq!(cpu.present_pages(), 0);
+    assert_eq!(cpu.store(address, 1), Err(FaultError::Rights));
 }
 
 #[test]
@@ -170,12 +210,12 @@ fn site(page: u64, offset_in_page: u16, original: u8) -> (u64, CodeSite) {
 fn code_sites_are_disarmed_in_executable_pages() {
     let cpu = Cpu::new();
     let file = FakeFile::with_sites(3, vec![site(0, 0, 1), site(0, 7, 0), site(1, 9, 0xf4)]);
-    let before = frames_used();
+    let before = frames::used();
     let address = cpu.space.map(MapRequest::private_file(file.clone(), 0, 3 * PAGE_SIZE, READ_EXECUTE)).unwrap();
     assert_eq!((cpu.execute(address), cpu.execute(address + 7), cpu.execute(address + 8)), (Ok(6), Ok(6), Ok(0)));
     assert_eq!(cpu.execute(address + PAGE_SIZE + 9), Ok(0), "other bytes than those analysed are left alone");
     assert_eq!(cpu.execute(address + 2 * PAGE_SIZE), Ok(3));
-    assert_eq!((file.byte(0), frames_used()), (1, before + 2), "pages without sites are mapped in place");
+    assert_eq!((file.byte(0), frames::used()), (1, before + 2), "pages without sites are mapped in place");
     assert_eq!(cpu.space.code_site_at(address + 7), Some(CodeSite { offset_in_page: 7, original: 0 }));
     assert_eq!(cpu.space.code_site_at(address + 8), None);
     assert_eq!(cpu.space.code_site_at(BASE), None);
@@ -213,23 +253,23 @@ fn fork_copies_on_write() {
     for address in [private, private + PAGE_SIZE, shared, hidden, wiped] {
         parent.store(address, 1).unwrap();
     }
-    let before = frames_used();
+    let before = frames::used();
     let child = parent.fork().unwrap();
-    assert_eq!(frames_used(), before);
+    assert_eq!(frames::used(), before);
     parent.check_invariants();
     child.check_invariants();
     assert_eq!((child.load(private), child.load(shared)), (Ok(1), Ok(1)));
     assert_eq!((child.load(hidden), child.load(wiped)), (Err(FaultError::Unmapped), Ok(0)));
     child.store(private, 2).unwrap();
-    assert_eq!((parent.load(private), child.load(private), frames_used()), (Ok(1), Ok(2), before + 1));
+    assert_eq!((parent.load(private), child.load(private), frames::used()), (Ok(1), Ok(2), before + 1));
     parent.store(private, 3).unwrap();
-    assert_eq!((child.load(private), frames_used()), (Ok(2), before + 1), "the last owner writes in place");
+    assert_eq!((child.load(private), frames::used()), (Ok(2), before + 1), "the last owner writes in place");
     child.store(shared, 4).unwrap();
     assert_eq!(parent.load(shared), Ok(4));
     drop(child);
-    assert_eq!(frames_used(), before);
+    assert_eq!(frames::used(), before);
     parent.store(private + PAGE_SIZE, 5).unwrap();
-    assert_eq!(frames_used(), before);
+    assert_eq!(frames::used(), before);
 }
 
 #[test]
@@ -241,7 +281,7 @@ fn running_out_of_memory_is_an_error() {
     let shared = cpu.space.map(MapRequest { sharing: Sharing::Shared, ..anonymous(1) }).unwrap();
     cpu.load(address).unwrap();
     cpu.load(private).unwrap();
-    set_frame_budget(Some(1));
+    frames::set_budget(Some(1));
     cpu.store(address + PAGE_SIZE, 1).unwrap();
     assert_eq!(cpu.store(address, 1), Err(FaultError::OutOfMemory));
     assert_eq!(cpu.store(private, 1), Err(FaultError::OutOfMemory));
@@ -250,7 +290,7 @@ fn running_out_of_memory_is_an_error() {
     assert_eq!(cpu.space.advise(address, 2 * PAGE_SIZE, mman::MADV_POPULATE_WRITE), Err(Errno::ENOMEM));
     assert_eq!(cpu.load(address), Ok(0));
     cpu.check_invariants();
-    set_frame_budget(None);
+    frames::set_budget(None);
     assert_eq!(cpu.store(address, 1), Ok(()));
 }
 
@@ -258,7 +298,7 @@ fn running_out_of_memory_is_an_error() {
 fn populate_pages_everything_in() {
     let cpu = Cpu::new();
     let address = cpu.space.map(anonymous(200).with(MapOptions::POPULATE)).unwrap();
-    assert_eq!((cpu.present_pages(), frames_used()), (200, 200));
+    assert_eq!((cpu.present_pages(), frames::used()), (200, 200));
     let file = FakeFile::new(2);
     cpu.space.map(MapRequest::private_file(file, 0, 3 * PAGE_SIZE, Rights::READ).with(MapOptions::POPULATE)).unwrap();
     assert_eq!(cpu.present_pages(), 202, "up to the end of the file");
@@ -270,13 +310,13 @@ fn populate_pages_everything_in() {
 fn nothing_leaks_with_the_address_space() {
     let cpu = Cpu::new();
     let file = FakeFile::new(2);
-    let before = frames_used();
+    let before = frames::used();
     let address = cpu.space.map(anonymous(3)).unwrap();
     let private = cpu.space.map(MapRequest::private_file(file, 0, PAGE_SIZE, READ_WRITE)).unwrap();
     for address in [address, private] {
         cpu.store(address, 1).unwrap();
     }
-    assert_eq!(frames_used(), before + 2);
+    assert_eq!(frames::used(), before + 2);
     drop(cpu);
-    assert_eq!(frames_used(), 0, "with the file, whose last reference the mapping held");
+    assert_eq!(frames::used(), 0, "with the file, whose last reference the mapping held");
 }

@@ -4,16 +4,13 @@
 //! After every call the answer, the areas and some bytes are compared; at the end every frame must be back. The seed
 //! of a failure is printed; `MM_SEED` runs one seed, `MM_RUNS` that many.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::support::{FakeFile, Observe};
 use abi::{Errno, MremapFlags, ProtFlags, mman};
 use mm::{Backing, FaultError, MapOptions, MapRequest, PAGE_SIZE, Rights, Sharing};
-use support::{Cpu, FakeFile, MMAP_BASE, Random, frames_used};
+use testkit::{Cpu, MMAP_BASE, Random, frames};
 
 const STEPS: usize = 400;
 const ARENA_PAGES: usize = 48;
@@ -429,7 +426,7 @@ fn remap_model(
 }
 
 fn run(seed: u64) {
-    let before = frames_used();
+    let before = frames::used();
     {
         let mut world = World::new(seed);
         for _ in 0..STEPS {
@@ -441,7 +438,7 @@ fn run(seed: u64) {
             world.check();
         }
     }
-    assert_eq!(frames_used(), before, "frames leak");
+    assert_eq!(frames::used(), before, "frames leak");
 }
 
 #[test]

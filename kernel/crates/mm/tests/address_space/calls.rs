@@ -1,15 +1,12 @@
 //! What mmap and its family answer, call by call. Expected values are Linux's.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-mod support;
-
+use crate::support::{FakeFile, Observe};
 use abi::{Errno, MapFlags, MlockallFlags, MremapFlags, MsyncFlags, ProtFlags, mman};
 use mm::address_space::AREA_COUNT_MAX;
 use mm::{
     AreaSnapshot, Backing, Limits, MapOptions, MapRequest, PAGE_SIZE, PageRange, Rights, Sharing, USER_END, USER_START,
 };
-use support::{Cpu, FRAMES_TOTAL, FakeFile, MMAP_BASE};
+use testkit::{Cpu, MMAP_BASE, frames};
 
 const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
 const BASE: usize = 0x10_0000_0000;
@@ -145,7 +142,7 @@ fn placement_overflows_above_the_base() {
 #[test]
 fn obvious_overcommit_is_refused() {
     let cpu = Cpu::new();
-    let too_much = usize::try_from(FRAMES_TOTAL).unwrap() + 1;
+    let too_much = usize::try_from(frames::TOTAL).unwrap() + 1;
     assert_eq!(cpu.space.map(anonymous(too_much)), Err(Errno::ENOMEM));
     let shared = MapRequest { sharing: Sharing::Shared, ..anonymous(too_much) };
     assert_eq!(cpu.space.map(shared), Err(Errno::ENOMEM));
@@ -337,9 +334,9 @@ fn remove_punches_holes() {
     for index in 0..3 {
         cpu.store(shared + index * PAGE_SIZE, 5).unwrap();
     }
-    let before = support::frames_used();
+    let before = frames::used();
     cpu.space.advise(shared + PAGE_SIZE, PAGE_SIZE, mman::MADV_REMOVE).unwrap();
-    assert_eq!(support::frames_used(), before - 1);
+    assert_eq!(frames::used(), before - 1);
     let loads: Vec<_> = (0..3).map(|index| cpu.load(shared + index * PAGE_SIZE).unwrap()).collect();
     assert_eq!(loads, [5, 0, 5]);
     cpu.check_invariants();

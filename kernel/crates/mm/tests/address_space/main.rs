@@ -1,0 +1,8 @@
+//! The address space against Linux's answers, a fake machine and a model.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod calls;
+mod faults;
+mod model;
+mod support;
+mod threads;
