@@ -26,8 +26,10 @@ struct App {
 impl App {
     fn build(&self) -> Result<(), Result<Verdict, Failure>> {
         let result = self.result.get_or_init(|| {
+            let script = self.directory.join("build.sh");
+            say(&format!("{} builds its program unless that is up to date", script.display()));
             let mut command = Command::new("bash");
-            command.arg(self.directory.join("build.sh"));
+            command.arg(script);
             let output = process::run(&mut command, &Input::Empty, BUILD_TIMEOUT)?;
             let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
             match output.status {
@@ -56,9 +58,6 @@ pub(crate) fn tests(tools: &Tools, selection: &Selection) -> Vec<Test> {
     let mut manifests: Vec<_> =
         entries.map(|entry| entry.path().join("manifest")).filter(|path| path.exists()).collect();
     manifests.sort();
-    if !manifests.is_empty() && selection.within("apps").is_none() {
-        say("building the programs of tests/apps where they are not up to date; the first time takes minutes");
-    }
     manifests.iter().flat_map(|manifest| tests_of(tools, manifest)).collect()
 }
 

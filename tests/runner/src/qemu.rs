@@ -1,8 +1,9 @@
 //! What `make image` and `make run` promise: streams, statuses, signals, terminals, machines, and clear words for bad input.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -37,7 +38,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 22] = [
+    let named: [(&str, Run); 24] = [
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
         ("stdin-file", Bench::stdin_file),
@@ -46,6 +47,8 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("stdout-closed-early", Bench::stdout_closed_early),
         ("bulk", Bench::bulk),
         ("triple-fault", Bench::triple_fault),
+        ("kernel-crash", Bench::kernel_crash),
+        ("linux-protocol", Bench::linux_protocol),
         ("time-out", Bench::time_out),
         ("sigterm", |test| test.signal(Signal::TERM)),
         ("sigint", |test| test.signal(Signal::INT)),
@@ -183,24 +186,82 @@ impl Bench {
     }
 
     fn triple_fault(&self) -> Result<(), Failure> {
-        let source = self.tools.root.join("tests/qemu/triple_fault.s");
-        let kernel = self.work.join("kernel");
-        let layout =
-            "-Wl,-Ttext-segment=0x100000,--build-id=none,-e,pvh_entry,-z,noexecstack,--section-start=.payload=0x200000";
-        let mut command = Command::new("cc");
-        command
-            .args(["-nostdlib", "-static", "-no-pie", "-x", "assembler"])
-            .arg(source)
-            .arg(layout)
-            .arg("-o")
-            .arg(&kernel);
-        check(&process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?, b"", b"", 0)?;
+        let layout = "-Ttext-segment=0x100000,-e,pvh_entry,--section-start=.payload=0x200000";
+        let kernel = self.assemble("tests/qemu/triple_fault.s", layout, &[])?;
         let image = self.image("tests/binaries/hello.c", |request| request.kernel = kernel)?;
         for machine in MACHINES {
             let output = self.boot(&image, machine, &Input::Empty)?;
             check(&output, b"", b"nacre: kernel died\n", 125)?;
         }
         Ok(())
+    }
+
+    /// A non-maskable interrupt is one that nobody sends: the kernel reports it and dies, with names in its backtrace.
+    fn kernel_crash(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/wait.c", |_| {})?;
+        let monitor = self.work.join("monitor");
+        for machine in MACHINES {
+            let arguments = format!("-monitor unix:{},server=on,wait=off", monitor.display());
+            let boot = Boot { machine, ..Boot::default() };
+            let mut command = self.tools.boot_command(&image, &boot);
+            command.env("QEMU_ARGS", arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().map_err(|error| error.to_string())?;
+            let mut line = String::new();
+            let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
+            output.read_line(&mut line).map_err(|error| error.to_string())?;
+            let mut console = UnixStream::connect(&monitor).map_err(|error| format!("the monitor: {error}"))?;
+            console.write_all(b"nmi\n").map_err(|error| format!("the monitor: {error}"))?;
+            let ended = child.wait_with_output().map_err(|error| error.to_string())?;
+            let report = String::from_utf8_lossy(&ended.stderr).into_owned();
+            let parts =
+                ["kernel panic: non-maskable interrupt", "rip ", "backtrace:", "wait_for_wake+0x", "kernel died"];
+            if let Some(missing) = parts.iter().find(|part| !report.contains(**part)) {
+                return Err(format!("{machine}: the report has no \"{missing}\":\n{report}"));
+            }
+            if ended.status.code() != Some(125) {
+                return Err(format!("{machine}: the status is {:?}", ended.status));
+            }
+        }
+        Ok(())
+    }
+
+    /// The image's e_entry, by a loader of the 64-bit Linux boot protocol that QEMU starts beside it.
+    fn linux_protocol(&self) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/hello.c", |_| {})?;
+        let bytes = fs::read(&image).map_err(|error| format!("{}: {error}", image.display()))?;
+        let entry =
+            bytes.get(24..32).and_then(|field| field.try_into().ok()).map(u64::from_le_bytes).ok_or("no ELF")?;
+        let layout = "-Ttext-segment=0x4000000,-e,start,--section-start=.payload=0x4800000";
+        let kernel =
+            self.assemble("tests/qemu/linux_loader.s", layout, &[format!("-Wa,--defsym,IMAGE_ENTRY={entry:#x}")])?;
+        let payload = self.work.join("hello.image");
+        fs::rename(&image, &payload).map_err(|error| error.to_string())?;
+        let loader = self.image("tests/binaries/hello.c", |request| request.kernel = kernel)?;
+        for machine in MACHINES {
+            let mut command = self.tools.boot_command(&loader, &Boot { machine, ..Boot::default() });
+            command.env("QEMU_ARGS", format!("-device loader,file={}", payload.display())).env("LOG", "info");
+            let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+            let log = String::from_utf8_lossy(&output.stderr);
+            if output.stdout != b"hello, world\n" || output.status != 0 || !log.contains("booted by Linux") {
+                return Err(format!("{machine}: {}", describe(&output)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds a kernel of the tests' own from assembly.
+    fn assemble(&self, source: &str, layout: &str, options: &[String]) -> Result<PathBuf, Failure> {
+        let kernel = self.work.join("kernel");
+        let mut command = Command::new("cc");
+        command
+            .args(["-nostdlib", "-static", "-no-pie", "-x", "assembler"])
+            .args(options)
+            .arg(self.tools.root.join(source))
+            .arg(format!("-Wl,{layout},--build-id=none,-z,noexecstack"))
+            .arg("-o")
+            .arg(&kernel);
+        check(&process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?, b"", b"", 0)?;
+        Ok(kernel)
     }
 
     fn time_out(&self) -> Result<(), Failure> {
