@@ -85,12 +85,6 @@ pub fn link(
         return Err(Errno::EPERM);
     }
     let _source_lock = inode.metadata().lock_nested();
-    if inode.metadata().links() == 0 && !inode.metadata().is_linkable() {
-        return Err(Errno::ENOENT);
-    }
-    if inode.metadata().links() == u32::MAX {
-        return Err(Errno::EMLINK);
-    }
     directory.inode().link(last.name(), inode)?;
     directory.dentry.insert(last.name(), inode.clone());
     Ok(())

@@ -110,7 +110,7 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EOPNOTSUPP)
     }
 
-    /// Adds a name for an inode that is no directory, under the locks of both.
+    /// Adds a name for an inode that is no directory, under the locks of both, and counts it with [`Metadata::add_link`].
     fn link(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
         let _ = (name, inode);
         Err(Errno::EPERM)

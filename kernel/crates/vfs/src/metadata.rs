@@ -279,9 +279,22 @@ impl Metadata {
         self.blocks.store(blocks, Relaxed);
     }
 
-    /// Sets the number of hard links.
-    pub fn set_links(&self, links: u32) {
-        self.links.store(links, Relaxed);
+    /// Counts a hard link more. `ENOENT` for a file that has lost its last one and is only held open, `EMLINK` for too many.
+    pub fn add_link(&self) -> Result<(), Errno> {
+        let may_begin = self.is_linkable();
+        let add = |links: u32| if links == 0 && !may_begin { None } else { links.checked_add(1) };
+        self.links.fetch_update(Relaxed, Relaxed, add).map(drop).map_err(|links| match links {
+            0 => Errno::ENOENT,
+            _ => Errno::EMLINK,
+        })
+    }
+
+    /// Counts hard links less, and answers how many are left. Files lose names in several directories at once, so this is atomic.
+    pub fn drop_links(&self, count: u32) -> u32 {
+        let subtract = |links: u32| Some(links.saturating_sub(count));
+        // The closure never declines, so both arms give the old number.
+        let old = self.links.fetch_update(Relaxed, Relaxed, subtract).unwrap_or_else(|links| links);
+        old.saturating_sub(count)
     }
 
     /// Replaces the permission bits and keeps the type.

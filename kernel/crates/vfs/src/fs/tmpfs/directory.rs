@@ -64,15 +64,15 @@ impl Directory {
         new: &NewInode<'_>,
     ) -> Result<Arc<MemoryInode>, Errno> {
         let node = owner.make(new)?;
-        self.add(owner, name, node.clone());
+        self.add(owner, name, node.clone())?;
         Ok(node)
     }
 
-    pub(super) fn link(&self, owner: &MemoryInode, name: HashedName<'_>, node: Arc<MemoryInode>) {
+    pub(super) fn link(&self, owner: &MemoryInode, name: HashedName<'_>, node: Arc<MemoryInode>) -> Result<(), Errno> {
+        node.metadata.add_link()?;
         node.pin();
-        node.metadata.set_links(node.metadata.links().saturating_add(1));
         node.metadata.touch_changed();
-        self.add(owner, name, node);
+        self.add(owner, name, node)
     }
 
     pub(super) fn unlink(&self, owner: &MemoryInode, name: HashedName<'_>, node: &MemoryInode) {
@@ -134,15 +134,16 @@ impl Directory {
     }
 
     /// Adds a name for a node.
-    fn add(&self, owner: &MemoryInode, name: HashedName<'_>, node: Arc<MemoryInode>) {
+    fn add(&self, owner: &MemoryInode, name: HashedName<'_>, node: Arc<MemoryInode>) -> Result<(), Errno> {
         owner.pin();
         if node.metadata.is_directory() {
-            owner.metadata.set_links(owner.metadata.links().saturating_add(1));
+            owner.metadata.add_link()?;
         }
         let old = self.table.lock().put(name, Meaning::Node(node));
         debug_assert!(!matches!(old, Some(Meaning::Node(_))), "a name is made twice");
         resize(owner, 1);
         owner.metadata.touch_modified();
+        Ok(())
     }
 
     /// Takes a name out, or hides it when it is there below.
@@ -225,7 +226,9 @@ impl MemoryInode {
         self.metadata.touch_changed();
         if is_move && self.metadata.is_directory() {
             from.drop_links(1);
-            to.metadata.set_links(to.metadata.links().saturating_add(1));
+            // A directory that is not removed has links, and memory ends before their number does.
+            let counted = to.metadata.add_link();
+            debug_assert!(counted.is_ok());
         }
     }
 

@@ -131,9 +131,7 @@ impl MemoryInode {
 
     /// Takes a name away; the last one of a node lets it go when it is closed.
     pub(super) fn drop_links(&self, count: u32) {
-        let links = self.metadata.links().saturating_sub(count);
-        self.metadata.set_links(links);
-        if links == 0
+        if self.metadata.drop_links(count) == 0
             && self.has_lower
             && let Some(lower) = &self.shared.lower
         {
@@ -181,13 +179,12 @@ impl Inode for MemoryInode {
 
     fn create_unnamed(&self, new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
         let node = self.make(new)?;
-        node.metadata.set_links(0);
+        node.metadata.drop_links(1);
         Ok(node)
     }
 
     fn link(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
-        self.directory()?.link(self, name, Self::of(inode)?);
-        Ok(())
+        self.directory()?.link(self, name, Self::of(inode)?)
     }
 
     fn unlink(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
