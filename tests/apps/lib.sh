@@ -125,8 +125,14 @@ finish() {
         build
         return
     fi
-    stamp=$(cd "$script_dir" && find ../lib.sh . -type f -exec sha256sum {} + | LC_ALL=C sort | sha256sum)
+    # What the build depends on; manifests are not part of it.
+    stamp=$(cd "$script_dir" && find ../lib.sh build.sh $(ls -d source root 2>/dev/null) -type f -exec sha256sum {} + |
+        LC_ALL=C sort | sha256sum)
     stamp=${stamp%% *}
+    mkdir -p "$apps"
+    # Two runs of the tests may want the same program at once.
+    exec 8>"$apps/.lock-$app"
+    flock 8
     if [ "$(cat "$out/.stamp" 2>/dev/null || true)" = "$stamp" ]; then
         return 0
     fi
@@ -135,7 +141,7 @@ finish() {
     rm -rf "$scratch" "$out"
     mkdir -p "$scratch" "$out"
     say "building"
-    (cd "$scratch" && BUILD_STEP=inner bash "$script_dir/build.sh") >"$log" 2>&1 || status=$?
+    (cd "$scratch" && BUILD_STEP=inner bash "$script_dir/build.sh") >"$log" 2>&1 8>&- || status=$?
     if [ "$status" != 0 ]; then
         say "failed with status $status; the end of $log:"
         tail -20 "$log" >&2
