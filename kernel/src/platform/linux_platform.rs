@@ -1,6 +1,7 @@
 //! `linux::Platform` on this machine.
 
 use alloc::boxed::Box;
+use core::arch::x86_64::CpuidResult;
 
 use abi::Errno;
 use linux::{CpuInfo, InvalidVectorState, Outcome, Platform, Thread};
@@ -11,7 +12,7 @@ use x86_64::registers::model_specific::FsBase;
 use super::end;
 use crate::arch::cpu::{self, Features};
 use crate::arch::percpu::{self, PerCpu};
-use crate::arch::vector_state;
+use crate::arch::{clock, vector_state};
 use crate::memory::page_table::UserPageTable;
 use crate::memory::paging;
 
@@ -77,6 +78,15 @@ impl Platform for MachinePlatform {
 
     fn kick(&self, _thread: &Thread) {
         // One CPU: whoever calls this has interrupted the thread, which looks at its attention word on its way back.
+    }
+
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
+        let CpuidResult { eax, ebx, ecx, edx } = cpu::cpuid(leaf, subleaf);
+        [eax, ebx, ecx, edx]
+    }
+
+    fn tsc_khz(&self) -> u64 {
+        clock::frequency_hz() / 1000
     }
 
     fn end(&self, outcome: Outcome) -> ! {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use abi::{Errno, OpenFlags, Siginfo, Signal, Winsize};
 use file::tty::{SignalSink, TtyFile};
-use file::{File, OpenFile, Port, PortFile};
+use file::{Direction, File, OpenFile, Port, PortFile};
 use firmware::BootInformation;
 use firmware::command_line::Options;
 use image_format::Image;
@@ -125,7 +125,7 @@ fn standard_files(options: &Options) -> [Arc<OpenFile>; 3] {
         let terminal = TERMINAL.get().filter(|_| options.is_terminal[index]);
         let file: Arc<dyn File> = match (terminal, port) {
             (Some(terminal), _) => terminal.clone(),
-            (None, Some(port)) => PortFile::new(port),
+            (None, Some(port)) => PortFile::new(port, if index == 0 { Direction::Input } else { Direction::Output }),
             (None, None) => fail("the machine has no device for the program's standard streams"),
         };
         let flags = match (index, terminal) {

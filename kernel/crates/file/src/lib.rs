@@ -28,5 +28,5 @@ pub mod tty;
 pub use attributes::Attributes;
 pub use file::{DirectorySink, File, IoResult, Progress};
 pub use open_file::OpenFile;
-pub use port::{Port, PortFile};
+pub use port::{Direction, Port, PortFile};
 pub use table::{DESCRIPTORS_MAX, FdTable, LockOwner, Reservation};

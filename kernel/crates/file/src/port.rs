@@ -63,9 +63,19 @@ struct Input {
     end: usize,
 }
 
+/// Which way the bytes of a [`PortFile`] go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the program, as from the reading end of a pipe.
+    Input,
+    /// From the program, as to the writing end of a pipe.
+    Output,
+}
+
 /// A port as a file: `S_IFIFO` to `fstat`, `ESPIPE` to `lseek`.
 pub struct PortFile {
     port: Arc<dyn Port>,
+    direction: Direction,
     input: Mutex<Input>,
     /// Whether `input` holds bytes; written under its lock.
     has_leftover: AtomicBool,
@@ -77,10 +87,11 @@ pub struct PortFile {
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1 << 32);
 
 impl PortFile {
-    /// The file over a port.
-    pub fn new(port: Arc<dyn Port>) -> Arc<Self> {
+    /// The file over one direction of a port.
+    pub fn new(port: Arc<dyn Port>, direction: Direction) -> Arc<Self> {
         Arc::new(Self {
             port,
+            direction,
             input: Mutex::new(rank::PIPE, Input::default()),
             has_leftover: AtomicBool::new(false),
             output: Mutex::new(rank::PIPE, Vec::new()),
@@ -164,17 +175,24 @@ impl File for PortFile {
 
     fn readiness(&self) -> PollEvents {
         let mut events = PollEvents::empty();
-        if self.has_leftover.load(Ordering::Acquire) || self.port.has_input() {
-            events |= PollEvents::READABLE;
-        }
-        if self.port.is_at_end() {
-            events |= PollEvents::HUP;
-        }
-        if self.port.has_room() {
-            events |= PollEvents::WRITABLE;
-        }
-        if self.port.is_hung_up() {
-            events |= PollEvents::ERR;
+        match self.direction {
+            Direction::Input => {
+                // Asked first: what came before the end is not taken for the end.
+                if self.port.is_at_end() {
+                    events |= PollEvents::HUP;
+                }
+                if self.has_leftover.load(Ordering::Acquire) || self.port.has_input() {
+                    events |= PollEvents::READABLE;
+                }
+            }
+            Direction::Output => {
+                if self.port.has_room() {
+                    events |= PollEvents::WRITABLE;
+                }
+                if self.port.is_hung_up() {
+                    events |= PollEvents::ERR;
+                }
+            }
         }
         events
     }

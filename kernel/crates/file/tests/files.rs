@@ -10,7 +10,7 @@ use abi::{Errno, OpenFlags, PollEvents, Signal, Winsize, ioctl};
 use file::eventfd::EventFd;
 use file::pipe::{self, Pipe};
 use file::tty::{SignalSink, TtyFile};
-use file::{FdTable, File, IoResult, OpenFile, Port, PortFile, Progress};
+use file::{Direction, FdTable, File, IoResult, OpenFile, Port, PortFile, Progress};
 use mm::user::{UserReader, UserWriter};
 use support::{USER_BASE, USER_LEN, drop_pages, install, set_user_bytes, user_bytes};
 use sync::WaitQueue;
@@ -310,22 +310,25 @@ impl Port for FakePort {
 fn a_port_is_a_stream() {
     install();
     let port = FakePort::new(100_000);
-    let file = open(PortFile::new(port.clone()), OpenFlags::RDWR);
-    assert_eq!(read(&file, 10), None);
+    let input = open(PortFile::new(port.clone(), Direction::Input), RDONLY);
+    assert_eq!(read(&input, 10), None);
     port.feed(b"hello");
-    assert_eq!(file.file().readiness(), PollEvents::READABLE | PollEvents::WRITABLE);
-    assert_eq!(read(&file, 3), Some(b"hel".to_vec()));
+    assert_eq!(input.file().readiness(), PollEvents::READABLE);
+    assert_eq!(read(&input, 3), Some(b"hel".to_vec()));
     *port.is_closed.lock().unwrap() = true;
-    assert_eq!(read(&file, 10), Some(b"lo".to_vec()));
-    assert_eq!(read(&file, 10), Some(vec![]));
-    assert!(file.file().readiness().contains(PollEvents::HUP));
+    assert_eq!(read(&input, 10), Some(b"lo".to_vec()));
+    assert_eq!(read(&input, 10), Some(vec![]));
+    assert_eq!(input.file().readiness(), PollEvents::HUP);
+    let output = open(PortFile::new(port.clone(), Direction::Output), OpenFlags::WRONLY);
+    assert_eq!(output.file().readiness(), PollEvents::WRITABLE);
     let bytes: Vec<u8> = (0..150_000_u32).map(|index| (index % 253) as u8).collect();
     let mut from = UserReader::from_kernel(&bytes);
-    assert_eq!(file.file().write(&file, &mut from, None), Ok(Progress::Done(100_000)));
+    assert_eq!(output.file().write(&output, &mut from, None), Ok(Progress::Done(100_000)));
     assert_eq!(from.remaining(), 50_000);
-    assert_eq!(file.file().write(&file, &mut from, None), Ok(Progress::WouldBlock));
+    assert_eq!(output.file().write(&output, &mut from, None), Ok(Progress::WouldBlock));
+    assert_eq!(output.file().readiness(), PollEvents::empty());
     *port.room.lock().unwrap() = usize::MAX;
-    assert_eq!(file.file().write(&file, &mut from, None), Ok(Progress::Done(50_000)));
+    assert_eq!(output.file().write(&output, &mut from, None), Ok(Progress::Done(50_000)));
     assert_eq!(port.sent(), bytes);
 }
 
@@ -333,7 +336,7 @@ fn a_port_is_a_stream() {
 fn a_port_loses_nothing_to_a_bad_pointer() {
     install();
     let port = FakePort::new(100);
-    let file = open(PortFile::new(port.clone()), OpenFlags::RDWR);
+    let file = open(PortFile::new(port.clone(), Direction::Input), OpenFlags::RDWR);
     port.feed(b"0123456789");
     let mut to = UserWriter::new(USER_BASE + USER_LEN - 4, 10).unwrap();
     assert_eq!(file.file().read(&file, &mut to, None), Ok(Progress::Done(4)));

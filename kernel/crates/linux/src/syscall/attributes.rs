@@ -4,6 +4,7 @@ use abi::{AtFlags, Errno, Fd, Timespec, Timeval, UserPtr, Utimbuf};
 use mm::user::read_user_struct;
 use vfs::SetTime;
 
+use super::read_write::limit_size;
 use crate::SyscallResult;
 use crate::lookup::{View, at_flags, locate, locate_with};
 use crate::thread::Thread;
@@ -167,6 +168,7 @@ pub(crate) fn truncate(thread: &Thread, path: UserPtr, length: i64) -> SyscallRe
     let length = new_length(length)?;
     let view = View::of(thread);
     let place = locate(thread, &view, Fd::AT_FDCWD, path, true)?;
+    limit_size(thread, place.inode().metadata().size(), length)?;
     vfs::truncate(&view.credentials, &place, length)?;
     Ok(0)
 }
@@ -177,6 +179,7 @@ pub(crate) fn ftruncate(thread: &Thread, fd: Fd, length: i64) -> SyscallResult {
     if !open.is_writable() {
         return Err(Errno::EINVAL.into());
     }
+    limit_size(thread, open.file().attributes()?.size, length)?;
     open.file().truncate(&open, length)?;
     Ok(0)
 }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use abi::open::PATH_MAX;
 use abi::{Errno, Fd, LinuxDirent, LinuxDirent64, UserPtr};
 use file::DirectorySink;
 use mm::user::UserWriter;
@@ -72,12 +73,18 @@ fn read_directory(thread: &Thread, fd: Fd, buffer: UserPtr, count: u32, layout: 
     let open = thread.fds().get(fd.raw())?;
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let len_max = count.min(BATCH_LEN_MAX);
+    let begin = *open.position().lock();
     let mut records = Records { bytes: Vec::with_capacity(len_max), len_max, layout, has_overflown: false };
     open.file().read_directory(&open, &mut records)?;
     if records.bytes.is_empty() && records.has_overflown {
         return Err(Errno::EINVAL.into());
     }
-    UserWriter::new(buffer.address(), records.bytes.len())?.write_all(&records.bytes)?;
+    let mut writer = UserWriter::new(buffer.address(), records.bytes.len())?;
+    if let Err(errno) = writer.write_all(&records.bytes) {
+        // Nobody has seen these entries.
+        *open.position().lock() = begin;
+        return Err(errno.into());
+    }
     Ok(records.bytes.len())
 }
 
@@ -98,6 +105,9 @@ pub(crate) fn getcwd(thread: &Thread, buffer: UserPtr, size: usize) -> SyscallRe
     }
     let mut path = vfs::path_name(Some(&context), &context.cwd);
     path.push(0);
+    if path.len() > PATH_MAX {
+        return Err(Errno::ENAMETOOLONG.into());
+    }
     if path.len() > size {
         return Err(Errno::ERANGE.into());
     }

@@ -6,6 +6,7 @@ use abi::open::{POSIX_FADV_NOREUSE, POSIX_FADV_NORMAL};
 use abi::stat::{S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
 use abi::{Errno, FallocateFlags, Fd};
 
+use super::read_write::limit_size;
 use crate::SyscallResult;
 use crate::thread::Thread;
 
@@ -74,6 +75,9 @@ pub(crate) fn fallocate(thread: &Thread, fd: Fd, mode: u32, offset: i64, length:
     }
     let end = offset.checked_add(length).ok_or(Errno::EFBIG)?;
     i64::try_from(end).map_err(|_| Errno::EFBIG)?;
+    if !flags.contains(FallocateFlags::KEEP_SIZE) {
+        limit_size(thread, open.file().attributes()?.size, end)?;
+    }
     open.file().allocate(&open, mode, offset, length)?;
     Ok(0)
 }

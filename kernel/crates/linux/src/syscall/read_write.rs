@@ -6,13 +6,16 @@ use alloc::sync::Arc;
 
 use abi::open::SEEK_HOLE;
 use abi::resource::RLIMIT_FSIZE;
-use abi::{Errno, Fd, OpenFlags, PollEvents, RwFlags, Siginfo, Signal, UserPtr};
+use abi::signal::SI_USER;
+use abi::stat::{S_IFMT, S_IFREG};
+use abi::{Errno, Fd, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
 use file::{OpenFile, Progress};
 use mm::user::{UserReader, UserWriter, read_iovecs};
 use sync::machine::{self, NEVER};
 
 use crate::error::SyscallError;
 use crate::signal::broken_pipe;
+use crate::signal::send::from_caller;
 use crate::thread::Thread;
 use crate::{SyscallResult, wait};
 
@@ -31,6 +34,12 @@ fn writable(thread: &Thread, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
 /// A position a program passes: `EINVAL` when it is negative, which is found before the descriptor is looked at.
 fn position(offset: i64) -> Result<u64, Errno> {
     u64::try_from(offset).map_err(|_| Errno::EINVAL)
+}
+
+/// `EINVAL` when the end of a transfer lies beyond the largest position.
+fn check_end(position: Option<u64>, len: usize) -> Result<(), Errno> {
+    let end = position.unwrap_or(0).checked_add(len as u64);
+    if end.is_some_and(|end| i64::try_from(end).is_ok()) { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// `ESPIPE` for a file without positions. Told before the access mode is checked, as Linux does.
@@ -102,12 +111,15 @@ pub(crate) fn pread64(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize, of
     let position = position(offset)?;
     check_positions(thread, fd)?;
     let open = readable(thread, fd)?;
-    read_from(thread, &open, &mut UserWriter::new(buffer.address(), count)?, Some(position))
+    let mut to = UserWriter::new(buffer.address(), count)?;
+    check_end(Some(position), count)?;
+    read_from(thread, &open, &mut to, Some(position))
 }
 
 fn read_vector(thread: &Thread, fd: Fd, vector: UserPtr, count: u64, position: Option<u64>) -> SyscallResult {
     let open = readable(thread, fd)?;
     let mut to = UserWriter::from_iovecs(read_iovecs(vector.address(), vector_len(count)?)?)?;
+    check_end(position, to.remaining())?;
     read_from(thread, &open, &mut to, position)
 }
 
@@ -205,15 +217,15 @@ pub(crate) fn write_to(
     }
 }
 
-/// Applies the limit on the size of files (`RLIMIT_FSIZE`) to a write at `position`: shortens it to `Some(length)`, or
+/// Applies the limit on the size of files (`RLIMIT_FSIZE`) to a write at `position`: answers how much of it may be done, or
 /// raises `SIGXFSZ` when not one byte fits.
-fn limit_size(thread: &Thread, open: &OpenFile, position: Option<u64>, len: usize) -> Result<usize, Errno> {
+fn limit_write(thread: &Thread, open: &OpenFile, position: Option<u64>, len: usize) -> Result<usize, Errno> {
     let limit = thread.process().soft_limit(RLIMIT_FSIZE);
-    if limit == u64::MAX || len == 0 || !open.file().has_positions() {
+    if limit == Rlimit::INFINITY || len == 0 || !open.file().has_positions() {
         return Ok(len);
     }
     let attributes = open.file().attributes()?;
-    if attributes.mode & abi::stat::S_IFMT != abi::stat::S_IFREG {
+    if attributes.mode & S_IFMT != S_IFREG {
         return Ok(len);
     }
     let start = match position {
@@ -222,12 +234,22 @@ fn limit_size(thread: &Thread, open: &OpenFile, position: Option<u64>, len: usiz
         None => *open.position().lock(),
     };
     if start >= limit {
-        let signal = Siginfo::new(Signal::SIGXFSZ, abi::signal::SI_KERNEL);
-        // A full queue loses the information, never the signal.
-        let _ = crate::signal::send_to_thread(thread, signal);
-        return Err(Errno::EFBIG);
+        return Err(file_too_large(thread));
     }
     Ok(usize::try_from(limit - start).unwrap_or(usize::MAX).min(len))
+}
+
+/// Applies the same limit to a file of `size` bytes that is to have `new_size`.
+pub(super) fn limit_size(thread: &Thread, size: u64, new_size: u64) -> Result<(), Errno> {
+    let is_over = new_size > size && new_size > thread.process().soft_limit(RLIMIT_FSIZE);
+    if is_over { Err(file_too_large(thread)) } else { Ok(()) }
+}
+
+/// Raises `SIGXFSZ` and answers the error of the call.
+fn file_too_large(thread: &Thread) -> Errno {
+    // A full queue loses the information, never the signal.
+    let _ = crate::signal::send_to_thread(thread, from_caller(thread, Signal::SIGXFSZ, SI_USER));
+    Errno::EFBIG
 }
 
 fn write_buffer(
@@ -239,7 +261,8 @@ fn write_buffer(
 ) -> SyscallResult {
     // The whole range is checked before the limit shortens it.
     let mut from = UserReader::new(buffer.address(), count)?;
-    let allowed = limit_size(thread, open, position, count)?;
+    check_end(position, count)?;
+    let allowed = limit_write(thread, open, position, count)?;
     if allowed < count {
         from = UserReader::new(buffer.address(), allowed)?;
     }
@@ -262,7 +285,8 @@ fn write_vector(thread: &Thread, open: &OpenFile, vector: UserPtr, count: u64, p
     let mut iovecs = read_iovecs(vector.address(), vector_len(count)?)?;
     let mut from = UserReader::from_iovecs(iovecs.clone())?;
     let len = from.remaining();
-    let mut allowed = limit_size(thread, open, position, len)?;
+    check_end(position, len)?;
+    let mut allowed = limit_write(thread, open, position, len)?;
     if allowed < len {
         for iovec in &mut iovecs {
             iovec.iov_len = iovec.iov_len.min(allowed);

@@ -1,6 +1,6 @@
 //! Attributes of files as programs see them: `stat`, `statx`, `access`, `statfs`.
 
-use abi::stat::{device_major, device_minor};
+use abi::stat::{ANON_INODE_FS_MAGIC, PIPEFS_MAGIC, S_IFIFO, S_IFMT, device_major, device_minor};
 use abi::{AccessRights, AtFlags, Errno, Fd, Stat, Statfs, Statx, StatxMask, StatxTimestamp, Timespec, UserPtr};
 use file::Attributes;
 use mm::user::write_user_struct;
@@ -192,5 +192,9 @@ pub(crate) fn statfs(thread: &Thread, path: UserPtr, buffer: UserPtr) -> Syscall
 
 pub(crate) fn fstatfs(thread: &Thread, fd: Fd, buffer: UserPtr) -> SyscallResult {
     let open = thread.fds().get_any(fd.raw())?;
-    write_statfs(&vfs::statfs(&vfs::path_of(&open)), buffer)
+    let mut statistics = vfs::statfs(&vfs::path_of(&open));
+    if statistics.magic == ANON_INODE_FS_MAGIC.unsigned_abs() && open.file().attributes()?.mode & S_IFMT == S_IFIFO {
+        statistics.magic = PIPEFS_MAGIC.unsigned_abs();
+    }
+    write_statfs(&statistics, buffer)
 }
