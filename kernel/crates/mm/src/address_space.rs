@@ -3,7 +3,7 @@
 //! # How it works
 //!
 //! 1. Two layers. The tree of areas says what belongs where; the page table holds what is there
-//!    now. Pages appear on the first access ([`fault`]) and go with their area, at once.
+//!    now. Pages appear on the first access (`fault.rs`) and go with their area, at once.
 //! 2. Ownership. A page table entry owns a reference to its frame and knows its [`PageKind`]. An
 //!    entry is writable only when a store may go straight to the frame: an anonymous frame with no
 //!    other reference, or a page of a shared object that was told ([`MappedObject::page_for_write`]).
@@ -12,9 +12,9 @@
 //!    areas, and fork ([`AddressSpace::fork`]) makes anonymous frames have two references, so both sides
 //!    copy on the next store and the last one to do so keeps the frame.
 //! 4. Objects are asked for pages with no lock held, since that may sleep. The fault
-//!    then looks again whether area, page and object still belong together ([`fault`]).
+//!    then looks again whether area, page and object still belong together (`fault.rs`).
 //! 5. Code sites. Pages of private executable file mappings that hold instructions not fit for ring 0
-//!    are mapped as copies with those instructions replaced ([`code`]).
+//!    are mapped as copies with those instructions replaced (`code.rs`).
 //!
 //! # Locks
 //!

@@ -10,7 +10,7 @@
 //! 3. Lists. The free blocks of an order form a doubly linked list through indices in the metadata,
 //!    so taking a buddy out of the middle is O(1). A word with a bit for each order that has a block
 //!    finds the smallest sufficient one. Allocation and freeing are O([`ORDER_MAX`]).
-//! 4. Single frames come and go most. Up to [`RECENT_MAX`] of them wait on a stack after they were freed, neither
+//! 4. Single frames come and go most. Some of them wait on a stack after they were freed, neither
 //!    merged nor listed, and are the first to be allocated again: still in the cache, and without the cost
 //!    of merging a block now to split it again. When the stack is full half of it is merged; all of it
 //!    is before an allocation fails ([`Buddy::merge_recent`]).

@@ -211,8 +211,7 @@ impl State {
     /// ENOMEM for private writable memory that can never be had: more than there is (the heuristic of
     /// Linux's overcommit mode 0).
     pub(super) fn check_overcommit(&self, rights: Rights, flags: AreaFlags, pages: usize) -> Result<(), Errno> {
-        let is_counted =
-            rights.contains(Rights::WRITE) && !flags.intersects(AreaFlags::SHARED | AreaFlags::NORESERVE);
+        let is_counted = rights.contains(Rights::WRITE) && !flags.intersects(AreaFlags::SHARED | AreaFlags::NORESERVE);
         if is_counted { self.check_memory(pages) } else { Ok(()) }
     }
 

@@ -519,7 +519,8 @@ mod tests {
                 let end = start + 1 + below(24);
                 if below(8) == 0 {
                     let taken = tree.take_one(start * PAGE_SIZE);
-                    let expected = model.iter().find(|(from, (to, _))| **from <= start && start < *to).map(|(from, _)| *from);
+                    let expected =
+                        model.iter().find(|(from, (to, _))| **from <= start && start < *to).map(|(from, _)| *from);
                     assert_eq!(taken.iter().next().map(|area| area.range.start() / PAGE_SIZE), expected);
                     expected.and_then(|from| model.remove(&from));
                 } else if below(3) > 0 {
@@ -560,8 +561,14 @@ mod tests {
                 let expected = model.iter().find(|(start, (end, _))| **start <= at && at < *end);
                 assert_eq!(found, expected.map(|(start, _)| *start));
                 let (lower, upper) = tree.around(at * PAGE_SIZE);
-                assert_eq!(lower.map(|area| area.range.start() / PAGE_SIZE), model.range(..at).next_back().map(|(from, _)| *from));
-                assert_eq!(upper.map(|area| area.range.start() / PAGE_SIZE), model.range(at..).next().map(|(from, _)| *from));
+                assert_eq!(
+                    lower.map(|area| area.range.start() / PAGE_SIZE),
+                    model.range(..at).next_back().map(|(from, _)| *from)
+                );
+                assert_eq!(
+                    upper.map(|area| area.range.start() / PAGE_SIZE),
+                    model.range(at..).next().map(|(from, _)| *from)
+                );
                 let (len, floor, ceiling) = (1 + below(200), below(ARENA_PAGES / 2), below(ARENA_PAGES));
                 let room = tree.find_room(len * PAGE_SIZE, floor * PAGE_SIZE, ceiling * PAGE_SIZE);
                 let expected = find_room_slowly(&model, len, floor, ceiling);

@@ -1,0 +1,137 @@
+//! [`UserReader`]: bytes from the program.
+
+use alloc::vec::Vec;
+
+use abi::{Errno, Iovec};
+use sync::machine;
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::UserFault;
+use super::segments::{Segments, or_efault, or_fault};
+use crate::frame::{FrameMachine, FrameNumber};
+
+/// A source of bytes: program memory or a kernel buffer.
+#[derive(Clone, Debug)]
+pub struct UserReader<'a>(Source<'a>);
+
+#[derive(Clone, Debug)]
+enum Source<'a> {
+    User(Segments),
+    Kernel(&'a [u8]),
+}
+
+impl UserReader<'static> {
+    /// `len` bytes of program memory. EFAULT when the range leaves the program's half.
+    pub fn new(address: usize, len: usize) -> Result<Self, Errno> {
+        Segments::new(address, len).map(Source::User).map(Self)
+    }
+
+    /// The segments of an iovec, in order. EINVAL for too many or a negative length, EFAULT outside the program's half.
+    pub fn from_iovecs(iovecs: Vec<Iovec>) -> Result<Self, Errno> {
+        Segments::from_iovecs(iovecs).map(Source::User).map(Self)
+    }
+}
+
+impl<'a> UserReader<'a> {
+    /// The bytes of a kernel buffer.
+    #[must_use]
+    pub const fn from_kernel(bytes: &'a [u8]) -> Self {
+        Self(Source::Kernel(bytes))
+    }
+
+    /// Bytes not yet read.
+    #[must_use]
+    pub const fn remaining(&self) -> usize {
+        match &self.0 {
+            Source::User(segments) => segments.remaining,
+            Source::Kernel(bytes) => bytes.len(),
+        }
+    }
+
+    /// True when all was read.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.remaining() == 0
+    }
+
+    /// Reads up to `destination.len()` bytes. Short at the end, or before a byte that cannot be
+    /// read; EFAULT when that is the first one.
+    pub fn read(&mut self, destination: &mut [u8]) -> Result<usize, Errno> {
+        match &mut self.0 {
+            Source::User(segments) => or_efault(segments.transfer(destination.len(), |done, address, len| {
+                machine::copy_from_user(&mut destination[done..done + len], address)
+            })),
+            Source::Kernel(bytes) => Ok(take_bytes(bytes, destination)),
+        }
+    }
+
+    /// Fills `destination` or fails with EFAULT (also when fewer bytes remain).
+    pub fn read_exact(&mut self, destination: &mut [u8]) -> Result<(), Errno> {
+        (self.read(destination)? == destination.len()).then_some(()).ok_or(Errno::EFAULT)
+    }
+
+    /// Reads a structure.
+    pub fn read_struct<T: FromBytes + IntoBytes>(&mut self) -> Result<T, Errno> {
+        let mut value = T::new_zeroed();
+        self.read_exact(value.as_mut_bytes())?;
+        Ok(value)
+    }
+
+    /// As [`Self::read`], but pages nothing in: locks may be held.
+    pub fn read_nofault(&mut self, destination: &mut [u8]) -> Result<usize, UserFault> {
+        match &mut self.0 {
+            Source::User(segments) => {
+                let moved = segments.transfer(destination.len(), |done, address, len| {
+                    machine::copy_from_user_nofault(&mut destination[done..done + len], address)
+                });
+                or_fault(moved, false)
+            }
+            Source::Kernel(bytes) => Ok(take_bytes(bytes, destination)),
+        }
+    }
+
+    /// Skips up to `len` bytes and returns how many.
+    pub fn skip(&mut self, len: usize) -> usize {
+        match &mut self.0 {
+            Source::User(segments) => segments.transfer(len, |_, _, piece| piece).0,
+            Source::Kernel(bytes) => {
+                let len = len.min(bytes.len());
+                *bytes = &bytes[len..];
+                len
+            }
+        }
+    }
+
+    /// [`crate::Frame::write_from`].
+    pub(crate) fn drain_to_frame(
+        &mut self,
+        frames: &dyn FrameMachine,
+        frame: FrameNumber,
+        offset: usize,
+        len: usize,
+    ) -> Result<usize, UserFault> {
+        match &mut self.0 {
+            Source::User(segments) => {
+                let moved = segments.transfer(len, |done, address, piece| {
+                    frames.copy_from_user_nofault(frame, offset + done, address, piece)
+                });
+                or_fault(moved, false)
+            }
+            Source::Kernel(bytes) => {
+                let (now, later) = bytes.split_at(len.min(bytes.len()));
+                frames.write(frame, offset, now);
+                *bytes = later;
+                Ok(now.len())
+            }
+        }
+    }
+}
+
+/// Moves bytes from the front of `source` to `destination`.
+fn take_bytes(source: &mut &[u8], destination: &mut [u8]) -> usize {
+    let len = destination.len().min(source.len());
+    let (now, later) = source.split_at(len);
+    destination[..len].copy_from_slice(now);
+    *source = later;
+    len
+}

@@ -1,0 +1,140 @@
+//! [`UserWriter`]: bytes to the program.
+
+use alloc::vec::Vec;
+use core::mem;
+
+use abi::{Errno, Iovec};
+use sync::machine;
+use zerocopy::{Immutable, IntoBytes};
+
+use super::UserFault;
+use super::segments::{Segments, or_efault, or_fault};
+use crate::frame::{FrameMachine, FrameNumber};
+
+/// A sink of bytes: program memory or a kernel buffer.
+#[derive(Debug)]
+pub struct UserWriter<'a>(Sink<'a>);
+
+#[derive(Debug)]
+enum Sink<'a> {
+    User(Segments),
+    Kernel(&'a mut [u8]),
+}
+
+impl UserWriter<'static> {
+    /// `len` bytes of program memory. EFAULT when the range leaves the program's half.
+    pub fn new(address: usize, len: usize) -> Result<Self, Errno> {
+        Segments::new(address, len).map(Sink::User).map(Self)
+    }
+
+    /// The segments of an iovec, in order. EINVAL for too many or a negative length, EFAULT outside the program's half.
+    pub fn from_iovecs(iovecs: Vec<Iovec>) -> Result<Self, Errno> {
+        Segments::from_iovecs(iovecs).map(Sink::User).map(Self)
+    }
+}
+
+impl<'a> UserWriter<'a> {
+    /// A kernel buffer.
+    #[must_use]
+    pub const fn to_kernel(bytes: &'a mut [u8]) -> Self {
+        Self(Sink::Kernel(bytes))
+    }
+
+    /// Room not yet written.
+    #[must_use]
+    pub const fn remaining(&self) -> usize {
+        match &self.0 {
+            Sink::User(segments) => segments.remaining,
+            Sink::Kernel(bytes) => bytes.len(),
+        }
+    }
+
+    /// True when no room is left.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.remaining() == 0
+    }
+
+    /// Writes as much of `source` as there is room for. Short before a byte that cannot be
+    /// written; EFAULT when that is the first one.
+    pub fn write(&mut self, source: &[u8]) -> Result<usize, Errno> {
+        match &mut self.0 {
+            Sink::User(segments) => or_efault(segments.transfer(source.len(), |done, address, len| {
+                machine::copy_to_user(address, &source[done..done + len])
+            })),
+            Sink::Kernel(bytes) => Ok(put_bytes(bytes, source)),
+        }
+    }
+
+    /// Writes all of `source` or fails with EFAULT (also when there is less room).
+    pub fn write_all(&mut self, source: &[u8]) -> Result<(), Errno> {
+        (self.write(source)? == source.len()).then_some(()).ok_or(Errno::EFAULT)
+    }
+
+    /// Writes a structure.
+    pub fn write_struct<T: IntoBytes + Immutable>(&mut self, value: &T) -> Result<(), Errno> {
+        self.write_all(value.as_bytes())
+    }
+
+    /// Writes up to `len` zeroes; otherwise as [`Self::write`].
+    pub fn fill_zero(&mut self, len: usize) -> Result<usize, Errno> {
+        const ZEROES: [u8; 1024] = [0; 1024];
+        let mut done = 0;
+        while done < len && !self.is_full() {
+            let part = ZEROES.len().min(len - done).min(self.remaining());
+            match self.write(&ZEROES[..part]) {
+                Ok(copied) => done += copied,
+                Err(_) if done > 0 => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(done)
+    }
+
+    /// As [`Self::write`], but pages nothing in: locks may be held.
+    pub fn write_nofault(&mut self, source: &[u8]) -> Result<usize, UserFault> {
+        match &mut self.0 {
+            Sink::User(segments) => {
+                let moved = segments.transfer(source.len(), |done, address, len| {
+                    machine::copy_to_user_nofault(address, &source[done..done + len])
+                });
+                or_fault(moved, true)
+            }
+            Sink::Kernel(bytes) => Ok(put_bytes(bytes, source)),
+        }
+    }
+
+    /// [`crate::Frame::read_to`].
+    pub(crate) fn fill_from_frame(
+        &mut self,
+        frames: &dyn FrameMachine,
+        frame: FrameNumber,
+        offset: usize,
+        len: usize,
+    ) -> Result<usize, UserFault> {
+        match &mut self.0 {
+            Sink::User(segments) => {
+                let moved = segments.transfer(len, |done, address, piece| {
+                    frames.copy_to_user_nofault(frame, offset + done, address, piece)
+                });
+                or_fault(moved, true)
+            }
+            Sink::Kernel(bytes) => {
+                let len = len.min(bytes.len());
+                let (now, later) = mem::take(bytes).split_at_mut(len);
+                frames.read(frame, offset, now);
+                *bytes = later;
+                Ok(len)
+            }
+        }
+    }
+}
+
+/// Moves bytes of `source` to the front of `destination`.
+fn put_bytes(destination: &mut &mut [u8], source: &[u8]) -> usize {
+    let len = source.len().min(destination.len());
+    let (now, later) = mem::take(destination).split_at_mut(len);
+    now.copy_from_slice(&source[..len]);
+    *destination = later;
+    len
+}
