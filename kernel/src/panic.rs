@@ -13,7 +13,7 @@ use image_format::Symbols;
 use linux::Registers;
 use sync::Once;
 
-use crate::arch::boot::{VIRTUAL_BASE, is_kernel_text};
+use crate::arch::boot::{image_layout, is_kernel_text};
 use crate::arch::cpu;
 use crate::drivers::serial::PanicSerial;
 use crate::platform::end;
@@ -114,7 +114,8 @@ fn backtrace(out: &mut PanicSerial, rip: Option<usize>, frame_pointer: usize) {
 
 fn print_frame(out: &mut PanicSerial, address: usize) {
     let unslid = address.wrapping_sub(SLIDE.load(Ordering::Relaxed));
-    let offset = unslid.wrapping_sub(VIRTUAL_BASE) as u64;
+    // The image's symbols count from its first byte.
+    let offset = address.wrapping_sub(image_layout().text_start) as u64;
     match SYMBOLS.get().and_then(|symbols| symbols.lookup(offset)) {
         Some((name, distance)) if is_kernel_text(address) => {
             let _ = writeln!(out, "  {unslid:#x} {:#}+{distance:#x}", rustc_demangle::demangle(name));

@@ -50,6 +50,7 @@ struct Started {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn kernel_start(protocol: u64, information: u64, slide: usize) -> ! {
     let entered_cycles = clock::cycles();
+    clock::start();
     panic::set_slide(slide);
     drivers::serial::init_early();
     // SAFETY: first thing, once.

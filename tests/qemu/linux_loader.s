@@ -92,3 +92,7 @@ start64:
 2:  mov rsi, rbx
     mov eax, IMAGE_ENTRY
     jmp rax
+
+# What makes this file a kernel to the image builder; the payload it gets is not used.
+.section .payload, "a"
+    .ascii "NACRE-PAYLOAD\0\0\0"

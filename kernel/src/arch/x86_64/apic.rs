@@ -26,6 +26,7 @@ const REGISTER_TIMER_CURRENT: u32 = 0x390;
 const REGISTER_TIMER_DIVIDE: u32 = 0x3e0;
 
 const MASKED: u32 = 1 << 16;
+const DELIVER_NMI: u32 = 0b100 << 8;
 const TIMER_TSC_DEADLINE: u32 = 2 << 17;
 const DIVIDE_BY_1: u32 = 0b1011;
 const SOFTWARE_ENABLE: u32 = 1 << 8;
@@ -98,7 +99,8 @@ pub(crate) fn init() -> bool {
     }
     write(REGISTER_TASK_PRIORITY, 0);
     write(REGISTER_LINT0, MASKED);
-    write(REGISTER_LINT1, MASKED);
+    // Where PCs wire the non-maskable interrupt.
+    write(REGISTER_LINT1, DELIVER_NMI);
     write(REGISTER_ERROR, MASKED);
     write(REGISTER_TIMER, MASKED);
     write(REGISTER_SPURIOUS, SOFTWARE_ENABLE | u32::from(SPURIOUS_VECTOR));

@@ -1,6 +1,6 @@
 //! Time from the cycle counter.
 //!
-//! `now_ns` is the monotonic clock: nanoseconds since the clock was calibrated. The conversion is a 64 by 64 bit multiply
+//! `now_ns` is the monotonic clock: nanoseconds since the kernel was entered. The conversion is a 64 by 64 bit multiply
 //! with a 128-bit product, so no frequency between 1 MHz and 1 THz overflows it. Wall clock is an offset to it.
 
 use core::arch::x86_64::_rdtsc;
@@ -22,7 +22,12 @@ pub(crate) fn cycles() -> u64 {
     unsafe { _rdtsc() }
 }
 
-/// Sets the counter's frequency and starts the monotonic clock at zero cycles of the counter.
+/// Starts the monotonic clock: it is zero now. A hypervisor's counter may have run for days.
+pub(crate) fn start() {
+    BASE_CYCLES.store(cycles(), Ordering::Relaxed);
+}
+
+/// Sets the counter's frequency.
 pub(crate) fn set_frequency(frequency_hz: u64) {
     let frequency_hz = frequency_hz.max(1_000_000);
     let ns_per_cycle = (u128::from(NS_PER_SECOND) << 32) / u128::from(frequency_hz);
@@ -37,7 +42,7 @@ pub(crate) fn frequency_hz() -> u64 {
     FREQUENCY_HZ.load(Ordering::Relaxed)
 }
 
-/// Nanoseconds since the machine started counting; zero until the frequency is known.
+/// Nanoseconds since `start`; zero until the frequency is known.
 pub(crate) fn now_ns() -> u64 {
     let elapsed = cycles().wrapping_sub(BASE_CYCLES.load(Ordering::Relaxed));
     ((u128::from(elapsed) * u128::from(NS_PER_CYCLE_2_32.load(Ordering::Relaxed))) >> 32) as u64
