@@ -35,8 +35,19 @@ bitflags! {
         const NO_ACCESS_TIME = 0x400;
         /// Reading a directory does not change times.
         const NO_DIRECTORY_ACCESS_TIME = 0x800;
-        /// The time of reading is renewed when it is older than a change, or than a day.
+        /// The time of reading is renewed when it is older than a change, or than a day. The default.
         const RELATIVE_ACCESS_TIME = 0x1000;
+        /// Every reading changes the time. Only asked for; it shows as the absence of the others.
+        const STRICT_ACCESS_TIME = 1 << 24;
+    }
+}
+
+impl MountFlags {
+    /// The flags in force when these are asked for.
+    fn in_force(self) -> Self {
+        let decided = Self::NO_ACCESS_TIME | Self::STRICT_ACCESS_TIME;
+        let default = if self.intersects(decided) { Self::empty() } else { Self::RELATIVE_ACCESS_TIME };
+        self.difference(Self::STRICT_ACCESS_TIME) | default
     }
 }
 
@@ -65,7 +76,7 @@ impl Mount {
             id: NEXT_ID.fetch_add(1, Relaxed),
             file_system,
             root,
-            flags: AtomicU32::new(flags.bits()),
+            flags: AtomicU32::new(flags.in_force().bits()),
             source: Box::from(source),
             place: Mutex::new(rank::DENTRIES, None),
             children: Mutex::new(rank::DENTRIES, Vec::new()),
@@ -320,7 +331,7 @@ impl Namespace {
         if !at.is_mount_root() {
             return Err(Errno::EINVAL);
         }
-        at.mount.flags.store(flags.bits(), Relaxed);
+        at.mount.flags.store(flags.in_force().bits(), Relaxed);
         Ok(())
     }
 

@@ -149,5 +149,12 @@ fn flags_of_mounts() {
     world.context.namespace.remount(&world.credentials, &at, MountFlags::READ_ONLY).unwrap();
     assert_eq!(world.access("/m/program", abi::AccessRights::X_OK), Ok(()));
     assert_eq!(world.write_file("/m/program", b""), Err(Errno::EROFS));
-    assert_eq!(vfs::statfs(&at).flags, 0x21);
+    assert_eq!(vfs::statfs(&at).flags, 0x1021, "relatime unless something else is asked for");
+    let flags = MountFlags::STRICT_ACCESS_TIME;
+    world.context.namespace.remount(&world.credentials, &at, flags).unwrap();
+    assert_eq!(vfs::statfs(&at).flags, 0x20);
+    let accessed = || world.stat("/m/program").unwrap().accessed;
+    let file = world.open("/m/program", OpenFlags::empty()).unwrap();
+    let times = [accessed(), file.read(1).map(|_| accessed()).unwrap(), file.read(1).map(|_| accessed()).unwrap()];
+    assert!(times[0] != times[1] && times[1] != times[2]);
 }

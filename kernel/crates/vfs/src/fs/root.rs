@@ -1,7 +1,7 @@
 //! The read-only archive of the image, read where it lies.
 //!
 //! Nothing is unpacked: a lookup is a bisection in the archive, and a page of a file is a frame of the image itself. The inode
-//! numbers are those of the archive plus [`FIRST_NUMBER`]. Nodes are made when they are met and hold nothing but attributes;
+//! numbers are those of the archive plus 1. Nodes are made when they are met and hold nothing but attributes;
 //! two nodes of one number are the same file.
 
 use alloc::sync::Arc;

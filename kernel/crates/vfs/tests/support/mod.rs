@@ -36,7 +36,7 @@ impl World {
     /// At the root of a file system.
     pub(crate) fn over(file_system: Arc<dyn FileSystem>) -> Self {
         machine();
-        let namespace = Namespace::new(file_system, b"none", MountFlags::RELATIVE_ACCESS_TIME);
+        let namespace = Namespace::new(file_system, b"none", MountFlags::empty());
         Self { context: FsContext::new(namespace), credentials: Credentials::root() }
     }
 

@@ -1,10 +1,10 @@
 //! Files in memory: tmpfs, and the upper layer of [`overlay`](super::overlay).
 //!
-//! [`Tmpfs`] is the file system, [`MemoryInode`] a node of it. A regular file is a [`SparseMap`](sparse_map) of frames
-//! ([`data`]), a directory a [table of names](table). Directories own their nodes, so a node lives while it has a name or someone
+//! [`Tmpfs`] is the file system, [`MemoryInode`] a node of it. A regular file is a sparse map of frames
+//! (`data`), a directory a table of names (`table`). Directories own their nodes, so a node lives while it has a name or someone
 //! has it open.
 //!
-//! A node may lie over a node of a [layer below](lower) that never changes: it shows what that one holds until it is changed.
+//! A node may lie over a node of a layer below (`lower`) that never changes: it shows what that one holds until it is changed.
 //!
 //! # Limits
 //!
