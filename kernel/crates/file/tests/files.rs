@@ -1,8 +1,6 @@
 //! Descriptors, pipes, counters, ports and terminals, on a fake machine.
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may panic")]
 
-mod support;
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -12,9 +10,14 @@ use file::pipe::{self, Pipe};
 use file::tty::{SignalSink, TtyFile};
 use file::{Direction, FdTable, File, IoResult, OpenFile, Port, PortFile, Progress};
 use mm::user::{UserReader, UserWriter};
-use support::{USER_BASE, USER_LEN, drop_pages, install, set_user_bytes, user_bytes};
 use sync::WaitQueue;
+use testkit::frames::install;
+use testkit::user::Arena;
 
+/// Pages of program memory where a test uses it.
+const USER_PAGES: usize = 4;
+const USER_LEN: usize = USER_PAGES * 4096;
+const USER_BASE: usize = Arena::BASE;
 const RDONLY: OpenFlags = OpenFlags::empty();
 
 fn open(file: Arc<dyn File>, flags: OpenFlags) -> Arc<OpenFile> {
@@ -110,16 +113,17 @@ fn packets_are_not_merged_and_their_rest_is_lost() {
 
 #[test]
 fn a_pipe_pages_program_memory_in() {
+    let arena = Arena::install(USER_PAGES);
     let (reader, writer) = new_pipe(RDONLY);
     let bytes: Vec<u8> = (0..USER_LEN).map(|index| (index % 251) as u8).collect();
-    set_user_bytes(0, &bytes);
-    drop_pages();
+    arena.write(0, &bytes);
+    arena.drop_pages();
     let mut from = UserReader::new(USER_BASE + 100, 10_000).unwrap();
     assert_eq!(writer.file().write(&writer, &mut from, None), Ok(Progress::Done(10_000)));
-    drop_pages();
+    arena.drop_pages();
     let mut to = UserWriter::new(USER_BASE, 10_000).unwrap();
     assert_eq!(reader.file().read(&reader, &mut to, None), Ok(Progress::Done(10_000)));
-    assert_eq!(user_bytes(0, 10_000), bytes[100..10_100]);
+    assert_eq!(arena.read(0, 10_000), bytes[100..10_100]);
     // Memory that ends: whole pieces before it are written, nothing of the piece that meets the end.
     let mut from = UserReader::new(USER_BASE + USER_LEN - 5000, 10_000).unwrap();
     assert_eq!(writer.file().write(&writer, &mut from, None), Ok(Progress::Done(4096)));
@@ -334,6 +338,7 @@ fn a_port_is_a_stream() {
 
 #[test]
 fn a_port_loses_nothing_to_a_bad_pointer() {
+    let _arena = Arena::install(USER_PAGES);
     install();
     let port = FakePort::new(100);
     let file = open(PortFile::new(port.clone(), Direction::Input), OpenFlags::RDWR);
@@ -423,13 +428,14 @@ fn a_line_too_long_still_ends() {
 
 #[test]
 fn a_raw_terminal_waits_for_its_minimum() {
+    let arena = Arena::install(USER_PAGES);
     use abi::tty::{VMIN, VTIME};
     let (port, _, tty, file) = terminal(usize::MAX);
     let set = |minimum: u8, time: u8| {
         let mut termios = abi::Termios::default();
         termios.c_cc[VMIN] = minimum;
         termios.c_cc[VTIME] = time;
-        set_user_bytes(0, zerocopy::IntoBytes::as_bytes(&termios));
+        arena.write(0, zerocopy::IntoBytes::as_bytes(&termios));
         tty.ioctl(&file, ioctl::TCSETS, USER_BASE).unwrap();
     };
     set(5, 0);
@@ -458,10 +464,11 @@ fn a_raw_terminal_waits_for_its_minimum() {
 
 #[test]
 fn a_window_change_is_a_signal() {
+    let arena = Arena::install(USER_PAGES);
     let (_, raised, tty, file) = terminal(usize::MAX);
     tty.ioctl(&file, ioctl::TIOCGWINSZ, USER_BASE).unwrap();
-    assert_eq!(user_bytes(0, 4), [24, 0, 80, 0]);
-    set_user_bytes(0, &[25, 0, 80, 0, 0, 0, 0, 0]);
+    assert_eq!(arena.read(0, 4), [24, 0, 80, 0]);
+    arena.write(0, &[25, 0, 80, 0, 0, 0, 0, 0]);
     tty.ioctl(&file, ioctl::TIOCSWINSZ, USER_BASE).unwrap();
     tty.ioctl(&file, ioctl::TIOCSWINSZ, USER_BASE).unwrap();
     assert_eq!(*raised.0.lock().unwrap(), [(None, Signal::SIGWINCH)]);

@@ -5,10 +5,13 @@
 //! `ENOTDIR`), which an absolute path ignores, then the path is walked.
 
 use alloc::vec::Vec;
+use core::any::Any;
+use core::ops::Deref;
 
 use abi::open::PATH_MAX;
-use abi::{AtFlags, Errno, Fd, UserPtr};
-use mm::user::read_user_cstr;
+use abi::{AtFlags, Errno, Fd, PAGE_SIZE, UserPtr};
+use file::{File, OpenFile};
+use mm::user::{UserReader, read_user_cstr};
 use vfs::{Credentials, FsContext, Lookup, PathRef};
 
 use crate::thread::Thread;
@@ -35,9 +38,54 @@ impl View {
     }
 }
 
+/// The longest path that needs no allocation.
+const SHORT_LEN_MAX: usize = 63;
+
+/// A path of the program. Most are short and stay on the stack.
+pub(crate) enum UserPath {
+    /// The first so many bytes.
+    Short([u8; SHORT_LEN_MAX + 1], usize),
+    /// A longer one.
+    Long(Vec<u8>),
+}
+
+impl Deref for UserPath {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Short(bytes, len) => &bytes[..*len],
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl UserPath {
+    /// Copies a path, which may be empty.
+    #[inline]
+    pub(crate) fn read(path: UserPtr) -> Result<Self, Errno> {
+        let address = path.address();
+        // Never past the page: the path may end right before unmapped memory.
+        let in_page = PAGE_SIZE - address % PAGE_SIZE;
+        let mut bytes = [0; SHORT_LEN_MAX + 1];
+        let part = bytes.len().min(in_page);
+        UserReader::new(address, part)?.read_exact(&mut bytes[..part])?;
+        match bytes[..part].iter().position(|byte| *byte == 0) {
+            Some(len) => Ok(Self::Short(bytes, len)),
+            None => read_user_cstr(address, PATH_MAX).map(Self::Long),
+        }
+    }
+}
+
+/// The file behind an open file, if it is of this kind.
+pub(crate) fn file_as<T: File>(open: &OpenFile) -> Option<&T> {
+    (&**open.file() as &dyn Any).downcast_ref()
+}
+
 /// A path of the program, which is not empty.
-pub(crate) fn read_path(path: UserPtr) -> Result<Vec<u8>, Errno> {
-    let path = read_user_cstr(path.address(), PATH_MAX)?;
+#[inline]
+pub(crate) fn read_path(path: UserPtr) -> Result<UserPath, Errno> {
+    let path = UserPath::read(path)?;
     if path.is_empty() { Err(Errno::ENOENT) } else { Ok(path) }
 }
 
@@ -76,7 +124,7 @@ pub(crate) fn locate_with(
     if !flags.contains(AtFlags::EMPTY_PATH) {
         return locate(thread, view, directory, path, follows);
     }
-    let path = read_user_cstr(path.address(), PATH_MAX)?;
+    let path = UserPath::read(path)?;
     if !path.is_empty() {
         let start = start(thread, directory, &path)?;
         return view.resolve(start.as_ref(), &path, follows);

@@ -77,7 +77,8 @@ pub struct Process {
     started_ns: u64,
     system: Arc<System>,
     address_space: SpinLock<Arc<AddressSpace>>,
-    fds: SpinLock<Arc<FdTable>>,
+    /// The same for all its life: whoever shares it keeps sharing it.
+    fds: Arc<FdTable>,
     fs: SpinLock<Arc<Mutex<FsContext>>>,
     image: SpinLock<Arc<ProgramImage>>,
     limits: SpinLock<Limits>,
@@ -106,7 +107,7 @@ impl Process {
             started_ns: machine::now_ns(),
             system: new.system,
             address_space: SpinLock::new(table, new.address_space),
-            fds: SpinLock::new(table, new.fds),
+            fds: new.fds,
             fs: SpinLock::new(table, new.fs),
             image: SpinLock::new(table, Arc::new(new.image)),
             limits: SpinLock::new(table, new.limits),
@@ -173,8 +174,8 @@ impl Process {
 
     /// Its descriptors.
     #[inline]
-    pub fn fds(&self) -> Arc<FdTable> {
-        Arc::clone(&self.fds.lock())
+    pub fn fds(&self) -> &Arc<FdTable> {
+        &self.fds
     }
 
     /// Its root, working directory and umask.

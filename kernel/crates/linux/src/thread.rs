@@ -126,7 +126,7 @@ impl Thread {
 
     /// The descriptors its calls use.
     #[inline]
-    pub fn fds(&self) -> Arc<FdTable> {
+    pub fn fds(&self) -> &Arc<FdTable> {
         self.process.fds()
     }
 

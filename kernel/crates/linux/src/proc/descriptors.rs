@@ -64,7 +64,8 @@ pub(super) fn information(task: &Task) -> Directory {
     directory(task, FileKind::Regular, |task, fd, _| {
         let task = task.clone();
         Node::file(0o400, move || {
-            let fds = task.process()?.fds();
+            let process = task.process()?;
+            let fds = process.fds();
             let open = fds.get_any(fd).map_err(|_| Errno::ENOENT)?;
             let close_on_exec = fds.is_close_on_exec(fd).unwrap_or_default();
             Ok(describe(&open, close_on_exec))

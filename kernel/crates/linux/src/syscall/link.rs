@@ -1,14 +1,13 @@
 //! Names of files: links, symbolic links, special files, removal, renaming.
 
-use abi::open::PATH_MAX;
 use abi::stat::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
 use abi::{AccessRights, AtFlags, Errno, Fd, RenameFlags, UserPtr};
-use mm::user::{UserWriter, read_user_cstr};
+use mm::user::UserWriter;
 use vfs::Capabilities;
 
 use super::directory::remove_directory;
 use crate::SyscallResult;
-use crate::lookup::{View, at_flags, locate_with, read_path, start};
+use crate::lookup::{UserPath, View, at_flags, locate_with, read_path, start};
 use crate::thread::Thread;
 
 pub(crate) fn link(thread: &Thread, old_path: UserPtr, new_path: UserPtr) -> SyscallResult {
@@ -41,7 +40,7 @@ pub(crate) fn linkat(
 
 /// Whether a path has no byte.
 fn is_empty(path: UserPtr) -> Result<bool, Errno> {
-    Ok(read_user_cstr(path.address(), PATH_MAX)?.is_empty())
+    Ok(UserPath::read(path)?.is_empty())
 }
 
 pub(crate) fn unlink(thread: &Thread, path: UserPtr) -> SyscallResult {
