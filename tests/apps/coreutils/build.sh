@@ -20,7 +20,7 @@ build() {
     done
     mkdir "$out/root"
     # 20 MB of lines from a linear congruential generator.
-    awk 'BEGIN { for (i = 0; i < 500000; i++) { a = (a * 1103515 + 12345) % 2147483648; b = (b * 69069 + 1 + a % 7) % 4294967296
+    awk 'BEGIN { for (i = 0; i < 640000; i++) { a = (a * 1103515 + 12345) % 2147483648; b = (b * 69069 + 1 + a % 7) % 4294967296
         printf "%08x %d:%s:%d\n", a, b % 100000, substr("the quick brown fox jumps over the lazy dog", 1 + b % 20, 12), a % 1000 } }' \
         >"$out/root/big.txt"
     (cd "$out/root" && sha256sum big.txt >sums)
