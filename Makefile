@@ -31,7 +31,7 @@ run: setup ## Boot IMAGE, or make an image from APP and boot it.
 
 .PHONY: test
 test: setup ## Run every test, or those whose name contains ONLY.
-	@cargo run --quiet --release -p runner
+	@cargo run --release -p runner
 
 .PHONY: check
 check: check-format check-lints check-kernel-lints check-layers check-kernel ## Check formatting, lints, layering and the kernel's code.

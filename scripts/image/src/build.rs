@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use image_format::PAGE_SIZE;
 use image_format::write::{ConfigSource, Content, NodeId, Payload, Tree};
@@ -101,15 +103,31 @@ pub fn build(request: &Request) -> Result<Summary> {
 
 /// Analyses every ELF file of the tree, notes its sites there, and returns what was found in all of them together.
 fn analyse_files(tree: &mut Tree, cache: Option<&Path>) -> Result<Analysis> {
-    let mut total = Analysis::default();
     let files: Vec<(NodeId, Content)> = tree.files().map(|(id, content)| (id, content.clone())).collect();
-    for (id, content) in files {
-        let Some(bytes) = elf_bytes(&content)? else { continue };
-        let analysis = cache::analyse_cached(&bytes, cache);
-        total.proven_bytes += analysis.proven_bytes;
-        total.unproven_bytes += analysis.unproven_bytes;
-        total.sites.extend_from_slice(&analysis.sites);
-        tree.set_sites(id, analysis.sites);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        while let Some((id, content)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Some(bytes) = elf_bytes(content)? {
+                found.push((*id, cache::analyse_cached(&bytes, cache)));
+            }
+        }
+        Ok(found)
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let results: Vec<Result<Vec<_>>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let failed = |_| Err(Failure::new("the analysis of a program failed: please report it"));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect()
+    });
+    let mut total = Analysis::default();
+    for result in results {
+        for (id, analysis) in result? {
+            total.proven_bytes += analysis.proven_bytes;
+            total.unproven_bytes += analysis.unproven_bytes;
+            total.sites.extend_from_slice(&analysis.sites);
+            tree.set_sites(id, analysis.sites);
+        }
     }
     Ok(total)
 }

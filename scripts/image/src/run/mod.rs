@@ -53,15 +53,15 @@ const KERNEL_MEMORY: u64 = 1536 << 10;
 pub fn run(settings: &Settings) -> Result<u8> {
     check_image(settings)?;
     let accelerator = accelerator::choose(settings)?;
-    let size = TerminalSize::current();
     let (ports, host) = Ports::new()?;
-    let mut emulator = Emulator::start(settings, accelerator, size, ports)?;
-    let raw_mode = Arc::new(RawMode::enter());
     let (sender, events) = channel();
-    let activity = Arc::new(Activity::default());
-    let relays = Relays::start(host.streams, &raw_mode, &activity)?;
+    // From here on no signal ends this process, so the terminal is always restored.
     events::watch_signals(&sender)?;
     watch_control(&host.control, &sender)?;
+    let mut emulator = Emulator::start(settings, accelerator, TerminalSize::current(), ports)?;
+    let raw_mode = Arc::new(RawMode::enter());
+    let activity = Arc::new(Activity::default());
+    let relays = Relays::start(host.streams, &raw_mode, &activity).inspect_err(|_| raw_mode.leave())?;
     let session = Session { settings, control: host.control, activity, raw_mode: &raw_mode };
     let outcome = session.wait(&mut emulator, &events);
     let complaint = emulator.wait();
