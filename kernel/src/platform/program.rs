@@ -2,8 +2,9 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 
-use abi::{Errno, OpenFlags, Siginfo, Signal, Winsize};
+use abi::{Errno, OpenFlags, ResolveFlags, Siginfo, Signal, Winsize};
 use file::tty::{SignalSink, TtyFile};
 use file::{Direction, File, OpenFile, Port, PortFile};
 use firmware::BootInformation;
@@ -15,7 +16,7 @@ use sync::{Once, WaitNode};
 use vfs::fs::root::RootFs;
 use vfs::fs::tmpfs::{Tmpfs, TmpfsOptions};
 use vfs::fs::{dev, overlay};
-use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, device};
+use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
 use super::{deferred, fail};
@@ -56,6 +57,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
         Ok(namespace) => namespace,
         Err(errno) => fail(&alloc::format!("cannot set up the file systems: {errno}")),
     };
+    let standard_files = standard_files.map(|open| through_console(&namespace, open));
     let request = BootRequest {
         platform: &PLATFORM,
         namespace,
@@ -152,6 +154,16 @@ fn set_up_terminal(ports: &[Option<Arc<dyn Port>>; 3], options: &Options) {
         port.wait_queue().add(&WaitNode::new(Arc::new(deferred::TerminalEvents)));
     }
     TERMINAL.call_once(|| terminal);
+}
+
+/// Opens the terminal by its node, so that programs can ask for its name.
+fn through_console(namespace: &Arc<Namespace>, open: Arc<OpenFile>) -> Arc<OpenFile> {
+    if !(&**open.file() as &dyn Any).is::<TtyFile>() {
+        return open;
+    }
+    let context = FsContext::new(namespace.clone());
+    let request = OpenRequest { flags: OpenFlags::RDWR, mode: 0, resolve: ResolveFlags::empty() };
+    vfs::open(&context, &Credentials::root(), None, b"/dev/console", &request).unwrap_or(open)
 }
 
 /// Moves what the terminal's ports have. Not under any lock.
