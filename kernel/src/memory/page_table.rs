@@ -5,7 +5,12 @@
 //! of its frame), so that an empty one goes back at once; the top table lives as long as the address space.
 //!
 //! Frames are dropped only after their translations are gone: removals collect in a batch that is flushed first.
+//!
+//! Two shortcuts. The lowest table used last is remembered, so that neighbours are found without a walk. And an emptied
+//! table is all zeroes again: a few are kept and serve as new ones, so that mapping and unmapping one page far from
+//! all others costs no allocation and no clearing.
 
+use core::cell::Cell;
 use core::sync::atomic::Ordering;
 
 use abi::Errno;
@@ -25,11 +30,20 @@ const KIND_MASK: u64 = 0b11 << KIND_SHIFT;
 const TABLE_BITS: u64 = Entry::PRESENT.bits() | Entry::WRITE.bits() | Entry::ACCESSED.bits() | HELD;
 const TOP_LEVEL: u32 = 4;
 /// Frames that one flush covers.
-const BATCH_MAX: usize = 64;
+const BATCH_MAX: usize = 16;
+/// Emptied tables kept: as many as one page needs.
+const SPARE_MAX: usize = TOP_LEVEL as usize - 1;
+/// No lowest table is remembered.
+const NO_REGION: usize = usize::MAX;
 
 /// A top table whose upper half is the kernel's.
 pub(crate) struct UserPageTable {
     root: u64,
+    /// What the lowest table used last covers, and where it is.
+    recent: Cell<(usize, u64)>,
+    /// Emptied tables.
+    spare: Cell<[u64; SPARE_MAX]>,
+    spare_len: Cell<usize>,
 }
 
 fn span(level: u32) -> usize {
@@ -141,12 +155,21 @@ impl UserPageTable {
         for position in ENTRIES / 2..ENTRIES {
             set(root, position, get(paging::kernel_root(), position));
         }
-        Some(UserPageTable { root })
+        Some(UserPageTable {
+            root,
+            recent: Cell::new((NO_REGION, 0)),
+            spare: Cell::new([0; SPARE_MAX]),
+            spare_len: Cell::new(0),
+        })
     }
 
     /// The lowest table of `address`; missing ones are made when `create`.
     fn lowest(&self, address: usize, create: bool) -> Option<u64> {
         debug_assert!(address < USER_END, "not an address of the program");
+        let (region, recent) = self.recent.get();
+        if address / span(2) == region {
+            return Some(recent);
+        }
         let mut table = self.root;
         for level in (2..=TOP_LEVEL).rev() {
             let position = index(address, level);
@@ -154,8 +177,7 @@ impl UserPageTable {
             table = if entry & HELD != 0 {
                 entry & ENTRY_ADDRESS
             } else if create {
-                let child = frames::allocate_zeroed_page()?;
-                frames::table_entries(child).store(0, Ordering::Relaxed);
+                let child = self.new_table()?;
                 set(table, position, child | TABLE_BITS);
                 self.add_entries(table, 1);
                 child
@@ -163,7 +185,32 @@ impl UserPageTable {
                 return None;
             };
         }
+        self.recent.set((address / span(2), table));
         Some(table)
+    }
+
+    /// An empty table.
+    fn new_table(&self) -> Option<u64> {
+        if let Some(left) = self.spare_len.get().checked_sub(1) {
+            self.spare_len.set(left);
+            return Some(self.spare.get()[left]);
+        }
+        let table = frames::allocate_zeroed_page()?;
+        frames::table_entries(table).store(0, Ordering::Relaxed);
+        Some(table)
+    }
+
+    /// Keeps or frees a table that is empty, all zeroes, and linked nowhere.
+    fn retire_table(&self, table: u64) {
+        self.recent.set((NO_REGION, 0));
+        let len = self.spare_len.get();
+        if len == SPARE_MAX {
+            return frames::free_page(table);
+        }
+        let mut spare = self.spare.get();
+        spare[len] = table;
+        self.spare.set(spare);
+        self.spare_len.set(len + 1);
     }
 
     fn add_entries(&self, table: u64, change: u32) {
@@ -198,7 +245,7 @@ impl UserPageTable {
                     set(table, position, 0);
                     // The CPU may cache the upper levels: they go with any flush of an address below them.
                     flush_page(at);
-                    frames::free_page(entry & ENTRY_ADDRESS);
+                    self.retire_table(entry & ENTRY_ADDRESS);
                     removed += 1;
                 }
             }
@@ -210,6 +257,12 @@ impl UserPageTable {
     /// Frees the tables above `address` that became empty, after one entry of the lowest went.
     fn prune(&mut self, address: usize) {
         let start = address & !(PAGE_BYTES - 1);
+        if let Some(lowest) = self.lowest(address, false)
+            && frames::table_entries(lowest).load(Ordering::Relaxed) > 1
+        {
+            self.remove_entries(lowest, 1);
+            return;
+        }
         let mut path = [0; TOP_LEVEL as usize + 1];
         path[TOP_LEVEL as usize] = self.root;
         for level in (2..=TOP_LEVEL).rev() {
@@ -221,8 +274,19 @@ impl UserPageTable {
             }
             set(path[level as usize + 1], index(start, level + 1), 0);
             flush_page(start);
-            frames::free_page(path[level as usize]);
+            self.retire_table(path[level as usize]);
         }
+    }
+
+    /// Empties one entry.
+    fn unmap_one(&mut self, address: usize) -> PageCounts {
+        let mut counts = PageCounts::default();
+        let entry = self.entry(address);
+        if entry & HELD != 0 {
+            counts.add(kind_of(entry));
+            drop(self.unmap(address));
+        }
+        counts
     }
 
     /// The first entry of `[start, end)` that holds a frame.
@@ -264,6 +328,9 @@ impl Drop for UserPageTable {
     fn drop(&mut self) {
         debug_assert!(paging::current_root() != self.root, "address space dropped while in use");
         self.unmap_range(PageRange::new(0, USER_END));
+        for table in &self.spare.get()[..self.spare_len.get()] {
+            frames::free_page(*table);
+        }
         frames::free_page(self.root);
     }
 }
@@ -322,6 +389,9 @@ impl PageTable for UserPageTable {
     }
 
     fn unmap_range(&mut self, range: PageRange) -> PageCounts {
+        if range.pages() == 1 {
+            return self.unmap_one(range.start());
+        }
         let mut batch = Batch::new();
         self.clear(self.root, TOP_LEVEL, range.start(), range.end(), &mut batch);
         batch.drain();
