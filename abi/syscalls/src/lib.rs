@@ -42,7 +42,7 @@ pub use process::{
 };
 pub use resource::{GetrandomFlags, Rlimit, Rusage, SchedAttr, SchedParam, Sysinfo, Utsname};
 pub use signal::{
-    FpxSwBytes, RtSigframe, Sigaction, SigactionFlags, Sigaltstack, Sigcontext, Sigevent, Siginfo, Signal, Sigset,
+    FpxSwBytes, RtSigframe, Sigaction, SigactionFlags, Sigaltstack, Sigcontext, Sigevent, Siginfo, Signal, SignalfdSiginfo, Sigset,
     Ucontext,
 };
 pub use stat::{Stat, Statfs, Statx, StatxMask, StatxTimestamp};

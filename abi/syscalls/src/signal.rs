@@ -196,6 +196,32 @@ abi_struct! {
         pub _pad: [u32; 7],
     }
 
+    /// `struct signalfd_siginfo`.
+    pub struct SignalfdSiginfo: 128 {
+        pub ssi_signo: u32,
+        pub ssi_errno: i32,
+        pub ssi_code: i32,
+        pub ssi_pid: u32,
+        pub ssi_uid: u32,
+        pub ssi_fd: i32,
+        pub ssi_tid: u32,
+        pub ssi_band: u32,
+        pub ssi_overrun: u32,
+        pub ssi_trapno: u32,
+        pub ssi_status: i32,
+        pub ssi_int: i32,
+        pub ssi_ptr: u64,
+        pub ssi_utime: u64,
+        pub ssi_stime: u64,
+        pub ssi_addr: u64,
+        pub ssi_addr_lsb: u16,
+        pub _pad0: u16,
+        pub ssi_syscall: i32,
+        pub ssi_call_addr: u64,
+        pub ssi_arch: u32,
+        pub _pad: [u32; 7],
+    }
+
     /// `struct sigevent`.
     pub struct Sigevent: 64 {
         pub sigev_value: u64,
@@ -368,6 +394,9 @@ pub const CLD_STOPPED: i32 = 5;
 pub const CLD_CONTINUED: i32 = 6;
 pub const SYS_SECCOMP: i32 = 1;
 
+pub const SFD_CLOEXEC: u32 = 0o2_000_000;
+pub const SFD_NONBLOCK: u32 = 0o4000;
+
 pub const SIGEV_SIGNAL: i32 = 0;
 pub const SIGEV_NONE: i32 = 1;
 pub const SIGEV_THREAD: i32 = 2;
@@ -425,8 +454,9 @@ impl Siginfo {
         u64::from(self.word(index)) | u64::from(self.word(index + 1)) << 32
     }
 
+    /// The same with another 32-bit word at a position.
     #[must_use]
-    fn with_word(mut self, index: usize, value: u32) -> Self {
+    pub fn with_word(mut self, index: usize, value: u32) -> Self {
         if let Some(word) = self.fields.get_mut(index) {
             *word = value;
         }

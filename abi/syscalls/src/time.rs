@@ -115,6 +115,11 @@ pub const ITIMER_REAL: i32 = 0;
 pub const ITIMER_VIRTUAL: i32 = 1;
 pub const ITIMER_PROF: i32 = 2;
 
+pub const TFD_CLOEXEC: u32 = 0o2_000_000;
+pub const TFD_NONBLOCK: u32 = 0o4000;
+pub const TFD_TIMER_ABSTIME: u32 = 1;
+pub const TFD_TIMER_CANCEL_ON_SET: u32 = 1 << 1;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -89,6 +89,10 @@ impl Platform for MachinePlatform {
         clock::frequency_hz() / 1000
     }
 
+    fn set_timer(&self, deadline_ns: u64) {
+        super::timer::set_service(deadline_ns);
+    }
+
     fn end(&self, outcome: Outcome) -> ! {
         end::program_ended(outcome)
     }

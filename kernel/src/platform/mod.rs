@@ -6,6 +6,7 @@ mod linux_platform;
 pub(crate) mod log;
 mod program;
 mod seam;
+mod timer;
 
 pub(crate) use end::fail;
 pub(crate) use program::run;

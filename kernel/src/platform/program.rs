@@ -19,7 +19,7 @@ use vfs::fs::{dev, overlay};
 use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
-use super::{deferred, fail};
+use super::{deferred, fail, timer};
 use crate::arch::interrupts;
 use crate::arch::percpu::PerCpu;
 use crate::drivers::{self, Request};
@@ -41,8 +41,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     if !arch::apic::init() {
         fail("the local APIC cannot be mapped")
     }
-    // A waiting thread looks at the clock itself: the timer has only to end its halt.
-    interrupts::set_handler(interrupts::TIMER_VECTOR, |_| {});
+    interrupts::set_handler(interrupts::TIMER_VECTOR, timer::on_interrupt);
     drivers::init(information, options, line);
     entropy::init();
     x86_64::instructions::interrupts::enable();
@@ -185,6 +184,13 @@ impl SignalSink for ProgramSignals {
 fn raise(signal: Signal) {
     if let Some(process) = PROCESS.get() {
         process.raise(Siginfo::new(signal, abi::signal::SI_KERNEL));
+    }
+}
+
+/// Does what is due; runs in interrupts.
+pub(super) fn expire_timers() {
+    if let Some(process) = PROCESS.get() {
+        process.system().timers().expire();
     }
 }
 

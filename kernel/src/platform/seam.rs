@@ -6,12 +6,10 @@ use sync::HeldRanks;
 use sync::machine::{NEVER, PARKED, ThreadHandle};
 use x86_64::instructions::interrupts as cpu_interrupts;
 
+use super::timer;
 use crate::arch::percpu::PerCpu;
-use crate::arch::{apic, clock, user_copy};
+use crate::arch::{clock, user_copy};
 use crate::{drivers, entropy};
-
-/// How far ahead the timer is set at most, so that its counter cannot overflow (4 s at 1 GHz).
-const TIMER_NS_MAX: u64 = 2_000_000_000;
 
 /// How often devices without an interrupt are looked at.
 const POLL_NS: u64 = 500_000;
@@ -47,15 +45,11 @@ fn nacre_wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
         if now >= deadline_ns {
             break;
         }
-        let wait_ns = if drivers::needs_polling() { POLL_NS } else { TIMER_NS_MAX };
-        if deadline_ns != NEVER || drivers::needs_polling() {
-            apic::set_timer(deadline_ns.min(now.saturating_add(wait_ns)));
-        }
+        let poll_ns = if drivers::needs_polling() { now.saturating_add(POLL_NS) } else { NEVER };
+        timer::set_for_wait(deadline_ns.min(poll_ns));
         cpu_interrupts::enable_and_hlt();
     }
-    if deadline_ns != NEVER {
-        apic::stop_timer();
-    }
+    timer::resume();
     cpu_interrupts::enable();
 }
 

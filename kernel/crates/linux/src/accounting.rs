@@ -13,6 +13,8 @@ use sync::machine;
 pub struct Accounting {
     started_ns: u64,
     waited_ns: AtomicU64,
+    /// Since when it waits; [`RUNNING`] while it does not.
+    waiting_since_ns: AtomicU64,
     program_samples: AtomicU64,
     kernel_samples: AtomicU64,
     user_reported_ns: AtomicU64,
@@ -21,6 +23,9 @@ pub struct Accounting {
     voluntary_switches: AtomicU64,
     involuntary_switches: AtomicU64,
 }
+
+/// The time at which a thread that runs began to wait.
+const RUNNING: u64 = u64::MAX;
 
 /// CPU time, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +42,7 @@ impl Accounting {
         Self {
             started_ns: machine::now_ns(),
             waited_ns: AtomicU64::new(0),
+            waiting_since_ns: AtomicU64::new(RUNNING),
             program_samples: AtomicU64::new(0),
             kernel_samples: AtomicU64::new(0),
             user_reported_ns: AtomicU64::new(0),
@@ -58,8 +64,16 @@ impl Accounting {
         samples.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn waited(&self, duration_ns: u64) {
+    /// The thread begins to wait.
+    pub(crate) fn wait_begins(&self) {
+        self.waiting_since_ns.store(machine::now_ns(), Relaxed);
+    }
+
+    /// The thread runs again. Who looks between the two steps sees too little time, never too much.
+    pub(crate) fn wait_ends(&self) {
+        let duration_ns = machine::now_ns().saturating_sub(self.waiting_since_ns.load(Relaxed));
         self.waited_ns.fetch_add(duration_ns, Relaxed);
+        self.waiting_since_ns.store(RUNNING, Relaxed);
         self.voluntary_switches.fetch_add(1, Relaxed);
     }
 
@@ -84,7 +98,8 @@ impl Accounting {
 
     /// All CPU time, in nanoseconds.
     pub fn total_ns(&self) -> u64 {
-        let lifetime_ns = machine::now_ns().saturating_sub(self.started_ns);
+        let end_ns = machine::now_ns().min(self.waiting_since_ns.load(Relaxed));
+        let lifetime_ns = end_ns.saturating_sub(self.started_ns);
         lifetime_ns.saturating_sub(self.waited_ns.load(Relaxed))
     }
 

@@ -15,6 +15,8 @@ pub const CAP_SETGID: u32 = 6;
 pub const CAP_SETUID: u32 = 7;
 /// `CAP_SETPCAP`: change bounding set and secure bits.
 pub const CAP_SETPCAP: u32 = 8;
+/// `CAP_WAKE_ALARM`: timers that wake the machine.
+pub const CAP_WAKE_ALARM: u32 = 35;
 /// `CAP_IPC_LOCK`: lock any amount of memory.
 pub const CAP_IPC_LOCK: u32 = 14;
 /// `CAP_SYS_ADMIN`.

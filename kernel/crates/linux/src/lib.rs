@@ -16,7 +16,7 @@
 //!
 //! # Locks
 //!
-//! Signal state ([`sync::rank::SIGNALS`]): a process's before its threads' (nested). No other lock is taken under them,
+//! A timer ([`sync::rank::TIMER`]) before signal state. Signal state ([`sync::rank::SIGNALS`]): a process's before its threads' (nested). No other lock is taken under them,
 //! and nothing is allocated. The rest are leaves that guard one assignment.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -40,6 +40,8 @@ pub mod signal;
 pub mod syscall;
 pub mod system;
 pub mod thread;
+pub mod timer;
+mod timerfd;
 pub mod wait;
 
 pub use dispatch::{syscall_entry, syscall_exit};

@@ -96,6 +96,13 @@ pub trait Platform: Send + Sync {
     /// Lets other runnable threads run first.
     fn yield_now(&self) {}
 
+    /// Makes the machine call [`crate::timer::TimerService::expire`] from an interrupt at this time on the clock of
+    /// `sync::machine::now_ns`, in place of the time set before; `NEVER` for not at all. Called with interrupts off and
+    /// timers locked.
+    fn set_timer(&self, deadline_ns: u64) {
+        let _ = deadline_ns;
+    }
+
     /// Ends the machine: the first process is gone.
     fn end(&self, outcome: Outcome) -> !;
 }

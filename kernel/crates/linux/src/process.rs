@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use abi::{Errno, Siginfo};
 use file::FdTable;
 use mm::AddressSpace;
-use sync::{IrqSpinLock, Mutex, SpinLock, machine, rank};
+use sync::{IrqSpinLock, Mutex, SpinLock, WaitQueue, machine, rank};
 use vfs::{FsContext, PathRef};
 
 use crate::accounting::CpuTime;
@@ -16,6 +16,7 @@ use crate::platform::Outcome;
 use crate::signal::{ProcessSignals, SignalTable};
 use crate::system::System;
 use crate::thread::Thread;
+use crate::timer::ProcessTimers;
 
 /// The program a process runs, as `/proc` shows it. Replaced as a whole by `execve`.
 #[derive(Clone)]
@@ -91,6 +92,10 @@ pub struct Process {
     /// `PR_SET_THP_DISABLE`: only remembered, as there are no huge pages to leave out.
     pub(crate) forgoes_huge_pages: AtomicBool,
     may_lock_any: AtomicBool,
+    /// The timers that send it signals.
+    pub(crate) timers: ProcessTimers,
+    /// Woken when a signal waits: the queue of all its `signalfd`s.
+    pub(crate) signal_arrivals: Arc<WaitQueue>,
     /// The soft limit of `RLIMIT_SIGPENDING`, for senders in interrupts.
     pending_signals_max: AtomicUsize,
 }
@@ -117,6 +122,8 @@ impl Process {
             is_child_subreaper: AtomicBool::new(false),
             forgoes_huge_pages: AtomicBool::new(false),
             may_lock_any: AtomicBool::new(true),
+            timers: ProcessTimers::new(),
+            signal_arrivals: Arc::new(WaitQueue::new()),
             pending_signals_max: AtomicUsize::new(usize::MAX),
         };
         process.enforce_limits();

@@ -10,6 +10,7 @@ use sync::{Mutex, SpinLock, machine, rank};
 use crate::platform::Platform;
 use crate::process::Process;
 use crate::thread::Thread;
+use crate::timer::TimerService;
 
 /// The number of the first process.
 pub const FIRST_PID: u32 = 1;
@@ -29,6 +30,7 @@ pub struct System {
     platform: &'static dyn Platform,
     names: SpinLock<Names>,
     tables: Mutex<Tables>,
+    timers: TimerService,
     last_id: AtomicU32,
 }
 
@@ -52,6 +54,7 @@ impl System {
             platform,
             names: SpinLock::new(rank::PROCESS_TABLES, names),
             tables: Mutex::new(rank::PROCESSES, Tables::default()),
+            timers: TimerService::new(platform),
             last_id: AtomicU32::new(FIRST_PID - 1),
         })
     }
@@ -60,6 +63,11 @@ impl System {
     #[inline]
     pub fn platform(&self) -> &'static dyn Platform {
         self.platform
+    }
+
+    /// What happens at a point in time.
+    pub fn timers(&self) -> &TimerService {
+        &self.timers
     }
 
     /// A number no process and no thread has.

@@ -129,8 +129,8 @@ pub fn for_signal(thread: &Thread) -> Interrupted {
 
 /// Parks the thread and counts the time. True: the deadline came first.
 pub(crate) fn park(thread: &Thread, deadline_ns: u64) -> bool {
-    let before_ns = machine::now_ns();
+    thread.accounting().wait_begins();
     let is_timed_out = thread.parker().park_until(deadline_ns);
-    thread.accounting().waited(machine::now_ns().saturating_sub(before_ns));
+    thread.accounting().wait_ends();
     is_timed_out
 }

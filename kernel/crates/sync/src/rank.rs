@@ -51,6 +51,8 @@ ranks! {
     FD_TABLE,
     /// The position of one open file.
     FILE_POSITION,
+    /// Which epoll instance watches which.
+    EPOLL_NESTING,
     /// One epoll instance: its set of watched files.
     EPOLL,
     /// One terminal: line discipline, termios, edit buffer.
@@ -97,6 +99,8 @@ ranks! {
     DRIVER,
     /// The buffers of one stdio port.
     PORTS,
+    /// One interval timer, which sends signals and wakes waiters when it expires.
+    TIMER,
     /// Pending signals, masks and handlers of threads and processes.
     SIGNALS,
     /// One futex bucket.

@@ -66,7 +66,8 @@ fn restart_with_handler(registers: &mut Registers, restart: Restart, flags: Siga
 /// Takes signals until one has a handler; the others have their default effect or none.
 fn next(thread: &Thread) -> Option<Delivery> {
     loop {
-        let (signal, info) = take(thread)?;
+        let (signal, mut info) = take(thread)?;
+        crate::timer::delivered(thread.process(), &mut info);
         let action = thread.process().actions().take_for_delivery(signal);
         match action.handler {
             Sigaction::SIG_IGN => {}

@@ -5,10 +5,15 @@
 //! be pending without information, as on Linux.
 //!
 //! Nothing here allocates while the queue's lock is held: room is made beforehand, see [`PendingSignals::has_room`].
+//! Timers expire in interrupts, where no room can be made. So each timer keeps a place in its queue, which other signals
+//! leave free: a timer has at most one signal waiting.
 
 use alloc::collections::VecDeque;
 
-use abi::{Siginfo, Signal, Sigset, signal::SI_USER};
+use abi::{
+    Siginfo, Signal, Sigset,
+    signal::{SI_TIMER, SI_USER},
+};
 
 /// The room a process's queue begins with: enough for what devices raise, as interrupts should not allocate.
 const ROOM_INITIAL: usize = 8;
@@ -18,17 +23,26 @@ const ROOM_INITIAL: usize = 8;
 pub struct PendingSignals {
     set: Sigset,
     queue: VecDeque<Siginfo>,
+    /// Places kept for timers.
+    kept: usize,
 }
+
+/// The places kept in a process's queue for the three interval timers that every process has.
+const INTERVAL_TIMERS: usize = 3;
 
 impl PendingSignals {
     /// None, and no room for any.
     pub(crate) const fn new() -> Self {
-        Self { set: Sigset::EMPTY, queue: VecDeque::new() }
+        Self { set: Sigset::EMPTY, queue: VecDeque::new(), kept: 0 }
     }
 
     /// None, and room for a few.
     pub(crate) fn with_room() -> Self {
-        Self { set: Sigset::EMPTY, queue: VecDeque::with_capacity(ROOM_INITIAL) }
+        Self {
+            set: Sigset::EMPTY,
+            queue: VecDeque::with_capacity(ROOM_INITIAL + INTERVAL_TIMERS),
+            kept: INTERVAL_TIMERS,
+        }
     }
 
     /// Which signals wait.
@@ -43,12 +57,44 @@ impl PendingSignals {
 
     /// Whether one more can be queued without allocating.
     pub(crate) fn has_room(&self) -> bool {
-        self.queue.len() < self.queue.capacity()
+        self.queue.len() + self.kept < self.queue.capacity()
+    }
+
+    /// Keeps a place for a timer from now on. False: there is no room for it.
+    pub(crate) fn keep_place(&mut self) -> bool {
+        let has_room = self.has_room();
+        self.kept += usize::from(has_room);
+        has_room
+    }
+
+    /// Gives up a place that was kept.
+    pub(crate) fn give_up_place(&mut self) {
+        debug_assert!(self.kept > 0, "every place given up was kept");
+        self.kept = self.kept.saturating_sub(1);
+    }
+
+    /// Adds the signal of a timer, in the place kept for it. If the last one still waits, that one counts the expiry.
+    pub(crate) fn add_from_timer(&mut self, signal: Signal, info: Siginfo) {
+        let is_same = |other: &&mut Siginfo| {
+            (other.si_signo, other.si_code, other.word(0)) == (info.si_signo, info.si_code, info.word(0))
+        };
+        if info.si_code != SI_TIMER && self.is_merged(signal) {
+            return;
+        }
+        self.set = self.set.with(signal);
+        let has_room = self.queue.len() < self.queue.capacity();
+        match self.queue.iter_mut().find(is_same) {
+            Some(waiting) if info.si_code == SI_TIMER => {
+                *waiting = info.with_word(1, waiting.word(1).saturating_add(1));
+            }
+            None if has_room => self.queue.push_back(info),
+            _ => debug_assert!(has_room, "a timer has a place"),
+        }
     }
 
     /// The size a bigger queue should have.
     pub(crate) fn room_wanted(&self) -> usize {
-        (self.queue.len() + 1).next_power_of_two().max(4)
+        (self.queue.len() + self.kept + 1).next_power_of_two().max(4)
     }
 
     /// Moves the queue to a bigger one made outside the lock; what remains is for the caller to free.

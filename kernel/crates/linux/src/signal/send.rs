@@ -5,7 +5,7 @@
 use alloc::collections::VecDeque;
 
 use abi::{
-    Errno, Siginfo, Signal, Sigset,
+    Errno, PollEvents, Siginfo, Signal, Sigset,
     signal::{SI_KERNEL, SI_QUEUE, SI_USER},
 };
 
@@ -28,6 +28,7 @@ pub fn send_to_process(process: &Process, info: Siginfo) -> Result<(), Errno> {
         match admit(process, &mut signals.pending, signal, info)? {
             Admission::Added => {
                 wake_one(&signals, signal);
+                process.signal_arrivals.wake(PollEvents::READABLE.bits());
                 return Ok(());
             }
             Admission::NeedsRoom(count) => {
@@ -59,6 +60,7 @@ pub fn send_to_thread(thread: &Thread, info: Siginfo) -> Result<(), Errno> {
                 if own.wants(signal) {
                     thread.call_attention(Attention::SIGNAL);
                 }
+                process.signal_arrivals.wake(PollEvents::READABLE.bits());
                 return Ok(());
             }
             Admission::NeedsRoom(count) => {
@@ -67,6 +69,59 @@ pub fn send_to_thread(thread: &Thread, info: Siginfo) -> Result<(), Errno> {
                 spare = VecDeque::with_capacity(count);
             }
         }
+    }
+}
+
+/// Sends the signal of a timer to a thread, or to the process. Nothing is allocated: the timer has a place in the queue.
+/// False: the signal is ignored.
+pub(crate) fn send_from_timer(process: &Process, target: Option<&Thread>, info: Siginfo) -> bool {
+    let Some(signal) = info.signal() else { return false };
+    let mut signals = process.signals.lock();
+    prepare(&mut signals, signal);
+    if is_thrown_away(process, &signals, target, signal) {
+        return false;
+    }
+    match target {
+        Some(thread) => {
+            let mut own = thread.signals.lock_nested();
+            own.pending.add_from_timer(signal, info);
+            if own.wants(signal) {
+                thread.call_attention(Attention::SIGNAL);
+            }
+        }
+        None => {
+            signals.pending.add_from_timer(signal, info);
+            wake_one(&signals, signal);
+        }
+    }
+    process.signal_arrivals.wake(PollEvents::READABLE.bits());
+    true
+}
+
+/// Keeps a place for the signals of a timer in the queue of a thread, or of the process.
+pub(crate) fn keep_place(process: &Process, target: Option<&Thread>) {
+    let mut spare = VecDeque::new();
+    loop {
+        let mut signals = process.signals.lock();
+        let mut own = target.map(|thread| thread.signals.lock_nested());
+        let pending = own.as_mut().map_or(&mut signals.pending, |own| &mut own.pending);
+        pending.grow_into(&mut spare);
+        if pending.keep_place() {
+            return;
+        }
+        let wanted = pending.room_wanted();
+        drop(own);
+        drop(signals);
+        spare = VecDeque::with_capacity(wanted);
+    }
+}
+
+/// Gives the place of a timer up.
+pub(crate) fn give_up_place(process: &Process, target: Option<&Thread>) {
+    let mut signals = process.signals.lock();
+    match target {
+        Some(thread) => thread.signals.lock_nested().pending.give_up_place(),
+        None => signals.pending.give_up_place(),
     }
 }
 

@@ -24,6 +24,7 @@ mod signal;
 mod stat;
 mod system;
 mod time;
+mod timer;
 mod transfer;
 
 pub(crate) use attributes::*;
@@ -46,4 +47,5 @@ pub(crate) use signal::*;
 pub(crate) use stat::*;
 pub(crate) use system::*;
 pub(crate) use time::*;
+pub(crate) use timer::*;
 pub(crate) use transfer::*;

@@ -135,7 +135,8 @@ pub(crate) fn rt_sigtimedwait(
     thread.signals.lock().awaited = set;
     let taken = wait::until(thread, &[], deadline_ns, || take_from(thread, set));
     thread.signals.lock().awaited = Sigset::EMPTY;
-    let (signal, taken) = taken.map_err(|_| Errno::EINTR)?.ok_or(Errno::EAGAIN)?;
+    let (signal, mut taken) = taken.map_err(|_| Errno::EINTR)?.ok_or(Errno::EAGAIN)?;
+    crate::timer::delivered(thread.process(), &mut taken);
     write_optional(info, &taken)?;
     Ok(usize::from(signal.number()))
 }

@@ -16,7 +16,7 @@ const RESOLUTION_COARSE_NS: i64 = 4_000_000;
 
 /// What a clock measures.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Clock {
+pub(super) enum Clock {
     /// The time of day.
     Realtime,
     /// The time since boot.
@@ -28,8 +28,8 @@ enum Clock {
 }
 
 /// A clock as programs name it.
-struct NamedClock {
-    clock: Clock,
+pub(super) struct NamedClock {
+    pub(super) clock: Clock,
     is_coarse: bool,
     can_sleep: bool,
 }
@@ -39,7 +39,7 @@ impl NamedClock {
         Self { clock, is_coarse, can_sleep }
     }
 
-    fn from_id(id: i32) -> Result<Self, Errno> {
+    pub(super) fn from_id(id: i32) -> Result<Self, Errno> {
         Ok(match id {
             clock::CLOCK_REALTIME | clock::CLOCK_TAI => Self::new(Clock::Realtime, false, true),
             clock::CLOCK_MONOTONIC | clock::CLOCK_BOOTTIME => Self::new(Clock::Monotonic, false, true),
@@ -54,7 +54,7 @@ impl NamedClock {
     }
 
     /// The CPU clock of another process or thread: its number inverted, above three bits that say which.
-    fn of_task(id: i32) -> Result<Self, Errno> {
+    pub(super) fn of_task(id: i32) -> Result<Self, Errno> {
         const KIND: i32 = 3;
         const OF_A_THREAD: i32 = 4;
         // The last kind stands for a clock behind a descriptor.
@@ -90,7 +90,7 @@ fn process_cpu_ns(thread: &Thread) -> u64 {
     thread.process().threads().iter().map(|thread| thread.accounting().total_ns()).sum()
 }
 
-fn timespec(time_ns: u64) -> Timespec {
+pub(super) fn timespec(time_ns: u64) -> Timespec {
     Timespec::from_nanoseconds(i64::try_from(time_ns).unwrap_or(i64::MAX))
 }
 

@@ -1,0 +1,103 @@
+//! [`ProcessTimers`]: the timers of a process.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use abi::signal::SI_TIMER;
+use abi::time::{ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL};
+use abi::{Errno, Siginfo, Signal};
+use sync::{Mutex, Once, rank};
+
+use super::timer::hide_sequence;
+use super::{Event, Timer, TimerClock};
+use crate::process::Process;
+
+/// The timers that send a process signals.
+pub(crate) struct ProcessTimers {
+    /// By `ITIMER_*`; made when first set.
+    intervals: [Once<Arc<Timer>>; 3],
+    posix: Mutex<PosixTimers>,
+}
+
+#[derive(Default)]
+struct PosixTimers {
+    /// By number; with whether the timer's points in time are those of the day.
+    timers: BTreeMap<i32, (Arc<Timer>, bool)>,
+    next_id: i32,
+}
+
+impl ProcessTimers {
+    pub(crate) fn new() -> Self {
+        Self { intervals: [const { Once::new() }; 3], posix: Mutex::new(rank::PROCESS, PosixTimers::default()) }
+    }
+
+    /// The interval timer `which` (`ITIMER_*`), if it was ever set.
+    pub(crate) fn interval(&self, which: i32) -> Result<Option<&Arc<Timer>>, Errno> {
+        let index = usize::try_from(which).map_err(|_| Errno::EINVAL)?;
+        self.intervals.get(index).map(Once::get).ok_or(Errno::EINVAL)
+    }
+
+    /// A POSIX timer, and whether its points in time are those of the day.
+    pub(crate) fn posix(&self, id: i32) -> Result<(Arc<Timer>, bool), Errno> {
+        self.posix.lock().timers.get(&id).cloned().ok_or(Errno::EINVAL)
+    }
+
+    /// Enters a POSIX timer, which `make` makes given its number.
+    pub(crate) fn add_posix(
+        &self,
+        is_realtime: bool,
+        make: impl FnOnce(i32) -> Result<Arc<Timer>, Errno>,
+    ) -> Result<i32, Errno> {
+        let mut posix = self.posix.lock();
+        let mut id = posix.next_id;
+        while posix.timers.contains_key(&id) {
+            id = id.checked_add(1).unwrap_or(0);
+        }
+        let timer = make(id)?;
+        posix.timers.insert(id, (timer, is_realtime));
+        posix.next_id = id.checked_add(1).unwrap_or(0);
+        Ok(id)
+    }
+
+    /// Deletes a POSIX timer.
+    pub(crate) fn delete_posix(&self, id: i32) -> Result<(), Errno> {
+        let (timer, _) = self.posix.lock().timers.remove(&id).ok_or(Errno::EINVAL)?;
+        // The service forgets it too.
+        timer.set(None, 0);
+        Ok(())
+    }
+}
+
+/// The interval timer `which` (`ITIMER_*`) of a process, made if need be.
+pub(crate) fn interval_timer(process: &Arc<Process>, which: i32) -> Result<Arc<Timer>, Errno> {
+    let index = usize::try_from(which).map_err(|_| Errno::EINVAL)?;
+    let place = process.timers.intervals.get(index).ok_or(Errno::EINVAL)?;
+    place
+        .try_call_once(|| {
+            let weak = Arc::downgrade(process);
+            let (clock, signal) = match which {
+                ITIMER_REAL => (TimerClock::Monotonic, Signal::SIGALRM),
+                ITIMER_VIRTUAL => (TimerClock::ProcessUser(weak.clone()), Signal::SIGVTALRM),
+                ITIMER_PROF => (TimerClock::ProcessCpu(weak.clone()), Signal::SIGPROF),
+                _ => return Err(Errno::EINVAL),
+            };
+            Timer::new(process.system(), clock, Event::Interval(weak, signal))
+        })
+        .cloned()
+}
+
+/// Tells the timer behind a signal that the signal was taken, which begins its next period, and completes the
+/// information for the program.
+pub(crate) fn delivered(process: &Process, info: &mut Siginfo) {
+    if info.si_code == SI_TIMER {
+        if let Ok((timer, _)) = process.timers.posix(info.word(0).cast_signed()) {
+            timer.posix_signal_taken(info);
+        }
+        hide_sequence(info);
+    }
+    if info.signal() == Some(Signal::SIGALRM)
+        && let Ok(Some(timer)) = process.timers.interval(ITIMER_REAL)
+    {
+        timer.signal_taken();
+    }
+}

@@ -1,0 +1,328 @@
+//! [`Timer`]: one timer that a program set.
+
+use alloc::sync::{Arc, Weak};
+
+use abi::signal::SI_KERNEL;
+use abi::{Errno, PollEvents, Siginfo, Signal};
+use sched::TimerId;
+use sync::{IrqSpinLock, WaitQueue, rank};
+
+use super::{Place, TimerClock};
+use crate::process::Process;
+use crate::signal::send;
+use crate::system::System;
+use crate::thread::Thread;
+
+/// The shortest period of a timer whose signal is ignored.
+const IGNORED_PERIOD_NS: u64 = 4_000_000;
+/// The position of Linux's `si_sys_private` among the words of a `siginfo_t`; programs never see a value there.
+const SEQUENCE_WORD: usize = 4;
+
+/// What happens when a timer expires.
+pub(crate) enum Event {
+    /// The signal of an interval timer (`setitimer`).
+    Interval(Weak<Process>, Signal),
+    /// What a POSIX timer does.
+    Posix(Notification),
+    /// The descriptor becomes readable.
+    Readable(WaitQueue),
+}
+
+/// What a POSIX timer does (`struct sigevent`).
+pub(crate) struct Notification {
+    /// Whose timer it is.
+    pub process: Weak<Process>,
+    /// The thread that gets the signal, if it is not just any.
+    pub thread: Option<Weak<Thread>>,
+    /// None: nothing.
+    pub signal: Option<Signal>,
+    /// The number of the timer.
+    pub id: i32,
+    /// `si_value`.
+    pub value: u64,
+}
+
+/// What a timer is set to, and what is left of it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Setting {
+    /// Until the next expiry; 0 when there is none.
+    pub value_ns: u64,
+    /// The period; 0 for none.
+    pub interval_ns: u64,
+}
+
+/// One timer.
+pub(crate) struct Timer {
+    clock: TimerClock,
+    event: Event,
+    place: Place,
+    state: IrqSpinLock<State>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is to come.
+    Idle,
+    /// It will expire.
+    Running,
+    /// It has expired, and the next period begins when its event is taken.
+    Expired,
+}
+
+struct State {
+    stage: Stage,
+    /// The entry in the service.
+    entry: Option<TimerId>,
+    /// When it expires or has expired, on its clock.
+    expires_ns: u64,
+    interval_ns: u64,
+    /// Expiries nobody has read.
+    ticks: u64,
+    /// Expiries that brought no signal of their own, up to the signal delivered last.
+    overrun: u64,
+    /// Tells the signal of the current setting from those of earlier ones.
+    sequence: u32,
+}
+
+impl State {
+    /// Moves the expiry beyond `now_ns` and says how many periods that took.
+    fn forward(&mut self, now_ns: u64) -> u64 {
+        let Some(late_ns) = now_ns.checked_sub(self.expires_ns) else { return 0 };
+        let periods = (late_ns / self.interval_ns.max(1)).saturating_add(1);
+        self.expires_ns = self.expires_ns.saturating_add(periods.saturating_mul(self.interval_ns));
+        periods
+    }
+}
+
+impl Timer {
+    /// A timer that is not set.
+    pub(crate) fn new(system: &Arc<System>, clock: TimerClock, event: Event) -> Result<Arc<Self>, Errno> {
+        let place = Place::take(system)?;
+        if let Event::Posix(notification) = &event {
+            notification.with_target(send::keep_place);
+        }
+        let state =
+            State { stage: Stage::Idle, entry: None, expires_ns: 0, interval_ns: 0, ticks: 0, overrun: 0, sequence: 0 };
+        Ok(Arc::new(Self { clock, event, place, state: IrqSpinLock::new(rank::TIMER, state) }))
+    }
+
+    /// The time it goes by.
+    pub(crate) fn clock(&self) -> &TimerClock {
+        &self.clock
+    }
+
+    /// Sets it to expire at a time of its clock, or not at all, and answers what it was set to.
+    pub(crate) fn set(self: &Arc<Self>, expires_ns: Option<u64>, interval_ns: u64) -> Setting {
+        let mut state = self.state.lock();
+        let old = self.look(&mut state);
+        let cancelled = state.entry.take().and_then(|entry| self.place.cancel(entry));
+        state.stage = Stage::Idle;
+        state.ticks = 0;
+        state.overrun = 0;
+        state.sequence = state.sequence.wrapping_add(1);
+        state.interval_ns = interval_ns;
+        if let Some(expires_ns) = expires_ns {
+            state.expires_ns = expires_ns;
+            self.run(&mut state);
+        }
+        drop(state);
+        drop(cancelled);
+        old
+    }
+
+    /// What is left until it expires, and its period.
+    pub(crate) fn get(self: &Arc<Self>) -> Setting {
+        self.look(&mut self.state.lock())
+    }
+
+    /// Takes the expiries nobody has read, and begins the next period.
+    pub(crate) fn take_ticks(self: &Arc<Self>) -> u64 {
+        let mut state = self.state.lock();
+        self.begin_next(&mut state);
+        core::mem::take(&mut state.ticks)
+    }
+
+    /// Whether there are expiries nobody has read.
+    pub(crate) fn has_ticks(&self) -> bool {
+        self.state.lock().ticks > 0
+    }
+
+    /// Who waits for expiries of a timer behind a descriptor.
+    pub(crate) fn readers(&self) -> Option<&WaitQueue> {
+        match &self.event {
+            Event::Readable(queue) => Some(queue),
+            Event::Interval(..) | Event::Posix(_) => None,
+        }
+    }
+
+    /// The expiries nobody has read, left there.
+    pub(crate) fn ticks(&self) -> u64 {
+        self.state.lock().ticks
+    }
+
+    /// How many expiries the signal delivered last stood for beside its own.
+    pub(crate) fn overrun(&self) -> i32 {
+        clamp(self.state.lock().overrun)
+    }
+
+    /// The signal of an interval timer was taken: the next period begins.
+    pub(crate) fn signal_taken(self: &Arc<Self>) {
+        self.begin_next(&mut self.state.lock());
+    }
+
+    /// The signal of a POSIX timer was taken: the next period begins, and the signal says how many were missed.
+    pub(crate) fn posix_signal_taken(self: &Arc<Self>, info: &mut Siginfo) {
+        let mut state = self.state.lock();
+        if state.stage != Stage::Expired || info.word(SEQUENCE_WORD) != state.sequence {
+            return;
+        }
+        let periods = self.begin_next(&mut state);
+        state.overrun = periods.saturating_sub(1);
+        let overrun = state.overrun.saturating_add(u64::from(info.word(1)));
+        *info = info.with_word(1, clamp(overrun).unsigned_abs());
+    }
+
+    /// Whether anything happens when it expires.
+    fn is_silent(&self) -> bool {
+        matches!(&self.event, Event::Posix(notification) if notification.signal.is_none())
+    }
+
+    /// Makes the timer run to its expiry.
+    fn run(self: &Arc<Self>, state: &mut State) {
+        state.stage = Stage::Running;
+        if !self.is_silent() {
+            let deadline_ns = self.clock.earliest_ns(state.expires_ns);
+            state.entry = self.place.start(deadline_ns, Arc::clone(self) as _);
+        }
+    }
+
+    /// Begins the next period of a timer whose event was taken; answers how many have begun since it expired.
+    fn begin_next(self: &Arc<Self>, state: &mut State) -> u64 {
+        if state.stage != Stage::Expired {
+            return 0;
+        }
+        let periods = state.forward(self.clock.now_ns());
+        state.ticks = state.ticks.saturating_add(periods.saturating_sub(1));
+        self.run(state);
+        periods
+    }
+
+    /// What a program sees when it asks.
+    fn look(self: &Arc<Self>, state: &mut State) -> Setting {
+        let now_ns = self.clock.now_ns();
+        let interval_ns = state.interval_ns;
+        match &self.event {
+            Event::Readable(_) => {
+                // Asking counts as taking.
+                self.begin_next(state);
+                let is_running = state.stage == Stage::Running;
+                Setting { value_ns: if is_running { state.expires_ns.saturating_sub(now_ns) } else { 0 }, interval_ns }
+            }
+            // Expired and not delivered: Linux shows the shortest time there is, and for interval timers nothing.
+            Event::Interval(..) if state.stage != Stage::Running => Setting { value_ns: 0, interval_ns },
+            Event::Interval(..) => Setting { value_ns: state.expires_ns.saturating_sub(now_ns).max(1000), interval_ns },
+            Event::Posix(_) if self.is_silent() && state.stage == Stage::Running => {
+                if interval_ns > 0 {
+                    state.forward(now_ns);
+                }
+                Setting { value_ns: state.expires_ns.saturating_sub(now_ns), interval_ns }
+            }
+            Event::Posix(_) if state.stage == Stage::Idle => Setting { value_ns: 0, interval_ns },
+            Event::Posix(_) => {
+                let mut expires_ns = state.expires_ns;
+                if state.stage == Stage::Expired && expires_ns <= now_ns {
+                    let rest_ns = interval_ns - (now_ns - expires_ns) % interval_ns;
+                    expires_ns = now_ns.saturating_add(rest_ns);
+                }
+                Setting { value_ns: expires_ns.saturating_sub(now_ns).max(1), interval_ns }
+            }
+        }
+    }
+
+    /// It has expired: tells whom it is to tell.
+    fn happen(self: &Arc<Self>, state: &mut State, now_ns: u64) {
+        state.stage = if state.interval_ns > 0 { Stage::Expired } else { Stage::Idle };
+        match &self.event {
+            Event::Readable(queue) => {
+                state.ticks = state.ticks.saturating_add(1);
+                queue.wake(PollEvents::READABLE.bits());
+            }
+            Event::Interval(process, signal) => {
+                if self.clock.is_of_cpu() && state.interval_ns > 0 {
+                    state.forward(now_ns);
+                    self.run(state);
+                }
+                if let Some(process) = process.upgrade() {
+                    send::send_from_timer(&process, None, Siginfo::new(*signal, SI_KERNEL));
+                }
+            }
+            Event::Posix(notification) => {
+                if !notification.send(state.sequence) && state.interval_ns > 0 {
+                    // Nobody takes the signal; a short period would keep the machine busy for nothing.
+                    let now_ns = now_ns.saturating_add(IGNORED_PERIOD_NS.saturating_sub(state.interval_ns));
+                    state.forward(now_ns);
+                    self.run(state);
+                }
+            }
+        }
+    }
+}
+
+impl super::service::Expire for Timer {
+    fn expire(self: Arc<Self>, id: TimerId) {
+        let mut state = self.state.lock();
+        // It may have been set anew in the meantime.
+        if state.entry != Some(id) {
+            return;
+        }
+        state.entry = None;
+        let now_ns = self.clock.now_ns();
+        if now_ns < state.expires_ns {
+            self.run(&mut state);
+        } else {
+            self.happen(&mut state, now_ns);
+        }
+    }
+}
+
+impl Notification {
+    /// Sends the signal. False: it is ignored.
+    fn send(&self, sequence: u32) -> bool {
+        let Some(signal) = self.signal else { return true };
+        let info = Siginfo::timer(signal, self.id, 0, self.value).with_word(SEQUENCE_WORD, sequence);
+        let mut is_sent = true;
+        self.with_target(|process, thread| is_sent = send::send_from_timer(process, thread, info));
+        is_sent
+    }
+
+    /// Calls `action` with the process, and the thread if there is a special one, while they are there.
+    fn with_target(&self, action: impl FnOnce(&Process, Option<&Thread>)) {
+        let Some(process) = self.process.upgrade() else { return };
+        match &self.thread {
+            None => action(&process, None),
+            Some(thread) => {
+                if let Some(thread) = thread.upgrade() {
+                    action(&process, Some(&thread));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Event::Posix(notification) = &self.event {
+            notification.with_target(send::give_up_place);
+        }
+    }
+}
+
+/// The private part of a signal's information, taken out before a program sees it.
+pub(super) fn hide_sequence(info: &mut Siginfo) {
+    *info = info.with_word(SEQUENCE_WORD, 0);
+}
+
+/// A count as programs see it.
+fn clamp(count: u64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
