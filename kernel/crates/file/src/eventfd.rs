@@ -3,9 +3,10 @@
 //! A read takes the whole counter, or 1 of it in semaphore mode, and would block at 0; a write adds, and would block where the
 //! sum passed [`COUNT_MAX`]. The counter is one atomic word; there is no lock.
 
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::{Errno, PollEvents};
 use mm::user::{UserReader, UserWriter};
@@ -19,10 +20,14 @@ const COUNT_MAX: u64 = u64::MAX - 1;
 /// Bytes of a transfer.
 const WORD_LEN: usize = 8;
 
+static NEXT_ID: AtomicU32 = AtomicU32::new(0);
+
 /// An event counter.
 pub struct EventFd {
     count: AtomicU64,
     is_semaphore: bool,
+    /// Tells counters apart in `/proc/self/fdinfo`.
+    id: u32,
     queue: WaitQueue,
     attributes: Attributes,
 }
@@ -33,6 +38,7 @@ impl EventFd {
         Arc::new(Self {
             count: AtomicU64::new(u64::from(initial)),
             is_semaphore,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             queue: WaitQueue::new(),
             attributes: Attributes::anonymous(ANONYMOUS_INODE, 0o600),
         })
@@ -121,6 +127,13 @@ impl File for EventFd {
 
     fn attributes(&self) -> Result<Attributes, Errno> {
         Ok(self.attributes)
+    }
+
+    fn describe(&self, out: &mut Vec<u8>) {
+        let count = self.count.load(Ordering::Acquire);
+        let semaphore = u8::from(self.is_semaphore);
+        let text = format!("eventfd-count: {count:16x}\neventfd-id: {}\neventfd-semaphore: {semaphore}\n", self.id);
+        out.extend_from_slice(text.as_bytes());
     }
 
     fn anonymous_name(&self) -> Option<Vec<u8>> {

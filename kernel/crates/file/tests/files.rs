@@ -11,6 +11,7 @@ use file::tty::{SignalSink, TtyFile};
 use file::{Direction, FdTable, File, IoResult, OpenFile, Port, PortFile, Progress};
 use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
+use testkit::WakeCounter;
 use testkit::frames::install;
 use testkit::user::Arena;
 
@@ -153,6 +154,55 @@ fn a_fifo_waits_for_its_other_end() {
     drop((both, reader));
     let reader = open(fifo.open(OpenFlags::NONBLOCK).unwrap(), OpenFlags::NONBLOCK);
     assert_eq!(read(&reader, 9), Some(vec![]));
+}
+
+#[test]
+fn a_pipe_wakes_whoever_waits() {
+    let (reader, writer) = new_pipe(RDONLY);
+    let queue = reader.file().wait_queue().unwrap();
+    let (readers, readers_node) = WakeCounter::listen(queue, PollEvents::READABLE.bits());
+    let (writers, writers_node) = WakeCounter::listen(queue, PollEvents::WRITABLE.bits());
+    write(&writer, b"x").unwrap();
+    assert_eq!((readers.take(), writers.take()), (1, 0));
+    assert_eq!(read(&reader, 10), Some(b"x".to_vec()));
+    assert_eq!(writers.take(), 0, "there was room before");
+    write(&writer, &[0; 65536]).unwrap();
+    readers.take();
+    assert_eq!(read(&reader, 4096).map(|bytes| bytes.len()), Some(4096));
+    assert_eq!(writers.take(), 1);
+    reader.file().set_pipe_capacity(1 << 17).unwrap();
+    assert_eq!(writers.take(), 1);
+    drop(writer);
+    assert_eq!(readers.take(), 1, "the end is an event");
+    queue.remove(&readers_node);
+    queue.remove(&writers_node);
+}
+
+#[test]
+fn readers_and_writers_meet() {
+    use std::thread;
+    install();
+    let (reader, writer) = new_pipe(RDONLY);
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|index| (index % 249) as u8).collect();
+    let expected = bytes.clone();
+    let consumer = testkit::threads::spawn(move || {
+        let mut all = Vec::new();
+        loop {
+            match read(&reader, 10_000) {
+                None => thread::yield_now(),
+                Some(part) if part.is_empty() => return all,
+                Some(part) => all.extend(part),
+            }
+        }
+    });
+    let mut from = UserReader::from_kernel(&bytes);
+    while !from.is_empty() {
+        if writer.file().write(&writer, &mut from, None).unwrap() == Progress::WouldBlock {
+            thread::yield_now();
+        }
+    }
+    drop(writer);
+    assert!(consumer.join().unwrap() == expected);
 }
 
 // ---- Counters -------------------------------------------------------------------------------------------------------
