@@ -1,4 +1,4 @@
-//! The stages that are cargo's: the checks, and the tests of all crates on the host.
+//! The stages that are cargo's: the checks, the tests of all crates on the host, and the models of lock-free code.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -34,32 +34,45 @@ pub(crate) fn check(selection: &Selection, report: &mut Report) {
     }
 }
 
-/// Runs `cargo test` and counts its tests.
+/// Runs the tests of all crates.
 pub(crate) fn host_tests(selection: &Selection, report: &mut Report) {
-    if !selection.wants_stage("host") {
+    let mut command = Command::new("cargo");
+    command.args(["test", "--no-fail-fast", "--"]).args(selection.within("host"));
+    count_tests("host", "running the tests of all crates", command, selection, report);
+}
+
+/// Runs the tests of lock-free code under every interleaving.
+pub(crate) fn loom(selection: &Selection, report: &mut Report) {
+    let mut command = Command::new("make");
+    command.args(["--no-print-directory", "loom"]);
+    count_tests("loom", "running the models of lock-free code", command, selection, report);
+}
+
+/// Runs a command that runs test harnesses, and counts their tests.
+fn count_tests(stage: &str, announcement: &str, mut command: Command, selection: &Selection, report: &mut Report) {
+    if !selection.wants_stage(stage) {
         return;
     }
-    say("running the tests of all crates");
-    let mut command = Command::new("cargo");
-    command.args(["test", "--no-fail-fast"]).current_dir(project_root());
-    command.arg("--").args(selection.within("host"));
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    say(announcement);
+    let child = command.current_dir(project_root()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = child else {
-        report.fail("host", "cargo could not be started");
+        report.fail(stage, "the command could not be started");
         return;
     };
     let mut score = Score::default();
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-            score.read(&String::from_utf8_lossy(&line), report);
+            if let Some((name, output)) = score.read(&String::from_utf8_lossy(&line)) {
+                report.fail(&format!("{stage}/{name}"), &output);
+            }
         }
     }
     let is_success = child.wait().is_ok_and(|status| status.success());
     report.add(score.passed, score.ignored);
     if !is_success && score.failed == 0 {
-        report.fail("host", "cargo test failed without a failed test: see above");
+        report.fail(stage, "it fails without a failed test: see above");
     }
-    say(&format!("host: {} passed, {} failed, {} ignored", score.passed, score.failed, score.ignored));
+    say(&format!("{stage}: {} passed, {} failed, {} ignored", score.passed, score.failed, score.ignored));
 }
 
 /// What the test harness has said so far.
@@ -73,26 +86,23 @@ struct Score {
 }
 
 impl Score {
-    fn read(&mut self, line: &str, report: &mut Report) {
+    /// Takes a line; returns a failed test and its output when that is complete.
+    fn read(&mut self, line: &str) -> Option<(String, String)> {
         if let Some(result) = line.strip_prefix("test result: ") {
-            self.close(report);
             self.passed += count_before(result, " passed");
             self.failed += count_before(result, " failed");
             self.ignored += count_before(result, " ignored");
+            self.current.take()
         } else if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.split(" stdout ----").next()) {
-            self.close(report);
-            self.current = Some((name.to_owned(), String::new()));
+            self.current.replace((name.to_owned(), String::new()))
         } else if line == "failures:" {
-            self.close(report);
-        } else if let Some((_, output)) = &mut self.current {
-            output.push_str(line);
-            output.push('\n');
-        }
-    }
-
-    fn close(&mut self, report: &mut Report) {
-        if let Some((name, output)) = self.current.take() {
-            report.fail(&format!("host/{name}"), output.trim());
+            self.current.take()
+        } else {
+            if let Some((_, output)) = &mut self.current {
+                output.push_str(line);
+                output.push('\n');
+            }
+            None
         }
     }
 }
@@ -110,12 +120,11 @@ mod tests {
     #[test]
     fn harness_output_is_counted() {
         let mut score = Score::default();
-        let mut report = Report::default();
         let text = "\nrunning 3 tests\ntest a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\nit broke\n\n\
                     failures:\n    b\n\ntest result: FAILED. 2 passed; 1 failed; 4 ignored; 0 measured; 0 filtered out\n\
                     test result: ok. 10 passed; 0 failed; 0 ignored; 0 measured\n";
-        text.lines().for_each(|line| score.read(line, &mut report));
+        let failures: Vec<_> = text.lines().filter_map(|line| score.read(line)).collect();
+        assert_eq!(failures, [("b".to_owned(), "it broke\n\n".to_owned())]);
         assert_eq!((score.passed, score.failed, score.ignored), (12, 1, 4));
-        assert_eq!(report.finish(), std::process::ExitCode::FAILURE);
     }
 }

@@ -1,9 +1,10 @@
 //! Every test of the project, behind `make test`.
 //!
-//! The stages, in order: `check` (formatting, lints, layers), `host` (the unit and integration tests of all crates), and then
-//! in the virtual machine `binaries` (small programs against the host's Linux), `qemu` (streams, statuses, signals, machines,
-//! bad input) and `apps` (real programs against the host's Linux). `ONLY=text` runs the tests whose name, such as
-//! `binaries/hello`, contains the text; `check` and `host` run only if the text begins with their names.
+//! The stages, in order: `check` (formatting, lints, layers), `host` (the unit and integration tests of all crates),
+//! `loom` (lock-free code under every interleaving), and then in the virtual machine `binaries` (small programs against
+//! the host's Linux), `qemu` (streams, statuses, signals, machines, bad input) and `apps` (real programs against the host's
+//! Linux). `ONLY=text` runs the tests whose name, such as `binaries/hello`, contains the text; `check`, `host` and `loom`
+//! run only if the text begins with their names.
 //!
 //! The last line is `N passed, N failed`; the status is 1 if anything failed or nothing ran.
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     cargo::check(&selection, &mut report);
     cargo::host_tests(&selection, &mut report);
+    cargo::loom(&selection, &mut report);
     if selection.needs_machine() {
         match Tools::build() {
             Ok(tools) => {

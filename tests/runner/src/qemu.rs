@@ -213,8 +213,7 @@ impl Bench {
             console.write_all(b"nmi\n").map_err(|error| format!("the monitor: {error}"))?;
             let ended = child.wait_with_output().map_err(|error| error.to_string())?;
             let report = String::from_utf8_lossy(&ended.stderr).into_owned();
-            let parts =
-                ["kernel panic: non-maskable interrupt", "rip ", "backtrace:", "nacre_syscall+0x", "kernel died"];
+            let parts = ["kernel panic: non-maskable interrupt", "rip ", "backtrace:", "linux::", "kernel died"];
             if let Some(missing) = parts.iter().find(|part| !report.contains(**part)) {
                 return Err(format!("{machine}: the report has no \"{missing}\":\n{report}"));
             }

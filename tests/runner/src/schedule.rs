@@ -74,7 +74,7 @@ impl Selection {
 
     fn is_cargo_only(&self) -> bool {
         let stage = self.only.split('/').next().unwrap_or_default();
-        matches!(stage, "check" | "host")
+        matches!(stage, "check" | "host" | "loom")
     }
 
     fn wants(&self, name: &str) -> bool {
