@@ -204,3 +204,55 @@ pub(super) fn accelerator_arguments(accelerator: Accelerator, is_counting: bool)
         (Accelerator::Tcg, true) => &["-accel", "tcg", "-cpu", "max"],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(pairs: &[(&str, &str)]) -> Vec<String> {
+        let find = |name: &str| {
+            let pair = pairs.iter().chain(&[("IMAGE", "/the image")]).find(|(key, _)| *key == name);
+            pair.map(|(_, value)| OsString::from(value))
+        };
+        let settings = Settings::read(find).unwrap();
+        let (ports, _host) = Ports::new().unwrap();
+        let list = arguments(&settings, Accelerator::Tcg, "log=error", &ports);
+        list.into_iter().map(|argument| argument.into_string().unwrap()).collect()
+    }
+
+    fn value<'a>(arguments: &'a [String], option: &str) -> Option<&'a str> {
+        let position = arguments.iter().position(|argument| argument == option)?;
+        arguments.get(position + 1).map(String::as_str)
+    }
+
+    #[test]
+    fn ports_have_their_names_on_every_bus() {
+        for (machine, device) in
+            [("microvm", "virtio-serial-device"), ("q35", "virtio-serial-pci"), ("pc", "virtio-serial-pci")]
+        {
+            let arguments = call(&[("MACHINE", machine)]);
+            assert!(arguments.iter().any(|argument| argument.starts_with(device)), "{machine}");
+            for name in ["nacre.stdin", "nacre.stdout", "nacre.stderr", "nacre.control"] {
+                let end = format!("chardev={name},name={name}");
+                assert_eq!(arguments.iter().filter(|argument| argument.ends_with(&end)).count(), 1, "{machine} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn settings_reach_the_emulator() {
+        let arguments = call(&[("MEM", "4M"), ("CPUS", "3"), ("QEMU_ARGS", "-cpu 'max,-erms'")]);
+        assert_eq!((value(&arguments, "-m"), value(&arguments, "-smp")), (Some("4096K"), Some("3")));
+        assert_eq!(value(&arguments, "-kernel"), Some("/the image"));
+        assert_eq!(value(&arguments, "-accel"), Some("tcg,thread=multi"));
+        assert_eq!(arguments[arguments.len() - 2..], ["-cpu", "max,-erms"]);
+    }
+
+    #[test]
+    fn counting_instructions_takes_one_thread() {
+        let arguments = call(&[("QEMU_ARGS", "-icount shift=0,sleep=off")]);
+        assert_eq!(value(&arguments, "-accel"), Some("tcg"));
+        let arguments = call(&[("QEMU_ARGS", "-accel tcg,one-insn-per-tb=on")]);
+        assert_eq!(arguments.iter().filter(|argument| *argument == "-accel").count(), 1);
+    }
+}
