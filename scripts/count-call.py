@@ -13,8 +13,8 @@ skip = int(os.environ.get("SKIP", "100"))
 gdb.execute("set language c")
 gdb.execute("set confirm off")
 gdb.execute("set pagination off")
-entry = gdb.Breakpoint("*&nacre_syscall")
-entry.condition = f"*(unsigned long *)($rsi + 120) == {number}"
+entry = gdb.Breakpoint("*&syscall_entry")
+entry.condition = f"(unsigned int)$rax == {number}"
 entry.ignore_count = skip
 gdb.execute("continue", to_string=True)
 entry.delete()

@@ -20,7 +20,8 @@ use crate::thread::Thread;
 
 /// How a call ended, in one register: a result, a negated error number, or one of [`RESTARTS`].
 #[derive(Clone, Copy)]
-struct Answer(i64);
+#[repr(transparent)]
+pub struct Answer(i64);
 
 /// Results that say how an interrupted call goes on, until [`syscall_exit`] has settled it. Linux's own numbers; no call
 /// answers them otherwise.
@@ -57,15 +58,21 @@ impl From<SyscallResult> for Answer {
     }
 }
 
-type Entry = fn(&Thread, &Registers) -> Answer;
+/// What serves one call. Callee-saved registers in the frame are neither read nor written.
+pub type Entry = extern "C" fn(&Thread, &Registers) -> Answer;
 
-/// Serves a system call: reads its number (the low half of its register) and arguments, and leaves its result. Callee-saved
-/// registers are neither read nor written. True: the call was interrupted, and [`syscall_exit`] must run; it must run
-/// as well when [`Thread::needs_attention`].
-#[inline]
+/// The first and the number of answers that mean: [`syscall_exit`] must run.
+pub const RESTART_FIRST: i64 = RESTARTS[3].0;
+/// See [`RESTART_FIRST`].
+pub const RESTART_COUNT: i64 = RESTARTS[0].0 - RESTARTS[3].0 + 1;
+
+/// Serves a system call as the machine's entry code does: reads its number and arguments from the registers and leaves its
+/// result there. True: the call was interrupted, and [`syscall_exit`] must run; it must run as well when
+/// [`Thread::needs_attention`].
 pub fn syscall_entry(thread: &Thread, registers: &mut Registers) -> bool {
-    let number: u32 = word(registers.original_rax);
-    let entry = ENTRIES.get(number as usize).copied().unwrap_or(absent);
+    // The low half of rax alone counts, as in Linux.
+    let number = registers.original_rax & u64::from(u32::MAX);
+    let entry = usize::try_from(number).ok().and_then(|number| ENTRIES.get(number)).copied().unwrap_or(absent);
     let answer = entry(thread, registers);
     registers.rax = answer.0.cast_unsigned();
     answer.is_restart()
@@ -133,7 +140,7 @@ macro_rules! entry {
         absent as Entry
     }};
     ($level:ident $name:ident($($types:ty),*)) => {{
-        fn $name(thread: &Thread, registers: &Registers) -> Answer {
+        extern "C" fn $name(thread: &Thread, registers: &Registers) -> Answer {
             // Not all calls have arguments.
             let _ = registers;
             Answer::from(call!($name thread registers; $($types),*))
@@ -144,8 +151,9 @@ macro_rules! entry {
 
 macro_rules! generate_entries {
     ($($number:literal $name:ident($($argument:ident: $type:ty),*) = $level:ident($note:literal);)*) => {
-        /// The entry of every number.
-        static ENTRIES: [Entry; ENTRY_COUNT] = {
+        /// The entry of every number. The machine's entry code calls them itself: with the low half of rax below
+        /// [`ENTRY_COUNT`] the entry at that place, else [`absent`].
+        pub static ENTRIES: [Entry; ENTRY_COUNT] = {
             let mut entries: [Entry; ENTRY_COUNT] = [absent; ENTRY_COUNT];
             $(entries[$number] = entry!($level $name($($type),*));)*
             entries
@@ -154,7 +162,7 @@ macro_rules! generate_entries {
 }
 
 /// One more than the largest number in the table.
-const ENTRY_COUNT: usize = match abi::SYSCALLS.last() {
+pub const ENTRY_COUNT: usize = match abi::SYSCALLS.last() {
     Some(row) => row.number as usize + 1,
     None => 0,
 };
@@ -177,7 +185,7 @@ static NAMED: [AtomicU64; (NUMBER_MAX / WORD_BITS) as usize] =
 
 /// Answers a call nobody handles.
 #[cold]
-fn absent(_thread: &Thread, registers: &Registers) -> Answer {
+pub extern "C" fn absent(_thread: &Thread, registers: &Registers) -> Answer {
     let number = u64::from(word::<u32>(registers.original_rax));
     let is_new = usize::try_from(number / WORD_BITS).ok().and_then(|index| NAMED.get(index)).is_some_and(|named| {
         let bit = 1 << (number % WORD_BITS);

@@ -14,7 +14,14 @@ use x86_64::structures::tss::TaskStateSegment;
 
 use crate::memory::stacks::{self, KernelStack};
 
-global_asm!(include_str!("traps.s"));
+global_asm!(
+    include_str!("traps.s"),
+    syscall_entries = sym linux::dispatch::ENTRIES,
+    syscall_absent = sym linux::dispatch::absent,
+    SYSCALL_COUNT = const linux::dispatch::ENTRY_COUNT,
+    RESTART_FIRST = const linux::dispatch::RESTART_FIRST,
+    RESTART_COUNT = const linux::dispatch::RESTART_COUNT,
+);
 
 unsafe extern "C" {
     static trap_stubs: u8;

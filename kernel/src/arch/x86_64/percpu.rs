@@ -8,7 +8,7 @@ use core::mem::offset_of;
 use core::ptr::null;
 use core::sync::atomic::AtomicU32;
 
-use linux::Thread;
+use linux::{Registers, Thread};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{GsBase, KernelGsBase, LStar};
 
@@ -27,6 +27,8 @@ pub(crate) struct PerCpu {
     /// Not zero: the thread has a gs base of its own, swapped out now.
     has_own_gs: Cell<u32>,
     index: u32,
+    /// Where a system call saves the program's registers: the frame that ends at `kernel_stack`.
+    program_frame: Cell<usize>,
 }
 
 const _: () = assert!(
@@ -36,6 +38,7 @@ const _: () = assert!(
         && offset_of!(PerCpu, attention) == 32
         && offset_of!(PerCpu, kernel_stack_bottom) == 40
         && offset_of!(PerCpu, has_own_gs) == 48
+        && offset_of!(PerCpu, program_frame) == 56
 );
 
 impl PerCpu {
@@ -50,6 +53,7 @@ impl PerCpu {
             kernel_stack_bottom: Cell::new(0),
             has_own_gs: Cell::new(0),
             index,
+            program_frame: Cell::new(0),
         }
     }
 
@@ -81,6 +85,7 @@ impl PerCpu {
     pub(crate) fn set_kernel_stack(&self, bottom: usize, top: usize) {
         debug_assert!(top.is_multiple_of(16) && bottom < top, "kernel stack is misaligned");
         self.kernel_stack.set(top - 8);
+        self.program_frame.set(top - 8 - size_of::<Registers>());
         self.kernel_stack_bottom.set(bottom);
     }
 

@@ -1,6 +1,6 @@
 //! The Rust side of traps.s: short shells around what linux, mm and the drivers decide.
 
-use linux::{Fault, Registers, Thread};
+use linux::{Fault, Registers};
 use mm::USER_END;
 use x86_64::instructions::interrupts as cpu_interrupts;
 use x86_64::registers::debug::Dr6;
@@ -38,16 +38,6 @@ pub(crate) fn enter(registers: Registers) -> ! {
     cpu_interrupts::disable();
     // SAFETY: the frame lies on the kernel stack; enter_program makes it the stack pointer and loads everything from it.
     unsafe { enter_program(&registers) }
-}
-
-/// The program executed `syscall`. True: the call was interrupted.
-///
-/// # Safety
-/// Called by syscall_entry only: `registers` is the frame at the top of the current thread's kernel stack, of which the
-/// callee-saved registers, rcx and r11 are not filled in.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn nacre_syscall(thread: &Thread, registers: &mut Registers) -> bool {
-    linux::syscall_entry(thread, registers)
 }
 
 /// There is more to do after a system call. The frame is complete. Interrupts are off.

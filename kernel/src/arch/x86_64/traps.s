@@ -57,6 +57,7 @@
 .set CPU_ATTENTION, 32
 .set CPU_STACK_BOTTOM, 40
 .set CPU_HAS_OWN_GS, 48
+.set CPU_PROGRAM_FRAME, 56
 
 .set MSR_GS_BASE, 0xc0000101
 
@@ -294,36 +295,46 @@ exit_work:
 #
 # Only what Rust code may change is saved at first: the callee-saved registers survive the call by themselves and are put
 # in the frame when something wants to look at it.
+# The handler is an entry of linux::dispatch::ENTRIES, called with the thread and the frame; its answer is in rax.
 .macro SYSCALL_CALL
     mov gs:[CPU_SCRATCH], rsp
-    mov rsp, gs:[CPU_KERNEL_STACK]
-    push LINUX_SS
-    push gs:[CPU_SCRATCH]
-    push r11                        # rflags
-    push LINUX_CS
-    push rcx                        # rip
-    push rax                        # original_rax
-    push rdi
-    push rsi
-    push rdx
-    sub rsp, 16                     # rcx, rax
-    push r8
-    push r9
-    push r10
-    sub rsp, FRAME_R10              # r11, rbx, rbp, r12 to r15
+    mov rsp, gs:[CPU_PROGRAM_FRAME]
+    mov [rsp + FRAME_RIP], rcx
+    mov rcx, gs:[CPU_SCRATCH]
+    mov [rsp + FRAME_RSP], rcx
+    mov [rsp + FRAME_RFLAGS], r11
+    mov [rsp + FRAME_ORIGINAL_RAX], rax
+    mov [rsp + FRAME_RDI], rdi
+    mov [rsp + FRAME_RSI], rsi
+    mov [rsp + FRAME_RDX], rdx
+    mov [rsp + FRAME_R8], r8
+    mov [rsp + FRAME_R9], r9
+    mov [rsp + FRAME_R10], r10
     mov rdi, gs:[CPU_THREAD]
     mov rsi, rsp
     sti
-    call nacre_syscall
-    cli
+    mov eax, eax                    # only the low half is the number
+    cmp eax, {SYSCALL_COUNT}
+    jae 31f
+    lea rcx, [rip + {syscall_entries}]
+    call [rcx + rax * 8]
+30: cli
+    mov [rsp + FRAME_RAX], rax
+    sub rax, {RESTART_FIRST}
+    cmp rax, {RESTART_COUNT}
+.endm
+
+# The rest of SYSCALL_CALL, out of the way.
+.macro SYSCALL_ABSENT
+31: call {syscall_absent}
+    jmp 30b
 .endm
 
 .balign 64
 .global syscall_entry
 syscall_entry:
     SYSCALL_CALL
-    test al, al
-    jne syscall_slow_exit
+    jb syscall_slow_exit            # interrupted, to be restarted or not
     mov rcx, gs:[CPU_ATTENTION]
     cmp dword ptr [rcx], 0
     jne syscall_slow_exit
@@ -346,8 +357,11 @@ syscall_exit_window_start:
 .global syscall_exit_window_jump
 syscall_exit_window_jump:
     jmp rcx
+    SYSCALL_ABSENT
 
 syscall_slow_exit:
+    mov qword ptr [rsp + FRAME_CS], LINUX_CS
+    mov qword ptr [rsp + FRAME_SS], LINUX_SS
     mov [rsp + FRAME_R15], r15
     mov [rsp + FRAME_R14], r14
     mov [rsp + FRAME_R13], r13
@@ -369,6 +383,7 @@ syscall_entry_own_gs:
     swapgs
     SYSCALL_CALL
     jmp syscall_slow_exit
+    SYSCALL_ABSENT
 
 # First entry of a new thread: the frame is at rsp already.
 .global enter_program
