@@ -4,6 +4,7 @@
 //! Takes no lock and allocates nothing. The backtrace follows frame pointers within the current stack; names come from
 //! the image's own symbol table, addresses are printed relative to the link base as well so that they can be looked up
 //! in the kernel file.
+#![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on this machine")]
 
 use core::fmt::Write;
 use core::panic::PanicInfo;

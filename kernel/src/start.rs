@@ -1,4 +1,5 @@
 //! Start-up on the first CPU: from the loader's state to the program.
+#![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on this machine")]
 
 use alloc::boxed::Box;
 

@@ -1,4 +1,5 @@
 //! Memory before there is a frame allocator: pages handed out upwards from the largest usable region, never returned.
+#![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on this machine")]
 
 use firmware::MemoryMap;
 

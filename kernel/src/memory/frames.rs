@@ -1,6 +1,7 @@
 //! Physical memory: the buddy allocator under a lock, reference counts beside it, contents through the direct map.
 //!
 //! Counts need no lock (mm::buddy). Frames that are not the allocator's (the image, the zero page) are pinned.
+#![expect(clippy::cast_possible_truncation, reason = "frame numbers of the direct map fit 32 bits")]
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -9,6 +9,7 @@
 //!    by address.
 //!
 //! Lock: HEAP, taken with interrupts off; the frames' lock is taken under it. Running out gives a null pointer.
+#![expect(clippy::cast_possible_truncation, reason = "there are 14 classes")]
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};

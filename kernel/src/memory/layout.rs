@@ -1,4 +1,5 @@
 //! The upper half of every address space.
+#![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on this machine")]
 
 /// All usable physical memory, at a fixed distance.
 pub(crate) const DIRECT_MAP: usize = 0xffff_8000_0000_0000;

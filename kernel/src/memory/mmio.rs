@@ -1,4 +1,5 @@
 //! Windows onto device registers: mapped uncached, for ever.
+#![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on this machine")]
 
 use super::{PAGE_BYTES, paging, stacks};
 

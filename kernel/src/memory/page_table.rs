@@ -9,6 +9,7 @@
 //! Two shortcuts. The lowest table used last is remembered, so that neighbours are found without a walk. And an emptied
 //! table is all zeroes again: a few are kept and serve as new ones, so that mapping and unmapping one page far from
 //! all others costs no allocation and no clearing.
+#![expect(clippy::cast_possible_truncation, reason = "frame numbers of the direct map fit 32 bits")]
 
 use core::cell::Cell;
 use core::sync::atomic::Ordering;

@@ -3,6 +3,7 @@
 //! Entries of the top table for the upper half are made once, at start-up, and copied into every address space; below
 //! them the tables are shared, so a later change shows everywhere. Rights: text executes and cannot be written, constants
 //! can be neither, everything else never executes. The direct map shows the image's read-only parts read-only as well.
+#![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on this machine")]
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,6 +1,7 @@
 //! The local APIC, by MMIO (xAPIC) or MSRs (x2APIC), and silence for the 8259s.
 //!
 //! The timer runs one-shot, by TSC deadline where the CPU has that. Facts from SDM volume 3, chapter 11.
+#![expect(clippy::cast_possible_truncation, reason = "an APIC id is the low half of its MSR")]
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 

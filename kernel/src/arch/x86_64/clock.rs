@@ -2,6 +2,7 @@
 //!
 //! `now_ns` is the monotonic clock: nanoseconds since the kernel was entered. The conversion is a 64 by 64 bit multiply
 //! with a 128-bit product, so no frequency between 1 MHz and 1 THz overflows it. Wall clock is an offset to it.
+#![expect(clippy::cast_possible_truncation, reason = "nanoseconds since boot fit for centuries")]
 
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};

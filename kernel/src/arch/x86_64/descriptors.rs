@@ -1,6 +1,7 @@
 //! GDT, TSS and IDT: one code segment, one data segment, seven IST stacks, 256 gates.
 //!
 //! Everything runs at ring 0, so there are no user segments; `syscall` loads KERNEL_CS and the data selector after it.
+#![expect(clippy::cast_possible_truncation, reason = "descriptors hold addresses in parts")]
 
 use core::arch::global_asm;
 use core::cell::UnsafeCell;

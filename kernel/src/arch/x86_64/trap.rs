@@ -1,4 +1,5 @@
 //! The Rust side of traps.s: short shells around what linux, mm and the drivers decide.
+#![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on this machine")]
 
 use linux::{Fault, Registers};
 use mm::USER_END;

@@ -4,6 +4,7 @@
 //!
 //! The kernel is compiled without them, so they hold the program's values at any time it runs. Saved in the standard
 //! (not compacted) XSAVE form, which is what a signal frame shows (SDM volume 1, chapter 13); FXSAVE without XSAVE.
+#![expect(clippy::cast_possible_truncation, reason = "the instructions take their mask in two halves")]
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
