@@ -16,7 +16,8 @@ pub(super) fn is_forbidden(instruction: &Instruction) -> bool {
         // Any vector can be called; int3 and int1 mean the same everywhere.
         Mnemonic::Int => true,
         Mnemonic::Iret | Mnemonic::Iretd | Mnemonic::Iretq | Mnemonic::Retf => true,
-        Mnemonic::Wrgsbase | Mnemonic::Lgs | Mnemonic::Lss => true,
+        // The gs base in place is the kernel's.
+        Mnemonic::Rdgsbase | Mnemonic::Wrgsbase | Mnemonic::Lgs | Mnemonic::Lss => true,
         Mnemonic::Mov | Mnemonic::Pop => loads_segment(instruction),
         Mnemonic::Rdpmc | Mnemonic::Monitor | Mnemonic::Mwait | Mnemonic::Vmcall | Mnemonic::Vmmcall => true,
         Mnemonic::Stac | Mnemonic::Clac => true,
@@ -144,6 +145,7 @@ mod tests {
             ("invd", &[0x0f, 0x08]),
             ("wbinvd", &[0x0f, 0x09]),
             ("swapgs", &[0x0f, 0x01, 0xf8]),
+            ("rdgsbase rax", &[0xf3, 0x48, 0x0f, 0xae, 0xc8]),
             ("wrgsbase rax", &[0xf3, 0x48, 0x0f, 0xae, 0xd8]),
             ("mov gs, ax", &[0x8e, 0xe8]),
             ("mov ss, ax", &[0x8e, 0xd0]),
