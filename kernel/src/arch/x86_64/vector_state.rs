@@ -7,6 +7,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the instructions take their mask in two halves")]
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use linux::InvalidVectorState;
@@ -27,9 +28,26 @@ const MXCSR_MASK_DEFAULT: u32 = 0xffbf;
 static ENABLED: AtomicU64 = AtomicU64::new(0b11);
 static SIZE_BYTES: AtomicUsize = AtomicUsize::new(FXSAVE_BYTES);
 
-/// A buffer that the instructions accept.
+/// A buffer that the instructions accept: its first `size_bytes()` bytes are initialised, the rest is never looked at.
 #[repr(C, align(64))]
-struct Area([u8; VECTOR_STATE_BYTES_MAX]);
+struct Area(MaybeUninit<[u8; VECTOR_STATE_BYTES_MAX]>);
+
+impl Area {
+    /// A state of zeroes.
+    #[inline]
+    fn new() -> Self {
+        let mut area = Self(MaybeUninit::uninit());
+        // SAFETY: the size is at most the area's (`init`).
+        unsafe { area.0.as_mut_ptr().cast::<u8>().write_bytes(0, size_bytes()) };
+        area
+    }
+
+    #[inline]
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: so many bytes were initialised by `new`.
+        unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), size_bytes()) }
+    }
+}
 
 /// Switches on what the CPU has and brings the registers to their initial state.
 #[inline(never)]
@@ -57,9 +75,9 @@ pub(crate) fn init() {
 
 /// Brings the registers to the state a program starts with.
 pub(crate) fn reset() {
-    let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
-    area.0[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
-    area.0[MXCSR_OFFSET..MXCSR_OFFSET + 4].copy_from_slice(&MXCSR_DEFAULT.to_le_bytes());
+    let mut area = Area::new();
+    area.bytes()[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
+    area.bytes()[MXCSR_OFFSET..MXCSR_OFFSET + 4].copy_from_slice(&MXCSR_DEFAULT.to_le_bytes());
     load(&mut area, 0);
 }
 
@@ -76,20 +94,20 @@ pub(crate) fn size_bytes() -> usize {
 /// Stores the registers in `destination`, which takes as much as it has room for.
 #[inline(never)]
 pub(crate) fn save(destination: &mut [u8]) {
-    let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
+    let mut area = Area::new();
     if cpu::features().contains(Features::XSAVE) {
         let mask = enabled();
         // SAFETY: the area is aligned, zeroed (so its header is valid) and large enough (checked in `init`).
         unsafe {
-            asm!("xsave64 [{}]", in(reg) area.0.as_mut_ptr(), in("eax") mask as u32, in("edx") (mask >> 32) as u32,
+            asm!("xsave64 [{}]", in(reg) area.bytes().as_mut_ptr(), in("eax") mask as u32, in("edx") (mask >> 32) as u32,
                 options(nostack));
         }
     } else {
         // SAFETY: the area is aligned to 16 and has 512 bytes.
-        unsafe { asm!("fxsave64 [{}]", in(reg) area.0.as_mut_ptr(), options(nostack)) };
+        unsafe { asm!("fxsave64 [{}]", in(reg) area.bytes().as_mut_ptr(), options(nostack)) };
     }
     let count = size_bytes().min(destination.len());
-    destination[..count].copy_from_slice(&area.0[..count]);
+    destination[..count].copy_from_slice(&area.bytes()[..count]);
 }
 
 /// Loads the components of `features` that `source` has, and resets the others. The bytes are the program's.
@@ -97,12 +115,12 @@ pub(crate) fn restore(source: &[u8], features: u64) -> Result<(), InvalidVectorS
     if source.len() < FXSAVE_BYTES {
         return Err(InvalidVectorState);
     }
-    let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
+    let mut area = Area::new();
     let count = source.len().min(size_bytes());
-    area.0[..count].copy_from_slice(&source[..count]);
+    area.bytes()[..count].copy_from_slice(&source[..count]);
     let mut components = 0b11;
     if count >= FXSAVE_BYTES + XSAVE_HEADER_BYTES {
-        let header = &mut area.0[FXSAVE_BYTES..FXSAVE_BYTES + XSAVE_HEADER_BYTES];
+        let header = &mut area.bytes()[FXSAVE_BYTES..FXSAVE_BYTES + XSAVE_HEADER_BYTES];
         let mut word = [0; 8];
         word.copy_from_slice(&header[..8]);
         components = u64::from_le_bytes(word);
@@ -110,7 +128,7 @@ pub(crate) fn restore(source: &[u8], features: u64) -> Result<(), InvalidVectorS
         header[8..].fill(0);
     }
     let mut word = [0; 4];
-    word.copy_from_slice(&area.0[MXCSR_OFFSET..MXCSR_OFFSET + 4]);
+    word.copy_from_slice(&area.bytes()[MXCSR_OFFSET..MXCSR_OFFSET + 4]);
     if u32::from_le_bytes(word) & !mxcsr_mask() != 0 {
         return Err(InvalidVectorState);
     }
@@ -143,16 +161,16 @@ pub(crate) fn mxcsr() -> u32 {
 #[inline(never)]
 fn load(area: &mut Area, components: u64) {
     if cpu::features().contains(Features::XSAVE) {
-        area.0[FXSAVE_BYTES..FXSAVE_BYTES + 8].copy_from_slice(&components.to_le_bytes());
+        area.bytes()[FXSAVE_BYTES..FXSAVE_BYTES + 8].copy_from_slice(&components.to_le_bytes());
         let mask = enabled();
         // SAFETY: aligned; the header has only enabled components and zeroes; MXCSR has no reserved bit.
         unsafe {
-            asm!("xrstor64 [{}]", in(reg) area.0.as_ptr(), in("eax") mask as u32, in("edx") (mask >> 32) as u32,
+            asm!("xrstor64 [{}]", in(reg) area.bytes().as_ptr(), in("eax") mask as u32, in("edx") (mask >> 32) as u32,
                 options(nostack, readonly));
         }
     } else {
         // SAFETY: aligned; MXCSR has no reserved bit.
-        unsafe { asm!("fxrstor64 [{}]", in(reg) area.0.as_ptr(), options(nostack, readonly)) };
+        unsafe { asm!("fxrstor64 [{}]", in(reg) area.bytes().as_ptr(), options(nostack, readonly)) };
     }
 }
 
@@ -164,11 +182,11 @@ fn mxcsr_mask() -> u32 {
     if known != 0 {
         return known;
     }
-    let mut area = Area([0; VECTOR_STATE_BYTES_MAX]);
+    let mut area = Area::new();
     // SAFETY: the area is aligned to 16 and has 512 bytes.
-    unsafe { asm!("fxsave64 [{}]", in(reg) area.0.as_mut_ptr(), options(nostack)) };
+    unsafe { asm!("fxsave64 [{}]", in(reg) area.bytes().as_mut_ptr(), options(nostack)) };
     let mut word = [0; 4];
-    word.copy_from_slice(&area.0[MXCSR_MASK_OFFSET..MXCSR_MASK_OFFSET + 4]);
+    word.copy_from_slice(&area.bytes()[MXCSR_MASK_OFFSET..MXCSR_MASK_OFFSET + 4]);
     let reported = u32::from_le_bytes(word);
     let mask = if reported == 0 { MXCSR_MASK_DEFAULT } else { reported };
     MASK.store(mask, Ordering::Relaxed);
