@@ -27,7 +27,7 @@ abi_struct! {
 }
 
 /// `struct epoll_event`, packed on x86-64.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, packed)]
 pub struct EpollEvent {
     pub events: u32,

@@ -27,6 +27,6 @@ pub mod tty;
 
 pub use attributes::Attributes;
 pub use file::{DirectorySink, File, IoResult, Progress};
-pub use open_file::OpenFile;
+pub use open_file::{OpenFile, ReleaseWatcher};
 pub use port::{Direction, Port, PortFile};
 pub use table::{DESCRIPTORS_MAX, FdTable, LockOwner, Reservation};

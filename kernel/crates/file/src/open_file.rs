@@ -1,12 +1,19 @@
 //! [`OpenFile`]: Linux's open file description, what descriptors share after `dup` and `fork`.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use abi::OpenFlags;
-use sync::{Mutex, rank};
+use sync::{Mutex, SpinLock, rank};
 
 use crate::{File, lock};
+
+/// Who wants to know that an open file is gone: an epoll instance, which forgets it then.
+pub trait ReleaseWatcher: Send + Sync {
+    /// The last reference to the open file is gone. Called without locks.
+    fn open_file_released(&self);
+}
 
 /// An open file: the object, the status flags it was opened with and the position.
 pub struct OpenFile {
@@ -21,6 +28,7 @@ pub struct OpenFile {
     has_locks: AtomicBool,
     /// Stands for another open file, whose end it is not.
     is_temporary: AtomicBool,
+    watchers: SpinLock<Vec<Weak<dyn ReleaseWatcher>>>,
 }
 
 impl OpenFile {
@@ -41,6 +49,7 @@ impl OpenFile {
             signal: AtomicU32::new(0),
             has_locks: AtomicBool::new(false),
             is_temporary: AtomicBool::new(false),
+            watchers: SpinLock::new(rank::FILE_TABLES, Vec::new()),
         })
     }
 
@@ -113,6 +122,34 @@ impl OpenFile {
         self.owner.store(owner, Ordering::Relaxed);
     }
 
+    /// Tells `watcher` when the last reference to this open file is gone.
+    pub fn add_watcher(&self, watcher: Weak<dyn ReleaseWatcher>) {
+        let mut bigger = Vec::new();
+        loop {
+            let mut watchers = self.watchers.lock();
+            if watchers.len() == watchers.capacity() && bigger.capacity() > watchers.len() {
+                bigger.append(&mut watchers);
+                core::mem::swap(&mut bigger, &mut watchers);
+            }
+            if watchers.len() < watchers.capacity() {
+                watchers.push(watcher);
+                return;
+            }
+            let wanted = (watchers.len() * 2).max(1);
+            drop(watchers);
+            bigger = Vec::with_capacity(wanted);
+        }
+    }
+
+    /// Takes back [`OpenFile::add_watcher`].
+    pub fn remove_watcher(&self, watcher: &Weak<dyn ReleaseWatcher>) {
+        let mut watchers = self.watchers.lock();
+        let position = watchers.iter().position(|other| Weak::ptr_eq(other, watcher));
+        let removed = position.map(|position| watchers.swap_remove(position));
+        drop(watchers);
+        drop(removed);
+    }
+
     /// Notes that it takes locks, which are released with it.
     pub fn note_locks(&self) {
         self.has_locks.store(true, Ordering::Relaxed);
@@ -138,5 +175,10 @@ impl Drop for OpenFile {
             lock::release_open(self);
         }
         self.file.released(self);
+        for watcher in core::mem::take(self.watchers.get_mut()) {
+            if let Some(watcher) = watcher.upgrade() {
+                watcher.open_file_released();
+            }
+        }
     }
 }

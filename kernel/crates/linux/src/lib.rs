@@ -16,8 +16,8 @@
 //!
 //! # Locks
 //!
-//! A timer ([`sync::rank::TIMER`]) before signal state. Signal state ([`sync::rank::SIGNALS`]): a process's before its threads' (nested). No other lock is taken under them,
-//! and nothing is allocated. The rest are leaves that guard one assignment.
+//! A timer ([`sync::rank::TIMER`]) before signal state. Signal state ([`sync::rank::SIGNALS`]): a process's before its
+//! threads' (nested). Under them only wait queues are locked, to wake, and nothing is allocated. The rest are leaves that guard one assignment.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -26,6 +26,7 @@ extern crate alloc;
 pub mod accounting;
 pub mod credentials;
 pub mod dispatch;
+mod epoll;
 pub mod error;
 pub mod exec;
 pub mod exit;
@@ -37,6 +38,7 @@ pub mod proc;
 pub mod process;
 pub mod registers;
 pub mod signal;
+mod signalfd;
 pub mod syscall;
 pub mod system;
 pub mod thread;
