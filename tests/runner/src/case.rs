@@ -89,7 +89,12 @@ impl Case {
             let (name, value) = split_setting(setting);
             command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
         }
-        process::run(&mut command, &self.input, NATIVE_TIMEOUT)
+        // A file would be seen as one on the host; in the machine every standard stream is like a pipe.
+        let input = match &self.input {
+            Input::File(path) => Input::Bytes(fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?),
+            other => other.clone(),
+        };
+        process::run(&mut command, &input, NATIVE_TIMEOUT)
     }
 
     fn prepare(&self, directory: &Path) -> Result<(), Failure> {
