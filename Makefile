@@ -59,3 +59,8 @@ loom: setup ## Check the lock-free code under every interleaving.
 .PHONY: bench
 bench: setup ## Measure, and write docs/FIGURES.md.
 	@scripts/bench.sh
+
+.PHONY: fuzz
+fuzz: ## Fuzz the program loader until stopped; needs a nightly compiler and cargo-fuzz.
+	@cargo +nightly fuzz --version >/dev/null 2>&1 || { echo 'fuzz: a nightly compiler and cargo-fuzz are needed' >&2; exit 1; }
+	cargo +nightly fuzz run --fuzz-dir tests/fuzz elf
