@@ -33,6 +33,10 @@ run: setup ## Boot IMAGE, or make an image from APP and boot it.
 test: setup ## Run every test, or those whose name contains ONLY.
 	@cargo run --release -p runner
 
+.PHONY: ktest
+ktest: setup ## Run the tests of the machine alone: boots, streams, statuses, crashes.
+	@ONLY=qemu/ cargo run --quiet --release -p runner
+
 .PHONY: check
 check: check-format check-lints check-kernel-lints check-layers check-kernel ## Check formatting, lints, layering and the kernel's code.
 

@@ -38,7 +38,7 @@ echo "booting $runs times" >&2
 best=
 for ((run = 0; run < runs; run++)); do
     begin=$(date +%s%N)
-    ACCEL=tcg MACHINE=microvm scripts/run-qemu.sh "$work/hello.elf" | { read -r -n 1 _; date +%s%N; cat >/dev/null; } > "$work/first"
+    IMAGE="$work/hello.elf" ACCEL=tcg MACHINE=microvm "$(target_directory)/release/nacre-run" | { read -r -n 1 _; date +%s%N; cat >/dev/null; } > "$work/first"
     taken=$((($(cat "$work/first") - begin) / 1000))
     if [ -z "$best" ] || [ "$taken" -lt "$best" ]; then best=$taken; fi
 done
@@ -62,7 +62,7 @@ linux() { awk -v name="$1" '$1 == name { print $2 }' tests/bench/linux-6.1.txt; 
     echo '|---|---|---|'
     echo "| instructions from reset to the program's main | $(linux boot_instructions) | $reached |"
     echo "| of these, before the kernel's first (firmware, qboot) | | $entered |"
-    echo "| from starting run-qemu.sh to hello's first byte, least of $runs, ms | | $(awk -v t="$best" 'BEGIN { printf "%.0f", t / 1000 }') |"
+    echo "| from starting the runner to hello's first byte, least of $runs, ms | | $(awk -v t="$best" 'BEGIN { printf "%.0f", t / 1000 }') |"
     echo "| least memory that runs hello, MiB | $(linux memory_floor_mib) | $floor |"
     echo "| image of hello: kernel, program and files, bytes | | $bytes |"
 } > "$work/FIGURES.md"
