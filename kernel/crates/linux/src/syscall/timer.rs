@@ -135,14 +135,14 @@ fn timer_clock(thread: &Thread, id: i32) -> Result<TimerClock, Errno> {
     }
 }
 
-/// What a `struct sigevent` asks for; `id` is the timer's number, which is the value where the program gives none.
-fn notification(thread: &Thread, event: Option<&Sigevent>, id: i32) -> Result<Notification, Errno> {
+/// What a `struct sigevent` asks for; the timer has no number yet.
+fn notification(thread: &Thread, event: Option<&Sigevent>) -> Result<Notification, Errno> {
     let mut made = Notification {
         process: Arc::downgrade(thread.process()),
         thread: None,
         signal: Some(Signal::SIGALRM),
-        id,
-        value: u64::from(id.unsigned_abs()),
+        id: 0,
+        value: 0,
     };
     let Some(event) = event else { return Ok(made) };
     made.value = event.sigev_value;
@@ -168,8 +168,13 @@ pub(crate) fn timer_create(thread: &Thread, clock: i32, event: UserPtr, id: User
     let timers = &thread.process().timers;
     let is_realtime = is_time_of_day(clock);
     let timer_clock = timer_clock(thread, clock)?;
+    let mut notification = notification(thread, event.as_ref())?;
     let number = timers.add_posix(is_realtime, |number| {
-        let notification = notification(thread, event.as_ref(), number)?;
+        notification.id = number;
+        if event.is_none() {
+            // Without an event, the number is also the value.
+            notification.value = u64::from(number.unsigned_abs());
+        }
         Timer::new(thread.process().system(), timer_clock, Event::Posix(notification))
     })?;
     if let Err(errno) = write_user_struct(id.address(), &number) {
