@@ -123,11 +123,11 @@ fn lock_for_new<'a>(
     credentials: &Credentials,
     last: &Last<'_>,
     is_directory: bool,
-) -> Result<sync::MutexGuard<'a, ()>, Errno> {
+) -> Result<Option<sync::MutexGuard<'a, ()>>, Errno> {
     if last.kind != LastKind::Name {
         return Err(Errno::EEXIST);
     }
-    let lock = directory.inode().metadata().lock();
+    let lock = directory.dentry.lock_names();
     if directory.dentry.child_locked(last.name(), credentials)?.is_some() {
         return Err(Errno::EEXIST);
     }

@@ -29,7 +29,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use abi::Errno;
-use sync::{Mutex, Once, SpinLock, rank};
+use sync::{Mutex, MutexGuard, Once, SpinLock, rank};
 
 use crate::name::{HashedName, Name};
 use crate::name_table::NameTable;
@@ -141,8 +141,14 @@ impl Dentry {
     }
 
     /// Whether names in this directory are cached.
-    fn keeps_children(&self) -> bool {
+    pub(crate) fn keeps_children(&self) -> bool {
         self.is_cached && self.inode.caches_names()
+    }
+
+    /// Locks the names in this directory for a change of them. None where they are generated whenever somebody looks: nothing
+    /// can be made or removed there, and what generates them takes locks of the layers above.
+    pub(crate) fn lock_names(&self) -> Option<MutexGuard<'_, ()>> {
+        self.keeps_children().then(|| self.inode.metadata().lock())
     }
 
     /// The place of a file without a name that was made in this directory.
@@ -270,7 +276,7 @@ impl Dentry {
         }
     }
 
-    /// As [`Dentry::child`], under the lock of the inode.
+    /// As [`Dentry::child`], under [`Dentry::lock_names`].
     pub(crate) fn child_locked(
         self: &Arc<Self>,
         name: HashedName<'_>,

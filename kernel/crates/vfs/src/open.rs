@@ -147,7 +147,7 @@ fn create(
     mode: u32,
     is_new: &mut bool,
 ) -> Result<Arc<Dentry>, Errno> {
-    let _lock = directory.inode().metadata().lock();
+    let _lock = directory.dentry.lock_names();
     if let Some(child) = directory.dentry.child_locked(last.name(), credentials)? {
         return Ok(child);
     }

@@ -21,7 +21,7 @@ pub fn unlink(
     let directory = &walk.at;
     directory.mount.check_writable()?;
     let name = last.name();
-    let _lock = directory.inode().metadata().lock();
+    let _lock = directory.dentry.lock_names();
     let victim = directory.dentry.child_locked(name, credentials)?.ok_or(Errno::ENOENT)?;
     if last.has_slash {
         return Err(if victim.inode().metadata().is_directory() { Errno::EISDIR } else { Errno::ENOTDIR });
@@ -56,7 +56,7 @@ pub fn rmdir(
     let directory = &walk.at;
     directory.mount.check_writable()?;
     let name = last.name();
-    let _lock = directory.inode().metadata().lock();
+    let _lock = directory.dentry.lock_names();
     let victim = directory.dentry.child_locked(name, credentials)?.ok_or(Errno::ENOENT)?;
     check_may_remove(directory, credentials, &victim)?;
     if !victim.inode().metadata().is_directory() {

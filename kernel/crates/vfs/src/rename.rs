@@ -81,13 +81,17 @@ fn is_same_inode(a: &Dentry, b: &Dentry) -> bool {
 /// The locks of a rename, released in the order of the fields.
 struct DirectoryLocks<'a> {
     _second: Option<MutexGuard<'a, ()>>,
-    _first: MutexGuard<'a, ()>,
+    _first: Option<MutexGuard<'a, ()>>,
     _rename: Option<MutexGuard<'a, ()>>,
 }
 
 fn lock_directories<'a>(old: &'a PathRef, new: &'a PathRef) -> DirectoryLocks<'a> {
     if Arc::ptr_eq(&old.dentry, &new.dentry) {
-        return DirectoryLocks { _second: None, _first: old.inode().metadata().lock(), _rename: None };
+        return DirectoryLocks { _second: None, _first: old.dentry.lock_names(), _rename: None };
+    }
+    if !old.dentry.keeps_children() || !new.dentry.keeps_children() {
+        // Nothing is ever renamed there; see `Dentry::lock_names`.
+        return DirectoryLocks { _second: None, _first: None, _rename: None };
     }
     let rename = old.mount.file_system().rename_lock().lock();
     let address = |path: &PathRef| core::ptr::from_ref(path.inode().metadata()).addr();
@@ -99,7 +103,7 @@ fn lock_directories<'a>(old: &'a PathRef, new: &'a PathRef) -> DirectoryLocks<'a
     let (first, second) = if old_is_first { (old, new) } else { (new, old) };
     let first = first.inode().metadata().lock();
     let second = second.inode().metadata().lock_nested();
-    DirectoryLocks { _second: Some(second), _first: first, _rename: Some(rename) }
+    DirectoryLocks { _second: Some(second), _first: Some(first), _rename: Some(rename) }
 }
 
 /// A rename whose names are looked up, under the locks of both directories.
