@@ -160,6 +160,9 @@
 
 # Faults, #DB and #BP: rdi = vector after the save.
 fault_common:
+    test spl, 8                     # IST stacks begin at a multiple of 16: an even number of words has no error code
+    jz made_up_fault
+fault_saved:
     SAVE_REGISTERS
     mov rbx, rdi                    # vector
     mov rbp, cr2
@@ -204,7 +207,19 @@ fault_fatal:
     call nacre_fatal_fault
     ud2
 
+# An exception that brings an error code, without one: an `int n` of the program. It gets what ring 3 gets for it, a
+# general protection fault at the two-byte instruction. A double fault (8) comes here too.
+made_up_fault:
+    push qword ptr [rsp]             # the vector, in the error code's place
+    shl qword ptr [rsp + 8], 3
+    or qword ptr [rsp + 8], 2       # error code: this gate of the IDT
+    mov byte ptr [rsp], 13
+    sub qword ptr [rsp + 16], 2
+    jmp fault_saved
+
 fatal_common:
+    test spl, 8
+    jz made_up_fault
     SAVE_REGISTERS
     mov rbx, rdi
     mov rbp, cr2
