@@ -14,6 +14,10 @@ use super::layout::{DIRECT_MAP, direct, physical_of_direct};
 use super::{PAGE_BYTES, paging};
 use crate::arch::user_copy;
 
+/// The reserve of the heap is this part of all frames, and so many at most.
+const RESERVE_FRACTION: u64 = 32;
+const RESERVE_FRAMES_MAX: u64 = 256;
+
 static BUDDY: IrqSpinLock<Option<Buddy<'static>>> = IrqSpinLock::new(rank::FRAMES, None);
 static INFO: Once<&'static [FrameInfo]> = Once::new();
 static ZERO_PAGE: AtomicU64 = AtomicU64::new(0);
@@ -74,9 +78,29 @@ fn pointer(frame: FrameNumber) -> usize {
     direct(frame.physical_address())
 }
 
-/// 2^`order` frames in a row.
+/// Frames that are kept for the kernel heap, which cannot fail: programs run out of memory before the kernel does.
+fn reserve(buddy: &Buddy<'_>) -> u64 {
+    (buddy.total_frames() / RESERVE_FRACTION).min(RESERVE_FRAMES_MAX)
+}
+
+/// A frame for what can do without.
+fn allocate_above_reserve() -> Option<FrameNumber> {
+    let mut buddy = BUDDY.lock();
+    let buddy = buddy.as_mut()?;
+    if buddy.free_frames() <= reserve(buddy) {
+        return None;
+    }
+    buddy.allocate(0)
+}
+
+/// 2^`order` frames in a row, from the reserve if need be.
 pub(crate) fn allocate_block(order: u32) -> Option<u64> {
     Some(BUDDY.lock().as_mut()?.allocate(order)?.physical_address())
+}
+
+/// Whether the kernel heap has used so much of its reserve that the program must end.
+pub(crate) fn is_reserve_low() -> bool {
+    BUDDY.lock().as_ref().is_some_and(|buddy| buddy.free_frames() < reserve(buddy) / 2)
 }
 
 /// Takes back what `allocate_block` gave.
@@ -86,9 +110,9 @@ pub(crate) fn free_block(physical: u64, order: u32) {
     }
 }
 
-/// Physical address of a zeroed page.
+/// Physical address of a zeroed page. `None`: only the reserve of the heap is left.
 pub(crate) fn allocate_zeroed_page() -> Option<u64> {
-    let physical = allocate_block(0)?;
+    let physical = allocate_above_reserve()?.physical_address();
     zero_page_at(direct(physical));
     Some(physical)
 }
@@ -136,7 +160,7 @@ fn check_writable(frame: FrameNumber) {
 
 impl FrameMachine for MachineFrames {
     fn allocate(&self) -> Option<FrameNumber> {
-        let frame = BUDDY.lock().as_mut()?.allocate(0)?;
+        let frame = allocate_above_reserve()?;
         info_of(frame).set_first_reference();
         Some(frame)
     }

@@ -8,7 +8,11 @@
 //! 3. Before there are frames, a small static area under the buddy_system_allocator serves; its objects are told apart
 //!    by address.
 //!
-//! Lock: HEAP, taken with interrupts off; the frames' lock is taken under it. Running out gives a null pointer.
+//! 4. The frames keep a reserve for the heap. When the heap is half through it, the current thread is told, and its program
+//!    is killed before it runs on; when there is nothing left, the program is killed at once.
+//!
+//! Lock: HEAP, taken with interrupts off; the frames' lock is taken under it. Running out gives a null pointer before there
+//! is a program.
 #![expect(clippy::cast_possible_truncation, reason = "there are 14 classes")]
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -20,6 +24,8 @@ use sync::{IrqSpinLock, rank};
 
 use super::layout::{direct, physical_of_direct};
 use super::{PAGE_BYTES, frames};
+use crate::arch::percpu::PerCpu;
+use crate::platform::end;
 
 const CLASSES: [u16; 14] = [16, 32, 48, 64, 80, 96, 128, 192, 256, 336, 448, 576, 800, 1008];
 const SMALL_MAX: usize = 1008;
@@ -131,6 +137,7 @@ impl Slabs {
     /// A new slab, all free, in no list. Null when memory is out.
     fn new_slab(class: usize) -> *mut Slab {
         let Some(physical) = frames::allocate_block(0) else { return null_mut() };
+        look_at_reserve();
         let slab = direct(physical) as *mut Slab;
         let size = usize::from(CLASSES[class]);
         let count = (PAGE_BYTES - HEADER_BYTES) / size;
@@ -213,6 +220,24 @@ pub(super) fn use_frames() {
     HAS_FRAMES.store(true, Ordering::Release);
 }
 
+/// Tells the thread that runs, if memory is low, that it has to end.
+fn look_at_reserve() {
+    if frames::is_reserve_low()
+        && let Some(thread) = PerCpu::current().thread()
+    {
+        thread.note_out_of_memory();
+    }
+}
+
+/// Nothing is left, not even of the reserve: the program that asked for too much ends here.
+#[cold]
+fn run_out(size: usize) {
+    if PerCpu::current().thread().is_some() {
+        log::error!("out of memory: no {size} bytes are left for the kernel");
+        end::program_ended(linux::Outcome::Killed(abi::Signal::SIGKILL));
+    }
+}
+
 struct KernelHeap;
 
 #[global_allocator]
@@ -225,10 +250,17 @@ unsafe impl GlobalAlloc for KernelHeap {
         if !HAS_FRAMES.load(Ordering::Acquire) {
             return EARLY.lock().alloc(layout).map_or(null_mut(), NonNull::as_ptr);
         }
-        match class_of(layout) {
+        let pointer = match class_of(layout) {
             Some(class) => SLABS.lock().allocate(class),
-            None => frames::allocate_block(order_of(layout)).map_or(null_mut(), |physical| direct(physical) as *mut u8),
+            None => frames::allocate_block(order_of(layout)).map_or(null_mut(), |physical| {
+                look_at_reserve();
+                direct(physical) as *mut u8
+            }),
+        };
+        if pointer.is_null() {
+            run_out(layout.size());
         }
+        pointer
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {

@@ -7,6 +7,7 @@ use abi::{
 use mm::{USER_END, user::write_user_struct};
 
 use crate::error::Restart;
+use crate::fault;
 use crate::platform::Outcome;
 use crate::process::Process;
 use crate::registers::Registers;
@@ -28,6 +29,9 @@ pub fn interrupt_exit(thread: &Thread, registers: &mut Registers) {
 pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Option<Restart>) {
     loop {
         let attention = thread.take_attention();
+        if attention.contains(Attention::MEMORY) {
+            fault::kill_for_memory(thread);
+        }
         if attention.contains(Attention::EXIT) {
             end_thread(thread);
         }

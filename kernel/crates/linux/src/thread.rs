@@ -38,6 +38,8 @@ bitflags! {
         const STOP = 1 << 4;
         /// A system call left something to do with the registers.
         const DEFERRED = 1 << 5;
+        /// The kernel's own memory is nearly used up.
+        const MEMORY = 1 << 6;
     }
 }
 
@@ -240,6 +242,11 @@ impl Thread {
     /// Takes the requests; for the thread itself, on the exit path.
     pub(crate) fn take_attention(&self) -> Attention {
         Attention::from_bits_truncate(self.attention.swap(0, Ordering::AcqRel))
+    }
+
+    /// Notes that its program has to end, as the kernel's own memory is nearly used up. Takes no lock and allocates nothing.
+    pub fn note_out_of_memory(&self) {
+        self.note(Attention::MEMORY);
     }
 
     /// Notes something for its own exit path.

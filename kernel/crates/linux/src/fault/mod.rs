@@ -167,8 +167,8 @@ fn page_fault(thread: &Thread, address: usize, error_code: u64) {
     force(thread, Siginfo::fault(signal, code, address as u64));
 }
 
-/// No memory is left for a page the program was promised.
-fn kill_for_memory(thread: &Thread) {
+/// No memory is left for a page the program was promised, or for the kernel itself.
+pub(crate) fn kill_for_memory(thread: &Thread) {
     log::error!("out of memory: killing process {}", thread.process().pid());
     thread.process().begin_exit(Outcome::Killed(Signal::SIGKILL));
 }
