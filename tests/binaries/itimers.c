@@ -52,8 +52,14 @@ int main(void) {
     CHECK(left > 0xf0000000 && left <= 0xffffffff);
 
     struct itimerval set = {{0, 0}, {0, 20000}}, old;
+    sigset_t mask, none;
+    sigemptyset(&none);
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGALRM);
+    sigprocmask(SIG_BLOCK, &mask, NULL);
     TRY(setitimer(ITIMER_REAL, &set, NULL));
-    TRY(pause());
+    TRY(sigsuspend(&none));
+    sigprocmask(SIG_SETMASK, &none, NULL);
     printf("alarms %d\n", alarms);
     TRY(getitimer(ITIMER_REAL, &old));
     show("after one shot", &old);
@@ -112,10 +118,6 @@ int main(void) {
     CHECK(old.it_value.tv_sec >= 1);
 
     // Blocked: it waits, once.
-    sigset_t mask, none;
-    sigemptyset(&none);
-    sigemptyset(&mask);
-    sigaddset(&mask, SIGALRM);
     sigprocmask(SIG_BLOCK, &mask, NULL);
     alarms = 0;
     struct itimerval quick = {{0, 1000}, {0, 1000}};
