@@ -38,7 +38,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 24] = [
+    let named: [(&str, Run); 25] = [
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
         ("stdin-file", Bench::stdin_file),
@@ -58,6 +58,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("terminal-ctrl-c", Bench::terminal_interrupt),
         ("memory-too-small", Bench::memory_too_small),
         ("memory-for-the-program", Bench::memory_for_the_program),
+        ("hostile", Bench::hostile),
         ("log", Bench::log),
         ("bad-programs", Bench::bad_programs),
         ("bad-settings", Bench::bad_settings),
@@ -366,6 +367,30 @@ impl Bench {
             return Err(describe(&output));
         }
         check(&self.tools.boot(&image, &boot(256), &Input::Empty)?, b"1\n", b"", 0)
+    }
+
+    /// A program that means harm, in each of its ways. It may fail as it likes, but the machine tells how.
+    fn hostile(&self) -> Result<(), Failure> {
+        const MODES: [(&str, u32); 6] =
+            [("calls", 4), ("memory", 3), ("frames", 3), ("code", 3), ("jumps", 1), ("depth", 1)];
+        /// What `exhaust` can use up.
+        const RESOURCES: u32 = 13;
+        const TIME_MAX: Duration = Duration::from_secs(30);
+        let seeded = MODES.iter().flat_map(|(mode, seeds)| (1..=*seeds).map(move |seed| (*mode, seed)));
+        for (mode, seed) in seeded.chain((0..RESOURCES).map(|what| ("exhaust", what))) {
+            let image = self.image("tests/qemu/hostile.c", |request| {
+                request.arguments = vec![mode.into(), seed.to_string().into_bytes()];
+            })?;
+            let memory_mib = if seed % 2 == 0 { 16 } else { 64 };
+            let boot = Boot { memory_mib, timeout: TIME_MAX, ..Boot::default() };
+            let mut command = self.tools.boot_command(&image, &boot);
+            command.env("TIMEOUT", TIME_MAX.as_secs().to_string());
+            let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+            if matches!(output.status, 124 | 125) {
+                return Err(format!("hostile {mode} {seed}, {memory_mib} MiB: {}", describe(&output)));
+            }
+        }
+        Ok(())
     }
 
     /// The kernel's log is on standard error, and only when it was asked for.
