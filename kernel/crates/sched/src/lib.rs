@@ -1,18 +1,73 @@
-//! Decisions about time: which timer is due, and, when there are threads to choose from, which thread runs.
+//! Decisions about time: which timer is due, which thread runs, and where.
 //!
 //! The crate is pure. It takes the time as an argument and returns what to do; it reads no clock, programs no interrupt,
-//! and holds no lock. Whoever owns a value of this crate puts it behind the lock of its CPU.
+//! holds no lock and allocates nothing (but the room of timers). Whoever owns a value of this crate puts it behind the lock of
+//! its CPU.
 //!
 //! - [`TimerQueue`]: the timers of one CPU, behind `sync::rank::TIMERS`.
+//! - [`RunQueue`]: the runnable threads of one CPU and the choice between them, behind `sync::rank::RUN_QUEUE`. Its sections
+//!   say how threads are placed and how long one waits at most.
+//! - [`Node`]: what the scheduler keeps of a thread, in a table that all CPUs share.
+//! - [`Policy`]: the classes of sched(7), with Linux's weights.
+//! - [`Inbox`]: how a CPU gets threads from others, without a lock.
+//! - [`balance`]: where a thread goes, and when it moves.
+//! - `decay`: the arithmetic of fairness, in integers, with its proof.
 //!
-//! Run queues, policies and load balancing have their place here too, one queue to each CPU, on the same terms. Until the
-//! kernel runs more than one thread there is nothing to schedule, and so there is no scheduler.
+//! # How the machine uses it
+//!
+//! 1. **Each CPU has** an `IrqSpinLock<RunQueue>`, an [`Inbox`], and two atomics in which it publishes [`RunQueue::load`] after each
+//!    change. No path takes the locks of two queues at once. Nodes live in a table of chunks that never move; a thread gets
+//!    its index when it is created, and gives it back when it has ended and no longer runs on its stack.
+//! 2. **Blocking.** The parker's compare-exchange from running to parked is what makes a thread [`Leave::Blocks`]. The lock of the
+//!    queue is held from before that until the switch is over on the *next* thread's stack, which releases it: so a waker
+//!    that takes the thread from there cannot run it on another CPU while its registers are still being saved. The waker
+//!    on the inbox path has no lock; so each thread carries a flag "is on a CPU", cleared with release order as the last step of
+//!    a switch, and a CPU that takes a thread from its inbox spins on it with acquire order, as Linux's `on_cpu`.
+//! 3. **Waking.** Only who wins the exchange from parked to running wakes. [`balance::place`] chooses the CPU from published loads. If it
+//!    is this CPU: lock, [`RunQueue::enqueue`] as [`Arrival::Woken`], and note "reschedule" if it says so. Else [`Inbox::push`]; an
+//!    interrupt is sent if that says the owner halts, or if the thread is more urgent than what that CPU published as
+//!    running. A fair thread that has just slept is worth an interrupt as well when the other CPU has one fair thread
+//!    only, as its timer is stopped; otherwise the owner finds it at its next event.
+//! 4. **The reschedule point** (the way out of interrupts and system calls, and wherever preemption is enabled again): lock, enqueue
+//!    what [`Inbox::take`] gives, [`RunQueue::schedule`], publish the load, program the timer for the earlier of
+//!    [`RunQueue::next_event`] and [`TimerQueue::next_deadline`], switch if the thread is another one. If it is the same, nothing is
+//!    saved or loaded.
+//! 5. **The timer interrupt** expires timers, then asks [`RunQueue::tick`], and programs the timer again. A late timer is harmless:
+//!    whoever ran for longer has paid for it. [`RunQueue::next_event`] changes with each enqueue, so the timer is programmed after each.
+//! 6. **Idle.** [`RunQueue::schedule`] gave none: take from the CPUs of [`balance::sources`], each under its own lock, by
+//!    [`RunQueue::take_for`]; then poll [`Inbox::is_empty`] for as long as recent idle times were short (at most what an interrupt
+//!    and a halt cost twice); then, interrupts off, [`Inbox::prepare_halt`], and `sti; hlt` if it permits.
+//! 7. **Balancing.** A CPU with work does the same from its timer, each [`balance::BALANCE_PERIOD_NS`], but only while another CPU has
+//!    more than one thread; a CPU that runs one thread and sees no such CPU stays without a timer. A thread that waits where no idle CPU
+//!    looks is found by the CPU that becomes idle next.
+//! 8. **Affinity.** `sched_setaffinity` sets it under the lock of [`Node::cpu`] (read, lock, read again). A waiting thread is removed and
+//!    handed to an allowed CPU as [`Arrival::Moved`]; a running one is made to reschedule with [`Leave::Moves`], and the next thread, once
+//!    off its stack, pushes it to the other CPU's inbox. The arrival travels with the thread, in its own structure.
+//! 9. **Policy.** [`RunQueue::set_policy`] under the same lock. Priority inheritance sets the policy of the owner for the time being; what the
+//!    program asked for is kept by the layer above.
+//! 10. **Clocks.** [`Node::runtime_ns`] plus the time since the last charge is CLOCK_THREAD_CPUTIME_ID. All CPUs must have one
+//!     clock to within far less than a granule; a queue never lets its own go back.
 
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod balance;
+mod decay;
+mod heap;
+mod inbox;
+mod node;
+mod policy;
+mod realtime;
+mod run_queue;
 mod timer_queue;
 
+pub use inbox::Inbox;
+pub use node::{CPUS_MAX, CpuSet, Node, Nodes, Place, ThreadId};
+pub use policy::{PRIORITY_MAX, Policy, Urgency, WEIGHT_UNIT, Weight};
+pub use run_queue::{
+    Arrival, CREDIT_NS, DEBT_MAX_NS, GRANULE_MIN_NS, GRANULE_NS, Leave, ROUND_NS, ROUND_ROBIN_NS, RunQueue, SEARCH_MAX,
+    WAKE_MARGIN_NS, granule_ns,
+};
 pub use timer_queue::{TIMERS_MAX, TimerId, TimerQueue, TimerStorage};

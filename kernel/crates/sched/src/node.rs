@@ -1,0 +1,225 @@
+//! [`Node`]: what the scheduler keeps of a thread; [`Nodes`]: where they are found.
+//!
+//! # 1. Why atomics
+//!
+//! A thread changes its CPU, and each CPU has a lock of its own. So that queues need no memory of their own (a thread must never
+//! fail to become runnable), the links of heap, lists and inbox are in the nodes, as indices. A node belongs to the CPU that
+//! it names; the lock of that CPU's [`RunQueue`](crate::RunQueue) protects it, and all accesses under it are relaxed: they
+//! cost what plain ones cost. Atomics make sharing the table of nodes safe without `unsafe`: if the rule is broken
+//! a queue may become wrong, memory may not.
+//!
+//! # 2. Whose a node is
+//!
+//! [`Place::Queued`] and [`Place::Running`]: the queue of [`Node::cpu`]. [`Place::Off`]: whoever blocks, wakes or moves the
+//! thread; the machine makes sure there is one. [`Node::policy`], [`Node::affinity`], [`Node::cpu`] and
+//! [`Node::runtime_ns`] may be read by anyone, and may be old by then.
+
+use sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::policy::{Policy, Weight};
+
+/// The most CPUs, as an affinity is one word.
+pub const CPUS_MAX: usize = 64;
+
+/// The index of a thread's node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ThreadId(pub u32);
+
+/// The table of nodes. A node stays where it is while its thread is known to a queue or an inbox.
+pub trait Nodes {
+    /// The node of a thread. The id came from the owner of the table, so it is there.
+    fn node(&self, id: ThreadId) -> &Node;
+}
+
+impl Nodes for [Node] {
+    fn node(&self, id: ThreadId) -> &Node {
+        &self[id.0 as usize]
+    }
+}
+
+/// A set of CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuSet(pub u64);
+
+impl CpuSet {
+    /// Every CPU there may be.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// The set of one CPU.
+    #[must_use]
+    pub const fn of(cpu: usize) -> Self {
+        Self(if cpu < CPUS_MAX { 1 << cpu } else { 0 })
+    }
+
+    /// True if `cpu` is in the set.
+    #[must_use]
+    pub const fn contains(self, cpu: usize) -> bool {
+        self.0 & Self::of(cpu).0 != 0
+    }
+}
+
+/// Where a thread is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In no queue: it is new, blocked, on its way between CPUs, or gone.
+    Off,
+    /// Waits for its turn on its CPU.
+    Queued,
+    /// Is what its CPU runs.
+    Running,
+}
+
+/// The end of a list or a branch.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A 32-bit field under the lock of its owner.
+#[derive(Debug)]
+pub(crate) struct Field32(AtomicU32);
+
+/// A 64-bit field under the lock of its owner.
+#[derive(Debug)]
+pub(crate) struct Field64(AtomicU64);
+
+impl Field32 {
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, value: u32) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+impl Field64 {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// The scheduler's part of a thread.
+#[derive(Debug)]
+pub struct Node {
+    /// Inflated runtime, relative to `base`; see [`crate::decay`].
+    pub(crate) key: Field64,
+    /// The epoch to which `key` and `lag` refer. In a queue it is the queue's, and this field is not kept up.
+    pub(crate) base: Field64,
+    /// Off: `key` less the floor of the queue it left, as an `i64`.
+    pub(crate) lag: Field64,
+    /// Off: since when.
+    pub(crate) off_since_ns: Field64,
+    /// What is left of the turn of a round-robin thread.
+    pub(crate) quantum_ns: Field64,
+    /// All time it ever ran.
+    runtime_ns: Field64,
+    affinity: Field64,
+    policy: Field32,
+    cpu: Field32,
+    place: Field32,
+    /// Heap: the parent.
+    pub(crate) parent: Field32,
+    /// Heap: the left child. List: the thread before.
+    pub(crate) left: Field32,
+    /// Heap: the right child. List: the thread after.
+    pub(crate) right: Field32,
+    /// Heap: one more than the nodes on the way to the nearest missing child, right at every step.
+    pub(crate) rank: Field32,
+    /// The next in an inbox. Not under a lock: it belongs to whoever pushes the node, then to whoever takes it.
+    pub(crate) inbox_next: AtomicU32,
+}
+
+impl Node {
+    /// The node of a thread that has not run.
+    #[must_use]
+    pub fn new(policy: Policy, affinity: CpuSet) -> Self {
+        let zero = || Field64(AtomicU64::new(0));
+        let none = || Field32(AtomicU32::new(NONE));
+        let node = Self {
+            key: zero(),
+            base: zero(),
+            lag: zero(),
+            off_since_ns: zero(),
+            quantum_ns: zero(),
+            runtime_ns: zero(),
+            affinity: Field64(AtomicU64::new(affinity.0)),
+            policy: none(),
+            cpu: Field32(AtomicU32::new(0)),
+            place: none(),
+            parent: none(),
+            left: none(),
+            right: none(),
+            rank: Field32(AtomicU32::new(0)),
+            inbox_next: AtomicU32::new(NONE),
+        };
+        node.set_policy(policy);
+        node.set_place(Place::Off);
+        node
+    }
+
+    /// The policy of the thread.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy::from_bits(self.policy.get())
+    }
+
+    /// The CPUs on which the thread may run.
+    #[must_use]
+    pub fn affinity(&self) -> CpuSet {
+        CpuSet(self.affinity.get())
+    }
+
+    /// The CPU on which the thread runs or waits, or was last.
+    #[must_use]
+    pub fn cpu(&self) -> usize {
+        self.cpu.get() as usize
+    }
+
+    /// Where the thread is.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        match self.place.get() {
+            1 => Place::Queued,
+            2 => Place::Running,
+            _ => Place::Off,
+        }
+    }
+
+    /// How long the thread has run, up to the last charge.
+    #[must_use]
+    pub fn runtime_ns(&self) -> u64 {
+        self.runtime_ns.get()
+    }
+
+    /// Says where the thread may run, under the lock of its CPU. Whoever finds it running or waiting on a CPU that is not among
+    /// these takes it off ([`RunQueue::remove`](crate::RunQueue::remove), or [`Leave::Moves`](crate::Leave::Moves)).
+    pub fn set_affinity(&self, affinity: CpuSet) {
+        self.affinity.set(affinity.0);
+    }
+
+    pub(crate) fn weight(&self) -> Weight {
+        self.policy().weight()
+    }
+
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        self.policy.set(policy.to_bits());
+    }
+
+    pub(crate) fn set_cpu(&self, cpu: u32) {
+        self.cpu.set(cpu);
+    }
+
+    pub(crate) fn set_place(&self, place: Place) {
+        self.place.set(match place {
+            Place::Off => 0,
+            Place::Queued => 1,
+            Place::Running => 2,
+        });
+    }
+
+    pub(crate) fn add_runtime(&self, ran_ns: u64) {
+        self.runtime_ns.set(self.runtime_ns.get().saturating_add(ran_ns));
+    }
+}

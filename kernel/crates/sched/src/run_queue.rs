@@ -1,0 +1,443 @@
+//! [`RunQueue`]: the threads of one CPU and the choice between them.
+//!
+//! # 1. Order
+//!
+//! Real-time threads go first, strictly by priority. Fair threads go by their key, the least first: [`crate::decay`] says what a
+//! key is. The running thread is in neither structure. Behind `sync::rank::RUN_QUEUE`; nothing here allocates, and every
+//! operation is O(log n), but for moving the base (O(n), once in [`decay::EPOCHS_MAX`] half-lives, a second) and taking a thread
+//! for another CPU ([`SEARCH_MAX`] steps).
+//!
+//! # 2. Turns
+//!
+//! A fair thread runs until its key is one granule ([`GRANULE_NS`] of its own running, less for threads of less weight and when the round, [`ROUND_NS`], is crowded) above the
+//! least that waits. When nobody waits there is no end to its turn, and no timer: [`RunQueue::next_event`] is none.
+//!
+//! # 3. Placing
+//!
+//! The floor is the greatest value that the least runnable key has had; it never falls. With `k` the units that a nanosecond of
+//! the thread's running costs, a thread is placed
+//!
+//! - when it wakes: where it was, but not below `floor - CREDIT_NS * k`: it keeps a small lead for having slept, no more;
+//! - when it wakes elsewhere: as far from that floor as it was from its old one when it fell asleep, less what the floor here would
+//!   have risen since, with the same limit;
+//! - when it is moved: as far from the new floor as from the old;
+//! - when it is new: at `floor + granule * k`, after all that wait already, so that no stream of new threads starves an old one.
+//!
+//! No key is placed above `floor + DEBT_MAX_NS * k`.
+//!
+//! # 4. The bound
+//!
+//! Let a fair thread `i` wait. Its key is at most `floor + G * k_i` (it ran only while its key was less than one granule `G` above the
+//! least, and the floor only rises), and it runs at the latest when all others have passed it. Another thread `j` has a key of at
+//! least `floor - C * k_j` (`C` the credit) however often it sleeps and wakes in the meantime, since keys never fall, and passes
+//! `i` by less than a granule. So while `i` waits, `j` runs for at most
+//!
+//! ```text
+//! C + G + G * w_j / w_i
+//! ```
+//!
+//! nanoseconds altogether, and the wait is at most the sum of that over the other fair threads that are runnable at any time of the
+//! wait (the slope of the decay only shortens it), plus what real-time threads take, plus the lateness of the timer. Among `n` threads
+//! of nice 0: `(n - 1) * 6 ms`. Threads that are created during the wait come after `i` if their weight is no greater.
+//!
+//! That is the worst case. Who has slept long enough to have its credit preempts at once: its key is `CREDIT_NS` below the floor,
+//! more than [`WAKE_MARGIN_NS`] below the running thread's.
+//!
+//! # 5. What it does not do
+//!
+//! Real-time threads are not throttled in favour of others. It wakes nobody, sends no interrupt and knows no other CPU.
+
+use crate::balance::Load;
+use crate::decay;
+use crate::heap::Heap;
+use crate::node::{Node, Nodes, Place, ThreadId};
+use crate::policy::{Policy, Urgency, WEIGHT_UNIT, Weight};
+use crate::realtime::{End, Realtime};
+
+/// How far a running thread of nice 0 or above in weight goes beyond those that wait, in its own running time.
+pub const GRANULE_NS: u64 = 1_500_000;
+
+/// The least granule, that of nice 19 and below. A granule that is a light thread's part of a time near the half-life would be half
+/// forgotten before it is paid for; in proportion to the weight, it costs what one of nice 0 does.
+pub const GRANULE_MIN_NS: u64 = GRANULE_NS / 64;
+
+/// In which all have a turn, if their parts of it are not below [`GRANULE_MIN_NS`]. Granules shrink to that: what a thread runs is
+/// discounted until the others have run as much, so the time between its turns must be short beside the half-life.
+pub const ROUND_NS: u64 = 12_000_000;
+
+/// The most that a sleeper is ahead when it wakes, in its own running time.
+pub const CREDIT_NS: u64 = 3_000_000;
+
+/// How far a woken thread must be ahead of the running one to preempt it, in its own running time.
+pub const WAKE_MARGIN_NS: u64 = 1_000_000;
+
+/// The farthest behind that a thread is placed, in its own running time.
+pub const DEBT_MAX_NS: u64 = 2 * GRANULE_NS;
+
+/// The turn of a `SCHED_RR` thread; Linux's, which `sched_rr_get_interval` reports.
+pub const ROUND_ROBIN_NS: u64 = 100_000_000;
+
+/// How many waiting threads are looked at to find one for another CPU.
+pub const SEARCH_MAX: usize = 256;
+
+/// How a thread comes to a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It has never run.
+    New,
+    /// It was blocked.
+    Woken,
+    /// It was taken from another queue, where it was runnable.
+    Moved,
+}
+
+/// Why the running thread gives the CPU up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Another has come or its turn is over; it stays runnable.
+    Preempted,
+    /// It asked to go behind the others; it stays runnable.
+    Yields,
+    /// It waits for something, or has ended.
+    Blocks,
+    /// It is runnable, but not here: the caller hands it to another CPU once it no longer runs on its stack.
+    Moves,
+}
+
+/// The runnable threads of one CPU.
+#[derive(Debug)]
+pub struct RunQueue {
+    cpu: u32,
+    /// The last time that a caller gave.
+    now_ns: u64,
+    /// The epoch to which all keys here refer.
+    base: u64,
+    /// See section 3.
+    floor: u64,
+    current: Option<ThreadId>,
+    /// Since when the running thread has not been charged.
+    charged_ns: u64,
+    /// The granule of the running thread in units of when its turn began, so that its end stays where it is.
+    granule: u64,
+    fair: Heap,
+    realtime: Realtime,
+    /// Of all runnable threads.
+    weight: u64,
+    runnable: u32,
+}
+
+impl RunQueue {
+    /// The queue of a CPU without threads.
+    #[must_use]
+    pub const fn new(cpu: u32) -> Self {
+        Self {
+            cpu,
+            now_ns: 0,
+            base: 0,
+            floor: 0,
+            current: None,
+            charged_ns: 0,
+            granule: 0,
+            fair: Heap::new(),
+            realtime: Realtime::new(),
+            weight: 0,
+            runnable: 0,
+        }
+    }
+
+    /// The running thread.
+    #[must_use]
+    pub const fn current(&self) -> Option<ThreadId> {
+        self.current
+    }
+
+    /// What the CPU has to do, for others to see.
+    pub fn load<N: Nodes + ?Sized>(&self, nodes: &N) -> Load {
+        let running = self.current.map_or(Urgency::NOTHING, |id| nodes.node(id).policy().urgency());
+        Load { weight: self.weight, runnable: self.runnable, running }
+    }
+
+    /// Adds a thread that is in no queue. True: it should run now, call [`schedule`](Self::schedule) with
+    /// [`Leave::Preempted`] as soon as the running thread can be interrupted.
+    pub fn enqueue<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, now_ns: u64, arrival: Arrival) -> bool {
+        self.advance(nodes, now_ns);
+        let node = nodes.node(id);
+        debug_assert_eq!(node.place(), Place::Off, "{id:?} is in a queue");
+        node.key.set(self.placed(node, arrival));
+        node.set_cpu(self.cpu);
+        self.count(node.weight(), true);
+        self.insert(nodes, id, End::Last);
+        self.is_preempted_by(nodes, id)
+    }
+
+    /// Removes a waiting thread, to hand it to another CPU or because it ends.
+    pub fn remove<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, now_ns: u64) {
+        self.advance(nodes, now_ns);
+        self.unlink(nodes, id);
+        self.detach(nodes, id);
+    }
+
+    /// Ends the turn of the running thread, if there is one, and chooses the next; it may be the same. None: the CPU is idle.
+    pub fn schedule<N: Nodes + ?Sized>(&mut self, nodes: &N, now_ns: u64, leave: Leave) -> Option<ThreadId> {
+        self.advance(nodes, now_ns);
+        if let Some(id) = self.current.take() {
+            let node = nodes.node(id);
+            match leave {
+                Leave::Preempted if node.quantum_ns.get() == 0 => self.insert(nodes, id, End::Last),
+                Leave::Preempted => self.insert(nodes, id, End::First),
+                Leave::Yields => {
+                    if let Some(first) = self.fair.first() {
+                        node.key.set(node.key.get().max(nodes.node(first).key.get() + 1));
+                    }
+                    self.insert(nodes, id, End::Last);
+                }
+                Leave::Blocks | Leave::Moves => self.detach(nodes, id),
+            }
+        }
+        let next = self.realtime.first().or_else(|| self.fair.first())?;
+        self.unlink(nodes, next);
+        let node = nodes.node(next);
+        node.set_place(Place::Running);
+        if node.quantum_ns.get() == 0 {
+            node.quantum_ns.set(ROUND_ROBIN_NS);
+        }
+        self.current = Some(next);
+        self.begin_turn(node.weight());
+        Some(next)
+    }
+
+    /// Charges the running thread. True: its turn is over, call [`schedule`](Self::schedule) with [`Leave::Preempted`].
+    pub fn tick<N: Nodes + ?Sized>(&mut self, nodes: &N, now_ns: u64) -> bool {
+        self.advance(nodes, now_ns);
+        self.next_event(nodes).is_some_and(|at_ns| at_ns <= self.now_ns)
+    }
+
+    /// When to call [`tick`](Self::tick) next, as of the last call that gave the time. None: the running thread may run as long as
+    /// it likes, stop the timer.
+    pub fn next_event<N: Nodes + ?Sized>(&self, nodes: &N) -> Option<u64> {
+        let node = nodes.node(self.current?);
+        let policy = node.policy();
+        if let Some(priority) = policy.priority() {
+            let takes_turns = matches!(policy, Policy::RoundRobin { .. }) && self.realtime.has(priority);
+            return takes_turns.then(|| self.charged_ns + node.quantum_ns.get());
+        }
+        if self.realtime.first().is_some() {
+            return Some(self.now_ns);
+        }
+        let weight = node.weight();
+        let limit = nodes.node(self.fair.first()?).key.get() + self.granule;
+        let left = limit.saturating_sub(node.key.get());
+        let target = decay::growth(self.charged_ns, self.base).saturating_add(weight.amount(left));
+        Some(decay::time_of(target, self.charged_ns, self.base))
+    }
+
+    /// Changes the policy of a thread that is in this queue, or in none. True: call [`schedule`](Self::schedule) with
+    /// [`Leave::Preempted`].
+    pub fn set_policy<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, policy: Policy, now_ns: u64) -> bool {
+        self.advance(nodes, now_ns);
+        let node = nodes.node(id);
+        let (place, old) = (node.place(), node.policy());
+        if place == Place::Off {
+            node.set_policy(policy);
+            return false;
+        }
+        let is_waiting = place == Place::Queued;
+        if is_waiting {
+            self.unlink(nodes, id);
+        }
+        self.count(old.weight(), false);
+        node.set_policy(policy);
+        self.count(policy.weight(), true);
+        node.key.set(self.reweighed(node.key.get(), old, policy));
+        node.quantum_ns.set(ROUND_ROBIN_NS);
+        if is_waiting {
+            // A thread whose priority is lowered goes before its new peers, see sched_setscheduler(2).
+            let end = if old.priority() > policy.priority() { End::First } else { End::Last };
+            self.insert(nodes, id, end);
+            return self.is_preempted_by(nodes, id);
+        }
+        self.begin_turn(policy.weight());
+        let waiting = self.realtime.first().or_else(|| self.fair.first());
+        waiting.is_some_and(|waiting| self.is_preempted_by(nodes, waiting))
+    }
+
+    /// Takes a waiting thread that may run on the CPU `cpu`, whose load is `load`, and that gains by it (see [`crate::balance`]).
+    /// The caller hands it over as [`Arrival::Moved`].
+    pub fn take_for<N: Nodes + ?Sized>(&mut self, nodes: &N, cpu: usize, load: Load, now_ns: u64) -> Option<ThreadId> {
+        let surplus = self.load(nodes).surplus_over(load)?;
+        let evenness = |id: &ThreadId| surplus.abs_diff(2 * u64::from(nodes.node(*id).weight().value()));
+        let chosen = self
+            .realtime
+            .iter(nodes)
+            .chain(self.fair.iter(nodes))
+            .take(SEARCH_MAX)
+            .filter(|id| nodes.node(*id).affinity().contains(cpu))
+            .filter(|id| u64::from(nodes.node(*id).weight().value()) < surplus)
+            .min_by_key(evenness)?;
+        self.remove(nodes, chosen, now_ns);
+        Some(chosen)
+    }
+
+    /// Brings the queue to the time: charges the running thread, moves base and floor. Time does not go backwards.
+    fn advance<N: Nodes + ?Sized>(&mut self, nodes: &N, now_ns: u64) {
+        self.now_ns = self.now_ns.max(now_ns);
+        let epoch = decay::epoch(self.now_ns);
+        if epoch - self.base >= decay::EPOCHS_MAX {
+            self.rebase(nodes, epoch);
+        }
+        if let Some(id) = self.current {
+            let node = nodes.node(id);
+            let ran_ns = self.now_ns - self.charged_ns;
+            node.add_runtime(ran_ns);
+            match node.policy() {
+                Policy::RoundRobin { .. } => node.quantum_ns.set(node.quantum_ns.get().saturating_sub(ran_ns)),
+                Policy::Fifo { .. } => {}
+                _ => {
+                    let grown = decay::growth(self.now_ns, self.base) - decay::growth(self.charged_ns, self.base);
+                    node.key.set(node.key.get() + node.weight().cost(grown));
+                }
+            }
+        }
+        self.charged_ns = self.now_ns;
+        let running = self.current.map(|id| nodes.node(id)).filter(|node| node.policy().priority().is_none());
+        let waiting = self.fair.first().map(|id| nodes.node(id));
+        if let Some(least) = running.into_iter().chain(waiting).map(|node| node.key.get()).min() {
+            self.floor = self.floor.max(least);
+        }
+    }
+
+    /// Moves all keys to a later base. A shift keeps their order, so the heap stays as it is.
+    fn rebase<N: Nodes + ?Sized>(&mut self, nodes: &N, epoch: u64) {
+        for id in self.current.into_iter().chain(self.fair.iter(nodes)) {
+            let key = &nodes.node(id).key;
+            key.set(decay::rescale_from(key.get(), self.base, epoch));
+        }
+        self.floor = decay::rescale_from(self.floor, self.base, epoch);
+        self.granule = decay::rescale_from(self.granule, self.base, epoch);
+        self.base = epoch;
+    }
+
+    fn begin_turn(&mut self, weight: Weight) {
+        let part_ns = ROUND_NS * u64::from(weight.value()) / self.weight.max(1);
+        let granule_ns = granule_ns(weight).min(part_ns.max(GRANULE_MIN_NS));
+        self.granule = self.units(granule_ns, weight);
+    }
+
+    /// The key of an arriving thread: section 3.
+    fn placed(&self, node: &Node, arrival: Arrival) -> u64 {
+        let weight = node.weight();
+        let from = node.base.get();
+        let key = match arrival {
+            Arrival::New => self.floor + self.units(granule_ns(weight), weight) + 1,
+            Arrival::Woken if node.cpu() == self.cpu as usize => decay::rescale_from(node.key.get(), from, self.base),
+            Arrival::Woken => {
+                let slept_ns = self.now_ns.saturating_sub(node.off_since_ns.get());
+                let rate = u64::from(WEIGHT_UNIT);
+                let risen_ns = slept_ns.min(decay::HALF_LIFE_NS) * rate / (self.weight + u64::from(weight.value()));
+                let risen = risen_ns * decay::slope(self.now_ns, self.base);
+                self.key_with_lag(node).saturating_sub(risen)
+            }
+            Arrival::Moved => self.key_with_lag(node),
+        };
+        let least = self.floor.saturating_sub(self.units(CREDIT_NS, weight));
+        key.clamp(least, self.floor + self.units(DEBT_MAX_NS, weight))
+    }
+
+    /// A key as far from the floor here as the thread was from the one it left.
+    fn key_with_lag(&self, node: &Node) -> u64 {
+        let lag = node.lag.get().cast_signed();
+        let size = decay::rescale_from(lag.unsigned_abs(), node.base.get(), self.base);
+        if lag < 0 { self.floor.saturating_sub(size) } else { self.floor.saturating_add(size) }
+    }
+
+    /// The key after a change of policy: as far from the floor as before in the thread's own running time.
+    fn reweighed(&self, key: u64, old: Policy, new: Policy) -> u64 {
+        let weight = new.weight();
+        if new.priority().is_some() {
+            return key;
+        }
+        if old.priority().is_some() {
+            return self.floor + self.units(granule_ns(weight), weight) + 1;
+        }
+        let per_unit = weight.cost(key.abs_diff(self.floor)) / u64::from(WEIGHT_UNIT);
+        let distance = per_unit.saturating_mul(u64::from(old.weight().value()));
+        if key < self.floor {
+            self.floor - distance.min(self.units(CREDIT_NS, weight)).min(self.floor)
+        } else {
+            self.floor + distance.min(self.units(DEBT_MAX_NS, weight))
+        }
+    }
+
+    /// True if `id`, which waits, should run instead of the running thread.
+    fn is_preempted_by<N: Nodes + ?Sized>(&self, nodes: &N, id: ThreadId) -> bool {
+        let Some(current) = self.current else { return true };
+        let (new, running) = (nodes.node(id), nodes.node(current));
+        let urgencies = (new.policy().urgency(), running.policy().urgency());
+        if urgencies != (Urgency::FAIR, Urgency::FAIR) {
+            return urgencies.0 > urgencies.1;
+        }
+        let margin_ns = match (new.policy(), running.policy()) {
+            (Policy::Idle | Policy::Batch { .. }, _) => return false,
+            (_, Policy::Idle) => 0,
+            _ => WAKE_MARGIN_NS,
+        };
+        new.key.get() + self.units(margin_ns, new.weight()) < running.key.get()
+    }
+
+    fn insert<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, end: End) {
+        let node = nodes.node(id);
+        node.set_place(Place::Queued);
+        match node.policy().priority() {
+            Some(priority) => self.realtime.insert(nodes, id, priority, end),
+            None => self.fair.insert(nodes, id),
+        }
+    }
+
+    fn unlink<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) {
+        let node = nodes.node(id);
+        debug_assert!(node.place() == Place::Queued && node.cpu() == self.cpu as usize, "{id:?} does not wait here");
+        match node.policy().priority() {
+            Some(priority) => self.realtime.remove(nodes, id, priority),
+            None => self.fair.remove(nodes, id),
+        }
+    }
+
+    /// Notes where an unlinked thread stands, for its next arrival.
+    fn detach<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) {
+        let node = nodes.node(id);
+        self.count(node.weight(), false);
+        node.set_place(Place::Off);
+        node.base.set(self.base);
+        if node.policy().priority().is_some() {
+            // The key was not kept up meanwhile.
+            node.key.set(self.floor);
+        }
+        node.lag.set(node.key.get().wrapping_sub(self.floor));
+        node.off_since_ns.set(self.now_ns);
+    }
+
+    fn count(&mut self, weight: Weight, comes: bool) {
+        let value = u64::from(weight.value());
+        if comes {
+            self.weight += value;
+            self.runnable += 1;
+        } else {
+            self.weight -= value;
+            self.runnable -= 1;
+        }
+    }
+
+    /// The units that this much running of such a thread costs now.
+    fn units(&self, duration_ns: u64, weight: Weight) -> u64 {
+        decay::units(duration_ns, weight, self.now_ns, self.base)
+    }
+}
+
+/// The granule of a thread of this weight.
+#[must_use]
+pub fn granule_ns(weight: Weight) -> u64 {
+    (GRANULE_NS * u64::from(weight.value()) / u64::from(WEIGHT_UNIT)).clamp(GRANULE_MIN_NS, GRANULE_NS)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+use super::*;
+use crate::node::CpuSet;
+
+const MS: u64 = 1_000_000;
+const START_NS: u64 = 1_000_000 * MS;
+
+fn other(nice: i8) -> Policy {
+    Policy::Other { nice }
+}
+
+fn nodes(policies: &[Policy]) -> Vec<Node> {
+    policies.iter().map(|policy| Node::new(*policy, CpuSet::ALL)).collect()
+}
+
+/// A queue to which all threads have just come.
+fn queue_of(nodes: &[Node]) -> RunQueue {
+    let mut queue = RunQueue::new(0);
+    for id in 0..nodes.len() {
+        queue.enqueue(nodes, ThreadId(u32::try_from(id).unwrap()), START_NS, Arrival::New);
+    }
+    queue
+}
+
+#[test]
+fn a_thread_alone_needs_no_timer() {
+    let nodes = nodes(&[other(0), other(0)]);
+    let mut queue = RunQueue::new(0);
+    assert_eq!(queue.schedule(nodes.as_slice(), START_NS, Leave::Preempted), None);
+    assert!(queue.enqueue(nodes.as_slice(), ThreadId(0), START_NS, Arrival::New));
+    assert_eq!(queue.schedule(nodes.as_slice(), START_NS, Leave::Preempted), Some(ThreadId(0)));
+    assert_eq!(queue.next_event(nodes.as_slice()), None);
+    // A year later it has not lost its place.
+    let year_ns = START_NS + 31_536_000_000 * MS;
+    assert!(!queue.tick(nodes.as_slice(), year_ns));
+    assert_eq!(nodes[0].runtime_ns(), year_ns - START_NS);
+    assert!(!queue.enqueue(nodes.as_slice(), ThreadId(1), year_ns, Arrival::New));
+    let turn_ns = queue.next_event(nodes.as_slice()).unwrap() - year_ns;
+    assert!((GRANULE_NS..=2 * GRANULE_NS).contains(&turn_ns), "{turn_ns}");
+    queue.schedule(nodes.as_slice(), year_ns, Leave::Blocks);
+    assert_eq!(queue.next_event(nodes.as_slice()), None);
+}
+
+#[test]
+fn the_event_is_when_the_turn_ends() {
+    let nodes = nodes(&[other(0), other(5), other(-5), Policy::Idle]);
+    let nodes = nodes.as_slice();
+    let mut queue = queue_of(nodes);
+    let mut now_ns = START_NS;
+    queue.schedule(nodes, now_ns, Leave::Preempted);
+    for _ in 0..1000 {
+        let event_ns = queue.next_event(nodes).unwrap();
+        assert!(event_ns == now_ns || !queue.tick(nodes, event_ns - 1));
+        // An event may come a whole half-life early, never by a little.
+        let is_over = queue.tick(nodes, event_ns);
+        assert!(is_over || queue.next_event(nodes).unwrap() - event_ns < 4 || event_ns - now_ns > 100 * MS);
+        now_ns = event_ns;
+        queue.schedule(nodes, now_ns, Leave::Preempted);
+    }
+}
+
+#[test]
+fn a_sleeper_preempts_and_a_batch_thread_does_not() {
+    for (policy, preempts) in [(other(0), true), (Policy::Batch { nice: 0 }, false), (Policy::Idle, false)] {
+        let nodes = nodes(&[other(0), policy]);
+        let nodes = nodes.as_slice();
+        let mut queue = RunQueue::new(0);
+        queue.enqueue(nodes, ThreadId(1), START_NS, Arrival::New);
+        queue.schedule(nodes, START_NS, Leave::Preempted);
+        queue.schedule(nodes, START_NS, Leave::Blocks);
+        queue.enqueue(nodes, ThreadId(0), START_NS, Arrival::New);
+        queue.schedule(nodes, START_NS, Leave::Preempted);
+        assert_eq!(queue.enqueue(nodes, ThreadId(1), START_NS + 50 * MS, Arrival::Woken), preempts, "{policy:?}");
+    }
+}
+
+#[test]
+fn a_sleeper_has_no_more_than_its_credit() {
+    let nodes = nodes(&[other(0), other(0)]);
+    let nodes = nodes.as_slice();
+    let mut queue = queue_of(nodes);
+    let sleeper = queue.schedule(nodes, START_NS, Leave::Preempted);
+    let hog = queue.schedule(nodes, START_NS, Leave::Blocks);
+    let now_ns = START_NS + 3_600_000 * MS;
+    assert!(queue.enqueue(nodes, sleeper.unwrap(), now_ns, Arrival::Woken));
+    assert_eq!(queue.schedule(nodes, now_ns, Leave::Preempted), sleeper);
+    let turn_ns = queue.next_event(nodes).unwrap() - now_ns;
+    assert!((CREDIT_NS..=CREDIT_NS + GRANULE_NS).contains(&turn_ns), "{turn_ns}");
+    assert_eq!(queue.schedule(nodes, now_ns + turn_ns, Leave::Preempted), hog);
+}
+
+#[test]
+fn yielding_lets_another_go() {
+    let nodes = nodes(&[other(0), other(-10), other(19)]);
+    let nodes = nodes.as_slice();
+    let mut queue = queue_of(nodes);
+    let mut now_ns = START_NS;
+    let mut before = queue.schedule(nodes, now_ns, Leave::Preempted);
+    for _ in 0..200 {
+        now_ns += 1000;
+        let next = queue.schedule(nodes, now_ns, Leave::Yields);
+        assert_ne!(next, before);
+        before = next;
+    }
+}
+
+#[test]
+fn priorities_are_strict_and_round_robin_takes_turns() {
+    let fifo = Policy::Fifo { priority: 10 };
+    let turns = Policy::RoundRobin { priority: 10 };
+    let nodes = nodes(&[other(-20), fifo, turns, turns, Policy::Fifo { priority: 11 }]);
+    let nodes = nodes.as_slice();
+    let id = |index| Some(ThreadId(index));
+    let mut queue = RunQueue::new(0);
+    assert!(queue.enqueue(nodes, ThreadId(0), START_NS, Arrival::New));
+    queue.schedule(nodes, START_NS, Leave::Preempted);
+    assert!(queue.enqueue(nodes, ThreadId(1), START_NS, Arrival::New));
+    assert_eq!(queue.schedule(nodes, START_NS, Leave::Preempted), id(1));
+    assert!(!queue.enqueue(nodes, ThreadId(2), START_NS, Arrival::New));
+    assert!(!queue.enqueue(nodes, ThreadId(3), START_NS, Arrival::New));
+    // First in, first out: no end to the turn.
+    assert_eq!(queue.next_event(nodes), None);
+    assert_eq!(queue.schedule(nodes, START_NS + MS, Leave::Yields), id(2));
+    assert_eq!(queue.next_event(nodes), Some(START_NS + MS + ROUND_ROBIN_NS));
+    // The preempted keeps its place and the rest of its turn.
+    assert!(queue.enqueue(nodes, ThreadId(4), START_NS + 41 * MS, Arrival::New));
+    assert_eq!(queue.schedule(nodes, START_NS + 41 * MS, Leave::Preempted), id(4));
+    assert_eq!(queue.schedule(nodes, START_NS + 90 * MS, Leave::Blocks), id(2));
+    assert_eq!(queue.next_event(nodes), Some(START_NS + 150 * MS));
+    assert!(queue.tick(nodes, START_NS + 150 * MS));
+    assert_eq!(queue.schedule(nodes, START_NS + 150 * MS, Leave::Preempted), id(3));
+    assert_eq!(queue.schedule(nodes, START_NS + 151 * MS, Leave::Blocks), id(1));
+    assert_eq!(queue.schedule(nodes, START_NS + 152 * MS, Leave::Blocks), id(2));
+    assert_eq!(queue.schedule(nodes, START_NS + 153 * MS, Leave::Blocks), id(0));
+    assert_eq!(queue.schedule(nodes, START_NS + 154 * MS, Leave::Blocks), None);
+    assert_eq!(queue.load(nodes), Load::default());
+}
+
+#[test]
+fn a_change_of_policy_takes_effect_at_once() {
+    let nodes = nodes(&[other(0), other(0)]);
+    let nodes = nodes.as_slice();
+    let mut queue = queue_of(nodes);
+    let running = queue.schedule(nodes, START_NS, Leave::Preempted).unwrap();
+    let waiting = ThreadId(1 - running.0);
+    assert!(queue.set_policy(nodes, waiting, Policy::Fifo { priority: 1 }, START_NS + MS));
+    assert_eq!(queue.schedule(nodes, START_NS + MS, Leave::Preempted), Some(waiting));
+    assert!(!queue.set_policy(nodes, running, Policy::Fifo { priority: 1 }, START_NS + 2 * MS));
+    assert!(queue.set_policy(nodes, waiting, other(19), START_NS + 3 * MS));
+    assert_eq!(queue.schedule(nodes, START_NS + 3 * MS, Leave::Preempted), Some(running));
+    queue.set_policy(nodes, running, other(0), START_NS + 4 * MS);
+    assert_eq!(queue.load(nodes).weight, 1024 + 15);
+}
+
+#[test]
+fn what_moves_is_what_makes_loads_even_and_may() {
+    let nodes = nodes(&[other(0), other(0), other(5), other(10)]);
+    let nodes = nodes.as_slice();
+    let mut queue = queue_of(nodes);
+    queue.schedule(nodes, START_NS, Leave::Preempted);
+    let one = Load { weight: 1024, runnable: 1, running: Urgency::FAIR };
+    // 2,493 against 1,024: nice 0 leaves the smallest difference.
+    let moved = queue.take_for(nodes, 1, one, START_NS).unwrap();
+    assert_eq!(nodes.node(moved).policy(), other(0));
+    assert_eq!(nodes.node(moved).place(), Place::Off);
+    assert_eq!(queue.take_for(nodes, 1, Load { weight: 2048, ..one }, START_NS), None);
+    nodes[3].set_affinity(CpuSet::of(0));
+    nodes[2].set_affinity(CpuSet::of(0));
+    assert_eq!(queue.take_for(nodes, 1, Load::default(), START_NS), None);
+    nodes[3].set_affinity(CpuSet::of(1));
+    assert_eq!(queue.take_for(nodes, 1, Load::default(), START_NS), Some(ThreadId(3)));
+}
+
+#[test]
+fn a_moved_thread_keeps_its_distance() {
+    let nodes = nodes(&[other(0), other(0), other(0), other(0)]);
+    let nodes = nodes.as_slice();
+    // Two CPUs whose clocks of fairness differ by a lot: one has been idle for hours.
+    let (mut from, mut to) = (RunQueue::new(0), RunQueue::new(1));
+    from.enqueue(nodes, ThreadId(0), START_NS, Arrival::New);
+    from.schedule(nodes, START_NS, Leave::Preempted);
+    let now_ns = START_NS + 7_200_000 * MS;
+    from.enqueue(nodes, ThreadId(1), now_ns, Arrival::New);
+    to.enqueue(nodes, ThreadId(2), now_ns, Arrival::New);
+    to.schedule(nodes, now_ns, Leave::Preempted);
+    let moved = from.take_for(nodes, 1, Load::default(), now_ns).unwrap();
+    to.enqueue(nodes, moved, now_ns, Arrival::Moved);
+    let wait_ns = to.next_event(nodes).unwrap() - now_ns;
+    assert!(wait_ns <= 2 * GRANULE_NS + MS, "{wait_ns}");
+}
