@@ -182,3 +182,39 @@ impl Drop for OpenFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::AtomicUsize;
+
+    // Defines the functions of the machine.
+    use testkit as _;
+
+    use super::*;
+    use crate::eventfd::EventFd;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl ReleaseWatcher for Count {
+        fn open_file_released(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn watchers_are_told_once_and_only_if_they_stay() {
+        let open = OpenFile::new(EventFd::new(0, false), OpenFlags::RDWR);
+        let watchers: [Arc<Count>; 5] = Default::default();
+        for watcher in &watchers {
+            open.add_watcher(Arc::downgrade(&(Arc::clone(watcher) as Arc<dyn ReleaseWatcher>)));
+        }
+        open.remove_watcher(&Arc::downgrade(&(Arc::clone(&watchers[2]) as Arc<dyn ReleaseWatcher>)));
+        let other = Arc::clone(&open);
+        drop(open);
+        assert!(watchers.iter().all(|watcher| watcher.0.load(Ordering::Relaxed) == 0));
+        drop(other);
+        let told: Vec<_> = watchers.iter().map(|watcher| watcher.0.load(Ordering::Relaxed)).collect();
+        assert_eq!(told, [1, 1, 0, 1, 1]);
+    }
+}

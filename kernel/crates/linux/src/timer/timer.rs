@@ -326,3 +326,35 @@ pub(super) fn hide_sequence(info: &mut Siginfo) {
 fn clamp(count: u64) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expired_at(expires_ns: u64, interval_ns: u64) -> State {
+        State { stage: Stage::Expired, entry: None, expires_ns, interval_ns, ticks: 0, overrun: 0, sequence: 0 }
+    }
+
+    #[test]
+    fn forwarding_leaves_the_expiry_ahead() {
+        for (now_ns, periods, next_ns) in [(99, 0, 100), (100, 1, 110), (109, 1, 110), (110, 2, 120), (195, 10, 200)] {
+            let mut state = expired_at(100, 10);
+            assert_eq!(state.forward(now_ns), periods);
+            assert_eq!(state.expires_ns, next_ns);
+        }
+    }
+
+    #[test]
+    fn forwarding_does_not_overflow() {
+        let mut state = expired_at(0, 1);
+        assert_eq!(state.forward(u64::MAX), u64::MAX);
+        assert_eq!(state.expires_ns, u64::MAX);
+        assert_eq!(expired_at(1, u64::MAX).forward(u64::MAX - 1), 1);
+    }
+
+    #[test]
+    fn counts_are_cut_to_what_programs_see() {
+        assert_eq!(clamp(7), 7);
+        assert_eq!(clamp(u64::MAX), i32::MAX);
+    }
+}
