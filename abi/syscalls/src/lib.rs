@@ -42,8 +42,8 @@ pub use process::{
 };
 pub use resource::{GetrandomFlags, Rlimit, Rusage, SchedAttr, SchedParam, Sysinfo, Utsname};
 pub use signal::{
-    FpxSwBytes, RtSigframe, Sigaction, SigactionFlags, Sigaltstack, Sigcontext, Sigevent, Siginfo, Signal, SignalfdSiginfo, Sigset,
-    Ucontext,
+    FpxSwBytes, RtSigframe, Sigaction, SigactionFlags, Sigaltstack, Sigcontext, Sigevent, Siginfo, Signal,
+    SignalfdSiginfo, Sigset, Ucontext,
 };
 pub use stat::{Stat, Statfs, Statx, StatxMask, StatxTimestamp};
 pub use table::{Level, SYSCALLS, SyscallRow, name};
