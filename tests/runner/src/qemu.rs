@@ -38,7 +38,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 25] = [
+    let named: [(&str, Run); 27] = [
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
         ("stdin-file", Bench::stdin_file),
@@ -48,6 +48,8 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("bulk", Bench::bulk),
         ("triple-fault", Bench::triple_fault),
         ("kernel-crash", Bench::kernel_crash),
+        ("power-button", Bench::power_button),
+        ("serial-only", Bench::serial_only),
         ("linux-protocol", Bench::linux_protocol),
         ("time-out", Bench::time_out),
         ("sigterm", |test| test.signal(Signal::TERM)),
@@ -200,19 +202,8 @@ impl Bench {
     /// A non-maskable interrupt is one that nobody sends: the kernel reports it and dies, with names in its backtrace.
     fn kernel_crash(&self) -> Result<(), Failure> {
         let image = self.image("tests/qemu/wait.c", |_| {})?;
-        let monitor = self.work.join("monitor");
         for machine in MACHINES {
-            let arguments = format!("-monitor unix:{},server=on,wait=off", monitor.display());
-            let boot = Boot { machine, ..Boot::default() };
-            let mut command = self.tools.boot_command(&image, &boot);
-            command.env("QEMU_ARGS", arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut child = command.spawn().map_err(|error| error.to_string())?;
-            let mut line = String::new();
-            let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
-            output.read_line(&mut line).map_err(|error| error.to_string())?;
-            let mut console = UnixStream::connect(&monitor).map_err(|error| format!("the monitor: {error}"))?;
-            console.write_all(b"nmi\n").map_err(|error| format!("the monitor: {error}"))?;
-            let ended = child.wait_with_output().map_err(|error| error.to_string())?;
+            let ended = self.command_when_ready(&image, machine, b"nmi\n")?;
             let report = String::from_utf8_lossy(&ended.stderr).into_owned();
             let parts = ["kernel panic: non-maskable interrupt", "rip ", "backtrace:", "linux::", "kernel died"];
             if let Some(missing) = parts.iter().find(|part| !report.contains(**part)) {
@@ -220,6 +211,69 @@ impl Bench {
             }
             if ended.status.code() != Some(125) {
                 return Err(format!("{machine}: the status is {:?}", ended.status));
+            }
+        }
+        Ok(())
+    }
+
+    /// The power button is a SIGTERM to the program.
+    fn power_button(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/handle.c", |_| {})?;
+        for machine in MACHINES {
+            let ended = self.command_when_ready(&image, machine, b"system_powerdown\n")?;
+            if ended.stdout != b"signal 15\n" || ended.status.code() != Some(0) {
+                let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+                return Err(format!("{machine}: {:?}, {said}", ended.status));
+            }
+        }
+        Ok(())
+    }
+
+    /// Boots a program that says "ready", then gives the emulator's monitor a command and waits for the end.
+    fn command_when_ready(
+        &self,
+        image: &Path,
+        machine: &'static str,
+        command: &[u8],
+    ) -> Result<std::process::Output, Failure> {
+        let monitor = self.work.join("monitor");
+        let arguments = format!("-monitor unix:{},server=on,wait=off", monitor.display());
+        let mut emulator = self.tools.boot_command(image, &Boot { machine, ..Boot::default() });
+        emulator.env("QEMU_ARGS", arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = emulator.spawn().map_err(|error| error.to_string())?;
+        let mut output = child.stdout.take().ok_or("no output")?;
+        let mut first = [0; 6];
+        output.read_exact(&mut first).map_err(|error| error.to_string())?;
+        let mut console = UnixStream::connect(&monitor).map_err(|error| format!("the monitor: {error}"))?;
+        console.write_all(command).map_err(|error| format!("the monitor: {error}"))?;
+        let mut rest = Vec::new();
+        output.read_to_end(&mut rest).map_err(|error| error.to_string())?;
+        let ended = child.wait_with_output().map_err(|error| error.to_string())?;
+        Ok(std::process::Output { stdout: rest, ..ended })
+    }
+
+    /// Without a virtio-serial device the serial port carries the program.
+    fn serial_only(&self) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/hello.c", |_| {})?;
+        for machine in ["microvm,pit=on,pic=on,rtc=on", "q35", "pc"] {
+            let mut command = Command::new("qemu-system-x86_64");
+            command.args([
+                "-M",
+                machine,
+                "-accel",
+                "tcg",
+                "-cpu",
+                "max",
+                "-m",
+                "64",
+                "-nodefaults",
+                "-display",
+                "none",
+            ]);
+            command.args(["-serial", "stdio", "-no-reboot", "-kernel"]).arg(&image);
+            let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+            if output.stdout != b"hello, world\r\n" && output.stdout != b"hello, world\n" {
+                return Err(format!("{machine}: {}", describe(&output)));
             }
         }
         Ok(())
