@@ -58,7 +58,7 @@ prepush: check test ## What must pass before a push.
 
 .PHONY: loom
 loom: setup ## Check the lock-free code under every interleaving.
-	RUSTFLAGS='--cfg loom' cargo test --release -p sync --target-dir $${CARGO_TARGET_DIR:-target}/loom
+	RUSTFLAGS='--cfg loom' cargo test --release -p sync -p sched --target-dir $${CARGO_TARGET_DIR:-target}/loom
 
 .PHONY: bench
 bench: setup ## Measure, and write docs/FIGURES.md.

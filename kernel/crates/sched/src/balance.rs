@@ -105,6 +105,7 @@ pub fn sources(here: usize, cpus: usize, load: impl Fn(usize) -> Load) -> impl I
     })
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -134,6 +134,7 @@ fn segment(at_ns: u64) -> (u64, u64) {
     (NODES[index], NODES[index + 1] - NODES[index])
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use testkit::Random;

@@ -136,6 +136,7 @@ fn following<N: Nodes + ?Sized>(nodes: &N, id: ThreadId) -> Option<ThreadId> {
     None
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -102,7 +102,8 @@ impl Inbox {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(not(loom))]
+#[cfg(test)]
 mod tests {
     use std::thread;
 
@@ -188,8 +189,7 @@ mod model {
                 .collect();
             let mut taken = shared.1.take(shared.0.as_slice()).count();
             let halts = shared.1.prepare_halt();
-            let interrupts =
-                pushing.into_iter().filter(|_| true).map(|t| t.join().unwrap()).filter(|sent| *sent).count();
+            let interrupts = pushing.into_iter().map(|thread| thread.join().unwrap()).filter(|sent| *sent).count();
             assert!(interrupts <= 1);
             let rest = shared.1.take(shared.0.as_slice()).count();
             // What came after the last look was announced by an interrupt.

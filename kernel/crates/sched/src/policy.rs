@@ -178,6 +178,7 @@ impl Urgency {
     }
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,6 +87,7 @@ fn link<N: Nodes + ?Sized>(nodes: &N, list: &mut List, before: u32, after: u32) 
     }
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use super::*;

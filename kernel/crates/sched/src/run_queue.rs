@@ -40,6 +40,8 @@
 //! wait (the slope of the decay only shortens it), plus what real-time threads take, plus the lateness of the timer. Among `n` threads
 //! of nice 0: `(n - 1) * 6 ms`. Threads that are created during the wait come after `i` if their weight is no greater.
 //!
+//! A thread that yields goes behind the first that waits, and so gives its claim up: for it the bound begins there.
+//!
 //! That is the worst case. Who has slept long enough to have its credit preempts at once: its key is `CREDIT_NS` below the floor,
 //! more than [`WAKE_MARGIN_NS`] below the running thread's.
 //!
@@ -439,5 +441,6 @@ pub fn granule_ns(weight: Weight) -> u64 {
     (GRANULE_NS * u64::from(weight.value()) / u64::from(WEIGHT_UNIT)).clamp(GRANULE_MIN_NS, GRANULE_NS)
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests;

@@ -312,6 +312,7 @@ fn index_u32(index: usize) -> u32 {
 
 const _: () = assert!(TIMERS_MAX < NO_SLOT as usize);
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

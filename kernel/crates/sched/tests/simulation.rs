@@ -5,6 +5,7 @@
 //! longer than the bound of `run_queue`'s section 4. The tests add what holds over a second. Every test runs over
 //! [`SEEDS`] and names the seed that fails.
 
+#![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "the whole file is a test")]
 
 use sched::balance::{self, BALANCE_PERIOD_NS};
