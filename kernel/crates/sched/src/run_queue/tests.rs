@@ -89,6 +89,29 @@ fn a_sleeper_has_no_more_than_its_credit() {
 }
 
 #[test]
+fn sleepers_that_wake_together_do_not_add_up_their_credits() {
+    let nodes = nodes(&[other(0); 11]);
+    let nodes = nodes.as_slice();
+    let mut queue = queue_of(nodes);
+    let mut hog = queue.schedule(nodes, START_NS, Leave::Preempted);
+    let mut sleepers = Vec::new();
+    while sleepers.len() < 10 {
+        sleepers.extend(hog);
+        hog = queue.schedule(nodes, START_NS, Leave::Blocks);
+    }
+    let woken_ns = START_NS + 500 * MS;
+    for sleeper in &sleepers {
+        queue.enqueue(nodes, *sleeper, woken_ns, Arrival::Woken);
+    }
+    let mut now_ns = woken_ns;
+    while queue.schedule(nodes, now_ns, Leave::Preempted) != hog {
+        now_ns = queue.next_event(nodes).unwrap();
+    }
+    let wait_ns = now_ns - woken_ns;
+    assert!(wait_ns <= 10 * (CREDIT_NS + 2 * GRANULE_NS), "{wait_ns}");
+}
+
+#[test]
 fn yielding_lets_another_go() {
     let nodes = nodes(&[other(0), other(-10), other(19)]);
     let nodes = nodes.as_slice();
