@@ -120,6 +120,7 @@ static void prepare(void) {
 
 // System calls. A letter for each argument says what it should be like:
 // f descriptor, p pointer, s path, n length, i small number, x any number, S signal, t time, v vector, P process,
+// c command of ioctl, C command of fcntl, o option of prctl, A option of arch_prctl,
 // a address in the arena, l length in the arena, k clock, r protection, g flags of open, m mode.
 
 struct kind {
@@ -130,12 +131,12 @@ struct kind {
 static const struct kind kinds[] = {
     {SYS_read, "fpn"}, {SYS_write, "fpn"}, {SYS_open, "sgm"}, {SYS_close, "f"}, {SYS_stat, "sp"}, {SYS_fstat, "fp"},
     {SYS_lstat, "sp"}, {SYS_poll, "pii"}, {SYS_lseek, "fxi"}, {SYS_mmap, "alrxfx"}, {SYS_mprotect, "alr"},
-    {SYS_munmap, "al"}, {SYS_brk, "x"}, {SYS_rt_sigaction, "Sppi"}, {SYS_rt_sigprocmask, "ippi"}, {SYS_ioctl, "fxp"},
+    {SYS_munmap, "al"}, {SYS_brk, "x"}, {SYS_rt_sigaction, "Sppi"}, {SYS_rt_sigprocmask, "ippi"}, {SYS_ioctl, "fcp"},
     {SYS_pread64, "fpnx"}, {SYS_pwrite64, "fpnx"}, {SYS_readv, "fvi"}, {SYS_writev, "fvi"}, {SYS_access, "sm"},
     {SYS_pipe, "p"}, {SYS_select, "ipppt"}, {SYS_sched_yield, ""}, {SYS_mremap, "allia"}, {SYS_msync, "ali"},
     {SYS_mincore, "alp"}, {SYS_madvise, "ali"}, {SYS_dup, "f"}, {SYS_dup2, "ff"}, {SYS_nanosleep, "tp"},
     {SYS_getitimer, "ip"}, {SYS_alarm, "i"}, {SYS_setitimer, "ipp"}, {SYS_sendfile, "ffpn"}, {SYS_kill, "PS"},
-    {SYS_uname, "p"}, {SYS_fcntl, "fip"}, {SYS_flock, "fi"}, {SYS_fsync, "f"}, {SYS_truncate, "sx"},
+    {SYS_uname, "p"}, {SYS_fcntl, "fCp"}, {SYS_fcntl, "fCi"}, {SYS_flock, "fi"}, {SYS_fsync, "f"}, {SYS_truncate, "sx"},
     {SYS_ftruncate, "fx"}, {SYS_getdents, "fpn"}, {SYS_getcwd, "pn"}, {SYS_chdir, "s"}, {SYS_fchdir, "f"},
     {SYS_rename, "ss"}, {SYS_mkdir, "sm"}, {SYS_rmdir, "s"}, {SYS_creat, "sm"}, {SYS_link, "ss"}, {SYS_unlink, "s"},
     {SYS_symlink, "ss"}, {SYS_readlink, "spn"}, {SYS_chmod, "sm"}, {SYS_fchmod, "fm"}, {SYS_chown, "sii"},
@@ -145,7 +146,7 @@ static const struct kind kinds[] = {
     {SYS_getsid, "P"}, {SYS_capget, "pp"}, {SYS_capset, "pp"}, {SYS_rt_sigpending, "pi"},
     {SYS_rt_sigtimedwait, "ppti"}, {SYS_rt_sigqueueinfo, "PSp"}, {SYS_sigaltstack, "pp"}, {SYS_utime, "sp"},
     {SYS_mknod, "smx"}, {SYS_statfs, "sp"}, {SYS_fstatfs, "fp"}, {SYS_sched_get_priority_max, "i"}, {SYS_mlock, "al"},
-    {SYS_munlock, "al"}, {SYS_mlockall, "i"}, {SYS_munlockall, ""}, {SYS_prctl, "ixxxx"}, {SYS_sync, ""},
+    {SYS_munlock, "al"}, {SYS_mlockall, "i"}, {SYS_munlockall, ""}, {SYS_prctl, "opxxx"}, {SYS_sync, ""},
     {SYS_sethostname, "pn"}, {SYS_setdomainname, "pn"}, {SYS_readahead, "fxn"}, {SYS_tkill, "PS"}, {SYS_time, "p"},
     {SYS_sched_getaffinity, "Pnp"}, {SYS_getdents64, "fpn"}, {SYS_restart_syscall, ""}, {SYS_fadvise64, "fxxi"},
     {SYS_timer_create, "kpp"}, {SYS_timer_settime, "iipp"}, {SYS_timer_gettime, "ip"}, {SYS_timer_getoverrun, "i"},
@@ -161,7 +162,9 @@ static const struct kind kinds[] = {
     {SYS_syncfs, "f"}, {SYS_getcpu, "ppp"}, {SYS_renameat2, "fsfsi"}, {SYS_getrandom, "pni"}, {SYS_mlock2, "ali"},
     {SYS_copy_file_range, "fpfpni"}, {SYS_preadv2, "fvixxi"}, {SYS_pwritev2, "fvixxi"}, {SYS_statx, "fsxxp"},
     {SYS_close_range, "ffi"}, {437, "fspn"}, {439, "fsmx"}, {452, "fsmx"}, {SYS_set_tid_address, "p"},
-    {SYS_arch_prctl, "xp"}, {SYS_prlimit64, "Pipp"}, {SYS_execve, "spp"}, {SYS_clone, "xxppx"}, {SYS_futex, "pixtpx"},
+    {SYS_arch_prctl, "Ap"}, {SYS_epoll_create1, "i"}, {SYS_epoll_ctl, "fifp"}, {SYS_epoll_ctl, "fifp"},
+    {SYS_epoll_wait, "fpii"}, {SYS_epoll_pwait, "fpiipi"}, {SYS_signalfd4, "fpig"},
+    {SYS_prlimit64, "Pipp"}, {SYS_execve, "spp"}, {SYS_clone, "xxppx"}, {SYS_futex, "pixtpx"},
 };
 
 static const char *const paths[] = {
@@ -243,7 +246,11 @@ static u64 argument(char kind) {
     case 's': return path();
     case 'n': return one_in(4) ? number() : below(5000);
     case 'i': return one_in(4) ? number() : below(12);
-    case 'S': for (;;) { u64 signal = below(66); if (signal != SIGKILL && signal != SIGSTOP && (signal < 32 || signal > 34)) return signal; }
+    case 'S': {
+        // Not those that nobody can handle.
+        u64 signal = below(66);
+        return signal == SIGKILL || signal == SIGSTOP || (signal >= 32 && signal <= 34) ? 0 : signal;
+    }
     case 't': return moment();
     case 'v': return vector();
     case 'P': return one_in(3) ? 0 : one_in(3) ? (u64)-1 : (u64)getpid();
@@ -252,6 +259,15 @@ static u64 argument(char kind) {
     case 'k': return one_in(8) ? number() : below(12);
     case 'r': return one_in(20) ? number() : below(8);
     case 'g': return one_in(4) ? number() : (below(3) | (one_in(2) ? O_CREAT : 0) | (O_NONBLOCK & next()) | (O_TRUNC & next()));
+    case 'c': {
+        static const unsigned commands[] = {0x5401, 0x5402, 0x5403, 0x5404, 0x5405, 0x5409, 0x540a, 0x540b, 0x540e, 0x540f,
+                                            0x5410, 0x5411, 0x5412, 0x5413, 0x5414, 0x541b, 0x5421, 0x5422, 0x5429, 0x5450,
+                                            0x5451, 0x5452, 0x5460, 0x80045430, 1, 2, 0x1260, 0x80085201};
+        return commands[below(sizeof commands / sizeof *commands)];
+    }
+    case 'C': return one_in(2) ? below(40) : 1024 + below(16);
+    case 'o': return below(80);
+    case 'A': return 0x1001 + below(4);
     case 'm': return one_in(8) ? number() : 0777;
     default: return number();
     }
@@ -270,8 +286,8 @@ static int is_pointless(long number, const u64 *a) {
         return (a[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && !is_in_arena(a[0], a[1]);
     case SYS_mremap:
         return !is_in_arena(a[0], a[1]) || ((a[3] & MREMAP_FIXED) && !is_in_arena(a[4], a[2]));
-    case SYS_ppoll: case SYS_pselect6: {
-        u64 *words = (u64 *)a[number == SYS_ppoll ? 3 : 5];
+    case SYS_ppoll: case SYS_pselect6: case SYS_epoll_pwait: {
+        u64 *words = (u64 *)a[number == SYS_ppoll ? 3 : number == SYS_pselect6 ? 5 : 4];
         // A mask may keep the alarm out.
         return words != NULL && (u64)words < 1ul << 47;
     }
@@ -289,6 +305,8 @@ static int is_pointless(long number, const u64 *a) {
         return (int)a[1] == 2;
     case SYS_close_range:
         return (unsigned)a[0] <= 2;
+    case SYS_sigaltstack: // One that is everywhere cannot be replaced.
+        return !one_in(50);
     case SYS_mlockall: case SYS_capset:
         return !one_in(20);
     }
@@ -309,6 +327,9 @@ static void open_many(void) {
     pipe2(ends, O_NONBLOCK);
     pipe2(ends, 0);
     call(SYS_eventfd2, 1, O_NONBLOCK, 0, 0, 0, 0);
+    call(SYS_epoll_create1, 0, 0, 0, 0, 0, 0);
+    u64 all = ~0ul;
+    call(SYS_signalfd4, -1, (u64)&all, 8, O_NONBLOCK, 0, 0);
     call(SYS_timerfd_create, 1, O_NONBLOCK, 0, 0, 0, 0);
     open("/tmp", O_TMPFILE | O_RDWR, 0600);
     open("/tmp/b", O_WRONLY | O_APPEND);
@@ -341,7 +362,7 @@ static void random_calls(int count) {
             long result = one_in(16) ? call_on(pointer() & ~7ul, kind->number, a[0], a[1], a[2])
                                      : call(kind->number, a[0], a[1], a[2], a[3], a[4], a[5]);
             (void)result;
-            if (one_in(8) && is_in_arena(a[0], 1))
+            if (one_in(8) && is_in_arena(a[0], 1) && kind->number != SYS_rt_sigprocmask)
                 *(volatile char *)a[0] += 1;
         }
         can_recover = 0;
@@ -445,12 +466,17 @@ static void random_frames(int count) {
         if (sigsetjmp(recovery, 1) == 0) {
             if (one_in(4)) {
                 for (u64 j = 0; j < 200; j++)
-                    ((u64 *)scratch)[j] = j >= 37 && j < 53 ? 0 : one_in(2) ? next() : pointer(); // An empty signal mask.
-                call_on(one_in(3) ? pointer() : (u64)scratch + 8 * below(16), SYS_rt_sigreturn, 0, 0, 0);
+                    ((u64 *)scratch)[j] = one_in(2) ? next() : pointer();
+                // An empty signal mask, and an alternate stack that is refused: without them the program ends at once.
+                memset(scratch + 37 * 8, 0, 16 * 8);
+                for (u64 j = 3; j < 20; j++)
+                    ((uint32_t *)scratch)[2 * j] = one_in(8) ? next() : 99;
+                call_on(one_in(300) ? pointer() : (u64)scratch + 8 * below(16), SYS_rt_sigreturn, 0, 0, 0);
             } else {
                 raise(SIGUSR1);
             }
         }
+        __asm__ volatile("cld");
         can_recover = 0;
         call(SYS_arch_prctl, 0x1002, thread_pointer, 0, 0, 0, 0);
     }
@@ -595,7 +621,8 @@ static void exhaust(u64 what) {
     }
     case 4: // Mappings.
         for (u64 i = 0; i < 4000000; i++)
-            if (mmap((void *)(ARENA + (i << 22)), PAGE, 1 + (i & 1), MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+            if (mmap((void *)(ARENA + (i << 22)), PAGE, 1 + (i & 1), MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+                MAP_FAILED)
                 return;
         break;
     case 5: // Page tables.
