@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -696,6 +697,71 @@ static void exhaust(u64 what) {
         pipe(ends);
         call(SYS_fcntl, ends[0], F_SETPIPE_SZ, 1 << 30, 0, 0, 0);
         call(SYS_fcntl, ends[0], F_SETPIPE_SZ, 1 << 20, 0, 0, 0);
+        break;
+    }
+    case 13: { // A long chain of removed directories, that only the working directory keeps.
+        int levels = 0, parent = open("/tmp", O_PATH);
+        chdir("/tmp");
+        while (levels < 20000 && mkdir("d", 0777) == 0 && chdir("d") == 0)
+            levels++;
+        // Bottom up: each directory is removed by way of the one above it.
+        int below_it = open(".", O_PATH);
+        for (int i = 0; i < levels; i++) {
+            int above = openat(below_it, "..", O_PATH);
+            if (unlinkat(above, "d", AT_REMOVEDIR) < 0)
+                break;
+            close(below_it);
+            below_it = above;
+        }
+        close(below_it), close(parent);
+        chdir("/");
+        break;
+    }
+    case 14: { // Timers with no time between.
+        struct itimerspec soon = {{0, 1}, {0, 1}};
+        for (int clock = 0; clock < 8; clock++) {
+            int file = call(SYS_timerfd_create, clock, O_NONBLOCK, 0, 0, 0, 0), id = -1;
+            call(SYS_timerfd_settime, file, 0, (u64)&soon, 0, 0, 0);
+            if (call(SYS_timer_create, clock, 0, (u64)&id, 0, 0, 0) == 0)
+                call(SYS_timer_settime, id, 0, (u64)&soon, 0, 0, 0);
+        }
+        struct itimerval tick = {{0, 1}, {0, 1}};
+        for (int which = 0; which < 3; which++)
+            setitimer(which, &tick, NULL);
+        for (volatile int i = 0; i < 3000000; i++)
+            ;
+        break;
+    }
+    case 15: { // Watchers that watch watchers.
+        int first = call(SYS_epoll_create1, 0, 0, 0, 0, 0, 0), last = first;
+        uint32_t event[3] = {1 | 1u << 31, 0, 0};
+        for (int i = 0; i < 900; i++) {
+            int new = call(SYS_epoll_create1, 0, 0, 0, 0, 0, 0);
+            call(SYS_epoll_ctl, new, 1, last, (u64)event, 0, 0);
+            call(SYS_epoll_ctl, last, 1, new, (u64)event, 0, 0);
+            last = new;
+        }
+        int ends[2];
+        pipe(ends);
+        call(SYS_epoll_ctl, first, 1, ends[0], (u64)event, 0, 0);
+        write(ends[1], "x", 1);
+        call(SYS_epoll_wait, last, (u64)scratch, 10, 0, 0, 0);
+        break;
+    }
+    case 16: { // Links that lead to links, long paths, many names for one file.
+        for (int i = 0; i < 3000; i++) {
+            snprintf(name, sizeof name, "/tmp/l%d", i);
+            char to[300];
+            snprintf(to, sizeof to, "/tmp/l%d/../l%d/.", i + 1, i + 2);
+            symlink(to, name);
+        }
+        open("/tmp/l0", O_RDONLY);
+        memset(scratch, '/', SCRATCH_BYTES);
+        for (int i = 0; i < 4094; i += 2)
+            scratch[i] = '.';
+        scratch[4095] = 0;
+        for (int i = 0; i < 100; i++)
+            open(scratch, O_RDONLY);
         break;
     }
     case 12: // Locked memory, and memory that grows by brk.

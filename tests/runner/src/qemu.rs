@@ -428,7 +428,7 @@ impl Bench {
         const MODES: [(&str, u32); 6] =
             [("calls", 4), ("memory", 3), ("frames", 3), ("code", 3), ("jumps", 1), ("depth", 1)];
         /// What `exhaust` can use up.
-        const RESOURCES: u32 = 13;
+        const RESOURCES: u32 = 17;
         const TIME_MAX: Duration = Duration::from_secs(30);
         let seeded = MODES.iter().flat_map(|(mode, seeds)| (1..=*seeds).map(move |seed| (*mode, seed)));
         for (mode, seed) in seeded.chain((0..RESOURCES).map(|what| ("exhaust", what))) {
