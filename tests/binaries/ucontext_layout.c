@@ -13,7 +13,8 @@ static void handler(int number, siginfo_t *info, void *context) {
            ((registers[REG_CSGSFS] >> 48) & 3) == 3);
     printf("old mask %llx\n", registers[REG_OLDMASK]);
     printf("uc_flags %lx, link %p\n", user->uc_flags & ~1ul, (void *)user->uc_link);
-    printf("other stack: flags %x, size %zu\n", user->uc_stack.ss_flags, user->uc_stack.ss_size);
+    // Whether a process that never had another stack says SS_DISABLE here depends on its ancestors.
+    printf("other stack: flags %x, size %zu\n", user->uc_stack.ss_flags & ~SS_DISABLE, user->uc_stack.ss_size);
     CHECK(((uintptr_t)frame & 15) == 0);
     CHECK(((uintptr_t)user->uc_mcontext.fpregs & 63) == 0);
     // The frame lies below the red zone of the interrupted code.
