@@ -27,8 +27,10 @@ use tools::Tools;
 
 /// Set once the descriptors that somebody left open are closed.
 const IS_CLEAN: &str = "RUNNER_HAS_NO_STRAY_DESCRIPTORS";
-/// Closes every descriptor but the standard ones and becomes the program that is named first.
-const CLOSE_STRAYS: &str = "for fd in /proc/self/fd/*; do fd=${fd##*/}; \
+/// Takes usual limits and file permissions, closes every descriptor but the standard ones, and becomes the program that is
+/// named first. `env` lets signals through that the caller ignores.
+const CLOSE_STRAYS: &str = "umask 022; ulimit -S -s 8192; ulimit -S -n 1024; ulimit -S -c 0; \
+                            for fd in /proc/self/fd/*; do fd=${fd##*/}; \
                             if [ \"$fd\" -gt 2 ]; then eval \"exec $fd>&-\"; fi; done 2>/dev/null; exec \"$0\"";
 
 fn main() -> ExitCode {
@@ -36,8 +38,9 @@ fn main() -> ExitCode {
     if std::env::var_os(IS_CLEAN).is_none()
         && let Ok(this) = std::env::current_exe()
     {
-        let error = Command::new("bash").args(["-c", CLOSE_STRAYS]).arg(this).env(IS_CLEAN, "1").exec();
-        eprintln!("bash: {error}");
+        let clean = ["--default-signal", "bash", "-c", CLOSE_STRAYS];
+        let error = Command::new("env").args(clean).arg(this).env(IS_CLEAN, "1").exec();
+        eprintln!("env: {error}");
         return ExitCode::FAILURE;
     }
     let selection = Selection::from_environment();
