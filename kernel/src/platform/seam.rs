@@ -75,6 +75,17 @@ fn nacre_interrupts_restore(were_enabled: bool) {
 }
 
 #[unsafe(no_mangle)]
+fn nacre_preemption_disable() {}
+
+#[unsafe(no_mangle)]
+fn nacre_preemption_enable() {}
+
+#[unsafe(no_mangle)]
+fn nacre_current_cpu() -> u32 {
+    PerCpu::current().index()
+}
+
+#[unsafe(no_mangle)]
 fn nacre_held_ranks() -> &'static HeldRanks {
     &HELD
 }

@@ -42,6 +42,18 @@ fn nacre_interrupts_restore(were_enabled: bool) {
     threads::restore_interrupts(were_enabled);
 }
 
+/// Threads of tests are the host's, which preempts them as it likes.
+#[unsafe(no_mangle)]
+fn nacre_preemption_disable() {}
+
+#[unsafe(no_mangle)]
+fn nacre_preemption_enable() {}
+
+#[unsafe(no_mangle)]
+fn nacre_current_cpu() -> u32 {
+    0
+}
+
 #[unsafe(no_mangle)]
 fn nacre_held_ranks() -> &'static HeldRanks {
     threads::held_ranks()

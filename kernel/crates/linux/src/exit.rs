@@ -32,6 +32,9 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
         if attention.contains(Attention::MEMORY) {
             fault::kill_for_memory(thread);
         }
+        if attention.contains(Attention::RESCHEDULE) {
+            thread.platform().reschedule();
+        }
         if attention.contains(Attention::EXIT) {
             end_thread(thread);
         }

@@ -51,11 +51,11 @@ pub use error::{Interrupted, Restart, SyscallError};
 pub use exec::{BootError, BootRequest, boot};
 pub use exit::interrupt_exit;
 pub use fault::{Fault, fault_entry, page_in};
-pub use platform::{CpuInfo, InvalidVectorState, Outcome, Platform};
+pub use platform::{CpuInfo, InvalidVectorState, Outcome, Platform, ThreadStart};
 pub use process::Process;
 pub use registers::Registers;
 pub use system::System;
-pub use thread::Thread;
+pub use thread::{NO_CONTEXT, Thread};
 
 /// What a system call handler answers.
 pub type SyscallResult = Result<usize, SyscallError>;

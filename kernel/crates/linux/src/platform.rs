@@ -4,10 +4,13 @@
 //! behalf the caller runs. The kernel itself never uses vector registers, so those of the program stay where they are.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use abi::{Errno, Signal};
 use mm::{AddressSpace, PageTable};
+use sched::{CpuSet, Policy};
 
+use crate::registers::Registers;
 use crate::thread::Thread;
 
 /// How the first process ended, and with it the machine.
@@ -36,6 +39,14 @@ pub struct CpuInfo {
     pub vector_state_size: usize,
     /// The components of the vector state (XCR0); none when the CPU has no XSAVE and states are FXSAVE images.
     pub vector_features: Option<u64>,
+}
+
+/// How a new thread begins.
+pub struct ThreadStart {
+    /// The program's registers.
+    pub registers: Registers,
+    /// Its fs base; none: the caller's.
+    pub fs_base: Option<u64>,
 }
 
 /// The machine, as this crate sees it.
@@ -95,6 +106,79 @@ pub trait Platform: Send + Sync {
 
     /// Lets other runnable threads run first.
     fn yield_now(&self) {}
+
+    /// Runs another thread first if one is due; for the exit path.
+    fn reschedule(&self) {}
+
+    /// Makes what a new thread runs on, so that [`Platform::launch`] cannot fail: a kernel stack, and a vector state that is a copy
+    /// of the caller's. The thread begins in its program with these registers, on the caller's address space. `ENOMEM` or
+    /// `EAGAIN` when there is no room. The machine keeps the thread until it has ended, or until [`Platform::abandon`].
+    fn create_context(&self, thread: &Arc<Thread>, start: ThreadStart) -> Result<(), Errno> {
+        let _ = (thread, start);
+        Err(Errno::EAGAIN)
+    }
+
+    /// Lets a thread run that has a context.
+    fn launch(&self, thread: &Thread) {
+        let _ = thread;
+    }
+
+    /// Gives up the context of a thread that was not launched.
+    fn abandon(&self, thread: &Thread) {
+        let _ = thread;
+    }
+
+    /// Ends the calling thread, which is in no table any more. Its `Thread` is dropped some time later, by another one.
+    fn exit_thread(&self, thread: &Thread) -> ! {
+        let _ = thread;
+        self.end(Outcome::Exited(0))
+    }
+
+    /// How the thread is scheduled.
+    fn policy(&self, thread: &Thread) -> Policy {
+        let _ = thread;
+        Policy::Other { nice: 0 }
+    }
+
+    /// Says how the thread is scheduled from now on. Callable under spinlocks.
+    fn set_policy(&self, thread: &Thread, policy: Policy) {
+        let _ = (thread, policy);
+    }
+
+    /// The CPUs on which the thread may run; may name more than there are.
+    fn affinity(&self, thread: &Thread) -> CpuSet {
+        let _ = thread;
+        CpuSet::ALL
+    }
+
+    /// Says where the thread may run; at least one CPU that there is. On return it runs nowhere else.
+    fn set_affinity(&self, thread: &Thread, cpus: CpuSet) {
+        let _ = (thread, cpus);
+    }
+
+    /// How long the thread has been on a CPU, up to now. Never goes back.
+    fn runtime_ns(&self, thread: &Thread) -> u64 {
+        let _ = thread;
+        0
+    }
+
+    /// The CPU on which the thread runs, or did last.
+    fn cpu_of(&self, thread: &Thread) -> u32 {
+        let _ = thread;
+        0
+    }
+
+    /// Whether the thread is on a CPU or waits for one, and not for an event.
+    fn is_runnable(&self, thread: &Thread) -> bool {
+        let _ = thread;
+        true
+    }
+
+    /// Makes every CPU that runs a thread of this address space pass a full memory barrier before this returns; all CPUs when
+    /// there is none given. `membarrier`'s own.
+    fn barrier(&self, space: Option<&AddressSpace>) {
+        let _ = space;
+    }
 
     /// Makes the machine call [`crate::timer::TimerService::expire`] from an interrupt at this time on the clock of
     /// `sync::machine::now_ns`, in place of the time set before; `NEVER` for not at all. Called with interrupts off and

@@ -40,6 +40,10 @@ bitflags! {
         const DEFERRED = 1 << 5;
         /// The kernel's own memory is nearly used up.
         const MEMORY = 1 << 6;
+        /// The machine wants to run another thread, or to look at what it runs.
+        const RESCHEDULE = 1 << 7;
+        /// The thread was off the CPU, or a signal is delivered: its restartable sequence has to be looked at.
+        const RESTARTABLE_SEQUENCE = 1 << 8;
     }
 }
 
@@ -66,6 +70,8 @@ pub struct Thread {
     tid: u32,
     process: Arc<Process>,
     parker: Arc<Parker>,
+    /// The machine's name for it, of no meaning here.
+    context: AtomicU64,
     attention: AtomicU32,
     pub(crate) signals: IrqSpinLock<ThreadSignals>,
     credentials: SpinLock<Arc<Credentials>>,
@@ -83,6 +89,9 @@ pub struct Thread {
     pub(crate) timer_slack_ns: AtomicU64,
 }
 
+/// The name of a context that does not exist.
+pub const NO_CONTEXT: u64 = u64::MAX;
+
 /// How late timers may fire by default.
 pub(crate) const TIMER_SLACK_DEFAULT_NS: u64 = 50_000;
 
@@ -93,6 +102,7 @@ impl Thread {
             tid,
             process,
             parker: Arc::new(Parker::new()),
+            context: AtomicU64::new(NO_CONTEXT),
             attention: AtomicU32::new(0),
             signals: IrqSpinLock::new(rank::SIGNALS, ThreadSignals::new()),
             credentials: SpinLock::new(rank::PROCESS_TABLES, credentials),
@@ -141,6 +151,18 @@ impl Thread {
     #[inline]
     pub fn address_space(&self) -> Arc<AddressSpace> {
         self.process.address_space()
+    }
+
+    /// The machine's name for it; [`NO_CONTEXT`] before it has one. Set and read by the machine alone.
+    #[inline]
+    pub fn context(&self) -> &AtomicU64 {
+        &self.context
+    }
+
+    /// Asks the exit path to call [`Platform::reschedule`] before the program goes on. Takes no lock; callable from interrupts.
+    #[inline]
+    pub fn note_reschedule(&self) {
+        self.attention.fetch_or(Attention::RESCHEDULE.bits(), Ordering::Relaxed);
     }
 
     /// Where it sleeps. Wake-ups through it may be spurious: every wait looks again.

@@ -44,6 +44,9 @@ unsafe extern "Rust" {
     safe fn nacre_wake_waiter(thread: ThreadHandle);
     safe fn nacre_interrupts_disable_save() -> bool;
     safe fn nacre_interrupts_restore(were_enabled: bool);
+    safe fn nacre_preemption_disable();
+    safe fn nacre_preemption_enable();
+    safe fn nacre_current_cpu() -> u32;
     safe fn nacre_held_ranks() -> &'static HeldRanks;
     safe fn nacre_copy_from_user(destination: &mut [u8], source: usize) -> usize;
     safe fn nacre_copy_to_user(destination: usize, source: &[u8]) -> usize;
@@ -97,6 +100,24 @@ pub fn interrupts_disable_save() -> bool {
 #[inline]
 pub fn interrupts_restore(were_enabled: bool) {
     nacre_interrupts_restore(were_enabled);
+}
+
+/// Keeps the calling thread on its CPU, with no other thread before it there, until [`preemption_enable`]. Calls nest.
+#[inline]
+pub fn preemption_disable() {
+    nacre_preemption_disable();
+}
+
+/// Undoes one [`preemption_disable`]. The outermost runs another thread if one became due meanwhile.
+#[inline]
+pub fn preemption_enable() {
+    nacre_preemption_enable();
+}
+
+/// The number of the CPU that runs this; it stays true while preemption or interrupts are disabled.
+#[inline]
+pub fn current_cpu() -> u32 {
+    nacre_current_cpu()
 }
 
 /// Tells the CPU, or loom, that this is one turn of a busy loop.

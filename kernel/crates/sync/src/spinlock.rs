@@ -3,8 +3,7 @@
 //! [`SpinLock`] is for thread context. [`IrqSpinLock`] is for data that an interrupt handler touches too: it disables
 //! interrupts on this CPU while it is held, and its rank stands in the last band of [`crate::rank`].
 //!
-//! Kernel code is not preempted: an interrupt returns to what it interrupted, so a holder runs until it releases. (Whoever
-//! makes the kernel preemptible counts spinlocks in `Flag`, the one place that takes and releases.)
+//! A holder is not preempted: a [`SpinLock`] disables preemption, an [`IrqSpinLock`] interrupts. So it runs until it releases.
 //!
 //! A critical section must not allocate, sleep, touch user memory or do I/O. Debug builds check the order of ranks, and
 //! that nothing sleeps under a spinlock. Guards are released in the reverse order of their taking; for [`IrqSpinLock`]
@@ -137,6 +136,7 @@ impl<T: ?Sized> SpinLock<T> {
     /// Takes the lock, spinning while another CPU holds it.
     #[inline]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
+        machine::preemption_disable();
         self.flag.lock(false);
         SpinLockGuard { lock: self, not_send: PhantomData }
     }
@@ -144,6 +144,7 @@ impl<T: ?Sized> SpinLock<T> {
     /// As [`lock`](Self::lock), while locks of the same rank are held. The caller takes such locks in one fixed order.
     #[inline]
     pub fn lock_nested(&self) -> SpinLockGuard<'_, T> {
+        machine::preemption_disable();
         self.flag.lock(true);
         SpinLockGuard { lock: self, not_send: PhantomData }
     }
@@ -151,7 +152,12 @@ impl<T: ?Sized> SpinLock<T> {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
-        self.flag.try_lock().then(|| SpinLockGuard { lock: self, not_send: PhantomData })
+        machine::preemption_disable();
+        if self.flag.try_lock() {
+            return Some(SpinLockGuard { lock: self, not_send: PhantomData });
+        }
+        machine::preemption_enable();
+        None
     }
 
     /// Access without locking, for a sole owner.
@@ -200,6 +206,7 @@ impl<T: ?Sized> Drop for SpinLockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.lock.flag.unlock();
+        machine::preemption_enable();
     }
 }
 

@@ -76,6 +76,18 @@ fn nacre_interrupts_disable_save() -> bool {
 #[unsafe(no_mangle)]
 fn nacre_interrupts_restore(_were_enabled: bool) {}
 
+/// Threads of tests are the host's, which preempts them as it likes.
+#[unsafe(no_mangle)]
+fn nacre_preemption_disable() {}
+
+#[unsafe(no_mangle)]
+fn nacre_preemption_enable() {}
+
+#[unsafe(no_mangle)]
+fn nacre_current_cpu() -> u32 {
+    0
+}
+
 #[unsafe(no_mangle)]
 fn nacre_held_ranks() -> &'static HeldRanks {
     static HELD: HeldRanks = HeldRanks::new();
