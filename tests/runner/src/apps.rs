@@ -74,14 +74,11 @@ fn tests_of(tools: &Tools, manifest: &Path) -> Vec<Test> {
         Err(error) => return vec![Test::plain(format!("apps/{app}"), move || Err(error))],
     };
     let app = Arc::new(App { directory: directory.to_owned(), result: OnceLock::new() });
-    let test = |case: Case| {
-        let (tools, app) = (tools.clone(), Arc::clone(&app));
-        Test::new(case.name.clone(), move || match app.build() {
-            Ok(()) => case.run(&tools).map(|()| Verdict::Passed),
-            Err(result) => result,
-        })
+    let tests = |case: Case| {
+        let app = Arc::clone(&app);
+        case.tests(tools, move || app.build())
     };
-    cases.into_iter().map(test).collect()
+    cases.into_iter().flat_map(tests).collect()
 }
 
 fn parse(text: &str, app: &str, built: &Path) -> Result<Vec<Case>, Failure> {
@@ -97,6 +94,7 @@ fn parse(text: &str, app: &str, built: &Path) -> Result<Vec<Case>, Failure> {
         expected: Expected::Status(0),
         compares_stderr: false,
         sorts_lines: false,
+        cpus: vec![1],
         boot: Boot { memory_mib: 256, timeout: Duration::from_secs(60), ..Boot::default() },
     };
     let mut cases: Vec<Case> = Vec::new();
@@ -132,6 +130,7 @@ fn set(case: &mut Case, key: &str, value: &str, built: &Path) -> Result<(), Fail
         ("compare", "exact") => case.sorts_lines = false,
         ("compare", "sorted-lines") => case.sorts_lines = true,
         ("stderr", "compare") => case.compares_stderr = true,
+        ("cpus", _) => case.cpus = notation::cpus(value)?,
         ("timeout", _) => case.boot.timeout = Duration::from_secs(number(value)?.into()),
         ("memory", _) => case.boot.memory_mib = number(value)?,
         _ => return Err(format!("unknown line: {key}: {value}")),
@@ -145,13 +144,14 @@ mod tests {
 
     #[test]
     fn manifests_are_read() {
-        let text = "# comment\nprogram: bin/tool\nfiles: root\n\ncase: one\nrun: -a 'b c'\ncase: two\nstatus: 3\ncompare: sorted-lines\n";
+        let text = "# comment\nprogram: bin/tool\nfiles: root\n\ncase: one\nrun: -a 'b c'\ncase: two\nstatus: 3\ncpus: 2 4\ncompare: sorted-lines\n";
         let cases = parse(text, "tool", Path::new("/built")).unwrap();
         assert_eq!(cases.len(), 2);
         assert_eq!((cases[0].name.as_str(), cases[0].path_in_image.as_str()), ("apps/tool/one", "/tool"));
         assert_eq!(cases[0].arguments, [b"-a".to_vec(), b"b c".to_vec()]);
         assert_eq!(cases[1].program, Path::new("/built/bin/tool"));
         assert_eq!((cases[1].expected, cases[1].sorts_lines), (Expected::Status(3), true));
+        assert_eq!((&cases[0].cpus[..], &cases[1].cpus[..]), (&[1][..], &[2, 4][..]));
         assert!(parse("case: x\n", "tool", Path::new("/")).is_err());
         assert!(parse("wat: x\n", "tool", Path::new("/")).is_err());
     }

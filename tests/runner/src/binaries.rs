@@ -21,6 +21,7 @@ struct Header {
     compares_stderr: bool,
     is_pie_too: bool,
     flags: Vec<Vec<u8>>,
+    cpus: Vec<u32>,
     boot: Boot,
 }
 
@@ -77,7 +78,7 @@ fn tests_of(tools: &Tools, source: &Path) -> Vec<Test> {
                 _ => format!("binaries/{title}-{number}"),
             };
             let case = Case {
-                name: name.clone(),
+                name,
                 program: variant.output.clone(),
                 files: Some(files.clone()),
                 has_files_on_host: false,
@@ -88,13 +89,11 @@ fn tests_of(tools: &Tools, source: &Path) -> Vec<Test> {
                 expected: header.expected,
                 compares_stderr: header.compares_stderr,
                 sorts_lines: false,
+                cpus: header.cpus.clone(),
                 boot: header.boot.clone(),
             };
-            let (tools, variant) = (tools.clone(), Arc::clone(&variant));
-            tests.push(Test::plain(name, move || {
-                variant.compile(&tools)?;
-                case.run(&tools)
-            }));
+            let (compiler, variant) = (tools.clone(), Arc::clone(&variant));
+            tests.extend(case.tests(tools, move || variant.compile(&compiler).map_err(Err)));
         }
     }
     tests
@@ -109,6 +108,7 @@ fn parse(source: &str) -> Result<Header, Failure> {
         compares_stderr: false,
         is_pie_too: false,
         flags: Vec::new(),
+        cpus: vec![1],
         boot: Boot::default(),
     };
     let number = |text: &str| text.parse::<u32>().map_err(|_| format!("not a number: {text}"));
@@ -124,6 +124,7 @@ fn parse(source: &str) -> Result<Header, Failure> {
             "env" => header.environment = notation::words(value)?,
             "stderr" if value.trim() == "compare" => header.compares_stderr = true,
             "static-pie" => header.is_pie_too = true,
+            "cpus" => header.cpus = notation::cpus(value)?,
             "cflags" => header.flags = notation::words(value)?,
             "timeout" => header.boot.timeout = Duration::from_secs(number(value.trim())?.into()),
             "memory" => header.boot.memory_mib = number(value.trim())?,
@@ -150,6 +151,7 @@ mod tests {
         assert_eq!((header.expected, header.is_pie_too), (Expected::Status(139), true));
         assert!(matches!(header.input, Input::Bytes(bytes) if bytes == b"x\n "));
         assert_eq!(header.boot.memory_mib, 64);
+        assert_eq!((header.cpus, parse("//@ cpus: 1 2 4\n").unwrap().cpus), (vec![1], vec![1, 2, 4]));
         assert!(parse("//@ wat: 1\n").is_err());
         assert_eq!(parse("int main;").unwrap().runs.len(), 1);
     }

@@ -1,4 +1,5 @@
-//! One run of a program on the host's Linux and one in the virtual machine: the same must come out.
+//! One run of a program on the host's Linux and one in each virtual machine, with one processor or several: the same must
+//! come out of all.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,13 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use image_builder::build::complete_environment;
 
 use crate::notation::Expected;
 use crate::process::{self, Input, Output, shown};
-use crate::schedule::Failure;
+use crate::schedule::{Failure, Test, Verdict};
 use crate::tools::{Boot, Tools};
 
 /// A program on the host gets this long.
@@ -37,13 +40,74 @@ pub(crate) struct Case {
     pub(crate) expected: Expected,
     pub(crate) compares_stderr: bool,
     pub(crate) sorts_lines: bool,
+    /// The numbers of processors of the machines it runs in.
+    pub(crate) cpus: Vec<u32>,
     pub(crate) boot: Boot,
 }
 
+/// What all machines of a case have in common.
+struct Prepared {
+    /// What came out on Linux.
+    native: Output,
+    image: PathBuf,
+}
+
+/// A case, prepared when the first of its machines needs it.
+struct Shared<Build> {
+    case: Case,
+    tools: Tools,
+    /// Builds the program, or says why that cannot be.
+    build: Build,
+    prepared: OnceLock<Result<Prepared, Result<Verdict, Failure>>>,
+    /// So many machines have not given the right output so far.
+    left: AtomicUsize,
+}
+
+impl<Build: Fn() -> Result<(), Result<Verdict, Failure>>> Shared<Build> {
+    fn run(&self, cpus: u32) -> Result<Verdict, Failure> {
+        let prepared = self.prepared.get_or_init(|| {
+            (self.build)()?;
+            self.case.prepare(&self.tools).map_err(Err)
+        });
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(result) => return result.clone(),
+        };
+        let boot = Boot { cpus, ..self.case.boot.clone() };
+        let ours = self.tools.boot(&prepared.image, &boot, &self.case.input)?;
+        self.case.compare(&prepared.native, &ours)?;
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let work = self.case.work(&self.tools);
+            fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+        }
+        Ok(Verdict::Passed)
+    }
+}
+
 impl Case {
-    /// Runs both and compares.
-    pub(crate) fn run(&self, tools: &Tools) -> Result<(), Failure> {
-        let work = tools.work.join("cases").join(self.name.replace('/', "-").replace(' ', "_"));
+    /// A test for each machine; `build` makes the program or gives the result of the tests.
+    pub(crate) fn tests<Build>(self, tools: &Tools, build: Build) -> Vec<Test>
+    where
+        Build: Fn() -> Result<(), Result<Verdict, Failure>> + Send + Sync + 'static,
+    {
+        let (name, counts) = (self.name.clone(), self.cpus.clone());
+        let left = AtomicUsize::new(counts.len());
+        let shared = Arc::new(Shared { case: self, tools: tools.clone(), build, prepared: OnceLock::new(), left });
+        let title = |cpus| if counts.len() == 1 { name.clone() } else { format!("{name}-cpus-{cpus}") };
+        let test = |&cpus: &u32| {
+            let shared = Arc::clone(&shared);
+            Test::new(title(cpus), move || shared.run(cpus))
+        };
+        counts.iter().map(test).collect()
+    }
+
+    fn work(&self, tools: &Tools) -> PathBuf {
+        tools.work.join("cases").join(self.name.replace('/', "-").replace(' ', "_"))
+    }
+
+    /// Runs the program on Linux and makes the image.
+    fn prepare(&self, tools: &Tools) -> Result<Prepared, Failure> {
+        let work = self.work(tools);
         let failed = |error: std::io::Error| format!("{}: {error}", work.display());
         let _ = fs::remove_dir_all(&work);
         fs::create_dir_all(&work).map_err(failed)?;
@@ -64,12 +128,7 @@ impl Case {
             request.arguments.clone_from(&self.arguments);
             request.environment = environment;
         })?;
-        let ours = tools.boot(&image, &self.boot, &self.input)?;
-        let result = self.compare(&native, &ours);
-        if result.is_ok() {
-            fs::remove_dir_all(&work).map_err(failed)?;
-        }
-        result
+        Ok(Prepared { native, image })
     }
 
     /// The environment on both sides, in the order in which the standard library passes it on.
@@ -81,7 +140,7 @@ impl Case {
 
     fn run_native(&self, work: &Path, environment: &[Vec<u8>]) -> Result<Output, Failure> {
         let directory = work.join("host");
-        self.prepare(&directory)?;
+        self.prepare_directory(&directory)?;
         let mut command = Command::new(&self.program);
         command.arg0(&self.path_in_image).current_dir(&directory).env_clear();
         command.args(self.arguments.iter().map(|argument| OsStr::from_bytes(argument)));
@@ -97,7 +156,7 @@ impl Case {
         process::run(&mut command, &input, NATIVE_TIMEOUT)
     }
 
-    fn prepare(&self, directory: &Path) -> Result<(), Failure> {
+    fn prepare_directory(&self, directory: &Path) -> Result<(), Failure> {
         match self.files.as_ref().filter(|_| self.has_files_on_host) {
             // cp keeps times, links and permissions.
             Some(files) => {

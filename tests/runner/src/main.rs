@@ -44,16 +44,16 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let selection = Selection::from_environment();
-    let mut report = Report::default();
-    cargo::check(&selection, &mut report);
-    cargo::host_tests(&selection, &mut report);
-    cargo::loom(&selection, &mut report);
+    let mut report = Report::new();
+    report.stage("check", |report| cargo::check(&selection, report));
+    report.stage("host", |report| cargo::host_tests(&selection, report));
+    report.stage("loom", |report| cargo::loom(&selection, report));
     if selection.needs_machine() {
         match Tools::build() {
             Ok(tools) => {
-                schedule::run(binaries::tests(&tools), &selection, &mut report);
-                schedule::run(qemu::tests(&tools), &selection, &mut report);
-                schedule::run(apps::tests(&tools, &selection), &selection, &mut report);
+                report.stage("binaries", |report| schedule::run(binaries::tests(&tools), &selection, report));
+                report.stage("qemu", |report| schedule::run(qemu::tests(&tools), &selection, report));
+                report.stage("apps", |report| schedule::run(apps::tests(&tools, &selection), &selection, report));
             }
             Err(error) => report.fail("build", &error),
         }

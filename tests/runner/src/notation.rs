@@ -1,5 +1,8 @@
 //! How words and text are written in the headers of test programs and in manifests.
 
+/// A machine has no more processors than this.
+const CPUS_MAX: u32 = 64;
+
 /// Splits at blanks; single and double quotes keep everything between them.
 pub(crate) fn words(text: &str) -> Result<Vec<Vec<u8>>, String> {
     let mut words = Vec::new();
@@ -45,6 +48,20 @@ pub(crate) fn text(text: &str) -> Result<Vec<u8>, String> {
         });
     }
     Ok(result)
+}
+
+/// Numbers of processors, each named once.
+pub(crate) fn cpus(text: &str) -> Result<Vec<u32>, String> {
+    let bad = || format!("not numbers of processors from 1 to {CPUS_MAX}: {text}");
+    let mut counts = Vec::new();
+    for word in text.split_ascii_whitespace() {
+        let count = word.parse().ok().filter(|count| (1..=CPUS_MAX).contains(count)).ok_or_else(bad)?;
+        if counts.contains(&count) {
+            return Err(bad());
+        }
+        counts.push(count);
+    }
+    if counts.is_empty() { Err(bad()) } else { Ok(counts) }
 }
 
 /// The status a program should end with.
@@ -109,6 +126,14 @@ mod tests {
     fn escapes_are_replaced() {
         assert_eq!(text(r"a\n\t\\\0\xff").unwrap(), b"a\n\t\\\0\xff");
         assert!(text(r"\q").is_err() && text(r"\x1").is_err() && text("\\").is_err());
+    }
+
+    #[test]
+    fn numbers_of_processors_are_read() {
+        assert_eq!(cpus(" 1 2  4"), Ok(vec![1, 2, 4]));
+        for bad in ["", "0", "65", "1 1", "two"] {
+            assert!(cpus(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) struct Test {
 }
 
 /// What a test that did not fail says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// All is well.
     Passed,
@@ -83,14 +83,27 @@ impl Selection {
 }
 
 /// The score.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Report {
+    start: Instant,
     passed: usize,
     skipped: usize,
     failures: Vec<(String, Failure)>,
 }
 
 impl Report {
+    /// Begins a score of nothing, at this moment.
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now(), passed: 0, skipped: 0, failures: Vec::new() }
+    }
+
+    /// Runs one stage and says how long it took, if it did anything.
+    pub(crate) fn stage(&mut self, name: &str, run: impl FnOnce(&mut Self)) {
+        let start = Instant::now();
+        run(self);
+        say_time(name, start);
+    }
+
     /// Notes the result of a test and tells the user.
     pub(crate) fn note(&mut self, name: &str, result: Result<Verdict, Failure>, time: Duration) {
         let seconds = time.as_secs_f64();
@@ -129,8 +142,9 @@ impl Report {
                 say(&format!("  {name}: {}", failure.lines().next().unwrap_or_default()));
             }
         }
+        say_time("\nall", self.start);
         let skipped = if self.skipped > 0 { format!(", {} skipped", self.skipped) } else { String::new() };
-        say(&format!("\n{} passed, {} failed{skipped}", self.passed, self.failures.len()));
+        say(&format!("{} passed, {} failed{skipped}", self.passed, self.failures.len()));
         if self.failures.is_empty() && self.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
@@ -167,6 +181,13 @@ pub(crate) fn say(text: &str) {
     let mut output = std::io::stdout().lock();
     // If nobody reads, nobody misses it.
     let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+}
+
+fn say_time(what: &str, start: Instant) {
+    let seconds = start.elapsed().as_secs();
+    if seconds > 0 {
+        say(&format!("{what}: {} min {} s", seconds / 60, seconds % 60));
+    }
 }
 
 fn indented(text: &str) -> String {

@@ -29,12 +29,13 @@ pub(crate) struct Tools {
 pub(crate) struct Boot {
     pub(crate) machine: &'static str,
     pub(crate) memory_mib: u32,
+    pub(crate) cpus: u32,
     pub(crate) timeout: Duration,
 }
 
 impl Default for Boot {
     fn default() -> Self {
-        Self { machine: "microvm", memory_mib: 128, timeout: Duration::from_secs(30) }
+        Self { machine: "microvm", memory_mib: 128, cpus: 1, timeout: Duration::from_secs(30) }
     }
 }
 
@@ -85,10 +86,11 @@ impl Tools {
     /// A command that boots an image.
     pub(crate) fn boot_command(&self, image: &Path, boot: &Boot) -> Command {
         let mut command = Command::new(self.runner());
-        for variable in ["ACCEL", "CPUS", "LOG", "QEMU_ARGS", "TIMEOUT"] {
+        for variable in ["ACCEL", "LOG", "QEMU_ARGS", "TIMEOUT"] {
             command.env_remove(variable);
         }
         command.env("IMAGE", image).env("MACHINE", boot.machine).env("MEM", format!("{}M", boot.memory_mib));
+        command.env("CPUS", boot.cpus.to_string());
         command
     }
 
