@@ -5,6 +5,8 @@
 //!    rounding is below 1 part in 10^13 at 10 GHz.
 //! 2. Calibration compares two counters over an interval: [`frequency`] from one interval, [`median`] over several,
 //!    because an emulator or a busy host can stop the guest between two readings.
+//! 3. Counters of two CPUs are compared by asking and answering: an answer was read between the question and its
+//!    arrival, which bounds the difference ([`CounterOffset`]).
 
 /// The lowest frequency a scale is made for.
 pub const FREQUENCY_MIN_HZ: u64 = 100_000;
@@ -75,6 +77,37 @@ pub fn frequency(ticks: u64, reference_ticks: u64, reference_hz: u64) -> Option<
     (FREQUENCY_MIN_HZ..=FREQUENCY_MAX_HZ).contains(&hz).then_some(hz)
 }
 
+/// How far another CPU's counter is ahead of this one's, as bounds that every exchange narrows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CounterOffset {
+    least: i64,
+    most: i64,
+}
+
+impl Default for CounterOffset {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CounterOffset {
+    /// Nothing is known.
+    pub const fn new() -> Self {
+        Self { least: i64::MIN, most: i64::MAX }
+    }
+
+    /// Takes an exchange: the question left at `before`, the other counter showed `other`, the answer arrived at `after`.
+    pub fn add(&mut self, before: u64, other: u64, after: u64) {
+        self.least = self.least.max(other.wrapping_sub(after).cast_signed());
+        self.most = self.most.min(other.wrapping_sub(before).cast_signed());
+    }
+
+    /// The offset: zero if that is possible, else the middle of what is.
+    pub fn value(&self) -> i64 {
+        if self.least <= 0 && self.most >= 0 { 0 } else { self.least.midpoint(self.most) }
+    }
+}
+
 /// The middle one of the measured frequencies.
 pub fn median(frequencies_hz: &mut [u64]) -> Option<u64> {
     frequencies_hz.sort_unstable();
@@ -107,6 +140,27 @@ const fn saturate(value: u128) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_that_agree_have_no_offset() {
+        let mut offset = CounterOffset::new();
+        assert_eq!(offset.value(), 0);
+        offset.add(100, 150, 900);
+        offset.add(1000, 1001, 1002);
+        assert_eq!(offset.value(), 0);
+    }
+
+    #[test]
+    fn the_best_exchange_bounds_the_offset() {
+        let mut offset = CounterOffset::new();
+        for (before, delay) in [(100, 5000), (9000, 10), (20_000, 700)] {
+            offset.add(before, before + 1_000_000 + delay / 2, before + delay);
+        }
+        assert!((999_990..=1_000_010).contains(&offset.value()), "{offset:?}");
+        let mut behind = CounterOffset::new();
+        behind.add(5_000_000, 4_000_010, 5_000_020);
+        assert!((-1_000_010..=-999_990).contains(&behind.value()), "{behind:?}");
+    }
 
     #[test]
     fn a_second_is_a_second_at_every_frequency() {

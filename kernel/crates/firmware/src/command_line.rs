@@ -42,6 +42,8 @@ pub struct Options {
     pub log_level: Option<LogLevel>,
     /// `clock=SECONDS`: what the time is, for a machine that has no clock.
     pub clock_seconds: Option<i64>,
+    /// `cpus=N`: how many processors are used at most.
+    pub cpus: Option<u32>,
     /// `nacre.console=serial`: the program's standard streams go to the serial port.
     pub is_console_serial: bool,
 }
@@ -54,6 +56,7 @@ impl Options {
             window_size: None,
             log_level: None,
             clock_seconds: None,
+            cpus: None,
             is_console_serial: false,
         };
         for word in words(line) {
@@ -63,6 +66,7 @@ impl Options {
                 b"winsize" => options.window_size = parse_window_size(value),
                 b"log" => options.log_level = parse_log_level(value),
                 b"clock" => options.clock_seconds = parse_number(value).and_then(|seconds| seconds.try_into().ok()),
+                b"cpus" => options.cpus = parse_number(value).and_then(|cpus| cpus.try_into().ok()).filter(|cpus| *cpus > 0),
                 b"nacre.console" => options.is_console_serial = value == b"serial",
                 _ => {}
             }
@@ -171,21 +175,23 @@ mod tests {
 
     #[test]
     fn own_options() {
-        let options = Options::parse(b"tty=0,2 winsize=24x80 log=debug  clock=1700000000 nacre.console=serial quiet");
+        let options = Options::parse(b"tty=0,2 winsize=24x80 log=debug  clock=1700000000 cpus=4 nacre.console=serial quiet");
         assert_eq!(options.is_terminal, [true, false, true]);
         assert_eq!(options.window_size, Some((24, 80)));
         assert_eq!(options.log_level, Some(LogLevel::Debug));
         assert_eq!(options.clock_seconds, Some(1_700_000_000));
+        assert_eq!(options.cpus, Some(4));
         assert!(options.is_console_serial);
     }
 
     #[test]
     fn nonsense_is_absence() {
-        let options = Options::parse(b"tty=9,,x winsize=24 log=loud clock=-1 = =x tty winsize=70000x1");
+        let options = Options::parse(b"tty=9,,x winsize=24 log=loud clock=-1 cpus=0 = =x tty winsize=70000x1");
         assert_eq!(options.is_terminal, [false; 3]);
         assert_eq!(options.window_size, None);
         assert_eq!(options.log_level, None);
         assert_eq!(options.clock_seconds, None);
+        assert_eq!(options.cpus, None);
         assert!(!options.is_console_serial);
     }
 

@@ -10,6 +10,7 @@
 //! - [`buddy`]: the frame allocator the machine builds on.
 //! - [`object`]: [`MappedObject`], what a file mapping maps.
 //! - [`page_table`]: the seam to the hardware's tables.
+//! - [`flush`]: what a flush of cached translations covers.
 //! - [`address_space`]: [`AddressSpace`]: mmap and its family, and page faults.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ extern crate alloc;
 pub mod address_space;
 mod area;
 pub mod buddy;
+pub mod flush;
 pub mod frame;
 pub mod object;
 pub mod page_table;
