@@ -25,11 +25,12 @@ use vfs::{Credentials as FileCredentials, FsContext, Lookup, Namespace, PathRef}
 
 use crate::credentials::Credentials;
 use crate::limits::Limits;
+use crate::members;
 use crate::platform::Platform;
 use crate::process::{NewProcess, Process, ProgramImage, Running};
 use crate::registers::Registers;
-use crate::signal::{SignalTable, add_thread, stack_size_min};
-use crate::system::System;
+use crate::signal::{SignalTable, stack_size_min};
+use crate::system::{FIRST_PID, System};
 use crate::thread::Thread;
 
 /// Memory mapped below the initial stack pointer from the start, as on Linux; it grows on demand.
@@ -379,7 +380,7 @@ pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootEr
     let system = System::new(request.platform, request.hostname);
     crate::proc::mount(&request.namespace, &system)?;
     let credentials = Credentials::root();
-    let pid = system.allocate_id();
+    let pid = FIRST_PID;
     let file_credentials = credentials.for_files(pid, pid);
     let limits = Limits::default();
     let mut fs = FsContext::new(request.namespace);
@@ -413,9 +414,10 @@ pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootEr
         limits,
         image: prepared.image,
     });
-    let thread = Thread::new(process, pid, Arc::new(credentials), file_name(request.program.path));
-    add_thread(&thread);
-    system.register(&thread);
+    let thread = Thread::new(Arc::clone(&process), Arc::new(credentials), file_name(request.program.path));
+    system.register_process(&thread);
+    let joined = members::join(&process, &thread);
+    debug_assert!(joined.is_ok(), "a new process does not end");
     Ok((thread, registers))
 }
 

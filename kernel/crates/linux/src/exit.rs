@@ -1,5 +1,7 @@
 //! The way back to the program, and the end of threads and processes.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use abi::{
     Siginfo, Signal,
     signal::{SEGV_MAPERR, SI_KERNEL},
@@ -8,6 +10,7 @@ use mm::{USER_END, user::write_user_struct};
 
 use crate::error::Restart;
 use crate::fault;
+use crate::members::{self, Remaining};
 use crate::platform::Outcome;
 use crate::process::Process;
 use crate::registers::Registers;
@@ -95,15 +98,36 @@ pub(crate) fn begin(process: &Process, outcome: Outcome) {
 }
 
 /// Ends the calling thread, and the process with its last one.
+///
+/// The order is Linux's: what other threads wait for is let go while the thread is still one of them, then it leaves its
+/// process, and at last the tables. A first thread that is not the last stays there as a zombie until the process ends.
 fn end_thread(thread: &Thread) -> ! {
-    let clear = thread.clear_child_tid.load(core::sync::atomic::Ordering::Relaxed);
-    if clear != 0 {
-        // The program may have unmapped the word; that is its own affair.
-        let _ = write_user_struct(clear, &0_u32);
-    }
     let process = thread.process();
-    // Closing flushes what devices still hold.
-    process.fds().close_all();
-    let outcome = process.signals.lock().outcome.unwrap_or(Outcome::Exited(0));
-    thread.platform().end(outcome)
+    clear_child_tid(thread);
+    let mut outcome = Outcome::Exited(thread.exit_status.load(Relaxed));
+    let remaining = members::leave(process, thread, |signals, remaining| {
+        if remaining == Remaining(0) {
+            outcome = *signals.outcome.get_or_insert(outcome);
+        } else {
+            signals.retarget();
+        }
+    });
+    if remaining == Remaining(0) {
+        // Closing flushes what devices still hold.
+        process.fds().close_all();
+        thread.platform().end(outcome)
+    }
+    if thread.tid() != process.pid() {
+        process.system().unregister(thread);
+    }
+    thread.platform().exit_thread(thread)
+}
+
+/// Clears the word that tells others of the end of a thread, and wakes one that waits for it.
+fn clear_child_tid(thread: &Thread) {
+    let word = thread.clear_child_tid.swap(0, Relaxed);
+    if word != 0 {
+        // The program may have unmapped the word; that is its own affair.
+        let _ = write_user_struct(word, &0_u32);
+    }
 }

@@ -24,6 +24,7 @@
 extern crate alloc;
 
 pub mod accounting;
+mod clone;
 pub mod credentials;
 pub mod dispatch;
 mod epoll;
@@ -33,10 +34,12 @@ pub mod exit;
 pub mod fault;
 pub mod limits;
 mod lookup;
+mod members;
 pub mod platform;
 pub mod proc;
 pub mod process;
 pub mod registers;
+mod scheduling;
 pub mod signal;
 mod signalfd;
 pub mod syscall;

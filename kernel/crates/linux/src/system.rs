@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use abi::Errno;
 use abi::resource::UTSNAME_FIELD;
 use sync::{Mutex, SpinLock, machine, rank};
 
@@ -16,6 +17,10 @@ use crate::timer::TimerService;
 pub const FIRST_PID: u32 = 1;
 /// The largest process number (Linux's default `kernel.pid_max` on 64 bit); at most as many processes exist.
 pub const PID_MAX: u32 = 4_194_304;
+/// The most threads that can exist (`kernel.threads-max`).
+pub const THREADS_MAX: usize = 1 << 16;
+/// Where numbers start over when the largest was given out, as on Linux: the low ones stay with what was there early.
+const RESERVED_NUMBERS: u32 = 300;
 
 /// The kernel release programs see. Programs compare it with the version a feature appeared in.
 pub const RELEASE: &str = "6.12.0-nacre";
@@ -46,6 +51,19 @@ struct Tables {
     threads: BTreeMap<u32, Arc<Thread>>,
 }
 
+impl Tables {
+    /// A number no thread has, looked for after `last`. There are far fewer threads than numbers.
+    fn free_number(&self, last: u32) -> u32 {
+        let mut number = last;
+        loop {
+            number = if number >= PID_MAX - 1 { RESERVED_NUMBERS } else { number + 1 };
+            if !self.threads.contains_key(&number) {
+                return number;
+            }
+        }
+    }
+}
+
 impl System {
     /// A system without processes.
     pub fn new(platform: &'static dyn Platform, hostname: &[u8]) -> Arc<Self> {
@@ -70,22 +88,41 @@ impl System {
         &self.timers
     }
 
-    /// A number no process and no thread has.
-    pub(crate) fn allocate_id(&self) -> u32 {
-        loop {
-            let id = self.last_id.fetch_add(1, Relaxed).wrapping_add(1) % PID_MAX;
-            if id >= FIRST_PID && !self.tables.lock().threads.contains_key(&id) {
-                return id;
-            }
-        }
-    }
-
-    /// Enters a thread, and its process if it is its first.
-    pub(crate) fn register(&self, thread: &Arc<Thread>) {
+    /// Enters a process with its first thread, which gets the process's number.
+    pub(crate) fn register_process(&self, thread: &Arc<Thread>) {
         let process = thread.process();
         let mut tables = self.tables.lock();
-        tables.processes.entry(process.pid()).or_insert_with(|| Arc::clone(process));
-        tables.threads.insert(thread.tid(), Arc::clone(thread));
+        thread.set_tid(process.pid());
+        tables.processes.insert(process.pid(), Arc::clone(process));
+        tables.threads.insert(process.pid(), Arc::clone(thread));
+        self.last_id.store(process.pid(), Relaxed);
+    }
+
+    /// Enters a thread and gives it a number: the one `wanted`, `EEXIST` if it is taken, or any. `EAGAIN` when there are too
+    /// many threads.
+    pub(crate) fn register(&self, thread: &Arc<Thread>, wanted: Option<u32>) -> Result<u32, Errno> {
+        let mut tables = self.tables.lock();
+        if tables.threads.len() >= THREADS_MAX {
+            return Err(Errno::EAGAIN);
+        }
+        let tid = match wanted {
+            Some(tid) if tables.threads.contains_key(&tid) => return Err(Errno::EEXIST),
+            Some(tid) => tid,
+            None => {
+                let tid = tables.free_number(self.last_id.load(Relaxed));
+                self.last_id.store(tid, Relaxed);
+                tid
+            }
+        };
+        thread.set_tid(tid);
+        tables.threads.insert(tid, Arc::clone(thread));
+        Ok(tid)
+    }
+
+    /// Takes a thread out; its number may be given to another from now on.
+    pub(crate) fn unregister(&self, thread: &Thread) {
+        let removed = self.tables.lock().threads.remove(&thread.tid());
+        debug_assert!(removed.is_some(), "a thread is entered until it has ended");
     }
 
     /// The process with this number.

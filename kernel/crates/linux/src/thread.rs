@@ -5,7 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use abi::process::TASK_COMM_LEN;
 use bitflags::bitflags;
@@ -17,9 +17,11 @@ use vfs::FsContext;
 use crate::SyscallResult;
 use crate::accounting::Accounting;
 use crate::credentials::{CAP_IPC_LOCK, Credentials};
+use crate::members::Place;
 use crate::platform::Platform;
 use crate::process::Process;
 use crate::registers::Registers;
+use crate::scheduling::Scheduling;
 use crate::signal::ThreadSignals;
 
 bitflags! {
@@ -67,7 +69,8 @@ pub struct FaultRecord {
 
 /// A thread.
 pub struct Thread {
-    tid: u32,
+    /// Given when the thread is entered in the table of threads.
+    tid: AtomicU32,
     process: Arc<Process>,
     parker: Arc<Parker>,
     /// The machine's name for it, of no meaning here.
@@ -80,6 +83,11 @@ pub struct Thread {
     deferred: SpinLock<Option<Deferred>>,
     fault: SpinLock<FaultRecord>,
     accounting: Accounting,
+    scheduling: Scheduling,
+    /// Where it stands among the threads of its process.
+    pub(crate) place: Place,
+    /// The status it ends with if nothing else ends its process.
+    pub(crate) exit_status: AtomicU8,
     /// Cleared, and waited for by others, when the thread ends (`set_tid_address`).
     pub(crate) clear_child_tid: AtomicUsize,
     /// The head of the robust futex list.
@@ -97,9 +105,9 @@ pub(crate) const TIMER_SLACK_DEFAULT_NS: u64 = 50_000;
 
 impl Thread {
     /// A thread of `process`, not yet entered in any table.
-    pub(crate) fn new(process: Arc<Process>, tid: u32, credentials: Arc<Credentials>, name: &[u8]) -> Arc<Self> {
+    pub(crate) fn new(process: Arc<Process>, credentials: Arc<Credentials>, name: &[u8]) -> Arc<Self> {
         Arc::new(Self {
-            tid,
+            tid: AtomicU32::new(0),
             process,
             parker: Arc::new(Parker::new()),
             context: AtomicU64::new(NO_CONTEXT),
@@ -111,6 +119,9 @@ impl Thread {
             deferred: SpinLock::new(rank::PROCESS_TABLES, None),
             fault: SpinLock::new(rank::PROCESS_TABLES, FaultRecord::default()),
             accounting: Accounting::starting_now(),
+            scheduling: Scheduling::new(),
+            place: Place::nowhere(),
+            exit_status: AtomicU8::new(0),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
             parent_death_signal: AtomicI32::new(0),
@@ -118,10 +129,25 @@ impl Thread {
         })
     }
 
+    /// A thread like `other`, in the same process: what a new thread inherits.
+    pub(crate) fn beside(other: &Self) -> Arc<Self> {
+        let thread = Self::new(Arc::clone(&other.process), other.credentials(), &[]);
+        *thread.name.lock() = other.name();
+        let blocked = other.signals.lock().blocked;
+        thread.signals.lock().blocked = blocked;
+        thread.timer_slack_ns.store(other.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+        thread
+    }
+
     /// Its number.
     #[inline]
     pub fn tid(&self) -> u32 {
-        self.tid
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    /// Gives it its number; for the table of threads.
+    pub(crate) fn set_tid(&self, tid: u32) {
+        self.tid.store(tid, Ordering::Relaxed);
     }
 
     /// Its process.
@@ -177,7 +203,7 @@ impl Thread {
 
     /// Who it is to the file layer.
     pub fn file_credentials(&self) -> vfs::Credentials {
-        self.credentials().for_files(self.process.pid(), self.tid)
+        self.credentials().for_files(self.process.pid(), self.tid())
     }
 
     /// Makes it someone else.
@@ -205,6 +231,11 @@ impl Thread {
 
     pub(crate) fn set_fault(&self, fault: FaultRecord) {
         *self.fault.lock() = fault;
+    }
+
+    /// How it is scheduled; see [`crate::scheduling`].
+    pub(crate) fn scheduling(&self) -> &Scheduling {
+        &self.scheduling
     }
 
     /// What it has used.

@@ -23,12 +23,12 @@ pub(crate) mod send;
 pub(crate) mod stack;
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use abi::{Signal, Sigset};
 
+use crate::members::Members;
 use crate::platform::Outcome;
-use crate::thread::Thread;
+use crate::thread::{Attention, Thread};
 
 pub use actions::{DefaultAction, SignalTable, default_action};
 pub use frame::stack_size_min;
@@ -41,7 +41,7 @@ pub use stack::AlternateStack;
 pub(crate) struct ProcessSignals {
     /// Signals any thread may take.
     pub pending: PendingSignals,
-    threads: Vec<Arc<Thread>>,
+    pub members: Members,
     /// Stopped by job control.
     pub is_stopped: bool,
     /// Set once, when the process begins to end.
@@ -50,36 +50,40 @@ pub(crate) struct ProcessSignals {
 
 impl ProcessSignals {
     pub(crate) fn new() -> Self {
-        Self { pending: PendingSignals::with_room(), threads: Vec::new(), is_stopped: false, outcome: None }
+        Self { pending: PendingSignals::with_room(), members: Members::default(), is_stopped: false, outcome: None }
     }
 
-    /// The threads of the process, the oldest first.
+    /// The threads of the process that have not ended, the first thread first while it lives.
     pub(crate) fn threads(&self) -> &[Arc<Thread>] {
-        &self.threads
+        self.members.as_slice()
     }
 
-    /// Enters a thread; `spare` has room for one more than there are.
-    fn add_thread(&mut self, thread: Arc<Thread>, spare: &mut Vec<Arc<Thread>>) {
-        if self.threads.len() == self.threads.capacity() {
-            spare.append(&mut self.threads);
-            core::mem::swap(spare, &mut self.threads);
+    /// Whether the process ends: no thread can join it any more.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.outcome.is_some()
+    }
+
+    /// Tells a thread that has just joined what its process was told before.
+    pub(crate) fn welcome(&self, thread: &Thread) {
+        if self.is_stopped {
+            thread.note(Attention::STOP);
         }
-        self.threads.push(thread);
+        if !self.pending.set().is_empty() {
+            thread.note(Attention::SIGNAL);
+        }
     }
-}
 
-/// Enters a thread among those its process sends signals to.
-pub(crate) fn add_thread(thread: &Arc<Thread>) {
-    let process = thread.process();
-    let mut room = 4;
-    loop {
-        let mut spare = Vec::with_capacity(room);
-        let mut signals = process.signals.lock();
-        if signals.threads.len() < room {
-            signals.add_thread(Arc::clone(thread), &mut spare);
+    /// Tells those that remain of the signals that the thread which has just left would have taken.
+    pub(crate) fn retarget(&self) {
+        let waiting = self.pending.set();
+        if waiting.is_empty() {
             return;
         }
-        room = signals.threads.len() * 2;
+        for thread in self.threads() {
+            if !waiting.difference(thread.signals.lock_nested().blocked).is_empty() {
+                thread.call_attention(Attention::SIGNAL);
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! `docs/SYSCALLS.md` anew; a new file is declared and re-exported below. A row stays `Absent` until its handler is there.
 
 mod attributes;
+mod clone;
 mod descriptor;
 mod directory;
 mod epoll;
@@ -30,6 +31,7 @@ mod timer;
 mod transfer;
 
 pub(crate) use attributes::*;
+pub(crate) use clone::*;
 pub(crate) use descriptor::*;
 pub(crate) use directory::*;
 pub(crate) use epoll::*;

@@ -14,7 +14,7 @@ use mm::user::write_user_struct;
 use crate::SyscallResult;
 use crate::platform::Outcome;
 use crate::process::Process;
-use crate::thread::Thread;
+use crate::thread::{Attention, Thread};
 
 /// The vector components of a CPU without XSAVE: x87 and SSE.
 const LEGACY_FEATURES: u64 = 3;
@@ -149,8 +149,9 @@ fn status_byte(status: i32) -> u8 {
 }
 
 pub(crate) fn exit(thread: &Thread, status: i32) -> SyscallResult {
-    // A process has one thread so far, and ends with it.
-    exit_group(thread, status)
+    thread.exit_status.store(status_byte(status), Relaxed);
+    thread.note(Attention::EXIT);
+    Ok(0)
 }
 
 pub(crate) fn exit_group(thread: &Thread, status: i32) -> SyscallResult {

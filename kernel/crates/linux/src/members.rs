@@ -1,0 +1,115 @@
+//! [`Members`]: the threads of a process that have not ended, as its signals find them.
+//!
+//! Each thread knows its place in the list, so that it leaves without a search: the last one takes its place. The first
+//! thread keeps the first place until it leaves. Places are read and written under the lock of the list, the process's
+//! signals.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use crate::process::Process;
+use crate::thread::Thread;
+
+/// The fewest places a list has room for.
+const ROOM_MIN: usize = 4;
+
+/// Where a thread stands in the list of its process.
+#[derive(Debug)]
+pub(crate) struct Place(AtomicU32);
+
+/// The place of a thread that is in no list.
+const NOWHERE: u32 = u32::MAX;
+
+impl Place {
+    pub(crate) const fn nowhere() -> Self {
+        Self(AtomicU32::new(NOWHERE))
+    }
+}
+
+/// The threads of a process.
+#[derive(Default)]
+pub(crate) struct Members(Vec<Arc<Thread>>);
+
+impl Members {
+    pub(crate) fn as_slice(&self) -> &[Arc<Thread>] {
+        &self.0
+    }
+
+    /// Whether one more can be added without allocating, given `spare` room made outside the lock.
+    fn has_room(&self, spare: &Vec<Arc<Thread>>) -> bool {
+        self.0.len() < self.0.capacity().max(spare.capacity())
+    }
+
+    /// Adds a thread; what remains in `spare` is for the caller to free.
+    fn add(&mut self, thread: &Arc<Thread>, spare: &mut Vec<Arc<Thread>>) {
+        debug_assert!(self.has_room(spare), "the caller has made room");
+        if self.0.len() == self.0.capacity() {
+            spare.append(&mut self.0);
+            mem::swap(spare, &mut self.0);
+        }
+        let place = u32::try_from(self.0.len()).unwrap_or(NOWHERE);
+        debug_assert!(place != NOWHERE, "there are fewer threads than numbers");
+        thread.place.0.store(place, Relaxed);
+        self.0.push(Arc::clone(thread));
+    }
+
+    /// Takes a thread out; none when it is not there.
+    fn remove(&mut self, thread: &Thread) -> Option<Arc<Thread>> {
+        let place = usize::try_from(thread.place.0.swap(NOWHERE, Relaxed)).ok()?;
+        let is_here = self.0.get(place).is_some_and(|member| core::ptr::eq(&raw const **member, thread));
+        if !is_here {
+            return None;
+        }
+        let removed = self.0.swap_remove(place);
+        if let (Some(moved), Ok(place)) = (self.0.get(place), u32::try_from(place)) {
+            moved.place.0.store(place, Relaxed);
+        }
+        Some(removed)
+    }
+}
+
+/// Why a thread cannot join its process: the process ends, or becomes another program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ending;
+
+/// Enters a thread among those of its process.
+pub(crate) fn join(process: &Process, thread: &Arc<Thread>) -> Result<(), Ending> {
+    let mut spare = Vec::new();
+    loop {
+        let mut signals = process.signals.lock();
+        if signals.is_ending() {
+            return Err(Ending);
+        }
+        if signals.members.has_room(&spare) {
+            signals.members.add(thread, &mut spare);
+            signals.welcome(thread);
+            return Ok(());
+        }
+        let room = (signals.members.as_slice().len() * 2).max(ROOM_MIN);
+        drop(signals);
+        spare = Vec::with_capacity(room);
+    }
+}
+
+/// What is left of a process when one of its threads has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Remaining(pub usize);
+
+/// Takes a thread out of its process. `decide` is called under the lock with the number of those that remain.
+pub(crate) fn leave(
+    process: &Process,
+    thread: &Thread,
+    decide: impl FnOnce(&mut crate::signal::ProcessSignals, Remaining),
+) -> Remaining {
+    let mut signals = process.signals.lock();
+    let removed = signals.members.remove(thread);
+    debug_assert!(removed.is_some(), "a thread leaves once");
+    let remaining = Remaining(signals.members.as_slice().len());
+    decide(&mut signals, remaining);
+    drop(signals);
+    // The last reference may be this one; it must not go under the lock.
+    drop(removed);
+    remaining
+}
