@@ -42,16 +42,20 @@ fn nacre_interrupts_restore(were_enabled: bool) {
     threads::restore_interrupts(were_enabled);
 }
 
-/// Threads of tests are the host's, which preempts them as it likes.
+/// Threads of tests are the host's, which preempts them as it likes, but meanwhile no other has their CPU.
 #[unsafe(no_mangle)]
-fn nacre_preemption_disable() {}
+fn nacre_preemption_disable() {
+    threads::pin();
+}
 
 #[unsafe(no_mangle)]
-fn nacre_preemption_enable() {}
+fn nacre_preemption_enable() {
+    threads::unpin();
+}
 
 #[unsafe(no_mangle)]
 fn nacre_current_cpu() -> u32 {
-    0
+    threads::current_cpu()
 }
 
 #[unsafe(no_mangle)]

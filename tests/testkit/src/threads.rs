@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use sync::HeldRanks;
 use sync::machine::{NEVER, PARKED, ThreadHandle};
+use sync::{HeldRanks, rcu};
 
 use crate::clock::Wait;
 use crate::machine::{self, lock};
@@ -24,6 +24,7 @@ thread_local! {
     };
     static HELD: &'static HeldRanks = Box::leak(Box::default());
     static INTERRUPTS_ENABLED: Cell<bool> = const { Cell::new(true) };
+    static PIN: Pin = const { Pin { depth: Cell::new(0), cpu: Cell::new(0) } };
 }
 
 /// Starts a thread on the machine of this one, with the same program memory.
@@ -75,11 +76,82 @@ pub(crate) fn wake(thread: ThreadHandle) {
 }
 
 pub(crate) fn disable_interrupts() -> bool {
-    INTERRUPTS_ENABLED.replace(false)
+    let were_enabled = INTERRUPTS_ENABLED.replace(false);
+    if were_enabled {
+        pin();
+    }
+    were_enabled
 }
 
 pub(crate) fn restore_interrupts(were_enabled: bool) {
     INTERRUPTS_ENABLED.set(were_enabled);
+    if were_enabled {
+        unpin();
+    }
+}
+
+/// The CPUs that no thread has, by bits.
+static FREE_CPUS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// A thread's claim to a CPU. It has one for itself while it must not be preempted, and the CPU idles otherwise: so what
+/// holds for threads of the kernel, that of a CPU one at a time is not preemptible, holds for threads of the host.
+struct Pin {
+    depth: Cell<u32>,
+    cpu: Cell<u32>,
+}
+
+impl Pin {
+    fn enter(&self) {
+        let take_lowest = |free: u64| free.checked_sub(1).map(|below| free & below);
+        loop {
+            match FREE_CPUS.fetch_update(Ordering::Acquire, Ordering::Relaxed, take_lowest) {
+                Ok(free) => {
+                    self.cpu.set(free.trailing_zeros());
+                    return rcu::idle_exit(self.cpu.get());
+                }
+                Err(_) => thread::yield_now(),
+            }
+        }
+    }
+
+    fn leave(&self) {
+        rcu::idle_enter(self.cpu.get());
+        FREE_CPUS.fetch_or(1 << self.cpu.get(), Ordering::Release);
+    }
+}
+
+impl Drop for Pin {
+    /// A thread that panicked in the middle gives its CPU back.
+    fn drop(&mut self) {
+        if self.depth.get() > 0 {
+            self.leave();
+        }
+    }
+}
+
+/// Keeps the thread on a CPU of its own until as many calls of [`unpin`].
+pub(crate) fn pin() {
+    // A thread whose locals are gone runs alone.
+    let _ = PIN.try_with(|pin| {
+        if pin.depth.replace(pin.depth.get() + 1) == 0 {
+            pin.enter();
+        }
+    });
+}
+
+/// Undoes one [`pin`].
+pub(crate) fn unpin() {
+    let _ = PIN.try_with(|pin| {
+        pin.depth.set(pin.depth.get() - 1);
+        if pin.depth.get() == 0 {
+            pin.leave();
+        }
+    });
+}
+
+/// The CPU that the thread has, or had last.
+pub(crate) fn current_cpu() -> u32 {
+    PIN.try_with(|pin| pin.cpu.get()).unwrap_or(0)
 }
 
 #[cfg(test)]

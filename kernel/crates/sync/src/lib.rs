@@ -2,10 +2,12 @@
 //!
 //! Everything that can be got wrong about concurrency lives here, so that the crates above can forbid `unsafe`:
 //!
-//! - [`SpinLock`] and [`IrqSpinLock`]: short critical sections; debug builds check the order of [`rank`]s.
+//! - [`SpinLock`] and [`IrqSpinLock`]: short critical sections; debug builds check the order of [`rank`]s and
+//!   report what is wrong with the places in the source; [`order`] counts how often locks were waited for.
 //! - [`Mutex`]: sleeps, hands the lock to the longest waiter, takes no spinlock.
 //! - [`WaitQueue`], [`WaitNode`], [`Wake`], [`Parker`]: how threads wait for events and how events find threads.
 //! - [`SeqLock`]: small data that is read far more often than written.
+//! - [`rcu`]: data that readers reach without a lock or a count, and that is freed when none can see it.
 //! - [`ring`]: bounded queues with one consumer and one or many producers.
 //! - [`Once`], [`Lazy`]: one-time initialisation.
 //! - [`machine`]: the functions that the machine (or the fakes of the host tests) supplies at link time.
@@ -33,8 +35,10 @@ mod cell;
 mod held;
 pub mod machine;
 mod mutex;
+pub mod order;
 mod park;
 pub mod rank;
+pub mod rcu;
 pub mod ring;
 mod seqlock;
 mod spinlock;

@@ -20,6 +20,8 @@
 //! moved; less than asked means that the next byte cannot be accessed. They page memory in, and so may sleep; the
 //! `_nofault` forms never do, and are for use under locks that a page fault may need. The slices are kernel memory.
 
+use core::panic::Location;
+
 use crate::atomic::AtomicU32;
 use crate::held::HeldRanks;
 
@@ -78,6 +80,7 @@ pub fn current_thread() -> ThreadHandle {
 
 /// Sleeps while `*state == PARKED`, at most until `deadline_ns` ([`NEVER`] for no limit). May return early.
 #[inline]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
     assert_may_sleep();
     nacre_wait_for_wake(state, deadline_ns);
@@ -131,6 +134,7 @@ pub fn spin_hint() {
 
 /// Copies from user memory, paging it in. Returns the bytes copied; fewer than `destination.len()` means a fault.
 #[inline]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn copy_from_user(destination: &mut [u8], source: usize) -> usize {
     assert_may_access_user_memory();
     nacre_copy_from_user(destination, source)
@@ -138,6 +142,7 @@ pub fn copy_from_user(destination: &mut [u8], source: usize) -> usize {
 
 /// Copies to user memory, paging it in. Returns the bytes copied; fewer than `source.len()` means a fault.
 #[inline]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn copy_to_user(destination: usize, source: &[u8]) -> usize {
     assert_may_access_user_memory();
     nacre_copy_to_user(destination, source)
@@ -158,6 +163,7 @@ pub fn copy_to_user_nofault(destination: usize, source: &[u8]) -> usize {
 /// Does what a page fault of the program at `address` would do, without the access. False: the access cannot be made to
 /// work. For use after a `_nofault` copy came up short and the locks are dropped.
 #[inline]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn page_in_user(address: usize, is_store: bool) -> bool {
     assert_may_access_user_memory();
     nacre_page_in_user(address, is_store)
@@ -188,18 +194,33 @@ pub(crate) fn held_ranks() -> Option<&'static HeldRanks> {
     if cfg!(all(debug_assertions, not(loom))) { Some(nacre_held_ranks()) } else { None }
 }
 
-/// In debug builds, panics if the caller holds a spinlock.
+/// Notes that the context begins a read section.
+#[cfg(all(debug_assertions, not(loom)))]
+#[track_caller]
+pub(crate) fn note_read_section() {
+    nacre_held_ranks().push_section(Location::caller());
+}
+
+/// Notes that the context ends a read section.
+#[cfg(all(debug_assertions, not(loom)))]
+pub(crate) fn forget_read_section() {
+    nacre_held_ranks().pop_section();
+}
+
+/// In debug builds, panics if the caller holds a spinlock or reads under RCU.
 #[inline]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn assert_may_sleep() {
     if let Some(held) = held_ranks() {
-        held.check_sleep();
+        held.check_sleep(Location::caller());
     }
 }
 
 /// In debug builds, panics if the caller holds a lock that a page fault may need.
 #[inline]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn assert_may_access_user_memory() {
     if let Some(held) = held_ranks() {
-        held.check_user_access();
+        held.check_user_access(Location::caller());
     }
 }

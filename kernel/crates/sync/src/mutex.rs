@@ -40,10 +40,13 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
+#[cfg(debug_assertions)]
+use core::panic::Location;
 
 use crate::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::cell::UnsafeCell;
 use crate::machine;
+use crate::order;
 use crate::rank::Rank;
 use crate::waiters::{Waiter, Waiters};
 
@@ -62,8 +65,9 @@ impl RawMutex {
     }
 
     #[inline]
-    fn lock(&self) {
+    fn lock(&self, rank: Rank) {
         if self.count.fetch_add(1, Ordering::AcqRel) != 0 {
+            order::note_contention(rank);
             self.lock_contended();
         }
     }
@@ -130,7 +134,6 @@ impl RawMutex {
 /// A lock whose waiters sleep, served in the order in which they came.
 pub struct Mutex<T: ?Sized> {
     raw: RawMutex,
-    #[cfg(debug_assertions)]
     rank: Rank,
     value: UnsafeCell<T>,
 }
@@ -144,14 +147,7 @@ impl<T> Mutex<T> {
     const_fn! {
         /// A free lock around `value`.
         pub const fn new(rank: Rank, value: T) -> Self {
-            #[cfg(not(debug_assertions))]
-            let _ = rank;
-            Self {
-                raw: RawMutex::new(),
-                #[cfg(debug_assertions)]
-                rank,
-                value: UnsafeCell::new(value),
-            }
+            Self { raw: RawMutex::new(), rank, value: UnsafeCell::new(value) }
         }
     }
 
@@ -164,25 +160,28 @@ impl<T> Mutex<T> {
 impl<T: ?Sized> Mutex<T> {
     /// Takes the lock, sleeping while another thread holds it.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.check(false);
-        self.raw.lock();
+        self.raw.lock(self.rank);
         self.guard()
     }
 
     /// As [`lock`](Self::lock), while locks of the same rank are held. The caller takes such locks in one fixed order,
     /// such as that of their addresses, or parent before child.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_nested(&self) -> MutexGuard<'_, T> {
         self.check(true);
-        self.raw.lock();
+        self.raw.lock(self.rank);
         self.guard()
     }
 
     /// Takes the lock if it is free. Does not sleep, but is for thread context all the same: a release may have to run.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.raw.try_lock().then(|| self.guard())
+        if self.raw.try_lock() { Some(self.guard()) } else { None }
     }
 
     /// Access without locking, for a sole owner.
@@ -193,23 +192,31 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Makes the guard of a lock just taken.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     fn guard(&self) -> MutexGuard<'_, T> {
         #[cfg(debug_assertions)]
         if let Some(held) = machine::held_ranks() {
-            held.push(self.rank, false);
+            held.push(self.rank, self.address(), false, Location::caller());
         }
         MutexGuard { mutex: self, not_send: PhantomData }
     }
 
     #[inline]
-    fn check(&self, nested: bool) {
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn check(&self, is_nested: bool) {
         machine::assert_may_sleep();
         #[cfg(debug_assertions)]
         if let Some(held) = machine::held_ranks() {
-            held.check(self.rank, nested);
+            held.check(self.rank, self.address(), is_nested, Location::caller());
         }
         #[cfg(not(debug_assertions))]
-        let _ = nested;
+        let _ = is_nested;
+    }
+
+    /// What the record of held locks knows the lock by.
+    #[cfg(debug_assertions)]
+    fn address(&self) -> usize {
+        core::ptr::from_ref(&self.raw).addr()
     }
 }
 
@@ -254,7 +261,7 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
         self.mutex.raw.unlock();
         #[cfg(debug_assertions)]
         if let Some(held) = machine::held_ranks() {
-            held.pop(self.mutex.rank, false);
+            held.pop(self.mutex.rank, self.mutex.address(), false);
         }
     }
 }

@@ -38,6 +38,7 @@ impl Parker {
     }
 
     /// Sleeps until there is a token, and takes it. Only one thread, the owner, may call this.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn park(&self) {
         let is_timed_out = self.park_until(NEVER);
         debug_assert!(!is_timed_out);
@@ -46,6 +47,7 @@ impl Parker {
     /// Sleeps until there is a token, and takes it, or until `deadline_ns` on the clock of [`machine::now_ns`]. Returns
     /// true if the time ran out. A token that is there is taken even if the deadline has passed.
     #[must_use = "says whether the time ran out"]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn park_until(&self, deadline_ns: u64) -> bool {
         machine::assert_may_sleep();
         if self.take_token() {

@@ -22,7 +22,15 @@ impl Rank {
     pub fn name(self) -> &'static str {
         NAMES.get(usize::from(self.0)).copied().unwrap_or("unknown")
     }
+
+    /// All ranks, in their order.
+    pub fn all() -> impl Iterator<Item = Rank> {
+        (1..u8::MAX).take(RANKS - 1).map(Rank)
+    }
 }
+
+/// The number of ranks, and of none.
+pub(crate) const RANKS: usize = NAMES.len();
 
 macro_rules! ranks {
     ($($(#[$attribute:meta])* $name:ident,)*) => {
@@ -88,6 +96,8 @@ ranks! {
     PAGE_TABLE,
     /// Kernel virtual address ranges.
     KERNEL_RANGES,
+    /// What one CPU has deferred to the end of a grace period.
+    RCU,
     /// The generator of random bytes.
     ENTROPY,
 
@@ -111,10 +121,14 @@ ranks! {
     EPOLL_READY,
     /// The wait queue of an epoll instance, woken by the wakes of the files it watches.
     EPOLL_WAIT_QUEUES,
+    /// How one thread is to be scheduled, and how urgent those are who wait for it.
+    SCHEDULING,
     /// The timers of one CPU.
     TIMERS,
     /// The run queue of one CPU.
     RUN_QUEUE,
+    /// The contexts of threads that have ended, for reuse.
+    CONTEXTS,
     /// The kernel heap.
     HEAP,
     /// The frame allocator.

@@ -6,7 +6,7 @@
 //! A holder is not preempted: a [`SpinLock`] disables preemption, an [`IrqSpinLock`] interrupts. So it runs until it releases.
 //!
 //! A critical section must not allocate, sleep, touch user memory or do I/O. Debug builds check the order of ranks, and
-//! that nothing sleeps under a spinlock. Guards are released in the reverse order of their taking; for [`IrqSpinLock`]
+//! that nothing sleeps under a spinlock, and tell who holds a lock that is not released. Guards are released in the reverse order of their taking; for [`IrqSpinLock`]
 //! this is a duty, because each restores the interrupt flag that it found.
 //!
 //! The lock is one byte, test-and-test-and-set: with critical sections this short, and with virtual CPUs that the
@@ -15,45 +15,66 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
+#[cfg(debug_assertions)]
+use core::panic::Location;
 
 use crate::atomic::{AtomicBool, Ordering};
 use crate::cell::UnsafeCell;
 use crate::machine;
+use crate::order;
 use crate::rank::Rank;
 use crate::turnstile::{Turn, Turnstile};
 
-/// The lock word and, where the order is checked, its rank.
+/// The lock word and its rank.
 struct Flag {
     locked: AtomicBool,
-    #[cfg(debug_assertions)]
     rank: Rank,
+    /// Where the lock was taken last. Written by the holder; not loom's, as it decides nothing.
+    #[cfg(debug_assertions)]
+    place: core::sync::atomic::AtomicPtr<Location<'static>>,
 }
 
 impl Flag {
     const_fn! {
         const fn new(rank: Rank) -> Self {
-            #[cfg(not(debug_assertions))]
-            let _ = rank;
             Self {
                 locked: AtomicBool::new(false),
-                #[cfg(debug_assertions)]
                 rank,
+                #[cfg(debug_assertions)]
+                place: core::sync::atomic::AtomicPtr::new(core::ptr::null_mut()),
             }
         }
     }
 
     #[inline]
-    fn lock(&self, nested: bool) {
-        self.check_order(nested);
-        while !self.try_acquire() {
-            while self.locked.load(Ordering::Relaxed) {
-                machine::spin_hint();
-            }
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn lock(&self, is_nested: bool) {
+        self.check_order(is_nested);
+        if !self.try_acquire() {
+            self.spin();
         }
         self.record();
     }
 
+    /// Takes the lock that was found taken.
+    #[cold]
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn spin(&self) {
+        order::note_contention(self.rank);
+        let mut patience = Patience::new();
+        loop {
+            while self.locked.load(Ordering::Relaxed) {
+                machine::spin_hint();
+                patience.check(self);
+            }
+            if self.try_acquire() {
+                return;
+            }
+        }
+    }
+
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     fn try_lock(&self) -> bool {
         let is_acquired = !self.locked.load(Ordering::Relaxed) && self.try_acquire();
         if is_acquired {
@@ -73,30 +94,40 @@ impl Flag {
         self.forget();
     }
 
+    /// What the record of held locks knows the lock by.
     #[cfg(debug_assertions)]
-    fn check_order(&self, nested: bool) {
+    fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    #[cfg(debug_assertions)]
+    #[track_caller]
+    fn check_order(&self, is_nested: bool) {
         if let Some(held) = machine::held_ranks() {
-            held.check(self.rank, nested);
+            held.check(self.rank, self.address(), is_nested, Location::caller());
         }
     }
 
     #[cfg(debug_assertions)]
+    #[track_caller]
     fn record(&self) {
+        let here = Location::caller();
+        self.place.store(core::ptr::from_ref(here).cast_mut(), core::sync::atomic::Ordering::Relaxed);
         if let Some(held) = machine::held_ranks() {
-            held.push(self.rank, true);
+            held.push(self.rank, self.address(), true, here);
         }
     }
 
     #[cfg(debug_assertions)]
     fn forget(&self) {
         if let Some(held) = machine::held_ranks() {
-            held.pop(self.rank, true);
+            held.pop(self.rank, self.address(), true);
         }
     }
 
     #[cfg(not(debug_assertions))]
     #[inline(always)]
-    fn check_order(&self, _nested: bool) {}
+    fn check_order(&self, _is_nested: bool) {}
 
     #[cfg(not(debug_assertions))]
     #[inline(always)]
@@ -105,6 +136,66 @@ impl Flag {
     #[cfg(not(debug_assertions))]
     #[inline(always)]
     fn forget(&self) {}
+}
+
+/// How long debug builds spin for a lock before they give up and tell who holds it.
+#[cfg(all(debug_assertions, not(loom)))]
+const SPIN_NS_MAX: u64 = if cfg!(test) { 50_000_000 } else { 20_000_000_000 };
+
+/// Counts the turns of a busy loop for a lock.
+#[cfg(all(debug_assertions, not(loom)))]
+struct Patience {
+    turns: u32,
+    start_ns: Option<u64>,
+}
+
+#[cfg(all(debug_assertions, not(loom)))]
+impl Patience {
+    /// Turns between two looks at the clock.
+    const TURNS: u32 = 1 << 12;
+
+    fn new() -> Self {
+        Self { turns: 0, start_ns: None }
+    }
+
+    #[track_caller]
+    fn check(&mut self, flag: &Flag) {
+        self.turns = self.turns.wrapping_add(1);
+        if !self.turns.is_multiple_of(Self::TURNS) {
+            return;
+        }
+        let now = machine::now_ns();
+        let spun_ns = now.saturating_sub(*self.start_ns.get_or_insert(now));
+        if spun_ns > SPIN_NS_MAX {
+            Self::give_up(flag, spun_ns, Location::caller());
+        }
+    }
+
+    #[cold]
+    fn give_up(flag: &Flag, spun_ns: u64, here: &Location<'_>) -> ! {
+        let name = flag.rank.name();
+        let ms = spun_ns / 1_000_000;
+        match order::place(&flag.place) {
+            Some(place) => {
+                panic!("the spinlock {name} is not released for {ms} ms\n  wanted at {here}\n  taken at {place}")
+            }
+            None => panic!("the spinlock {name} is not released for {ms} ms\n  wanted at {here}"),
+        }
+    }
+}
+
+/// Nothing.
+#[cfg(not(all(debug_assertions, not(loom))))]
+struct Patience;
+
+#[cfg(not(all(debug_assertions, not(loom))))]
+impl Patience {
+    fn new() -> Self {
+        Self
+    }
+
+    #[inline(always)]
+    fn check(&mut self, _flag: &Flag) {}
 }
 
 /// A spinlock for data that only threads touch.
@@ -135,6 +226,7 @@ impl<T> SpinLock<T> {
 impl<T: ?Sized> SpinLock<T> {
     /// Takes the lock, spinning while another CPU holds it.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
         machine::preemption_disable();
         self.flag.lock(false);
@@ -143,6 +235,7 @@ impl<T: ?Sized> SpinLock<T> {
 
     /// As [`lock`](Self::lock), while locks of the same rank are held. The caller takes such locks in one fixed order.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_nested(&self) -> SpinLockGuard<'_, T> {
         machine::preemption_disable();
         self.flag.lock(true);
@@ -151,6 +244,7 @@ impl<T: ?Sized> SpinLock<T> {
 
     /// Takes the lock if it is free.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
         machine::preemption_disable();
         if self.flag.try_lock() {
@@ -239,6 +333,7 @@ impl<T> IrqSpinLock<T> {
 impl<T: ?Sized> IrqSpinLock<T> {
     /// Disables interrupts, then takes the lock, spinning while another CPU holds it.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> IrqSpinLockGuard<'_, T> {
         let were_enabled = machine::interrupts_disable_save();
         let turn = self.turnstile.pass();
@@ -248,6 +343,7 @@ impl<T: ?Sized> IrqSpinLock<T> {
 
     /// As [`lock`](Self::lock), while locks of the same rank are held. The caller takes such locks in one fixed order.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_nested(&self) -> IrqSpinLockGuard<'_, T> {
         let were_enabled = machine::interrupts_disable_save();
         let turn = self.turnstile.pass();
@@ -257,6 +353,7 @@ impl<T: ?Sized> IrqSpinLock<T> {
 
     /// Takes the lock if it is free.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<IrqSpinLockGuard<'_, T>> {
         let were_enabled = machine::interrupts_disable_save();
         if let Some(turn) = self.turnstile.try_pass()

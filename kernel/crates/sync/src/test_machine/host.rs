@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::held::HeldRanks;
 use crate::machine::{NEVER, PARKED, ThreadHandle};
+use crate::rcu;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 static THREADS: Mutex<Vec<Thread>> = Mutex::new(Vec::new());
@@ -60,24 +61,93 @@ fn nacre_wake_waiter(thread: ThreadHandle) {
 
 #[unsafe(no_mangle)]
 fn nacre_interrupts_disable_save() -> bool {
-    INTERRUPTS_ENABLED.replace(false)
+    let were_enabled = INTERRUPTS_ENABLED.replace(false);
+    if were_enabled {
+        pin();
+    }
+    were_enabled
 }
 
 #[unsafe(no_mangle)]
 fn nacre_interrupts_restore(were_enabled: bool) {
     INTERRUPTS_ENABLED.set(were_enabled);
+    if were_enabled {
+        unpin();
+    }
 }
 
-/// Threads of tests are the host's, which preempts them as it likes.
 #[unsafe(no_mangle)]
-fn nacre_preemption_disable() {}
+fn nacre_preemption_disable() {
+    pin();
+}
 
 #[unsafe(no_mangle)]
-fn nacre_preemption_enable() {}
+fn nacre_preemption_enable() {
+    unpin();
+}
 
 #[unsafe(no_mangle)]
 fn nacre_current_cpu() -> u32 {
-    0
+    PIN.with(|pin| pin.cpu.get())
+}
+
+/// The CPUs of the fake machine that no thread has, by bits.
+static FREE_CPUS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// A thread's claim to a CPU. It has one for itself while it must not be preempted, and the CPU idles otherwise.
+struct Pin {
+    depth: Cell<u32>,
+    cpu: Cell<u32>,
+}
+
+impl Drop for Pin {
+    /// A test that panics in the middle gives its CPU back.
+    fn drop(&mut self) {
+        if self.depth.get() > 0 {
+            self.leave();
+        }
+    }
+}
+
+impl Pin {
+    fn enter(&self) {
+        let take_lowest = |free: u64| free.checked_sub(1).map(|below| free & below);
+        loop {
+            match FREE_CPUS.fetch_update(Ordering::Acquire, Ordering::Relaxed, take_lowest) {
+                Ok(free) => {
+                    self.cpu.set(free.trailing_zeros());
+                    return rcu::idle_exit(self.cpu.get());
+                }
+                Err(_) => thread::yield_now(),
+            }
+        }
+    }
+
+    fn leave(&self) {
+        rcu::idle_enter(self.cpu.get());
+        FREE_CPUS.fetch_or(1 << self.cpu.get(), Ordering::Release);
+    }
+}
+
+thread_local! {
+    static PIN: Pin = const { Pin { depth: Cell::new(0), cpu: Cell::new(0) } };
+}
+
+fn pin() {
+    PIN.with(|pin| {
+        if pin.depth.replace(pin.depth.get() + 1) == 0 {
+            pin.enter();
+        }
+    });
+}
+
+fn unpin() {
+    PIN.with(|pin| {
+        pin.depth.set(pin.depth.get() - 1);
+        if pin.depth.get() == 0 {
+            pin.leave();
+        }
+    });
 }
 
 #[unsafe(no_mangle)]
