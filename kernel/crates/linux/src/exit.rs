@@ -14,6 +14,7 @@ use crate::members::{self, Remaining};
 use crate::platform::Outcome;
 use crate::process::Process;
 use crate::registers::Registers;
+use crate::rseq;
 use crate::signal::{delivery, force, frame, mask};
 use crate::thread::{Attention, FaultRecord, Thread};
 
@@ -59,6 +60,9 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
             // A handler's frame has taken the mask over; if none ran, it comes back now.
             mask::restore(thread);
         }
+        if attention.contains(Attention::RESTARTABLE_SEQUENCE) {
+            rseq::resume(thread, registers);
+        }
         if !thread.needs_attention() && continues_in_program(thread, registers) {
             return;
         }
@@ -90,11 +94,7 @@ fn continues_in_program(thread: &Thread, registers: &Registers) -> bool {
 
 /// Makes every thread of a process end as soon as it can. The first outcome counts.
 pub(crate) fn begin(process: &Process, outcome: Outcome) {
-    let mut signals = process.signals.lock();
-    signals.outcome.get_or_insert(outcome);
-    for thread in signals.threads() {
-        thread.call_attention(Attention::EXIT);
-    }
+    process.signals.lock().begin_exit(outcome);
 }
 
 /// Ends the calling thread, and the process with its last one.
@@ -104,20 +104,25 @@ pub(crate) fn begin(process: &Process, outcome: Outcome) {
 fn end_thread(thread: &Thread) -> ! {
     let process = thread.process();
     clear_child_tid(thread);
+    thread.note_end();
+    // The last user closes what is open, which flushes what devices still hold.
+    thread.fds().leave();
+    let is_leader = thread.tid() == process.pid();
     let mut outcome = Outcome::Exited(thread.exit_status.load(Relaxed));
     let remaining = members::leave(process, thread, |signals, remaining| {
         if remaining == Remaining(0) {
             outcome = *signals.outcome.get_or_insert(outcome);
-        } else {
-            signals.retarget();
+            return;
         }
+        if is_leader {
+            signals.members.note_ended_leader();
+        }
+        signals.retarget();
     });
     if remaining == Remaining(0) {
-        // Closing flushes what devices still hold.
-        process.fds().close_all();
         thread.platform().end(outcome)
     }
-    if thread.tid() != process.pid() {
+    if !is_leader {
         process.system().unregister(thread);
     }
     thread.platform().exit_thread(thread)

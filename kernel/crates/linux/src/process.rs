@@ -5,15 +5,15 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use abi::{Errno, Siginfo};
-use file::FdTable;
 use mm::AddressSpace;
-use sync::{IrqSpinLock, Mutex, SpinLock, WaitQueue, machine, rank};
-use vfs::{FsContext, PathRef};
+use sync::{SpinLock, WaitQueue, machine, rank};
+use vfs::PathRef;
 
 use crate::accounting::CpuTime;
 use crate::limits::Limits;
 use crate::platform::Outcome;
-use crate::signal::{ProcessSignals, SignalTable};
+use crate::signal::{ProcessSignals, Published, SignalTable};
+use crate::syscall::BarrierRegistrations;
 use crate::system::System;
 use crate::thread::Thread;
 use crate::timer::ProcessTimers;
@@ -62,8 +62,6 @@ pub(crate) struct NewProcess {
     pub group: u32,
     pub session: u32,
     pub address_space: Arc<AddressSpace>,
-    pub fds: Arc<FdTable>,
-    pub fs: Arc<Mutex<FsContext>>,
     pub actions: Arc<SignalTable>,
     pub limits: Limits,
     pub image: ProgramImage,
@@ -78,20 +76,19 @@ pub struct Process {
     started_ns: u64,
     system: Arc<System>,
     address_space: SpinLock<Arc<AddressSpace>>,
-    /// The same for all its life: whoever shares it keeps sharing it.
-    fds: Arc<FdTable>,
-    fs: SpinLock<Arc<Mutex<FsContext>>>,
     image: SpinLock<Arc<ProgramImage>>,
     limits: SpinLock<Limits>,
     actions: Arc<SignalTable>,
     /// Signals for the process as a whole, and its threads.
-    pub(crate) signals: IrqSpinLock<ProcessSignals>,
+    pub(crate) signals: Published<ProcessSignals>,
     /// Whether core dumps and `/proc` access by others are allowed (`PR_SET_DUMPABLE`).
     pub(crate) dumpable: AtomicU32,
     pub(crate) is_child_subreaper: AtomicBool,
     /// `PR_SET_THP_DISABLE`: only remembered, as there are no huge pages to leave out.
     pub(crate) forgoes_huge_pages: AtomicBool,
     may_lock_any: AtomicBool,
+    /// Which barriers it asks for.
+    pub(crate) barriers: BarrierRegistrations,
     /// The timers that send it signals.
     pub(crate) timers: ProcessTimers,
     /// Woken when a signal waits: the queue of all its `signalfd`s.
@@ -112,16 +109,15 @@ impl Process {
             started_ns: machine::now_ns(),
             system: new.system,
             address_space: SpinLock::new(table, new.address_space),
-            fds: new.fds,
-            fs: SpinLock::new(table, new.fs),
             image: SpinLock::new(table, Arc::new(new.image)),
             limits: SpinLock::new(table, new.limits),
             actions: new.actions,
-            signals: IrqSpinLock::new(rank::SIGNALS, ProcessSignals::new()),
+            signals: Published::new(ProcessSignals::new()),
             dumpable: AtomicU32::new(1),
             is_child_subreaper: AtomicBool::new(false),
             forgoes_huge_pages: AtomicBool::new(false),
             may_lock_any: AtomicBool::new(true),
+            barriers: BarrierRegistrations::default(),
             timers: ProcessTimers::new(),
             signal_arrivals: Arc::new(WaitQueue::new()),
             pending_signals_max: AtomicUsize::new(usize::MAX),
@@ -179,17 +175,6 @@ impl Process {
         Arc::clone(&self.address_space.lock())
     }
 
-    /// Its descriptors.
-    #[inline]
-    pub fn fds(&self) -> &Arc<FdTable> {
-        &self.fds
-    }
-
-    /// Its root, working directory and umask.
-    pub fn fs(&self) -> Arc<Mutex<FsContext>> {
-        Arc::clone(&self.fs.lock())
-    }
-
     /// The program it runs.
     pub fn image(&self) -> Arc<ProgramImage> {
         Arc::clone(&self.image.lock())
@@ -220,7 +205,8 @@ impl Process {
     fn enforce_limits(&self) {
         let limits = self.limits();
         self.address_space().set_limits(limits.of_memory(self.may_lock_any.load(Relaxed)));
-        self.fds().set_limit(limits.soft(abi::resource::RLIMIT_NOFILE));
+        let descriptors = limits.soft(abi::resource::RLIMIT_NOFILE);
+        self.threads().iter().for_each(|thread| thread.fds().set_limit(descriptors));
         let pending = usize::try_from(limits.soft(abi::resource::RLIMIT_SIGPENDING)).unwrap_or(usize::MAX);
         self.pending_signals_max.store(pending, Relaxed);
     }
@@ -245,7 +231,13 @@ impl Process {
         })
     }
 
-    /// Its threads.
+    /// How many threads it has, with a first one that has ended before the others.
+    pub fn thread_count(&self) -> usize {
+        let signals = self.signals.lock();
+        signals.members.count()
+    }
+
+    /// Its threads that have not ended.
     pub fn threads(&self) -> Vec<Arc<Thread>> {
         let mut threads = Vec::new();
         loop {

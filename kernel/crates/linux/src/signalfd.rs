@@ -52,7 +52,7 @@ impl SignalFd {
         let others = Sigset::ALL.difference(self.signals());
         let mut signals = process.signals.lock();
         let of_thread =
-            signals.threads().iter().find_map(|thread| thread.signals.lock_nested().pending.take_next(others));
+            signals.threads().iter().find_map(|thread| thread.signals.lock().take_next(others));
         let taken = of_thread.or_else(|| signals.pending.take_next(others));
         drop(signals);
         taken.map(|(_, mut info)| {
@@ -87,7 +87,7 @@ impl File for SignalFd {
     fn readiness(&self) -> PollEvents {
         let Some(process) = self.process.upgrade() else { return PollEvents::empty() };
         let signals = process.signals.lock();
-        let of_threads = signals.threads().iter().map(|thread| thread.signals.lock_nested().pending.set());
+        let of_threads = signals.threads().iter().map(|thread| thread.signals.pending());
         let waiting = of_threads.fold(signals.pending.set(), Sigset::union);
         if waiting.intersection(self.signals()).is_empty() { PollEvents::empty() } else { PollEvents::IN }
     }

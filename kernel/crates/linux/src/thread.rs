@@ -5,22 +5,25 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use abi::Errno;
 use abi::process::TASK_COMM_LEN;
 use bitflags::bitflags;
 use file::FdTable;
 use mm::AddressSpace;
-use sync::{IrqSpinLock, Mutex, Parker, SpinLock, rank};
+use sync::{Mutex, Parker, SpinLock, rank};
 use vfs::FsContext;
 
 use crate::SyscallResult;
 use crate::accounting::Accounting;
 use crate::credentials::{CAP_IPC_LOCK, Credentials};
+use crate::held::Held;
 use crate::members::Place;
 use crate::platform::Platform;
 use crate::process::Process;
 use crate::registers::Registers;
+use crate::rseq::Sequence;
 use crate::scheduling::Scheduling;
 use crate::signal::ThreadSignals;
 
@@ -72,11 +75,13 @@ pub struct Thread {
     /// Given when the thread is entered in the table of threads.
     tid: AtomicU32,
     process: Arc<Process>,
+    fds: Held<FdTable>,
+    fs: Held<Mutex<FsContext>>,
     parker: Arc<Parker>,
     /// The machine's name for it, of no meaning here.
     context: AtomicU64,
     attention: AtomicU32,
-    pub(crate) signals: IrqSpinLock<ThreadSignals>,
+    pub(crate) signals: ThreadSignals,
     credentials: SpinLock<Arc<Credentials>>,
     name: SpinLock<[u8; TASK_COMM_LEN]>,
     continuation: SpinLock<Option<Continuation>>,
@@ -84,8 +89,12 @@ pub struct Thread {
     fault: SpinLock<FaultRecord>,
     accounting: Accounting,
     scheduling: Scheduling,
+    /// Its restartable sequences.
+    pub(crate) sequence: Sequence,
     /// Where it stands among the threads of its process.
     pub(crate) place: Place,
+    /// It has ended, though its number may stay taken: it is the first thread of a process that goes on.
+    has_ended: AtomicBool,
     /// The status it ends with if nothing else ends its process.
     pub(crate) exit_status: AtomicU8,
     /// Cleared, and waited for by others, when the thread ends (`set_tid_address`).
@@ -105,22 +114,32 @@ pub(crate) const TIMER_SLACK_DEFAULT_NS: u64 = 50_000;
 
 impl Thread {
     /// A thread of `process`, not yet entered in any table.
-    pub(crate) fn new(process: Arc<Process>, credentials: Arc<Credentials>, name: &[u8]) -> Arc<Self> {
+    pub(crate) fn new(
+        process: Arc<Process>,
+        fds: Arc<FdTable>,
+        fs: Arc<Mutex<FsContext>>,
+        credentials: Arc<Credentials>,
+        name: [u8; TASK_COMM_LEN],
+    ) -> Arc<Self> {
         Arc::new(Self {
             tid: AtomicU32::new(0),
             process,
+            fds: Held::new(fds),
+            fs: Held::new(fs),
             parker: Arc::new(Parker::new()),
             context: AtomicU64::new(NO_CONTEXT),
             attention: AtomicU32::new(0),
-            signals: IrqSpinLock::new(rank::SIGNALS, ThreadSignals::new()),
+            signals: ThreadSignals::new(),
             credentials: SpinLock::new(rank::PROCESS_TABLES, credentials),
-            name: SpinLock::new(rank::PROCESS_TABLES, command_name(name)),
+            name: SpinLock::new(rank::PROCESS_TABLES, name),
             continuation: SpinLock::new(rank::PROCESS_TABLES, None),
             deferred: SpinLock::new(rank::PROCESS_TABLES, None),
             fault: SpinLock::new(rank::PROCESS_TABLES, FaultRecord::default()),
             accounting: Accounting::starting_now(),
             scheduling: Scheduling::new(),
+            sequence: Sequence::new(),
             place: Place::nowhere(),
+            has_ended: AtomicBool::new(false),
             exit_status: AtomicU8::new(0),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
@@ -129,12 +148,12 @@ impl Thread {
         })
     }
 
-    /// A thread like `other`, in the same process: what a new thread inherits.
-    pub(crate) fn beside(other: &Self) -> Arc<Self> {
-        let thread = Self::new(Arc::clone(&other.process), other.credentials(), &[]);
-        *thread.name.lock() = other.name();
-        let blocked = other.signals.lock().blocked;
-        thread.signals.lock().blocked = blocked;
+    /// A thread like `other`, in the same process: what a new thread inherits. What it does not share it has a copy of.
+    pub(crate) fn beside(other: &Self, shares_fds: bool, shares_fs: bool) -> Arc<Self> {
+        let fds = if shares_fds { other.fds().share() } else { Arc::new(other.fds().duplicate_table()) };
+        let fs = if shares_fs { Arc::clone(other.fs()) } else { copy_of(other.fs()) };
+        let thread = Self::new(Arc::clone(&other.process), fds, fs, other.credentials(), other.name());
+        thread.signals.replace_blocked(other.signals.blocked());
         thread.timer_slack_ns.store(other.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         thread
     }
@@ -165,12 +184,38 @@ impl Thread {
     /// The descriptors its calls use.
     #[inline]
     pub fn fds(&self) -> &Arc<FdTable> {
-        self.process.fds()
+        self.fds.get()
     }
 
     /// The root, working directory and umask its calls use.
-    pub fn fs(&self) -> Arc<Mutex<FsContext>> {
-        self.process.fs()
+    #[inline]
+    pub fn fs(&self) -> &Arc<Mutex<FsContext>> {
+        self.fs.get()
+    }
+
+    /// Shares its descriptors with nobody from now on. For the thread itself alone.
+    pub(crate) fn unshare_fds(&self) -> Result<(), Errno> {
+        let old = self.fds();
+        if old.is_shared() {
+            self.fds.replace(Arc::new(old.duplicate_table()))?;
+            old.leave();
+        }
+        Ok(())
+    }
+
+    /// Shares its root, working directory and umask with nobody from now on. For the thread itself alone.
+    pub(crate) fn unshare_fs(&self) -> Result<(), Errno> {
+        self.fs.replace(copy_of(self.fs()))
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Notes that it has ended. What it shared is no longer to be reached through it.
+    pub(crate) fn note_end(&self) {
+        self.has_ended.store(true, Ordering::Release);
     }
 
     /// The memory it runs in.
@@ -238,6 +283,15 @@ impl Thread {
         &self.scheduling
     }
 
+    /// To be called when the thread leaves a CPU: its restartable sequence, if it has one, is to be looked at before its program
+    /// goes on. Takes no lock; callable from interrupts.
+    #[inline]
+    pub fn was_preempted(&self) {
+        if self.sequence.interrupt() {
+            self.note(Attention::RESTARTABLE_SEQUENCE);
+        }
+    }
+
     /// What it has used.
     pub fn accounting(&self) -> &Accounting {
         &self.accounting
@@ -283,9 +337,15 @@ impl Thread {
         bits.intersects(Attention::SIGNAL | Attention::EXIT | Attention::STOP)
     }
 
+    /// Whether it is already asked to look for signals, and has not begun to.
+    #[inline]
+    pub(crate) fn is_told_of_signal(&self) -> bool {
+        self.attention.load(Ordering::SeqCst) & Attention::SIGNAL.bits() != 0
+    }
+
     /// Asks the exit path, wherever the thread is, to look at something. Callable from interrupts.
     pub(crate) fn call_attention(&self, what: Attention) {
-        let old = self.attention.fetch_or(what.bits(), Ordering::AcqRel);
+        let old = self.attention.fetch_or(what.bits(), Ordering::SeqCst);
         if old & what.bits() != what.bits() {
             self.parker.unpark();
             self.platform().kick(self);
@@ -294,7 +354,7 @@ impl Thread {
 
     /// Takes the requests; for the thread itself, on the exit path.
     pub(crate) fn take_attention(&self) -> Attention {
-        Attention::from_bits_truncate(self.attention.swap(0, Ordering::AcqRel))
+        Attention::from_bits_truncate(self.attention.swap(0, Ordering::SeqCst))
     }
 
     /// Notes that its program has to end, as the kernel's own memory is nearly used up. Takes no lock and allocates nothing.
@@ -308,8 +368,13 @@ impl Thread {
     }
 }
 
+fn copy_of(fs: &Mutex<FsContext>) -> Arc<Mutex<FsContext>> {
+    let copy = fs.lock().clone();
+    Arc::new(Mutex::new(rank::FS_CONTEXT, copy))
+}
+
 /// A command name: at most 15 bytes, zero-padded.
-fn command_name(name: &[u8]) -> [u8; TASK_COMM_LEN] {
+pub(crate) fn command_name(name: &[u8]) -> [u8; TASK_COMM_LEN] {
     let mut field = [0; TASK_COMM_LEN];
     let length = name.len().min(TASK_COMM_LEN - 1);
     field[..length].copy_from_slice(&name[..length]);

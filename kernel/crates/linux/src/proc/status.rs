@@ -39,12 +39,10 @@ struct SignalSets {
 impl SignalSets {
     fn of(thread: &Thread) -> Self {
         let (caught, ignored) = thread.process().actions().caught_and_ignored();
-        let process = thread.process().signals.lock();
-        let own = thread.signals.lock_nested();
         Self {
-            pending: own.pending.set(),
-            pending_of_process: process.pending.set(),
-            blocked: own.blocked,
+            pending: thread.signals.pending(),
+            pending_of_process: thread.process().signals.set(),
+            blocked: thread.signals.blocked(),
             ignored,
             caught,
         }

@@ -1,11 +1,12 @@
 //! Which signal a thread takes next, and what happens then.
 
-use abi::{Errno, Sigaction, SigactionFlags, Siginfo, Signal};
+use abi::{Errno, Sigaction, SigactionFlags, Siginfo, Signal, Sigset};
 use sync::machine::NEVER;
 
 use crate::error::Restart;
 use crate::platform::Outcome;
 use crate::registers::Registers;
+use crate::rseq;
 use crate::signal::{DefaultAction, default_action, frame, mask, send};
 use crate::thread::{Attention, Thread};
 use crate::wait;
@@ -29,7 +30,6 @@ pub(crate) fn deliver(thread: &Thread, registers: &mut Registers, restart: &mut 
                 restart_with_handler(registers, restart, delivery.action.flags());
             }
             run_handler(thread, registers, &delivery);
-            mask::refresh(thread);
         }
         None => {
             if let Some(restart) = restart.take() {
@@ -66,14 +66,14 @@ fn restart_with_handler(registers: &mut Registers, restart: Restart, flags: Siga
 /// Takes signals until one has a handler; the others have their default effect or none.
 fn next(thread: &Thread) -> Option<Delivery> {
     loop {
-        let (signal, mut info) = take(thread)?;
+        let Taken { signal, mut info, resumptions } = take(thread)?;
         crate::timer::delivered(thread.process(), &mut info);
         let action = thread.process().actions().take_for_delivery(signal);
         match action.handler {
             Sigaction::SIG_IGN => {}
             Sigaction::SIG_DFL => match default_action(signal) {
                 DefaultAction::Ignore => {}
-                DefaultAction::Stop => stop(thread, signal),
+                DefaultAction::Stop => stop(thread, signal, resumptions),
                 DefaultAction::Terminate => {
                     thread.process().begin_exit(Outcome::Killed(signal));
                     return None;
@@ -84,22 +84,44 @@ fn next(thread: &Thread) -> Option<Delivery> {
     }
 }
 
-/// Takes the next signal: what a fault raised, then what was sent to the thread, then to the process.
-fn take(thread: &Thread) -> Option<(Signal, Siginfo)> {
-    let mut process = thread.process().signals.lock();
-    if process.outcome.is_some() {
-        return None;
-    }
-    let mut own = thread.signals.lock_nested();
-    let blocked = own.blocked;
-    own.pending
-        .take_synchronous(blocked)
-        .or_else(|| own.pending.take_next(blocked))
-        .or_else(|| process.pending.take_next(blocked))
+/// A signal taken from a queue.
+struct Taken {
+    signal: Signal,
+    info: Siginfo,
+    /// How often stops had been taken back then, if it is one that stops.
+    resumptions: u32,
 }
 
-/// Stops the process, unless the signal came from a terminal and nobody could continue it.
-fn stop(thread: &Thread, signal: Signal) {
+/// Takes the next signal: what a fault raised, then what was sent to the thread, then to the process.
+fn take(thread: &Thread) -> Option<Taken> {
+    let shared = &thread.process().signals;
+    let blocked = thread.signals.blocked();
+    let wanted = thread.signals.pending().difference(blocked);
+    if !wanted.is_empty() && wanted.intersection(Sigset::STOP).is_empty() {
+        let taken = take_own(thread, blocked);
+        if let Some((signal, info)) = taken {
+            return Some(Taken { signal, info, resumptions: 0 });
+        }
+    }
+    if wanted.union(shared.set().difference(blocked)).is_empty() {
+        return None;
+    }
+    let mut signals = shared.lock();
+    if signals.is_ending() {
+        return None;
+    }
+    let (signal, info) = take_own(thread, blocked).or_else(|| signals.pending.take_next(blocked))?;
+    Some(Taken { signal, info, resumptions: signals.resumptions })
+}
+
+fn take_own(thread: &Thread, blocked: Sigset) -> Option<(Signal, Siginfo)> {
+    let mut own = thread.signals.lock();
+    own.take_synchronous(blocked).or_else(|| own.take_next(blocked))
+}
+
+/// Stops the process, unless the signal came from a terminal and nobody could continue it, or it was continued since the
+/// signal was taken.
+fn stop(thread: &Thread, signal: Signal, resumptions: u32) {
     let process = thread.process();
     // The group of a process whose parent is in no other group of the session is orphaned: keyboard stops are ignored.
     let is_orphaned = process.parent_pid() == 0;
@@ -107,6 +129,9 @@ fn stop(thread: &Thread, signal: Signal) {
         return;
     }
     let mut signals = process.signals.lock();
+    if signals.is_ending() || signals.resumptions != resumptions {
+        return;
+    }
     signals.is_stopped = true;
     for other in signals.threads() {
         other.call_attention(Attention::STOP);
@@ -117,7 +142,7 @@ fn stop(thread: &Thread, signal: Signal) {
 pub(crate) fn wait_while_stopped(thread: &Thread) {
     let is_stopped = || {
         let signals = thread.process().signals.lock();
-        signals.is_stopped && signals.outcome.is_none()
+        signals.is_stopped && !signals.is_ending()
     };
     while is_stopped() {
         wait::park(thread, NEVER);
@@ -128,15 +153,17 @@ pub(crate) fn wait_while_stopped(thread: &Thread) {
 /// Makes the program continue in the handler.
 fn run_handler(thread: &Thread, registers: &mut Registers, delivery: &Delivery) {
     let &Delivery { signal, ref info, ref action } = delivery;
+    if rseq::before_handler(thread, registers).is_err() {
+        send::force_bad_frame(thread, signal);
+    }
     if frame::build(thread, registers, signal, info, action).is_err() {
         send::force_bad_frame(thread, signal);
         return;
     }
-    let mut own = thread.signals.lock();
-    own.saved = None;
-    let mut blocked = own.blocked.union(action.mask);
+    thread.signals.set_saved(None);
+    let mut blocked = thread.signals.blocked().union(action.mask);
     if !action.flags().contains(SigactionFlags::NODEFER) {
         blocked = blocked.with(signal);
     }
-    own.blocked = blocked.difference(abi::Sigset::UNBLOCKABLE);
+    mask::set(thread, blocked);
 }

@@ -92,7 +92,9 @@ pub(crate) fn build(
     if action.flags().contains(SigactionFlags::SIGINFO) {
         writer.write_struct(info)?;
     }
-    thread.signals.lock().stack.disarm_if_asked();
+    if let Some(disarmed) = thread.signals.stack().disarmed() {
+        thread.signals.set_stack(disarmed);
+    }
 
     let ucontext = place.frame + size_of::<u64>() as u64;
     registers.rdi = u64::from(signal.number());
@@ -142,7 +144,7 @@ fn size_u32(size: usize) -> u32 {
 
 /// Finds the place for a frame: below the interrupted stack pointer, or on the alternate stack.
 fn place(thread: &Thread, stack_pointer: u64, flags: SigactionFlags, state_len: usize) -> Result<Place, BadFrame> {
-    let stack = thread.signals.lock().stack;
+    let stack = thread.signals.stack();
     let mut top = stack_pointer.wrapping_sub(RED_ZONE);
     let mut is_on_alternate = stack.is_in_use(stack_pointer);
     if flags.contains(SigactionFlags::ONSTACK)
@@ -162,9 +164,8 @@ fn place(thread: &Thread, stack_pointer: u64, flags: SigactionFlags, state_len: 
 
 /// What the handler sees, and what its return restores.
 fn context(thread: &Thread, registers: &Registers, vector_state: u64) -> Ucontext {
-    let own = thread.signals.lock();
-    let (mask, stack) = (own.saved.unwrap_or(own.blocked), own.stack.in_frame());
-    drop(own);
+    let own = &thread.signals;
+    let (mask, stack) = (own.saved().unwrap_or_else(|| own.blocked()), own.stack().in_frame());
     let has_xsave = thread.platform().cpu_info().vector_features.is_some();
     let xstate = if has_xsave { UC_FP_XSTATE } else { 0 };
     Ucontext {
@@ -221,7 +222,10 @@ pub(crate) fn restore(thread: &Thread, registers: &mut Registers) -> Result<(), 
     restore_registers(registers, state);
     restore_vector_state(thread, state.fpstate)?;
     // A stack that is refused is left as it was, as on Linux.
-    let _ = thread.signals.lock().stack.replace(&context.uc_stack, registers.rsp);
+    let mut stack = thread.signals.stack();
+    if stack.replace(&context.uc_stack, registers.rsp).is_ok() {
+        thread.signals.set_stack(stack);
+    }
     Ok(())
 }
 

@@ -27,6 +27,13 @@ pub struct PendingSignals {
     kept: usize,
 }
 
+impl super::Waiting for PendingSignals {
+    #[inline]
+    fn waiting(&self) -> Sigset {
+        self.set
+    }
+}
+
 /// The places kept in a process's queue for the three interval timers that every process has.
 const INTERVAL_TIMERS: usize = 3;
 
@@ -65,6 +72,12 @@ impl PendingSignals {
         let has_room = self.has_room();
         self.kept += usize::from(has_room);
         has_room
+    }
+
+    /// Keeps a place for a timer, after a move to `spare` if that is bigger; else answers the room wanted for it.
+    pub(crate) fn keep_place_or_want(&mut self, spare: &mut VecDeque<Siginfo>) -> Option<usize> {
+        self.grow_into(spare);
+        (!self.keep_place()).then(|| self.room_wanted())
     }
 
     /// Gives up a place that was kept.
@@ -132,6 +145,10 @@ impl PendingSignals {
             return None;
         }
         let is_it = |info: &Siginfo| info.signal() == Some(signal);
+        if self.queue.len() == 1 && self.queue.front().is_some_and(is_it) {
+            self.set = self.set.without(signal);
+            return self.queue.pop_front();
+        }
         let position = self.queue.iter().position(is_it);
         let info = position.and_then(|position| self.queue.remove(position));
         if !self.queue.iter().any(is_it) {

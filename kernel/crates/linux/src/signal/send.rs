@@ -10,8 +10,9 @@ use abi::{
 };
 
 use crate::SyscallError;
+use crate::platform::Outcome;
 use crate::process::Process;
-use crate::signal::{DefaultAction, PendingSignals, ProcessSignals, default_action};
+use crate::signal::{PendingSignals, ProcessSignals};
 use crate::thread::{Attention, Thread};
 
 /// Sends a signal to whichever thread of the process takes it first. `EAGAIN` when a queued signal finds no room.
@@ -20,15 +21,19 @@ pub fn send_to_process(process: &Process, info: Siginfo) -> Result<(), Errno> {
     let mut spare = VecDeque::new();
     loop {
         let mut signals = process.signals.lock();
-        prepare(&mut signals, signal);
-        if is_thrown_away(process, &signals, None, signal) || signals.pending.is_merged(signal) {
+        if !prepare(&mut signals, signal) {
+            return Ok(());
+        }
+        let is_ignored = signals.threads().first().is_none_or(|first| is_thrown_away(first, signal));
+        if is_ignored || signals.pending.is_merged(signal) {
             return Ok(());
         }
         signals.pending.grow_into(&mut spare);
-        match admit(process, &mut signals.pending, signal, info)? {
+        match admit(process, &mut signals.pending, signal, &info)? {
             Admission::Added => {
-                wake_one(&signals, signal);
-                process.signal_arrivals.wake(PollEvents::READABLE.bits());
+                signals.publish();
+                signals.tell_one(signal);
+                wake_readers(process);
                 return Ok(());
             }
             Admission::NeedsRoom(count) => {
@@ -45,27 +50,26 @@ pub fn send_to_thread(thread: &Thread, info: Siginfo) -> Result<(), Errno> {
     let process = thread.process();
     let mut spare = VecDeque::new();
     loop {
-        let mut signals = process.signals.lock();
-        prepare(&mut signals, signal);
-        if is_thrown_away(process, &signals, Some(thread), signal) {
+        // Only job control concerns the other threads.
+        let mut shared = JOB_CONTROL.contains(signal).then(|| process.signals.lock());
+        if shared.as_mut().is_some_and(|signals| !prepare(signals, signal)) || is_thrown_away(thread, signal) {
             return Ok(());
         }
-        let mut own = thread.signals.lock_nested();
-        if own.pending.is_merged(signal) {
+        let mut own = thread.signals.lock();
+        if own.is_merged(signal) {
             return Ok(());
         }
-        own.pending.grow_into(&mut spare);
-        match admit(process, &mut own.pending, signal, info)? {
+        own.grow_into(&mut spare);
+        match admit(process, &mut own, signal, &info)? {
             Admission::Added => {
-                if own.wants(signal) {
-                    thread.call_attention(Attention::SIGNAL);
-                }
-                process.signal_arrivals.wake(PollEvents::READABLE.bits());
+                own.publish();
+                tell(thread, signal);
+                wake_readers(process);
                 return Ok(());
             }
             Admission::NeedsRoom(count) => {
                 drop(own);
-                drop(signals);
+                drop(shared);
                 spare = VecDeque::with_capacity(count);
             }
         }
@@ -77,51 +81,60 @@ pub fn send_to_thread(thread: &Thread, info: Siginfo) -> Result<(), Errno> {
 pub(crate) fn send_from_timer(process: &Process, target: Option<&Thread>, info: Siginfo) -> bool {
     let Some(signal) = info.signal() else { return false };
     let mut signals = process.signals.lock();
-    prepare(&mut signals, signal);
-    if is_thrown_away(process, &signals, target, signal) {
+    if !prepare(&mut signals, signal) {
+        return true;
+    }
+    let target_or_first = target.or_else(|| signals.threads().first().map(|first| &**first));
+    if target_or_first.is_none_or(|thread| is_thrown_away(thread, signal)) {
         return false;
     }
     match target {
         Some(thread) => {
-            let mut own = thread.signals.lock_nested();
-            own.pending.add_from_timer(signal, info);
-            if own.wants(signal) {
-                thread.call_attention(Attention::SIGNAL);
-            }
+            let mut own = thread.signals.lock();
+            own.add_from_timer(signal, info);
+            own.publish();
+            tell(thread, signal);
         }
         None => {
             signals.pending.add_from_timer(signal, info);
-            wake_one(&signals, signal);
+            signals.publish();
+            signals.tell_one(signal);
         }
     }
-    process.signal_arrivals.wake(PollEvents::READABLE.bits());
+    wake_readers(process);
     true
+}
+
+/// Tells a thread of a signal of its own that was just added and published.
+fn tell(thread: &Thread, signal: Signal) {
+    if thread.signals.wants(signal) {
+        thread.call_attention(Attention::SIGNAL);
+    }
+}
+
+/// Wakes the readers of `signalfd`s.
+fn wake_readers(process: &Process) {
+    process.signal_arrivals.wake(PollEvents::READABLE.bits());
 }
 
 /// Keeps a place for the signals of a timer in the queue of a thread, or of the process.
 pub(crate) fn keep_place(process: &Process, target: Option<&Thread>) {
     let mut spare = VecDeque::new();
     loop {
-        let mut signals = process.signals.lock();
-        let mut own = target.map(|thread| thread.signals.lock_nested());
-        let pending = own.as_mut().map_or(&mut signals.pending, |own| &mut own.pending);
-        pending.grow_into(&mut spare);
-        if pending.keep_place() {
-            return;
-        }
-        let wanted = pending.room_wanted();
-        drop(own);
-        drop(signals);
+        let wanted = match target {
+            Some(thread) => thread.signals.lock().keep_place_or_want(&mut spare),
+            None => process.signals.lock().pending.keep_place_or_want(&mut spare),
+        };
+        let Some(wanted) = wanted else { return };
         spare = VecDeque::with_capacity(wanted);
     }
 }
 
 /// Gives the place of a timer up.
 pub(crate) fn give_up_place(process: &Process, target: Option<&Thread>) {
-    let mut signals = process.signals.lock();
     match target {
-        Some(thread) => thread.signals.lock_nested().pending.give_up_place(),
-        None => signals.pending.give_up_place(),
+        Some(thread) => thread.signals.lock().give_up_place(),
+        None => process.signals.lock().pending.give_up_place(),
     }
 }
 
@@ -130,11 +143,11 @@ pub(crate) fn give_up_place(process: &Process, target: Option<&Thread>) {
 pub fn force(thread: &Thread, info: Siginfo) {
     let Some(signal) = info.signal() else { return };
     let actions = thread.process().actions();
-    let mut own = thread.signals.lock();
-    let is_blocked = own.blocked.contains(signal);
-    own.blocked = own.blocked.without(signal);
-    drop(own);
-    if is_blocked || actions.get(signal).handler == abi::Sigaction::SIG_IGN {
+    let blocked = thread.signals.blocked();
+    if blocked.contains(signal) {
+        thread.signals.replace_blocked(blocked.without(signal));
+    }
+    if blocked.contains(signal) || actions.get(signal).handler == abi::Sigaction::SIG_IGN {
         actions.reset(signal);
     }
     // The limit of queued signals does not bind the kernel, and a standard signal that already waits is enough.
@@ -164,42 +177,32 @@ pub(crate) fn force_bad_frame(thread: &Thread, signal: Signal) {
     force(thread, Siginfo::new(Signal::SIGSEGV, SI_KERNEL));
 }
 
-/// The interplay of stopping and continuing, which happens when signals are sent, not when they are delivered.
-fn prepare(signals: &mut ProcessSignals, signal: Signal) {
+/// Signals that do something to all threads when they are sent, not when they are delivered.
+const JOB_CONTROL: Sigset = Sigset::STOP.with(Signal::SIGCONT).with(Signal::SIGKILL);
+
+/// The interplay of stopping, continuing and killing. False: nothing is left to be sent.
+fn prepare(signals: &mut ProcessSignals, signal: Signal) -> bool {
+    if signals.is_ending() {
+        return false;
+    }
     if Sigset::STOP.contains(signal) {
-        discard_everywhere(signals, Sigset::of(&[Signal::SIGCONT]));
+        signals.discard_everywhere(Sigset::of(&[Signal::SIGCONT]));
     } else if signal == Signal::SIGCONT {
-        discard_everywhere(signals, Sigset::STOP);
-        resume(signals);
+        signals.discard_everywhere(Sigset::STOP);
+        signals.resume();
     } else if signal == Signal::SIGKILL {
-        resume(signals);
+        signals.resume();
+        signals.begin_exit(Outcome::Killed(Signal::SIGKILL));
+        return false;
     }
+    true
 }
 
-fn discard_everywhere(signals: &mut ProcessSignals, discarded: Sigset) {
-    signals.pending.discard(discarded);
-    for thread in signals.threads() {
-        thread.signals.lock_nested().pending.discard(discarded);
-    }
-}
-
-/// Ends a stop by job control.
-fn resume(signals: &mut ProcessSignals) {
-    if core::mem::take(&mut signals.is_stopped) {
-        for thread in signals.threads() {
-            thread.parker().unpark();
-        }
-    }
-}
-
-/// Whether a signal need not even become pending: it is ignored, and nobody who blocks it may change his mind.
-fn is_thrown_away(process: &Process, signals: &ProcessSignals, target: Option<&Thread>, signal: Signal) -> bool {
-    let target = target.or_else(|| signals.threads().first().map(|thread| &**thread));
-    let is_blocked = target.is_some_and(|thread| {
-        let own = thread.signals.lock_nested();
-        own.blocked.union(own.awaited).contains(signal)
-    });
-    !is_blocked && process.actions().ignores(signal)
+/// Whether a signal need not even become pending: it is ignored, and the thread which does not block it will not change its
+/// mind. For a signal of the process, its first thread is asked.
+fn is_thrown_away(thread: &Thread, signal: Signal) -> bool {
+    let is_kept = thread.signals.blocked().union(thread.signals.awaited()).contains(signal);
+    !is_kept && thread.process().actions().ignores(signal)
 }
 
 enum Admission {
@@ -208,7 +211,7 @@ enum Admission {
 }
 
 /// Adds a signal to a queue if the limit of the user allows it.
-fn admit(process: &Process, pending: &mut PendingSignals, signal: Signal, info: Siginfo) -> Result<Admission, Errno> {
+fn admit(process: &Process, pending: &mut PendingSignals, signal: Signal, info: &Siginfo) -> Result<Admission, Errno> {
     let limit = process.pending_signals_max();
     // A kernel signal and a plain kill always get through; what was meant to be queued must be.
     if pending.queued() >= limit && info.si_code <= SI_USER {
@@ -221,16 +224,6 @@ fn admit(process: &Process, pending: &mut PendingSignals, signal: Signal, info: 
     if !pending.has_room() {
         return Ok(Admission::NeedsRoom(pending.room_wanted()));
     }
-    pending.add(signal, info);
+    pending.add(signal, *info);
     Ok(Admission::Added)
-}
-
-/// Tells one thread that takes the signal; all when it ends or stops the process anyway.
-fn wake_one(signals: &ProcessSignals, signal: Signal) {
-    let wants = |thread: &&alloc::sync::Arc<Thread>| thread.signals.lock_nested().wants(signal);
-    if signal == Signal::SIGKILL || default_action(signal) == DefaultAction::Stop {
-        signals.threads().iter().for_each(|thread| thread.call_attention(Attention::SIGNAL));
-    } else if let Some(thread) = signals.threads().iter().find(wants) {
-        thread.call_attention(Attention::SIGNAL);
-    }
 }

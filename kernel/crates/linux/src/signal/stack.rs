@@ -8,9 +8,9 @@ use abi::{
 /// A thread's alternate signal stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AlternateStack {
-    base: u64,
-    size: u64,
-    flags: u32,
+    pub(super) base: u64,
+    pub(super) size: u64,
+    pub(super) flags: u32,
 }
 
 impl AlternateStack {
@@ -48,11 +48,9 @@ impl AlternateStack {
         Sigaltstack { ss_sp: self.base, ss_flags: self.flags, _pad0: 0, ss_size: self.size }
     }
 
-    /// Called when a frame has recorded it.
-    pub(crate) fn disarm_if_asked(&mut self) {
-        if self.flags & SS_AUTODISARM != 0 {
-            *self = Self { base: 0, size: 0, flags: SS_DISABLE };
-        }
+    /// What it is once a frame has recorded it; none: what it was.
+    pub(crate) fn disarmed(&self) -> Option<Self> {
+        (self.flags & SS_AUTODISARM != 0).then_some(Self { base: 0, size: 0, flags: SS_DISABLE })
     }
 
     /// Sets another stack, as `sigaltstack` does.
@@ -107,8 +105,9 @@ mod tests {
         let mut stack = AlternateStack::default();
         stack.replace(&request(SS_AUTODISARM, 0x1000), 0).unwrap();
         assert_eq!(stack.describe(0x1800).ss_flags, SS_AUTODISARM);
-        stack.disarm_if_asked();
+        stack = stack.disarmed().unwrap();
         assert_eq!(stack.describe(0x1800).ss_flags, SS_DISABLE);
+        assert_eq!(stack.disarmed(), None);
         assert_eq!(stack.in_frame().ss_flags, SS_DISABLE);
     }
 }

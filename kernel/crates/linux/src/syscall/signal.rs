@@ -51,7 +51,8 @@ pub(crate) fn rt_sigaction(
             new.mask = new.mask.difference(Sigset::UNBLOCKABLE);
             let old = actions.replace(signal, new);
             if actions.ignores(signal) {
-                discard(thread.process(), signal);
+                // What waits is thrown away, even if it is blocked.
+                thread.process().signals.lock().discard_everywhere(Sigset::of(&[signal]));
             }
             old
         }
@@ -59,16 +60,6 @@ pub(crate) fn rt_sigaction(
     };
     write_optional(old_action, &old)?;
     Ok(0)
-}
-
-/// Throws away what waits of a signal that is now ignored, even if it is blocked.
-fn discard(process: &Process, signal: Signal) {
-    let set = Sigset::of(&[signal]);
-    let mut signals = process.signals.lock();
-    signals.pending.discard(set);
-    for thread in signals.threads() {
-        thread.signals.lock_nested().pending.discard(set);
-    }
 }
 
 pub(crate) fn rt_sigprocmask(
@@ -79,7 +70,7 @@ pub(crate) fn rt_sigprocmask(
     set_size: usize,
 ) -> SyscallResult {
     check_set_size(set_size)?;
-    let old = thread.signals.lock().blocked;
+    let old = thread.signals.blocked();
     if let Some(set) = read_optional::<Sigset>(set)? {
         let new = match how {
             SIG_BLOCK => old.union(set),
@@ -97,11 +88,8 @@ pub(crate) fn rt_sigpending(thread: &Thread, set: UserPtr, set_size: usize) -> S
     if set_size > SIGSET_SIZE {
         return Err(Errno::EINVAL.into());
     }
-    let process = thread.process().signals.lock();
-    let own = thread.signals.lock_nested();
-    let pending = process.pending.set().union(own.pending.set()).intersection(own.blocked);
-    drop(own);
-    drop(process);
+    let own = &thread.signals;
+    let pending = thread.process().signals.set().union(own.pending()).intersection(own.blocked());
     UserWriter::new(set.address(), set_size)?.write_all(&pending.bits().to_ne_bytes()[..set_size])?;
     Ok(0)
 }
@@ -132,9 +120,11 @@ pub(crate) fn rt_sigtimedwait(
         Some(timeout) => machine::now_ns().saturating_add(timeout.to_nanoseconds().ok_or(Errno::EINVAL)?),
         None => NEVER,
     };
-    thread.signals.lock().awaited = set;
+    thread.signals.set_awaited(set);
     let taken = wait::until(thread, &[], deadline_ns, || take_from(thread, set));
-    thread.signals.lock().awaited = Sigset::EMPTY;
+    thread.signals.set_awaited(Sigset::EMPTY);
+    // Of more signals than one the thread may have been told.
+    mask::hand_on(thread, set.intersection(thread.signals.blocked()));
     let (signal, mut taken) = taken.map_err(|_| Errno::EINTR)?.ok_or(Errno::EAGAIN)?;
     crate::timer::delivered(thread.process(), &mut taken);
     write_optional(info, &taken)?;
@@ -144,9 +134,12 @@ pub(crate) fn rt_sigtimedwait(
 /// Takes one waiting signal of a set.
 fn take_from(thread: &Thread, set: Sigset) -> Option<(Signal, Siginfo)> {
     let others = Sigset::ALL.difference(set);
-    let mut process = thread.process().signals.lock();
-    let mut own = thread.signals.lock_nested();
-    own.pending.take_next(others).or_else(|| process.pending.take_next(others))
+    let shared = &thread.process().signals;
+    if thread.signals.pending().union(shared.set()).intersection(set).is_empty() {
+        return None;
+    }
+    let mut process = shared.lock();
+    thread.signals.lock().take_next(others).or_else(|| process.pending.take_next(others))
 }
 
 pub(crate) fn sigaltstack(thread: &Thread, stack: UserPtr, old_stack: UserPtr) -> SyscallResult {
@@ -166,12 +159,12 @@ fn change_stack(
     new: Option<&Sigaltstack>,
     old_stack: UserPtr,
 ) -> Result<(), Errno> {
-    let mut own = thread.signals.lock();
-    let old = own.stack.describe(registers.rsp);
+    let mut stack = thread.signals.stack();
+    let old = stack.describe(registers.rsp);
     if let Some(new) = new {
-        own.stack.replace(new, registers.rsp)?;
+        stack.replace(new, registers.rsp)?;
+        thread.signals.set_stack(stack);
     }
-    drop(own);
     write_optional(old_stack, &old)
 }
 
