@@ -22,6 +22,7 @@ pub mod mman;
 pub mod open;
 pub mod process;
 pub mod resource;
+pub mod sequence;
 pub mod signal;
 pub mod stat;
 pub mod table;
@@ -41,6 +42,7 @@ pub use process::{
     CapabilityData, CapabilityHeader, CloneArgs, CloneFlags, FutexWaitv, RobustListHead, WaitFlags, auxv,
 };
 pub use resource::{GetrandomFlags, Rlimit, Rusage, SchedAttr, SchedParam, Sysinfo, Utsname};
+pub use sequence::{Rseq, RseqCs};
 pub use signal::{
     FpxSwBytes, RtSigframe, Sigaction, SigactionFlags, Sigaltstack, Sigcontext, Sigevent, Siginfo, Signal,
     SignalfdSiginfo, Sigset, Ucontext,

@@ -64,8 +64,8 @@ abi_struct! {
         pub sched_priority: i32,
     }
 
-    /// `struct sched_attr`, version 0.
-    pub struct SchedAttr: 48 {
+    /// `struct sched_attr`. Its first version ends before `sched_util_min`.
+    pub struct SchedAttr: 56 {
         pub size: u32,
         pub sched_policy: u32,
         pub sched_flags: u64,
@@ -74,6 +74,8 @@ abi_struct! {
         pub sched_runtime: u64,
         pub sched_deadline: u64,
         pub sched_period: u64,
+        pub sched_util_min: u32,
+        pub sched_util_max: u32,
     }
 }
 
@@ -145,9 +147,36 @@ pub const SCHED_DEADLINE: i32 = 6;
 pub const SCHED_EXT: i32 = 7;
 pub const SCHED_RESET_ON_FORK: i32 = 0x4000_0000;
 
+/// The size of the first version of `struct sched_attr`.
+pub const SCHED_ATTR_SIZE_VER0: usize = 48;
+
+/// As `SCHED_RESET_ON_FORK`, in `sched_flags`.
+pub const SCHED_FLAG_RESET_ON_FORK: u64 = 1;
+pub const SCHED_FLAG_RECLAIM: u64 = 2;
+pub const SCHED_FLAG_DL_OVERRUN: u64 = 4;
+pub const SCHED_FLAG_KEEP_POLICY: u64 = 8;
+pub const SCHED_FLAG_KEEP_PARAMS: u64 = 0x10;
+pub const SCHED_FLAG_UTIL_CLAMP: u64 = 0x60;
+pub const SCHED_FLAG_ALL: u64 = 0x7f;
+
+pub const NICE_MIN: i32 = -20;
+pub const NICE_MAX: i32 = 19;
+
 pub const PRIO_PROCESS: i32 = 0;
 pub const PRIO_PGRP: i32 = 1;
 pub const PRIO_USER: i32 = 2;
+
+pub const IOPRIO_WHO_PROCESS: i32 = 1;
+pub const IOPRIO_WHO_PGRP: i32 = 2;
+pub const IOPRIO_WHO_USER: i32 = 3;
+pub const IOPRIO_CLASS_NONE: u16 = 0;
+pub const IOPRIO_CLASS_RT: u16 = 1;
+pub const IOPRIO_CLASS_BE: u16 = 2;
+pub const IOPRIO_CLASS_IDLE: u16 = 3;
+/// An I/O priority is a class above this many bits, and a level.
+pub const IOPRIO_CLASS_SHIFT: u32 = 13;
+/// The levels of a class that has levels, from 0, the most urgent.
+pub const IOPRIO_NR_LEVELS: u16 = 8;
 
 bitflags::bitflags! {
     /// `GRND_*` of `getrandom`.

@@ -124,11 +124,20 @@ impl Policy {
         }
     }
 
-    pub(crate) fn urgency(self) -> Urgency {
+    /// How urgent a thread of this policy is.
+    #[must_use]
+    pub fn urgency(self) -> Urgency {
         match self.priority() {
             Some(priority) => Urgency(Urgency::FAIR.0 + priority),
             None => Urgency::FAIR,
         }
+    }
+
+    /// Whichever of the two gets more: the more urgent one, among fair ones that of the greater weight. This one if they are alike.
+    #[must_use]
+    pub fn or_more_urgent(self, other: Self) -> Self {
+        let rank = |policy: Self| (policy.urgency(), policy.weight().value());
+        if rank(other) > rank(self) { other } else { self }
     }
 
     /// The policy in one word.
@@ -216,6 +225,18 @@ mod tests {
         ] {
             assert_eq!(Policy::from_bits(policy.to_bits()), policy);
         }
+    }
+
+    #[test]
+    fn the_more_urgent_of_two_is_found() {
+        let (nice, other, idle) = (Policy::Other { nice: 19 }, Policy::Other { nice: 0 }, Policy::Idle);
+        let (low, high) = (Policy::Fifo { priority: 1 }, Policy::RoundRobin { priority: 9 });
+        for pair in [(idle, nice), (nice, other), (other, low), (low, high)] {
+            assert_eq!(pair.0.or_more_urgent(pair.1), pair.1);
+            assert_eq!(pair.1.or_more_urgent(pair.0), pair.1);
+        }
+        let alike = Policy::Fifo { priority: 9 };
+        assert_eq!(high.or_more_urgent(alike), high);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! answers a [`crate::SyscallResult`]. To add one: write it in its family's file, give the row its level, and write
 //! `docs/SYSCALLS.md` anew; a new file is declared and re-exported below. A row stays `Absent` until its handler is there.
 
+mod affinity;
 mod attributes;
 mod clone;
 mod descriptor;
@@ -16,11 +17,14 @@ mod limits;
 mod link;
 mod mman;
 mod open;
+mod membarrier;
 mod pipe;
 mod poll;
 mod prctl;
+mod priority;
 mod process;
 mod read_write;
+mod rseq;
 mod scheduling;
 mod signal;
 mod signalfd;
@@ -30,6 +34,7 @@ mod time;
 mod timer;
 mod transfer;
 
+pub(crate) use affinity::*;
 pub(crate) use attributes::*;
 pub(crate) use clone::*;
 pub(crate) use descriptor::*;
@@ -42,11 +47,14 @@ pub(crate) use limits::*;
 pub(crate) use link::*;
 pub(crate) use mman::*;
 pub(crate) use open::*;
+pub(crate) use membarrier::*;
 pub(crate) use pipe::*;
 pub(crate) use poll::*;
 pub(crate) use prctl::*;
+pub(crate) use priority::*;
 pub(crate) use process::*;
 pub(crate) use read_write::*;
+pub(crate) use rseq::*;
 pub(crate) use scheduling::*;
 pub(crate) use signal::*;
 pub(crate) use signalfd::*;
