@@ -15,7 +15,7 @@ use linux::Registers;
 use sync::Once;
 
 use crate::arch::boot::{image_layout, is_kernel_text};
-use crate::arch::cpu;
+use crate::arch::{cpu, ipi};
 use crate::drivers::serial::PanicSerial;
 use crate::platform::end;
 
@@ -81,11 +81,12 @@ pub(crate) fn die_of_fault(registers: &Registers, vector: u8, address: usize, re
     end::end_of_panic()
 }
 
-/// The first report gets the port; a panic while reporting stops at once.
+/// The first report gets the port, and stops the other CPUs; a panic while reporting stops at once.
 fn begin() -> PanicSerial {
     if IS_DYING.swap(true, Ordering::SeqCst) {
         cpu::halt_forever();
     }
+    ipi::stop_others();
     PanicSerial::take()
 }
 

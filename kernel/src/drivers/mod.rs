@@ -34,6 +34,7 @@ use firmware::BootInformation;
 use firmware::command_line::Options;
 use virtio_drivers::transport::DeviceType;
 
+use crate::arch::smp;
 use listener::Listener;
 
 /// The signal that the power button means.
@@ -52,6 +53,8 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
     let facts = acpi::read(information.rsdp);
     calibration::run(&facts, options);
     ioapic::init(facts.madt.as_ref());
+    let processors = facts.madt.iter().flat_map(|madt| madt.processors());
+    smp::set_listed(processors.filter(|processor| processor.is_enabled).map(|processor| processor.id));
     serial::enable_interrupts();
     power::init(&facts);
     power_button::set_listener(|()| LISTENER.call(Request::Signal(SIGTERM)));

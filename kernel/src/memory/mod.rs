@@ -11,18 +11,27 @@ pub(crate) mod mmio;
 pub(crate) mod page_table;
 pub(crate) mod paging;
 pub(crate) mod stacks;
+pub(crate) mod tlb;
+
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use firmware::{MemoryMap, RegionKind};
 
 use crate::arch::boot::{ImageLayout, VIRTUAL_BASE};
+use crate::arch::smp::TRAMPOLINE_PAGES;
 use early::EarlyPages;
 use paging::DirectRegion;
 
 /// Bytes of a page.
 pub(crate) const PAGE_BYTES: usize = 4096;
 
-/// Frames nobody is given: the first, so that physical address 0 stays special, and the one that starts other CPUs.
+/// Frames nobody is given: the first, so that physical address 0 stays special.
 const KEPT_LOW: u64 = 0x1000;
+/// Where the memory of a PC ends that real mode can name.
+const LOW_END: u64 = 0xa_0000;
+
+/// Physical address of the pages kept for the start of other CPUs; zero when there are none.
+static TRAMPOLINE: AtomicU64 = AtomicU64::new(0);
 
 /// Why memory could not be set up.
 #[derive(Debug)]
@@ -48,6 +57,10 @@ pub(crate) unsafe fn init(
     let mut usable = map.clone();
     usable.reserve(0, KEPT_LOW);
     usable.reserve(image_start, payload_end.next_multiple_of(PAGE_BYTES as u64));
+    if let Some(start) = find_low_pages(&usable) {
+        usable.reserve(start, start + TRAMPOLINE_BYTES);
+        TRAMPOLINE.store(start, Ordering::Relaxed);
+    }
 
     let mut pages = EarlyPages::new(&usable).ok_or(MemoryError::NoRegion)?;
     let regions = direct_regions(map, image_start, physical(image.rodata_end), payload_start, payload_end);
@@ -67,6 +80,34 @@ pub(crate) unsafe fn init(
     stacks::init();
     mm::frame::install(&frames::MachineFrames);
     Ok(())
+}
+
+const TRAMPOLINE_BYTES: u64 = TRAMPOLINE_PAGES * PAGE_BYTES as u64;
+
+/// The highest usable pages below `LOW_END` that can take the trampoline.
+fn find_low_pages(usable: &MemoryMap) -> Option<u64> {
+    let page = PAGE_BYTES as u64;
+    let clipped =
+        usable.usable().map(|region| (region.start.next_multiple_of(page), region.end.min(LOW_END) & !(page - 1)));
+    let fitting = clipped.filter(|(start, end)| end.saturating_sub(*start) >= TRAMPOLINE_BYTES);
+    fitting.map(|(_, end)| end - TRAMPOLINE_BYTES).max()
+}
+
+/// Physical address of the pages for the start of other CPUs, if there are any.
+pub(crate) fn trampoline_pages() -> Option<u64> {
+    Some(TRAMPOLINE.load(Ordering::Relaxed)).filter(|start| *start != 0)
+}
+
+/// Gives the pages for the start of other CPUs back.
+///
+/// # Safety
+/// No CPU runs in them, now or later.
+pub(crate) unsafe fn release_trampoline() {
+    let start = TRAMPOLINE.swap(0, Ordering::Relaxed);
+    if start != 0 {
+        // SAFETY: per the contract; the range was usable, and kept by `init`.
+        unsafe { frames::give(start, start + TRAMPOLINE_BYTES) };
+    }
 }
 
 /// Gives the pages of the first instructions back.

@@ -8,15 +8,14 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use bitflags::bitflags;
+use sync::{SpinLock, rank};
 use x86_64::PhysAddr;
-use x86_64::VirtAddr;
-use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
 
 use super::early::EarlyPages;
 use super::layout::{DIRECT_MAP, RANGES, direct};
-use super::{PAGE_BYTES, frames};
+use super::{PAGE_BYTES, frames, tlb};
 use crate::arch::boot::{ImageLayout, VIRTUAL_BASE};
 use crate::arch::cpu::{self, Features};
 
@@ -52,6 +51,8 @@ const TEXT: Entry = CONSTANT.difference(Entry::NO_EXECUTE);
 const DEVICE: Entry = DATA.union(Entry::CACHE_DISABLE).union(Entry::WRITE_THROUGH);
 const TABLE: Entry = Entry::PRESENT.union(Entry::WRITE).union(Entry::ACCESSED);
 
+/// Held while tables of the `RANGES` area are made: neighbours share them.
+static TABLES: SpinLock<()> = SpinLock::new(rank::PAGE_TABLE, ());
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
 
 /// Index of `address` in the table of `level` (1 is the lowest).
@@ -171,7 +172,7 @@ pub(crate) unsafe fn init(
     KERNEL_ROOT.store(root, Ordering::Relaxed);
     // SAFETY: the new tables map the running image and, through the direct map, all memory. The early stack is in the
     // image's data.
-    unsafe { set_root(root) };
+    unsafe { load_root(root) };
     Some(())
 }
 
@@ -180,13 +181,42 @@ pub(crate) fn kernel_root() -> u64 {
     KERNEL_ROOT.load(Ordering::Relaxed)
 }
 
-/// Makes the tables at `root` current on this CPU.
+/// Makes the tables at `root` current on this CPU, and lets other CPUs know whom they must tell of changes.
 ///
 /// # Safety
-/// `root` is a top table with the kernel's upper half, and stays one while it is current.
+/// `root` is a top table with the kernel's upper half, and stays one while it is current. The CPU's area is installed.
 pub(crate) unsafe fn set_root(root: u64) {
+    tlb::switching_root(|| {
+        // SAFETY: per the contract.
+        unsafe { load_root(root) };
+        root
+    });
+}
+
+/// Loads the register.
+///
+/// # Safety
+/// As `set_root`, but for the area.
+unsafe fn load_root(root: u64) {
     // SAFETY: per the contract.
     unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new(root)), Cr3Flags::empty()) };
+}
+
+/// An entry of a table in the direct map.
+pub(crate) fn entry(table: u64, position: usize) -> u64 {
+    debug_assert!(position < ENTRIES, "table index is out of bounds");
+    // SAFETY: tables are in the direct map, and the position is inside.
+    unsafe { (direct(table) as *const u64).wrapping_add(position).read_volatile() }
+}
+
+/// Writes an entry of a table.
+///
+/// # Safety
+/// The table is a page of the caller's own, which no CPU uses yet.
+pub(crate) unsafe fn set_entry(table: u64, position: usize, entry: u64) {
+    debug_assert!(position < ENTRIES, "table index is out of bounds");
+    // SAFETY: as in `entry`; the page is the caller's.
+    unsafe { (direct(table) as *mut u64).wrapping_add(position).write_volatile(entry) };
 }
 
 /// Physical address of the current top table.
@@ -199,35 +229,38 @@ pub(crate) fn current_root() -> u64 {
 /// # Safety
 /// The range is the caller's alone and not mapped; `physical` is memory or device registers the caller may use.
 pub(crate) unsafe fn map_kernel(address: usize, physical: u64, len: usize, is_device: bool) -> Option<()> {
+    let _tables = TABLES.lock();
     let rights = if is_device { DEVICE } else { DATA };
     // SAFETY: the area's tables are reached through the direct map; the range is the caller's alone.
     unsafe { map_range(&mut FramePages, kernel_root(), address, physical, len, rights) }
 }
 
-/// Removes one page of the `RANGES` area and returns what it mapped.
+/// Removes one page of the `RANGES` area and returns what it mapped. CPUs may use it until they are made to flush.
 ///
 /// # Safety
 /// The page is the caller's alone and nobody uses it any more.
 pub(crate) unsafe fn unmap_kernel_page(address: usize) -> Option<u64> {
+    // SAFETY: per the contract.
+    let entry = unsafe { swap_kernel_entry(address, 0) }?;
+    (entry & Entry::PRESENT.bits() != 0).then_some(entry & ENTRY_ADDRESS)
+}
+
+/// Writes the entry of one page of the `RANGES` area and returns what it was. `None`: there is no table for it yet.
+///
+/// # Safety
+/// The page is the caller's alone and nobody uses it.
+pub(super) unsafe fn swap_kernel_entry(address: usize, value: u64) -> Option<u64> {
     let mut table = kernel_root();
     for level in (2..=4).rev() {
-        // SAFETY: tables are reached through the direct map; the index is in bounds.
-        let entry = unsafe { (direct(table) as *const u64).wrapping_add(index(address, level)).read() };
+        let entry = entry(table, index(address, level));
         if entry & Entry::PRESENT.bits() == 0 || entry & Entry::LARGE.bits() != 0 {
             return None;
         }
         table = entry & ENTRY_ADDRESS;
     }
     let slot = (direct(table) as *mut u64).wrapping_add(index(address, 1));
-    // SAFETY: as above; the entry is the caller's.
-    let entry = unsafe { slot.read() };
-    if entry & Entry::PRESENT.bits() == 0 {
-        return None;
-    }
-    // SAFETY: as above.
-    unsafe { slot.write(0) };
-    tlb::flush(VirtAddr::new_truncate(address as u64));
-    Some(entry & ENTRY_ADDRESS)
+    // SAFETY: as in `entry`; the entry is the caller's.
+    Some(unsafe { AtomicU64::from_ptr(slot) }.swap(value, Ordering::AcqRel))
 }
 
 /// True when the direct map shows `[physical, physical + len)`.
@@ -250,8 +283,7 @@ pub(crate) fn is_direct_mapped(physical: u64, len: u64) -> bool {
 fn leaf_size(address: usize) -> Option<usize> {
     let mut table = kernel_root();
     for level in (1..=4).rev() {
-        // SAFETY: tables are reached through the direct map; the index is in bounds.
-        let entry = unsafe { (direct(table) as *const u64).wrapping_add(index(address, level)).read() };
+        let entry = entry(table, index(address, level));
         if entry & Entry::PRESENT.bits() == 0 {
             return None;
         }

@@ -1,6 +1,9 @@
 //! The local APIC, by MMIO (xAPIC) or MSRs (x2APIC), and silence for the 8259s.
 //!
 //! The timer runs one-shot, by TSC deadline where the CPU has that. Facts from SDM volume 3, chapter 11.
+//!
+//! What is static here is the same on every CPU: all are in the same mode, and their timers count alike. The registers are
+//! each CPU's own, at the same address.
 #![expect(clippy::cast_possible_truncation, reason = "an APIC id is the low half of its MSR")]
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +21,8 @@ const REGISTER_ID: u32 = 0x20;
 const REGISTER_TASK_PRIORITY: u32 = 0x80;
 const REGISTER_EOI: u32 = 0xb0;
 const REGISTER_SPURIOUS: u32 = 0xf0;
+const REGISTER_COMMAND: u32 = 0x300;
+const REGISTER_COMMAND_HIGH: u32 = 0x310;
 const REGISTER_TIMER: u32 = 0x320;
 const REGISTER_LINT0: u32 = 0x350;
 const REGISTER_LINT1: u32 = 0x360;
@@ -28,6 +33,15 @@ const REGISTER_TIMER_DIVIDE: u32 = 0x3e0;
 
 const MASKED: u32 = 1 << 16;
 const DELIVER_NMI: u32 = 0b100 << 8;
+const DELIVER_INIT: u32 = 0b101 << 8;
+const DELIVER_STARTUP: u32 = 0b110 << 8;
+const LEVEL_ASSERT: u32 = 1 << 14;
+/// An interrupt command that has not been sent yet, in xAPIC mode.
+const COMMAND_PENDING: u32 = 1 << 12;
+/// How often is looked whether a command was sent.
+const COMMAND_LOOKS_MAX: u32 = 100_000;
+/// The highest id that xAPIC mode can send to; the one above means everybody.
+const XAPIC_ID_MAX: u32 = 254;
 const TIMER_TSC_DEADLINE: u32 = 2 << 17;
 const DIVIDE_BY_1: u32 = 0b1011;
 const SOFTWARE_ENABLE: u32 = 1 << 8;
@@ -115,6 +129,53 @@ pub(crate) fn id() -> u32 {
     if USES_X2APIC.load(Ordering::Relaxed) { raw } else { raw >> 24 }
 }
 
+/// Whether interrupts can be sent to the CPU with this id.
+pub(crate) fn can_reach(id: u32) -> bool {
+    USES_X2APIC.load(Ordering::Relaxed) || id <= XAPIC_ID_MAX
+}
+
+/// Sends the interrupt `vector` to a CPU. From any context; needs no lock.
+pub(crate) fn send(id: u32, vector: u8) {
+    command(id, LEVEL_ASSERT | u32::from(vector));
+}
+
+/// Sends a non-maskable interrupt to a CPU.
+pub(crate) fn send_nmi(id: u32) {
+    command(id, LEVEL_ASSERT | DELIVER_NMI);
+}
+
+/// Resets a CPU, which then waits for `send_startup`.
+pub(crate) fn send_init(id: u32) {
+    command(id, LEVEL_ASSERT | DELIVER_INIT);
+}
+
+/// Lets a CPU that was reset begin at `page`, an address below 1 MiB.
+pub(crate) fn send_startup(id: u32, page: u64) {
+    command(id, LEVEL_ASSERT | DELIVER_STARTUP | (page >> 12) as u32 & 0xff);
+}
+
+/// Writes the interrupt command register. What this CPU wrote to memory before is seen by whoever is interrupted.
+fn command(id: u32, what: u32) {
+    if USES_X2APIC.load(Ordering::Relaxed) {
+        // SAFETY: the fences order earlier stores before the write of the register, which does not serialise by itself (SDM
+        // volume 3, 11.12.3); the register exists, and the command is one the manual defines.
+        unsafe {
+            core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags));
+            Msr::new(MSR_X2APIC_BASE + (REGISTER_COMMAND >> 4)).write(u64::from(id) << 32 | u64::from(what));
+        }
+        return;
+    }
+    // One command is two writes: no interrupt of this CPU may send another one between them.
+    super::interrupts::without(|| {
+        let is_pending = || read(REGISTER_COMMAND) & COMMAND_PENDING != 0;
+        if !(0..COMMAND_LOOKS_MAX).any(|_| !is_pending()) {
+            log::debug!("the local APIC does not send");
+        }
+        write(REGISTER_COMMAND_HIGH, id << 24);
+        write(REGISTER_COMMAND, what);
+    });
+}
+
 /// Tells the APIC that the interrupt in service is done.
 pub(crate) fn acknowledge() {
     write(REGISTER_EOI, 0);
@@ -131,13 +192,20 @@ pub(crate) fn ticks_counted() -> u32 {
     u32::MAX - read(REGISTER_TIMER_CURRENT)
 }
 
-/// Takes the result of calibration: `ticks` timer ticks in `interval_ns`. Makes the timer usable.
+/// Takes the result of calibration: `ticks` timer ticks in `interval_ns`. Makes the timer of this CPU usable.
 pub(crate) fn set_frequency(ticks: u32, interval_ns: u64) {
     let ratio = (u128::from(ticks) << 32) / u128::from(interval_ns.max(1));
     TICKS_PER_2_32_NS.store(u64::try_from(ratio).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    enable_timer();
+}
+
+/// Makes the timer of this CPU usable; the frequency has been set.
+pub(crate) fn enable_timer() {
     write(REGISTER_TIMER_INITIAL, 0);
     let mode = if uses_deadline() { TIMER_TSC_DEADLINE } else { 0 };
     write(REGISTER_TIMER, mode | u32::from(TIMER_VECTOR));
+    // A deadline written before the mode takes effect would be lost (SDM volume 3, 11.5.4.1).
+    core::sync::atomic::fence(Ordering::SeqCst);
 }
 
 fn uses_deadline() -> bool {

@@ -2,10 +2,26 @@
 //!
 //! `now_ns` is the monotonic clock: nanoseconds since the kernel was entered. The conversion is a 64 by 64 bit multiply
 //! with a 128-bit product, so no frequency between 1 MHz and 1 THz overflows it. Wall clock is an offset to it.
+//!
+//! # Several CPUs
+//!
+//! The clock never goes back, not even for somebody who reads it on one CPU after he was told of a reading on another:
+//! 1. The counters of all CPUs agree, as hypervisors and firmware have it. Each CPU's is compared with the first one's when
+//!    it starts. One that differs is corrected, if it can be; else the difference is kept and added at every reading,
+//!    and what the comparison left unknown is covered by the latest reading of all CPUs, below which no reading goes.
+//! 2. The counter is read after all that the program did before, by a fence: the CPU could run ahead otherwise.
 #![expect(clippy::cast_possible_truncation, reason = "nanoseconds since boot fit for centuries")]
 
 use core::arch::x86_64::_rdtsc;
-use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use firmware::clock::CounterOffset;
+use x86_64::registers::model_specific::Msr;
+
+use super::cpu::{self, Features};
+use super::interrupts;
+use super::percpu::PerCpu;
+use super::smp::CPUS_MAX;
 
 /// Nanoseconds per cycle, 32 binary places.
 static NS_PER_CYCLE_2_32: AtomicU64 = AtomicU64::new(0);
@@ -14,6 +30,24 @@ static CYCLES_PER_NS_2_32: AtomicU64 = AtomicU64::new(0);
 static BASE_CYCLES: AtomicU64 = AtomicU64::new(0);
 static FREQUENCY_HZ: AtomicU64 = AtomicU64::new(0);
 static REALTIME_OFFSET_NS: AtomicI64 = AtomicI64::new(0);
+/// Whether the counters of some CPUs differ.
+static IS_SKEWED: AtomicBool = AtomicBool::new(false);
+/// What is to be added to the counter of each CPU.
+static OFFSETS: [AtomicI64; CPUS_MAX] = [const { AtomicI64::new(0) }; CPUS_MAX];
+/// The latest time that anybody was told, where counters differ.
+static LATEST_NS: AtomicU64 = AtomicU64::new(0);
+
+/// Added to the counter of a CPU (SDM volume 3, 18.17.3).
+const MSR_TSC_ADJUST: u32 = 0x3b;
+/// Exchanges of one comparison.
+const EXCHANGES: u64 = 8;
+/// What asks for no answer but says that the comparison is over.
+const COMPARISON_IS_OVER: u64 = u64::MAX;
+/// The number of the question that a starting CPU asks.
+static QUESTION: AtomicU64 = AtomicU64::new(0);
+/// The number of the question that was answered last, and the answer.
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
+static ANSWER: AtomicU64 = AtomicU64::new(0);
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -44,15 +78,98 @@ pub(crate) fn frequency_hz() -> u64 {
 }
 
 /// Nanoseconds since `start`; zero until the frequency is known.
+#[inline]
 pub(crate) fn now_ns() -> u64 {
-    let elapsed = cycles().wrapping_sub(BASE_CYCLES.load(Ordering::Relaxed));
+    if IS_SKEWED.load(Ordering::Relaxed) {
+        return skewed_now_ns();
+    }
+    nanoseconds(ordered_cycles())
+}
+
+/// The cycle counter, not read before what precedes in the program.
+#[inline]
+fn ordered_cycles() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: as in `cycles`; `lfence` waits for the instructions before it.
+    unsafe {
+        core::arch::asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+fn nanoseconds(cycles: u64) -> u64 {
+    let elapsed = cycles.wrapping_sub(BASE_CYCLES.load(Ordering::Relaxed));
     ((u128::from(elapsed) * u128::from(NS_PER_CYCLE_2_32.load(Ordering::Relaxed))) >> 32) as u64
 }
 
-/// The counter's value at a time of the monotonic clock.
+#[cold]
+fn skewed_now_ns() -> u64 {
+    let now = interrupts::without(|| nanoseconds(ordered_cycles().wrapping_add_signed(own_offset())));
+    now.max(LATEST_NS.fetch_max(now, Ordering::AcqRel))
+}
+
+/// What is to be added to the counter of this CPU; interrupts are off.
+fn own_offset() -> i64 {
+    OFFSETS.get(PerCpu::current().index() as usize).map_or(0, |offset| offset.load(Ordering::Relaxed))
+}
+
+/// The value of this CPU's counter at a time of the monotonic clock; the caller cannot migrate.
 pub(crate) fn tsc_at(time_ns: u64) -> u64 {
     let elapsed = (u128::from(time_ns) * u128::from(CYCLES_PER_NS_2_32.load(Ordering::Relaxed))) >> 32;
-    u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(BASE_CYCLES.load(Ordering::Relaxed))
+    let cycles = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(BASE_CYCLES.load(Ordering::Relaxed));
+    if IS_SKEWED.load(Ordering::Relaxed) { cycles.saturating_sub_signed(own_offset()) } else { cycles }
+}
+
+/// Begins a comparison, on the first CPU, before another one starts.
+pub(crate) fn prepare_comparison() {
+    QUESTION.store(0, Ordering::SeqCst);
+    ANSWERED.store(0, Ordering::SeqCst);
+}
+
+/// Answers the starting CPU, on the first one. True: the comparison is over.
+pub(crate) fn serve_comparison() -> bool {
+    let question = QUESTION.load(Ordering::SeqCst);
+    if question != ANSWERED.load(Ordering::SeqCst) {
+        ANSWER.store(ordered_cycles(), Ordering::SeqCst);
+        ANSWERED.store(question, Ordering::SeqCst);
+    }
+    question == COMPARISON_IS_OVER
+}
+
+/// Compares the counter of the starting CPU, which runs this, with that of the first one, which serves. Interrupts are off.
+pub(crate) fn compare_with_first() {
+    let mut question = 0;
+    let mut offset = measure_offset(&mut question);
+    if offset != 0 && cpu::features().contains(Features::TSC_ADJUST) {
+        let mut adjust = Msr::new(MSR_TSC_ADJUST);
+        // SAFETY: the CPU has the register; nothing on this CPU has used its counter yet.
+        unsafe { adjust.write(adjust.read().wrapping_add_signed(offset)) };
+        offset = measure_offset(&mut question);
+    }
+    if offset != 0 {
+        let index = PerCpu::current().index();
+        log::warn!("the cycle counter of CPU {index} differs by {offset}: reading the time takes longer");
+        if let Some(kept) = OFFSETS.get(index as usize) {
+            kept.store(offset, Ordering::SeqCst);
+        }
+        IS_SKEWED.store(true, Ordering::SeqCst);
+    }
+    QUESTION.store(COMPARISON_IS_OVER, Ordering::SeqCst);
+}
+
+/// How far the first CPU's counter is ahead.
+fn measure_offset(question: &mut u64) -> i64 {
+    let mut offset = CounterOffset::new();
+    for _ in 0..EXCHANGES {
+        *question += 1;
+        let before = ordered_cycles();
+        QUESTION.store(*question, Ordering::SeqCst);
+        while ANSWERED.load(Ordering::SeqCst) != *question {
+            core::hint::spin_loop();
+        }
+        offset.add(before, ANSWER.load(Ordering::SeqCst), ordered_cycles());
+    }
+    offset.value()
 }
 
 /// Sets the wall clock: it is `realtime_ns` since 1970 now.

@@ -26,6 +26,7 @@ bitflags::bitflags! {
         const PCID = 1 << 9;
         const TSC_DEADLINE = 1 << 10;
         const GLOBAL_PAGES = 1 << 11;
+        const TSC_ADJUST = 1 << 12;
     }
 }
 
@@ -80,6 +81,7 @@ pub(crate) fn detect() {
         (Features::HYPERVISOR, one.ecx & (1 << 31) != 0),
         (Features::PCID, one.ecx & (1 << 17) != 0),
         (Features::TSC_DEADLINE, one.ecx & (1 << 24) != 0),
+        (Features::TSC_ADJUST, seven.ebx & (1 << 1) != 0),
         (Features::GLOBAL_PAGES, one.edx & (1 << 13) != 0),
     ] {
         found.set(feature, is_there);

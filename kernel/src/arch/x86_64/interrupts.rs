@@ -14,6 +14,10 @@ const FIRST_DEVICE_VECTOR: u8 = 0x30;
 const LAST_DEVICE_VECTOR: u8 = 0xdf;
 /// The local APIC's timer.
 pub(crate) const TIMER_VECTOR: u8 = 0xe0;
+/// Another CPU wants this one to choose a thread again.
+pub(crate) const RESCHEDULE_VECTOR: u8 = 0xf0;
+/// Another CPU wants this one to flush translations.
+pub(crate) const FLUSH_VECTOR: u8 = 0xf1;
 /// The local APIC's spurious vector; it wants no acknowledgement.
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 

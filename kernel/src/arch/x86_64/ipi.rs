@@ -1,0 +1,85 @@
+//! Interrupts that one CPU sends another.
+//!
+//! - [`reschedule`]: look at what you should run. The handler is the scheduler's.
+//! - [`flush`]: look into your inbox of flushes (`memory::tlb`, which has the protocol).
+//! - [`stop_others`]: the kernel is dying, stand still. A non-maskable interrupt, so that a CPU that spins with interrupts off
+//!   stops as well; [`stop_if_asked`] tells it from a real one.
+//!
+//! Sending takes no lock, and is allowed anywhere, in interrupts and under every lock. Several requests of one kind before the
+//! first is served may arrive as one: every receiver looks at memory for what is wanted, which the sender wrote before.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use super::interrupts::{self, FLUSH_VECTOR, RESCHEDULE_VECTOR};
+use super::{apic, clock, cpu, smp};
+use crate::memory::tlb;
+
+/// How long a dying kernel waits for the others to stand still.
+const STOP_NS_MAX: u64 = 20_000_000;
+
+static IS_STOPPING: AtomicBool = AtomicBool::new(false);
+static STOPPED: AtomicU32 = AtomicU32::new(0);
+static RESCHEDULES: AtomicU64 = AtomicU64::new(0);
+static FLUSHES: AtomicU64 = AtomicU64::new(0);
+
+/// How many interrupts were sent, for reports.
+#[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "shown by /proc, which asks later")]
+pub(crate) struct Sent {
+    pub(crate) reschedules: u64,
+    pub(crate) flushes: u64,
+}
+
+/// Makes the handlers known; once, on the first CPU.
+pub(crate) fn init() {
+    interrupts::set_handler(FLUSH_VECTOR, |_| tlb::serve());
+}
+
+/// Makes `cpu` run the scheduler's handler (`interrupts::set_handler` of `RESCHEDULE_VECTOR`).
+pub(crate) fn reschedule(cpu: u32) {
+    RESCHEDULES.fetch_add(1, Ordering::Relaxed);
+    send(cpu, RESCHEDULE_VECTOR);
+}
+
+/// Makes `cpu` serve its flushes.
+pub(crate) fn flush(cpu: u32) {
+    FLUSHES.fetch_add(1, Ordering::Relaxed);
+    send(cpu, FLUSH_VECTOR);
+}
+
+/// How many interrupts were sent.
+#[expect(dead_code, reason = "shown by /proc, which asks later")]
+pub(crate) fn sent() -> Sent {
+    Sent { reschedules: RESCHEDULES.load(Ordering::Relaxed), flushes: FLUSHES.load(Ordering::Relaxed) }
+}
+
+fn send(cpu: u32, vector: u8) {
+    debug_assert!(cpu < smp::count(), "interrupt for a CPU that is not there");
+    if let Some(id) = smp::apic_id(cpu) {
+        apic::send(id, vector);
+    }
+}
+
+/// Makes all other CPUs stand still for ever, and waits a little until they do. For a kernel that is dying, once.
+pub(crate) fn stop_others() {
+    let count = smp::count();
+    if count == 1 || IS_STOPPING.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let own = apic::id();
+    for id in (0..count).filter_map(smp::apic_id).filter(|id| *id != own) {
+        apic::send_nmi(id);
+    }
+    let end = clock::now_ns().saturating_add(STOP_NS_MAX);
+    while STOPPED.load(Ordering::SeqCst) + 1 < count && clock::now_ns() < end {
+        core::hint::spin_loop();
+    }
+}
+
+/// In a non-maskable interrupt: stands still if another CPU asked for it.
+pub(crate) fn stop_if_asked() {
+    if IS_STOPPING.load(Ordering::SeqCst) {
+        STOPPED.fetch_add(1, Ordering::SeqCst);
+        cpu::halt_forever();
+    }
+}
