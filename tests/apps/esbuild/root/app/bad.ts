@@ -1,0 +1,3 @@
+let x = ;
+const y: string = 5
+import z from "./absent"

@@ -1,0 +1,2 @@
+export const lazy = (parts: TemplateStringsArray, ...values: unknown[]) =>
+    parts.reduce((all, part, index) => all + part + (values[index] ?? ""), "");
