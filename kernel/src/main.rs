@@ -14,3 +14,4 @@ mod memory;
 mod panic;
 mod platform;
 mod start;
+mod threads;

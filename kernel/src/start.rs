@@ -51,6 +51,8 @@ struct Started {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn kernel_start(protocol: u64, information: u64, slide: usize) -> ! {
     let entered_cycles = clock::cycles();
+    // SAFETY: first thing on this CPU, which alone uses it: locks count in it from now on.
+    unsafe { PerCpu::install(&FIRST_CPU) };
     clock::start();
     panic::set_slide(slide);
     drivers::serial::init_early();
@@ -65,12 +67,10 @@ unsafe extern "C" fn kernel_start(protocol: u64, information: u64, slide: usize)
     unsafe { descriptors::fill_idt() };
     let Some(descriptors) = Descriptors::new() else { platform::fail("not enough memory for the interrupt stacks") };
     Box::leak(Box::new(descriptors)).load();
-    // SAFETY: the tables just made mark text as executable; the per-CPU data is used by this CPU alone.
-    unsafe {
-        cpu::configure();
-        PerCpu::install(&FIRST_CPU);
-    }
+    // SAFETY: the tables just made mark text as executable.
+    unsafe { cpu::configure() };
     vector_state::init();
+    crate::arch::smp::register_first(&FIRST_CPU);
     crate::arch::apic::silence_8259();
     let Some(stack) = stacks::allocate(stacks::THREAD_STACK_PAGES) else {
         platform::fail("not enough memory for a kernel stack")

@@ -223,7 +223,7 @@ pub(super) fn use_frames() {
 /// Tells the thread that runs, if memory is low, that it has to end.
 fn look_at_reserve() {
     if frames::is_reserve_low()
-        && let Some(thread) = PerCpu::current().thread()
+        && let Some(thread) = PerCpu::thread()
     {
         thread.note_out_of_memory();
     }
@@ -232,7 +232,7 @@ fn look_at_reserve() {
 /// Nothing is left, not even of the reserve: the program that asked for too much ends here.
 #[cold]
 fn run_out(size: usize) {
-    if PerCpu::current().thread().is_some() {
+    if PerCpu::thread().is_some() {
         log::error!("out of memory: no {size} bytes are left for the kernel");
         end::program_ended(linux::Outcome::Killed(abi::Signal::SIGKILL));
     }

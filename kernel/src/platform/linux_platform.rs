@@ -1,20 +1,23 @@
 //! `linux::Platform` on this machine.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::arch::x86_64::CpuidResult;
 
 use abi::Errno;
-use linux::{CpuInfo, InvalidVectorState, Outcome, Platform, Thread};
+use linux::{CpuInfo, InvalidVectorState, Outcome, Platform, Thread, ThreadStart, VectorLayout};
 use mm::{AddressSpace, PageTable};
+use sched::{CpuSet, Policy};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::FsBase;
 
 use super::end;
 use crate::arch::cpu::{self, Features};
 use crate::arch::percpu::{self, PerCpu};
-use crate::arch::{clock, vector_state};
+use crate::arch::{clock, smp, vector_state};
 use crate::memory::page_table::UserPageTable;
 use crate::memory::paging;
+use crate::threads::{control, schedule, timer};
 
 /// The only machine there is.
 pub(crate) struct MachinePlatform;
@@ -23,7 +26,7 @@ impl Platform for MachinePlatform {
     fn cpu_info(&self) -> CpuInfo {
         let has_xsave = cpu::features().contains(Features::XSAVE);
         CpuInfo {
-            count: 1,
+            count: smp::count(),
             capabilities: u64::from(cpu::cpuid(1, 0).edx),
             // HWCAP2_FSGSBASE; HWCAP2_RING3MWAIT is not ours to give.
             capabilities2: if cpu::features().contains(Features::FSGSBASE) { 1 << 1 } else { 0 },
@@ -33,7 +36,7 @@ impl Platform for MachinePlatform {
     }
 
     fn current_cpu(&self) -> u32 {
-        PerCpu::current().index()
+        PerCpu::number()
     }
 
     fn set_fs_base(&self, address: u64) {
@@ -45,7 +48,7 @@ impl Platform for MachinePlatform {
     }
 
     fn set_gs_base(&self, address: u64) -> Result<(), Errno> {
-        percpu::set_program_gs(address);
+        control::set_gs(address);
         Ok(())
     }
 
@@ -61,6 +64,19 @@ impl Platform for MachinePlatform {
         vector_state::restore(state, features)
     }
 
+    fn vector_layout(&self) -> VectorLayout {
+        let has_xsave = cpu::features().contains(Features::XSAVE);
+        VectorLayout { size: vector_state::size_bytes(), features: has_xsave.then(vector_state::enabled) }
+    }
+
+    fn save_vector_state_to_user(&self, address: usize) -> Result<(), Errno> {
+        if vector_state::save_to_user(address) { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+
+    fn restore_vector_state_from_user(&self, address: usize, features: Option<u64>) -> Result<(), InvalidVectorState> {
+        vector_state::restore_from_user(address, features)
+    }
+
     fn reset_vector_state(&self) {
         vector_state::reset();
     }
@@ -71,13 +87,67 @@ impl Platform for MachinePlatform {
     }
 
     fn activate(&self, space: &AddressSpace) {
+        let root = space.root();
+        control::set_root(root);
         // SAFETY: the root is a top table made by `UserPageTable::new`, with the kernel's upper half; the caller keeps the
-        // address space alive while it is current.
-        unsafe { paging::set_root(space.root()) };
+        // address space alive while it is current. A thread that is moved in between finds it in its context.
+        unsafe { paging::set_root(root) };
     }
 
-    fn kick(&self, _thread: &Thread) {
-        // One CPU: whoever calls this has interrupted the thread, which looks at its attention word on its way back.
+    fn kick(&self, thread: &Thread) {
+        control::kick(thread);
+    }
+
+    fn yield_now(&self) {
+        control::yield_now();
+    }
+
+    fn reschedule(&self) {
+        schedule::reschedule_on_exit();
+    }
+
+    fn create_context(&self, thread: &Arc<Thread>, start: ThreadStart) -> Result<(), Errno> {
+        control::create(thread, start)
+    }
+
+    fn launch(&self, thread: &Thread) {
+        control::launch(thread);
+    }
+
+    fn abandon(&self, thread: &Thread) {
+        control::abandon(thread);
+    }
+
+    fn exit_thread(&self, _thread: &Thread) -> ! {
+        control::exit()
+    }
+
+    fn policy(&self, thread: &Thread) -> Policy {
+        control::policy(thread)
+    }
+
+    fn set_policy(&self, thread: &Thread, policy: Policy) {
+        control::set_policy(thread, policy);
+    }
+
+    fn affinity(&self, thread: &Thread) -> CpuSet {
+        control::affinity(thread)
+    }
+
+    fn set_affinity(&self, thread: &Thread, cpus: CpuSet) {
+        control::set_affinity(thread, cpus);
+    }
+
+    fn runtime_ns(&self, thread: &Thread) -> u64 {
+        control::runtime_ns(thread)
+    }
+
+    fn cpu_of(&self, thread: &Thread) -> u32 {
+        control::cpu_of(thread)
+    }
+
+    fn is_runnable(&self, thread: &Thread) -> bool {
+        control::is_runnable(thread)
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
@@ -90,7 +160,7 @@ impl Platform for MachinePlatform {
     }
 
     fn set_timer(&self, deadline_ns: u64) {
-        super::timer::set_service(deadline_ns);
+        timer::set_service(deadline_ns);
     }
 
     fn end(&self, outcome: Outcome) -> ! {

@@ -6,7 +6,6 @@ mod linux_platform;
 pub(crate) mod log;
 mod program;
 mod seam;
-mod timer;
 
 pub(crate) use end::fail;
-pub(crate) use program::run;
+pub(crate) use program::{expire_timers, run};

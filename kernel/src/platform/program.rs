@@ -11,7 +11,7 @@ use firmware::BootInformation;
 use firmware::command_line::Options;
 use image_format::Image;
 use linux::exec::{BootRequest, Program};
-use linux::{Process, Registers, Thread};
+use linux::{Process, Registers, Thread, ThreadStart};
 use sync::{Once, WaitNode};
 use vfs::fs::root::RootFs;
 use vfs::fs::tmpfs::{Tmpfs, TmpfsOptions};
@@ -19,11 +19,10 @@ use vfs::fs::{dev, overlay};
 use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
-use super::{deferred, fail, timer};
+use super::{deferred, fail};
 use crate::arch::interrupts;
-use crate::arch::percpu::PerCpu;
 use crate::drivers::{self, Request};
-use crate::{arch, entropy};
+use crate::{arch, entropy, threads};
 
 static PLATFORM: MachinePlatform = MachinePlatform;
 /// The process that signals from outside go to.
@@ -41,10 +40,13 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     if !arch::apic::init() {
         fail("the local APIC cannot be mapped")
     }
-    interrupts::set_handler(interrupts::TIMER_VECTOR, timer::on_interrupt);
+    threads::start_cpu();
+    interrupts::set_handler(interrupts::TIMER_VECTOR, threads::timer::on_interrupt);
     drivers::init(information, options, line);
     entropy::init();
     x86_64::instructions::interrupts::enable();
+    arch::ipi::init();
+    arch::smp::start(options.cpus);
     let config = image.config();
     let arguments: Vec<&[u8]> = config.arguments().collect();
     let environment: Vec<&[u8]> = config.environment().collect();
@@ -188,7 +190,7 @@ fn raise(signal: Signal) {
 }
 
 /// Does what is due; runs in interrupts.
-pub(super) fn expire_timers() {
+pub(crate) fn expire_timers() {
     if let Some(process) = PROCESS.get() {
         process.system().timers().expire();
     }
@@ -210,14 +212,15 @@ fn on_request(request: Request) {
     }
 }
 
-/// Makes the thread this CPU's and enters the program.
+/// Starts the first thread, and becomes the idle loop of this CPU.
 fn enter(thread: Arc<Thread>, registers: Registers) -> ! {
     PROCESS.call_once(|| thread.process().clone());
     drivers::set_listener(on_request);
-    let cpu = PerCpu::current();
-    let attention = thread.attention_word() as *const _;
-    // The first thread is never freed: the machine ends with its process.
-    cpu.set_thread(Arc::into_raw(thread), attention);
     service_terminal();
-    arch::trap::enter(registers)
+    if threads::control::create(&thread, ThreadStart { registers, fs_base: None }).is_err() {
+        fail("not enough memory for the first thread")
+    }
+    threads::control::launch(&thread);
+    drop(thread);
+    threads::run_idle()
 }

@@ -1,20 +1,18 @@
-//! The functions that `sync::machine` declares, on this machine: one CPU for now, one thread that waits at a time.
+//! The functions that `sync::machine` declares, on this machine.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 
 use sync::HeldRanks;
-use sync::machine::{NEVER, PARKED, ThreadHandle};
+use sync::machine::ThreadHandle;
 use x86_64::instructions::interrupts as cpu_interrupts;
 
-use super::timer;
-use crate::arch::percpu::PerCpu;
+use crate::arch::percpu::{self, PerCpu};
 use crate::arch::{clock, user_copy};
-use crate::{drivers, entropy};
+use crate::entropy;
+use crate::threads::{schedule, wait};
 
-/// How often devices without an interrupt are looked at.
-const POLL_NS: u64 = 500_000;
-
-static HELD: HeldRanks = HeldRanks::new();
+/// The locks held before the scheduler has started.
+static HELD_AT_START: HeldRanks = HeldRanks::new();
 
 #[unsafe(no_mangle)]
 fn nacre_now_ns() -> u64 {
@@ -28,34 +26,17 @@ fn nacre_realtime_ns() -> u64 {
 
 #[unsafe(no_mangle)]
 fn nacre_current_thread() -> ThreadHandle {
-    ThreadHandle(0)
+    wait::current()
 }
 
-/// Halts while `state` says so. Interrupts are off between the look and the halt, and `sti; hlt` lets none in between.
 #[unsafe(no_mangle)]
 fn nacre_wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
-    loop {
-        cpu_interrupts::disable();
-        drivers::poll();
-        super::deferred::run();
-        if state.load(Ordering::SeqCst) != PARKED {
-            break;
-        }
-        let now = clock::now_ns();
-        if now >= deadline_ns {
-            break;
-        }
-        let poll_ns = if drivers::needs_polling() { now.saturating_add(POLL_NS) } else { NEVER };
-        timer::set_for_wait(deadline_ns.min(poll_ns));
-        cpu_interrupts::enable_and_hlt();
-    }
-    timer::resume();
-    cpu_interrupts::enable();
+    wait::wait_for_wake(state, deadline_ns);
 }
 
 #[unsafe(no_mangle)]
-fn nacre_wake_waiter(_thread: ThreadHandle) {
-    // The only thread there is looks at its state after any interrupt.
+fn nacre_wake_waiter(thread: ThreadHandle) {
+    wait::wake(thread);
 }
 
 #[unsafe(no_mangle)]
@@ -75,19 +56,29 @@ fn nacre_interrupts_restore(were_enabled: bool) {
 }
 
 #[unsafe(no_mangle)]
-fn nacre_preemption_disable() {}
+fn nacre_preemption_disable() {
+    percpu::forbid_switch();
+}
 
 #[unsafe(no_mangle)]
-fn nacre_preemption_enable() {}
+fn nacre_preemption_enable() {
+    if percpu::permit_switch() {
+        schedule::preempt_now();
+    }
+}
 
 #[unsafe(no_mangle)]
 fn nacre_current_cpu() -> u32 {
-    PerCpu::current().index()
+    PerCpu::number()
 }
 
 #[unsafe(no_mangle)]
 fn nacre_held_ranks() -> &'static HeldRanks {
-    &HELD
+    #[cfg(debug_assertions)]
+    if let Some(context) = PerCpu::context() {
+        return context.held();
+    }
+    PerCpu::scheduler().map_or(&HELD_AT_START, |cpu| &cpu.held)
 }
 
 #[unsafe(no_mangle)]
@@ -115,7 +106,7 @@ fn nacre_page_in_user(address: usize, is_store: bool) -> bool {
     /// The bit of a page fault's error code that says "a store".
     const STORE_SHIFT: u32 = 1;
     let error_code = u64::from(is_store) << STORE_SHIFT;
-    PerCpu::current().thread().is_some_and(|thread| linux::page_in(thread, address, error_code))
+    PerCpu::thread().is_some_and(|thread| linux::page_in(thread, address, error_code))
 }
 
 #[unsafe(no_mangle)]

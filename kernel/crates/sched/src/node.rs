@@ -159,6 +159,16 @@ impl Node {
         node
     }
 
+    /// Makes this the node of another thread, one that has not run. The node is in no queue and no inbox.
+    pub fn renew(&self, policy: Policy, affinity: CpuSet) {
+        for field in [&self.key, &self.base, &self.lag, &self.off_since_ns, &self.quantum_ns, &self.runtime_ns] {
+            field.set(0);
+        }
+        self.set_affinity(affinity);
+        self.set_policy(policy);
+        self.set_place(Place::Off);
+    }
+
     /// The policy of the thread.
     #[must_use]
     pub fn policy(&self) -> Policy {

@@ -263,6 +263,12 @@ impl RunQueue {
         waiting.is_some_and(|waiting| self.is_preempted_by(nodes, waiting))
     }
 
+    /// How long a thread of this queue, or of none, has run by now.
+    pub fn runtime_ns<N: Nodes + ?Sized>(&self, nodes: &N, id: ThreadId, now_ns: u64) -> u64 {
+        let since_ns = if self.current == Some(id) { now_ns.saturating_sub(self.charged_ns) } else { 0 };
+        nodes.node(id).runtime_ns().saturating_add(since_ns)
+    }
+
     /// Takes a waiting thread that may run on the CPU `cpu`, whose load is `load`, and that gains by it (see [`crate::balance`]).
     /// The caller hands it over as [`Arrival::Moved`].
     pub fn take_for<N: Nodes + ?Sized>(&mut self, nodes: &N, cpu: usize, load: Load, now_ns: u64) -> Option<ThreadId> {

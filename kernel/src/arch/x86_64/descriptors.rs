@@ -9,6 +9,7 @@ use core::cell::UnsafeCell;
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
 use x86_64::instructions::tables::{lidt, load_tss};
+use x86_64::registers::model_specific::GsBase;
 use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::{Descriptor, DescriptorFlags, GlobalDescriptorTable, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
@@ -99,14 +100,16 @@ impl Descriptors {
         debug_assert_eq!(code.0, KERNEL_CS, "traps.s counts on the selector");
         self.gdt.load();
         // SAFETY: the selectors are those just made; `self` is 'static, so table and TSS stay; the IDT has been filled by
-        // `fill_idt`. Writing FS and GS selectors clears their bases: the caller installs the per-CPU base afterwards.
+        // `fill_idt`. Writing the GS selector clears its base, which is this CPU's own: it comes back before anybody looks.
         unsafe {
+            let per_cpu = GsBase::read();
             CS::set_reg(code);
             SS::set_reg(data);
             DS::set_reg(SegmentSelector(0));
             ES::set_reg(SegmentSelector(0));
             FS::set_reg(SegmentSelector(0));
             GS::set_reg(SegmentSelector(0));
+            GsBase::write(per_cpu);
             load_tss(tss);
             let pointer = DescriptorTablePointer {
                 limit: (size_of::<[Gate; VECTORS]>() - 1) as u16,

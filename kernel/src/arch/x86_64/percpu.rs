@@ -12,6 +12,9 @@ use linux::{Registers, Thread};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{GsBase, KernelGsBase, LStar};
 
+use crate::threads::context::Context;
+use crate::threads::cpu::Cpu;
+
 /// A CPU's own data. Invariant: the gs base of a CPU in the kernel is the address of its `PerCpu`.
 #[repr(C)]
 pub(crate) struct PerCpu {
@@ -29,7 +32,23 @@ pub(crate) struct PerCpu {
     index: u32,
     /// Where a system call saves the program's registers: the frame that ends at `kernel_stack`.
     program_frame: Cell<usize>,
+    /// What forbids a switch, counted; [`NO_SWITCH_WANTED`] is set unless one is wanted.
+    preemption: Cell<u32>,
+    /// Not zero: the interrupt that is being served interrupted the program.
+    interrupted_program: Cell<u32>,
+    /// The context of the thread that runs; null in the idle loop.
+    context: Cell<*const Context>,
+    /// The scheduler's part of this CPU.
+    scheduler: Cell<*const Cpu>,
 }
+
+/// The bit of [`PerCpu::preemption`] that is clear while a switch is wanted.
+const NO_SWITCH_WANTED: u32 = 1 << 31;
+const PREEMPTION: usize = 64;
+const CONTEXT: usize = 72;
+const SCHEDULER: usize = 80;
+const THREAD: usize = 24;
+const INDEX: usize = 52;
 
 const _: () = assert!(
     offset_of!(PerCpu, kernel_stack) == 8
@@ -38,7 +57,12 @@ const _: () = assert!(
         && offset_of!(PerCpu, attention) == 32
         && offset_of!(PerCpu, kernel_stack_bottom) == 40
         && offset_of!(PerCpu, has_own_gs) == 48
+        && offset_of!(PerCpu, index) == INDEX
         && offset_of!(PerCpu, program_frame) == 56
+        && offset_of!(PerCpu, thread) == THREAD
+        && offset_of!(PerCpu, preemption) == PREEMPTION
+        && offset_of!(PerCpu, context) == CONTEXT
+        && offset_of!(PerCpu, scheduler) == SCHEDULER
 );
 
 impl PerCpu {
@@ -54,6 +78,10 @@ impl PerCpu {
             has_own_gs: Cell::new(0),
             index,
             program_frame: Cell::new(0),
+            preemption: Cell::new(NO_SWITCH_WANTED),
+            interrupted_program: Cell::new(0),
+            context: Cell::new(null()),
+            scheduler: Cell::new(null()),
         }
     }
 
@@ -95,18 +123,168 @@ impl PerCpu {
         self.attention.set(attention);
     }
 
+    /// Forgets the thread: nothing runs on this CPU that belongs to a program.
+    pub(crate) fn clear_thread(&self) {
+        self.thread.set(null());
+        self.attention.set(&raw const NO_ATTENTION);
+    }
+
     /// Looks at the thread's own attention word again.
     pub(crate) fn restore_attention(&self) {
-        if let Some(thread) = self.thread() {
+        if let Some(thread) = PerCpu::thread() {
             self.attention.set(thread.attention_word());
         }
     }
 
-    /// The thread that the program runs as, if one runs yet.
-    pub(crate) fn thread(&self) -> Option<&'static Thread> {
-        // SAFETY: `set_thread` is given threads that live while they are current; callers are code of that thread.
-        unsafe { self.thread.get().as_ref() }
+    /// The thread that the program runs as, if one runs yet. The answer is the calling thread's own, wherever it runs.
+    #[inline]
+    pub(crate) fn thread() -> Option<&'static Thread> {
+        let thread: *const Thread;
+        // SAFETY: reads a field of this CPU's PerCpu in one instruction. `set_thread` is given threads that live while they are
+        // current, and callers are code of that thread.
+        unsafe {
+            core::arch::asm!("mov {}, gs:[{field}]", out(reg) thread, field = const THREAD,
+                options(nostack, readonly, preserves_flags));
+            thread.as_ref()
+        }
     }
+
+    /// The context of the thread that runs; `None` in the idle loop and before there are threads.
+    #[inline]
+    pub(crate) fn context() -> Option<&'static Context> {
+        let context: *const Context;
+        // SAFETY: as in `thread`; contexts live for ever.
+        unsafe {
+            core::arch::asm!("mov {}, gs:[{field}]", out(reg) context, field = const CONTEXT,
+                options(nostack, readonly, preserves_flags));
+            context.as_ref()
+        }
+    }
+
+    /// Sets the context of the thread that runs.
+    pub(crate) fn set_context(&self, context: *const Context) {
+        self.context.set(context);
+    }
+
+    /// The scheduler's part of the CPU that runs this.
+    #[inline]
+    pub(crate) fn scheduler() -> Option<&'static Cpu> {
+        let scheduler: *const Cpu;
+        // SAFETY: as in `thread`; the scheduler's parts live for ever.
+        unsafe {
+            core::arch::asm!("mov {}, gs:[{field}]", out(reg) scheduler, field = const SCHEDULER,
+                options(nostack, readonly, preserves_flags));
+            scheduler.as_ref()
+        }
+    }
+
+    /// Sets the scheduler's part of this CPU.
+    pub(crate) fn set_scheduler(&self, scheduler: &'static Cpu) {
+        self.scheduler.set(scheduler);
+    }
+
+    /// The number of the CPU that runs this, at this moment.
+    #[inline]
+    pub(crate) fn number() -> u32 {
+        let number: u32;
+        // SAFETY: as in `thread`.
+        unsafe {
+            core::arch::asm!("mov {:e}, gs:[{field}]", out(reg) number, field = const INDEX,
+                options(nostack, readonly, preserves_flags));
+        }
+        number
+    }
+
+    /// Notes whether the interrupt that is served now interrupted the program.
+    pub(crate) fn set_interrupted_program(&self, is_program: bool) {
+        self.interrupted_program.set(u32::from(is_program));
+    }
+
+    /// Whether the interrupt that is served now interrupted the program.
+    pub(crate) fn has_interrupted_program(&self) -> bool {
+        self.interrupted_program.get() != 0
+    }
+
+    /// Gives the program of the thread that comes its own gs base, or none (0). Interrupts are off.
+    pub(crate) fn switch_program_gs(&self, address: u64) {
+        if address != 0 {
+            self.has_own_gs.set(1);
+            KernelGsBase::write(VirtAddr::new_truncate(address));
+            LStar::write(VirtAddr::new(&raw const syscall_entry_own_gs as u64));
+        } else if self.has_own_gs.replace(0) != 0 {
+            LStar::write(VirtAddr::new(&raw const syscall_entry as u64));
+        }
+    }
+
+    /// Whether the thread that runs has a gs base of its own.
+    pub(crate) fn has_own_gs(&self) -> bool {
+        self.has_own_gs.get() != 0
+    }
+}
+
+/// Forbids a switch on this CPU, once more.
+#[inline]
+pub(crate) fn forbid_switch() {
+    // SAFETY: adds to a field of this CPU in one instruction, so it does not matter which CPU that is: a thread that could have been
+    // moved just before cannot be any more.
+    unsafe { core::arch::asm!("inc dword ptr gs:[{field}]", field = const PREEMPTION, options(nostack)) };
+}
+
+/// Undoes one `forbid_switch`. True: a switch is wanted, and nothing forbids it any more.
+#[inline]
+pub(crate) fn permit_switch() -> bool {
+    let is_due: u8;
+    // SAFETY: as in `forbid_switch`.
+    unsafe {
+        core::arch::asm!("dec dword ptr gs:[{field}]", "sete {}", out(reg_byte) is_due, field = const PREEMPTION,
+            options(nostack));
+    }
+    is_due != 0
+}
+
+/// Notes that this CPU should choose a thread again.
+#[inline]
+pub(crate) fn want_switch() {
+    // SAFETY: as in `forbid_switch`.
+    unsafe { core::arch::asm!("and dword ptr gs:[{field}], 0x7fffffff", field = const PREEMPTION, options(nostack)) };
+}
+
+/// Notes that this CPU has chosen.
+#[inline]
+pub(crate) fn switch_is_made() {
+    // SAFETY: as in `forbid_switch`.
+    unsafe { core::arch::asm!("or dword ptr gs:[{field}], 0x80000000", field = const PREEMPTION, options(nostack)) };
+}
+
+/// Forbids a switch while it lives.
+pub(crate) struct SwitchGuard(());
+
+impl SwitchGuard {
+    /// Forbids a switch.
+    pub(crate) fn new() -> SwitchGuard {
+        forbid_switch();
+        SwitchGuard(())
+    }
+}
+
+impl Drop for SwitchGuard {
+    fn drop(&mut self) {
+        if permit_switch() {
+            crate::threads::schedule::preempt_now();
+        }
+    }
+}
+
+/// Whether a switch is wanted and nothing forbids it, but perhaps interrupts that are off.
+#[inline]
+pub(crate) fn is_switch_due() -> bool {
+    let word: u32;
+    // SAFETY: as in `PerCpu::thread`.
+    unsafe {
+        core::arch::asm!("mov {:e}, gs:[{field}]", out(reg) word, field = const PREEMPTION,
+            options(nostack, readonly, preserves_flags));
+    }
+    word == 0
 }
 
 /// Gives the program of this CPU's thread the gs base `address`, which lies in the lower half.
@@ -134,6 +312,7 @@ pub(crate) fn program_gs() -> u64 {
 unsafe extern "C" {
     static mut program_has_gs: u8;
     static syscall_entry_own_gs: u8;
+    static syscall_entry: u8;
 }
 
 /// What a CPU without a thread looks at.

@@ -30,27 +30,15 @@ const RFLAGS_IF: u64 = 1 << 9;
 /// The reserved ones of DR6 (SDM volume 3, 18.2.3).
 const DR6_CLEAR: u64 = 0xffff_0ff0;
 
-unsafe extern "C" {
-    fn enter_program(frame: *const Registers) -> !;
-}
-
-/// Enters the program with `registers`, on the current kernel stack, of which nothing is needed any more.
-pub(crate) fn enter(registers: Registers) -> ! {
-    cpu_interrupts::disable();
-    // SAFETY: the frame lies on the kernel stack; enter_program makes it the stack pointer and loads everything from it.
-    unsafe { enter_program(&registers) }
-}
-
 /// There is more to do after a system call. The frame is complete. Interrupts are off.
 ///
 /// # Safety
 /// Called by syscall_entry only, with the frame of the program at the top of the kernel stack.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_syscall_exit(registers: &mut Registers) {
-    let cpu = PerCpu::current();
-    cpu.restore_attention();
+    PerCpu::current().restore_attention();
     cpu_interrupts::enable();
-    if let Some(thread) = cpu.thread() {
+    if let Some(thread) = PerCpu::thread() {
         linux::syscall_exit(thread, registers);
     }
 }
@@ -89,8 +77,7 @@ unsafe extern "C" fn nacre_program_fault(registers: &mut Registers, vector: u8, 
         _ => die_of_fault(registers, vector, address, "exception that no program can cause"),
     };
     cpu_interrupts::enable();
-    let cpu = PerCpu::current();
-    match cpu.thread() {
+    match PerCpu::thread() {
         Some(thread) => linux::fault_entry(thread, registers, fault),
         None => die_of_fault(registers, vector, address, "exception outside of the kernel before there is a program"),
     }
@@ -109,7 +96,7 @@ unsafe extern "C" fn nacre_kernel_fault(registers: &mut Registers, vector: u8, a
     };
     let Some(copy) = copy else { die_of_fault(registers, vector, address, "unexpected exception in the kernel") };
     let can_page_in = vector == PAGE_FAULT && !copy.is_nofault && address < USER_END;
-    if can_page_in && let Some(thread) = PerCpu::current().thread() {
+    if can_page_in && let Some(thread) = PerCpu::thread() {
         let were_enabled = registers.rflags & RFLAGS_IF != 0;
         if were_enabled {
             cpu_interrupts::enable();
@@ -143,6 +130,7 @@ unsafe extern "C" fn nacre_fatal_fault(registers: &Registers, vector: u8, addres
 /// Called by nmi_common only.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_nmi(registers: &Registers) {
+    super::ipi::stop_if_asked();
     die_of_fault(registers, 2, 0, "non-maskable interrupt");
 }
 
@@ -152,6 +140,7 @@ unsafe extern "C" fn nacre_nmi(registers: &Registers) {
 /// Called by interrupt_common only.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_interrupt(vector: u8, from_program: bool) -> bool {
+    PerCpu::current().set_interrupted_program(from_program);
     if interrupts::dispatch(vector) {
         deferred::run();
         return true;
@@ -168,10 +157,9 @@ unsafe extern "C" fn nacre_interrupt(vector: u8, from_program: bool) -> bool {
 /// Called by traps.s only, with the frame of the program at the top of the kernel stack.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_exit_work(registers: &mut Registers) {
-    let cpu = PerCpu::current();
-    cpu.restore_attention();
+    PerCpu::current().restore_attention();
     cpu_interrupts::enable();
-    if let Some(thread) = cpu.thread() {
+    if let Some(thread) = PerCpu::thread() {
         linux::interrupt_exit(thread, registers);
     }
 }

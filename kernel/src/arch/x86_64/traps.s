@@ -58,6 +58,8 @@
 .set CPU_STACK_BOTTOM, 40
 .set CPU_HAS_OWN_GS, 48
 .set CPU_PROGRAM_FRAME, 56
+.set CPU_PREEMPTION, 64
+.set CPU_CONTEXT, 72
 
 .set MSR_GS_BASE, 0xc0000101
 
@@ -281,6 +283,26 @@ interrupt_in_kernel:
     and rsp, -16
     call nacre_interrupt
     mov rsp, rbp
+    cmp dword ptr gs:[CPU_PREEMPTION], 0
+    je preempt_kernel
+1:  RESTORE_REGISTERS
+    add rsp, 8
+    iretq
+
+# A switch is wanted and nothing forbids it. It is made on the stack of the thread, below what was interrupted, if it was a thread.
+preempt_kernel:
+    cmp qword ptr gs:[CPU_CONTEXT], 0
+    je 1b
+    mov rax, [rsp + FRAME_RSP]
+    cmp rax, gs:[CPU_STACK_BOTTOM]
+    jb 1b
+    cmp rax, gs:[CPU_KERNEL_STACK]
+    ja 1b
+    and rax, -16
+    sub rax, 8
+    MOVE_FRAME_BELOW_RAX
+    mov rbp, [rsp + 32]             # backtraces go on through it
+    call nacre_preempt
     RESTORE_REGISTERS
     add rsp, 8
     iretq
@@ -399,12 +421,6 @@ syscall_entry_own_gs:
     SYSCALL_CALL
     jmp syscall_slow_exit
     SYSCALL_ABSENT
-
-# First entry of a new thread: the frame is at rsp already.
-.global enter_program
-enter_program:
-    mov rsp, rdi
-    jmp return_to_program
 
 # One stub a vector, 16 bytes apart.
 .macro STUB vector, error, target
