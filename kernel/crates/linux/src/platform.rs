@@ -6,8 +6,9 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+use abi::signal::{FPX_SW_BYTES_OFFSET, FXSAVE_SIZE};
 use abi::{Errno, Signal};
-use mm::{AddressSpace, PageTable};
+use mm::{AddressSpace, PageTable, UserReader, UserWriter};
 use sched::{CpuSet, Policy};
 
 use crate::registers::Registers;
@@ -39,6 +40,15 @@ pub struct CpuInfo {
     pub vector_state_size: usize,
     /// The components of the vector state (XCR0); none when the CPU has no XSAVE and states are FXSAVE images.
     pub vector_features: Option<u64>,
+}
+
+/// How large vector states are, and what is in them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VectorLayout {
+    /// See [`CpuInfo::vector_state_size`].
+    pub size: usize,
+    /// See [`CpuInfo::vector_features`].
+    pub features: Option<u64>,
 }
 
 /// How a new thread begins.
@@ -77,6 +87,42 @@ pub trait Platform: Send + Sync {
     /// are taken, as far as `state` is long enough and its header says it has them; all others are reset. The contents
     /// are the program's own and trusted for nothing.
     fn restore_vector_state(&self, state: &[u8], features: u64) -> Result<(), InvalidVectorState>;
+
+    /// What [`Platform::cpu_info`] says of vector states, at little cost.
+    fn vector_layout(&self) -> VectorLayout {
+        let CpuInfo { vector_state_size: size, vector_features: features, .. } = self.cpu_info();
+        VectorLayout { size, features }
+    }
+
+    /// As [`Platform::save_vector_state`], straight to program memory at `address`, which is a multiple of 64. The bytes from 464 to
+    /// 512 stay as they are, and so may those from 520 to 576, which must be zero. x87 and SSE state count as present.
+    fn save_vector_state_to_user(&self, address: usize) -> Result<(), Errno> {
+        const LEGACY_COMPONENTS: u8 = 3;
+        let mut state = alloc::vec![0; self.vector_layout().size];
+        self.save_vector_state(&mut state);
+        let (legacy, extended) = state.split_at_mut(FXSAVE_SIZE);
+        UserWriter::new(address, FPX_SW_BYTES_OFFSET)?.write_all(&legacy[..FPX_SW_BYTES_OFFSET])?;
+        if let Some(present) = extended.first_mut() {
+            *present |= LEGACY_COMPONENTS;
+        }
+        UserWriter::new(address.checked_add(FXSAVE_SIZE).ok_or(Errno::EFAULT)?, extended.len())?.write_all(extended)
+    }
+
+    /// As [`Platform::restore_vector_state`], straight from program memory. No `features`: there is only the legacy part, without a
+    /// header. When it fails, the registers are reset.
+    fn restore_vector_state_from_user(&self, address: usize, features: Option<u64>) -> Result<(), InvalidVectorState> {
+        const LEGACY_FEATURES: u64 = 3;
+        let size = if features.is_some() { self.vector_layout().size } else { FXSAVE_SIZE };
+        let mut state = alloc::vec![0; size];
+        let read = UserReader::new(address, size).and_then(|mut reader| reader.read_exact(&mut state));
+        let restored = read
+            .map_err(|_| InvalidVectorState)
+            .and_then(|()| self.restore_vector_state(&state, features.unwrap_or(LEGACY_FEATURES)));
+        if restored.is_err() {
+            self.reset_vector_state();
+        }
+        restored
+    }
 
     /// Puts the program's vector registers in the state a new program finds.
     fn reset_vector_state(&self);

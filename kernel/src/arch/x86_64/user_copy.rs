@@ -34,7 +34,8 @@ pub(super) struct CopyFault {
     pub(super) is_nofault: bool,
 }
 
-fn is_user_range(address: usize, len: usize) -> bool {
+/// Whether a range lies in the program's half.
+pub(super) fn is_user_range(address: usize, len: usize) -> bool {
     address.checked_add(len).is_some_and(|end| end <= USER_END)
 }
 

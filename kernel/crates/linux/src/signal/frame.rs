@@ -16,9 +16,6 @@
 //! Nothing in a frame is trusted on the way back: of the flags only those a program may change are taken, of the segment
 //! registers none, and the vector state is checked by the machine. The instruction pointer is checked on the exit path.
 
-use alloc::vec;
-use alloc::vec::Vec;
-
 use abi::{
     Errno, FpxSwBytes, Sigaction, SigactionFlags, Sigcontext, Siginfo, Signal, Sigset, Ucontext,
     signal::{
@@ -26,10 +23,11 @@ use abi::{
         UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS, USER_CS, USER_DS,
     },
 };
-use mm::user::{UserReader, UserWriter, read_user_struct};
-use zerocopy::{FromBytes, IntoBytes};
+use mm::USER_END;
+use mm::user::{UserWriter, read_user_struct, write_user_struct};
+use zerocopy::{Immutable, IntoBytes};
 
-use crate::platform::CpuInfo;
+use crate::platform::{CpuInfo, VectorLayout};
 use crate::registers::{Registers, flags};
 use crate::signal::mask;
 use crate::thread::Thread;
@@ -42,11 +40,24 @@ const VECTOR_STATE_ALIGNMENT: u64 = 64;
 const FRAME_ALIGNMENT: u64 = 16;
 const FRAME_SIZE: u64 = size_of::<abi::RtSigframe>() as u64;
 const MAGIC2_SIZE: usize = size_of::<u32>();
-/// The vector components an FXSAVE image holds, x87 and SSE, as bits of a set and of the header's first byte.
-const LEGACY_FEATURES: u64 = 3;
-const LEGACY_FEATURES_BYTE: u8 = 3;
-/// A vector state in a frame may be no larger than this, whatever its software bytes claim.
-const VECTOR_STATE_SIZE_MAX: usize = 64 << 10;
+/// The header behind the legacy part of an XSAVE image.
+const XSAVE_HEADER_SIZE: usize = 64;
+
+/// The part of a frame that every handler gets.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct FrameHead {
+    pretcode: u64,
+    uc: Ucontext,
+}
+
+/// What the CPU leaves to the kernel in an XSAVE image; the header is completed by it.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct VectorMiddle {
+    software: FpxSwBytes,
+    header: [u64; XSAVE_HEADER_SIZE / size_of::<u64>()],
+}
 
 /// A frame could not be written or read: the program gets `SIGSEGV`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,14 +92,13 @@ pub(crate) fn build(
     if !action.flags().contains(SigactionFlags::RESTORER) {
         return Err(BadFrame);
     }
-    let vector_state = vector_state(thread);
-    let place = place(thread, registers.rsp, action.flags(), vector_state.len())?;
-    UserWriter::new(user_address(place.vector_state)?, vector_state.len())?.write_all(&vector_state)?;
+    let layout = thread.platform().vector_layout();
+    let place = place(thread, registers.rsp, action.flags(), layout)?;
+    save_vector_state(thread, layout, user_address(place.vector_state)?)?;
 
-    let context = context(thread, registers, place.vector_state);
+    let head = FrameHead { pretcode: action.restorer, uc: context(thread, registers, place.vector_state, layout) };
     let mut writer = UserWriter::new(user_address(place.frame)?, size_of::<abi::RtSigframe>())?;
-    writer.write_struct(&action.restorer)?;
-    writer.write_struct(&context)?;
+    writer.write_struct(&head)?;
     if action.flags().contains(SigactionFlags::SIGINFO) {
         writer.write_struct(info)?;
     }
@@ -112,30 +122,28 @@ fn user_address(address: u64) -> Result<usize, BadFrame> {
     usize::try_from(address).map_err(|_| BadFrame)
 }
 
-/// The program's vector registers as a frame holds them.
-fn vector_state(thread: &Thread) -> Vec<u8> {
-    let cpu = thread.platform().cpu_info();
-    let has_xsave = cpu.vector_features.is_some();
-    let magic2 = if has_xsave { MAGIC2_SIZE } else { 0 };
-    let mut bytes = vec![0; cpu.vector_state_size + magic2];
-    let (state, tail) = bytes.split_at_mut(cpu.vector_state_size);
-    thread.platform().save_vector_state(state);
-    let software = cpu.vector_features.map_or_else(FpxSwBytes::zeroed, |features| FpxSwBytes {
-        magic1: FP_XSTATE_MAGIC1,
-        extended_size: size_u32(state.len() + MAGIC2_SIZE),
-        xfeatures: features,
-        xstate_size: size_u32(state.len()),
-        ..FpxSwBytes::zeroed()
-    });
-    state[FPX_SW_BYTES_OFFSET..FXSAVE_SIZE].copy_from_slice(software.as_bytes());
-    // Old programs change the legacy part without saying so in the header: it always counts as there.
-    if let Some(present) = state.get_mut(FXSAVE_SIZE) {
-        *present |= LEGACY_FEATURES_BYTE;
-    }
-    if has_xsave {
-        tail.copy_from_slice(&FP_XSTATE_MAGIC2.to_ne_bytes());
-    }
-    bytes
+/// Writes the program's vector registers as a frame holds them: software bytes, a header, and a mark at the end.
+fn save_vector_state(thread: &Thread, layout: VectorLayout, address: usize) -> Result<(), BadFrame> {
+    let platform = thread.platform();
+    let Some(features) = layout.features else {
+        return Ok(platform.save_vector_state_to_user(address)?);
+    };
+    let extended_size = layout.size + MAGIC2_SIZE;
+    let middle = VectorMiddle {
+        software: FpxSwBytes {
+            magic1: FP_XSTATE_MAGIC1,
+            extended_size: size_u32(extended_size),
+            xfeatures: features,
+            xstate_size: size_u32(layout.size),
+            ..FpxSwBytes::zeroed()
+        },
+        header: [0; XSAVE_HEADER_SIZE / size_of::<u64>()],
+    };
+    let end = address.checked_add(extended_size).filter(|end| *end <= USER_END).ok_or(BadFrame)?;
+    write_user_struct(address + FPX_SW_BYTES_OFFSET, &middle)?;
+    // With the header in place, since the CPU takes part of it over.
+    platform.save_vector_state_to_user(address)?;
+    Ok(write_user_struct(end - MAGIC2_SIZE, &FP_XSTATE_MAGIC2)?)
 }
 
 fn size_u32(size: usize) -> u32 {
@@ -143,7 +151,13 @@ fn size_u32(size: usize) -> u32 {
 }
 
 /// Finds the place for a frame: below the interrupted stack pointer, or on the alternate stack.
-fn place(thread: &Thread, stack_pointer: u64, flags: SigactionFlags, state_len: usize) -> Result<Place, BadFrame> {
+fn place(
+    thread: &Thread,
+    stack_pointer: u64,
+    flags: SigactionFlags,
+    layout: VectorLayout,
+) -> Result<Place, BadFrame> {
+    let state_len = layout.size + if layout.features.is_some() { MAGIC2_SIZE } else { 0 };
     let stack = thread.signals.stack();
     let mut top = stack_pointer.wrapping_sub(RED_ZONE);
     let mut is_on_alternate = stack.is_in_use(stack_pointer);
@@ -163,11 +177,10 @@ fn place(thread: &Thread, stack_pointer: u64, flags: SigactionFlags, state_len: 
 }
 
 /// What the handler sees, and what its return restores.
-fn context(thread: &Thread, registers: &Registers, vector_state: u64) -> Ucontext {
+fn context(thread: &Thread, registers: &Registers, vector_state: u64, layout: VectorLayout) -> Ucontext {
     let own = &thread.signals;
     let (mask, stack) = (own.saved().unwrap_or_else(|| own.blocked()), own.stack().in_frame());
-    let has_xsave = thread.platform().cpu_info().vector_features.is_some();
-    let xstate = if has_xsave { UC_FP_XSTATE } else { 0 };
+    let xstate = if layout.features.is_some() { UC_FP_XSTATE } else { 0 };
     Ucontext {
         uc_flags: xstate | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
         uc_link: 0,
@@ -264,36 +277,24 @@ fn restore_vector_state(thread: &Thread, address: u64) -> Result<(), BadFrame> {
         return Ok(());
     }
     let address = user_address(address)?;
-    let mut legacy = vec![0; FXSAVE_SIZE];
-    UserReader::new(address, FXSAVE_SIZE)?.read_exact(&mut legacy)?;
-    let extended = match platform.cpu_info().vector_features {
-        Some(_) => extended_state(address, &legacy)?,
-        None => None,
+    let features = match platform.vector_layout() {
+        VectorLayout { size, features: Some(_) } => features_of_frame(address, size)?,
+        VectorLayout { features: None, .. } => None,
     };
-    let (state, features) = extended.unwrap_or((legacy, LEGACY_FEATURES));
-    platform.restore_vector_state(&state, features).map_err(|_| BadFrame)
+    platform.restore_vector_state_from_user(address, features).map_err(|_| BadFrame)
 }
 
-/// The whole XSAVE image, if the software bytes of the legacy part and the mark behind it say there is one.
-fn extended_state(address: usize, legacy: &[u8]) -> Result<Option<(Vec<u8>, u64)>, BadFrame> {
-    let Ok(software) = FpxSwBytes::read_from_bytes(&legacy[FPX_SW_BYTES_OFFSET..FXSAVE_SIZE]) else {
-        return Ok(None);
-    };
+/// The components of the XSAVE image at `address`, if the software bytes of the legacy part and the mark at its end say there
+/// is one no longer than `size_max`.
+fn features_of_frame(address: usize, size_max: usize) -> Result<Option<u64>, BadFrame> {
+    let software: FpxSwBytes = read_user_struct(address.checked_add(FPX_SW_BYTES_OFFSET).ok_or(BadFrame)?)?;
     let size = usize::try_from(software.xstate_size).unwrap_or(usize::MAX);
     let is_sound = software.magic1 == FP_XSTATE_MAGIC1
-        && (FXSAVE_SIZE..=VECTOR_STATE_SIZE_MAX).contains(&size)
+        && (FXSAVE_SIZE + XSAVE_HEADER_SIZE..=size_max).contains(&size)
         && software.xstate_size <= software.extended_size;
     if !is_sound {
         return Ok(None);
     }
     let magic2: u32 = read_user_struct(address.checked_add(size).ok_or(BadFrame)?)?;
-    if magic2 != FP_XSTATE_MAGIC2 {
-        return Ok(None);
-    }
-    let mut state = vec![0; size];
-    // The legacy part was fetched already, and each byte is fetched once.
-    let (first, rest) = state.split_at_mut(FXSAVE_SIZE);
-    first.copy_from_slice(legacy);
-    UserReader::new(address + FXSAVE_SIZE, rest.len())?.read_exact(rest)?;
-    Ok(Some((state, software.xfeatures)))
+    Ok((magic2 == FP_XSTATE_MAGIC2).then_some(software.xfeatures))
 }
