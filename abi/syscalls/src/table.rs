@@ -118,7 +118,7 @@ macro_rules! for_each_syscall {
 56 clone(flags: u64, stack: usize, parent_tid: UserPtr, child_tid: UserPtr, tls: u64) = Partial("threads (CLONE_THREAD); processes answer ENOSYS");
 57 fork() = Absent("");
 58 vfork() = Absent("");
-59 execve(path: UserPtr, arguments: UserPtr, environment: UserPtr) = Absent("");
+59 execve(path: UserPtr, arguments: UserPtr, environment: UserPtr) = Partial("not set-user-id bits");
 60 exit(status: i32) = Full("");
 61 wait4(pid: i32, status: UserPtr, options: u32, usage: UserPtr) = Absent("");
 62 kill(pid: i32, signal: i32) = Full("");
@@ -381,7 +381,7 @@ macro_rules! for_each_syscall {
 319 memfd_create(name: UserPtr, flags: u32) = Absent("");
 320 kexec_file_load(kernel: Fd, ramdisk: Fd, length: u64, command_line: UserPtr, flags: u64) = Absent("");
 321 bpf(command: i32, attributes: UserPtr, size: u32) = Absent("");
-322 execveat(directory: Fd, path: UserPtr, arguments: UserPtr, environment: UserPtr, flags: u32) = Absent("");
+322 execveat(directory: Fd, path: UserPtr, arguments: UserPtr, environment: UserPtr, flags: u32) = Partial("not set-user-id bits");
 323 userfaultfd(flags: u32) = Absent("");
 324 membarrier(command: i32, flags: u32, cpu: i32) = Full("");
 325 mlock2(address: usize, length: usize, flags: u32) = Full("");

@@ -9,7 +9,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use abi::Errno;
 use sync::{SpinLock, rank};
@@ -127,11 +127,13 @@ impl Slots {
     }
 }
 
-/// The descriptor table of a process.
+/// A descriptor table. Threads share it; the last that leaves it closes what is open.
 pub struct FdTable {
     slots: SpinLock<Slots>,
     limit: AtomicU64,
     id: u64,
+    /// The threads that use it. References alone, such as those of `/proc`, keep nothing open.
+    users: AtomicUsize,
     /// Has taken POSIX record locks, which closing a descriptor releases.
     has_locks: AtomicBool,
 }
@@ -151,6 +153,7 @@ impl FdTable {
             slots: SpinLock::new(rank::FILE_TABLES, slots),
             limit: AtomicU64::new(limit),
             id,
+            users: AtomicUsize::new(1),
             has_locks: AtomicBool::new(false),
         }
     }
@@ -173,6 +176,25 @@ impl FdTable {
             drop(slots);
             copy.free_hint = copy.used.first_clear(0);
             return Self::with_slots(copy, self.limit.load(Ordering::Relaxed));
+        }
+    }
+
+    /// This table for one more thread.
+    pub fn share(self: &Arc<Self>) -> Arc<Self> {
+        self.users.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(self)
+    }
+
+    /// Whether more than one thread uses it.
+    pub fn is_shared(&self) -> bool {
+        // Acquire: what others did with the table before they left is seen by the one that finds itself alone.
+        self.users.load(Ordering::Acquire) > 1
+    }
+
+    /// A thread uses it no longer. The last closes everything.
+    pub fn leave(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close_all();
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn create(caller: &Thread, registers: &Registers, request: &ThreadReq
     let process = caller.process();
     let (system, platform) = (process.system(), caller.platform());
 
-    let thread = Thread::beside(caller);
+    let thread = Thread::beside(caller, has(CloneFlags::FILES), has(CloneFlags::FS));
     if has(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(request.child_tid.address(), Relaxed);
     }
@@ -43,7 +43,8 @@ pub(crate) fn create(caller: &Thread, registers: &Registers, request: &ThreadReq
         registers.rsp = request.stack;
     }
     let fs_base = has(CloneFlags::SETTLS).then_some(request.tls);
-    platform.create_context(&thread, ThreadStart { registers, fs_base })?;
+    let created = platform.create_context(&thread, ThreadStart { registers, fs_base });
+    created.inspect_err(|_| thread.fds().leave())?;
     scheduling::inherit(&thread, caller);
 
     let entered = system.register(&thread, request.number).and_then(|tid| {
@@ -58,6 +59,7 @@ pub(crate) fn create(caller: &Thread, registers: &Registers, request: &ThreadReq
         Ok(tid) => tid,
         Err(errno) => {
             platform.abandon(&thread);
+            thread.fds().leave();
             return Err(errno);
         }
     };

@@ -105,6 +105,27 @@ impl Credentials {
         if self.has(capability) { Ok(()) } else { Err(Errno::EPERM) }
     }
 
+    /// What a thread has of these when it executes a program without set-user-id or file capabilities.
+    pub fn at_execution(&self) -> Self {
+        let mut new = self.clone();
+        new.keeps_capabilities = false;
+        for ids in [&mut new.user, &mut new.group] {
+            ids.saved = ids.effective;
+            ids.file_system = ids.effective;
+        }
+        let old = self.capabilities;
+        let sets = &mut new.capabilities;
+        // Root's programs get everything, unless privileges may not be gained.
+        sets.permitted = if self.user.effective == 0 || self.user.real == 0 {
+            let all = old.bounding | old.inheritable;
+            if self.no_new_privileges { all & old.permitted } else { all }
+        } else {
+            old.ambient
+        };
+        sets.effective = if self.user.effective == 0 { sets.permitted } else { old.ambient };
+        new
+    }
+
     /// What the file layer checks with.
     pub fn for_files(&self, process: u32, thread: u32) -> vfs::Credentials {
         vfs::Credentials {
@@ -293,6 +314,26 @@ mod tests {
         assert_eq!(credentials.capabilities.permitted, 0);
         assert_eq!(credentials.set_user(0), Err(Errno::EPERM));
         assert_eq!(credentials.set_user(u32::MAX), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn programs_of_users_start_without_capabilities() {
+        let mut credentials = Credentials::root();
+        credentials.keeps_capabilities = true;
+        credentials.set_user(5).unwrap();
+        assert_ne!(credentials.capabilities.permitted, 0);
+        let started = credentials.at_execution();
+        assert_eq!((started.capabilities.permitted, started.capabilities.effective), (0, 0));
+        assert!(!started.keeps_capabilities);
+    }
+
+    #[test]
+    fn programs_of_root_get_all_capabilities_back() {
+        let mut credentials = Credentials::root();
+        credentials.set_capabilities(0, 0, 0).unwrap();
+        assert!(credentials.at_execution().has(CAP_KILL));
+        credentials.no_new_privileges = true;
+        assert!(!credentials.at_execution().has(CAP_KILL));
     }
 
     #[test]

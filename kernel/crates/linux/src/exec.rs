@@ -5,13 +5,14 @@
 //! memory that come from no file: the ends of data segments and the initial stack. [`boot`] makes the first process of
 //! both.
 //!
-//! Set-user-id bits and scripts (`#!`) are not looked at.
+//! A script is executed by the interpreter it names. Set-user-id bits are not looked at.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
+use abi::sequence::{RSEQ_ALIGNMENT, RSEQ_FEATURE_SIZE};
 use abi::{Errno, OpenFlags};
 use file::{FdTable, OpenFile, Progress};
 use loader::aslr::RandomNumbers;
@@ -29,9 +30,10 @@ use crate::members;
 use crate::platform::Platform;
 use crate::process::{NewProcess, Process, ProgramImage, Running};
 use crate::registers::Registers;
+use crate::script::{self, HEAD_LEN, SCRIPTS_MAX};
 use crate::signal::{SignalTable, stack_size_min};
 use crate::system::{FIRST_PID, System};
-use crate::thread::Thread;
+use crate::thread::{Thread, command_name};
 
 /// Memory mapped below the initial stack pointer from the start, as on Linux; it grows on demand.
 const STACK_ROOM: u64 = 128 << 10;
@@ -121,11 +123,58 @@ struct Executable {
     plan: LoadPlan,
 }
 
-/// Opens a program and maps it into a new address space.
-pub(crate) fn prepare<S: AsRef<[u8]>>(starter: &Starter<'_>, program: &Program<'_, S>) -> Result<Prepared, LoadError> {
-    let executable = open(starter, program.path)?;
+/// What is to be executed: the program, or the interpreter of the scripts that were named.
+pub(crate) struct Found {
+    executable: Executable,
+    /// What scripts put in the place of the program's own name; empty without scripts.
+    names: Vec<Vec<u8>>,
+}
+
+/// Opens a program, which is at `place` and called `path`. Scripts lead to their interpreters, if they can be opened again by
+/// that name.
+pub(crate) fn find(
+    starter: &Starter<'_>,
+    mut place: PathRef,
+    path: &[u8],
+    is_reachable: bool,
+) -> Result<Found, LoadError> {
+    let failed = |path: &[u8], errno| LoadError::Open { path: path.to_vec(), errno };
+    let mut names = alloc::vec![path.to_vec()];
+    for _ in 0..=SCRIPTS_MAX {
+        let name = names.first().map_or(path, Vec::as_slice).to_vec();
+        let file = open_for_execution(starter, &place).map_err(|errno| failed(&name, errno))?;
+        let mut head = [0; HEAD_LEN];
+        read_head(&file, &mut head).map_err(|errno| failed(&name, errno))?;
+        let Some(line) = script::read_line(&head).map_err(|errno| failed(&name, errno))? else {
+            let executable = read_executable(place, &file, &name)?;
+            let names = if names.len() > 1 { names } else { Vec::new() };
+            return Ok(Found { executable, names });
+        };
+        if !is_reachable {
+            return Err(failed(&name, Errno::ENOENT));
+        }
+        let argument = line.argument.map(<[u8]>::to_vec);
+        names.splice(..0, core::iter::once(line.interpreter.to_vec()).chain(argument));
+        place = resolve(starter, line.interpreter)?;
+    }
+    Err(failed(path, Errno::ELOOP))
+}
+
+/// Maps a program into a new address space.
+pub(crate) fn prepare<S: AsRef<[u8]>>(
+    starter: &Starter<'_>,
+    program: &Program<'_, S>,
+    found: Found,
+) -> Result<Prepared, LoadError> {
+    let Found { executable, names } = found;
     let running =
         Running::begin(&executable.place).map_err(|errno| LoadError::Open { path: program.path.to_vec(), errno })?;
+    let arguments: Vec<&[u8]> = if names.is_empty() {
+        program.arguments.iter().map(AsRef::as_ref).collect()
+    } else {
+        names.iter().map(Vec::as_slice).chain(program.arguments.iter().skip(1).map(AsRef::as_ref)).collect()
+    };
+    let environment: Vec<&[u8]> = program.environment.iter().map(AsRef::as_ref).collect();
     let interpreter = match &executable.plan.interpreter {
         Some(path) => Some(open(starter, path)?),
         None => None,
@@ -152,8 +201,8 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(starter: &Starter<'_>, program: &Program<'
     }
 
     let contents = Contents {
-        arguments: program.arguments,
-        environment: program.environment,
+        arguments: &arguments,
+        environment: &environment,
         executable_name: program.path,
         random_bytes: random_bytes(),
         random_padding: random.stack_pointer,
@@ -212,14 +261,23 @@ fn shifted(range: VirtualRange, bias: u64) -> Result<Range<usize>, Errno> {
     Ok(to_address(range.start.wrapping_add(bias))?..to_address(range.end.wrapping_add(bias))?)
 }
 
+fn resolve(starter: &Starter<'_>, path: &[u8]) -> Result<PathRef, LoadError> {
+    vfs::resolve(starter.fs, starter.file_credentials, None, path, Lookup::FOLLOW)
+        .map_err(|errno| LoadError::Open { path: path.to_vec(), errno })
+}
+
 /// Opens an executable and reads its headers.
 fn open(starter: &Starter<'_>, path: &[u8]) -> Result<Executable, LoadError> {
+    let place = resolve(starter, path)?;
+    let open = open_for_execution(starter, &place).map_err(|errno| LoadError::Open { path: path.to_vec(), errno })?;
+    read_executable(place, &open, path)
+}
+
+fn read_executable(place: PathRef, open: &OpenFile, path: &[u8]) -> Result<Executable, LoadError> {
     let failed = |errno| LoadError::Open { path: path.to_vec(), errno };
-    let place = vfs::resolve(starter.fs, starter.file_credentials, None, path, Lookup::FOLLOW).map_err(failed)?;
-    let open = open_for_execution(starter, &place).map_err(failed)?;
-    let object = open.file().mapping(&open).map_err(|_| failed(Errno::EACCES))?;
+    let object = open.file().mapping(open).map_err(|_| failed(Errno::EACCES))?;
     let size = open.file().attributes().map_err(failed)?.size;
-    let mut read_at = |offset, buffer: &mut [u8]| read_at(&open, offset, buffer);
+    let mut read_at = |offset, buffer: &mut [u8]| read_at(open, offset, buffer);
     let plan = LoadPlan::read(size, &mut read_at).map_err(|error| LoadError::Elf { path: path.to_vec(), error })?;
     Ok(Executable { place, object, plan })
 }
@@ -231,6 +289,18 @@ fn open_for_execution(starter: &Starter<'_>, place: &PathRef) -> Result<Arc<Open
     vfs::access(starter.file_credentials, place, abi::AccessRights::X_OK)?;
     // The right to execute is enough; the program is read on the kernel's behalf.
     vfs::open_path(&FileCredentials::root(), place.clone(), OpenFlags::empty())
+}
+
+/// Reads the beginning of a file; what a short one lacks stays as it is.
+fn read_head(open: &OpenFile, head: &mut [u8]) -> Result<(), Errno> {
+    let mut filled = 0;
+    while filled < head.len() {
+        match read_at(open, filled as u64, &mut head[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(())
 }
 
 fn read_at(open: &OpenFile, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
@@ -310,7 +380,7 @@ fn facts(starter: &Starter<'_>) -> Facts {
         gid: u64::from(group.real),
         egid: u64::from(group.effective),
         is_secure: user.real != user.effective || group.real != group.effective,
-        restartable_sequences: None,
+        restartable_sequences: Some((RSEQ_FEATURE_SIZE.into(), RSEQ_ALIGNMENT.into())),
         ..Facts::default()
     }
 }
@@ -393,7 +463,9 @@ pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootEr
         file_credentials: &file_credentials,
         limits: &limits,
     };
-    let prepared = prepare(&starter, &request.program)?;
+    let place = resolve(&starter, request.program.path)?;
+    let found = find(&starter, place, request.program.path, true)?;
+    let prepared = prepare(&starter, &request.program, found)?;
     let registers = prepared.enter(request.platform)?;
 
     let fds = FdTable::new(limits.soft(abi::resource::RLIMIT_NOFILE));
@@ -408,13 +480,17 @@ pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootEr
         group: pid,
         session: pid,
         address_space: prepared.address_space,
-        fds: Arc::new(fds),
-        fs: Arc::new(Mutex::new(rank::FS_CONTEXT, fs)),
         actions: Arc::new(SignalTable::new()),
         limits,
         image: prepared.image,
     });
-    let thread = Thread::new(Arc::clone(&process), Arc::new(credentials), file_name(request.program.path));
+    let thread = Thread::new(
+        Arc::clone(&process),
+        Arc::new(fds),
+        Arc::new(Mutex::new(rank::FS_CONTEXT, fs)),
+        Arc::new(credentials),
+        command_name(file_name(request.program.path)),
+    );
     system.register_process(&thread);
     let joined = members::join(&process, &thread);
     debug_assert!(joined.is_ok(), "a new process does not end");
@@ -427,7 +503,7 @@ fn enter_directory(fs: &mut FsContext, credentials: &FileCredentials, path: &[u8
 }
 
 /// The last component of a path.
-fn file_name(path: &[u8]) -> &[u8] {
+pub(crate) fn file_name(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 

@@ -103,7 +103,7 @@ pub(crate) fn begin(process: &Process, outcome: Outcome) {
 /// process, and at last the tables. A first thread that is not the last stays there as a zombie until the process ends.
 fn end_thread(thread: &Thread) -> ! {
     let process = thread.process();
-    clear_child_tid(thread);
+    release_memory(thread, process.thread_count() > 1);
     thread.note_end();
     // The last user closes what is open, which flushes what devices still hold.
     thread.fds().leave();
@@ -126,6 +126,15 @@ fn end_thread(thread: &Thread) -> ! {
         process.system().unregister(thread);
     }
     thread.platform().exit_thread(thread)
+}
+
+/// Lets go of what the thread holds in its program's memory, before it leaves it: locks that others wait for, and the word
+/// that tells of its end, if there are others it could tell.
+pub(crate) fn release_memory(thread: &Thread, has_others: bool) {
+    thread.robust_list.store(0, Relaxed);
+    if has_others {
+        clear_child_tid(thread);
+    }
 }
 
 /// Clears the word that tells others of the end of a thread, and wakes one that waits for it.

@@ -9,8 +9,12 @@ use alloc::vec::Vec;
 use core::mem;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use abi::Errno;
+use sync::machine::NEVER;
+
 use crate::process::Process;
-use crate::thread::Thread;
+use crate::thread::{Attention, Thread};
+use crate::wait;
 
 /// The fewest places a list has room for.
 const ROOM_MIN: usize = 4;
@@ -30,40 +34,69 @@ impl Place {
 
 /// The threads of a process.
 #[derive(Default)]
-pub(crate) struct Members(Vec<Arc<Thread>>);
+pub(crate) struct Members {
+    threads: Vec<Arc<Thread>>,
+    /// The first thread has ended before others, and keeps its number until they have ended too.
+    has_ended_leader: bool,
+    /// One of them is to remain alone, to become another program.
+    is_closed: bool,
+}
 
 impl Members {
     pub(crate) fn as_slice(&self) -> &[Arc<Thread>] {
-        &self.0
+        &self.threads
+    }
+
+    /// How many there are for Linux, which counts an ended first thread.
+    pub(crate) fn count(&self) -> usize {
+        self.threads.len() + usize::from(self.has_ended_leader)
+    }
+
+    /// Notes that the first thread has ended, and others go on.
+    pub(crate) fn note_ended_leader(&mut self) {
+        self.has_ended_leader = true;
+    }
+
+    /// The only one there is, when it waits for just that.
+    fn sole(&self) -> Option<&Arc<Thread>> {
+        match &*self.threads {
+            [sole] if self.is_closed => Some(sole),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody can join.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Whether one more can be added without allocating, given `spare` room made outside the lock.
     fn has_room(&self, spare: &Vec<Arc<Thread>>) -> bool {
-        self.0.len() < self.0.capacity().max(spare.capacity())
+        self.threads.len() < self.threads.capacity().max(spare.capacity())
     }
 
     /// Adds a thread; what remains in `spare` is for the caller to free.
     fn add(&mut self, thread: &Arc<Thread>, spare: &mut Vec<Arc<Thread>>) {
         debug_assert!(self.has_room(spare), "the caller has made room");
-        if self.0.len() == self.0.capacity() {
-            spare.append(&mut self.0);
-            mem::swap(spare, &mut self.0);
+        if self.threads.len() == self.threads.capacity() {
+            spare.append(&mut self.threads);
+            mem::swap(spare, &mut self.threads);
         }
-        let place = u32::try_from(self.0.len()).unwrap_or(NOWHERE);
+        let place = u32::try_from(self.threads.len()).unwrap_or(NOWHERE);
         debug_assert!(place != NOWHERE, "there are fewer threads than numbers");
         thread.place.0.store(place, Relaxed);
-        self.0.push(Arc::clone(thread));
+        self.threads.push(Arc::clone(thread));
     }
 
     /// Takes a thread out; none when it is not there.
     fn remove(&mut self, thread: &Thread) -> Option<Arc<Thread>> {
         let place = usize::try_from(thread.place.0.swap(NOWHERE, Relaxed)).ok()?;
-        let is_here = self.0.get(place).is_some_and(|member| core::ptr::eq(&raw const **member, thread));
+        let is_here = self.threads.get(place).is_some_and(|member| core::ptr::eq(&raw const **member, thread));
         if !is_here {
             return None;
         }
-        let removed = self.0.swap_remove(place);
-        if let (Some(moved), Ok(place)) = (self.0.get(place), u32::try_from(place)) {
+        let removed = self.threads.swap_remove(place);
+        if let (Some(moved), Ok(place)) = (self.threads.get(place), u32::try_from(place)) {
             moved.place.0.store(place, Relaxed);
         }
         Some(removed)
@@ -108,8 +141,43 @@ pub(crate) fn leave(
     debug_assert!(removed.is_some(), "a thread leaves once");
     let remaining = Remaining(signals.members.as_slice().len());
     decide(&mut signals, remaining);
+    if let Some(sole) = signals.members.sole() {
+        sole.parker().unpark();
+    }
     drop(signals);
     // The last reference may be this one; it must not go under the lock.
     drop(removed);
     remaining
+}
+
+/// Makes all other threads end and waits until they have left. `EAGAIN` when the process is ending, or another thread does
+/// the same. Nobody can join until [`reopen`].
+pub(crate) fn remain_alone(process: &Process, thread: &Thread) -> Result<(), Errno> {
+    let mut signals = process.signals.lock();
+    if signals.is_ending() {
+        return Err(Errno::EAGAIN);
+    }
+    signals.members.is_closed = true;
+    for other in signals.threads() {
+        if !core::ptr::eq(&raw const **other, thread) {
+            other.call_attention(Attention::EXIT);
+        }
+    }
+    while signals.members.as_slice().len() > 1 {
+        if signals.outcome.is_some() {
+            // The thread is to end as well.
+            return Err(Errno::EAGAIN);
+        }
+        drop(signals);
+        wait::park(thread, NEVER);
+        signals = process.signals.lock();
+    }
+    Ok(())
+}
+
+/// Lets threads join again. The one that remained is the first now.
+pub(crate) fn reopen(process: &Process) {
+    let mut signals = process.signals.lock();
+    signals.members.is_closed = false;
+    signals.members.has_ended_leader = false;
 }

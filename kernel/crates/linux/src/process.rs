@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use abi::{Errno, Siginfo};
 use mm::AddressSpace;
-use sync::{SpinLock, WaitQueue, machine, rank};
+use sync::{Mutex, SpinLock, WaitQueue, machine, rank};
 use vfs::PathRef;
 
 use crate::accounting::CpuTime;
@@ -78,6 +78,8 @@ pub struct Process {
     address_space: SpinLock<Arc<AddressSpace>>,
     image: SpinLock<Arc<ProgramImage>>,
     limits: SpinLock<Limits>,
+    /// Held while limits are put in force, so that the newest win.
+    enforcing: Mutex<()>,
     actions: Arc<SignalTable>,
     /// Signals for the process as a whole, and its threads.
     pub(crate) signals: Published<ProcessSignals>,
@@ -111,6 +113,7 @@ impl Process {
             address_space: SpinLock::new(table, new.address_space),
             image: SpinLock::new(table, Arc::new(new.image)),
             limits: SpinLock::new(table, new.limits),
+            enforcing: Mutex::new(rank::PROCESS, ()),
             actions: new.actions,
             signals: Published::new(ProcessSignals::new()),
             dumpable: AtomicU32::new(1),
@@ -202,7 +205,16 @@ impl Process {
         Ok(result)
     }
 
-    fn enforce_limits(&self) {
+    /// Runs another program from now on, in another address space. Answers the old one.
+    pub(crate) fn replace_program(&self, space: Arc<AddressSpace>, image: ProgramImage) -> Arc<AddressSpace> {
+        let old_image = core::mem::replace(&mut *self.image.lock(), Arc::new(image));
+        drop(old_image);
+        core::mem::replace(&mut *self.address_space.lock(), space)
+    }
+
+    /// Puts the limits in force.
+    pub(crate) fn enforce_limits(&self) {
+        let _order = self.enforcing.lock();
         let limits = self.limits();
         self.address_space().set_limits(limits.of_memory(self.may_lock_any.load(Relaxed)));
         let descriptors = limits.soft(abi::resource::RLIMIT_NOFILE);

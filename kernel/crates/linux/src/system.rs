@@ -119,6 +119,21 @@ impl System {
         Ok(tid)
     }
 
+    /// Gives the only thread of a process the number of the process, which the first thread had.
+    pub(crate) fn take_process_number(&self, thread: &Thread) {
+        let pid = thread.process().pid();
+        if thread.tid() == pid {
+            return;
+        }
+        let mut tables = self.tables.lock();
+        let own = tables.threads.remove(&thread.tid());
+        debug_assert!(own.is_some(), "a thread is entered until it has ended");
+        thread.set_tid(pid);
+        let first = own.and_then(|own| tables.threads.insert(pid, own));
+        drop(tables);
+        drop(first);
+    }
+
     /// Takes a thread out; its number may be given to another from now on.
     pub(crate) fn unregister(&self, thread: &Thread) {
         let removed = self.tables.lock().threads.remove(&thread.tid());

@@ -82,5 +82,6 @@ fn bad_programs_are_refused_with_a_reason() {
     assert!(error(b"/nothing", b"", 0o755).starts_with("cannot open /nothing: ENOENT"));
     assert!(error(b"/program", &test_program(), 0o644).starts_with("cannot open /program: EACCES"));
     assert!(error(b"/", b"", 0o755).starts_with("cannot open /: EACCES"));
-    assert!(error(b"/program", b"#!/bin/sh\n", 0o755).starts_with("cannot run /program: "));
+    assert!(error(b"/program", b"text", 0o755).starts_with("cannot run /program: "));
+    assert!(error(b"/program", b"#!/bin/sh\n", 0o755).starts_with("cannot open /bin/sh: ENOENT"));
 }

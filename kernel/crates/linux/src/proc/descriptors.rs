@@ -21,12 +21,12 @@ fn directory(
     Directory::new().changing(
         move |name, _| {
             let fd = i32::try_from(parse_number(name)?).ok()?;
-            let open = found.process().ok()?.fds().get_any(fd).ok()?;
+            let open = found.living_thread(Errno::ENOENT).ok()?.fds().get_any(fd).ok()?;
             Some(node(&found, fd, &open))
         },
         move |give| {
-            let Ok(process) = listed.process() else { return };
-            for fd in process.fds().descriptors() {
+            let Ok(thread) = listed.living_thread(Errno::ENOENT) else { return };
+            for fd in thread.fds().descriptors() {
                 if let Ok(order) = u32::try_from(fd) {
                     give(ListedNode { name: format!("{fd}").as_bytes(), order, kind });
                 }
@@ -47,13 +47,13 @@ pub(super) fn links(task: &Task) -> Directory {
         }
         let (shown, followed) = (task.clone(), task.clone());
         let text = move |_: &vfs::Credentials| {
-            let process = shown.process()?;
-            let open = process.fds().get_any(fd).map_err(|_| Errno::ENOENT)?;
-            let context = process.fs().lock().clone();
+            let thread = shown.living_thread(Errno::ENOENT)?;
+            let open = thread.fds().get_any(fd).map_err(|_| Errno::ENOENT)?;
+            let context = thread.fs().lock().clone();
             Ok(vfs::path_name(Some(&context), &vfs::path_of(&open)))
         };
         Node::magic_link(permissions, text, move |_| {
-            let open = followed.process()?.fds().get_any(fd).map_err(|_| Errno::ENOENT)?;
+            let open = followed.living_thread(Errno::ENOENT)?.fds().get_any(fd).map_err(|_| Errno::ENOENT)?;
             Ok(vfs::path_of(&open))
         })
     })
@@ -64,8 +64,8 @@ pub(super) fn information(task: &Task) -> Directory {
     directory(task, FileKind::Regular, |task, fd, _| {
         let task = task.clone();
         Node::file(0o400, move || {
-            let process = task.process()?;
-            let fds = process.fds();
+            let thread = task.living_thread(Errno::ENOENT)?;
+            let fds = thread.fds();
             let open = fds.get_any(fd).map_err(|_| Errno::ENOENT)?;
             let close_on_exec = fds.is_close_on_exec(fd).unwrap_or_default();
             Ok(describe(&open, close_on_exec))

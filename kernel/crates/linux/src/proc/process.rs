@@ -34,6 +34,12 @@ impl Task {
         self.system.thread(self.tid).ok_or(Errno::ESRCH)
     }
 
+    /// The thread, with what it shares with others; `ended` when it has let go of that.
+    pub(super) fn living_thread(&self, ended: Errno) -> Result<Arc<Thread>, Errno> {
+        let thread = self.thread()?;
+        if thread.has_ended() { Err(ended) } else { Ok(thread) }
+    }
+
     /// Its process.
     pub(super) fn process(&self) -> Result<Arc<Process>, Errno> {
         self.thread().map(|thread| Arc::clone(thread.process()))
@@ -46,14 +52,14 @@ impl Task {
     }
 
     /// A link to a place of the process.
-    fn link(&self, place: fn(&Process) -> PathRef) -> Node {
+    fn link(&self, place: fn(&Thread) -> PathRef) -> Node {
         let (shown, followed) = (self.clone(), self.clone());
         let text = move |_: &vfs::Credentials| {
-            let process = shown.process()?;
-            let context = process.fs().lock().clone();
-            Ok(vfs::path_name(Some(&context), &place(&process)))
+            let thread = shown.living_thread(Errno::ENOENT)?;
+            let context = thread.fs().lock().clone();
+            Ok(vfs::path_name(Some(&context), &place(&thread)))
         };
-        Node::magic_link(0o777, text, move |_| Ok(place(&*followed.process()?)))
+        Node::magic_link(0o777, text, move |_| Ok(place(&*followed.living_thread(Errno::ENOENT)?)))
     }
 }
 
@@ -107,9 +113,9 @@ fn task_files(task: &Task) -> Directory {
         .with("cgroup", task.file(0o444, |_| Ok(b"0::/\n".to_vec())))
         .with("cmdline", task.file(0o444, command_line))
         .with("comm", comm(task))
-        .with("cwd", task.link(|process| process.fs().lock().cwd.clone()))
+        .with("cwd", task.link(|thread| thread.fs().lock().cwd.clone()))
         .with("environ", task.file(0o400, |thread| read_strings(thread.process().image().environment.clone())))
-        .with("exe", task.link(|process| process.image().executable.clone()))
+        .with("exe", task.link(|thread| thread.process().image().executable.clone()))
         .with("fd", Node::directory(0o500, descriptors::links(task)))
         .with("fdinfo", Node::directory(0o555, descriptors::information(task)))
         .with("gid_map", task.file(0o644, id_map))
@@ -125,7 +131,7 @@ fn task_files(task: &Task) -> Directory {
         .with("oom_score", task.file(0o444, |_| Ok(b"0\n".to_vec())))
         .with("oom_score_adj", oom_setting())
         .with("personality", task.file(0o400, |_| Ok(b"00000000\n".to_vec())))
-        .with("root", task.link(|process| process.fs().lock().root.clone()))
+        .with("root", task.link(|thread| thread.fs().lock().root.clone()))
         .with("schedstat", task.file(0o444, schedstat))
         .with("setgroups", task.file(0o644, |_| Ok(b"allow\n".to_vec())))
         .with("smaps", task.file(0o444, maps::smaps))

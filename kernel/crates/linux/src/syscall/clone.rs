@@ -148,3 +148,28 @@ fn start(thread: &Thread, arguments: &CloneArgs, number: Option<u32>) -> Syscall
     }));
     Ok(0)
 }
+
+/// What `unshare` takes.
+const UNSHARED: CloneFlags = CloneFlags::THREAD
+    .union(CloneFlags::SIGHAND)
+    .union(CloneFlags::VM)
+    .union(CloneFlags::FS)
+    .union(CloneFlags::FILES)
+    .union(CloneFlags::SYSVSEM);
+
+pub(crate) fn unshare(thread: &Thread, flags: u64) -> SyscallResult {
+    // Namespaces are not known, as on a Linux without them.
+    let flags = CloneFlags::from_bits(flags).filter(|flags| UNSHARED.contains(*flags)).ok_or(Errno::EINVAL)?;
+    let of_process = CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM;
+    // There is nothing to part a thread that is alone from.
+    if flags.intersects(of_process) && thread.process().thread_count() > 1 {
+        return Err(Errno::EINVAL.into());
+    }
+    if flags.contains(CloneFlags::FS) {
+        thread.unshare_fs()?;
+    }
+    if flags.contains(CloneFlags::FILES) {
+        thread.unshare_fds()?;
+    }
+    Ok(0)
+}

@@ -134,9 +134,8 @@ pub(crate) fn close_range(thread: &Thread, first: u32, last: u32, flags: u32) ->
     if first > last {
         return Err(Errno::EINVAL.into());
     }
-    // A table is shared only by the threads of a process, which `CLOSE_RANGE_UNSHARE` cannot part yet.
-    if flags.contains(CloseRangeFlags::UNSHARE) && thread.process().threads().len() > 1 {
-        return Err(Errno::EINVAL.into());
+    if flags.contains(CloseRangeFlags::UNSHARE) {
+        thread.unshare_fds()?;
     }
     let fds = thread.fds();
     if flags.contains(CloseRangeFlags::CLOEXEC) {

@@ -59,6 +59,14 @@ impl ProcessTimers {
         Ok(id)
     }
 
+    /// Deletes all POSIX timers, as another program is to run.
+    pub(crate) fn delete_all_posix(&self) {
+        let timers = core::mem::take(&mut self.posix.lock().timers);
+        for (timer, _) in timers.values() {
+            timer.set(None, 0);
+        }
+    }
+
     /// Deletes a POSIX timer.
     pub(crate) fn delete_posix(&self, id: i32) -> Result<(), Errno> {
         let (timer, _) = self.posix.lock().timers.remove(&id).ok_or(Errno::EINVAL)?;
