@@ -114,6 +114,20 @@ impl State {
         let own = self.own.policy();
         self.boost.map_or(own, |boost| own.or_more_urgent(boost))
     }
+
+    /// The I/O priority that counts: what was asked for, else what follows from the policy.
+    fn effective_io_priority(&self) -> u16 {
+        if self.io_priority >> IOPRIO_CLASS_SHIFT != IOPRIO_CLASS_NONE {
+            return self.io_priority;
+        }
+        let class = match self.own.class {
+            Class::Other | Class::Batch => IOPRIO_CLASS_BE,
+            Class::Idle => IOPRIO_CLASS_IDLE,
+            Class::Fifo | Class::RoundRobin => IOPRIO_CLASS_RT,
+        };
+        let level = u16::try_from(i16::from(self.own.nice) + 20).unwrap_or(0) / 5;
+        class << IOPRIO_CLASS_SHIFT | level
+    }
 }
 
 impl Scheduling {
@@ -143,17 +157,7 @@ impl Scheduling {
 
     /// The I/O priority that counts: what was asked for, else what follows from the policy.
     pub(crate) fn effective_io_priority(&self) -> u16 {
-        let State { own, io_priority, .. } = *self.0.lock();
-        if io_priority >> IOPRIO_CLASS_SHIFT != IOPRIO_CLASS_NONE {
-            return io_priority;
-        }
-        let class = match own.class {
-            Class::Other | Class::Batch => IOPRIO_CLASS_BE,
-            Class::Idle => IOPRIO_CLASS_IDLE,
-            Class::Fifo | Class::RoundRobin => IOPRIO_CLASS_RT,
-        };
-        let level = u16::try_from(i16::from(own.nice) + 20).unwrap_or(0) / 5;
-        class << IOPRIO_CLASS_SHIFT | level
+        self.0.lock().effective_io_priority()
     }
 }
 
@@ -238,11 +242,7 @@ mod tests {
 
     #[test]
     fn io_priorities_follow_the_policy() {
-        let effective = |own, io_priority| {
-            let scheduling = Scheduling::new();
-            *scheduling.0.lock() = State { own, boost: None, io_priority };
-            scheduling.effective_io_priority()
-        };
+        let effective = |own, io_priority| State { own, boost: None, io_priority }.effective_io_priority();
         assert_eq!(effective(Parameters::DEFAULT, 0), 2 << 13 | 4);
         assert_eq!(effective(Parameters { nice: -20, ..Parameters::DEFAULT }, 0), 2 << 13);
         assert_eq!(effective(Parameters { nice: 19, ..Parameters::DEFAULT }, 0), 2 << 13 | 7);

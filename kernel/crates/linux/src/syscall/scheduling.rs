@@ -102,13 +102,17 @@ fn set(caller: &Thread, target: &Thread, request: Request) -> Result<(), Errno> 
     let is_owner = is_same_owner(caller, target);
     scheduling::change(target, |parameters| {
         let new = requested(*parameters, &request)?;
-        let may = is_privileged || (is_owner && is_within(*parameters, new, limits));
-        *parameters = if may { new } else { return Err(Errno::EPERM) };
+        if !is_privileged && !(is_owner && is_within(*parameters, new, limits)) {
+            return Err(Errno::EPERM);
+        }
+        // On Linux the policy counts as one of the parameters to keep.
+        let keeps = Parameters { resets_on_fork: new.resets_on_fork, ..*parameters };
+        *parameters = if request.values.is_some() { new } else { keeps };
         Ok(())
     })
 }
 
-/// What a request makes of the parameters a thread has. `EINVAL` if that makes no sense.
+/// What a request asks for, given the parameters a thread has. `EINVAL` if that makes no sense.
 fn requested(old: Parameters, request: &Request) -> Result<Parameters, Errno> {
     let (class, resets_on_fork) = match request.policy {
         None => (old.class, old.resets_on_fork),
