@@ -220,7 +220,6 @@ pub(crate) fn leave(root: u64) {
 }
 
 /// Interrupts every CPU that is on the tables at `root`, or every one: on return each has passed a full barrier.
-#[expect(dead_code, reason = "for membarrier")]
 pub(crate) fn barrier(root: Option<u64>) {
     let pinned = Pinned::new();
     fence(Ordering::SeqCst);
@@ -230,13 +229,11 @@ pub(crate) fn barrier(root: Option<u64>) {
 }
 
 /// Says that this CPU touches no memory of programs until `leave_idle`. Interrupts are off.
-#[expect(dead_code, reason = "for the idle loop")]
 pub(crate) fn enter_idle() {
     CPUS[this_cpu()].idleness.store(idle::IDLE, Ordering::SeqCst);
 }
 
 /// Before this CPU runs a thread: does what it was spared while it was idle. Interrupts are off. May be called when not idle.
-#[expect(dead_code, reason = "for the idle loop")]
 pub(crate) fn leave_idle() {
     let missed = CPUS[this_cpu()].idleness.swap(0, Ordering::SeqCst);
     if missed & idle::STALE_GLOBAL != 0 {

@@ -16,7 +16,7 @@ use crate::arch::cpu::{self, Features};
 use crate::arch::percpu::{self, PerCpu};
 use crate::arch::{clock, smp, vector_state};
 use crate::memory::page_table::UserPageTable;
-use crate::memory::paging;
+use crate::memory::{paging, tlb};
 use crate::threads::{control, schedule, timer};
 
 /// The only machine there is.
@@ -148,6 +148,10 @@ impl Platform for MachinePlatform {
 
     fn is_runnable(&self, thread: &Thread) -> bool {
         control::is_runnable(thread)
+    }
+
+    fn barrier(&self, space: Option<&AddressSpace>) {
+        tlb::barrier(space.map(AddressSpace::root));
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {

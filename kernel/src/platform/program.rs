@@ -42,6 +42,8 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     }
     threads::start_cpu();
     interrupts::set_handler(interrupts::TIMER_VECTOR, threads::timer::on_interrupt);
+    interrupts::set_handler(interrupts::RESCHEDULE_VECTOR, threads::schedule::on_reschedule_interrupt);
+    sync::rcu::install_kick(|cpu| threads::cpu::interrupt(cpu as usize));
     drivers::init(information, options, line);
     entropy::init();
     x86_64::instructions::interrupts::enable();

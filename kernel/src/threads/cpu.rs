@@ -12,6 +12,7 @@ use sync::{HeldRanks, IrqSpinLock, rank};
 
 use super::context::{Context, TABLE};
 use super::timer::Sleeper;
+use crate::arch::ipi;
 use crate::arch::percpu::PerCpu;
 
 /// The scheduler's part of a CPU. Lives for ever.
@@ -27,6 +28,8 @@ pub(crate) struct Cpu {
     urgency: AtomicU64,
     /// An interrupt that makes the CPU look in its inbox is on its way.
     pub(crate) is_notified: AtomicBool,
+    /// A CPU with much more to do wants this one to take some of it.
+    pub(crate) is_asked_to_balance: AtomicBool,
     /// When the timer fires; only this CPU touches it.
     pub(crate) armed_ns: Cell<u64>,
     pub(crate) balance_ns: Cell<u64>,
@@ -86,6 +89,7 @@ pub(crate) fn start_cpu() {
         runnable: AtomicU32::new(0),
         urgency: AtomicU64::new(0),
         is_notified: AtomicBool::new(false),
+        is_asked_to_balance: AtomicBool::new(false),
         armed_ns: Cell::new(NEVER),
         balance_ns: Cell::new(0),
         sample_ns: Cell::new(0),
@@ -154,5 +158,8 @@ pub(crate) fn load_of(index: usize) -> Load {
 
 /// Makes another CPU look at what it should do.
 pub(crate) fn interrupt(index: usize) {
-    debug_assert!(index < count());
+    if let Some(cpu) = get(index) {
+        cpu.counts.notifications.fetch_add(1, Ordering::Relaxed);
+        ipi::reschedule(cpu.index);
+    }
 }

@@ -5,7 +5,8 @@
 use core::sync::atomic::Ordering;
 
 use sched::balance::{self, BALANCE_PERIOD_NS};
-use sched::{Arrival, Leave, Place};
+use sched::{Arrival, Leave, Place, WEIGHT_UNIT};
+use sync::rcu;
 use x86_64::instructions::interrupts as cpu_interrupts;
 
 use super::context::{Context, TABLE};
@@ -14,6 +15,7 @@ use super::{switch, timer};
 use crate::arch::clock;
 use crate::arch::percpu::{self, PerCpu};
 use crate::drivers;
+use crate::memory::tlb;
 use crate::platform::deferred;
 
 /// The longest that an idle CPU polls before it halts: about what an interrupt and a halt cost twice.
@@ -66,6 +68,13 @@ fn choose(cpu: &'static Cpu, current: Option<&'static Context>, leave: Leave, fa
     if is_same {
         return;
     }
+    if let Some(context) = current
+        // SAFETY: null, or the calling thread, which lives.
+        && let Some(thread) = unsafe { context.thread().as_ref() }
+    {
+        thread.was_preempted();
+    }
+    rcu::quiescent(cpu.index);
     switch::switch(cpu, next, fate);
 }
 
@@ -151,7 +160,6 @@ fn hand_to(target: &'static Cpu, context: &'static Context) {
     if target.index == PerCpu::number() {
         ask_here();
     } else if is_halting || !target.is_notified.swap(true, Ordering::SeqCst) {
-        target.counts.notifications.fetch_add(1, Ordering::Relaxed);
         cpu::interrupt(target.index as usize);
     }
 }
@@ -161,6 +169,12 @@ pub(crate) fn on_reschedule_interrupt(_vector: u8) {
     let Some(cpu) = PerCpu::scheduler() else { return };
     let current = PerCpu::context();
     take_inbox(cpu, current);
+    if percpu::may_switch() {
+        rcu::quiescent(cpu.index);
+    }
+    if cpu.is_asked_to_balance.swap(false, Ordering::Relaxed) {
+        steal(cpu);
+    }
     ask_here();
 }
 
@@ -237,6 +251,18 @@ pub(super) fn balance(cpu: &'static Cpu, now_ns: u64) {
     }
 }
 
+/// Wakes the idlest CPU if this one has so much more to do that some of it should go there.
+pub(super) fn ask_for_help(cpu: &Cpu) {
+    let idlest =
+        (0..cpu::count()).filter(|other| *other != cpu.index as usize).min_by_key(|other| cpu::load_of(*other).weight);
+    if let Some(idlest) = idlest.and_then(cpu::get)
+        && cpu.load().surplus_over(idlest.load()).is_some_and(|surplus| surplus > u64::from(WEIGHT_UNIT))
+        && !idlest.is_asked_to_balance.swap(true, Ordering::Relaxed)
+    {
+        cpu::interrupt(idlest.index as usize);
+    }
+}
+
 /// Whether another CPU has more threads than it can run.
 pub(super) fn is_another_crowded(cpu: &Cpu) -> bool {
     (0..cpu::count())
@@ -248,6 +274,8 @@ pub(crate) fn run_idle() -> ! {
     cpu_interrupts::disable();
     let cpu = cpu::current();
     let mut since_ns = clock::now_ns();
+    rcu::idle_exit(cpu.index);
+    enter_idleness(cpu);
     loop {
         take_inbox(cpu, None);
         if cpu.runnable() == 0 && !steal(cpu) {
@@ -257,9 +285,22 @@ pub(crate) fn run_idle() -> ! {
         let now_ns = clock::now_ns();
         remember_idle_time(cpu, now_ns.saturating_sub(since_ns));
         percpu::switch_is_made();
+        leave_idleness(cpu);
         choose(cpu, None, Leave::Preempted, Fate::Stays);
+        enter_idleness(cpu);
         since_ns = clock::now_ns();
     }
+}
+
+/// From now on this CPU reads nothing of programs, and nothing under RCU but in interrupts, which say so themselves.
+fn enter_idleness(cpu: &Cpu) {
+    tlb::enter_idle();
+    rcu::idle_enter(cpu.index);
+}
+
+fn leave_idleness(cpu: &Cpu) {
+    rcu::idle_exit(cpu.index);
+    tlb::leave_idle();
 }
 
 fn remember_idle_time(cpu: &Cpu, idle_ns: u64) {

@@ -10,11 +10,12 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use sched::{GRANULE_MIN_NS, RunQueue, ThreadId, TimerId, TimerStorage};
 use sync::machine::NEVER;
+use sync::rcu;
 
 use super::context::{Context, TABLE};
 use super::cpu::{self, Cpu};
 use super::{schedule, wait};
-use crate::arch::percpu::PerCpu;
+use crate::arch::percpu::{self, PerCpu};
 use crate::arch::{apic, clock};
 use crate::drivers;
 use crate::platform::expire_timers;
@@ -107,7 +108,7 @@ fn wanted_ns(cpu: &Cpu, now_ns: u64) -> u64 {
 pub(super) fn start_sleep(context: &Context, deadline_ns: u64) -> bool {
     loop {
         let wanted = {
-            let _guard = crate::arch::percpu::SwitchGuard::new();
+            let _guard = percpu::SwitchGuard::new();
             let cpu = cpu::current();
             let mut sleepers = cpu.sleepers.lock();
             if let Ok(id) = sleepers.start(deadline_ns, context.id()) {
@@ -154,6 +155,9 @@ pub(crate) fn on_interrupt(_vector: u8) {
     if cpu.index == 0 && drivers::needs_polling() {
         drivers::poll();
     }
+    if percpu::may_switch() {
+        rcu::quiescent(cpu.index);
+    }
     let is_in_kernel = !PerCpu::current().has_interrupted_program();
     if let Some(thread) = PerCpu::thread() {
         thread.accounting().sample(is_in_kernel);
@@ -171,6 +175,9 @@ pub(crate) fn on_interrupt(_vector: u8) {
     let mut at_ns = wanted_ns(cpu, now_ns);
     if PerCpu::context().is_some() {
         schedule::balance(cpu, now_ns);
+        if !is_alone {
+            schedule::ask_for_help(cpu);
+        }
         at_ns = at_ns.min(turn_ns.max(now_ns.saturating_add(GRANULE_MIN_NS)));
         let spacing_ns = if is_alone { cpu.sample_ns.get().saturating_mul(2) } else { 0 };
         cpu.sample_ns.set(spacing_ns.clamp(SAMPLE_MIN_NS, SAMPLE_MAX_NS));

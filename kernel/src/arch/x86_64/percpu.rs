@@ -275,16 +275,26 @@ impl Drop for SwitchGuard {
     }
 }
 
+/// Whether nothing forbids a switch, but perhaps interrupts that are off.
+pub(crate) fn may_switch() -> bool {
+    preemption_word() & !NO_SWITCH_WANTED == 0
+}
+
 /// Whether a switch is wanted and nothing forbids it, but perhaps interrupts that are off.
 #[inline]
 pub(crate) fn is_switch_due() -> bool {
+    preemption_word() == 0
+}
+
+#[inline]
+fn preemption_word() -> u32 {
     let word: u32;
     // SAFETY: as in `PerCpu::thread`.
     unsafe {
         core::arch::asm!("mov {:e}, gs:[{field}]", out(reg) word, field = const PREEMPTION,
             options(nostack, readonly, preserves_flags));
     }
-    word == 0
+    word
 }
 
 /// Gives the program of this CPU's thread the gs base `address`, which lies in the lower half.
