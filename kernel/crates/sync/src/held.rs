@@ -21,8 +21,8 @@ use crate::rank::{self, Rank};
 /// The place of a call in the source.
 pub(crate) type Place = &'static Location<'static>;
 
-/// The most locks and read sections one context may hold at once.
-const HELD_MAX: usize = 24;
+/// The most locks and read sections one context may hold at once. Nothing is kept where nothing is checked.
+const HELD_MAX: usize = if cfg!(any(debug_assertions, test)) { 24 } else { 0 };
 
 const EMPTY: u16 = 0;
 /// Set in the entry of a spinlock.
@@ -35,13 +35,19 @@ struct Entry {
     /// [`EMPTY`], or the rank and what kind it is.
     kind: AtomicU16,
     /// The address of the lock.
+    #[cfg(any(debug_assertions, test))]
     lock: AtomicUsize,
     place: AtomicPtr<Location<'static>>,
 }
 
 impl Entry {
     const fn new() -> Self {
-        Self { kind: AtomicU16::new(EMPTY), lock: AtomicUsize::new(0), place: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            kind: AtomicU16::new(EMPTY),
+            #[cfg(any(debug_assertions, test))]
+            lock: AtomicUsize::new(0),
+            place: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 }
 
@@ -49,6 +55,7 @@ impl Entry {
 #[derive(Clone, Copy)]
 struct Held {
     kind: u16,
+    #[cfg(any(debug_assertions, test))]
     lock: usize,
     place: Option<Place>,
 }
@@ -204,6 +211,7 @@ impl HeldRanks {
     fn iter(&self) -> impl Iterator<Item = Held> {
         let read = |entry: &Entry| Held {
             kind: entry.kind.load(Relaxed),
+            #[cfg(any(debug_assertions, test))]
             lock: entry.lock.load(Relaxed),
             place: order::place(&entry.place),
         };

@@ -6,6 +6,7 @@
 //!   report what is wrong with the places in the source; [`order`] counts how often locks were waited for.
 //! - [`Mutex`]: sleeps, hands the lock to the longest waiter, takes no spinlock.
 //! - [`WaitQueue`], [`WaitNode`], [`Wake`], [`Parker`]: how threads wait for events and how events find threads.
+//! - [`keyed`]: queues of waiters found by a key, which futexes are made of.
 //! - [`SeqLock`]: small data that is read far more often than written.
 //! - [`rcu`]: data that readers reach without a lock or a count, and that is freed when none can see it.
 //! - [`ring`]: bounded queues with one consumer and one or many producers.
@@ -33,11 +34,13 @@ macro_rules! const_fn {
 pub mod atomic;
 mod cell;
 mod held;
+pub mod keyed;
 pub mod machine;
 mod mutex;
 pub mod order;
 mod park;
 pub mod rank;
+#[cfg(any(not(loom), test))]
 pub mod rcu;
 pub mod ring;
 mod seqlock;

@@ -499,4 +499,69 @@ mod tests {
         let _guard = lock.lock();
         machine::copy_to_user(0x1000, &[0]);
     }
+
+    /// The message of the panic that `act` ends in.
+    #[cfg(debug_assertions)]
+    fn report(act: impl FnOnce() + Send + 'static) -> std::string::String {
+        let panic = thread::spawn(act).join().expect_err("it panics");
+        panic.downcast_ref::<std::string::String>().expect("the message is a formatted one").clone()
+    }
+
+    /// The places in this file that a report names, in its order.
+    #[cfg(debug_assertions)]
+    fn lines_named(report: &str) -> std::vec::Vec<u32> {
+        let number = |rest: &str| rest.split(':').next().and_then(|number| number.parse().ok());
+        report.split("spinlock.rs:").skip(1).filter_map(number).collect()
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn a_report_names_both_places() {
+        let first = line!() + 4;
+        let text = report(|| {
+            let console = IrqSpinLock::new(rank::CONSOLE, ());
+            let driver = IrqSpinLock::new(rank::DRIVER, ());
+            let _console = console.lock();
+            let _driver = driver.lock();
+        });
+        assert_eq!(lines_named(&text)[..2], [first + 1, first], "{text}");
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn taking_a_lock_again_is_told_even_nested() {
+        let text = report(|| {
+            let lock = SpinLock::new(rank::FILE_TABLES, ());
+            let _first = lock.lock();
+            let _second = lock.lock_nested();
+        });
+        assert!(text.starts_with("self-deadlock: FILE_TABLES is taken by the context that holds it"), "{text}");
+        let lines = lines_named(&text);
+        assert_eq!(lines.first().map(|line| line - 1), lines.get(1).copied(), "{text}");
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn a_lock_that_is_not_released_is_told_with_its_holder() {
+        let lock = Arc::new(SpinLock::new(rank::KERNEL_RANGES, ()));
+        let (held_at, _guard) = (line!(), lock.lock());
+        let before = order::contentions(rank::KERNEL_RANGES);
+        let other = Arc::clone(&lock);
+        let text = report(move || drop(other.lock()));
+        assert!(text.starts_with("the spinlock KERNEL_RANGES is not released for "), "{text}");
+        assert_eq!(lines_named(&text).get(1), Some(&held_at), "{text}");
+        assert!(order::contentions(rank::KERNEL_RANGES) > before);
+        let mut seen = std::vec::Vec::new();
+        order::for_each_contended(|rank, _| seen.push(rank));
+        assert!(seen.contains(&rank::KERNEL_RANGES));
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn places_of_locks_nested_in_one_rank_are_kept() {
+        let (first, second) = (SpinLock::new(rank::PAGE_TABLE, ()), SpinLock::new(rank::PAGE_TABLE, ()));
+        let (_first, _second) = (first.lock(), second.lock_nested());
+        let (outer, inner) = order::nesting(rank::PAGE_TABLE, rank::PAGE_TABLE).expect("just seen");
+        assert_eq!((outer.line(), inner.line()), (line!() - 2, line!() - 2));
+    }
 }

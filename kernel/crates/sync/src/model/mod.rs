@@ -9,6 +9,7 @@
 
 mod mutex;
 mod park;
+mod rcu;
 mod ring;
 mod seqlock;
 mod spinlock;

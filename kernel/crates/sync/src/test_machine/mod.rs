@@ -8,7 +8,7 @@ mod model;
 #[cfg(not(loom))]
 pub(crate) use host::are_interrupts_enabled;
 #[cfg(loom)]
-pub(crate) use model::reset;
+pub(crate) use model::{InterruptFlag, reset};
 
 #[unsafe(no_mangle)]
 fn nacre_realtime_ns() -> u64 {

@@ -12,6 +12,8 @@ use crate::machine::{PARKED, ThreadHandle};
 struct Slot {
     thread: Thread,
     is_waiting: bool,
+    flag: Option<&'static InterruptFlag>,
+    disabled: Option<loom::sync::MutexGuard<'static, ()>>,
 }
 
 thread_local! {
@@ -34,7 +36,7 @@ fn nacre_current_thread() -> ThreadHandle {
     let current = thread::current();
     THREADS.with_borrow_mut(|threads| {
         let index = threads.iter().position(|slot| slot.thread.id() == current.id()).unwrap_or_else(|| {
-            threads.push(Slot { thread: current, is_waiting: false });
+            threads.push(Slot { thread: current, is_waiting: false, flag: None, disabled: None });
             threads.len() - 1
         });
         ThreadHandle(index as u64)
@@ -68,15 +70,52 @@ fn index_of(thread: ThreadHandle) -> usize {
     usize::try_from(thread.0).expect("handles are indices")
 }
 
+/// The interrupt flag of a CPU whose interrupts a model explores. Who disables interrupts holds it, and a handler holds it
+/// while it runs. (The thread it interrupts may go on where it could not on a CPU: more is explored than can happen.)
+pub(crate) struct InterruptFlag(loom::sync::Mutex<()>);
+
+impl InterruptFlag {
+    /// The flag of one CPU, enabled.
+    pub(crate) fn new() -> &'static Self {
+        Box::leak(Box::new(Self(loom::sync::Mutex::new(()))))
+    }
+
+    /// Runs a handler on the CPU, when its interrupts are enabled. It finds them disabled.
+    pub(crate) fn interrupt(&'static self, handler: impl FnOnce()) {
+        let _running = self.0.lock().expect("no handler panics");
+        handler();
+    }
+
+    /// From now on the calling thread disables the interrupts of this CPU.
+    pub(crate) fn belongs_to_caller(&'static self) {
+        let index = index_of(nacre_current_thread());
+        THREADS.with_borrow_mut(|threads| threads[index].flag = Some(self));
+    }
+}
+
 #[unsafe(no_mangle)]
 fn nacre_interrupts_disable_save() -> bool {
+    let index = index_of(nacre_current_thread());
+    let (flag, are_disabled) = THREADS.with_borrow(|threads| (threads[index].flag, threads[index].disabled.is_some()));
+    let Some(flag) = flag else { return true };
+    if are_disabled {
+        return false;
+    }
+    let disabled = flag.0.lock().expect("no handler panics");
+    THREADS.with_borrow_mut(|threads| threads[index].disabled = Some(disabled));
     true
 }
 
 #[unsafe(no_mangle)]
-fn nacre_interrupts_restore(_were_enabled: bool) {}
+fn nacre_interrupts_restore(were_enabled: bool) {
+    if were_enabled {
+        let index = index_of(nacre_current_thread());
+        let disabled = THREADS.with_borrow_mut(|threads| threads[index].disabled.take());
+        drop(disabled);
+    }
+}
 
-/// Threads of tests are the host's, which preempts them as it likes.
+/// Each thread of a model has a CPU of its own, so that nobody preempts it.
 #[unsafe(no_mangle)]
 fn nacre_preemption_disable() {}
 
@@ -85,7 +124,7 @@ fn nacre_preemption_enable() {}
 
 #[unsafe(no_mangle)]
 fn nacre_current_cpu() -> u32 {
-    0
+    u32::try_from(index_of(nacre_current_thread())).expect("models have few threads")
 }
 
 #[unsafe(no_mangle)]

@@ -1,0 +1,179 @@
+//! RCU: nobody frees what a reader sees, by whatever way the CPU of the reader passes.
+//!
+//! The cell of a value is written when the value is freed, so a reader that still sees it shows as a concurrent access. The
+//! value's own memory stays until the readers are gone, whatever goes wrong.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use loom::thread;
+
+use super::{explore, explore_bounded};
+use crate::atomic::{AtomicU32, Ordering};
+use crate::cell::UnsafeCell;
+use crate::machine;
+use crate::rcu::{self, Deferred, Domain, RcuCell};
+
+/// What readers see.
+struct Value(UnsafeCell<u32>);
+
+// SAFETY: the tests write it when no reader is left; loom checks that this is so.
+unsafe impl Sync for Value {}
+// SAFETY: as above.
+unsafe impl Send for Value {}
+
+impl Value {
+    fn new(value: u32) -> Arc<Self> {
+        Arc::new(Self(UnsafeCell::new(value)))
+    }
+
+    fn read(&self) -> u32 {
+        // SAFETY: see `Sync`.
+        self.0.with(|value| unsafe { *value })
+    }
+
+    fn free(&self) {
+        // SAFETY: see `Sync`.
+        self.0.with_mut(|value| unsafe { *value = u32::MAX });
+    }
+}
+
+struct Shared {
+    domain: Domain,
+    cell: RcuCell<Value>,
+}
+
+impl Shared {
+    fn new() -> Arc<Self> {
+        // The main thread is the first of the machine, and has CPU 0.
+        assert_eq!(machine::current_cpu(), 0);
+        Arc::new(Self { domain: Domain::new(), cell: RcuCell::new(Value::new(0)) })
+    }
+
+    /// One read section.
+    fn read(&self) -> u32 {
+        self.cell.get(&rcu::read()).read()
+    }
+
+    /// Replaces the value, and frees the old one when its readers are gone.
+    fn update(&self, value: u32) -> Arc<Value> {
+        let old = self.cell.replace_unguarded(Value::new(value));
+        self.domain.synchronize();
+        old.free();
+        old
+    }
+}
+
+/// A CPU that comes online, reads, and idles.
+fn read_once(shared: &Shared) -> u32 {
+    let cpu = machine::current_cpu();
+    shared.domain.idle_exit(cpu);
+    let value = shared.read();
+    shared.domain.idle_enter(cpu);
+    value
+}
+
+#[test]
+fn a_cpu_that_comes_and_idles_sees_what_is_there() {
+    explore(|| {
+        let shared = Shared::new();
+        let reader = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || read_once(&shared))
+        };
+        let _old = shared.update(1);
+        assert!(reader.join().unwrap() < 2);
+    });
+}
+
+#[test]
+fn a_cpu_that_idles_in_between_sees_what_is_there() {
+    explore_bounded(Some(3), || {
+        let shared = Shared::new();
+        let reader = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || (read_once(&shared), read_once(&shared)))
+        };
+        let _old = shared.update(1);
+        let (first, second) = reader.join().unwrap();
+        assert!(first <= second && second < 2);
+    });
+}
+
+/// The reader's CPU is online from the start, and passes between two sections.
+#[test]
+fn a_cpu_that_passes_sees_what_is_there() {
+    explore(|| {
+        let shared = Shared::new();
+        shared.domain.idle_exit(1);
+        let updater = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.update(1))
+        };
+        // This is CPU 0, and the updater is CPU 1.
+        let first = shared.read();
+        shared.domain.quiescent(0);
+        let second = shared.read();
+        shared.domain.idle_enter(0);
+        let _old = updater.join().unwrap();
+        assert!(first <= second && second < 2);
+    });
+}
+
+#[test]
+fn two_updaters_and_a_reader() {
+    explore_bounded(Some(2), || {
+        let shared = Shared::new();
+        let updater = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                shared.domain.idle_exit(machine::current_cpu());
+                let old = shared.update(1);
+                shared.domain.idle_enter(machine::current_cpu());
+                old
+            })
+        };
+        let reader = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || read_once(&shared))
+        };
+        let _mine = shared.update(2);
+        // The other may still wait for this CPU.
+        shared.domain.idle_enter(0);
+        let _other = updater.join().unwrap();
+        assert!(reader.join().unwrap() < 3);
+    });
+}
+
+/// Frees a value when it is dropped, and counts that.
+struct Last(Arc<Value>, Arc<AtomicU32>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.free();
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_is_deferred_is_freed_once_and_after_its_readers() {
+    explore_bounded(Some(3), || {
+        let shared = Shared::new();
+        let freed = Arc::new(AtomicU32::new(0));
+        let reader = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || read_once(&shared))
+        };
+        let mut kept = alloc::vec::Vec::new();
+        // More than a list holds.
+        for value in 1..=3 {
+            let old = shared.cell.replace_unguarded(Value::new(value));
+            kept.push(Arc::clone(&old));
+            shared.domain.defer(Deferred::from_box(Box::new(Last(old, Arc::clone(&freed)))));
+            shared.domain.reclaim();
+        }
+        shared.domain.flush();
+        assert_eq!(freed.load(Ordering::Relaxed), 3);
+        assert!(reader.join().unwrap() < 4);
+    });
+}
