@@ -1,10 +1,12 @@
 //! [`FdTable`]: descriptor numbers and the open files they stand for.
 //!
-//! Invariants: a slot is free, reserved (its number is taken, `open` is still under way) or in use; `used` has a bit for each
-//! slot that is not free, and no free slot is below `free_hint`. Lookup is an index under a spinlock and one reference count.
+//! A lookup takes no lock: the open files lie in an [`ArcTable`], where it reads a slot and raises a count.
 //!
-//! The lock ([`rank::FILE_TABLES`]) covers a few instructions: growing allocates outside it, and files that leave the table are
-//! released by the caller, after it is dropped.
+//! Invariants: a number is free, reserved (taken, but `open` is still under way) or in use; `used` has a bit for each
+//! number that is not free, a slot is filled only while its number is used, and no free number is below `free_hint`.
+//!
+//! The lock ([`rank::FILE_TABLES`]) covers changes, a few instructions each: growing allocates outside it, and what leaves the
+//! table is released by the caller, after it is dropped.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,6 +14,7 @@ use core::mem;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use abi::Errno;
+use sync::rcu::{ArcTable, Removed, Room};
 use sync::{SpinLock, rank};
 
 use crate::{OpenFile, lock};
@@ -25,16 +28,6 @@ const WORD_BITS: usize = u64::BITS as usize;
 /// Identifies a descriptor table as the owner of POSIX record locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LockOwner(pub u64);
-
-/// What a descriptor number stands for.
-#[derive(Default)]
-enum Slot {
-    #[default]
-    Free,
-    /// Taken by an `open` that is under way.
-    Reserved,
-    Open(Arc<OpenFile>),
-}
 
 /// A set of small numbers.
 #[derive(Clone, Default)]
@@ -67,69 +60,68 @@ impl Bits {
     }
 }
 
-/// The slots and what is known of them.
+/// What is known of the numbers.
 #[derive(Default)]
-struct Slots {
-    slots: Vec<Slot>,
+struct Numbers {
+    /// How many there are: as many as the table has slots.
+    capacity: usize,
     used: Bits,
     close_on_exec: Bits,
-    /// No free slot is below this.
+    /// No free number is below this.
     free_hint: usize,
 }
 
-impl Slots {
+impl Numbers {
     fn with_capacity(capacity: usize) -> Self {
-        let mut slots = Vec::new();
-        slots.resize_with(capacity, Slot::default);
         let words = capacity / WORD_BITS;
-        Self { slots, used: Bits(alloc::vec![0; words]), close_on_exec: Bits(alloc::vec![0; words]), free_hint: 0 }
+        Self { capacity, used: Bits(alloc::vec![0; words]), close_on_exec: Bits(alloc::vec![0; words]), free_hint: 0 }
     }
 
-    fn open_at(&self, fd: i32) -> Result<&Arc<OpenFile>, Errno> {
-        // A negative number becomes one beyond every table.
-        match self.slots.get(usize::try_from(fd).unwrap_or(usize::MAX)) {
-            Some(Slot::Open(open)) => Ok(open),
-            _ => Err(Errno::EBADF),
-        }
+    /// Notes that a number below the capacity is taken.
+    fn take(&mut self, index: usize, close_on_exec: bool) {
+        self.used.set(index, true);
+        self.close_on_exec.set(index, close_on_exec);
     }
 
-    /// Fills a slot below the capacity and gives back what was there.
-    fn put(&mut self, index: usize, slot: Slot, close_on_exec: bool) -> Slot {
-        let is_free = matches!(slot, Slot::Free);
-        self.used.set(index, !is_free);
-        self.close_on_exec.set(index, close_on_exec && !is_free);
-        if is_free {
-            self.free_hint = self.free_hint.min(index);
-        }
-        match self.slots.get_mut(index) {
-            Some(place) => mem::replace(place, slot),
-            None => Slot::Free,
-        }
+    /// Notes that it is free.
+    fn free(&mut self, index: usize) {
+        self.used.set(index, false);
+        self.close_on_exec.set(index, false);
+        self.free_hint = self.free_hint.min(index);
     }
 
-    /// Moves everything to a bigger set of slots, and leaves the old memory in `bigger` for the caller to free.
-    fn grow_into(&mut self, bigger: &mut Self) {
-        if bigger.slots.len() <= self.slots.len() {
-            return;
-        }
-        for (new, old) in bigger.slots.iter_mut().zip(self.slots.iter_mut()) {
-            *new = mem::take(old);
-        }
+    /// Takes over what is known in `old`, which has fewer numbers.
+    fn take_over(&mut self, old: &Self) {
         let copy = |new: &mut Bits, old: &Bits| {
             for (new, old) in new.0.iter_mut().zip(&old.0) {
                 *new = *old;
             }
         };
-        copy(&mut bigger.used, &self.used);
-        copy(&mut bigger.close_on_exec, &self.close_on_exec);
-        bigger.free_hint = self.free_hint;
-        mem::swap(self, bigger);
+        copy(&mut self.used, &old.used);
+        copy(&mut self.close_on_exec, &old.close_on_exec);
+        self.free_hint = old.free_hint;
+    }
+}
+
+/// Memory for a table of more numbers, made before the lock is taken; holds the old memory afterwards.
+struct Bigger {
+    numbers: Numbers,
+    slots: Option<Room<OpenFile>>,
+}
+
+impl Bigger {
+    /// Room for `index` and what comes before it.
+    fn for_index(index: usize) -> Self {
+        let capacity = (index + 1).next_power_of_two().max(SLOTS_INITIAL);
+        Self { numbers: Numbers::with_capacity(capacity), slots: Some(ArcTable::room(capacity)) }
     }
 }
 
 /// A descriptor table. Threads share it; the last that leaves it closes what is open.
 pub struct FdTable {
-    slots: SpinLock<Slots>,
+    /// Changed under the lock.
+    open: ArcTable<OpenFile>,
+    numbers: SpinLock<Numbers>,
     limit: AtomicU64,
     id: u64,
     /// The threads that use it. References alone, such as those of `/proc`, keep nothing open.
@@ -144,13 +136,14 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl FdTable {
     /// An empty table that gives out numbers below `limit` (`RLIMIT_NOFILE`).
     pub fn new(limit: u64) -> Self {
-        Self::with_slots(Slots::with_capacity(SLOTS_INITIAL), limit)
+        Self::with_numbers(Numbers::with_capacity(SLOTS_INITIAL), limit)
     }
 
-    fn with_slots(slots: Slots, limit: u64) -> Self {
+    fn with_numbers(numbers: Numbers, limit: u64) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Self {
-            slots: SpinLock::new(rank::FILE_TABLES, slots),
+            open: ArcTable::new(numbers.capacity),
+            numbers: SpinLock::new(rank::FILE_TABLES, numbers),
             limit: AtomicU64::new(limit),
             id,
             users: AtomicUsize::new(1),
@@ -160,22 +153,26 @@ impl FdTable {
 
     /// A copy, as `fork` makes it: the same open files under the same numbers.
     pub fn duplicate_table(&self) -> Self {
+        let limit = self.limit.load(Ordering::Relaxed);
         let mut capacity = SLOTS_INITIAL;
         loop {
-            let mut copy = Slots::with_capacity(capacity);
-            let slots = self.slots.lock();
-            if slots.slots.len() > copy.slots.len() {
-                capacity = slots.slots.len();
+            let mut copy = Self::with_numbers(Numbers::with_capacity(capacity), limit);
+            let numbers = self.numbers.lock();
+            if numbers.capacity > capacity {
+                capacity = numbers.capacity;
                 continue;
             }
-            for (index, slot) in slots.slots.iter().enumerate() {
-                if let Slot::Open(open) = slot {
-                    copy.put(index, Slot::Open(Arc::clone(open)), slots.close_on_exec.contains(index));
+            let new = copy.numbers.get_mut();
+            for index in 0..numbers.capacity {
+                if let Some(open) = self.open.get(index) {
+                    new.take(index, numbers.close_on_exec.contains(index));
+                    let before = copy.open.set(index, Some(open));
+                    debug_assert!(before.is_none(), "the copy is new");
                 }
             }
-            drop(slots);
-            copy.free_hint = copy.used.first_clear(0);
-            return Self::with_slots(copy, self.limit.load(Ordering::Relaxed));
+            drop(numbers);
+            new.free_hint = new.used.first_clear(0);
+            return copy;
         }
     }
 
@@ -225,8 +222,25 @@ impl FdTable {
     }
 
     /// The open file behind `fd`, `O_PATH` files included.
+    #[inline]
     pub fn get_any(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-        self.slots.lock().open_at(fd).cloned()
+        self.open.get(index_of(fd)).ok_or(Errno::EBADF)
+    }
+
+    /// `EBADF` unless `fd` stands for an open file, and goes on doing so while `_numbers` is locked.
+    fn check_open(&self, fd: i32, _numbers: &Numbers) -> Result<usize, Errno> {
+        let index = index_of(fd);
+        if self.open.is_filled(index) { Ok(index) } else { Err(Errno::EBADF) }
+    }
+
+    /// Uses the memory of `bigger`, if it is more than there is, and leaves the old one there.
+    fn grow(&self, numbers: &mut Numbers, bigger: &mut Bigger) {
+        if bigger.numbers.capacity <= numbers.capacity {
+            return;
+        }
+        bigger.numbers.take_over(numbers);
+        mem::swap(numbers, &mut bigger.numbers);
+        bigger.slots = bigger.slots.take().map(|room| self.open.grow(room));
     }
 
     /// Takes the lowest free number from `minimum` on, for an open file that is still to come. `EMFILE` when none is left.
@@ -234,36 +248,30 @@ impl FdTable {
         let limit = self.limit();
         let mut bigger = None;
         loop {
-            let mut slots = self.slots.lock();
+            let mut numbers = self.numbers.lock();
             if let Some(bigger) = &mut bigger {
-                slots.grow_into(bigger);
+                self.grow(&mut numbers, bigger);
             }
-            let start = minimum.max(slots.free_hint);
-            let index = slots.used.first_clear(start);
+            let start = minimum.max(numbers.free_hint);
+            let index = numbers.used.first_clear(start);
             if index >= limit {
                 return Err(Errno::EMFILE);
             }
-            let capacity = slots.slots.len();
-            if index < capacity {
-                slots.put(index, Slot::Reserved, close_on_exec);
-                if start == slots.free_hint {
-                    slots.free_hint = index + 1;
+            if index < numbers.capacity {
+                numbers.take(index, close_on_exec);
+                if start == numbers.free_hint {
+                    numbers.free_hint = index + 1;
                 }
-                return Ok(Reservation { table: self, index, close_on_exec, is_filled: false });
+                return Ok(Reservation { table: self, index, is_filled: false });
             }
-            drop(slots);
-            bigger = Some(Slots::with_capacity(Self::capacity_for(index)));
+            drop(numbers);
+            bigger = Some(Bigger::for_index(index));
         }
     }
 
     /// Takes the lowest free number.
     pub fn reserve(&self, close_on_exec: bool) -> Result<Reservation<'_>, Errno> {
         self.reserve_from(0, close_on_exec)
-    }
-
-    /// Slots to have so that `index` is one of them.
-    fn capacity_for(index: usize) -> usize {
-        (index + 1).next_power_of_two().max(SLOTS_INITIAL)
     }
 
     /// Gives `open` the lowest free number.
@@ -288,30 +296,30 @@ impl FdTable {
         };
         let mut bigger = None;
         loop {
-            let mut slots = self.slots.lock();
+            let mut numbers = self.numbers.lock();
             if let Some(bigger) = &mut bigger {
-                slots.grow_into(bigger);
+                self.grow(&mut numbers, bigger);
             }
-            let open = slots.open_at(old)?.clone();
-            match slots.slots.get(index) {
-                Some(Slot::Reserved) => return Err(Errno::EBUSY),
-                Some(_) => {
-                    let replaced = slots.put(index, Slot::Open(open), close_on_exec);
-                    drop(slots);
-                    self.closed(replaced);
-                    return Ok(new);
-                }
-                None => {
-                    drop(slots);
-                    bigger = Some(Slots::with_capacity(Self::capacity_for(index)));
-                }
+            let open = self.get_any(old)?;
+            if index >= numbers.capacity {
+                drop(numbers);
+                bigger = Some(Bigger::for_index(index));
+                continue;
             }
+            if numbers.used.contains(index) && !self.open.is_filled(index) {
+                return Err(Errno::EBUSY);
+            }
+            numbers.take(index, close_on_exec);
+            let replaced = self.open.set(index, Some(open));
+            drop(numbers);
+            self.closed(replaced);
+            return Ok(new);
         }
     }
 
     /// Tells a file that a descriptor for it is gone, and gives it back.
-    fn closed(&self, slot: Slot) -> Option<Arc<OpenFile>> {
-        let Slot::Open(open) = slot else { return None };
+    fn closed(&self, removed: Option<Removed<OpenFile>>) -> Option<Arc<OpenFile>> {
+        let open = removed?.into_value();
         if self.has_locks.load(Ordering::Relaxed) {
             lock::release_table(&open, self.lock_owner());
         }
@@ -321,12 +329,12 @@ impl FdTable {
 
     /// `close`: frees the number and gives the file to the caller, whose drop may be the last.
     pub fn remove(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-        let mut slots = self.slots.lock();
-        slots.open_at(fd)?;
-        // A number that is open is not negative.
-        let slot = slots.put(usize::try_from(fd).unwrap_or(usize::MAX), Slot::Free, false);
-        drop(slots);
-        self.closed(slot).ok_or(Errno::EBADF)
+        let mut numbers = self.numbers.lock();
+        let index = self.check_open(fd, &numbers)?;
+        numbers.free(index);
+        let removed = self.open.set(index, None);
+        drop(numbers);
+        self.closed(removed).ok_or(Errno::EBADF)
     }
 
     /// `close_range`: closes the open numbers in `first..=last`.
@@ -336,18 +344,18 @@ impl FdTable {
 
     /// `close_range` with `CLOSE_RANGE_CLOEXEC`: marks them instead.
     pub fn mark_range_close_on_exec(&self, first: u32, last: u32) {
-        let mut slots = self.slots.lock();
-        let end = (last as usize).saturating_add(1).min(slots.slots.len());
+        let mut numbers = self.numbers.lock();
+        let end = (last as usize).saturating_add(1).min(numbers.capacity);
         for index in first as usize..end {
-            if matches!(slots.slots.get(index), Some(Slot::Open(_))) {
-                slots.close_on_exec.set(index, true);
+            if self.open.is_filled(index) {
+                numbers.close_on_exec.set(index, true);
             }
         }
     }
 
     /// Closes what `execve` closes.
     pub fn close_on_exec(&self) {
-        self.close_where(0, usize::MAX, |slots, index| slots.close_on_exec.contains(index));
+        self.close_where(0, usize::MAX, |numbers, index| numbers.close_on_exec.contains(index));
     }
 
     /// Closes everything, as the end of a process does.
@@ -357,58 +365,50 @@ impl FdTable {
 
     /// Closes the open numbers in `first..=last` that `wanted` says. One lock acquisition for each, as files may take long
     /// to let go.
-    fn close_where(&self, first: usize, last: usize, wanted: impl Fn(&Slots, usize) -> bool) {
+    fn close_where(&self, first: usize, last: usize, wanted: impl Fn(&Numbers, usize) -> bool) {
         let mut next = first;
         loop {
-            let mut slots = self.slots.lock();
-            let end = last.saturating_add(1).min(slots.slots.len());
-            let found = (next..end)
-                .find(|index| matches!(slots.slots.get(*index), Some(Slot::Open(_))) && wanted(&slots, *index));
+            let mut numbers = self.numbers.lock();
+            let end = last.saturating_add(1).min(numbers.capacity);
+            let found = (next..end).find(|index| self.open.is_filled(*index) && wanted(&numbers, *index));
             let Some(index) = found else { return };
-            let slot = slots.put(index, Slot::Free, false);
-            drop(slots);
-            self.closed(slot);
+            numbers.free(index);
+            let removed = self.open.set(index, None);
+            drop(numbers);
+            self.closed(removed);
             next = index + 1;
         }
     }
 
     /// Whether `fd` is closed by `execve` (`F_GETFD`).
     pub fn is_close_on_exec(&self, fd: i32) -> Result<bool, Errno> {
-        let slots = self.slots.lock();
-        slots.open_at(fd)?;
-        Ok(usize::try_from(fd).is_ok_and(|index| slots.close_on_exec.contains(index)))
+        let numbers = self.numbers.lock();
+        let index = self.check_open(fd, &numbers)?;
+        Ok(numbers.close_on_exec.contains(index))
     }
 
     /// Sets whether `fd` is closed by `execve` (`F_SETFD`).
     pub fn set_close_on_exec(&self, fd: i32, value: bool) -> Result<(), Errno> {
-        let mut slots = self.slots.lock();
-        slots.open_at(fd)?;
-        if let Ok(index) = usize::try_from(fd) {
-            slots.close_on_exec.set(index, value);
-        }
+        let mut numbers = self.numbers.lock();
+        let index = self.check_open(fd, &numbers)?;
+        numbers.close_on_exec.set(index, value);
         Ok(())
     }
 
     /// The numbers in use, ascending, for `/proc/self/fd`.
     pub fn descriptors(&self) -> Vec<i32> {
-        let mut numbers = Vec::new();
-        loop {
-            let slots = self.slots.lock();
-            let capacity = slots.slots.len();
-            if numbers.capacity() < capacity {
-                drop(slots);
-                numbers.reserve_exact(capacity);
-                continue;
-            }
-            let is_open = |(index, slot): (usize, &Slot)| match slot {
-                Slot::Open(_) => i32::try_from(index).ok(),
-                _ => None,
-            };
-            // Within the capacity, so nothing is allocated under the lock.
-            numbers.extend(slots.slots.iter().enumerate().filter_map(is_open));
-            return numbers;
-        }
+        // Those that come and go meanwhile are shown or not.
+        (0..self.open.len())
+            .filter(|index| self.open.is_filled(*index))
+            .filter_map(|index| i32::try_from(index).ok())
+            .collect()
     }
+}
+
+/// The slot of a descriptor. A negative number becomes one beyond every table.
+#[inline]
+fn index_of(fd: i32) -> usize {
+    usize::try_from(fd).unwrap_or(usize::MAX)
 }
 
 /// A descriptor number that is taken but stands for nothing yet. Dropped, it is free again.
@@ -416,7 +416,6 @@ impl FdTable {
 pub struct Reservation<'a> {
     table: &'a FdTable,
     index: usize,
-    close_on_exec: bool,
     is_filled: bool,
 }
 
@@ -429,7 +428,10 @@ impl Reservation<'_> {
     /// Makes the number stand for `open`.
     pub fn install(mut self, open: Arc<OpenFile>) -> i32 {
         self.is_filled = true;
-        self.table.slots.lock().put(self.index, Slot::Open(open), self.close_on_exec);
+        let numbers = self.table.numbers.lock();
+        let before = self.table.open.set(self.index, Some(open));
+        drop(numbers);
+        debug_assert!(before.is_none(), "a reserved number stands for nothing");
         self.number()
     }
 }
@@ -437,7 +439,7 @@ impl Reservation<'_> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if !self.is_filled {
-            self.table.slots.lock().put(self.index, Slot::Free, false);
+            self.table.numbers.lock().free(self.index);
         }
     }
 }

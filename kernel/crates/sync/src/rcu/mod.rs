@@ -61,7 +61,7 @@ pub(crate) use domain::Domain;
 #[cfg(not(loom))]
 use domain::Domain;
 pub use domain::{BATCH_MAX, CPUS_MAX};
-pub use table::{ArcTable, Removed};
+pub use table::{ArcTable, Removed, Room};
 
 /// The kernel's one set of CPUs and their lists.
 #[cfg(not(loom))]
