@@ -1,5 +1,5 @@
 #!/bin/bash
-# The SQLite shell.
+# The SQLite shell, and a program that uses the library with threads.
 app=sqlite
 . "$(dirname "$0")/../lib.sh"
 
@@ -35,6 +35,9 @@ build() {
     $compiler -O1 -DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_ENABLE_MATH_FUNCTIONS \
         -o sqlite3 shell.c sqlite3.c -lm
     strip -o "$out/sqlite3" sqlite3
+    $compiler -O1 -DSQLITE_THREADSAFE=1 -DSQLITE_OMIT_LOAD_EXTENSION -I. \
+        -o threads "$script_dir/source/threads.c" sqlite3.c -lm
+    strip -o "$out/threads" threads
     cp -r "$script_dir/root" "$out/root"
 }
 
