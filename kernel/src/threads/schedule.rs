@@ -73,6 +73,7 @@ fn choose(cpu: &'static Cpu, current: Option<&'static Context>, leave: Leave, fa
         && let Some(thread) = unsafe { context.thread().as_ref() }
     {
         thread.was_preempted();
+        thread.accounting().count_switch(leave == Leave::Blocks);
     }
     rcu::quiescent(cpu.index);
     switch::switch(cpu, next, fate);

@@ -160,7 +160,7 @@ pub(crate) fn on_interrupt(_vector: u8) {
     }
     let is_in_kernel = !PerCpu::current().has_interrupted_program();
     if let Some(thread) = PerCpu::thread() {
-        thread.accounting().sample(is_in_kernel);
+        thread.tick(is_in_kernel);
     }
     let mut queue = cpu.queue.lock();
     let is_over = queue.tick(&TABLE, now_ns);

@@ -2,14 +2,14 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use abi::{Errno, Siginfo};
 use mm::AddressSpace;
 use sync::{Mutex, SpinLock, WaitQueue, machine, rank};
 use vfs::PathRef;
 
-use crate::accounting::CpuTime;
+use crate::accounting::ProcessAccounting;
 use crate::limits::Limits;
 use crate::platform::Outcome;
 use crate::signal::{ProcessSignals, Published, SignalTable};
@@ -76,6 +76,8 @@ pub struct Process {
     started_ns: u64,
     system: Arc<System>,
     address_space: SpinLock<Arc<AddressSpace>>,
+    /// [`AddressSpace::root`] of the memory.
+    memory_root: AtomicU64,
     image: SpinLock<Arc<ProgramImage>>,
     limits: SpinLock<Limits>,
     /// Held while limits are put in force, so that the newest win.
@@ -89,6 +91,7 @@ pub struct Process {
     /// `PR_SET_THP_DISABLE`: only remembered, as there are no huge pages to leave out.
     pub(crate) forgoes_huge_pages: AtomicBool,
     may_lock_any: AtomicBool,
+    accounting: ProcessAccounting,
     /// Which barriers it asks for.
     pub(crate) barriers: BarrierRegistrations,
     /// The timers that send it signals.
@@ -110,6 +113,7 @@ impl Process {
             session: AtomicU32::new(new.session),
             started_ns: machine::now_ns(),
             system: new.system,
+            memory_root: AtomicU64::new(new.address_space.root()),
             address_space: SpinLock::new(table, new.address_space),
             image: SpinLock::new(table, Arc::new(new.image)),
             limits: SpinLock::new(table, new.limits),
@@ -120,6 +124,7 @@ impl Process {
             is_child_subreaper: AtomicBool::new(false),
             forgoes_huge_pages: AtomicBool::new(false),
             may_lock_any: AtomicBool::new(true),
+            accounting: ProcessAccounting::new(),
             barriers: BarrierRegistrations::default(),
             timers: ProcessTimers::new(),
             signal_arrivals: Arc::new(WaitQueue::new()),
@@ -178,6 +183,12 @@ impl Process {
         Arc::clone(&self.address_space.lock())
     }
 
+    /// What tells its memory from that of others ([`AddressSpace::root`]), without a lock.
+    #[inline]
+    pub(crate) fn memory_root(&self) -> u64 {
+        self.memory_root.load(Relaxed)
+    }
+
     /// The program it runs.
     pub fn image(&self) -> Arc<ProgramImage> {
         Arc::clone(&self.image.lock())
@@ -209,6 +220,7 @@ impl Process {
     pub(crate) fn replace_program(&self, space: Arc<AddressSpace>, image: ProgramImage) -> Arc<AddressSpace> {
         let old_image = core::mem::replace(&mut *self.image.lock(), Arc::new(image));
         drop(old_image);
+        self.memory_root.store(space.root(), Relaxed);
         core::mem::replace(&mut *self.address_space.lock(), space)
     }
 
@@ -235,12 +247,9 @@ impl Process {
         self.pending_signals_max.load(Relaxed)
     }
 
-    /// The CPU time of its threads.
-    pub fn cpu_time(&self) -> CpuTime {
-        self.threads().iter().fold(CpuTime::default(), |sum, thread| {
-            let time = thread.accounting().cpu_time();
-            CpuTime { user_ns: sum.user_ns + time.user_ns, system_ns: sum.system_ns + time.system_ns }
-        })
+    /// What it has used beside its threads.
+    pub fn accounting(&self) -> &ProcessAccounting {
+        &self.accounting
     }
 
     /// How many threads it has, with a first one that has ended before the others.

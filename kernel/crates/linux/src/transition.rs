@@ -59,6 +59,8 @@ fn leave_old_program(thread: &Thread, name: &[u8]) {
     thread.fds().close_on_exec();
     process.timers.delete_all_posix();
     process.actions().reset_handlers();
+    thread.sequence.forget();
+    process.barriers.forget();
     thread.signals.set_stack(crate::signal::AlternateStack::default());
     // The machine may do without.
     let _ = thread.platform().set_gs_base(0);

@@ -127,10 +127,7 @@ pub fn for_signal(thread: &Thread) -> Interrupted {
     }
 }
 
-/// Parks the thread and counts the time. True: the deadline came first.
+/// Parks the thread. True: the deadline came first.
 pub(crate) fn park(thread: &Thread, deadline_ns: u64) -> bool {
-    thread.accounting().wait_begins();
-    let is_timed_out = thread.parker().park_until(deadline_ns);
-    thread.accounting().wait_ends();
-    is_timed_out
+    thread.parker().park_until(deadline_ns)
 }

@@ -100,6 +100,10 @@ ranks! {
     RCU,
     /// The generator of random bytes.
     ENTROPY,
+    /// One futex bucket. Two are taken in the order of their numbers.
+    FUTEX,
+    /// Who waits for the owners of futexes with priority inheritance.
+    FUTEX_OWNERS,
 
     // ---- Band 3: spinlocks that interrupt handlers take too -----------------------------------------------------
 
@@ -113,14 +117,14 @@ ranks! {
     TIMER,
     /// Pending signals, masks and handlers of threads and processes.
     SIGNALS,
-    /// One futex bucket.
-    FUTEX,
     /// The list of one wait queue.
     WAIT_QUEUES,
     /// The list of ready files of an epoll instance, filled by wakes.
     EPOLL_READY,
     /// The wait queue of an epoll instance, woken by the wakes of the files it watches.
     EPOLL_WAIT_QUEUES,
+    /// The figures of one thread or process.
+    ACCOUNTING,
     /// How one thread is to be scheduled, and how urgent those are who wait for it.
     SCHEDULING,
     /// The timers of one CPU.

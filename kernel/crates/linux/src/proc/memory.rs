@@ -87,12 +87,7 @@ fn line(text: &mut Text, name: &str, kib: u64) {
 
 pub(super) fn vmstat(system: &System) -> Vec<u8> {
     let frames = mm::frame::statistics();
-    let faults: u64 = system
-        .processes()
-        .iter()
-        .flat_map(|process| process.threads())
-        .map(|thread| thread.accounting().minor_faults())
-        .sum();
+    let faults: u64 = system.processes().iter().map(|process| process.usage().minor_faults).sum();
     let mut text = Text::new();
     for (name, value) in [
         ("nr_free_pages", frames.free),

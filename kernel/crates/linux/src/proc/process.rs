@@ -91,7 +91,10 @@ fn process_directory(task: &Task) -> Node {
             let thread = found.system.thread(tid)?;
             let is_own = thread.process().pid() == found.process().ok()?.pid();
             let task = Task { system: Arc::clone(&found.system), tid };
-            is_own.then(|| Node::directory(0o555, task_files(&task)))
+            is_own.then(|| {
+                let stat = task.file(0o444, status::stat_of_thread);
+                Node::directory(0o555, task_files(&task).with("stat", stat))
+            })
         },
         move |give| {
             let Ok(process) = listed.process() else { return };
@@ -102,7 +105,9 @@ fn process_directory(task: &Task) -> Node {
             }
         },
     );
-    let directory = task_files(task).with("task", Node::directory(0o555, threads));
+    let directory = task_files(task)
+        .with("stat", task.file(0o444, status::stat))
+        .with("task", Node::directory(0o555, threads));
     Node::directory(0o555, directory)
 }
 
@@ -191,7 +196,7 @@ fn schedstat(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let accounting = thread.accounting();
     let switches = accounting.voluntary_switches() + accounting.involuntary_switches() + 1;
     let mut text = Text::new();
-    text.line(format_args!("{} 0 {switches}", accounting.total_ns()));
+    text.line(format_args!("{} 0 {switches}", thread.runtime_ns()));
     Ok(text.into_bytes())
 }
 

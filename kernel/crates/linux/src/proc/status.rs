@@ -8,20 +8,43 @@ use abi::resource::{RLIM_NLIMITS, RLIMIT_NAMES, RLIMIT_RSS, RLIMIT_SIGPENDING};
 use abi::time::CLOCK_TICKS_PER_SECOND;
 use abi::{Errno, Rlimit, Sigset};
 use mm::PAGE_SIZE;
+use sched::{CPUS_MAX, CpuSet, Policy};
 
-use super::text::{Text, range_list, until_zero};
+use super::text::{Text, until_zero};
 use crate::accounting::CpuTime;
 use crate::thread::Thread;
 
 const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / CLOCK_TICKS_PER_SECOND;
 const KIB: usize = 1024;
+/// The signal with which the end of a process is told, and that of a thread, which is not.
+const SIGCHLD: i32 = 17;
+const NO_SIGNAL: i32 = -1;
 /// The flags of a process that has not forked (`PF_RANDOMIZE`).
 const PROCESS_FLAGS: u32 = 0x0040_0000;
-/// The priority of a process of nice value 0.
+/// The priority of a thread of nice value 0; those of real-time threads are below 0.
 const PRIORITY: i32 = 20;
 
-/// The letter of a thread's state and the word for it. Whoever waits is not told from who runs: on one CPU the reader runs.
-const RUNNING: (char, &str) = ('R', "running");
+/// The letter of a thread's state and the word for it.
+fn state(thread: &Thread) -> (char, &'static str) {
+    if thread.has_ended() {
+        ('Z', "zombie")
+    } else if thread.platform().is_runnable(thread) {
+        ('R', "running")
+    } else if thread.process().signals.lock().is_stopped {
+        ('T', "stopped")
+    } else {
+        ('S', "sleeping")
+    }
+}
+
+/// The priority in force, waiters counted, as Linux shows it.
+fn priority(policy: Policy) -> i32 {
+    match policy {
+        Policy::Other { nice } | Policy::Batch { nice } => PRIORITY + i32::from(nice),
+        Policy::Idle => PRIORITY,
+        Policy::Fifo { priority } | Policy::RoundRobin { priority } => -1 - i32::from(priority),
+    }
+}
 
 fn ticks(time_ns: u64) -> u64 {
     time_ns / NANOSECONDS_PER_TICK
@@ -49,14 +72,28 @@ impl SignalSets {
     }
 }
 
+/// The figures of a whole process, by its first thread.
 pub(super) fn stat(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let process = thread.process();
+    put_stat(thread, process.cpu_time(), process.usage().minor_faults, SIGCHLD)
+}
+
+/// The figures of one thread.
+pub(super) fn stat_of_thread(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let is_first = thread.tid() == thread.process().pid();
+    let exit_signal = if is_first { SIGCHLD } else { NO_SIGNAL };
+    put_stat(thread, thread.cpu_time(), thread.usage().minor_faults, exit_signal)
+}
+
+fn put_stat(thread: &Thread, time: CpuTime, faults: u64, exit_signal: i32) -> Result<Vec<u8>, Errno> {
     let process = thread.process();
     let space = process.address_space();
     let usage = space.usage();
     let image = process.image();
     let sets = SignalSets::of(thread);
-    let CpuTime { user_ns, system_ns } = process.cpu_time();
-    let faults: u64 = process.threads().iter().map(|thread| thread.accounting().minor_faults()).sum();
+    let CpuTime { user_ns, system_ns } = time;
+    let own = thread.scheduling().parameters();
+    let effective = thread.scheduling().effective();
     let (heap_start, _) = space.heap();
     let name = thread.name();
     // The old form of signal sets: what fits 31 bits.
@@ -67,20 +104,22 @@ pub(super) fn stat(thread: &Thread) -> Result<Vec<u8>, Errno> {
     text.bytes(until_zero(&name));
     text.put(format_args!(
         ") {} {} {} {} 0 -1 {PROCESS_FLAGS} {faults} 0 0 0 ",
-        RUNNING.0,
+        state(thread).0,
         process.parent_pid(),
         process.group(),
         process.session(),
     ));
     text.put(format_args!(
-        "{} {} 0 0 {PRIORITY} 0 {} 0 {} ",
+        "{} {} 0 0 {} {} {} 0 {} ",
         ticks(user_ns),
         ticks(system_ns),
-        process.threads().len(),
-        ticks(process.started_ns()),
+        priority(effective),
+        own.nice,
+        process.thread_count(),
+        ticks(thread.accounting().started_ns()),
     ));
     text.put(format_args!(
-        "{} {} {} {} {} {} 0 0 {} {} {} {} 0 0 0 17 {} 0 0 0 0 0 ",
+        "{} {} {} {} {} {} 0 0 {} {} {} {} 0 0 0 {exit_signal} {} {} {} 0 0 0 ",
         usage.mapped * PAGE_SIZE,
         usage.resident(),
         process.soft_limit(RLIMIT_RSS),
@@ -91,7 +130,9 @@ pub(super) fn stat(thread: &Thread) -> Result<Vec<u8>, Errno> {
         old(sets.blocked),
         old(sets.ignored),
         old(sets.caught),
-        thread.platform().current_cpu(),
+        thread.platform().cpu_of(thread),
+        own.priority,
+        own.class.number(),
     ));
     text.line(format_args!(
         "0 0 {} {} {} {} {} 0",
@@ -140,7 +181,7 @@ fn put_identity(text: &mut Text, thread: &Thread) {
     text.escaped(until_zero(&thread.name()), b"\n\\");
     text.bytes(b"\n");
     text.line(format_args!("Umask:\t{:04o}", thread.fs().lock().umask));
-    text.line(format_args!("State:\t{} ({})", RUNNING.0, RUNNING.1));
+    text.line(format_args!("State:\t{} ({})", state(thread).0, state(thread).1));
     text.line(format_args!("Tgid:\t{}", process.pid()));
     text.line(format_args!("Ngid:\t0"));
     text.line(format_args!("Pid:\t{}", thread.tid()));
@@ -235,27 +276,45 @@ fn put_credentials(text: &mut Text, thread: &Thread) {
 
 fn put_cpus(text: &mut Text, thread: &Thread) {
     let count = thread.platform().cpu_info().count;
-    text.line(format_args!("Cpus_allowed:\t{}", cpu_mask(count)));
-    text.bytes(b"Cpus_allowed_list:\t");
-    text.bytes(&range_list(count));
-    text.bytes(b"\n");
+    let allowed = crate::syscall::allowed(thread);
+    text.line(format_args!("Cpus_allowed:\t{}", cpu_mask(allowed, count)));
+    text.line(format_args!("Cpus_allowed_list:\t{}", cpu_list(allowed)));
     text.line(format_args!("Mems_allowed:\t00000001"));
     text.line(format_args!("Mems_allowed_list:\t0"));
 }
 
-/// The set of all CPUs in hexadecimal, in words of 32 bits with commas between them.
-fn cpu_mask(count: u32) -> String {
-    let mut words = Vec::new();
-    let mut left = count;
-    while left > 0 {
-        words.push(if left >= 32 { u32::MAX } else { (1 << left) - 1 });
-        left = left.saturating_sub(32);
-    }
+/// A set of CPUs in hexadecimal, as wide as all of them need, in words of 32 bits with commas between them.
+fn cpu_mask(set: CpuSet, count: u32) -> String {
+    const WORD_BITS: u32 = 32;
     let mut mask = String::new();
-    for (index, word) in words.iter().rev().enumerate() {
-        mask.push_str(&if index == 0 { format!("{word:x}") } else { format!(",{word:08x}") });
+    for word in (0..count.div_ceil(WORD_BITS)).rev() {
+        let digits = (count - word * WORD_BITS).min(WORD_BITS).div_ceil(4) as usize;
+        let bits = set.0.checked_shr(word * WORD_BITS).unwrap_or(0) & u64::from(u32::MAX);
+        mask.push_str(&format!("{bits:0digits$x}"));
+        if word > 0 {
+            mask.push(',');
+        }
     }
     mask
+}
+
+/// A set of CPUs as ranges: `0-2,5`.
+fn cpu_list(set: CpuSet) -> String {
+    let mut list = String::new();
+    let mut cpu = 0;
+    while cpu < CPUS_MAX {
+        let first = cpu;
+        while set.contains(cpu) {
+            cpu += 1;
+        }
+        if cpu > first {
+            let comma = if list.is_empty() { "" } else { "," };
+            let range = if cpu - first == 1 { format!("{comma}{first}") } else { format!("{comma}{first}-{}", cpu - 1) };
+            list.push_str(&range);
+        }
+        cpu += 1;
+    }
+    list
 }
 
 pub(super) fn limits(thread: &Thread) -> Result<Vec<u8>, Errno> {
@@ -280,10 +339,27 @@ mod tests {
 
     #[test]
     fn cpu_masks_are_words() {
-        assert_eq!(cpu_mask(1), "1");
-        assert_eq!(cpu_mask(4), "f");
-        assert_eq!(cpu_mask(32), "ffffffff");
-        assert_eq!(cpu_mask(33), "1,ffffffff");
-        assert_eq!(cpu_mask(64), "ffffffff,ffffffff");
+        let mask = |bits, count| cpu_mask(CpuSet(bits), count);
+        assert_eq!(mask(1, 1), "1");
+        assert_eq!(mask(0xf, 4), "f");
+        assert_eq!(mask(1, 8), "01");
+        assert_eq!(mask(u64::from(u32::MAX), 32), "ffffffff");
+        assert_eq!(mask(1, 33), "0,00000001");
+        assert_eq!(mask(u64::MAX, 64), "ffffffff,ffffffff");
+    }
+
+    #[test]
+    fn cpu_lists_are_ranges() {
+        let list = |bits| cpu_list(CpuSet(bits));
+        assert_eq!(list(1), "0");
+        assert_eq!(list(0b1011_0111), "0-2,4-5,7");
+        assert_eq!(list(u64::MAX), "0-63");
+        assert_eq!(list(1 << 63), "63");
+    }
+
+    #[test]
+    fn priorities_are_linux_s() {
+        assert_eq!(priority(Policy::Other { nice: -5 }), 15);
+        assert_eq!(priority(Policy::RoundRobin { priority: 99 }), -100);
     }
 }

@@ -90,8 +90,8 @@ fn stat(system: &System) -> Vec<u8> {
     let switches: u64 = system
         .processes()
         .iter()
-        .flat_map(|process| process.threads())
-        .map(|thread| thread.accounting().voluntary_switches() + thread.accounting().involuntary_switches())
+        .map(|process| process.usage())
+        .map(|usage| usage.voluntary_switches + usage.involuntary_switches)
         .sum();
     let mut text = Text::new();
     text.line(format_args!("cpu  {user} 0 {kernel} {idle} 0 0 0 0 0 0"));

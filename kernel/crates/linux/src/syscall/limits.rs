@@ -8,7 +8,7 @@ use mm::user::{read_user_struct, write_user_struct};
 use sync::machine;
 
 use crate::SyscallResult;
-use crate::accounting::CpuTime;
+use crate::accounting::{CpuTime, Usage};
 use crate::credentials::{CAP_SYS_RESOURCE, Credentials};
 use crate::process::Process;
 use crate::syscall::process::process_by_task;
@@ -78,12 +78,12 @@ pub(crate) fn getrusage(thread: &Thread, who: i32, usage: UserPtr) -> SyscallRes
     match who {
         RUSAGE_SELF => {
             let process = thread.process();
-            process.threads().iter().for_each(|thread| add_usage(&mut answer, thread));
+            set_counts(&mut answer, &process.usage());
             set_times(&mut answer, process.cpu_time());
         }
         RUSAGE_THREAD => {
-            add_usage(&mut answer, thread);
-            set_times(&mut answer, thread.accounting().cpu_time());
+            set_counts(&mut answer, &thread.usage());
+            set_times(&mut answer, thread.cpu_time());
         }
         // No process has had children yet.
         RUSAGE_CHILDREN => {}
@@ -97,12 +97,11 @@ pub(crate) fn getrusage(thread: &Thread, who: i32, usage: UserPtr) -> SyscallRes
     Ok(0)
 }
 
-fn add_usage(usage: &mut Rusage, thread: &Thread) {
-    let accounting = thread.accounting();
+fn set_counts(answer: &mut Rusage, usage: &Usage) {
     let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    usage.ru_minflt += signed(accounting.minor_faults());
-    usage.ru_nvcsw += signed(accounting.voluntary_switches());
-    usage.ru_nivcsw += signed(accounting.involuntary_switches());
+    answer.ru_minflt = signed(usage.minor_faults);
+    answer.ru_nvcsw = signed(usage.voluntary_switches);
+    answer.ru_nivcsw = signed(usage.involuntary_switches);
 }
 
 fn set_times(usage: &mut Rusage, time: CpuTime) {

@@ -37,6 +37,11 @@ impl BarrierRegistrations {
         self.registered.fetch_or(command.cast_unsigned(), Relaxed);
     }
 
+    /// Forgets them: the program that made them is gone.
+    pub(crate) fn forget(&self) {
+        self.registered.store(0, Relaxed);
+    }
+
     fn has(&self, command: i32) -> bool {
         self.registered.load(Relaxed) & command.cast_unsigned() != 0
     }

@@ -7,6 +7,7 @@ use mm::user::{read_user_struct, write_user_struct};
 use sync::machine;
 
 use crate::error::Restart;
+use crate::process::Process;
 use crate::thread::Thread;
 use crate::{Interrupted, SyscallResult, wait};
 
@@ -21,10 +22,21 @@ pub(super) enum Clock {
     Realtime,
     /// The time since boot.
     Monotonic,
-    /// CPU time of the process of a thread number; 0 is the caller's.
-    ProcessCpu(u32),
+    /// CPU time of a process; 0 is the caller's.
+    ProcessCpu(u32, Part),
     /// CPU time of a thread; 0 is the caller.
-    ThreadCpu(u32),
+    ThreadCpu(u32, Part),
+}
+
+/// Which part of the CPU time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    /// All of it, exactly.
+    All,
+    /// All of it, as far as Linux's tick sees it.
+    Ticks,
+    /// In the program.
+    User,
 }
 
 /// A clock as programs name it.
@@ -46,8 +58,8 @@ impl NamedClock {
             clock::CLOCK_MONOTONIC_RAW => Self::new(Clock::Monotonic, false, false),
             clock::CLOCK_REALTIME_COARSE => Self::new(Clock::Realtime, true, false),
             clock::CLOCK_MONOTONIC_COARSE => Self::new(Clock::Monotonic, true, false),
-            clock::CLOCK_PROCESS_CPUTIME_ID => Self::new(Clock::ProcessCpu(0), false, true),
-            clock::CLOCK_THREAD_CPUTIME_ID => Self::new(Clock::ThreadCpu(0), false, false),
+            clock::CLOCK_PROCESS_CPUTIME_ID => Self::new(Clock::ProcessCpu(0, Part::All), false, true),
+            clock::CLOCK_THREAD_CPUTIME_ID => Self::new(Clock::ThreadCpu(0, Part::All), false, false),
             id if id < 0 => Self::of_task(id)?,
             _ => return Err(Errno::EINVAL),
         })
@@ -57,13 +69,16 @@ impl NamedClock {
     pub(super) fn of_task(id: i32) -> Result<Self, Errno> {
         const KIND: i32 = 3;
         const OF_A_THREAD: i32 = 4;
-        // The last kind stands for a clock behind a descriptor.
-        if id & KIND == KIND {
-            return Err(Errno::EINVAL);
-        }
+        let part = match id & KIND {
+            0 => Part::Ticks,
+            1 => Part::User,
+            2 => Part::All,
+            // Stands for a clock behind a descriptor.
+            _ => return Err(Errno::EINVAL),
+        };
         let task = (!(id >> 3)).cast_unsigned();
-        let clock = if id & OF_A_THREAD != 0 { Clock::ThreadCpu(task) } else { Clock::ProcessCpu(task) };
-        Ok(Self::new(clock, false, true))
+        let clock = if id & OF_A_THREAD != 0 { Clock::ThreadCpu(task, part) } else { Clock::ProcessCpu(task, part) };
+        Ok(Self::new(clock, part != Part::All, true))
     }
 }
 
@@ -73,21 +88,46 @@ impl Clock {
         match self {
             Self::Realtime => Ok(machine::realtime_ns()),
             Self::Monotonic => Ok(machine::now_ns()),
-            Self::ProcessCpu(0) => Ok(process_cpu_ns(thread)),
-            Self::ProcessCpu(pid) => system.thread(pid).map(|other| process_cpu_ns(&other)).ok_or(Errno::EINVAL),
-            Self::ThreadCpu(0) => Ok(thread.accounting().total_ns()),
+            // To ask for its process's time a thread may use its own number.
+            Self::ProcessCpu(pid, part) if pid == 0 || pid == thread.tid() => Ok(part.of_process(thread.process())),
+            Self::ProcessCpu(pid, part) => {
+                system.process(pid).map(|process| part.of_process(&process)).ok_or(Errno::EINVAL)
+            }
+            Self::ThreadCpu(0, part) => Ok(part.of_thread(thread)),
             // Other processes' threads are none of the caller's business.
-            Self::ThreadCpu(tid) => system
+            Self::ThreadCpu(tid, part) => system
                 .thread(tid)
                 .filter(|other| other.process().pid() == thread.process().pid())
-                .map(|other| other.accounting().total_ns())
+                .map(|other| part.of_thread(&other))
                 .ok_or(Errno::EINVAL),
+        }
+    }
+
+    /// `EINVAL` if nobody has this clock. Its owner's number is asked for more strictly than by those who want the time.
+    fn check(self, thread: &Thread) -> Result<(), Errno> {
+        match self {
+            Self::ProcessCpu(pid, _) if pid != 0 => {
+                thread.process().system().process(pid).map(drop).ok_or(Errno::EINVAL)
+            }
+            clock => clock.now_ns(thread).map(drop),
         }
     }
 }
 
-fn process_cpu_ns(thread: &Thread) -> u64 {
-    thread.process().threads().iter().map(|thread| thread.accounting().total_ns()).sum()
+impl Part {
+    fn of_thread(self, thread: &Thread) -> u64 {
+        match self {
+            Self::All | Self::Ticks => thread.runtime_ns(),
+            Self::User => thread.cpu_time().user_ns,
+        }
+    }
+
+    fn of_process(self, process: &Process) -> u64 {
+        match self {
+            Self::All | Self::Ticks => process.runtime_ns(),
+            Self::User => process.cpu_time().user_ns,
+        }
+    }
 }
 
 pub(super) fn timespec(time_ns: u64) -> Timespec {
@@ -102,7 +142,7 @@ pub(crate) fn clock_gettime(thread: &Thread, clock: i32, time: UserPtr) -> Sysca
 
 pub(crate) fn clock_getres(thread: &Thread, clock: i32, resolution: UserPtr) -> SyscallResult {
     let named = NamedClock::from_id(clock)?;
-    named.clock.now_ns(thread)?;
+    named.clock.check(thread)?;
     if let Some(resolution) = resolution.non_null() {
         let resolution_ns = if named.is_coarse { RESOLUTION_COARSE_NS } else { RESOLUTION_NS };
         write_user_struct(resolution.address(), &Timespec::from_nanoseconds(resolution_ns))?;
@@ -147,11 +187,11 @@ pub(crate) fn clock_nanosleep(
     let time_ns = duration_ns(request)?;
     let is_absolute = flags & TIMER_ABSTIME != 0;
     match named.clock {
-        Clock::ProcessCpu(_) => sleep_on_cpu_clock(thread, named.clock, time_ns, is_absolute),
+        Clock::ProcessCpu(..) => sleep_on_cpu_clock(thread, named.clock, time_ns, is_absolute),
         // A thread that sleeps uses no CPU: it would wait for ever.
-        Clock::ThreadCpu(0) => Err(Errno::EINVAL.into()),
-        Clock::ThreadCpu(tid) if tid == thread.tid() => Err(Errno::EINVAL.into()),
-        Clock::ThreadCpu(_) => sleep_on_cpu_clock(thread, named.clock, time_ns, is_absolute),
+        Clock::ThreadCpu(0, _) => Err(Errno::EINVAL.into()),
+        Clock::ThreadCpu(tid, _) if tid == thread.tid() => Err(Errno::EINVAL.into()),
+        Clock::ThreadCpu(..) => sleep_on_cpu_clock(thread, named.clock, time_ns, is_absolute),
         _ if !is_absolute => sleep_for(thread, time_ns, remaining),
         clock => {
             let ahead_ns = time_ns.saturating_sub(clock.now_ns(thread)?);
@@ -205,8 +245,11 @@ mod tests {
     #[test]
     fn clocks_of_tasks_are_decoded() {
         let id = |task: i32, kind: i32| !task << 3 | kind;
-        assert!(NamedClock::from_id(id(7, 2)).is_ok_and(|named| named.clock == Clock::ProcessCpu(7)));
-        assert!(NamedClock::from_id(id(7, 6)).is_ok_and(|named| named.clock == Clock::ThreadCpu(7)));
+        let clock = |kind| NamedClock::from_id(id(7, kind)).map(|named| (named.clock, named.is_coarse)).ok();
+        assert!(clock(2) == Some((Clock::ProcessCpu(7, Part::All), false)));
+        assert!(clock(1) == Some((Clock::ProcessCpu(7, Part::User), true)));
+        assert!(clock(4) == Some((Clock::ThreadCpu(7, Part::Ticks), true)));
+        assert!(clock(6) == Some((Clock::ThreadCpu(7, Part::All), false)));
         assert!(NamedClock::from_id(id(7, 3)).is_err());
         assert!(NamedClock::from_id(8).is_err());
         assert!(NamedClock::from_id(10).is_err());

@@ -11,7 +11,7 @@ use mm::user::{read_user_struct, write_user_struct};
 use sync::machine;
 
 use super::open::number;
-use super::time::{Clock, NamedClock, timespec};
+use super::time::{Clock, NamedClock, Part, timespec};
 use crate::SyscallResult;
 use crate::credentials::CAP_WAKE_ALARM;
 use crate::lookup;
@@ -119,17 +119,20 @@ fn timer_clock(thread: &Thread, id: i32) -> Result<TimerClock, Errno> {
     }
     let system = thread.process().system();
     match NamedClock::from_id(id)?.clock {
-        Clock::ProcessCpu(0) => Ok(TimerClock::ProcessCpu(process())),
-        Clock::ProcessCpu(pid) => {
-            let process = system.process(pid).ok_or(Errno::EINVAL)?;
-            Ok(TimerClock::ProcessCpu(Arc::downgrade(&process)))
+        Clock::ProcessCpu(pid, part) => {
+            let process = match pid {
+                0 => process(),
+                pid => Arc::downgrade(&system.process(pid).ok_or(Errno::EINVAL)?),
+            };
+            Ok(if part == Part::User { TimerClock::ProcessUser(process) } else { TimerClock::ProcessCpu(process) })
         }
-        Clock::ThreadCpu(tid) => {
+        Clock::ThreadCpu(tid, part) => {
             let other = system.thread(if tid == 0 { thread.tid() } else { tid }).ok_or(Errno::EINVAL)?;
             if other.process().pid() != thread.process().pid() {
                 return Err(Errno::EINVAL);
             }
-            Ok(TimerClock::ThreadCpu(Arc::downgrade(&other)))
+            let other = Arc::downgrade(&other);
+            Ok(if part == Part::User { TimerClock::ThreadUser(other) } else { TimerClock::ThreadCpu(other) })
         }
         Clock::Realtime | Clock::Monotonic => Err(Errno::EINVAL),
     }

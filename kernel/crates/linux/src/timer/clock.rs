@@ -21,6 +21,8 @@ pub(crate) enum TimerClock {
     ProcessUser(Weak<Process>),
     /// The CPU time of a thread.
     ThreadCpu(Weak<Thread>),
+    /// The CPU time of a thread in its program.
+    ThreadUser(Weak<Thread>),
 }
 
 impl TimerClock {
@@ -28,9 +30,10 @@ impl TimerClock {
     pub(crate) fn now_ns(&self) -> u64 {
         match self {
             Self::Monotonic => machine::now_ns(),
-            Self::ProcessCpu(process) => sum(process, |thread| thread.accounting().total_ns()),
-            Self::ProcessUser(process) => sum(process, |thread| thread.accounting().cpu_time().user_ns),
-            Self::ThreadCpu(thread) => thread.upgrade().map_or(u64::MAX, |thread| thread.accounting().total_ns()),
+            Self::ProcessCpu(process) => process.upgrade().map_or(u64::MAX, |process| process.runtime_ns()),
+            Self::ProcessUser(process) => process.upgrade().map_or(u64::MAX, |process| process.cpu_time().user_ns),
+            Self::ThreadCpu(thread) => thread.upgrade().map_or(u64::MAX, |thread| thread.runtime_ns()),
+            Self::ThreadUser(thread) => thread.upgrade().map_or(u64::MAX, |thread| thread.cpu_time().user_ns),
         }
     }
 
@@ -39,7 +42,7 @@ impl TimerClock {
         let threads = match self {
             Self::Monotonic => return time_ns,
             Self::ProcessCpu(process) | Self::ProcessUser(process) => sum(process, |_| 1),
-            Self::ThreadCpu(_) => 1,
+            Self::ThreadCpu(_) | Self::ThreadUser(_) => 1,
         };
         let rest_ns = time_ns.saturating_sub(self.now_ns());
         let wait_ns = if rest_ns == 0 { 0 } else { (rest_ns / threads.max(1)).max(CPU_CLOCK_PERIOD_NS) };

@@ -63,6 +63,10 @@ impl Platform for FakeCpu {
         0
     }
 
+    fn runtime_ns(&self, _: &Thread) -> u64 {
+        sync::machine::now_ns()
+    }
+
     fn set_fs_base(&self, address: u64) {
         self.fs_base.store(address, Ordering::Relaxed);
     }
