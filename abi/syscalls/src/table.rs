@@ -261,7 +261,7 @@ macro_rules! for_each_syscall {
 199 fremovexattr(fd: Fd, name: UserPtr) = Absent("");
 200 tkill(tid: i32, signal: i32) = Full("");
 201 time(result: UserPtr) = Full("");
-202 futex(word: UserPtr, operation: u32, value: u32, timeout: u64, second_word: UserPtr, third_value: u32) = Absent("");
+202 futex(word: UserPtr, operation: u32, value: u32, timeout: u64, second_word: UserPtr, third_value: u32) = Partial("without the operations with priority inheritance");
 203 sched_setaffinity(pid: i32, length: u32, mask: UserPtr) = Full("");
 204 sched_getaffinity(pid: i32, length: u32, mask: UserPtr) = Full("");
 205 set_thread_area(description: UserPtr) = Absent("not on x86-64 in Linux either");
@@ -332,7 +332,7 @@ macro_rules! for_each_syscall {
 270 pselect6(count: i32, read: UserPtr, write: UserPtr, except: UserPtr, timeout: UserPtr, mask: UserPtr) = Full("");
 271 ppoll(descriptors: UserPtr, count: u32, timeout: UserPtr, mask: UserPtr, set_size: usize) = Full("");
 272 unshare(flags: u64) = Partial("CLONE_FS, CLONE_FILES, CLONE_SYSVSEM; namespaces answer EINVAL");
-273 set_robust_list(head: UserPtr, length: usize) = Partial("kept; not walked while a process has one thread");
+273 set_robust_list(head: UserPtr, length: usize) = Full("");
 274 get_robust_list(pid: i32, head: UserPtr, length: UserPtr) = Full("");
 275 splice(input: Fd, input_offset: UserPtr, output: Fd, output_offset: UserPtr, length: usize, flags: u32) = Absent("");
 276 tee(input: Fd, output: Fd, length: usize, flags: u32) = Absent("");
@@ -419,14 +419,14 @@ macro_rules! for_each_syscall {
 446 landlock_restrict_self(ruleset: Fd, flags: u32) = Absent("");
 447 memfd_secret(flags: u32) = Absent("");
 448 process_mrelease(pidfd: Fd, flags: u32) = Absent("");
-449 futex_waitv(waiters: UserPtr, count: u32, flags: u32, timeout: UserPtr, clock: i32) = Absent("");
+449 futex_waitv(waiters: UserPtr, count: u32, flags: u32, timeout: UserPtr, clock: i32) = Full("");
 450 set_mempolicy_home_node(address: usize, length: usize, node: u64, flags: u64) = Absent("");
 451 cachestat(fd: Fd, range: UserPtr, result: UserPtr, flags: u32) = Absent("");
 452 fchmodat2(directory: Fd, path: UserPtr, mode: u32, flags: u32) = Full("");
 453 map_shadow_stack(address: usize, size: usize, flags: u32) = Absent("");
-454 futex_wake(word: UserPtr, mask: u64, count: i32, flags: u32) = Absent("");
-455 futex_wait(word: UserPtr, value: u64, mask: u64, flags: u32, timeout: UserPtr, clock: i32) = Absent("");
-456 futex_requeue(waiters: UserPtr, flags: u32, wake: i32, requeue: i32) = Absent("");
+454 futex_wake(word: UserPtr, mask: u64, count: i32, flags: u32) = Full("");
+455 futex_wait(word: UserPtr, value: u64, mask: u64, flags: u32, timeout: UserPtr, clock: i32) = Full("");
+456 futex_requeue(waiters: UserPtr, flags: u32, wake: i32, requeue: i32) = Full("");
 457 statmount(request: UserPtr, buffer: UserPtr, size: usize, flags: u32) = Absent("");
 458 listmount(request: UserPtr, ids: UserPtr, count: usize, flags: u32) = Absent("");
 459 lsm_get_self_attr(attribute: u32, context: UserPtr, size: UserPtr, flags: u32) = Absent("");

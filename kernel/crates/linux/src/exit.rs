@@ -10,6 +10,7 @@ use mm::{USER_END, user::write_user_struct};
 
 use crate::error::Restart;
 use crate::fault;
+use crate::futex;
 use crate::members::{self, Remaining};
 use crate::platform::Outcome;
 use crate::process::Process;
@@ -103,6 +104,7 @@ pub(crate) fn begin(process: &Process, outcome: Outcome) {
 /// process, and at last the tables. A first thread that is not the last stays there as a zombie until the process ends.
 fn end_thread(thread: &Thread) -> ! {
     let process = thread.process();
+    futex::thread_exits(thread);
     release_memory(thread, process.thread_count() > 1);
     thread.note_end();
     // The last user closes what is open, which flushes what devices still hold.
@@ -110,6 +112,7 @@ fn end_thread(thread: &Thread) -> ! {
     let is_leader = thread.tid() == process.pid();
     let mut outcome = Outcome::Exited(thread.exit_status.load(Relaxed));
     let remaining = members::leave(process, thread, |signals, remaining| {
+        process.accounting().absorb(thread);
         if remaining == Remaining(0) {
             outcome = *signals.outcome.get_or_insert(outcome);
             return;
@@ -131,7 +134,7 @@ fn end_thread(thread: &Thread) -> ! {
 /// Lets go of what the thread holds in its program's memory, before it leaves it: locks that others wait for, and the word
 /// that tells of its end, if there are others it could tell.
 pub(crate) fn release_memory(thread: &Thread, has_others: bool) {
-    thread.robust_list.store(0, Relaxed);
+    futex::thread_leaves(thread);
     if has_others {
         clear_child_tid(thread);
     }
@@ -143,5 +146,6 @@ fn clear_child_tid(thread: &Thread) {
     if word != 0 {
         // The program may have unmapped the word; that is its own affair.
         let _ = write_user_struct(word, &0_u32);
+        futex::wake_address(thread.process(), word, 1);
     }
 }

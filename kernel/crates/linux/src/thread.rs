@@ -18,6 +18,7 @@ use vfs::FsContext;
 use crate::SyscallResult;
 use crate::accounting::Accounting;
 use crate::credentials::{CAP_IPC_LOCK, Credentials};
+use crate::futex::FutexState;
 use crate::held::Held;
 use crate::members::Place;
 use crate::platform::Platform;
@@ -99,8 +100,8 @@ pub struct Thread {
     pub(crate) exit_status: AtomicU8,
     /// Cleared, and waited for by others, when the thread ends (`set_tid_address`).
     pub(crate) clear_child_tid: AtomicUsize,
-    /// The head of the robust futex list.
-    pub(crate) robust_list: AtomicUsize,
+    /// What it waits for, and the locks it holds.
+    pub(crate) futex: FutexState,
     /// The signal sent when the parent ends (`PR_SET_PDEATHSIG`).
     pub(crate) parent_death_signal: AtomicI32,
     pub(crate) timer_slack_ns: AtomicU64,
@@ -121,12 +122,14 @@ impl Thread {
         credentials: Arc<Credentials>,
         name: [u8; TASK_COMM_LEN],
     ) -> Arc<Self> {
+        let parker = Arc::new(Parker::new());
+        let futex = FutexState::new(&parker);
         Arc::new(Self {
             tid: AtomicU32::new(0),
             process,
             fds: Held::new(fds),
             fs: Held::new(fs),
-            parker: Arc::new(Parker::new()),
+            parker,
             context: AtomicU64::new(NO_CONTEXT),
             attention: AtomicU32::new(0),
             signals: ThreadSignals::new(),
@@ -142,7 +145,7 @@ impl Thread {
             has_ended: AtomicBool::new(false),
             exit_status: AtomicU8::new(0),
             clear_child_tid: AtomicUsize::new(0),
-            robust_list: AtomicUsize::new(0),
+            futex,
             parent_death_signal: AtomicI32::new(0),
             timer_slack_ns: AtomicU64::new(TIMER_SLACK_DEFAULT_NS),
         })
@@ -255,7 +258,11 @@ impl Thread {
     pub(crate) fn set_credentials(&self, credentials: Credentials) {
         self.process.set_may_lock_any(credentials.has(CAP_IPC_LOCK));
         let credentials = Arc::new(credentials);
+        let user = credentials.user.real;
         let old = core::mem::replace(&mut *self.credentials.lock(), credentials);
+        if old.user.real != user {
+            self.process.system().change_user(old.user.real, user);
+        }
         drop(old);
     }
 

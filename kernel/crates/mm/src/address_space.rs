@@ -48,6 +48,7 @@ mod request;
 mod state;
 mod synchronize;
 mod unmap;
+mod word;
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -58,6 +59,7 @@ use crate::page_table::PageTable;
 use state::State;
 
 pub use request::{Access, AreaSnapshot, Backing, FaultError, Layout, Limits, MapOptions, MapRequest, Sharing, Usage};
+pub use word::WordOwner;
 
 /// The most areas of one address space (Linux's default `vm.max_map_count`).
 pub const AREA_COUNT_MAX: usize = 65530;

@@ -29,6 +29,7 @@ pub mod user;
 
 pub use address_space::{
     Access, AddressSpace, AreaSnapshot, Backing, FaultError, Layout, Limits, MapOptions, MapRequest, Sharing, Usage,
+    WordOwner,
 };
 pub use frame::{Frame, FrameMachine, FrameNumber, FrameStatistics};
 pub use object::{CodeSite, MappedObject, Mappings};

@@ -11,6 +11,7 @@ mod mappings;
 mod shared_memory;
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::Errno;
 
@@ -85,4 +86,16 @@ pub trait MappedObject: Send + Sync {
 
     /// Device and inode number shown in `/proc/self/maps`.
     fn device_and_inode(&self) -> (u64, u64);
+
+    /// What tells the object from every other one there is or was, however it was opened. Called with the address space
+    /// locked: takes no lock. An object that is no file of its own overrides this, with [`new_identity`].
+    fn identity(&self) -> (u64, u64) {
+        self.device_and_inode()
+    }
+}
+
+/// An identity that no object has, and no file.
+pub fn new_identity() -> (u64, u64) {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    (u64::MAX, LAST.fetch_add(1, Ordering::Relaxed))
 }

@@ -6,7 +6,7 @@ use abi::process::{
     ARCH_GET_CPUID, ARCH_GET_FS, ARCH_GET_GS, ARCH_GET_XCOMP_PERM, ARCH_GET_XCOMP_SUPP, ARCH_SET_CPUID, ARCH_SET_FS,
     ARCH_SET_GS,
 };
-use abi::{Errno, RobustListHead, UserPtr};
+use abi::{Errno, UserPtr};
 use alloc::sync::Arc;
 use mm::USER_END;
 use mm::user::write_user_struct;
@@ -72,53 +72,36 @@ pub(crate) fn setpgid(thread: &Thread, pid: i32, group: i32) -> SyscallResult {
     if target.pid() != own.pid() && !is_child {
         return Err(Errno::ESRCH.into());
     }
-    if is_child && target.session() != own.session() {
-        return Err(Errno::EPERM.into());
-    }
-    if target.session() == target.pid() {
-        return Err(Errno::EPERM.into());
-    }
-    let group = if group == 0 { target.pid() } else { group };
-    let is_in_session = |process: &Arc<Process>| process.group() == group && process.session() == own.session();
-    if group != target.pid() && !own.system().processes().iter().any(is_in_session) {
-        return Err(Errno::EPERM.into());
-    }
-    target.set_group(group);
+    own.system().regroup(|processes| {
+        if (is_child && target.session() != own.session()) || target.session() == target.pid() {
+            return Err(Errno::EPERM);
+        }
+        let group = if group == 0 { target.pid() } else { group };
+        let mut is_in_session = |process: &Process| process.group() == group && process.session() == own.session();
+        if group != target.pid() && !processes.any(&mut is_in_session) {
+            return Err(Errno::EPERM);
+        }
+        target.set_group(group);
+        Ok(())
+    })?;
     Ok(0)
 }
 
 pub(crate) fn setsid(thread: &Thread) -> SyscallResult {
     let own = thread.process();
-    if own.system().processes().iter().any(|process| process.group() == own.pid()) {
-        return Err(Errno::EPERM.into());
-    }
-    own.lead_session();
+    own.system().regroup(|processes| {
+        if processes.any(|process| process.group() == own.pid()) {
+            return Err(Errno::EPERM);
+        }
+        own.lead_session();
+        Ok(())
+    })?;
     Ok(own.pid() as usize)
 }
 
 pub(crate) fn set_tid_address(thread: &Thread, address: UserPtr) -> SyscallResult {
     thread.clear_child_tid.store(address.address(), Relaxed);
     Ok(thread.tid() as usize)
-}
-
-pub(crate) fn set_robust_list(thread: &Thread, head: UserPtr, length: usize) -> SyscallResult {
-    if length != size_of::<RobustListHead>() {
-        return Err(Errno::EINVAL.into());
-    }
-    thread.robust_list.store(head.address(), Relaxed);
-    Ok(0)
-}
-
-pub(crate) fn get_robust_list(thread: &Thread, pid: i32, head: UserPtr, length: UserPtr) -> SyscallResult {
-    let tid = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
-    let list = if tid == 0 || tid == thread.tid() {
-        thread.robust_list.load(Relaxed)
-    } else {
-        thread.process().system().thread(tid).ok_or(Errno::ESRCH)?.robust_list.load(Relaxed)
-    };
-    write_user_struct(length.address(), &size_of::<RobustListHead>())?;
-    write_user_struct(head.address(), &list)?;
-    Ok(0)
 }
 
 pub(crate) fn arch_prctl(thread: &Thread, option: i32, address: u64) -> SyscallResult {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use abi::Errno;
 use sync::{Mutex, rank};
 
-use super::{MappedObject, Mappings};
+use super::{MappedObject, Mappings, new_identity};
 use crate::frame::Frame;
 
 /// Anonymous memory that several mappings show.
@@ -18,11 +18,13 @@ pub(crate) struct SharedMemory {
     pages: u64,
     frames: Mutex<BTreeMap<u64, Frame>>,
     mappings: Mappings,
+    identity: (u64, u64),
 }
 
 impl SharedMemory {
     pub(crate) fn new(pages: u64) -> Self {
-        Self { pages, frames: Mutex::new(rank::FILE_PAGES, BTreeMap::new()), mappings: Mappings::new() }
+        let frames = Mutex::new(rank::FILE_PAGES, BTreeMap::new());
+        Self { pages, frames, mappings: Mappings::new(), identity: new_identity() }
     }
 }
 
@@ -70,5 +72,9 @@ impl MappedObject for SharedMemory {
 
     fn device_and_inode(&self) -> (u64, u64) {
         (1, 1)
+    }
+
+    fn identity(&self) -> (u64, u64) {
+        self.identity
     }
 }

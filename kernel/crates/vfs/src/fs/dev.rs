@@ -152,11 +152,13 @@ fn read_random(to: &mut UserWriter<'_>) -> Result<usize, Errno> {
 struct ZeroMemory {
     frames: Mutex<BTreeMap<u64, Frame>>,
     mappings: Mappings,
+    identity: (u64, u64),
 }
 
 impl ZeroMemory {
     fn new() -> Self {
-        Self { frames: Mutex::new(rank::FILE_PAGES, BTreeMap::new()), mappings: Mappings::new() }
+        let frames = Mutex::new(rank::FILE_PAGES, BTreeMap::new());
+        Self { frames, mappings: Mappings::new(), identity: mm::object::new_identity() }
     }
 }
 
@@ -190,5 +192,9 @@ impl MappedObject for ZeroMemory {
 
     fn device_and_inode(&self) -> (u64, u64) {
         (make_device(0, MEMORY_MAJOR), u64::from(MEMORY_MAJOR))
+    }
+
+    fn identity(&self) -> (u64, u64) {
+        self.identity
     }
 }

@@ -1,0 +1,92 @@
+//! Waiting for one of many words (`futex_waitv`).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::Errno;
+
+use super::deadline::Deadline;
+use super::key::{Key, Sharing};
+use super::wait::{Queued, enqueue, priority_of};
+use super::{ALL_BITS, Entry, QUEUES, Role, Waiter};
+use crate::SyscallResult;
+use crate::error::Interrupted;
+use crate::thread::Thread;
+
+/// One word of many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watched {
+    pub sharing: Sharing,
+    pub address: usize,
+    /// What it has as long as there is reason to wait.
+    pub value: u32,
+}
+
+/// Sleeps until a wake for one of the words, if all have their values, and answers which. If several were woken it is the last
+/// of them, as on Linux. `EAGAIN` if one has another value.
+pub(crate) fn wait_for_any(thread: &Thread, words: &[Watched], deadline: Deadline) -> SyscallResult {
+    let waiters: Vec<Arc<Waiter>> = words.iter().map(|_| Waiter::new(Arc::clone(thread.parker()))).collect();
+    loop {
+        match enqueue_all(thread, words, &waiters)? {
+            Entered::All => break,
+            Entered::Woken(index) => return Ok(index),
+            Entered::Again => {}
+        }
+    }
+    loop {
+        if waiters.iter().any(|waiter| waiter.is_free()) {
+            break;
+        }
+        let ending = if thread.is_interrupted() {
+            Err(Interrupted.into())
+        } else if deadline.park(thread) {
+            Err(Errno::ETIMEDOUT.into())
+        } else {
+            continue;
+        };
+        return cancel_all(&waiters).map_or(ending, Ok);
+    }
+    cancel_all(&waiters).ok_or(Errno::EAGAIN.into())
+}
+
+/// How far it got.
+enum Entered {
+    /// The thread waits for all of them.
+    All,
+    /// One was woken before.
+    Woken(usize),
+    /// A page was absent.
+    Again,
+}
+
+fn enqueue_all(thread: &Thread, words: &[Watched], waiters: &[Arc<Waiter>]) -> Result<Entered, Errno> {
+    let mut keys = Vec::with_capacity(words.len());
+    for word in words {
+        keys.push(Key::of(thread.process(), word.sharing, word.address, false)?);
+    }
+    let priority = priority_of(thread);
+    for (index, ((word, key), waiter)) in words.iter().zip(keys).zip(waiters).enumerate() {
+        let entry = Entry { key, bits: ALL_BITS, priority, role: Role::Plain };
+        let queued = enqueue(waiter, entry, word.address, word.value);
+        if matches!(queued, Ok(Queued::Yes)) {
+            continue;
+        }
+        // A wake that was counted goes before whatever was wrong.
+        if let Some(index) = cancel_all(&waiters[..index]) {
+            return Ok(Entered::Woken(index));
+        }
+        return queued.map(|_| Entered::Again);
+    }
+    Ok(Entered::All)
+}
+
+/// Takes all waiters out of their queues, and answers the last one that was woken before.
+fn cancel_all(waiters: &[Arc<Waiter>]) -> Option<usize> {
+    let mut woken = None;
+    for (index, waiter) in waiters.iter().enumerate() {
+        if !QUEUES.cancel(waiter) {
+            woken = Some(index);
+        }
+    }
+    woken
+}
