@@ -135,10 +135,12 @@ impl Pipe {
         if access == AccessMode::WriteOnly && is_nonblocking && self.readers.load(Ordering::Acquire) == 0 {
             return Err(Errno::ENXIO);
         }
-        let peer_openings = match access {
-            AccessMode::ReadOnly => self.writer_openings.load(Ordering::Acquire),
-            _ => self.reader_openings.load(Ordering::Acquire),
+        let (has_peer, openings) = match access {
+            AccessMode::ReadOnly => (self.has_writers(), &self.writer_openings),
+            _ => (self.has_readers(), &self.reader_openings),
         };
+        // A peer that is there has come, even if it leaves before the opener looks.
+        let peer_openings = if has_peer { PEER_WAS_THERE } else { openings.load(Ordering::Acquire) };
         let end = self.end(access, peer_openings);
         // Whoever waits for this end in its own `open`.
         self.waiters.wake_all();
@@ -269,6 +271,9 @@ pub fn pipe_owned_by(uid: u32, gid: u32) -> (Arc<PipeEnd>, Arc<PipeEnd>) {
 
 /// The count of openings before any peer: the peer of a new pipe's end has come.
 const NO_OPENINGS: u64 = 0;
+
+/// The count of openings of an end whose peer was there before it.
+const PEER_WAS_THERE: u64 = u64::MAX;
 
 /// An open end of a pipe.
 pub struct PipeEnd {
