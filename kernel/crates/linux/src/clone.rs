@@ -63,6 +63,10 @@ pub(crate) fn create(caller: &Thread, registers: &Registers, request: &ThreadReq
             return Err(errno);
         }
     };
+    if !has(CloneFlags::FILES) {
+        // The limit may have changed since the table was copied; who changes it from now on sees the thread.
+        thread.fds().set_limit(process.soft_limit(abi::resource::RLIMIT_NOFILE));
+    }
     // Both live in the same memory, so the caller writes the thread's word as well. Bad addresses are the program's affair.
     if has(CloneFlags::PARENT_SETTID) {
         let _ = write_user_struct(request.parent_tid.address(), &tid);

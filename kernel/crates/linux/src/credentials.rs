@@ -25,6 +25,8 @@ pub const CAP_SYS_ADMIN: u32 = 21;
 pub const CAP_SYS_NICE: u32 = 23;
 /// `CAP_SYS_RESOURCE`: exceed hard limits.
 pub const CAP_SYS_RESOURCE: u32 = 24;
+/// `CAP_CHECKPOINT_RESTORE`: choose the numbers of threads.
+pub const CAP_CHECKPOINT_RESTORE: u32 = 40;
 /// `CAP_SYS_TIME`: set the clock.
 pub const CAP_SYS_TIME: u32 = 25;
 

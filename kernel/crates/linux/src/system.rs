@@ -5,9 +5,10 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use abi::Errno;
-use abi::resource::UTSNAME_FIELD;
+use abi::resource::{RLIMIT_NPROC, UTSNAME_FIELD};
 use sync::{Mutex, SpinLock, machine, rank};
 
+use crate::credentials::{CAP_SYS_ADMIN, CAP_SYS_RESOURCE};
 use crate::platform::Platform;
 use crate::process::Process;
 use crate::thread::Thread;
@@ -21,6 +22,9 @@ pub const PID_MAX: u32 = 4_194_304;
 pub const THREADS_MAX: usize = 1 << 16;
 /// Where numbers start over when the largest was given out, as on Linux: the low ones stay with what was there early.
 const RESERVED_NUMBERS: u32 = 300;
+
+/// The user whose threads nobody counts.
+const ROOT: u32 = 0;
 
 /// The kernel release programs see. Programs compare it with the version a feature appeared in.
 pub const RELEASE: &str = "6.12.0-nacre";
@@ -49,9 +53,32 @@ struct Names {
 struct Tables {
     processes: BTreeMap<u32, Arc<Process>>,
     threads: BTreeMap<u32, Arc<Thread>>,
+    /// How many threads each user has; [`ROOT`], whom no limit binds, is left out.
+    threads_of_users: BTreeMap<u32, u32>,
 }
 
 impl Tables {
+    /// Counts a thread of a user in or out.
+    fn count_user(&mut self, user: u32, change: i32) {
+        if user == ROOT {
+            return;
+        }
+        let count = self.threads_of_users.entry(user).or_default();
+        *count = count.saturating_add_signed(change);
+        if *count == 0 {
+            self.threads_of_users.remove(&user);
+        }
+    }
+
+    /// Whether a user may have one more thread (`RLIMIT_NPROC`).
+    fn check_user(&self, user: u32, thread: &Thread) -> Result<(), Errno> {
+        let count = self.threads_of_users.get(&user).copied().unwrap_or(0);
+        let limit = thread.process().soft_limit(RLIMIT_NPROC);
+        let credentials = thread.credentials();
+        let is_exempt = credentials.has(CAP_SYS_RESOURCE) || credentials.has(CAP_SYS_ADMIN);
+        if u64::from(count) >= limit && !is_exempt { Err(Errno::EAGAIN) } else { Ok(()) }
+    }
+
     /// A number no thread has, looked for after `last`. There are far fewer threads than numbers.
     fn free_number(&self, last: u32) -> u32 {
         let mut number = last;
@@ -105,6 +132,10 @@ impl System {
         if tables.threads.len() >= THREADS_MAX {
             return Err(Errno::EAGAIN);
         }
+        let user = thread.credentials().user.real;
+        if user != ROOT {
+            tables.check_user(user, thread)?;
+        }
         let tid = match wanted {
             Some(tid) if tables.threads.contains_key(&tid) => return Err(Errno::EEXIST),
             Some(tid) => tid,
@@ -116,6 +147,7 @@ impl System {
         };
         thread.set_tid(tid);
         tables.threads.insert(tid, Arc::clone(thread));
+        tables.count_user(user, 1);
         Ok(tid)
     }
 
@@ -130,14 +162,32 @@ impl System {
         debug_assert!(own.is_some(), "a thread is entered until it has ended");
         thread.set_tid(pid);
         let first = own.and_then(|own| tables.threads.insert(pid, own));
+        if let Some(first) = &first {
+            tables.count_user(first.credentials().user.real, -1);
+        }
         drop(tables);
         drop(first);
     }
 
     /// Takes a thread out; its number may be given to another from now on.
     pub(crate) fn unregister(&self, thread: &Thread) {
-        let removed = self.tables.lock().threads.remove(&thread.tid());
+        let mut tables = self.tables.lock();
+        let removed = tables.threads.remove(&thread.tid());
+        tables.count_user(thread.credentials().user.real, -1);
+        drop(tables);
         debug_assert!(removed.is_some(), "a thread is entered until it has ended");
+    }
+
+    /// Counts a thread among those of another user from now on.
+    pub(crate) fn change_user(&self, old: u32, new: u32) {
+        let mut tables = self.tables.lock();
+        tables.count_user(old, -1);
+        tables.count_user(new, 1);
+    }
+
+    /// Changes groups and sessions, which depend on those of other processes, while nobody else does.
+    pub(crate) fn regroup<R>(&self, change: impl FnOnce(&BTreeMap<u32, Arc<Process>>) -> R) -> R {
+        change(&self.tables.lock().processes)
     }
 
     /// The process with this number.

@@ -12,7 +12,7 @@ use vfs::fs::generated::{Directory, Node};
 
 use super::text::until_zero;
 use super::{constant, file};
-use crate::system::{NameField, PID_MAX, RELEASE, System, VERSION};
+use crate::system::{NameField, PID_MAX, RELEASE, System, THREADS_MAX, VERSION};
 
 /// The root of `/proc/sys`.
 pub(super) fn root(system: &Arc<System>) -> Directory {
@@ -71,7 +71,7 @@ fn kernel(system: &Arc<System>) -> Directory {
         .with("shmmax", number(18_446_744_073_692_774_399))
         .with("shmmni", number(4096))
         .with("tainted", number(0))
-        .with("threads-max", setting(15_000))
+        .with("threads-max", setting(THREADS_MAX as u64))
         .with("version", file(|| format!("{VERSION}\n").into_bytes()))
 }
 

@@ -1,4 +1,8 @@
-//! `clone` and `clone3`: what they are asked for, and whether it can be.
+//! `clone`, `clone3` and `unshare`: what they are asked for, and whether it can be.
+//!
+//! All checks are Linux's, in its order. What passes them and makes a process answers `ENOSYS`, and so does a thread whose
+//! creator wants to wait for it (`CLONE_VFORK`). Namespaces and pidfds of threads answer `EINVAL`, as on a Linux that was built
+//! without the former and is too old for the latter.
 
 use abi::{CloneArgs, CloneFlags, Errno, Signal, UserPtr};
 use alloc::boxed::Box;
@@ -8,6 +12,7 @@ use zerocopy::IntoBytes;
 
 use crate::SyscallResult;
 use crate::clone::{self, ThreadRequest};
+use crate::credentials::{CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN};
 use crate::system::PID_MAX;
 use crate::thread::Thread;
 
@@ -16,6 +21,13 @@ const EXIT_SIGNAL_BITS: u64 = 0xff;
 /// The size of the first version of `struct clone_args`, and of the newest one known.
 const SIZE_MIN: usize = 64;
 const SIZE_MAX: usize = size_of::<CloneArgs>();
+/// What makes namespaces, of which there is one of each kind.
+const NAMESPACES: CloneFlags = CloneFlags::NEWNS
+    .union(CloneFlags::NEWCGROUP)
+    .union(CloneFlags::NEWUTS)
+    .union(CloneFlags::NEWIPC)
+    .union(CloneFlags::NEWNET)
+    .union(CloneFlags::NEWTIME);
 /// The most nested number spaces there can be (`MAX_PID_NS_LEVEL`); there is one.
 const NUMBER_SPACES_MAX: u64 = 32;
 
@@ -124,8 +136,19 @@ fn start(thread: &Thread, arguments: &CloneArgs, number: Option<u32>) -> Syscall
     if is_invalid {
         return Err(Errno::EINVAL.into());
     }
-    if !has(CloneFlags::THREAD) {
+    if !has(CloneFlags::THREAD) || has(CloneFlags::VFORK) {
         return Err(Errno::ENOSYS.into());
+    }
+    // There are no control groups that a descriptor could name.
+    if has(CloneFlags::INTO_CGROUP) {
+        return Err(Errno::EBADF.into());
+    }
+    if flags.intersects(NAMESPACES | CloneFlags::PIDFD) {
+        return Err(Errno::EINVAL.into());
+    }
+    let may_choose = [CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN].map(|capability| thread.credentials().has(capability));
+    if number.is_some() && !may_choose.contains(&true) {
+        return Err(Errno::EPERM.into());
     }
     let tls = if has(CloneFlags::SETTLS) { arguments.tls } else { 0 };
     if tls >= USER_END as u64 {
