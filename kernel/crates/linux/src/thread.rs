@@ -12,7 +12,7 @@ use abi::process::TASK_COMM_LEN;
 use bitflags::bitflags;
 use file::FdTable;
 use mm::AddressSpace;
-use sync::{Mutex, Parker, SpinLock, rank};
+use sync::{Mutex, Parker, SpinLock, WaitNode, rank};
 use vfs::FsContext;
 
 use crate::SyscallResult;
@@ -79,6 +79,8 @@ pub struct Thread {
     fds: Held<FdTable>,
     fs: Held<Mutex<FsContext>>,
     parker: Arc<Parker>,
+    /// Its place in the wait queue of the file it waits for.
+    wait_node: Arc<WaitNode>,
     /// The machine's name for it, of no meaning here.
     context: AtomicU64,
     attention: AtomicU32,
@@ -123,6 +125,7 @@ impl Thread {
         name: [u8; TASK_COMM_LEN],
     ) -> Arc<Self> {
         let parker = Arc::new(Parker::new());
+        let wait_node = WaitNode::new(Arc::clone(&parker) as _);
         let futex = FutexState::new(&parker);
         Arc::new(Self {
             tid: AtomicU32::new(0),
@@ -130,6 +133,7 @@ impl Thread {
             fds: Held::new(fds),
             fs: Held::new(fs),
             parker,
+            wait_node,
             context: AtomicU64::new(NO_CONTEXT),
             attention: AtomicU32::new(0),
             signals: ThreadSignals::new(),
@@ -237,6 +241,12 @@ impl Thread {
     #[inline]
     pub fn note_reschedule(&self) {
         self.attention.fetch_or(Attention::RESCHEDULE.bits(), Ordering::Relaxed);
+    }
+
+    /// A node that wakes it, for the thread itself.
+    #[inline]
+    pub(crate) fn wait_node(&self) -> &Arc<WaitNode> {
+        &self.wait_node
     }
 
     /// Where it sleeps. Wake-ups through it may be spurious: every wait looks again.

@@ -77,8 +77,8 @@ pub(crate) fn setpgid(thread: &Thread, pid: i32, group: i32) -> SyscallResult {
             return Err(Errno::EPERM);
         }
         let group = if group == 0 { target.pid() } else { group };
-        let mut is_in_session = |process: &Process| process.group() == group && process.session() == own.session();
-        if group != target.pid() && !processes.any(&mut is_in_session) {
+        let is_in_session = |process: &Arc<Process>| process.group() == group && process.session() == own.session();
+        if group != target.pid() && !processes.values().any(is_in_session) {
             return Err(Errno::EPERM);
         }
         target.set_group(group);
@@ -90,7 +90,7 @@ pub(crate) fn setpgid(thread: &Thread, pid: i32, group: i32) -> SyscallResult {
 pub(crate) fn setsid(thread: &Thread) -> SyscallResult {
     let own = thread.process();
     own.system().regroup(|processes| {
-        if processes.any(|process| process.group() == own.pid()) {
+        if processes.values().any(|process| process.group() == own.pid()) {
             return Err(Errno::EPERM);
         }
         own.lead_session();
