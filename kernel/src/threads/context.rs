@@ -8,6 +8,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::{NonNull, null, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -271,14 +272,17 @@ impl Table {
     }
 
     /// Makes sure of a chunk.
+    #[inline(never)]
     fn has_chunk(&self, chunk: usize) -> bool {
         let place = &self.chunks[chunk];
         if !place.load(Ordering::Acquire).is_null() {
             return true;
         }
         let first = chunk * CHUNK_CONTEXTS;
-        let contexts: Box<Chunk> =
-            Box::new(core::array::from_fn(|offset| Context::new(u32::try_from(first + offset).unwrap_or(NONE))));
+        // One after another, in place: all of them would be too much for a kernel stack.
+        let contexts: Vec<Context> =
+            (first..first + CHUNK_CONTEXTS).map(|index| Context::new(u32::try_from(index).unwrap_or(NONE))).collect();
+        let Ok(contexts) = Box::<Chunk>::try_from(contexts.into_boxed_slice()) else { return false };
         let contexts = Box::into_raw(contexts);
         if place.compare_exchange(null_mut(), contexts, Ordering::AcqRel, Ordering::Acquire).is_err() {
             // SAFETY: the pointer came from `into_raw` and was not published.
