@@ -57,6 +57,11 @@ impl Members {
         self.has_ended_leader = true;
     }
 
+    /// Whether the first thread has ended before others.
+    pub(crate) fn has_ended_leader(&self) -> bool {
+        self.has_ended_leader
+    }
+
     /// The only one there is, when it waits for just that.
     fn sole(&self) -> Option<&Arc<Thread>> {
         match &*self.threads {

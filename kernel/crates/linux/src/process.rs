@@ -258,6 +258,17 @@ impl Process {
         signals.members.count()
     }
 
+    /// The numbers of its threads, ascending, with that of a first one that has ended before the others.
+    pub fn thread_numbers(&self) -> Vec<u32> {
+        let mut numbers: Vec<u32> = self.threads().iter().map(|thread| thread.tid()).collect();
+        if self.signals.lock().members.has_ended_leader() {
+            numbers.push(self.pid);
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
     /// Its threads that have not ended.
     pub fn threads(&self) -> Vec<Arc<Thread>> {
         let mut threads = Vec::new();

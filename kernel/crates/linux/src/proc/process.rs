@@ -51,6 +51,20 @@ impl Task {
         Node::file(permissions, move || render(&*task.thread()?))
     }
 
+    /// A file that shows something a thread has no more when it has ended; then it is what `ended` says.
+    fn living_file(
+        &self,
+        permissions: u32,
+        ended: Result<&'static [u8], Errno>,
+        render: fn(&Thread) -> Result<Vec<u8>, Errno>,
+    ) -> Node {
+        let task = self.clone();
+        Node::file(permissions, move || {
+            let thread = task.thread()?;
+            if thread.has_ended() { ended.map(<[u8]>::to_vec) } else { render(&thread) }
+        })
+    }
+
     /// A link to a place of the process.
     fn link(&self, place: fn(&Thread) -> PathRef) -> Node {
         let (shown, followed) = (self.clone(), self.clone());
@@ -92,20 +106,21 @@ fn process_directory(task: &Task) -> Node {
             let is_own = thread.process().pid() == found.process().ok()?.pid();
             let task = Task { system: Arc::clone(&found.system), tid };
             is_own.then(|| {
-                let stat = task.file(0o444, status::stat_of_thread);
-                Node::directory(0o555, task_files(&task).with("stat", stat))
+                let directory = task_files(&task)
+                    .with("children", task.file(0o444, |_| Ok(Vec::new())))
+                    .with("stat", task.file(0o444, status::stat_of_thread));
+                Node::directory(0o555, directory)
             })
         },
         move |give| {
             let Ok(process) = listed.process() else { return };
-            let mut tids: Vec<u32> = process.threads().iter().map(|thread| thread.tid()).collect();
-            tids.sort_unstable();
-            for tid in tids {
+            for tid in process.thread_numbers() {
                 give(ListedNode { name: &super::text::number(tid), order: tid, kind: FileKind::Directory });
             }
         },
     );
     let directory = task_files(task)
+        .with("mountstats", task.living_file(0o400, Err(Errno::EINVAL), mounts::mountstats))
         .with("stat", task.file(0o444, status::stat))
         .with("task", Node::directory(0o555, threads));
     Node::directory(0o555, directory)
@@ -114,12 +129,12 @@ fn process_directory(task: &Task) -> Node {
 /// What the directories of a process and of a thread have in common.
 fn task_files(task: &Task) -> Directory {
     Directory::new()
-        .with("auxv", task.file(0o400, |thread| Ok(thread.process().image().auxiliary_vector.clone())))
+        .with("auxv", task.living_file(0o400, Err(Errno::ESRCH), auxiliary_vector))
         .with("cgroup", task.file(0o444, |_| Ok(b"0::/\n".to_vec())))
-        .with("cmdline", task.file(0o444, command_line))
+        .with("cmdline", task.living_file(0o444, Ok(b""), command_line))
         .with("comm", comm(task))
         .with("cwd", task.link(|thread| thread.fs().lock().cwd.clone()))
-        .with("environ", task.file(0o400, |thread| read_strings(thread.process().image().environment.clone())))
+        .with("environ", task.living_file(0o400, Err(Errno::ESRCH), environment))
         .with("exe", task.link(|thread| thread.process().image().executable.clone()))
         .with("fd", Node::directory(0o500, descriptors::links(task)))
         .with("fdinfo", Node::directory(0o555, descriptors::information(task)))
@@ -127,10 +142,9 @@ fn task_files(task: &Task) -> Directory {
         .with("io", task.file(0o400, io))
         .with("limits", task.file(0o444, status::limits))
         .with("loginuid", task.file(0o644, |_| Ok(b"4294967295".to_vec())))
-        .with("maps", task.file(0o444, maps::maps))
-        .with("mountinfo", task.file(0o444, mounts::mountinfo))
-        .with("mounts", task.file(0o444, mounts::mounts))
-        .with("mountstats", task.file(0o400, mounts::mountstats))
+        .with("maps", task.living_file(0o444, Ok(b""), maps::maps))
+        .with("mountinfo", task.living_file(0o444, Err(Errno::EINVAL), mounts::mountinfo))
+        .with("mounts", task.living_file(0o444, Err(Errno::EINVAL), mounts::mounts))
         .with("net", Node::directory(0o555, Directory::new()))
         .with("oom_adj", oom_setting())
         .with("oom_score", task.file(0o444, |_| Ok(b"0\n".to_vec())))
@@ -139,10 +153,9 @@ fn task_files(task: &Task) -> Directory {
         .with("root", task.link(|thread| thread.fs().lock().root.clone()))
         .with("schedstat", task.file(0o444, schedstat))
         .with("setgroups", task.file(0o644, |_| Ok(b"allow\n".to_vec())))
-        .with("smaps", task.file(0o444, maps::smaps))
-        .with("smaps_rollup", task.file(0o444, maps::smaps_rollup))
-        .with("stat", task.file(0o444, status::stat))
-        .with("statm", task.file(0o444, status::statm))
+        .with("smaps", task.living_file(0o444, Ok(b""), maps::smaps))
+        .with("smaps_rollup", task.living_file(0o444, Err(Errno::ESRCH), maps::smaps_rollup))
+        .with("statm", task.living_file(0o444, Ok(b"0 0 0 0 0 0 0\n"), status::statm))
         .with("status", task.file(0o444, status::status))
         .with("uid_map", task.file(0o644, id_map))
         .with("wchan", task.file(0o444, |_| Ok(b"0".to_vec())))
@@ -210,6 +223,14 @@ fn read_strings(range: Range<usize>) -> Result<Vec<u8>, Errno> {
         Err(_) => bytes.clear(),
     }
     Ok(bytes)
+}
+
+fn auxiliary_vector(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    Ok(thread.process().image().auxiliary_vector.clone())
+}
+
+fn environment(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    read_strings(thread.process().image().environment.clone())
 }
 
 /// The arguments. A program that has written over the end of them, to show something else, gets what follows up to the next

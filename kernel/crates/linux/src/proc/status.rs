@@ -3,6 +3,8 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
+use core::sync::atomic::Ordering::Relaxed;
 
 use abi::resource::{RLIM_NLIMITS, RLIMIT_NAMES, RLIMIT_RSS, RLIMIT_SIGPENDING};
 use abi::time::CLOCK_TICKS_PER_SECOND;
@@ -60,7 +62,18 @@ struct SignalSets {
 }
 
 impl SignalSets {
+    const NONE: Self = Self {
+        pending: Sigset::EMPTY,
+        pending_of_process: Sigset::EMPTY,
+        blocked: Sigset::EMPTY,
+        ignored: Sigset::EMPTY,
+        caught: Sigset::EMPTY,
+    };
+
     fn of(thread: &Thread) -> Self {
+        if thread.has_ended() {
+            return Self::NONE;
+        }
         let (caught, ignored) = thread.process().actions().caught_and_ignored();
         Self {
             pending: thread.signals.pending(),
@@ -87,14 +100,11 @@ pub(super) fn stat_of_thread(thread: &Thread) -> Result<Vec<u8>, Errno> {
 
 fn put_stat(thread: &Thread, time: CpuTime, faults: u64, exit_signal: i32) -> Result<Vec<u8>, Errno> {
     let process = thread.process();
-    let space = process.address_space();
-    let usage = space.usage();
-    let image = process.image();
+    let memory = MemoryFigures::of(thread);
     let sets = SignalSets::of(thread);
     let CpuTime { user_ns, system_ns } = time;
     let own = thread.scheduling().parameters();
     let effective = thread.scheduling().effective();
-    let (heap_start, _) = space.heap();
     let name = thread.name();
     // The old form of signal sets: what fits 31 bits.
     let old = |set: Sigset| set.bits() & 0x7fff_ffff;
@@ -120,12 +130,12 @@ fn put_stat(thread: &Thread, time: CpuTime, faults: u64, exit_signal: i32) -> Re
     ));
     text.put(format_args!(
         "{} {} {} {} {} {} 0 0 {} {} {} {} 0 0 0 {exit_signal} {} {} {} 0 0 0 ",
-        usage.mapped * PAGE_SIZE,
-        usage.resident(),
+        memory.size,
+        memory.resident,
         process.soft_limit(RLIMIT_RSS),
-        image.code.start,
-        image.code.end,
-        image.stack_start,
+        memory.code.start,
+        memory.code.end,
+        memory.stack_start,
         old(sets.pending.union(sets.pending_of_process)),
         old(sets.blocked),
         old(sets.ignored),
@@ -135,10 +145,48 @@ fn put_stat(thread: &Thread, time: CpuTime, faults: u64, exit_signal: i32) -> Re
         own.class.number(),
     ));
     text.line(format_args!(
-        "0 0 {} {} {} {} {} 0",
-        heap_start, image.arguments.start, image.arguments.end, image.environment.start, image.environment.end,
+        "0 0 {} {} {} {} {} {}",
+        memory.heap_start,
+        memory.arguments.start,
+        memory.arguments.end,
+        memory.environment.start,
+        memory.environment.end,
+        // As `wait` would answer it.
+        if thread.has_ended() { u32::from(thread.exit_status.load(Relaxed)) << 8 } else { 0 },
     ));
     Ok(text.into_bytes())
+}
+
+/// What `stat` shows of memory: nothing when the thread has ended.
+#[derive(Default)]
+struct MemoryFigures {
+    size: usize,
+    resident: usize,
+    code: Range<usize>,
+    stack_start: usize,
+    heap_start: usize,
+    arguments: Range<usize>,
+    environment: Range<usize>,
+}
+
+impl MemoryFigures {
+    fn of(thread: &Thread) -> Self {
+        if thread.has_ended() {
+            return Self::default();
+        }
+        let space = thread.process().address_space();
+        let image = thread.process().image();
+        let usage = space.usage();
+        Self {
+            size: usage.mapped * PAGE_SIZE,
+            resident: usage.resident(),
+            code: image.code.clone(),
+            stack_start: image.stack_start,
+            heap_start: space.heap().0,
+            arguments: image.arguments.clone(),
+            environment: image.environment.clone(),
+        }
+    }
 }
 
 pub(super) fn statm(thread: &Thread) -> Result<Vec<u8>, Errno> {
@@ -164,7 +212,9 @@ fn code_pages(thread: &Thread) -> usize {
 pub(super) fn status(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let mut text = Text::new();
     put_identity(&mut text, thread);
-    put_memory(&mut text, thread);
+    if !thread.has_ended() {
+        put_memory(&mut text, thread);
+    }
     put_signals(&mut text, thread);
     put_credentials(&mut text, thread);
     put_cpus(&mut text, thread);
@@ -180,7 +230,9 @@ fn put_identity(text: &mut Text, thread: &Thread) {
     text.bytes(b"Name:\t");
     text.escaped(until_zero(&thread.name()), b"\n\\");
     text.bytes(b"\n");
-    text.line(format_args!("Umask:\t{:04o}", thread.fs().lock().umask));
+    if !thread.has_ended() {
+        text.line(format_args!("Umask:\t{:04o}", thread.fs().lock().umask));
+    }
     text.line(format_args!("State:\t{} ({})", state(thread).0, state(thread).1));
     text.line(format_args!("Tgid:\t{}", process.pid()));
     text.line(format_args!("Ngid:\t0"));
@@ -206,6 +258,9 @@ fn put_identity(text: &mut Text, thread: &Thread) {
 /// The size of the descriptor table, as Linux grows it.
 fn descriptor_slots(thread: &Thread) -> usize {
     const SLOTS_MIN: usize = 64;
+    if thread.has_ended() {
+        return 0;
+    }
     let highest = thread.fds().descriptors().last().copied().unwrap_or(0);
     let needed = usize::try_from(highest).unwrap_or(0) + 1;
     if needed <= SLOTS_MIN { SLOTS_MIN } else { needed.next_power_of_two().max(256) }
@@ -242,7 +297,7 @@ fn put_memory(text: &mut Text, thread: &Thread) {
 fn put_signals(text: &mut Text, thread: &Thread) {
     let process = thread.process();
     let sets = SignalSets::of(thread);
-    text.line(format_args!("Threads:\t{}", process.threads().len()));
+    text.line(format_args!("Threads:\t{}", process.thread_count()));
     text.line(format_args!("SigQ:\t0/{}", process.soft_limit(RLIMIT_SIGPENDING)));
     for (name, set) in [
         ("SigPnd", sets.pending),
