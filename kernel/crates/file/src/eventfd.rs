@@ -121,6 +121,10 @@ impl File for EventFd {
         Some(&self.queue)
     }
 
+    fn wakes_one(&self, _events: PollEvents) -> bool {
+        true
+    }
+
     fn seek(&self, _open: &OpenFile, _offset: i64, _whence: u32) -> Result<u64, Errno> {
         Ok(0)
     }

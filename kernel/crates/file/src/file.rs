@@ -72,6 +72,13 @@ pub trait File: Any + Send + Sync {
         None
     }
 
+    /// Whether those who wait for `events` to read or write take turns: one of them is woken by an event, and wakes the next if
+    /// [`File::readiness`] still shows these events when it is done. False: all are woken.
+    fn wakes_one(&self, events: PollEvents) -> bool {
+        let _ = events;
+        false
+    }
+
     /// Whether `epoll` takes the file (`EPERM` otherwise).
     fn is_pollable(&self) -> bool {
         self.wait_queue().is_some()

@@ -392,6 +392,11 @@ impl File for PipeEnd {
         Some(&self.pipe.waiters)
     }
 
+    /// Readers and writers take turns; those who wait for a peer to open do not.
+    fn wakes_one(&self, events: PollEvents) -> bool {
+        !events.contains(PollEvents::READABLE | PollEvents::WRITABLE)
+    }
+
     fn opening(&self, open: &OpenFile) -> IoResult {
         let (has_peer, openings) = match self.access {
             AccessMode::ReadOnly => (self.pipe.has_writers(), &self.pipe.writer_openings),

@@ -2,7 +2,8 @@
 //!
 //! Files never block; they answer that they would, and wake their queue when that changes. The loop here makes blocking
 //! calls of this: enter the queues, look, sleep, look again. A thread is in all its queues before it looks, so no wake is
-//! lost; a wake that finds nothing for the thread only makes it look once more.
+//! lost; a wake that finds nothing for the thread only makes it look once more. Where one thread suffices for an event, those
+//! who wait take turns ([`until_turn`]), and who gives up or leaves something behind wakes the next.
 //!
 //! Waits end early with [`Interrupted`] when a signal is to be delivered or the process ends. Who waits for something
 //! that must not be interrupted (a page, a lock) does not wait here.
@@ -19,24 +20,35 @@ use crate::SyscallResult;
 use crate::error::{Interrupted, SyscallError};
 use crate::thread::Thread;
 
-/// A thread's place in one wait queue; left when dropped.
+/// A thread's place in one wait queue. Left when dropped: a wake that was not used goes to the next.
 struct Registration<'a> {
     queue: &'a WaitQueue,
     node: Arc<WaitNode>,
 }
 
 impl<'a> Registration<'a> {
-    fn new(thread: &Thread, queue: &'a WaitQueue, events: PollEvents, is_exclusive: bool) -> Self {
-        let parker = Arc::clone(thread.parker());
-        let node = WaitNode::with_events(parker, (events | PollEvents::ALWAYS).bits(), is_exclusive);
-        queue.add(&node);
-        Self { queue, node }
+    fn new(thread: &Thread, source: Source<'a>, is_exclusive: bool) -> Self {
+        let events = (source.events | PollEvents::ALWAYS).bits();
+        let own = thread.wait_node();
+        let node = if own.is_queued() {
+            WaitNode::with_events(Arc::clone(thread.parker()) as _, events, is_exclusive)
+        } else {
+            own.reset(events, is_exclusive);
+            Arc::clone(own)
+        };
+        source.queue.add(&node);
+        Self { queue: source.queue, node }
+    }
+
+    /// Is woken again from now on, if it was exclusive and woken.
+    fn arm(&self) {
+        self.queue.add(&self.node);
     }
 }
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.queue.remove(&self.node);
+        self.queue.leave(&self.node);
     }
 }
 
@@ -68,15 +80,22 @@ pub fn until_ready_by(
     deadline_ns: u64,
     mut operation: impl FnMut() -> IoResult,
 ) -> Result<Option<usize>, SyscallError> {
-    let queue = open.file().wait_queue();
+    let file = open.file();
+    let queue = file.wait_queue();
     debug_assert!(queue.is_some(), "a file that can block has a wait queue");
-    let sources: Vec<_> = queue.map(|queue| Source { queue, events }).into_iter().collect();
     let attempt = || match operation() {
         Ok(Progress::Done(count)) => Some(Ok(Some(count))),
         Ok(Progress::WouldBlock) => None,
         Err(errno) => Some(Err(errno.into())),
     };
-    until(thread, &sources, deadline_ns, attempt)?.unwrap_or(Ok(None))
+    let source = queue.map(|queue| Source { queue, events });
+    let answer = match source {
+        Some(source) if file.wakes_one(events) => {
+            until_turn(thread, source, deadline_ns, attempt, || file.readiness().intersects(events))
+        }
+        source => until_any(thread, source, deadline_ns, attempt),
+    };
+    answer?.unwrap_or(Ok(None))
 }
 
 /// Something a wait listens to.
@@ -94,10 +113,21 @@ pub fn until<T>(
     thread: &Thread,
     sources: &[Source<'_>],
     deadline_ns: u64,
+    check: impl FnMut() -> Option<T>,
+) -> Result<Option<T>, Interrupted> {
+    until_any(thread, sources.iter().copied(), deadline_ns, check)
+}
+
+/// As [`until`]. Waiting for one source allocates nothing.
+pub fn until_any<'a, T>(
+    thread: &Thread,
+    sources: impl IntoIterator<Item = Source<'a>>,
+    deadline_ns: u64,
     mut check: impl FnMut() -> Option<T>,
 ) -> Result<Option<T>, Interrupted> {
-    let _registrations: Vec<_> =
-        sources.iter().map(|source| Registration::new(thread, source.queue, source.events, false)).collect();
+    let mut sources = sources.into_iter();
+    let _first = sources.next().map(|source| Registration::new(thread, source, false));
+    let _others: Vec<_> = sources.map(|source| Registration::new(thread, source, false)).collect();
     loop {
         if let Some(answer) = check() {
             return Ok(Some(answer));
@@ -109,6 +139,40 @@ pub fn until<T>(
             // What happened at the very end counts.
             return Ok(check());
         }
+    }
+}
+
+/// As [`until`], but those who wait for the source in this way take turns: an event wakes one of them. `has_more` says whether
+/// there is something left for the next, who is then woken by this thread.
+pub fn until_turn<T>(
+    thread: &Thread,
+    source: Source<'_>,
+    deadline_ns: u64,
+    mut check: impl FnMut() -> Option<T>,
+    has_more: impl Fn() -> bool,
+) -> Result<Option<T>, Interrupted> {
+    let place = Registration::new(thread, source, true);
+    loop {
+        let mut answer = check();
+        if answer.is_none() {
+            if thread.is_interrupted() {
+                return Err(Interrupted);
+            }
+            if !park(thread, deadline_ns) {
+                place.arm();
+                continue;
+            }
+            // What happened at the very end counts.
+            answer = check();
+        }
+        if answer.is_some() {
+            // The wake is used up, unless it stood for more than this.
+            let woken = source.queue.take_out(&place.node);
+            if woken != 0 && has_more() {
+                source.queue.wake(woken);
+            }
+        }
+        return Ok(answer);
     }
 }
 

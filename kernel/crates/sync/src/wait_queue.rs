@@ -20,7 +20,8 @@
 //!
 //! A wake reaches every node whose events match, but only one that is exclusive, in the order of arrival. An exclusive node
 //! that was woken is skipped until it is added again. Its owner must try its operation once more; if it gives up instead,
-//! [`WaitQueue::leave`] passes the wake on to the next.
+//! [`WaitQueue::leave`] passes the wake on to the next. A waiter that was woken and got something, but left more behind, owes
+//! the next a wake as well, for all that happened meanwhile may have gone to itself: [`WaitQueue::take_out`] says so.
 //!
 //! # 3. Ownership and locks
 //!
@@ -35,7 +36,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::ptr;
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::cell::UnsafeCell;
 use crate::park::Parker;
 use crate::rank::{self, Rank};
@@ -45,6 +46,12 @@ use crate::spinlock::IrqSpinLock;
 pub trait Wake: Send + Sync {
     /// Called with the events that happened, from any context, under the lock of the queue.
     fn wake(&self, events: u32);
+
+    /// As [`Wake::wake`], for an exclusive node. False if nobody takes the wake up: then it goes on to the next node.
+    fn wake_exclusive(&self, events: u32) -> bool {
+        self.wake(events);
+        true
+    }
 }
 
 /// The owner of a node that is in no queue.
@@ -54,7 +61,8 @@ const NO_QUEUE: u64 = 0;
 pub struct WaitNode {
     wake: Arc<dyn Wake>,
     events: AtomicU32,
-    is_exclusive: bool,
+    /// Changed by the owner, while it is in no queue.
+    is_exclusive: AtomicBool,
     /// The id of the queue that the node is linked in. Set under the lock of that queue.
     owner: AtomicU64,
     /// Protected by the lock of the owner.
@@ -85,10 +93,23 @@ impl WaitNode {
         Arc::new(Self {
             wake,
             events: AtomicU32::new(events),
-            is_exclusive,
+            is_exclusive: AtomicBool::new(is_exclusive),
             owner: AtomicU64::new(NO_QUEUE),
             links: UnsafeCell::new(links),
         })
+    }
+
+    /// Makes the node another one, for another wait. Only its owner does this, while it is in no queue.
+    pub fn reset(&self, events: u32, is_exclusive: bool) {
+        debug_assert!(!self.is_queued(), "a node is changed in the middle of a wait");
+        // The queue's lock orders these before all who look.
+        self.events.store(events, Ordering::Relaxed);
+        self.is_exclusive.store(is_exclusive, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn is_exclusive(&self) -> bool {
+        self.is_exclusive.load(Ordering::Relaxed)
     }
 
     /// The events that wake this node.
@@ -114,7 +135,7 @@ impl fmt::Debug for WaitNode {
         formatter
             .debug_struct("WaitNode")
             .field("events", &self.events())
-            .field("is_exclusive", &self.is_exclusive)
+            .field("is_exclusive", &self.is_exclusive())
             .field("is_queued", &self.is_queued())
             .finish_non_exhaustive()
     }
@@ -174,17 +195,28 @@ impl WaitQueue {
 
     /// Unlinks `node` for a waiter that gives up: if an exclusive wake had reached it, the next waiter gets that wake.
     pub fn leave(&self, node: &WaitNode) {
-        if let Some(woken_events @ 1..) = self.unlink(node) {
+        let woken_events = self.take_out(node);
+        if woken_events != 0 {
             self.wake(woken_events);
         }
     }
 
-    /// Wakes the nodes whose events meet `events`: all that are not exclusive, and one that is.
-    pub fn wake(&self, events: u32) {
+    /// Unlinks `node` and answers the events of an exclusive wake that reached it, 0 for none. If there is still something to
+    /// get, the caller wakes the next with them.
+    #[must_use = "a wake that is not used is passed on"]
+    pub fn take_out(&self, node: &WaitNode) -> u32 {
+        self.unlink(node).unwrap_or(0)
+    }
+
+    /// Wakes the nodes whose events meet `events`: all that are not exclusive, and one that is. True if there was any.
+    #[inline]
+    pub fn wake(&self, events: u32) -> bool {
         // Section 1: what the caller has written comes before the look at the queue.
-        if self.has_waiters() {
-            self.list.lock().wake(events);
-        }
+        self.has_waiters() && self.wake_listed(events)
+    }
+
+    fn wake_listed(&self, events: u32) -> bool {
+        self.list.lock().wake(events)
     }
 
     /// Wakes every node, exclusive or not, whatever its events.
@@ -288,7 +320,7 @@ impl List {
         let claim = node.owner.compare_exchange(NO_QUEUE, id, Ordering::Acquire, Ordering::Relaxed);
         assert!(claim.is_ok(), "a wait node is in two queues");
         let pointer = Arc::into_raw(Arc::clone(node));
-        self.insert(pointer, node.is_exclusive);
+        self.insert(pointer, node.is_exclusive());
     }
 
     /// Puts an owned, unlinked node at the tail or at the head.
@@ -345,7 +377,8 @@ impl List {
         }
     }
 
-    fn wake(&mut self, events: u32) {
+    fn wake(&mut self, events: u32) -> bool {
+        let mut is_any_woken = false;
         let mut current = self.first();
         while let Some(node) = current {
             current = next_of(node);
@@ -353,20 +386,24 @@ impl List {
             if matching == 0 {
                 continue;
             }
-            if !node.is_exclusive {
+            if !node.is_exclusive() {
                 node.wake.wake(matching);
+                is_any_woken = true;
             } else if with_links(node, |links| links.take_wake(matching)) {
-                node.wake.wake(matching);
-                return;
+                if node.wake.wake_exclusive(matching) {
+                    return true;
+                }
+                with_links(node, |links| links.woken_events = 0);
             }
         }
+        is_any_woken
     }
 
     fn wake_all(&mut self) {
         let mut current = self.first();
         while let Some(node) = current {
             current = next_of(node);
-            if node.is_exclusive {
+            if node.is_exclusive() {
                 with_links(node, |links| links.take_wake(u32::MAX));
             }
             node.wake.wake(u32::MAX);
@@ -492,6 +529,53 @@ mod tests {
         // The second got what it waited for.
         assert!(queue.remove(&exclusive[1]));
         assert!(!queue.has_waiters());
+    }
+
+    #[test]
+    fn what_a_woken_waiter_owes_the_next_is_told() {
+        let (log, queue) = (Log::default(), WaitQueue::new());
+        let exclusive = [log.node(1, READ, true), log.node(2, READ, true)];
+        queue.add(&exclusive[0]);
+        queue.add(&exclusive[1]);
+        queue.wake(READ | WRITE);
+        assert_eq!(queue.take_out(&exclusive[0]), READ);
+        assert_eq!(queue.take_out(&exclusive[0]), 0);
+        assert_eq!(queue.take_out(&exclusive[1]), 0);
+        assert_eq!(log.take(), [(1, READ)]);
+        // The same nodes serve another wait, of another kind.
+        exclusive.iter().for_each(|node| node.reset(WRITE, false));
+        exclusive.iter().for_each(|node| queue.add(node));
+        queue.wake(READ | WRITE);
+        assert_eq!(log.take(), [(2, WRITE), (1, WRITE)]);
+    }
+
+    /// Takes up every second wake.
+    struct Choosy(Mutex<u32>);
+
+    impl Wake for Choosy {
+        fn wake(&self, _events: u32) {}
+
+        fn wake_exclusive(&self, _events: u32) -> bool {
+            let mut count = self.0.lock().expect("no test panics with the count");
+            *count += 1;
+            count.is_multiple_of(2)
+        }
+    }
+
+    #[test]
+    fn a_wake_that_is_not_taken_up_goes_on() {
+        let (log, queue) = (Log::default(), WaitQueue::new());
+        let choosy = Arc::new(Choosy(Mutex::new(0)));
+        let nodes = [WaitNode::with_events(choosy.clone(), READ, true), log.node(2, READ, true)];
+        nodes.iter().for_each(|node| queue.add(node));
+        queue.wake(READ);
+        assert_eq!(log.take(), [(2, READ)]);
+        queue.add(&nodes[1]);
+        queue.wake(READ);
+        assert_eq!((log.take(), *choosy.0.lock().unwrap()), (vec![], 2));
+        // It took this one up and is not asked again before it is added.
+        queue.wake(READ);
+        assert_eq!((log.take(), *choosy.0.lock().unwrap()), (vec![(2, READ)], 2));
     }
 
     #[test]

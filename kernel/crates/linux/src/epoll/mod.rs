@@ -6,8 +6,11 @@
 //! wakes who waits for the instance; it looks at no file. A waiter takes items off the list, asks only these files what is
 //! ready, and puts level-triggered ones back at the end. So waiting costs nothing for files that are idle.
 //!
-//! An item is taken off the list before its file is asked. A wake in between puts it back: no event is lost, and at worst
-//! an item is looked at in vain.
+//! An item that is not to be told again is taken off the list before its file is asked for the last time. A wake in between puts
+//! it back: no event is lost, and at worst an item is looked at in vain.
+//!
+//! Threads that wait for one instance take turns: an event wakes one of them, and who leaves items on the list wakes the next.
+//! An exclusive item (`EPOLLEXCLUSIVE`) takes a wake of its file up only if somebody waits for the instance.
 //!
 //! # Nesting
 //!
@@ -46,14 +49,6 @@ pub(crate) struct Epoll {
     core: Arc<Core>,
     items: Mutex<Items>,
     attributes: Attributes,
-}
-
-/// An event taken for a waiter, with what it takes to give it back.
-pub(crate) struct Taken {
-    pub(crate) event: EpollEvent,
-    key: Key,
-    /// What the item was set to.
-    events: u32,
 }
 
 impl Epoll {
@@ -125,44 +120,67 @@ impl Epoll {
         Some(item)
     }
 
-    /// Takes at most `count_max` events.
-    pub(crate) fn take(&self, count_max: usize) -> Vec<Taken> {
-        let mut taken = Vec::new();
+    /// Takes at most `count_max` events and gives each to `tell`. One that cannot be told stays; that it could not be is the
+    /// answer if it was the first.
+    pub(crate) fn take(
+        &self,
+        count_max: usize,
+        mut tell: impl FnMut(&EpollEvent) -> Result<(), Errno>,
+    ) -> Result<usize, Errno> {
         // Nothing that was on the list is missed by looking before the lock.
         let mut rest = self.core.ready_count();
         if rest == 0 {
-            return taken;
+            return Ok(0);
         }
+        let mut told = 0;
         let mut items = self.items.lock();
-        while rest > 0 && taken.len() < count_max {
+        while rest > 0 && told < count_max {
             rest -= 1;
-            let Some(index) = self.core.take_first() else { break };
-            let Some(item) = items.at(index) else { continue };
-            item.rearm();
-            let found = item.look();
-            if found.is_empty() {
+            // Only who has the items locked takes what is first off the list.
+            let Some((index, has_others)) = self.core.first() else { break };
+            let Some(item) = items.at(index) else {
+                self.core.forget(index);
                 continue;
+            };
+            let Some(found) = self.find_ready(index, item) else { continue };
+            if let Err(errno) = tell(&EpollEvent { events: found.bits(), data: item.data }) {
+                self.core.push_first(index);
+                return if told > 0 { Ok(told) } else { Err(errno) };
             }
-            let event = EpollEvent { events: found.bits(), data: item.data };
-            taken.push(Taken { event, key: item.key(), events: item.events });
+            told += 1;
             if item.events & EPOLLONESHOT != 0 {
                 item.disable();
-            } else if item.events & EPOLLET == 0 {
-                self.core.push(index);
+            } else if item.events & EPOLLET == 0 && has_others {
+                self.core.move_to_end(index);
             }
         }
-        taken
+        Ok(told)
     }
 
-    /// Gives events back that could not be told.
-    pub(crate) fn give_back(&self, taken: &[Taken]) {
-        let mut items = self.items.lock();
-        for one in taken {
-            if let Some((index, item)) = items.find(one.key) {
-                item.set(EpollEvent { events: one.events, data: item.data });
-                self.core.push(index);
+    /// What is ready of the item `index`, which is on the list. It stays there if it is to be told again; what is to be told
+    /// once, or not at all, is taken off before the file is asked, so that a wake in between puts it back.
+    fn find_ready(&self, index: u32, item: &Item) -> Option<PollEvents> {
+        item.rearm();
+        if item.events & (EPOLLET | EPOLLONESHOT) == 0 {
+            let found = item.look();
+            if !found.is_empty() {
+                return Some(found);
             }
         }
+        self.core.forget(index);
+        let found = item.look();
+        if found.is_empty() {
+            return None;
+        }
+        if item.events & (EPOLLET | EPOLLONESHOT) == 0 {
+            self.core.push(index);
+        }
+        Some(found)
+    }
+
+    /// Whether there may be events to take.
+    pub(crate) fn may_have_events(&self) -> bool {
+        self.core.ready_count() > 0
     }
 
     /// Who waits for events.
@@ -178,9 +196,16 @@ impl File for Epoll {
         let mut rest = self.core.ready_count();
         while rest > 0 {
             rest -= 1;
-            let Some(index) = self.core.take_first() else { break };
-            let Some(item) = items.at(index) else { continue };
+            let Some((index, _)) = self.core.first() else { break };
+            let Some(item) = items.at(index) else {
+                self.core.forget(index);
+                continue;
+            };
             item.rearm();
+            if !item.look().is_empty() {
+                return PollEvents::READABLE;
+            }
+            self.core.forget(index);
             if !item.look().is_empty() {
                 self.core.push_first(index);
                 return PollEvents::READABLE;

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use abi::PollEvents;
 use file::ReleaseWatcher;
@@ -14,6 +14,8 @@ use super::items::Key;
 
 /// The ready list and who waits for it.
 pub(super) struct Core {
+    /// The length of the list, changed under its lock.
+    count: AtomicUsize,
     ready: IrqSpinLock<Ready>,
     pub(super) queue: WaitQueue,
 }
@@ -28,11 +30,9 @@ struct Ready {
 }
 
 impl Ready {
-    /// True if the item was not on the list.
+    /// Puts an item on the list, if it is not there yet.
     fn list(&mut self, index: u32, at_front: bool) {
-        let Some(is_listed) = usize::try_from(index).ok().and_then(|index| self.is_listed.get_mut(index)) else {
-            return;
-        };
+        let Some(is_listed) = slot(&mut self.is_listed, index) else { return };
         if core::mem::replace(is_listed, true) {
             return;
         }
@@ -44,17 +44,28 @@ impl Ready {
         }
     }
 
+    /// Takes an item off the list, wherever it is.
     fn unlist(&mut self, index: u32) {
-        if let Some(is_listed) = usize::try_from(index).ok().and_then(|index| self.is_listed.get_mut(index)) {
-            *is_listed = false;
+        let is_listed = slot(&mut self.is_listed, index).is_some_and(|is_listed| core::mem::replace(is_listed, false));
+        if is_listed {
+            if self.list.front() == Some(&index) {
+                self.list.pop_front();
+            } else {
+                self.list.retain(|other| *other != index);
+            }
         }
     }
+}
+
+fn slot(is_listed: &mut [bool], index: u32) -> Option<&mut bool> {
+    is_listed.get_mut(usize::try_from(index).ok()?)
 }
 
 impl Core {
     pub(super) fn new() -> Arc<Self> {
         let ready = Ready { list: VecDeque::new(), is_listed: Vec::new(), parents: Vec::new() };
         Arc::new(Self {
+            count: AtomicUsize::new(0),
             ready: IrqSpinLock::new(rank::EPOLL_READY, ready),
             queue: WaitQueue::with_rank(rank::EPOLL_WAIT_QUEUES),
         })
@@ -79,47 +90,62 @@ impl Core {
     }
 
     /// An item may be ready: lists it and wakes. Called under the lock of a wait queue, or of the ready list of an instance
-    /// this one watches.
-    pub(super) fn note(&self, index: u32) {
+    /// this one watches. True if somebody waited for it.
+    pub(super) fn note(&self, index: u32) -> bool {
         let mut ready = self.ready.lock_nested();
         ready.list(index, false);
+        self.count(&ready);
         for parent in &ready.parents {
             parent.wake(PollEvents::READABLE.bits());
         }
         drop(ready);
-        self.queue.wake(PollEvents::READABLE.bits());
+        self.queue.wake(PollEvents::READABLE.bits())
     }
 
-    /// Lists an item at the end, without a wake.
-    pub(super) fn push(&self, index: u32) {
-        self.ready.lock().list(index, false);
-    }
-
-    /// Lists an item at the front, without a wake.
-    pub(super) fn push_first(&self, index: u32) {
-        self.ready.lock().list(index, true);
+    fn count(&self, ready: &Ready) {
+        // Release: who sees the item on the list sees why.
+        self.count.store(ready.list.len(), Ordering::Release);
     }
 
     /// How many items are on the list.
+    #[inline]
     pub(super) fn ready_count(&self) -> usize {
-        self.ready.lock().list.len()
+        self.count.load(Ordering::Acquire)
     }
 
-    /// Takes the first item off the list.
-    pub(super) fn take_first(&self) -> Option<u32> {
+    /// The first item of the list, and whether there are others.
+    pub(super) fn first(&self) -> Option<(u32, bool)> {
+        let ready = self.ready.lock();
+        ready.list.front().map(|index| (*index, ready.list.len() > 1))
+    }
+
+    /// Puts an item at the end of the list, if it is not on it.
+    pub(super) fn push(&self, index: u32) {
         let mut ready = self.ready.lock();
-        let index = ready.list.pop_front()?;
-        ready.unlist(index);
-        Some(index)
+        ready.list(index, false);
+        self.count(&ready);
     }
 
-    /// Takes an item off the list, wherever it is; it is not woken any more.
+    /// Puts an item at the front of the list, if it is not on it.
+    pub(super) fn push_first(&self, index: u32) {
+        let mut ready = self.ready.lock();
+        ready.list(index, true);
+        self.count(&ready);
+    }
+
+    /// Puts an item at the end of the list, wherever it was.
+    pub(super) fn move_to_end(&self, index: u32) {
+        let mut ready = self.ready.lock();
+        ready.unlist(index);
+        ready.list(index, false);
+        self.count(&ready);
+    }
+
+    /// Takes an item off the list.
     pub(super) fn forget(&self, index: u32) {
         let mut ready = self.ready.lock();
-        if usize::try_from(index).ok().and_then(|index| ready.is_listed.get(index)) == Some(&true) {
-            ready.unlist(index);
-            ready.list.retain(|other| *other != index);
-        }
+        ready.unlist(index);
+        self.count(&ready);
     }
 
     /// Passes wakes on to an item of an instance that watches this one.
@@ -183,9 +209,12 @@ impl Watch {
 
 impl Wake for Watch {
     fn wake(&self, events: u32) {
-        if self.events.load(Ordering::Relaxed) & events != 0 {
-            self.core.note(self.index);
-        }
+        self.wake_exclusive(events);
+    }
+
+    /// A wake of an instance for which nobody waits goes on to another.
+    fn wake_exclusive(&self, events: u32) -> bool {
+        self.events.load(Ordering::Relaxed) & events != 0 && self.core.note(self.index)
     }
 }
 

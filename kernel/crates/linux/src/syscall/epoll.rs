@@ -100,22 +100,21 @@ fn wait_until(
     let mut writer = UserWriter::new(events.address(), count * size_of::<EpollEvent>())?;
     let open = thread.fds().get(epoll.raw())?;
     let epoll = file_as::<Epoll>(&open).ok_or(Errno::EINVAL)?;
-    let mut taken = epoll.take(count);
-    if taken.is_empty() && deadline_ns != 0 {
-        let sources = [wait::Source { queue: epoll.waiters(), events: PollEvents::READABLE }];
-        let attempt = || Some(epoll.take(count)).filter(|taken| !taken.is_empty());
-        taken = match wait::until(thread, &sources, deadline_ns, attempt) {
-            Ok(taken) => taken.unwrap_or_default(),
-            Err(interrupted) => return Ok(Err(interrupted)),
-        };
+    let mut attempt = || match epoll.take(count, |event| writer.write_struct(event)) {
+        Ok(0) => None,
+        result => Some(result),
+    };
+    if let Some(result) = attempt() {
+        return result.map(Ok);
     }
-    for (told, one) in taken.iter().enumerate() {
-        if let Err(errno) = writer.write_struct(&one.event) {
-            epoll.give_back(taken.get(told..).unwrap_or_default());
-            return if told > 0 { Ok(Ok(told)) } else { Err(errno) };
-        }
+    if deadline_ns == 0 {
+        return Ok(Ok(0));
     }
-    Ok(Ok(taken.len()))
+    let source = wait::Source { queue: epoll.waiters(), events: PollEvents::READABLE };
+    match wait::until_turn(thread, source, deadline_ns, attempt, || epoll.may_have_events()) {
+        Ok(result) => result.unwrap_or(Ok(0)).map(Ok),
+        Err(interrupted) => Ok(Err(interrupted)),
+    }
 }
 
 /// A wait under the program's mask. Interrupted, it has failed, whatever the handler says.

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::mem::offset_of;
 
 use abi::resource::RLIMIT_NOFILE;
@@ -18,39 +19,76 @@ use crate::{SyscallResult, wait};
 
 const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
 
+/// Descriptors that need no memory of the heap.
+const FEW: usize = 4;
+
 /// Something that is waited for.
+#[derive(Default)]
 struct Watched {
     /// None where there is nothing to watch, only an answer to give.
     open: Option<Arc<OpenFile>>,
     events: PollEvents,
     /// What was found.
-    found: PollEvents,
+    found: Cell<PollEvents>,
 }
 
 impl Watched {
     /// Looks; true if there is something to report.
-    fn look(&mut self) -> bool {
+    fn look(&self) -> bool {
         if let Some(open) = &self.open {
-            self.found = open.file().readiness() & (self.events | PollEvents::ERR | PollEvents::HUP);
+            self.found.set(open.file().readiness() & (self.events | PollEvents::ERR | PollEvents::HUP));
         }
-        !self.found.is_empty()
+        !self.found.get().is_empty()
+    }
+
+    /// Where it is told that there is something to report.
+    fn source(&self) -> Option<wait::Source<'_>> {
+        // The open file outlives the wait, and its queue with it.
+        let queue = self.open.as_ref()?.file().wait_queue()?;
+        Some(wait::Source { queue, events: self.events })
+    }
+}
+
+/// Things that are waited for; a few need no memory.
+enum WatchList {
+    Few([Watched; FEW], usize),
+    Many(Vec<Watched>),
+}
+
+impl WatchList {
+    fn with_room_for(count: usize) -> Self {
+        if count <= FEW { Self::Few(Default::default(), 0) } else { Self::Many(Vec::with_capacity(count)) }
+    }
+
+    /// Appends one, for which there is room.
+    fn push(&mut self, watched: Watched) {
+        match self {
+            Self::Few(few, count) => {
+                if let Some(free) = few.get_mut(*count) {
+                    (*free, *count) = (watched, *count + 1);
+                }
+            }
+            Self::Many(many) => many.push(watched),
+        }
+    }
+
+    fn all(&mut self) -> &mut [Watched] {
+        match self {
+            Self::Few(few, count) => few.get_mut(..*count).unwrap_or_default(),
+            Self::Many(many) => many,
+        }
     }
 }
 
 /// Waits until something is found or the time is up; answers how many have found something.
-fn wait_for_any(thread: &Thread, all: &mut [Watched], deadline_ns: u64) -> Result<usize, Interrupted> {
-    let look = |all: &mut [Watched]| all.iter_mut().filter_map(|one| one.look().then_some(())).count();
-    let ready = look(all);
+fn wait_for_any(thread: &Thread, all: &[Watched], deadline_ns: u64) -> Result<usize, Interrupted> {
+    let look = || all.iter().filter(|one| one.look()).count();
+    let ready = look();
     if ready > 0 || deadline_ns == 0 {
         return Ok(ready);
     }
-    // The open files outlive the wait, and their queues with them.
-    let opens: Vec<_> = all.iter().filter_map(|one| one.open.clone().map(|open| (open, one.events))).collect();
-    let sources: Vec<_> = opens
-        .iter()
-        .filter_map(|(open, events)| open.file().wait_queue().map(|queue| wait::Source { queue, events: *events }))
-        .collect();
-    let found = wait::until(thread, &sources, deadline_ns, || Some(look(all)).filter(|ready| *ready > 0))?;
+    let sources = all.iter().filter_map(Watched::source);
+    let found = wait::until_any(thread, sources, deadline_ns, || Some(look()).filter(|ready| *ready > 0))?;
     Ok(found.unwrap_or(0))
 }
 
@@ -115,27 +153,23 @@ fn write_rest(timeout: UserPtr, deadline_ns: u64) -> Result<(), Errno> {
 
 // ---- poll -----------------------------------------------------------------------------------------------------------
 
-/// Reads the array of descriptors.
-fn read_pollfds(thread: &Thread, descriptors: UserPtr, count: u32) -> Result<Vec<Pollfd>, Errno> {
+/// Reads the array of descriptors and looks them up.
+fn watch_all(thread: &Thread, descriptors: UserPtr, count: u32) -> Result<WatchList, Errno> {
     if u64::from(count) > thread.process().soft_limit(RLIMIT_NOFILE) {
         return Err(Errno::EINVAL);
     }
     let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
     let mut reader = UserReader::new(descriptors.address(), count * size_of::<Pollfd>())?;
-    (0..count).map(|_| reader.read_struct()).collect()
-}
-
-fn watch_all(thread: &Thread, pollfds: &[Pollfd]) -> Vec<Watched> {
     let fds = thread.fds();
-    let watch = |pollfd: &Pollfd| {
-        let events = PollEvents::from_bits_truncate(u32::from(pollfd.events));
-        match fds.get(pollfd.fd) {
-            _ if pollfd.fd < 0 => Watched { open: None, events, found: PollEvents::empty() },
-            Ok(open) => Watched { open: Some(open), events, found: PollEvents::empty() },
-            Err(_) => Watched { open: None, events, found: PollEvents::NVAL },
-        }
-    };
-    pollfds.iter().map(watch).collect()
+    let mut watched = WatchList::with_room_for(count);
+    for _ in 0..count {
+        let Pollfd { fd, events, .. } = reader.read_struct()?;
+        let open = fds.get(fd).ok();
+        let found = if open.is_none() && fd >= 0 { PollEvents::NVAL } else { PollEvents::empty() };
+        let events = PollEvents::from_bits_truncate(u32::from(events));
+        watched.push(Watched { open, events, found: Cell::new(found) });
+    }
+    Ok(watched)
 }
 
 /// The whole of a poll but for the time-out. Errors of the program come first, then how the wait ended.
@@ -145,12 +179,12 @@ fn poll_until(
     count: u32,
     deadline_ns: u64,
 ) -> Result<Result<usize, Interrupted>, Errno> {
-    let pollfds = read_pollfds(thread, descriptors, count)?;
-    let mut watched = watch_all(thread, &pollfds);
-    let result = wait_for_any(thread, &mut watched, deadline_ns);
+    let mut watched = watch_all(thread, descriptors, count)?;
+    let watched = watched.all();
+    let result = wait_for_any(thread, watched, deadline_ns);
     let mut at = descriptors.address() + offset_of!(Pollfd, revents);
-    for one in &watched {
-        let found = u16::try_from(one.found.bits()).unwrap_or_default();
+    for one in watched {
+        let found = u16::try_from(one.found.get().bits()).unwrap_or_default();
         write_user_struct(at, &found)?;
         at += size_of::<Pollfd>();
     }
@@ -267,7 +301,7 @@ fn select_until(
         if !events.is_empty() {
             let open = fds.get(i32::try_from(number).map_err(|_| Errno::EBADF)?)?;
             numbers.push(number);
-            watched.push(Watched { open: Some(open), events, found: PollEvents::empty() });
+            watched.push(Watched { open: Some(open), events, found: Cell::default() });
         }
     }
     let mut total = 0;
@@ -277,7 +311,7 @@ fn select_until(
             let wanted: Vec<bool> = numbers.iter().map(|number| set.contains(*number)).collect();
             set.words.fill(0);
             for ((number, one), is_wanted) in numbers.iter().zip(&watched).zip(wanted) {
-                if is_wanted && one.found.intersects(set.meaning) {
+                if is_wanted && one.found.get().intersects(set.meaning) {
                     set.insert(*number);
                     total += 1;
                 }
@@ -290,16 +324,15 @@ fn select_until(
 
 /// As [`wait_for_any`], but errors and hang-ups count only for the sets that include them.
 fn wait_for_selected(thread: &Thread, watched: &mut [Watched], deadline_ns: u64) -> Result<usize, Interrupted> {
-    let is_found = |watched: &[Watched]| watched.iter().any(|one| one.found.intersects(one.events));
+    let is_found = |watched: &[Watched]| watched.iter().any(|one| one.found.get().intersects(one.events));
     loop {
         let ready = wait_for_any(thread, watched, deadline_ns)?;
         // A hang-up nobody selected for would end every wait at once; it is left out of the next.
         if ready == 0 || is_found(watched) {
             return Ok(ready);
         }
-        for one in watched.iter_mut().filter(|one| !one.found.is_empty()) {
-            one.open = None;
-            one.found = PollEvents::empty();
+        for one in watched.iter_mut().filter(|one| !one.found.get().is_empty()) {
+            *one = Watched::default();
         }
     }
 }
