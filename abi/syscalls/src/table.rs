@@ -261,7 +261,7 @@ macro_rules! for_each_syscall {
 199 fremovexattr(fd: Fd, name: UserPtr) = Absent("");
 200 tkill(tid: i32, signal: i32) = Full("");
 201 time(result: UserPtr) = Full("");
-202 futex(word: UserPtr, operation: u32, value: u32, timeout: u64, second_word: UserPtr, third_value: u32) = Partial("without the operations with priority inheritance");
+202 futex(word: UserPtr, operation: u32, value: u32, timeout: u64, second_word: UserPtr, third_value: u32) = Full("FUTEX_FD is refused, as on Linux");
 203 sched_setaffinity(pid: i32, length: u32, mask: UserPtr) = Full("");
 204 sched_getaffinity(pid: i32, length: u32, mask: UserPtr) = Full("");
 205 set_thread_area(description: UserPtr) = Absent("not on x86-64 in Linux either");

@@ -166,7 +166,9 @@ pub(crate) fn change<E>(
     thread: &Thread,
     change: impl FnOnce(&mut Parameters) -> Result<(), E>,
 ) -> Result<(), E> {
-    update(thread, |state| change(&mut state.own))
+    update(thread, |state| change(&mut state.own))?;
+    crate::futex::priority_changed(thread);
+    Ok(())
 }
 
 /// Lends a thread the policy of the most urgent one that waits for it, in place of what it was lent before. To be called

@@ -357,6 +357,26 @@ impl<K: Key, R: Copy> Queue<'_, K, R> {
         self.list.first(key)
     }
 
+    /// What is noted of a waiter, if it is in this queue.
+    pub fn entry_of(&mut self, waiter: &Waiter<K, R>) -> Option<&mut Entry<K, R>> {
+        if waiter.place.load(Ordering::Relaxed) != self.number + 1 {
+            return None;
+        }
+        self.list.entry_of(waiter)
+    }
+
+    /// Takes a waiter out of this queue, without a wake. True: it was in it. For its own thread.
+    pub fn remove(&mut self, waiter: &Waiter<K, R>) -> bool {
+        if waiter.place.load(Ordering::Relaxed) != self.number + 1 {
+            return false;
+        }
+        // The thread has a count of its own, so nothing is freed here.
+        drop(self.list.remove(waiter));
+        waiter.place.store(FREE, Ordering::Relaxed);
+        self.bucket.count.fetch_sub(1, Ordering::Relaxed);
+        true
+    }
+
     /// Visits the waiters for `key` in their order; the visitor says what becomes of each. Those to be woken are added to
     /// `woken`, which the caller lets go after the lock. [`Step::Move`] is for [`TwoQueues::walk_first`].
     #[inline]

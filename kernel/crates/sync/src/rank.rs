@@ -53,6 +53,8 @@ ranks! {
     PROCESSES,
     /// The state of one process: children, credentials, limits, timers.
     PROCESS,
+    /// Held by a thread that lets go of its futexes.
+    FUTEX_EXIT,
     /// Root, working directory and umask of a process.
     FS_CONTEXT,
     /// One descriptor table.

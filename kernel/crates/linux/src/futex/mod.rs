@@ -30,6 +30,7 @@
 
 mod deadline;
 mod key;
+mod pi;
 mod robust;
 mod vector;
 mod wait;
@@ -47,6 +48,7 @@ use crate::thread::Thread;
 
 pub(crate) use deadline::Deadline;
 pub(crate) use key::{Key, Sharing};
+pub(crate) use pi::{lock, priority_changed, requeue as requeue_to_lock, unlock, wait_for_requeue};
 pub(crate) use vector::{Watched, wait_for_any};
 pub(crate) use wait::{Ending, wait, wait_once};
 pub(crate) use wake::{Both, Count, check, requeue, wake, wake_and_change};
@@ -72,6 +74,14 @@ pub(crate) const ALL_BITS: u32 = u32::MAX;
 enum Role {
     /// A wake.
     Plain,
+    /// To be moved to a lock, by [`pi::requeue`].
+    ToBeMoved(pi::TaskId),
+    /// A lock with priority inheritance.
+    Blocked(pi::TaskId),
+    /// Nothing any more: the lock is its own, but the program's word does not say so.
+    Heir(pi::TaskId),
+    /// Nothing any more: it has its lock.
+    Granted,
 }
 
 /// What a thread has of futexes.
@@ -80,25 +90,34 @@ pub(crate) struct FutexState {
     waiter: Arc<Waiter>,
     /// The head of the list of locks it holds (`set_robust_list`).
     pub(crate) robust_list: AtomicUsize,
+    membership: pi::Membership,
 }
 
 impl FutexState {
     /// That of a new thread, which parks here.
     pub(crate) fn new(parker: &Arc<Parker>) -> Self {
-        Self { waiter: Waiter::new(Arc::clone(parker)), robust_list: AtomicUsize::new(0) }
+        let waiter = Waiter::new(Arc::clone(parker));
+        Self { waiter, robust_list: AtomicUsize::new(0), membership: pi::Membership::new() }
     }
 }
 
 /// To be called by a thread that ends, before it leaves its process and before its number is free: lets go of the locks it
 /// holds, so that others learn of its death.
 pub(crate) fn thread_exits(thread: &Thread) {
-    robust::release_all(thread);
+    release_all(thread, true);
 }
 
 /// To be called by a thread that is about to leave its address space, for another program: as far as locks go it dies, but it
 /// may take new ones afterwards.
 pub(crate) fn thread_leaves(thread: &Thread) {
+    release_all(thread, false);
+}
+
+fn release_all(thread: &Thread, is_end: bool) {
+    let leaving = pi::begin_leaving(thread);
     robust::release_all(thread);
+    pi::bequeath_all(thread);
+    pi::end_leaving(thread, leaving, is_end);
 }
 
 /// Wakes up to `count` threads that wait for a word by a call that is not private to the process, as the kernel does for the

@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 use abi::process::{
-    FUTEX_32, FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE, FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_WAIT,
-    FUTEX_WAIT_BITSET, FUTEX_WAITV_MAX, FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP, FUTEX2_SIZE_MASK,
+    FUTEX_32, FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE, FUTEX_CMP_REQUEUE_PI, FUTEX_LOCK_PI, FUTEX_LOCK_PI2,
+    FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI, FUTEX_WAIT, FUTEX_WAIT_BITSET,
+    FUTEX_WAIT_REQUEUE_PI, FUTEX_WAITV_MAX, FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP, FUTEX2_SIZE_MASK,
 };
 use abi::time::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec};
 use abi::{Errno, FutexWaitv, RobustListHead, SyscallArgument, UserPtr};
@@ -37,7 +38,7 @@ pub(crate) fn futex(
     } else {
         Deadline::Never
     };
-    if is_realtime && !matches!(command, FUTEX_WAIT_BITSET) {
+    if is_realtime && !matches!(command, FUTEX_WAIT_BITSET | FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI2) {
         return Err(Errno::ENOSYS.into());
     }
     match command {
@@ -51,13 +52,20 @@ pub(crate) fn futex(
             let second = Count::from_argument(second_count());
             futex::wake_and_change(thread, both, count_of(value), second, third_value)
         }
+        FUTEX_LOCK_PI | FUTEX_LOCK_PI2 => futex::lock(thread, sharing, address, deadline, false),
+        FUTEX_TRYLOCK_PI => futex::lock(thread, sharing, address, Deadline::Never, true),
+        FUTEX_UNLOCK_PI => futex::unlock(thread, sharing, address),
+        FUTEX_WAIT_REQUEUE_PI => {
+            futex::wait_for_requeue(thread, sharing, address, value, deadline, second_word.address())
+        }
+        FUTEX_CMP_REQUEUE_PI => futex::requeue_to_lock(thread, both, value.cast_signed(), second_count(), third_value),
         _ => Err(Errno::ENOSYS.into()),
     }
 }
 
 /// Whether the fourth argument is a time.
 fn has_timeout(command: u32) -> bool {
-    matches!(command, FUTEX_WAIT | FUTEX_WAIT_BITSET)
+    matches!(command, FUTEX_WAIT | FUTEX_WAIT_BITSET | FUTEX_LOCK_PI | FUTEX_LOCK_PI2 | FUTEX_WAIT_REQUEUE_PI)
 }
 
 fn sharing(flags: u32) -> Sharing {
@@ -80,6 +88,7 @@ fn deadline(command: u32, is_realtime: bool, timeout: UserPtr) -> Result<Deadlin
     let time_ns = nanoseconds(timeout)?;
     Ok(match command {
         FUTEX_WAIT => Deadline::after(time_ns),
+        FUTEX_LOCK_PI => Deadline::Realtime(time_ns),
         _ if is_realtime => Deadline::Realtime(time_ns),
         _ => Deadline::Monotonic(time_ns),
     })

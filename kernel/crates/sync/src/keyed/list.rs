@@ -147,6 +147,12 @@ impl<K: Key, R: Copy> List<K, R> {
         unsafe { Arc::from_raw(waiter) }
     }
 
+    /// The entry of a waiter that is linked here.
+    pub(super) fn entry_of(&mut self, waiter: &Waiter<K, R>) -> Option<&mut Entry<K, R>> {
+        // SAFETY: a linked waiter of this list, under its lock, which is held as long as the list is borrowed.
+        waiter.node.with_mut(|node| unsafe { (*node).entry_mut() })
+    }
+
     /// The entry of the first waiter for `key`.
     pub(super) fn first(&self, key: &K) -> Option<Entry<K, R>> {
         let mut at = self.head;
