@@ -11,7 +11,7 @@ use sync::{IrqSpinLock, Once, rank};
 
 use super::early::EarlyPages;
 use super::layout::{DIRECT_MAP, direct, physical_of_direct};
-use super::{PAGE_BYTES, paging};
+use super::{PAGE_BYTES, paging, stacks};
 use crate::arch::user_copy;
 
 /// The reserve of the heap is this part of all frames, and so many at most.
@@ -142,9 +142,10 @@ pub(crate) fn reference_count(frame: FrameNumber) -> u32 {
 
 /// Frames in use and in all.
 pub(crate) fn statistics() -> FrameStatistics {
+    let waiting = stacks::waiting_frames();
     let buddy = BUDDY.lock();
     let (total, free) = buddy.as_ref().map_or((0, 0), |buddy| (buddy.total_frames(), buddy.free_frames()));
-    FrameStatistics { total, free, cached: 0 }
+    FrameStatistics { total, free: free + waiting, cached: 0 }
 }
 
 /// The machine's frames for `mm`.

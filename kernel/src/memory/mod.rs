@@ -77,7 +77,6 @@ pub(crate) unsafe fn init(
         unsafe { frames::give(region.start, region.end) };
     }
     heap::use_frames();
-    stacks::init();
     mm::frame::install(&frames::MachineFrames);
     Ok(())
 }

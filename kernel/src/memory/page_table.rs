@@ -4,25 +4,33 @@
 //! keeps its contents. Two more software bits say whose the contents are. Each table page counts its entries (in the count
 //! of its frame), so that an empty one goes back at once; the top table lives as long as the address space.
 //!
-//! Frames are dropped only after their translations are gone: removals collect in a batch that is flushed first.
-//!
 //! Two shortcuts. The lowest table used last is remembered, so that neighbours are found without a walk. And an emptied
 //! table is all zeroes again: a few are kept and serve as new ones, so that mapping and unmapping one page far from
 //! all others costs no allocation and no clearing.
+//!
+//! # Other CPUs
+//!
+//! They walk the tables at any time and set accessed and dirty bits, so entries change by atomic operations. What an operation
+//! takes away is gathered and flushed at once, on every CPU that runs these tables (`tlb`):
+//! 1. Frames are dropped, and tables used for something else, only after that flush. A table that is unlinked waits in a
+//!    chain ([`Unlinked`]); when the range covers all of it, it takes its entries along, which are dropped with it.
+//! 2. The hardware caches no translation whose accessed bit is clear. An entry taken away with the bit clear needs no flush.
+//! 3. Rights that are only gained need no other CPU: one that faults for want of them walks again, and the fault path finds
+//!    everything in order.
 #![expect(clippy::cast_possible_truncation, reason = "frame numbers of the direct map fit 32 bits")]
 
 use core::cell::Cell;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::Errno;
+use mm::flush::FlushPlan;
 use mm::page_table::{PageCounts, PageEntry, PageKind, PageTable, Rights};
 use mm::range::PageRange;
 use mm::{Frame, FrameNumber, USER_END};
-use x86_64::VirtAddr;
-use x86_64::instructions::tlb;
 
 use super::layout::direct;
 use super::paging::{self, ENTRIES, ENTRY_ADDRESS, Entry, index};
+use super::tlb::{self, Reach};
 use super::{PAGE_BYTES, frames};
 
 const HELD: u64 = 1 << 11;
@@ -30,10 +38,12 @@ const KIND_SHIFT: u32 = 9;
 const KIND_MASK: u64 = 0b11 << KIND_SHIFT;
 const TABLE_BITS: u64 = Entry::PRESENT.bits() | Entry::WRITE.bits() | Entry::ACCESSED.bits() | HELD;
 const TOP_LEVEL: u32 = 4;
-/// Frames that one flush covers.
-const BATCH_MAX: usize = 16;
+/// Frames that one flush covers, beside those of whole tables.
+const BATCH_MAX: usize = 32;
 /// Emptied tables kept: as many as one page needs.
 const SPARE_MAX: usize = TOP_LEVEL as usize - 1;
+/// The end of a chain of tables: the first frame is never given out.
+const NO_TABLE: u32 = 0;
 /// No lowest table is remembered.
 const NO_REGION: usize = usize::MAX;
 
@@ -51,21 +61,26 @@ fn span(level: u32) -> usize {
     PAGE_BYTES << (9 * (level - 1))
 }
 
-fn slot(table: u64, position: usize) -> *mut u64 {
+fn slot(table: u64, position: usize) -> &'static AtomicU64 {
     debug_assert!(position < ENTRIES, "table index is out of bounds");
-    (direct(table) as *mut u64).wrapping_add(position)
+    // SAFETY: table pages are reached through the direct map and live while their parent's entry does; `&self` or `&mut self`
+    // of the owner keeps everybody out but the hardware, which accesses entries atomically.
+    unsafe { AtomicU64::from_ptr((direct(table) as *mut u64).wrapping_add(position)) }
 }
 
 /// Reads an entry of a table of ours.
 fn get(table: u64, position: usize) -> u64 {
-    // SAFETY: table pages are reached through the direct map and live while their parent's entry does; `&self` or `&mut self`
-    // of the owner keeps everybody else out.
-    unsafe { slot(table, position).read_volatile() }
+    slot(table, position).load(Ordering::Relaxed)
 }
 
+/// Writes an entry that is not present. What it leads to was written before.
 fn set(table: u64, position: usize, entry: u64) {
-    // SAFETY: as in `get`.
-    unsafe { slot(table, position).write_volatile(entry) };
+    slot(table, position).store(entry, Ordering::Release);
+}
+
+/// Writes an entry that the hardware may be using, and returns what it was at that moment.
+fn exchange(table: u64, position: usize, entry: u64) -> u64 {
+    slot(table, position).swap(entry, Ordering::AcqRel)
 }
 
 fn encode(frame: FrameNumber, rights: Rights, kind: PageKind) -> u64 {
@@ -112,40 +127,75 @@ fn kind_of(entry: u64) -> PageKind {
     }
 }
 
-fn flush_page(address: usize) {
-    tlb::flush(VirtAddr::new_truncate(address as u64));
+/// Whether some CPU may have the translation cached.
+fn is_cached(entry: u64) -> bool {
+    const CACHED: u64 = Entry::PRESENT.bits() | Entry::ACCESSED.bits();
+    entry & CACHED == CACHED
 }
 
-/// Removed pages whose translations still may be cached.
+/// Whether `new` forbids something that `old` permits.
+fn takes_away(old: u64, new: u64) -> bool {
+    let (old, new) = (Entry::from_bits_truncate(old), Entry::from_bits_truncate(new));
+    let loses = |flag| old.contains(flag) && !new.contains(flag);
+    loses(Entry::PRESENT) || loses(Entry::WRITE) || !old.contains(Entry::NO_EXECUTE) && new.contains(Entry::NO_EXECUTE)
+}
+
+/// What was taken away and not flushed yet.
+struct Unlinked {
+    plan: FlushPlan,
+    /// Tables, chained through the words of their frames.
+    tables: u32,
+}
+
+impl Unlinked {
+    fn new() -> Unlinked {
+        Unlinked { plan: FlushPlan::new(), tables: NO_TABLE }
+    }
+
+    /// Notes the entry of a page that was taken away or lost rights.
+    fn add_page(&mut self, address: usize, old: u64) {
+        if is_cached(old) {
+            self.plan.add(address, 1);
+        }
+    }
+
+    /// Takes a table that no entry leads to any more.
+    fn add_table(&mut self, table: u64) {
+        frames::table_entries(table).store(self.tables, Ordering::Relaxed);
+        self.tables = (table / PAGE_BYTES as u64) as u32;
+        self.plan.add_tables();
+    }
+
+    fn take_table(&mut self) -> Option<u64> {
+        let table = u64::from(self.tables) * PAGE_BYTES as u64;
+        if self.tables == NO_TABLE {
+            return None;
+        }
+        self.tables = frames::table_entries(table).load(Ordering::Relaxed);
+        Some(table)
+    }
+}
+
+/// Removed pages whose frames are still to be dropped.
 struct Batch {
-    pages: [(usize, u64); BATCH_MAX],
+    unlinked: Unlinked,
+    entries: [u64; BATCH_MAX],
     len: usize,
     counts: PageCounts,
 }
 
 impl Batch {
     fn new() -> Batch {
-        Batch { pages: [(0, 0); BATCH_MAX], len: 0, counts: PageCounts::default() }
+        Batch { unlinked: Unlinked::new(), entries: [0; BATCH_MAX], len: 0, counts: PageCounts::default() }
     }
 
-    fn push(&mut self, address: usize, entry: u64) {
+    /// Takes the entry of a page. False: there is no room until `UserPageTable::drain`.
+    fn push(&mut self, address: usize, entry: u64) -> bool {
+        self.unlinked.add_page(address, entry);
         self.counts.add(kind_of(entry));
-        self.pages[self.len] = (address, entry);
+        self.entries[self.len] = entry;
         self.len += 1;
-        if self.len == BATCH_MAX {
-            self.drain();
-        }
-    }
-
-    fn drain(&mut self) {
-        let pages = &self.pages[..self.len];
-        for (address, _) in pages {
-            flush_page(*address);
-        }
-        for (_, entry) in pages {
-            drop(Frame::from_raw(frame_of(*entry)));
-        }
-        self.len = 0;
+        self.len < BATCH_MAX
     }
 }
 
@@ -194,7 +244,9 @@ impl UserPageTable {
     fn new_table(&self) -> Option<u64> {
         if let Some(left) = self.spare_len.get().checked_sub(1) {
             self.spare_len.set(left);
-            return Some(self.spare.get()[left]);
+            let table = self.spare.get()[left];
+            frames::table_entries(table).store(0, Ordering::Relaxed);
+            return Some(table);
         }
         let table = frames::allocate_zeroed_page()?;
         frames::table_entries(table).store(0, Ordering::Relaxed);
@@ -203,7 +255,6 @@ impl UserPageTable {
 
     /// Keeps or frees a table that is empty, all zeroes, and linked nowhere.
     fn retire_table(&self, table: u64) {
-        self.recent.set((NO_REGION, 0));
         let len = self.spare_len.get();
         if len == SPARE_MAX {
             return frames::free_page(table);
@@ -229,6 +280,42 @@ impl UserPageTable {
         self.lowest(address, false).map_or(0, |table| get(table, index(address, 1)))
     }
 
+    /// Takes a table out that its parent's entry does not lead to any more.
+    fn unlink_table(&self, table: u64, unlinked: &mut Unlinked) {
+        self.recent.set((NO_REGION, 0));
+        unlinked.add_table(table);
+    }
+
+    /// Flushes what was taken away; the tables among it may be used again.
+    fn flush(&self, unlinked: &mut Unlinked) {
+        tlb::flush(self.root, &unlinked.plan, Reach::Everywhere);
+        unlinked.plan = FlushPlan::new();
+        while let Some(table) = unlinked.take_table() {
+            self.retire_table(table);
+        }
+    }
+
+    /// Flushes what the batch took away and drops its frames, those in whole tables included.
+    fn drain(&self, batch: &mut Batch) {
+        tlb::flush(self.root, &batch.unlinked.plan, Reach::Everywhere);
+        batch.unlinked.plan = FlushPlan::new();
+        for entry in &batch.entries[..batch.len] {
+            drop(Frame::from_raw(frame_of(*entry)));
+        }
+        batch.len = 0;
+        while let Some(table) = batch.unlinked.take_table() {
+            for position in 0..ENTRIES {
+                let entry = get(table, position);
+                if entry & HELD != 0 {
+                    set(table, position, 0);
+                    batch.counts.add(kind_of(entry));
+                    drop(Frame::from_raw(frame_of(entry)));
+                }
+            }
+            self.retire_table(table);
+        }
+    }
+
     /// Empties `[start, end)` below `table`; true when the table is left empty.
     fn clear(&self, table: u64, level: u32, start: usize, end: usize, batch: &mut Batch) -> bool {
         let mut removed = 0;
@@ -239,14 +326,20 @@ impl UserPageTable {
             let entry = get(table, position);
             if entry & HELD != 0 {
                 if level == 1 {
-                    set(table, position, 0);
-                    batch.push(at, entry);
+                    let entry = exchange(table, position, 0);
+                    removed += 1;
+                    if !batch.push(at, entry) {
+                        self.drain(batch);
+                    }
+                } else if level == 2 && next - at == span(2) {
+                    // All of a lowest table: it goes with its entries.
+                    exchange(table, position, 0);
+                    batch.unlinked.plan.add(at, ENTRIES);
+                    self.unlink_table(entry & ENTRY_ADDRESS, &mut batch.unlinked);
                     removed += 1;
                 } else if self.clear(entry & ENTRY_ADDRESS, level - 1, at, next, batch) {
-                    set(table, position, 0);
-                    // The CPU may cache the upper levels: they go with any flush of an address below them.
-                    flush_page(at);
-                    self.retire_table(entry & ENTRY_ADDRESS);
+                    exchange(table, position, 0);
+                    self.unlink_table(entry & ENTRY_ADDRESS, &mut batch.unlinked);
                     removed += 1;
                 }
             }
@@ -255,8 +348,8 @@ impl UserPageTable {
         self.remove_entries(table, removed)
     }
 
-    /// Frees the tables above `address` that became empty, after one entry of the lowest went.
-    fn prune(&mut self, address: usize) {
+    /// Unlinks the tables above `address` that became empty, after one entry of the lowest went.
+    fn prune(&self, address: usize, unlinked: &mut Unlinked) {
         let start = address & !(PAGE_BYTES - 1);
         if let Some(lowest) = self.lowest(address, false)
             && frames::table_entries(lowest).load(Ordering::Relaxed) > 1
@@ -273,9 +366,8 @@ impl UserPageTable {
             if !self.remove_entries(path[level as usize], 1) {
                 return;
             }
-            set(path[level as usize + 1], index(start, level + 1), 0);
-            flush_page(start);
-            self.retire_table(path[level as usize]);
+            exchange(path[level as usize + 1], index(start, level + 1), 0);
+            self.unlink_table(path[level as usize], unlinked);
         }
     }
 
@@ -309,25 +401,26 @@ impl UserPageTable {
         None
     }
 
-    /// Calls `change` on every entry of the range that holds a frame and stores what it returns. Flushes what changed.
-    fn update(&mut self, range: PageRange, mut change: impl FnMut(u64) -> u64) {
-        let mut at = range.start();
-        while let Some((address, entry)) = self.find(self.root, TOP_LEVEL, at, range.end()) {
-            let changed = change(entry);
-            if changed != entry
-                && let Some(table) = self.lowest(address, false)
-            {
-                set(table, index(address, 1), changed);
-                flush_page(address);
+    /// Gives the entry at `address`, which holds a frame, other rights, and notes what is to be flushed, and where.
+    fn change_rights(&self, address: usize, rights: u64, plan: &mut FlushPlan, reach: &mut Reach) {
+        let Some(table) = self.lowest(address, false) else { return };
+        let changed = |entry: u64| Some(entry & !RIGHTS_BITS | rights).filter(|changed| *changed != entry);
+        let order = Ordering::Relaxed;
+        if let Ok(old) = slot(table, index(address, 1)).fetch_update(order, order, changed)
+            && is_cached(old)
+        {
+            plan.add(address, 1);
+            if takes_away(old, rights) {
+                *reach = Reach::Everywhere;
             }
-            at = address + PAGE_BYTES;
         }
     }
 }
 
 impl Drop for UserPageTable {
     fn drop(&mut self) {
-        debug_assert!(paging::current_root() != self.root, "address space dropped while in use");
+        // Idle CPUs may still have the tables loaded.
+        tlb::leave(self.root);
         self.unmap_range(PageRange::new(0, USER_END));
         for table in &self.spare.get()[..self.spare_len.get()] {
             frames::free_page(*table);
@@ -351,31 +444,32 @@ impl PageTable for UserPageTable {
 
     fn replace(&mut self, address: usize, frame: Frame, rights: Rights, kind: PageKind) {
         let table = self.lowest(address, false).expect("the page to replace is mapped");
-        let old = get(table, index(address, 1));
+        let old = exchange(table, index(address, 1), encode(frame.into_raw(), rights, kind));
         debug_assert!(old & HELD != 0, "the page to replace is mapped");
-        set(table, index(address, 1), encode(frame.into_raw(), rights, kind));
-        flush_page(address);
+        if is_cached(old) {
+            tlb::flush(self.root, &FlushPlan::page(address), Reach::Everywhere);
+        }
         drop(Frame::from_raw(frame_of(old)));
     }
 
     fn unmap(&mut self, address: usize) -> Option<Frame> {
         let table = self.lowest(address, false)?;
-        let entry = get(table, index(address, 1));
-        if entry & HELD == 0 {
+        if get(table, index(address, 1)) & HELD == 0 {
             return None;
         }
-        set(table, index(address, 1), 0);
-        flush_page(address);
-        self.prune(address);
+        let entry = exchange(table, index(address, 1), 0);
+        let mut unlinked = Unlinked::new();
+        unlinked.add_page(address, entry);
+        self.prune(address, &mut unlinked);
+        self.flush(&mut unlinked);
         Some(Frame::from_raw(frame_of(entry)))
     }
 
     fn protect(&mut self, address: usize, rights: Rights) {
-        let Some(table) = self.lowest(address, false) else { return };
-        let entry = get(table, index(address, 1));
-        if entry & HELD != 0 {
-            set(table, index(address, 1), entry & !RIGHTS_BITS | encode_rights(rights));
-            flush_page(address);
+        if self.entry(address) & HELD != 0 {
+            let (mut plan, mut reach) = (FlushPlan::new(), Reach::Here);
+            self.change_rights(address, encode_rights(rights), &mut plan, &mut reach);
+            tlb::flush(self.root, &plan, reach);
         }
     }
 
@@ -395,16 +489,20 @@ impl PageTable for UserPageTable {
         }
         let mut batch = Batch::new();
         self.clear(self.root, TOP_LEVEL, range.start(), range.end(), &mut batch);
-        batch.drain();
+        self.drain(&mut batch);
         batch.counts
     }
 
     fn protect_range(&mut self, range: PageRange, rights: Rights) {
-        self.update(range, |entry| {
+        let (mut plan, mut reach) = (FlushPlan::new(), Reach::Here);
+        let mut at = range.start();
+        while let Some((address, entry)) = self.find(self.root, TOP_LEVEL, at, range.end()) {
             let is_own = kind_of(entry) == PageKind::Anonymous && frames::reference_count(frame_of(entry)) == 1;
             let granted = if is_own { rights } else { rights - Rights::WRITE };
-            entry & !RIGHTS_BITS | encode_rights(granted)
-        });
+            self.change_rights(address, encode_rights(granted), &mut plan, &mut reach);
+            at = address + PAGE_BYTES;
+        }
+        tlb::flush(self.root, &plan, reach);
     }
 
     fn move_range(&mut self, from: PageRange, to: usize) -> Result<(), Errno> {
@@ -420,19 +518,21 @@ impl PageTable for UserPageTable {
             let covered = span(2) - (target & (span(2) - 1));
             at = address + covered;
         }
+        let mut unlinked = Unlinked::new();
         let mut at = from.start();
-        while let Some((address, entry)) = self.find(self.root, TOP_LEVEL, at, from.end()) {
+        while let Some((address, _)) = self.find(self.root, TOP_LEVEL, at, from.end()) {
             let target = to + (address - from.start());
             let (Some(source), Some(destination)) = (self.lowest(address, false), self.lowest(target, true)) else {
-                return Err(Errno::ENOMEM);
+                unreachable!("the tables of both places are there");
             };
-            set(source, index(address, 1), 0);
-            flush_page(address);
+            let entry = exchange(source, index(address, 1), 0);
+            unlinked.add_page(address, entry);
             set(destination, index(target, 1), entry);
             self.add_entries(destination, 1);
-            self.prune(address);
+            self.prune(address, &mut unlinked);
             at = address + PAGE_BYTES;
         }
+        self.flush(&mut unlinked);
         Ok(())
     }
 }

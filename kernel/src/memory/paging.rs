@@ -235,14 +235,14 @@ pub(crate) unsafe fn map_kernel(address: usize, physical: u64, len: usize, is_de
     unsafe { map_range(&mut FramePages, kernel_root(), address, physical, len, rights) }
 }
 
-/// Removes one page of the `RANGES` area and returns what it mapped. CPUs may use it until they are made to flush.
+/// Makes one page of the `RANGES` area not present; the entry keeps its frame. CPUs may use it until they are made to flush.
 ///
 /// # Safety
 /// The page is the caller's alone and nobody uses it any more.
-pub(crate) unsafe fn unmap_kernel_page(address: usize) -> Option<u64> {
-    // SAFETY: per the contract.
-    let entry = unsafe { swap_kernel_entry(address, 0) }?;
-    (entry & Entry::PRESENT.bits() != 0).then_some(entry & ENTRY_ADDRESS)
+pub(super) unsafe fn hide_kernel_page(address: usize) {
+    if let Some(slot) = kernel_slot(address) {
+        slot.fetch_and(!Entry::PRESENT.bits(), Ordering::AcqRel);
+    }
 }
 
 /// Writes the entry of one page of the `RANGES` area and returns what it was. `None`: there is no table for it yet.
@@ -250,6 +250,11 @@ pub(crate) unsafe fn unmap_kernel_page(address: usize) -> Option<u64> {
 /// # Safety
 /// The page is the caller's alone and nobody uses it.
 pub(super) unsafe fn swap_kernel_entry(address: usize, value: u64) -> Option<u64> {
+    kernel_slot(address).map(|slot| slot.swap(value, Ordering::AcqRel))
+}
+
+/// The entry for one page of the `RANGES` area, if there is a table for it.
+fn kernel_slot(address: usize) -> Option<&'static AtomicU64> {
     let mut table = kernel_root();
     for level in (2..=4).rev() {
         let entry = entry(table, index(address, level));
@@ -259,8 +264,8 @@ pub(super) unsafe fn swap_kernel_entry(address: usize, value: u64) -> Option<u64
         table = entry & ENTRY_ADDRESS;
     }
     let slot = (direct(table) as *mut u64).wrapping_add(index(address, 1));
-    // SAFETY: as in `entry`; the entry is the caller's.
-    Some(unsafe { AtomicU64::from_ptr(slot) }.swap(value, Ordering::AcqRel))
+    // SAFETY: as in `entry`; tables of the kernel's half are never freed.
+    Some(unsafe { AtomicU64::from_ptr(slot) })
 }
 
 /// True when the direct map shows `[physical, physical + len)`.
