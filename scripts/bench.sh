@@ -1,31 +1,106 @@
 #!/usr/bin/env bash
-# Measures what docs/FIGURES.md shows, and writes it. Counts are instructions of the emulator under -icount, which repeat
-# within a percent; the wall time of booting is the least of several runs on whatever machine this is.
+# Measures what docs/FIGURES.md shows, and writes it: the same static program on a Linux guest and on Nacre, in turn, in the
+# same emulator. Counts are instructions under -icount, which repeat within a percent; times are of whatever machine this is.
+#
+#   ROUNDS=5         boots of each system for wall times
+#   BENCH_CPU=...    the emulated processor; Linux's byte copies would be counted one by one with ERMS
+#   ONLY="a b"       rows whose names contain one of these, printed and not written to docs/
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
 
 work=$(target_directory)/bench
-mkdir -p "$work"
-count='-icount shift=0,sleep=off'
+results=$work/results
 processor=${BENCH_CPU:-max,-erms}
-runs=${RUNS:-10}
+rounds=${ROUNDS:-5}
+icount='-icount shift=0,sleep=off'
+rm -rf "$results"
+mkdir -p "$results"
 
-musl-gcc -static -O2 -o "$work/calls" tests/bench/calls.c
+musl-gcc -static -O2 -o "$work/bench" tests/bench/program/*.c
 musl-gcc -static -O2 -o "$work/hello" tests/binaries/hello.c
-for program in calls hello; do
-    scripts/build-image.sh APP="$work/$program" OUT="$work/$program.elf" >&2
-done
-scripts/build-image.sh APP="$work/calls" ARGS=start OUT="$work/start.elf" >&2
+build cargo build --release -p bench >&2
+bench=$(target_directory)/release/bench
 
-echo 'counting instructions' >&2
-counting() { ACCEL=tcg MACHINE=microvm QEMU_ARGS="$count -cpu $processor" MEM=256M scripts/run-qemu.sh "$@"; }
-counting "$work/calls.elf" > "$work/calls.txt"
-LOG=info counting "$work/start.elf" > "$work/start.txt" 2> "$work/start.log"
-reached=$(awk '$1 == "start" { print $2 }' "$work/start.txt")
+# Boots Linux with the benchmark as its first program: processors, unit, names of rows.
+boot_linux() {
+    local cpus=$1 unit=$2 accelerator=(-accel tcg,thread=multi) khz=2600000
+    shift 2
+    if [ "$unit" = instructions ]; then
+        # shellcheck disable=SC2206 # Several words.
+        accelerator=(-accel tcg $icount) khz=1000000
+    fi
+    # Told the counter's frequency (which it checks later), for microvm has too few clocks to find it; PID 1 ends in a panic.
+    timeout "${TIMEOUT:-300}" qemu-system-x86_64 -M microvm,pit=on,pic=on,rtc=on "${accelerator[@]}" -cpu "$processor" \
+        -smp "$cpus" -m 256 -nodefaults -no-user-config -nographic -serial stdio -no-reboot \
+        -kernel "$linux" -initrd "$work/initramfs" -append "console=ttyS0 quiet mitigations=off tsc=reliable no_timer_check \
+rcupdate.rcu_expedited=1 panic=-1 tsc_early_khz=$khz -- $unit $*" </dev/null
+}
+
+# The same for Nacre, whose arguments are in the image.
+boot_nacre() {
+    local cpus=$1 unit=$2 options="-cpu $processor"
+    shift 2
+    [ "$unit" != instructions ] || options="$icount $options"
+    scripts/build-image.sh APP="$work/bench" ARGS="$unit $*" OUT="$work/bench.elf" >&2
+    ACCEL=tcg MACHINE=microvm MEM=256M CPUS=$cpus QEMU_ARGS=$options TIMEOUT=${TIMEOUT:-300} \
+        scripts/run-qemu.sh "$work/bench.elf" </dev/null
+}
+
+# One boot of one system: system, kind of boots, round, processors, unit, names of rows.
+measure() {
+    local system=$1 kind=$2 round=$3
+    shift 3
+    echo "bench: $system, $kind, round $round" >&2
+    "boot_$system" "$@" > "$results/$system.$kind.$round" || :
+    grep -qa '^end' "$results/$system.$kind.$round" || {
+        echo "bench: the benchmark did not end on $system:" >&2
+        tail -n 3 "$results/$system.$kind.$round" >&2
+        # What it had to say until then counts.
+        echo end >> "$results/$system.$kind.$round"
+        echo "**$system, $kind, round $round: the benchmark did not end.**" >> "$results/notes"
+    }
+}
+
+systems=(linux nacre)
+if linux=$(scripts/linux-kernel.sh); then
+    "$bench" initramfs "$work/bench" "$work/initramfs"
+else
+    systems=(nacre)
+    cp tests/bench/linux-6.1.txt "$results/linux.instructions.1"
+    echo 'bench: no Linux guest here; its figures are the kept ones of tests/bench/linux-6.1.txt' >&2
+    echo 'No Linux guest ran: its figures are those of tests/bench/linux-6.1.txt.' >> "$results/notes"
+fi
+
+names=${ONLY:-}
+# shellcheck disable=SC2086 # Names are words.
+for system in "${systems[@]}"; do
+    measure "$system" instructions 1 1 instructions $names
+done
+# shellcheck disable=SC2086
+for ((round = 1; round <= rounds; round++)); do
+    for system in "${systems[@]}"; do
+        measure "$system" ns "$round" 1 ns $names
+        measure "$system" ns2 "$round" 2 ns2 $names
+    done
+done
+
+touch "$results/system"
+if [ -n "$names" ]; then
+    "$bench" report "$results" tests/bench/goals.txt "$work/FIGURES.md" "$work/figures.json"
+    cat "$work/FIGURES.md"
+    exit
+fi
+
+echo 'bench: counting the instructions of booting' >&2
+scripts/build-image.sh APP="$work/bench" ARGS=boot OUT="$work/start.elf" >&2
+ACCEL=tcg MACHINE=microvm QEMU_ARGS="$icount -cpu $processor" MEM=256M LOG=info \
+    scripts/run-qemu.sh "$work/start.elf" > "$work/start.txt" 2> "$work/start.log"
+reached() { awk '$1 == "start" { print $2; exit }' "$1"; }
 entered=$(sed -n 's/.*at cycle \([0-9]*\),.*/\1/p' "$work/start.log" | head -n 1)
 
-echo 'looking for the least memory' >&2
+echo 'bench: looking for the least memory' >&2
+scripts/build-image.sh APP="$work/hello" OUT="$work/hello.elf" >&2
 floor=none
 for mebibytes in 1 2 3 4 5 6 8 12 16; do
     if [ "$(ACCEL=tcg TIMEOUT=20 MEM=${mebibytes}M scripts/run-qemu.sh "$work/hello.elf" 2>/dev/null)" = "$("$work/hello")" ]; then
@@ -34,37 +109,25 @@ for mebibytes in 1 2 3 4 5 6 8 12 16; do
     fi
 done
 
-echo "booting $runs times" >&2
+runs=10
+echo "bench: booting $runs times" >&2
 best=
 for ((run = 0; run < runs; run++)); do
     begin=$(date +%s%N)
-    IMAGE="$work/hello.elf" ACCEL=tcg MACHINE=microvm "$(target_directory)/release/nacre-run" | { read -r -n 1 _; date +%s%N; cat >/dev/null; } > "$work/first"
-    taken=$((($(cat "$work/first") - begin) / 1000))
+    IMAGE="$work/hello.elf" ACCEL=tcg MACHINE=microvm "$(target_directory)/release/nacre-run" |
+        { read -r -n 1 _; date +%s%N; cat >/dev/null; } > "$work/first"
+    taken=$((($(cat "$work/first") - begin) / 1000000))
     if [ -z "$best" ] || [ "$taken" -lt "$best" ]; then best=$taken; fi
 done
-bytes=$(stat -c %s "$work/hello.elf")
 
-linux() { awk -v name="$1" '$1 == name { print $2 }' tests/bench/linux-6.1.txt; }
+kept() { awk -v name="$1" '$2 == name { print $3 }' tests/bench/linux-6.1.txt; }
 {
-    echo '# Figures'
-    echo
-    echo 'Made by `make bench`: QEMU with TCG, machine microvm, one processor. The Linux column is `tests/bench/linux-6.1.txt`.'
-    echo
-    echo '| instructions per operation | Linux 6.1 guest | Nacre | ratio |'
-    echo '|---|---|---|---|'
-    while read -r name cycles; do
-        [ "$name" != start ] || continue
-        reference=$(linux "$name")
-        awk -v n="$name" -v l="$reference" -v c="$cycles" 'BEGIN { printf "| %s | %s | %s | %.2f |\n", n, l, c, c / l }'
-    done < "$work/calls.txt"
-    echo
-    echo '| whole system | Linux 6.1 guest | Nacre |'
-    echo '|---|---|---|'
-    echo "| instructions from reset to the program's main | $(linux boot_instructions) | $reached |"
-    echo "| of these, before the kernel's first (firmware, qboot) | | $entered |"
-    echo "| from starting the runner to hello's first byte, least of $runs, ms | | $(awk -v t="$best" 'BEGIN { printf "%.0f", t / 1000 }') |"
-    echo "| least memory that runs hello, MiB | $(linux memory_floor_mib) | $floor |"
-    echo "| image of hello: kernel, program and files, bytes | | $bytes |"
-} > "$work/FIGURES.md"
-cp "$work/FIGURES.md" docs/FIGURES.md
+    printf "%s\t%s\t%s\n" "instructions from reset to the program's main" "$(reached "$results/linux.instructions.1")" \
+        "$(reached "$work/start.txt")"
+    printf "%s\t\t%s\n" "of these, before the kernel's first (firmware, qboot)" "$entered"
+    printf "%s\t\t%s\n" "from starting the runner to hello's first byte, least of $runs, ms" "$best"
+    printf "%s\t%s\t%s\n" "least memory that runs hello, MiB" "$(kept memory_floor_mib)" "$floor"
+    printf "%s\t\t%s\n" "image of hello: kernel, program and files, bytes" "$(stat -c %s "$work/hello.elf")"
+} > "$results/system"
+"$bench" report "$results" tests/bench/goals.txt docs/FIGURES.md "$work/figures.json"
 cat docs/FIGURES.md

@@ -1,0 +1,24 @@
+// Calls that do next to nothing: what the way in and out costs.
+#include "bench.h"
+
+#include <fcntl.h>
+
+static char byte[1];
+static int descriptor;
+
+static bool open_zero(void) { return (descriptor = open("/dev/zero", O_RDONLY)) >= 0; }
+static bool open_null(void) { return (descriptor = open("/dev/null", O_WRONLY)) >= 0; }
+static void close_it(void) { close(descriptor); }
+
+static void getppid_call(void) { call3(SYS_getppid, 0, 0, 0); }
+static void read_zero(void) { call3(SYS_read, descriptor, (long)byte, 1); }
+static void write_null(void) { call3(SYS_write, descriptor, (long)byte, 1); }
+static void yield(void) { call3(SYS_sched_yield, 0, 0, 0); }
+
+static const struct row rows[] = {
+	{ .name = "getppid", .once = getppid_call },
+	{ .name = "read_1_zero", .once = read_zero, .prepare = open_zero, .finish = close_it },
+	{ .name = "write_1_null", .once = write_null, .prepare = open_null, .finish = close_it },
+	{ .name = "sched_yield", .once = yield },
+};
+const struct rows call_rows = ROWS(rows);

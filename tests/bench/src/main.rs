@@ -1,0 +1,50 @@
+//! Host side of the benchmark: prepares the Linux guest, and makes tables of what both guests printed. `scripts/bench.sh`
+//! calls it; `program/` is what runs in the guests.
+
+mod initramfs;
+mod kernel;
+mod measurement;
+mod report;
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: bench unpack BZIMAGE VMLINUX        takes the kernel out of a compressed one
+       bench initramfs PROGRAM OUT         an archive for Linux with the program as /init
+       bench report RESULTS GOALS OUT.md OUT.json";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match *arguments.as_slice() {
+        ["unpack", bzimage, out] => {
+            read(bzimage).and_then(|bytes| kernel::unpack(&bytes)).and_then(|vmlinux| write(out, &vmlinux))
+        }
+        ["initramfs", program, out] => read(program).and_then(|bytes| write(out, &initramfs::build(&bytes))),
+        ["report", results, goals, text, json] => report(Path::new(results), Path::new(goals), text, json),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(results: &Path, goals: &Path, text: &str, json: &str) -> Result<(), String> {
+    let results = measurement::Results::read(results, goals)?;
+    write(text, report::markdown(&results).as_bytes())?;
+    write(json, format!("{:#}\n", report::json(&results)).as_bytes())
+}
+
+fn read(path: &str) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("{path}: {error}"))
+}
+
+fn write(path: &str, bytes: &[u8]) -> Result<(), String> {
+    fs::write(path, bytes).map_err(|error| format!("{path}: {error}"))
+}

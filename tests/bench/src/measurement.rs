@@ -1,0 +1,200 @@
+//! What the guests printed, as `program/main.c` describes it, gathered from the files of one run of the benchmark:
+//! `linux.KIND.ROUND` and `nacre.KIND.ROUND` hold the output of one boot each, where the kind tells the unit and how many
+//! processors there were; `system` holds lines of NAME, Linux's figure and ours.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+/// The two systems.
+pub(crate) const SYSTEMS: [&str; 2] = ["linux", "nacre"];
+
+/// A kind of boots, as it appears in file names, and its title.
+pub(crate) const KINDS: [(&str, &str); 3] = [
+    ("instructions", "instructions per operation, one processor"),
+    ("ns", "wall time per operation in ns, one processor"),
+    ("ns2", "wall time per operation in ns, two processors"),
+];
+
+/// What one operation took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Figure {
+    pub(crate) least: f64,
+    pub(crate) median: f64,
+}
+
+/// One operation on both systems.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    /// In the order of `SYSTEMS`; `None` where it cannot be done.
+    pub(crate) figures: [Option<Figure>; 2],
+}
+
+/// A figure of the whole system.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Whole {
+    pub(crate) name: String,
+    /// In the order of `SYSTEMS`; empty where there is none.
+    pub(crate) figures: [String; 2],
+}
+
+/// Everything that was measured.
+#[derive(Debug)]
+pub(crate) struct Results {
+    /// In the order of `KINDS`.
+    pub(crate) tables: Vec<Vec<Row>>,
+    pub(crate) whole: Vec<Whole>,
+    /// How many instructions an operation may take.
+    pub(crate) goals: HashMap<String, f64>,
+    /// What the reader must know about how it was measured.
+    pub(crate) notes: Vec<String>,
+    /// The largest number of boots of one kind.
+    pub(crate) rounds: usize,
+}
+
+impl Results {
+    /// Reads the files in `directory`, and the goals: lines of NAME and a number.
+    pub(crate) fn read(directory: &Path, goals: &Path) -> Result<Self, String> {
+        let read = |path: &Path| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+        let mut rounds = 0;
+        let mut tables = Vec::new();
+        for (kind, _) in KINDS {
+            let mut boots = [Vec::new(), Vec::new()];
+            for (system, boots) in SYSTEMS.iter().zip(&mut boots) {
+                for round in 1.. {
+                    let path = directory.join(format!("{system}.{kind}.{round}"));
+                    if !path.exists() {
+                        break;
+                    }
+                    boots.push(parse_boot(&read(&path)?).map_err(|error| format!("{}: {error}", path.display()))?);
+                }
+                rounds = rounds.max(boots.len());
+            }
+            tables.push(combine(&boots));
+        }
+        let whole = read(&directory.join("system"))?.lines().filter_map(parse_whole).collect();
+        let goals = parse_goals(&read(goals)?)?;
+        let notes = match read(&directory.join("notes")) {
+            Ok(text) => text.lines().map(str::to_owned).collect(),
+            Err(_) => Vec::new(),
+        };
+        Ok(Self { tables, whole, goals, notes, rounds })
+    }
+}
+
+type Boot = Vec<(String, Option<Figure>)>;
+
+/// The rows of one boot's output. Other lines are a console's talk.
+fn parse_boot(text: &str) -> Result<Boot, String> {
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match *words.as_slice() {
+            ["end"] => return Ok(rows),
+            ["row", name, "-", ..] => rows.push((name.to_owned(), None)),
+            ["row", name, least, median, _] => {
+                let number = |word: &str| word.parse::<f64>().map_err(|_| format!("not a figure: {line}"));
+                rows.push((name.to_owned(), Some(Figure { least: number(least)?, median: number(median)? })));
+            }
+            _ => {}
+        }
+    }
+    Err(match rows.last() {
+        Some((name, _)) => format!("the benchmark did not end; its last row was {name}"),
+        None => "the benchmark printed nothing".to_owned(),
+    })
+}
+
+/// One row per operation: the least of all boots, and the median of their medians.
+fn combine(boots: &[Vec<Boot>; 2]) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for (system, boots) in boots.iter().enumerate() {
+        let mut found: Vec<(&str, Vec<Figure>)> = Vec::new();
+        for (name, figure) in boots.iter().flatten() {
+            let index = found.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+                found.push((name, Vec::new()));
+                found.len() - 1
+            });
+            found[index].1.extend(*figure);
+        }
+        for (name, figures) in found {
+            let index = rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
+                rows.push(Row { name: name.to_owned(), figures: [None, None] });
+                rows.len() - 1
+            });
+            rows[index].figures[system] = summarize(&figures);
+        }
+    }
+    rows.retain(|row| row.figures.iter().any(Option::is_some));
+    rows
+}
+
+fn summarize(figures: &[Figure]) -> Option<Figure> {
+    let least = figures.iter().map(|figure| figure.least).min_by(f64::total_cmp)?;
+    let mut medians: Vec<f64> = figures.iter().map(|figure| figure.median).collect();
+    medians.sort_by(f64::total_cmp);
+    Some(Figure { least, median: medians[medians.len() / 2] })
+}
+
+fn parse_whole(line: &str) -> Option<Whole> {
+    let mut parts = line.split('\t').map(str::to_owned);
+    let name = parts.next().filter(|name| !name.is_empty())?;
+    Some(Whole { name, figures: [parts.next().unwrap_or_default(), parts.next().unwrap_or_default()] })
+}
+
+fn parse_goals(text: &str) -> Result<HashMap<String, f64>, String> {
+    text.lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| {
+            let goal = line.split_once(' ').and_then(|(name, goal)| Some((name.to_owned(), goal.trim().parse().ok()?)));
+            goal.ok_or_else(|| format!("not a goal: {line}"))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(least: f64, median: f64) -> Option<Figure> {
+        Some(Figure { least, median })
+    }
+
+    #[test]
+    fn rows_are_read_among_other_talk() {
+        let boot = parse_boot("[  0.1] hello\nstart 5\nrow a 1.5 2.0 100\r\nrow b - No such call\nend\nrow c 1 2 3\n");
+        assert_eq!(boot, Ok(vec![("a".to_owned(), figure(1.5, 2.0)), ("b".to_owned(), None)]));
+    }
+
+    #[test]
+    fn a_boot_that_died_is_an_error() {
+        assert!(parse_boot("row a 1 2 3\n").is_err_and(|error| error.contains("last row was a")));
+        assert!(parse_boot("").is_err());
+        assert!(parse_boot("row a 1 x 3\nend\n").is_err());
+    }
+
+    #[test]
+    fn boots_give_the_least_and_the_median_of_medians() {
+        let boot = |least, median| vec![("a".to_owned(), figure(least, median)), ("absent".to_owned(), None)];
+        let linux = vec![boot(3.0, 4.0), boot(1.0, 9.0), boot(2.0, 5.0)];
+        let nacre = vec![vec![("b".to_owned(), figure(1.0, 1.0))]];
+        let rows = combine(&[linux, nacre]);
+        assert_eq!(
+            rows,
+            [
+                Row { name: "a".to_owned(), figures: [figure(1.0, 5.0), None] },
+                Row { name: "b".to_owned(), figures: [None, figure(1.0, 1.0)] },
+            ]
+        );
+    }
+
+    #[test]
+    fn goals_and_whole_figures_are_lines() {
+        let goals = parse_goals("# a comment\ngetppid 60\n").expect("these are goals");
+        assert_eq!(goals.get("getppid"), Some(&60.0));
+        assert!(parse_goals("getppid fast").is_err());
+        let whole = parse_whole("boot, ms\t\t63").expect("this is a figure");
+        assert_eq!((whole.name.as_str(), whole.figures), ("boot, ms", [String::new(), "63".to_owned()]));
+    }
+}
