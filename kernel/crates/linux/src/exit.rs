@@ -1,6 +1,6 @@
 //! The way back to the program, and the end of threads and processes.
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use abi::{
     Siginfo, Signal,
@@ -104,17 +104,21 @@ pub(crate) fn begin(process: &Process, outcome: Outcome) {
 /// process, and at last the tables. A first thread that is not the last stays there as a zombie until the process ends.
 fn end_thread(thread: &Thread) -> ! {
     let process = thread.process();
+    decide_outcome(thread);
     futex::thread_exits(thread);
-    release_memory(thread, process.thread_count() > 1);
+    // With nobody left there is nobody to tell.
+    if process.staying.load(Relaxed) > 0 {
+        clear_child_tid(thread);
+    }
     thread.note_end();
     // The last user closes what is open, which flushes what devices still hold.
     thread.fds().leave();
     let is_leader = thread.tid() == process.pid();
-    let mut outcome = Outcome::Exited(thread.exit_status.load(Relaxed));
+    let mut outcome = None;
     let remaining = members::leave(process, thread, |signals, remaining| {
         process.accounting().absorb(thread);
         if remaining == Remaining(0) {
-            outcome = *signals.outcome.get_or_insert(outcome);
+            outcome = signals.outcome;
             return;
         }
         if is_leader {
@@ -123,7 +127,8 @@ fn end_thread(thread: &Thread) -> ! {
         signals.retarget();
     });
     if remaining == Remaining(0) {
-        thread.platform().end(outcome)
+        debug_assert!(outcome.is_some(), "who was last to begin to end has decided");
+        thread.platform().end(outcome.unwrap_or(Outcome::Exited(0)))
     }
     if !is_leader {
         process.system().unregister(thread);
@@ -131,12 +136,13 @@ fn end_thread(thread: &Thread) -> ! {
     thread.platform().exit_thread(thread)
 }
 
-/// Lets go of what the thread holds in its program's memory, before it leaves it: locks that others wait for, and the word
-/// that tells of its end, if there are others it could tell.
-pub(crate) fn release_memory(thread: &Thread, has_others: bool) {
-    futex::thread_leaves(thread);
-    if has_others {
-        clear_child_tid(thread);
+/// If nothing has ended the process as a whole, it ends as its last thread does: the last to begin, since who waits for the
+/// others to end must find that they have no say any more.
+fn decide_outcome(thread: &Thread) {
+    let process = thread.process();
+    if process.staying.fetch_sub(1, AcqRel) == 1 {
+        let own = Outcome::Exited(thread.exit_status.load(Relaxed));
+        process.signals.lock().outcome.get_or_insert(own);
     }
 }
 

@@ -122,6 +122,7 @@ pub(crate) fn join(process: &Process, thread: &Arc<Thread>) -> Result<(), Ending
         }
         if signals.members.has_room(&spare) {
             signals.members.add(thread, &mut spare);
+            process.staying.fetch_add(1, Relaxed);
             signals.welcome(thread);
             return Ok(());
         }

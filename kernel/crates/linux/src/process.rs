@@ -83,6 +83,8 @@ pub struct Process {
     /// Held while limits are put in force, so that the newest win.
     enforcing: Mutex<()>,
     actions: Arc<SignalTable>,
+    /// The threads that have not begun to end.
+    pub(crate) staying: AtomicUsize,
     /// Signals for the process as a whole, and its threads.
     pub(crate) signals: Published<ProcessSignals>,
     /// Whether core dumps and `/proc` access by others are allowed (`PR_SET_DUMPABLE`).
@@ -119,6 +121,7 @@ impl Process {
             limits: SpinLock::new(table, new.limits),
             enforcing: Mutex::new(rank::PROCESS, ()),
             actions: new.actions,
+            staying: AtomicUsize::new(0),
             signals: Published::new(ProcessSignals::new()),
             dumpable: AtomicU32::new(1),
             is_child_subreaper: AtomicBool::new(false),

@@ -16,7 +16,7 @@ use crate::exec::{Prepared, file_name};
 use crate::platform::Outcome;
 use crate::registers::Registers;
 use crate::thread::{FaultRecord, Thread};
-use crate::{exit, members};
+use crate::{futex, members};
 
 /// Makes the process of `thread` run a program that is prepared, started as `name`, with these credentials. Fails only
 /// when the process is ending.
@@ -29,7 +29,9 @@ pub(crate) fn become_program(
     let process = thread.process();
     members::remain_alone(process, thread)?;
     process.system().take_process_number(thread);
-    exit::release_memory(thread, true);
+    futex::thread_leaves(thread);
+    // Nobody is left to be told of an end.
+    thread.clear_child_tid.store(0, Relaxed);
 
     // The old address space stays until the new one is current.
     let old_space = process.replace_program(Arc::clone(&prepared.address_space), prepared.image.clone());
