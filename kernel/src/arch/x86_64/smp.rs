@@ -30,7 +30,7 @@ use super::percpu::PerCpu;
 use super::{apic, clock, cpu, vector_state};
 use crate::memory::layout::direct;
 use crate::memory::paging::{self, ENTRIES, Entry};
-use crate::memory::{self, PAGE_BYTES, stacks};
+use crate::memory::{self, PAGE_BYTES, frames, stacks};
 use crate::threads;
 
 global_asm!(include_str!("smp.s"));
@@ -41,6 +41,11 @@ const _: () = assert!(CPUS_MAX == sched::CPUS_MAX && CPUS_MAX <= u64::BITS as us
 
 /// Pages below 1 MiB: the trampoline and three tables.
 pub(crate) const TRAMPOLINE_PAGES: u64 = 4;
+
+/// Frames that one more CPU takes: stacks, tables, what the scheduler keeps of it.
+const FRAMES_PER_CPU: u64 = 24;
+/// The CPUs may have this part of the memory.
+const MEMORY_PART: u64 = 8;
 
 /// How long a CPU needs to be reset; hypervisors do it at once.
 const RESET_NS: u64 = 10_000_000;
@@ -171,6 +176,9 @@ enum Failure {
 #[inline(never)]
 fn start_one(trampoline: &Trampoline, id: u32) -> Result<(), Failure> {
     let index = count();
+    if u64::from(index) * FRAMES_PER_CPU > frames::statistics().total / MEMORY_PART {
+        return Err(Failure::OutOfMemory);
+    }
     let stack = stacks::allocate(stacks::THREAD_STACK_PAGES).ok_or(Failure::OutOfMemory)?;
     let descriptors = Descriptors::new().ok_or(Failure::OutOfMemory)?;
     let start: &'static Start = Box::leak(Box::new(Start {

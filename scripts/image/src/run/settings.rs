@@ -52,12 +52,15 @@ pub struct Settings {
     pub qemu: OsString,
 }
 
+/// More processors the kernel does not use.
+const CPUS_MAX: u32 = 64;
+
 /// What can be set, for a user who got it wrong.
 pub const USAGE: &str = "\
 settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value arguments:
   IMAGE=file           the image made by make image
   MEM=256M             the machine's memory
-  CPUS=1               its processors
+  CPUS=1               its processors, 64 at most
   ACCEL=auto|kvm|tcg   what runs it; auto takes KVM if it works
   MACHINE=microvm|q35|pc
   LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
@@ -88,8 +91,8 @@ impl Settings {
             cpus: cpus
                 .parse()
                 .ok()
-                .filter(|cpus| (1..=255).contains(cpus))
-                .ok_or_else(|| bad("CPUS", &cpus, "a number from 1 to 255"))?,
+                .filter(|cpus| (1..=CPUS_MAX).contains(cpus))
+                .ok_or_else(|| bad("CPUS", &cpus, &format!("a number from 1 to {CPUS_MAX}")))?,
             accelerator: match accelerator.as_str() {
                 "auto" => None,
                 "kvm" => Some(Accelerator::Kvm),
@@ -195,6 +198,8 @@ mod tests {
             ("MEM", "99999999T"),
             ("MEM", "-1M"),
             ("CPUS", "0"),
+            ("CPUS", "65"),
+            ("CPUS", "-1"),
             ("CPUS", "many"),
             ("ACCEL", "xen"),
             ("MACHINE", "isapc"),
