@@ -25,9 +25,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-use abi::sequence::{
-    RSEQ_ALIGNMENT, RSEQ_CPU_ID_UNINITIALIZED, RSEQ_FEATURE_SIZE, RSEQ_SIZE_ORIGINAL,
-};
+use abi::sequence::{RSEQ_ALIGNMENT, RSEQ_CPU_ID_UNINITIALIZED, RSEQ_FEATURE_SIZE, RSEQ_SIZE_ORIGINAL};
 use abi::{Errno, Rseq, RseqCs, Siginfo, Signal, signal::SI_KERNEL};
 use core::mem::offset_of;
 use mm::USER_END;

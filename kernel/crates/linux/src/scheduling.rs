@@ -162,10 +162,7 @@ impl Scheduling {
 }
 
 /// Changes what a thread is asked to be scheduled by, if `change` agrees to it, and puts it in force.
-pub(crate) fn change<E>(
-    thread: &Thread,
-    change: impl FnOnce(&mut Parameters) -> Result<(), E>,
-) -> Result<(), E> {
+pub(crate) fn change<E>(thread: &Thread, change: impl FnOnce(&mut Parameters) -> Result<(), E>) -> Result<(), E> {
     update(thread, |state| change(&mut state.own))?;
     crate::futex::priority_changed(thread);
     Ok(())

@@ -3,12 +3,12 @@
 //! Both belong to single threads, as on Linux. The I/O priority is only remembered: no device here serves several requests
 //! by urgency.
 
+use abi::Errno;
 use abi::resource::{
     IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE, IOPRIO_CLASS_NONE, IOPRIO_CLASS_RT, IOPRIO_CLASS_SHIFT, IOPRIO_NR_LEVELS,
     IOPRIO_WHO_PGRP, IOPRIO_WHO_PROCESS, IOPRIO_WHO_USER, NICE_MAX, NICE_MIN, PRIO_PGRP, PRIO_PROCESS, PRIO_USER,
     RLIMIT_NICE,
 };
-use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 

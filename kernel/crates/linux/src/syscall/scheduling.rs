@@ -265,13 +265,7 @@ fn refuse_deadline(attr: &SchedAttr) -> Errno {
     if is_sound { Errno::EPERM } else { Errno::EINVAL }
 }
 
-pub(crate) fn sched_getattr(
-    thread: &Thread,
-    pid: i32,
-    attributes: UserPtr,
-    size: u32,
-    flags: u32,
-) -> SyscallResult {
+pub(crate) fn sched_getattr(thread: &Thread, pid: i32, attributes: UserPtr, size: u32, flags: u32) -> SyscallResult {
     let size = size as usize;
     let is_sound = !attributes.is_null() && pid >= 0 && flags == 0;
     if !is_sound || !(SCHED_ATTR_SIZE_VER0..=PAGE_SIZE).contains(&size) {
@@ -345,7 +339,8 @@ mod tests {
         assert_eq!(requested(old, &request(SCHED_FIFO, None, 5)), Ok(parameters(Class::Fifo, 3, 5)));
         assert_eq!(requested(old, &request(SCHED_BATCH, Some(-2), 0)), Ok(parameters(Class::Batch, -2, 0)));
         assert_eq!(requested(old, &request(SCHED_IDLE, Some(-2), 0)), Ok(parameters(Class::Idle, 3, 0)));
-        for (policy, priority) in [(SCHED_FIFO, 0), (SCHED_RR, 100), (SCHED_OTHER, 1), (SCHED_IDLE, 1), (4, 0), (7, 0)] {
+        for (policy, priority) in [(SCHED_FIFO, 0), (SCHED_RR, 100), (SCHED_OTHER, 1), (SCHED_IDLE, 1), (4, 0), (7, 0)]
+        {
             assert_eq!(requested(old, &request(policy, None, priority)), Err(Errno::EINVAL), "{policy} {priority}");
         }
         assert_eq!(requested(old, &request(SCHED_FIFO, None, u32::MAX)), Err(Errno::EINVAL));

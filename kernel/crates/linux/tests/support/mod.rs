@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use abi::{Errno, OpenFlags, ResolveFlags, Sigaction, SigactionFlags, Signal, Sigset};
@@ -11,6 +11,7 @@ use linux::exec::{BootError, BootRequest, Program};
 use linux::{CpuInfo, InvalidVectorState, Outcome, Platform, Registers, Thread};
 use mm::user::{read_user_struct, write_user_struct};
 use mm::{Access, AddressSpace, PageTable, UserReader};
+use sched::{CpuSet, Policy};
 use testkit::{FakePageTable, frames, user};
 use vfs::fs::tmpfs::{Tmpfs, TmpfsOptions};
 use vfs::{Credentials, FsContext, MountFlags, Namespace, OpenRequest};
@@ -36,7 +37,16 @@ pub(crate) struct FakeCpu {
     pub(crate) fs_base: AtomicU64,
     pub(crate) vector_state: Mutex<Vec<u8>>,
     pub(crate) resets: AtomicUsize,
+    /// The number it has for the program, of [`CPUS`].
+    pub(crate) number: AtomicU32,
+    pub(crate) policy: Mutex<Policy>,
+    pub(crate) affinity: Mutex<CpuSet>,
+    /// How often it was told to pass a barrier.
+    pub(crate) barriers: AtomicUsize,
 }
+
+/// How many CPUs there are for the program.
+pub(crate) const CPUS: u32 = 3;
 
 impl FakeCpu {
     fn new() -> &'static Self {
@@ -44,6 +54,10 @@ impl FakeCpu {
             fs_base: AtomicU64::new(0),
             vector_state: Mutex::new(vec![0; VECTOR_STATE_SIZE]),
             resets: AtomicUsize::new(0),
+            number: AtomicU32::new(0),
+            policy: Mutex::new(Policy::Other { nice: 0 }),
+            affinity: Mutex::new(CpuSet::ALL),
+            barriers: AtomicUsize::new(0),
         }))
     }
 }
@@ -51,7 +65,7 @@ impl FakeCpu {
 impl Platform for FakeCpu {
     fn cpu_info(&self) -> CpuInfo {
         CpuInfo {
-            count: 1,
+            count: CPUS,
             capabilities: 0x1783_fbff,
             capabilities2: 2,
             vector_state_size: VECTOR_STATE_SIZE,
@@ -60,7 +74,27 @@ impl Platform for FakeCpu {
     }
 
     fn current_cpu(&self) -> u32 {
-        0
+        self.number.load(Ordering::Relaxed)
+    }
+
+    fn policy(&self, _: &Thread) -> Policy {
+        *self.policy.lock().unwrap()
+    }
+
+    fn set_policy(&self, _: &Thread, policy: Policy) {
+        *self.policy.lock().unwrap() = policy;
+    }
+
+    fn affinity(&self, _: &Thread) -> CpuSet {
+        *self.affinity.lock().unwrap()
+    }
+
+    fn set_affinity(&self, _: &Thread, cpus: CpuSet) {
+        *self.affinity.lock().unwrap() = cpus;
+    }
+
+    fn barrier(&self, _: Option<&AddressSpace>) {
+        self.barriers.fetch_add(1, Ordering::Relaxed);
     }
 
     fn runtime_ns(&self, _: &Thread) -> u64 {
