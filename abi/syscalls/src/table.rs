@@ -341,14 +341,14 @@ macro_rules! for_each_syscall {
 279 move_pages(pid: i32, count: u64, pages: UserPtr, nodes: UserPtr, status: UserPtr, flags: i32) = Absent("");
 280 utimensat(directory: Fd, path: UserPtr, times: UserPtr, flags: u32) = Full("");
 281 epoll_pwait(epoll: Fd, events: UserPtr, count: i32, timeout_ms: i32, mask: UserPtr, set_size: usize) = Full("");
-282 signalfd(fd: Fd, mask: UserPtr, set_size: usize) = Partial("a reader also gets signals sent to other threads of its process");
+282 signalfd(fd: Fd, mask: UserPtr, set_size: usize) = Partial("epoll reports signals of any thread");
 283 timerfd_create(clock: i32, flags: u32) = Full("");
 284 eventfd(initial: u32) = Full("");
 285 fallocate(fd: Fd, mode: u32, offset: i64, length: i64) = Full("");
 286 timerfd_settime(fd: Fd, flags: u32, value: UserPtr, old_value: UserPtr) = Full("");
 287 timerfd_gettime(fd: Fd, value: UserPtr) = Full("");
 288 accept4(fd: Fd, address: UserPtr, length: UserPtr, flags: u32) = Absent("");
-289 signalfd4(fd: Fd, mask: UserPtr, set_size: usize, flags: u32) = Partial("a reader also gets signals sent to other threads of its process");
+289 signalfd4(fd: Fd, mask: UserPtr, set_size: usize, flags: u32) = Partial("epoll reports signals of any thread");
 290 eventfd2(initial: u32, flags: u32) = Full("");
 291 epoll_create1(flags: u32) = Full("");
 292 dup3(old: Fd, new: Fd, flags: u32) = Full("");

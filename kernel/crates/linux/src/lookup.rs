@@ -9,11 +9,12 @@ use core::any::Any;
 use core::ops::Deref;
 
 use abi::open::PATH_MAX;
-use abi::{AtFlags, Errno, Fd, PAGE_SIZE, UserPtr};
+use abi::{AtFlags, Errno, Fd, PAGE_SIZE, PollEvents, UserPtr};
 use file::{File, OpenFile};
 use mm::user::{UserReader, read_user_cstr};
 use vfs::{Credentials, FsContext, Lookup, PathRef};
 
+use crate::signalfd::SignalFd;
 use crate::thread::Thread;
 
 /// How a thread sees the file tree, for the length of a call.
@@ -80,6 +81,11 @@ impl UserPath {
 /// The file behind an open file, if it is of this kind.
 pub(crate) fn file_as<T: File>(open: &OpenFile) -> Option<&T> {
     (&**open.file() as &dyn Any).downcast_ref()
+}
+
+/// The events of an open file as a thread sees them.
+pub(crate) fn readiness(thread: &Thread, open: &OpenFile) -> PollEvents {
+    file_as::<SignalFd>(open).map_or_else(|| open.file().readiness(), |signals| signals.readiness_for(thread))
 }
 
 /// A path of the program, which is not empty.

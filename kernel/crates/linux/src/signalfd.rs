@@ -1,6 +1,8 @@
-//! [`SignalFd`]: the waiting signals of a process, read from a descriptor instead of taken by handlers.
+//! [`SignalFd`]: waiting signals, read from a descriptor instead of taken by handlers.
 //!
-//! A reader gets signals sent to the process, and those sent to any one of its threads: a file does not know who reads it.
+//! A reader gets signals sent to itself and to its process. A file does not know who reads it: so system calls, which do, call
+//! [`SignalFd::read_by`] and [`SignalFd::readiness_for`]. What the file itself answers holds for whoever looks: it never has bytes,
+//! and it is ready when any thread of the process that made it would find some.
 
 use alloc::format;
 use alloc::sync::{Arc, Weak};
@@ -13,9 +15,11 @@ use file::attributes::ANONYMOUS_INODE;
 use file::{Attributes, File, IoResult, OpenFile, Progress};
 use mm::user::UserWriter;
 use sync::WaitQueue;
+use sync::machine::NEVER;
 
 use crate::process::Process;
-use crate::timer;
+use crate::thread::Thread;
+use crate::{SyscallResult, timer, wait};
 
 /// The signals of a set, as a file.
 pub(crate) struct SignalFd {
@@ -47,18 +51,48 @@ impl SignalFd {
         Sigset::from_bits(self.set.load(Relaxed))
     }
 
-    /// Takes the next signal.
-    fn take(&self, process: &Process) -> Option<Siginfo> {
-        let others = Sigset::ALL.difference(self.signals());
+    /// Takes the next signal for a thread.
+    fn take(&self, thread: &Thread) -> Option<Siginfo> {
+        let process = thread.process();
+        let wanted = self.signals();
+        let others = Sigset::ALL.difference(wanted);
+        if process.signals.set().union(thread.signals.pending()).intersection(wanted).is_empty() {
+            return None;
+        }
         let mut signals = process.signals.lock();
-        let of_thread =
-            signals.threads().iter().find_map(|thread| thread.signals.lock().take_next(others));
-        let taken = of_thread.or_else(|| signals.pending.take_next(others));
+        let own = thread.signals.lock().take_next(others);
+        let (_, mut info) = own.or_else(|| signals.pending.take_next(others))?;
         drop(signals);
-        taken.map(|(_, mut info)| {
-            timer::delivered(process, &mut info);
-            info
-        })
+        timer::delivered(process, &mut info);
+        Some(info)
+    }
+
+    /// Reads as a thread does, waiting when the descriptor is in blocking mode.
+    pub(crate) fn read_by(&self, thread: &Thread, open: &OpenFile, to: &mut UserWriter<'_>) -> SyscallResult {
+        let process = thread.process();
+        let sources = [wait::Source { queue: &process.signal_arrivals, events: PollEvents::READABLE }];
+        let first = match self.take(thread) {
+            Some(first) => first,
+            None if open.is_nonblocking() => return Err(Errno::EAGAIN.into()),
+            None => wait::until(thread, &sources, NEVER, || self.take(thread))?.ok_or(Errno::EAGAIN)?,
+        };
+        to.write_struct(&describe(&first))?;
+        let mut count = size_of::<SignalfdSiginfo>();
+        while to.remaining() >= size_of::<SignalfdSiginfo>()
+            && let Some(info) = self.take(thread)
+        {
+            if to.write_struct(&describe(&info)).is_err() {
+                break;
+            }
+            count += size_of::<SignalfdSiginfo>();
+        }
+        Ok(count)
+    }
+
+    /// Whether a thread would find something to read.
+    pub(crate) fn readiness_for(&self, thread: &Thread) -> PollEvents {
+        let waiting = thread.process().signals.set().union(thread.signals.pending());
+        if waiting.intersection(self.signals()).is_empty() { PollEvents::empty() } else { PollEvents::IN }
     }
 }
 
@@ -70,25 +104,18 @@ impl File for SignalFd {
         if to.remaining() < size_of::<SignalfdSiginfo>() {
             return Err(Errno::EINVAL);
         }
-        let Some(process) = self.process.upgrade() else { return Ok(Progress::WouldBlock) };
-        let mut count = 0;
-        while to.remaining() >= size_of::<SignalfdSiginfo>()
-            && let Some(info) = self.take(&process)
-        {
-            match to.write_struct(&describe(&info)) {
-                Ok(()) => count += size_of::<SignalfdSiginfo>(),
-                Err(errno) if count == 0 => return Err(errno),
-                Err(_) => break,
-            }
-        }
-        Ok(if count == 0 { Progress::WouldBlock } else { Progress::Done(count) })
+        Ok(Progress::WouldBlock)
     }
 
     fn readiness(&self) -> PollEvents {
         let Some(process) = self.process.upgrade() else { return PollEvents::empty() };
-        let signals = process.signals.lock();
-        let of_threads = signals.threads().iter().map(|thread| thread.signals.pending());
-        let waiting = of_threads.fold(signals.pending.set(), Sigset::union);
+        let of_threads = |waiting: Sigset| {
+            let signals = process.signals.lock();
+            signals.threads().iter().fold(waiting, |waiting, thread| waiting.union(thread.signals.pending()))
+        };
+        let of_process = process.signals.set();
+        let is_enough = !of_process.intersection(self.signals()).is_empty();
+        let waiting = if is_enough { of_process } else { of_threads(of_process) };
         if waiting.intersection(self.signals()).is_empty() { PollEvents::empty() } else { PollEvents::IN }
     }
 

@@ -13,6 +13,7 @@ use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
 use sync::machine::{self, NEVER};
 
 use crate::error::{Interrupted, Restart, SyscallError};
+use crate::lookup::readiness;
 use crate::signal::{restore_mask_unless, set_temporary_mask};
 use crate::thread::Thread;
 use crate::{SyscallResult, wait};
@@ -34,9 +35,9 @@ struct Watched {
 
 impl Watched {
     /// Looks; true if there is something to report.
-    fn look(&self) -> bool {
+    fn look(&self, thread: &Thread) -> bool {
         if let Some(open) = &self.open {
-            self.found.set(open.file().readiness() & (self.events | PollEvents::ERR | PollEvents::HUP));
+            self.found.set(readiness(thread, open) & (self.events | PollEvents::ERR | PollEvents::HUP));
         }
         !self.found.get().is_empty()
     }
@@ -82,7 +83,7 @@ impl WatchList {
 
 /// Waits until something is found or the time is up; answers how many have found something.
 fn wait_for_any(thread: &Thread, all: &[Watched], deadline_ns: u64) -> Result<usize, Interrupted> {
-    let look = || all.iter().filter(|one| one.look()).count();
+    let look = || all.iter().filter(|one| one.look(thread)).count();
     let ready = look();
     if ready > 0 || deadline_ns == 0 {
         return Ok(ready);

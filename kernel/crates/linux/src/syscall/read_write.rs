@@ -14,8 +14,10 @@ use mm::user::{UserReader, UserWriter, read_iovecs};
 use sync::machine::{self, NEVER};
 
 use crate::error::SyscallError;
+use crate::lookup::file_as;
 use crate::signal::broken_pipe;
 use crate::signal::send::from_caller;
+use crate::signalfd::SignalFd;
 use crate::thread::Thread;
 use crate::{SyscallResult, wait};
 
@@ -59,6 +61,8 @@ pub(crate) fn read_from(
 ) -> SyscallResult {
     match open.file().read(open, to, position)? {
         Progress::Done(count) => Ok(count),
+        // What there is to read depends on the reader.
+        Progress::WouldBlock if let Some(signals) = file_as::<SignalFd>(open) => signals.read_by(thread, open, to),
         Progress::WouldBlock if open.is_nonblocking() => Err(Errno::EAGAIN.into()),
         Progress::WouldBlock if open.file().read_timeout_ns().is_some() => read_timed(thread, open, to),
         Progress::WouldBlock => {
