@@ -32,6 +32,7 @@ use super::layout::direct;
 use super::paging::{self, ENTRIES, ENTRY_ADDRESS, Entry, index};
 use super::tlb::{self, Reach};
 use super::{PAGE_BYTES, frames};
+use crate::threads::context::TABLE;
 
 const HELD: u64 = 1 << 11;
 const KIND_SHIFT: u32 = 9;
@@ -419,7 +420,8 @@ impl UserPageTable {
 
 impl Drop for UserPageTable {
     fn drop(&mut self) {
-        // Idle CPUs may still have the tables loaded.
+        // Threads that end and idle CPUs may still be on the tables.
+        TABLE.forget_root(self.root);
         tlb::leave(self.root);
         self.unmap_range(PageRange::new(0, USER_END));
         for table in &self.spare.get()[..self.spare_len.get()] {

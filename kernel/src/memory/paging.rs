@@ -193,6 +193,20 @@ pub(crate) unsafe fn set_root(root: u64) {
     });
 }
 
+/// As [`set_root`], for the tables that `source` names once other CPUs know that this one is about to switch: who replaces
+/// what `source` names before it frees those tables and makes all CPUs leave them is never too late.
+///
+/// # Safety
+/// As `set_root`, for what `source` names.
+pub(crate) unsafe fn set_root_of(source: &AtomicU64) {
+    tlb::switching_root(|| {
+        let root = source.load(Ordering::SeqCst);
+        // SAFETY: per the contract.
+        unsafe { load_root(root) };
+        root
+    });
+}
+
 /// Loads the register.
 ///
 /// # Safety

@@ -18,6 +18,7 @@ use sched::{Arrival, CpuSet, Node, Nodes, Policy, ThreadId};
 use sync::{HeldRanks, IrqSpinLock, rank};
 
 use crate::arch::vector_state;
+use crate::memory::paging;
 use crate::memory::stacks::{self, KernelStack, THREAD_STACK_PAGES};
 
 /// The most threads there are at once.
@@ -209,6 +210,16 @@ impl Nodes for Table {
 }
 
 impl Table {
+    /// Makes the contexts that name the tables at `root` name the kernel's own. The tables are about to be freed: only threads
+    /// that have left their process, and will never touch its memory again, can still be on them.
+    pub(crate) fn forget_root(&self, root: u64) {
+        let made = self.made.load(Ordering::Acquire);
+        for context in (0..made).filter_map(|index| u32::try_from(index).ok()).map(|index| self.get(ThreadId(index))) {
+            // Who loses sees the new value, or has replaced it itself.
+            let _ = context.root.compare_exchange(root, paging::kernel_root(), Ordering::SeqCst, Ordering::SeqCst);
+        }
+    }
+
     /// The context of an id that this table gave.
     #[inline]
     pub(crate) fn get(&self, id: ThreadId) -> &'static Context {

@@ -116,8 +116,9 @@ fn load_program(cpu: &Cpu, per_cpu: &'static PerCpu, context: &'static Context) 
     context.is_on_cpu.store(true, Ordering::SeqCst);
     let root = context.root.load(Ordering::Relaxed);
     if root != paging::current_root() {
-        // SAFETY: the thread keeps its address space, and so the tables, while it lives.
-        unsafe { paging::set_root(root) };
+        // SAFETY: the thread keeps its address space, and so the tables, while it lives; one that is on its way out may outlive
+        // them, and then its context names the kernel's (`Table::forget_root`).
+        unsafe { paging::set_root_of(&context.root) };
     }
     write_fs_base(context.fs_base.get());
     let gs_base = context.gs_base.get();

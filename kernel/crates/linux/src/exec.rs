@@ -126,6 +126,7 @@ struct Executable {
 /// What is to be executed: the program, or the interpreter of the scripts that were named.
 pub(crate) struct Found {
     executable: Executable,
+    running: Arc<Running>,
     /// What scripts put in the place of the program's own name; empty without scripts.
     names: Vec<Vec<u8>>,
 }
@@ -143,12 +144,13 @@ pub(crate) fn find(
     for _ in 0..=SCRIPTS_MAX {
         let name = names.first().map_or(path, Vec::as_slice).to_vec();
         let file = open_for_execution(starter, &place).map_err(|errno| failed(&name, errno))?;
+        let running = Running::begin(&place).map_err(|errno| failed(&name, errno))?;
         let mut head = [0; HEAD_LEN];
         read_head(&file, &mut head).map_err(|errno| failed(&name, errno))?;
         let Some(line) = script::read_line(&head).map_err(|errno| failed(&name, errno))? else {
             let executable = read_executable(place, &file, &name)?;
             let names = if names.len() > 1 { names } else { Vec::new() };
-            return Ok(Found { executable, names });
+            return Ok(Found { executable, running, names });
         };
         if !is_reachable {
             return Err(failed(&name, Errno::ENOENT));
@@ -166,9 +168,7 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
     program: &Program<'_, S>,
     found: Found,
 ) -> Result<Prepared, LoadError> {
-    let Found { executable, names } = found;
-    let running =
-        Running::begin(&executable.place).map_err(|errno| LoadError::Open { path: program.path.to_vec(), errno })?;
+    let Found { executable, running, names } = found;
     let arguments: Vec<&[u8]> = if names.is_empty() {
         program.arguments.iter().map(AsRef::as_ref).collect()
     } else {
