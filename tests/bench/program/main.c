@@ -1,9 +1,10 @@
 // What operations of the system cost, one line each.
 //
-//   bench instructions|ns|ns2 [PART-OF-A-NAME...]
+//   bench instructions|ns|ns2|forever [PART-OF-A-NAME...]
 //
 // "instructions" counts by the time stamp counter, which under the emulator's -icount shift=0 is instructions; "ns" takes the
-// monotonic clock, and so does "ns2", for rows of two processors alone. Lines of the output:
+// monotonic clock, and so does "ns2", for rows of two processors alone; "forever" measures nothing and repeats the first row
+// for somebody to look at. Lines of the output:
 //
 //   start CYCLES                  the counter at the start of main: under -icount, instructions since the machine's reset
 //   row NAME LEAST MEDIAN COUNT   of RUNS runs of COUNT operations each, what one operation took
@@ -176,8 +177,9 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	const char *unit = argc > 1 ? argv[1] : "ns";
 	bool is_instructions = !strcmp(unit, "instructions");
+	bool is_forever = !strcmp(unit, "forever");
 	only_two_processors = !strcmp(unit, "ns2");
-	if (!is_instructions && !only_two_processors && strcmp(unit, "ns")) {
+	if (!is_instructions && !only_two_processors && !is_forever && strcmp(unit, "ns")) {
 		puts("end");
 		return 0;
 	}
@@ -195,7 +197,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
 		for (size_t j = 0; j < tables[i]->count; j++)
 			if (is_wanted(&tables[i]->row[j], argc - 2, argv + 2)) {
-				measure(&tables[i]->row[j]);
+				do
+					measure(&tables[i]->row[j]);
+				while (is_forever);
 				fflush(stdout);
 			}
 	puts("end");
