@@ -208,9 +208,9 @@ impl Operation {
             0 => old == self.bound,
             1 => old != self.bound,
             2 => old < self.bound,
-            3 => old >= self.bound,
-            4 => old <= self.bound,
-            COMPARISON_MAX => old > self.bound,
+            3 => old <= self.bound,
+            4 => old > self.bound,
+            COMPARISON_MAX => old >= self.bound,
             _ => return Err(Errno::ENOSYS),
         })
     }
@@ -282,13 +282,13 @@ mod tests {
             Operation::decode(encode(0, 0, comparison, bound)).unwrap().accepts(old.cast_unsigned())
         };
         for (comparison, at_minus_two, at_minus_one, at_zero) in
-            [(0, false, true, false), (1, true, false, true), (2, true, false, false), (3, false, true, true)]
+            [(0, false, true, false), (1, true, false, true), (2, true, false, false), (3, true, true, false)]
         {
             let answers = [-2, -1, 0].map(|old| accepts(comparison, 0xfff, old).unwrap());
             assert_eq!(answers, [at_minus_two, at_minus_one, at_zero], "{comparison}");
         }
-        assert_eq!(accepts(4, 5, 5), Ok(true));
-        assert_eq!(accepts(5, 5, 5), Ok(false));
+        assert_eq!(accepts(4, 5, 5), Ok(false));
+        assert_eq!(accepts(5, 5, 5), Ok(true));
         assert_eq!(accepts(6, 5, 5), Err(Errno::ENOSYS));
     }
 }
