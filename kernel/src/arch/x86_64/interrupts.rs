@@ -18,6 +18,8 @@ pub(crate) const TIMER_VECTOR: u8 = 0xe0;
 pub(crate) const RESCHEDULE_VECTOR: u8 = 0xf0;
 /// Another CPU wants this one to flush translations.
 pub(crate) const FLUSH_VECTOR: u8 = 0xf1;
+/// Another CPU is switching the machine off.
+pub(crate) const PARK_VECTOR: u8 = 0xf2;
 /// The local APIC's spurious vector; it wants no acknowledgement.
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 

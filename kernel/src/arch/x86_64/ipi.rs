@@ -2,6 +2,8 @@
 //!
 //! - [`reschedule`]: look at what you should run. The handler is the scheduler's.
 //! - [`flush`]: look into your inbox of flushes (`memory::tlb`, which has the protocol).
+//! - [`park_others`]: the machine is being switched off, stand still. Taken only with interrupts on, so with no lock held
+//!   that interrupts care about.
 //! - [`stop_others`]: the kernel is dying, stand still. A non-maskable interrupt, so that a CPU that spins with interrupts off
 //!   stops as well; [`stop_if_asked`] tells it from a real one.
 //!
@@ -10,15 +12,16 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::interrupts::{self, FLUSH_VECTOR, RESCHEDULE_VECTOR};
+use super::interrupts::{self, FLUSH_VECTOR, PARK_VECTOR, RESCHEDULE_VECTOR};
 use super::{apic, clock, cpu, smp};
 use crate::memory::tlb;
 
-/// How long a dying kernel waits for the others to stand still.
-const STOP_NS_MAX: u64 = 20_000_000;
+/// How long is waited for the others to stand still. A host with few processors may let them run one after another.
+const STOP_NS_MAX: u64 = 50_000_000;
 
 static IS_STOPPING: AtomicBool = AtomicBool::new(false);
 static STOPPED: AtomicU32 = AtomicU32::new(0);
+static PARKED: AtomicU32 = AtomicU32::new(0);
 static RESCHEDULES: AtomicU64 = AtomicU64::new(0);
 static FLUSHES: AtomicU64 = AtomicU64::new(0);
 
@@ -33,6 +36,30 @@ pub(crate) struct Sent {
 /// Makes the handlers known; once, on the first CPU.
 pub(crate) fn init() {
     interrupts::set_handler(FLUSH_VECTOR, |_| tlb::serve());
+    interrupts::set_handler(PARK_VECTOR, park);
+}
+
+/// Makes all other CPUs stand still for ever, each where it takes interrupts, and waits a little until they do.
+pub(crate) fn park_others() {
+    let count = smp::count();
+    if count == 1 {
+        return;
+    }
+    let own = apic::id();
+    for id in (0..count).filter_map(smp::apic_id).filter(|id| *id != own) {
+        apic::send(id, PARK_VECTOR);
+    }
+    let end = clock::now_ns().saturating_add(STOP_NS_MAX);
+    while PARKED.load(Ordering::SeqCst) + 1 < count && clock::now_ns() < end {
+        // One that waits for us to flush is not in its interrupt yet.
+        tlb::serve();
+        core::hint::spin_loop();
+    }
+}
+
+fn park(_vector: u8) {
+    PARKED.fetch_add(1, Ordering::SeqCst);
+    cpu::halt_forever();
 }
 
 /// Makes `cpu` run the scheduler's handler (`interrupts::set_handler` of `RESCHEDULE_VECTOR`).

@@ -29,7 +29,7 @@ use x86_64::instructions::interrupts;
 use super::hal::DmaBuffer;
 use super::listener::Listener;
 use super::virtio::{AnyTransport, FEATURE_VERSION_1, Found, Queue};
-use crate::arch::clock;
+use crate::arch::{apic, clock, smp};
 use port::PortState;
 
 /// Ports that are driven: 0, which is for consoles, and seven more.
@@ -45,6 +45,8 @@ const REQUESTS_MAX: usize = 8;
 const INTRODUCTION_NS: u64 = 50_000_000;
 /// How long after the names the device may take to tell which ports are open at the host.
 const OPENING_NS: u64 = 5_000_000;
+/// How often is looked whether output is with the host, on a CPU that the device does not interrupt.
+const LOOK_NS: u64 = 500_000;
 /// How long the host may take for the last report.
 const REPORT_NS: u64 = 1_000_000_000;
 /// How long a dying kernel waits for the program's output.
@@ -377,6 +379,10 @@ impl Console {
             if super::needs_polling() {
                 core::hint::spin_loop();
             } else {
+                // The device interrupts the first CPU, which may be another one.
+                if smp::count() > 1 {
+                    apic::set_timer(clock::now_ns().saturating_add(LOOK_NS));
+                }
                 interrupts::enable_and_hlt();
             }
         }
