@@ -105,8 +105,9 @@ fn with_queue<R>(context: &Context, action: impl FnOnce(&'static Cpu, &mut sched
 /// Sets the policy of a thread.
 pub(crate) fn set_policy(thread: &Thread, policy: Policy) {
     let Some(context) = of(thread) else { return };
+    context.node.set_policy(policy);
     let (cpu, is_due) = with_queue(context, |cpu, queue| {
-        let is_due = queue.set_policy(&TABLE, context.id(), policy, clock::now_ns());
+        let is_due = queue.follow_policy(&TABLE, context.id(), clock::now_ns());
         cpu.publish(queue);
         (cpu, is_due)
     });
@@ -119,9 +120,9 @@ pub(crate) fn set_policy(thread: &Thread, policy: Policy) {
 pub(crate) fn set_affinity(thread: &Thread, cpus: CpuSet) {
     let Some(context) = of(thread) else { return };
     let is_allowed = |cpu: &Cpu| cpus.contains(cpu.index as usize);
+    context.node.set_affinity(cpus);
     let (cpu, place, is_taken) = with_queue(context, |cpu, queue| {
-        context.node.set_affinity(cpus);
-        let place = context.node.place();
+        let place = queue.place(&TABLE, context.id());
         let is_taken = place == Place::Queued && !is_allowed(cpu);
         if is_taken {
             queue.remove(&TABLE, context.id(), clock::now_ns());
@@ -142,7 +143,8 @@ pub(crate) fn set_affinity(thread: &Thread, cpus: CpuSet) {
         return;
     }
     loop {
-        let is_there = with_queue(context, |at, _| context.node.place() == Place::Running && !is_allowed(at));
+        let is_there =
+            with_queue(context, |at, queue| queue.place(&TABLE, context.id()) == Place::Running && !is_allowed(at));
         if !is_there {
             return;
         }

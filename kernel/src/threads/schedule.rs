@@ -106,11 +106,17 @@ fn wait_until_off(context: &Context) {
     }
 }
 
-/// Enters a thread in the queue of this CPU.
-fn enter(cpu: &'static Cpu, context: &Context) {
+/// Enters a thread in the queue of this CPU; sends it on if it may not run here any more.
+fn enter(cpu: &'static Cpu, context: &'static Context) {
     let now_ns = clock::now_ns();
     let mut queue = cpu.queue.lock();
     let preempts = queue.enqueue(&TABLE, context.id(), now_ns, context.arrival());
+    if !context.node.affinity().contains(cpu.index as usize) {
+        queue.remove(&TABLE, context.id(), now_ns);
+        drop(queue);
+        context.set_arrival(Arrival::Moved);
+        return send(context);
+    }
     cpu.publish(&queue);
     timer::follow(cpu, &queue, now_ns);
     drop(queue);

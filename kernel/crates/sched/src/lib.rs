@@ -40,11 +40,14 @@
 //! 7. **Balancing.** A CPU with work does the same from its timer, each [`balance::BALANCE_PERIOD_NS`], but only while another CPU has
 //!    more than one thread; a CPU that runs one thread and sees no such CPU stays without a timer. A thread that waits where no idle CPU
 //!    looks is found by the CPU that becomes idle next.
-//! 8. **Affinity.** `sched_setaffinity` sets it under the lock of [`Node::cpu`] (read, lock, read again). A waiting thread is removed and
+//! 8. **Affinity.** `sched_setaffinity` stores it ([`Node::set_affinity`]) and then takes the lock of [`Node::cpu`] (read, lock, read again). A
+//!    thread that waits there ([`RunQueue::place`]) is removed and
 //!    handed to an allowed CPU as [`Arrival::Moved`]; a running one is made to reschedule with [`Leave::Moves`], and the next thread, once
-//!    off its stack, pushes it to the other CPU's inbox. The arrival travels with the thread, in its own structure.
-//! 9. **Policy.** [`RunQueue::set_policy`] under the same lock. Priority inheritance sets the policy of the owner for the time being; what the
-//!    program asked for is kept by the layer above.
+//!    off its stack, pushes it to the other CPU's inbox. The arrival travels with the thread, in its own structure. Who enters a thread in a
+//!    queue looks at its affinity afterwards, under the same lock, and removes it again if it may not be there: section 3 of [`Node`]'s
+//!    module says why none is missed.
+//! 9. **Policy.** [`Node::set_policy`], then [`RunQueue::follow_policy`] under the same lock, found in the same way. Priority inheritance sets
+//!    the policy of the owner for the time being; what the program asked for is kept by the layer above.
 //! 10. **Clocks.** [`Node::runtime_ns`] plus the time since the last charge is CLOCK_THREAD_CPUTIME_ID. All CPUs must have one
 //!     clock to within far less than a granule; a queue never lets its own go back.
 

@@ -13,8 +13,15 @@
 //! [`Place::Queued`] and [`Place::Running`]: the queue of [`Node::cpu`]. [`Place::Off`]: whoever blocks, wakes or moves the
 //! thread; the machine makes sure there is one. [`Node::policy`], [`Node::affinity`], [`Node::cpu`] and
 //! [`Node::runtime_ns`] may be read by anyone, and may be old by then.
+//!
+//! # 3. Changes from outside
+//!
+//! Policy and affinity may be changed by anyone at any time, also while the thread goes from one CPU to another and no lock is its own.
+//! Who changes one stores it, fences, and then looks for the queue of the thread, to make it follow. A queue that a thread comes to
+//! says so in the node (CPU, then place), fences, and then reads policy and affinity. So either the queue reads what is new, or
+//! who changed it finds the queue; it waits for the lock then, and makes it follow. What a queue has counted a thread by is a field of its own.
 
-use sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::policy::{Policy, Weight};
 
@@ -116,7 +123,10 @@ pub struct Node {
     /// All time it ever ran.
     runtime_ns: Field64,
     affinity: Field64,
+    /// As asked for.
     policy: Field32,
+    /// By which its queue counts it.
+    in_force: Field32,
     cpu: Field32,
     place: Field32,
     /// Heap: the parent.
@@ -146,6 +156,7 @@ impl Node {
             runtime_ns: zero(),
             affinity: Field64(AtomicU64::new(affinity.0)),
             policy: none(),
+            in_force: none(),
             cpu: Field32(AtomicU32::new(0)),
             place: none(),
             parent: none(),
@@ -155,6 +166,7 @@ impl Node {
             inbox_next: AtomicU32::new(NONE),
         };
         node.set_policy(policy);
+        node.follow_policy();
         node.set_place(Place::Off);
         node
     }
@@ -166,10 +178,11 @@ impl Node {
         }
         self.set_affinity(affinity);
         self.set_policy(policy);
+        self.follow_policy();
         self.set_place(Place::Off);
     }
 
-    /// The policy of the thread.
+    /// The policy of the thread, as asked for last.
     #[must_use]
     pub fn policy(&self) -> Policy {
         Policy::from_bits(self.policy.get())
@@ -190,7 +203,7 @@ impl Node {
     /// Where the thread is.
     #[must_use]
     pub fn place(&self) -> Place {
-        match self.place.get() {
+        match self.place.0.load(Ordering::Acquire) {
             1 => Place::Queued,
             2 => Place::Running,
             _ => Place::Off,
@@ -203,30 +216,53 @@ impl Node {
         self.runtime_ns.get()
     }
 
-    /// Says where the thread may run, under the lock of its CPU. Whoever finds it running or waiting on a CPU that is not among
-    /// these takes it off ([`RunQueue::remove`](crate::RunQueue::remove), or [`Leave::Moves`](crate::Leave::Moves)).
+    /// Says where the thread may run. Whoever then finds it in the queue of a CPU that is not among these
+    /// ([`RunQueue::place`](crate::RunQueue::place)) takes it off ([`RunQueue::remove`](crate::RunQueue::remove), or
+    /// [`Leave::Moves`](crate::Leave::Moves)).
     pub fn set_affinity(&self, affinity: CpuSet) {
         self.affinity.set(affinity.0);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Says how the thread is scheduled. The caller then makes its queue follow
+    /// ([`RunQueue::follow_policy`](crate::RunQueue::follow_policy)).
+    pub fn set_policy(&self, policy: Policy) {
+        self.policy.set(policy.to_bits());
+        fence(Ordering::SeqCst);
+    }
+
+    /// The policy by which the queue counts the thread.
+    pub(crate) fn in_force(&self) -> Policy {
+        Policy::from_bits(self.in_force.get())
+    }
+
+    /// Makes what is asked for what the thread is counted by, and answers it.
+    pub(crate) fn follow_policy(&self) -> Policy {
+        let policy = self.policy();
+        self.in_force.set(policy.to_bits());
+        policy
+    }
+
+    /// Enters the thread in the queue of a CPU: see section 3.
+    pub(crate) fn arrive(&self, cpu: u32) {
+        self.cpu.set(cpu);
+        self.set_place(Place::Queued);
+        fence(Ordering::SeqCst);
+        self.follow_policy();
     }
 
     pub(crate) fn weight(&self) -> Weight {
-        self.policy().weight()
-    }
-
-    pub(crate) fn set_policy(&self, policy: Policy) {
-        self.policy.set(policy.to_bits());
-    }
-
-    pub(crate) fn set_cpu(&self, cpu: u32) {
-        self.cpu.set(cpu);
+        self.in_force().weight()
     }
 
     pub(crate) fn set_place(&self, place: Place) {
-        self.place.set(match place {
+        let number = match place {
             Place::Off => 0,
             Place::Queued => 1,
             Place::Running => 2,
-        });
+        };
+        // Who sees the place sees the CPU.
+        self.place.0.store(number, Ordering::Release);
     }
 
     pub(crate) fn add_runtime(&self, ran_ns: u64) {

@@ -155,7 +155,7 @@ impl RunQueue {
 
     /// What the CPU has to do, for others to see.
     pub fn load<N: Nodes + ?Sized>(&self, nodes: &N) -> Load {
-        let running = self.current.map_or(Urgency::NOTHING, |id| nodes.node(id).policy().urgency());
+        let running = self.current.map_or(Urgency::NOTHING, |id| nodes.node(id).in_force().urgency());
         Load { weight: self.weight, runnable: self.runnable, running }
     }
 
@@ -165,8 +165,9 @@ impl RunQueue {
         self.advance(nodes, now_ns);
         let node = nodes.node(id);
         debug_assert_eq!(node.place(), Place::Off, "{id:?} is in a queue");
-        node.key.set(self.placed(node, arrival));
-        node.set_cpu(self.cpu);
+        let is_home = node.cpu() == self.cpu as usize;
+        node.arrive(self.cpu);
+        node.key.set(self.placed(node, arrival, is_home));
         self.count(node.weight(), true);
         self.insert(nodes, id, End::Last);
         self.is_preempted_by(nodes, id)
@@ -218,7 +219,7 @@ impl RunQueue {
     /// it likes, stop the timer.
     pub fn next_event<N: Nodes + ?Sized>(&self, nodes: &N) -> Option<u64> {
         let node = nodes.node(self.current?);
-        let policy = node.policy();
+        let policy = node.in_force();
         if let Some(priority) = policy.priority() {
             let takes_turns = matches!(policy, Policy::RoundRobin { .. }) && self.realtime.has(priority);
             return takes_turns.then(|| self.charged_ns + node.quantum_ns.get());
@@ -233,22 +234,29 @@ impl RunQueue {
         Some(decay::time_of(target, self.charged_ns, self.base))
     }
 
-    /// Changes the policy of a thread that is in this queue, or in none. True: call [`schedule`](Self::schedule) with
-    /// [`Leave::Preempted`].
-    pub fn set_policy<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, policy: Policy, now_ns: u64) -> bool {
-        self.advance(nodes, now_ns);
+    /// Where a thread is that may be in this queue; [`Place::Off`] if it is not, but in another or in none.
+    pub fn place<N: Nodes + ?Sized>(&self, nodes: &N, id: ThreadId) -> Place {
         let node = nodes.node(id);
-        let (place, old) = (node.place(), node.policy());
-        if place == Place::Off {
-            node.set_policy(policy);
+        // The place first: it may be that of another queue, which has said before which CPU it is of.
+        let place = node.place();
+        if node.cpu() == self.cpu as usize { place } else { Place::Off }
+    }
+
+    /// Follows a change of a thread's policy ([`Node::set_policy`]); of no effect if the thread is not in this queue. True: call
+    /// [`schedule`](Self::schedule) with [`Leave::Preempted`].
+    pub fn follow_policy<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, now_ns: u64) -> bool {
+        let node = nodes.node(id);
+        let (place, old) = (self.place(nodes, id), node.in_force());
+        if place == Place::Off || node.policy() == old {
             return false;
         }
+        self.advance(nodes, now_ns);
         let is_waiting = place == Place::Queued;
         if is_waiting {
             self.unlink(nodes, id);
         }
         self.count(old.weight(), false);
-        node.set_policy(policy);
+        let policy = node.follow_policy();
         self.count(policy.weight(), true);
         node.key.set(self.reweighed(node.key.get(), old, policy));
         node.quantum_ns.set(ROUND_ROBIN_NS);
@@ -297,7 +305,7 @@ impl RunQueue {
             let node = nodes.node(id);
             let ran_ns = self.now_ns - self.charged_ns;
             node.add_runtime(ran_ns);
-            match node.policy() {
+            match node.in_force() {
                 Policy::RoundRobin { .. } => node.quantum_ns.set(node.quantum_ns.get().saturating_sub(ran_ns)),
                 Policy::Fifo { .. } => {}
                 _ => {
@@ -307,7 +315,7 @@ impl RunQueue {
             }
         }
         self.charged_ns = self.now_ns;
-        let running = self.current.map(|id| nodes.node(id)).filter(|node| node.policy().priority().is_none());
+        let running = self.current.map(|id| nodes.node(id)).filter(|node| node.in_force().priority().is_none());
         let waiting = self.fair.first().map(|id| nodes.node(id));
         if let Some(least) = running.into_iter().chain(waiting).map(|node| node.key.get()).min() {
             self.floor = self.floor.max(least);
@@ -332,12 +340,12 @@ impl RunQueue {
     }
 
     /// The key of an arriving thread: section 3.
-    fn placed(&self, node: &Node, arrival: Arrival) -> u64 {
+    fn placed(&self, node: &Node, arrival: Arrival, is_home: bool) -> u64 {
         let weight = node.weight();
         let from = node.base.get();
         let key = match arrival {
             Arrival::New => self.floor + self.units(granule_ns(weight), weight) + 1,
-            Arrival::Woken if node.cpu() == self.cpu as usize => decay::rescale_from(node.key.get(), from, self.base),
+            Arrival::Woken if is_home => decay::rescale_from(node.key.get(), from, self.base),
             Arrival::Woken => {
                 let slept_ns = self.now_ns.saturating_sub(node.off_since_ns.get());
                 let rate = u64::from(WEIGHT_UNIT);
@@ -380,11 +388,11 @@ impl RunQueue {
     fn is_preempted_by<N: Nodes + ?Sized>(&self, nodes: &N, id: ThreadId) -> bool {
         let Some(current) = self.current else { return true };
         let (new, running) = (nodes.node(id), nodes.node(current));
-        let urgencies = (new.policy().urgency(), running.policy().urgency());
+        let urgencies = (new.in_force().urgency(), running.in_force().urgency());
         if urgencies != (Urgency::FAIR, Urgency::FAIR) {
             return urgencies.0 > urgencies.1;
         }
-        let margin_ns = match (new.policy(), running.policy()) {
+        let margin_ns = match (new.in_force(), running.in_force()) {
             (Policy::Idle | Policy::Batch { .. }, _) => return false,
             (_, Policy::Idle) => 0,
             _ => WAKE_MARGIN_NS,
@@ -395,7 +403,7 @@ impl RunQueue {
     fn insert<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, end: End) {
         let node = nodes.node(id);
         node.set_place(Place::Queued);
-        match node.policy().priority() {
+        match node.in_force().priority() {
             Some(priority) => self.realtime.insert(nodes, id, priority, end),
             None => self.fair.insert(nodes, id),
         }
@@ -404,7 +412,7 @@ impl RunQueue {
     fn unlink<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) {
         let node = nodes.node(id);
         debug_assert!(node.place() == Place::Queued && node.cpu() == self.cpu as usize, "{id:?} does not wait here");
-        match node.policy().priority() {
+        match node.in_force().priority() {
             Some(priority) => self.realtime.remove(nodes, id, priority),
             None => self.fair.remove(nodes, id),
         }
@@ -416,7 +424,7 @@ impl RunQueue {
         self.count(node.weight(), false);
         node.set_place(Place::Off);
         node.base.set(self.base);
-        if node.policy().priority().is_some() {
+        if node.in_force().priority().is_some() {
             // The key was not kept up meanwhile.
             node.key.set(self.floor);
         }

@@ -165,13 +165,64 @@ fn a_change_of_policy_takes_effect_at_once() {
     let mut queue = queue_of(nodes);
     let running = queue.schedule(nodes, START_NS, Leave::Preempted).unwrap();
     let waiting = ThreadId(1 - running.0);
-    assert!(queue.set_policy(nodes, waiting, Policy::Fifo { priority: 1 }, START_NS + MS));
+    let change = |queue: &mut RunQueue, id: ThreadId, policy, now_ns| {
+        nodes.node(id).set_policy(policy);
+        queue.follow_policy(nodes, id, now_ns)
+    };
+    assert!(change(&mut queue, waiting, Policy::Fifo { priority: 1 }, START_NS + MS));
     assert_eq!(queue.schedule(nodes, START_NS + MS, Leave::Preempted), Some(waiting));
-    assert!(!queue.set_policy(nodes, running, Policy::Fifo { priority: 1 }, START_NS + 2 * MS));
-    assert!(queue.set_policy(nodes, waiting, other(19), START_NS + 3 * MS));
+    assert!(!change(&mut queue, running, Policy::Fifo { priority: 1 }, START_NS + 2 * MS));
+    assert!(change(&mut queue, waiting, other(19), START_NS + 3 * MS));
     assert_eq!(queue.schedule(nodes, START_NS + 3 * MS, Leave::Preempted), Some(running));
-    queue.set_policy(nodes, running, other(0), START_NS + 4 * MS);
+    change(&mut queue, running, other(0), START_NS + 4 * MS);
     assert_eq!(queue.load(nodes).weight, 1024 + 15);
+}
+
+#[test]
+fn a_queue_counts_by_what_it_has_followed() {
+    let nodes = nodes(&[other(0), other(0), other(0)]);
+    let nodes = nodes.as_slice();
+    let (running, waiting, off) = (ThreadId(0), ThreadId(1), ThreadId(2));
+    let (mut queue, mut elsewhere) = (RunQueue::new(0), RunQueue::new(1));
+    queue.enqueue(nodes, running, START_NS, Arrival::New);
+    queue.schedule(nodes, START_NS, Leave::Preempted);
+    queue.enqueue(nodes, waiting, START_NS, Arrival::New);
+    for id in [running, waiting, off] {
+        nodes.node(id).set_policy(other(19));
+        assert_eq!(nodes.node(id).policy(), other(19));
+    }
+    assert_eq!(queue.load(nodes).weight, 2 * 1024);
+    // What is in no queue, or in another, is none of its business.
+    assert!(!queue.follow_policy(nodes, off, START_NS));
+    assert!(!elsewhere.follow_policy(nodes, waiting, START_NS));
+    assert_eq!((elsewhere.place(nodes, waiting), queue.place(nodes, waiting)), (Place::Off, Place::Queued));
+    assert_eq!((queue.place(nodes, running), queue.place(nodes, off)), (Place::Running, Place::Off));
+    // The one leaves as what it was counted, the others follow, or come as what they are.
+    queue.remove(nodes, waiting, START_NS + MS);
+    assert_eq!(queue.load(nodes).weight, 1024);
+    queue.follow_policy(nodes, running, START_NS + MS);
+    queue.enqueue(nodes, off, START_NS + MS, Arrival::Woken);
+    assert_eq!(queue.load(nodes).weight, 2 * 15);
+    elsewhere.enqueue(nodes, waiting, START_NS + MS, Arrival::Moved);
+    assert_eq!(elsewhere.load(nodes).weight, 15);
+    assert_eq!(queue.place(nodes, waiting), Place::Off);
+}
+
+#[test]
+fn a_blocked_thread_comes_back_with_its_new_policy() {
+    let nodes = nodes(&[other(0), other(0)]);
+    let nodes = nodes.as_slice();
+    let mut queue = queue_of(nodes);
+    let first = queue.schedule(nodes, START_NS, Leave::Preempted).unwrap();
+    let second = queue.schedule(nodes, START_NS + MS, Leave::Blocks).unwrap();
+    nodes.node(first).set_policy(Policy::RoundRobin { priority: 3 });
+    assert!(!queue.follow_policy(nodes, first, START_NS + MS));
+    assert!(queue.enqueue(nodes, first, START_NS + 2 * MS, Arrival::Woken));
+    assert_eq!(queue.schedule(nodes, START_NS + 2 * MS, Leave::Preempted), Some(first));
+    assert_eq!(queue.schedule(nodes, START_NS + 3 * MS, Leave::Blocks), Some(second));
+    nodes.node(first).set_policy(other(0));
+    // It has had its time: no credit for having been real-time.
+    assert!(!queue.enqueue(nodes, first, START_NS + 4 * MS, Arrival::Woken));
 }
 
 #[test]
