@@ -196,6 +196,7 @@ pub(crate) fn inherit(thread: &Thread, parent: &Thread) {
     let State { own, io_priority, .. } = *parent.scheduling().0.lock();
     let mut state = thread.scheduling().0.lock();
     *state = State { own: own.inherited(), boost: None, io_priority };
+    thread.futex.publish_priority(state.own.priority);
     thread.platform().set_policy(thread, state.effective());
 }
 
@@ -203,6 +204,7 @@ fn update<E>(thread: &Thread, change: impl FnOnce(&mut State) -> Result<(), E>) 
     let mut state = thread.scheduling().0.lock();
     let before = state.effective();
     change(&mut state)?;
+    thread.futex.publish_priority(state.own.priority);
     let after = state.effective();
     if after != before {
         thread.platform().set_policy(thread, after);

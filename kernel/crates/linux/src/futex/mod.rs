@@ -38,7 +38,7 @@ mod wake;
 mod word;
 
 use alloc::sync::Arc;
-use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 use sync::Parker;
 use sync::keyed::KeyedQueues;
@@ -90,6 +90,8 @@ pub(crate) struct FutexState {
     waiter: Arc<Waiter>,
     /// The head of the list of locks it holds (`set_robust_list`).
     pub(crate) robust_list: AtomicUsize,
+    /// The thread's own real-time priority, 0 without one: a copy to be read without a lock.
+    priority: AtomicU8,
     membership: pi::Membership,
 }
 
@@ -97,7 +99,17 @@ impl FutexState {
     /// That of a new thread, which parks here.
     pub(crate) fn new(parker: &Arc<Parker>) -> Self {
         let waiter = Waiter::new(Arc::clone(parker));
-        Self { waiter, robust_list: AtomicUsize::new(0), membership: pi::Membership::new() }
+        Self {
+            waiter,
+            robust_list: AtomicUsize::new(0),
+            priority: AtomicU8::new(0),
+            membership: pi::Membership::new(),
+        }
+    }
+
+    /// Takes note of the thread's own priority. Called under the lock that it is kept by.
+    pub(crate) fn publish_priority(&self, priority: u8) {
+        self.priority.store(priority, Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
 
@@ -117,5 +118,5 @@ fn give_up(waiter: &Waiter, ending: Ending) -> Ending {
 
 /// The priority of a real-time thread among those that wait for one word; 0 for all others.
 pub(super) fn priority_of(thread: &Thread) -> u8 {
-    thread.scheduling().parameters().priority
+    thread.futex.priority.load(Relaxed)
 }
