@@ -269,3 +269,62 @@ impl Node {
         self.runtime_ns.set(self.runtime_ns.get().saturating_add(ran_ns));
     }
 }
+
+/// Run with `RUSTFLAGS="--cfg loom" cargo test -p sched --release`.
+#[cfg(all(test, loom))]
+mod model {
+    use std::sync::Arc;
+
+    use loom::sync::Mutex;
+    use loom::thread;
+
+    use super::*;
+
+    /// A thread comes to the queue of CPU 1, behind a lock, while somebody changes something and then makes the queue follow.
+    fn explore(
+        change: impl Fn(&Node) + Copy + Send + Sync + 'static,
+        entered: impl Fn(&Node) + Copy + Send + Sync + 'static,
+        follow: impl Fn(&Node) + Copy + Send + Sync + 'static,
+        is_right: impl Fn(&Node) -> bool + Copy + Send + Sync + 'static,
+    ) {
+        loom::model(move || {
+            let shared = Arc::new((Node::new(Policy::Other { nice: 0 }, CpuSet::ALL), Mutex::new(())));
+            let coming = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    let _guard = shared.1.lock().unwrap();
+                    shared.0.arrive(1);
+                    entered(&shared.0);
+                })
+            };
+            let (node, queue) = &*shared;
+            change(node);
+            if node.cpu() == 1 {
+                let _guard = queue.lock().unwrap();
+                if node.place() == Place::Queued {
+                    follow(node);
+                }
+            }
+            coming.join().unwrap();
+            assert!(is_right(node));
+        });
+    }
+
+    #[test]
+    fn a_policy_is_followed_by_the_queue_or_by_who_changes_it() {
+        let change = |node: &Node| node.set_policy(Policy::Idle);
+        let follow = |node: &Node| drop(node.follow_policy());
+        explore(change, |_| (), follow, |node| node.in_force() == Policy::Idle);
+    }
+
+    #[test]
+    fn nobody_stays_where_it_may_not_be() {
+        let change = |node: &Node| node.set_affinity(CpuSet::of(0));
+        let leave = |node: &Node| {
+            if !node.affinity().contains(1) {
+                node.set_place(Place::Off);
+            }
+        };
+        explore(change, leave, leave, |node| node.place() == Place::Off);
+    }
+}
