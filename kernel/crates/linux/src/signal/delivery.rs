@@ -17,19 +17,19 @@ const RESTART_SYSCALL: u64 = 219;
 /// A signal for which a handler is to run.
 struct Delivery {
     signal: Signal,
-    info: Siginfo,
     action: Sigaction,
 }
 
 /// Delivers one signal if there is one to deliver, and settles how an interrupted call goes on. `restart` is taken when
 /// that is settled.
 pub(crate) fn deliver(thread: &Thread, registers: &mut Registers, restart: &mut Option<Restart>) {
-    match next(thread) {
+    let mut info = Siginfo::zeroed();
+    match next(thread, &mut info) {
         Some(delivery) => {
             if let Some(restart) = restart.take() {
                 restart_with_handler(registers, restart, delivery.action.flags());
             }
-            run_handler(thread, registers, &delivery);
+            run_handler(thread, registers, &delivery, &info);
         }
         None => {
             if let Some(restart) = restart.take() {
@@ -64,10 +64,10 @@ fn restart_with_handler(registers: &mut Registers, restart: Restart, flags: Siga
 }
 
 /// Takes signals until one has a handler; the others have their default effect or none.
-fn next(thread: &Thread) -> Option<Delivery> {
+fn next(thread: &Thread, info: &mut Siginfo) -> Option<Delivery> {
     loop {
-        let Taken { signal, mut info, resumptions } = take(thread)?;
-        crate::timer::delivered(thread.process(), &mut info);
+        let Taken { signal, resumptions } = take(thread, info)?;
+        crate::timer::delivered(thread.process(), info);
         let action = thread.process().actions().take_for_delivery(signal);
         match action.handler {
             Sigaction::SIG_IGN => {}
@@ -79,7 +79,7 @@ fn next(thread: &Thread) -> Option<Delivery> {
                     return None;
                 }
             },
-            _ => return Some(Delivery { signal, info, action }),
+            _ => return Some(Delivery { signal, action }),
         }
     }
 }
@@ -87,20 +87,18 @@ fn next(thread: &Thread) -> Option<Delivery> {
 /// A signal taken from a queue.
 struct Taken {
     signal: Signal,
-    info: Siginfo,
     /// How often stops had been taken back then, if it is one that stops.
     resumptions: u32,
 }
 
 /// Takes the next signal: what a fault raised, then what was sent to the thread, then to the process.
-fn take(thread: &Thread) -> Option<Taken> {
+fn take(thread: &Thread, info: &mut Siginfo) -> Option<Taken> {
     let shared = &thread.process().signals;
     let blocked = thread.signals.blocked();
     let wanted = thread.signals.pending().difference(blocked);
     if !wanted.is_empty() && wanted.intersection(Sigset::STOP).is_empty() {
-        let taken = take_own(thread, blocked);
-        if let Some((signal, info)) = taken {
-            return Some(Taken { signal, info, resumptions: 0 });
+        if let Some(signal) = take_own(thread, blocked, info) {
+            return Some(Taken { signal, resumptions: 0 });
         }
     }
     if wanted.union(shared.set().difference(blocked)).is_empty() {
@@ -110,13 +108,22 @@ fn take(thread: &Thread) -> Option<Taken> {
     if signals.is_ending() {
         return None;
     }
-    let (signal, info) = take_own(thread, blocked).or_else(|| signals.pending.take_next(blocked))?;
-    Some(Taken { signal, info, resumptions: signals.resumptions })
+    let signal = match take_own(thread, blocked, info) {
+        Some(signal) => signal,
+        None => {
+            let (signal, taken) = signals.pending.take_next(blocked)?;
+            *info = taken;
+            signal
+        }
+    };
+    Some(Taken { signal, resumptions: signals.resumptions })
 }
 
-fn take_own(thread: &Thread, blocked: Sigset) -> Option<(Signal, Siginfo)> {
+fn take_own(thread: &Thread, blocked: Sigset, info: &mut Siginfo) -> Option<Signal> {
     let mut own = thread.signals.lock();
-    own.take_synchronous(blocked).or_else(|| own.take_next(blocked))
+    let (signal, taken) = own.take_synchronous(blocked).or_else(|| own.take_next(blocked))?;
+    *info = taken;
+    Some(signal)
 }
 
 /// Stops the process, unless the signal came from a terminal and nobody could continue it, or it was continued since the
@@ -151,8 +158,8 @@ pub(crate) fn wait_while_stopped(thread: &Thread) {
 }
 
 /// Makes the program continue in the handler.
-fn run_handler(thread: &Thread, registers: &mut Registers, delivery: &Delivery) {
-    let &Delivery { signal, ref info, ref action } = delivery;
+fn run_handler(thread: &Thread, registers: &mut Registers, delivery: &Delivery, info: &Siginfo) {
+    let &Delivery { signal, ref action } = delivery;
     if rseq::before_handler(thread, registers).is_err() {
         send::force_bad_frame(thread, signal);
     }

@@ -151,12 +151,7 @@ fn size_u32(size: usize) -> u32 {
 }
 
 /// Finds the place for a frame: below the interrupted stack pointer, or on the alternate stack.
-fn place(
-    thread: &Thread,
-    stack_pointer: u64,
-    flags: SigactionFlags,
-    layout: VectorLayout,
-) -> Result<Place, BadFrame> {
+fn place(thread: &Thread, stack_pointer: u64, flags: SigactionFlags, layout: VectorLayout) -> Result<Place, BadFrame> {
     let state_len = layout.size + if layout.features.is_some() { MAGIC2_SIZE } else { 0 };
     let stack = thread.signals.stack();
     let mut top = stack_pointer.wrapping_sub(RED_ZONE);
@@ -176,7 +171,8 @@ fn place(
     Ok(Place { frame, vector_state })
 }
 
-/// What the handler sees, and what its return restores.
+/// What the handler sees, and what its return restores. Inlined, as it is large and made only once.
+#[inline(always)]
 fn context(thread: &Thread, registers: &Registers, vector_state: u64, layout: VectorLayout) -> Ucontext {
     let own = &thread.signals;
     let (mask, stack) = (own.saved().unwrap_or_else(|| own.blocked()), own.stack().in_frame());
@@ -190,6 +186,7 @@ fn context(thread: &Thread, registers: &Registers, vector_state: u64, layout: Ve
     }
 }
 
+#[inline(always)]
 fn sigcontext(thread: &Thread, registers: &Registers, mask: Sigset, vector_state: u64) -> Sigcontext {
     let fault = thread.fault();
     let &Registers { r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, .. } =

@@ -34,8 +34,8 @@ impl super::Waiting for PendingSignals {
     }
 }
 
-/// The places kept in a process's queue for the three interval timers that every process has.
-const INTERVAL_TIMERS: usize = 3;
+/// The places kept in a process's queue for the three interval timers that every process has, and for its limit of CPU time.
+const INTERVAL_TIMERS: usize = 4;
 
 impl PendingSignals {
     /// None, and no room for any.
@@ -168,6 +168,9 @@ impl PendingSignals {
     /// Takes a signal raised by a fault, which is delivered before all others.
     pub(crate) fn take_synchronous(&mut self, blocked: Sigset) -> Option<(Signal, Siginfo)> {
         let wanted = self.set.difference(blocked).intersection(Sigset::SYNCHRONOUS);
+        if wanted.is_empty() {
+            return None;
+        }
         let is_it = |info: &Siginfo| info.si_code > SI_USER && info.signal().is_some_and(|s| wanted.contains(s));
         let info = *self.queue.iter().find(|info| is_it(info))?;
         let signal = info.signal()?;

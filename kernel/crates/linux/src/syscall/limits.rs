@@ -1,6 +1,8 @@
 //! Resource limits and usage.
 
-use abi::resource::{RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD};
+use alloc::sync::Arc;
+
+use abi::resource::{RLIMIT_CPU, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD};
 use abi::time::CLOCK_TICKS_PER_SECOND;
 use abi::{Errno, Rlimit, Rusage, Timeval, Tms, UserPtr};
 use mm::PAGE_SIZE;
@@ -13,6 +15,7 @@ use crate::credentials::{CAP_SYS_RESOURCE, Credentials};
 use crate::process::Process;
 use crate::syscall::process::process_by_task;
 use crate::thread::Thread;
+use crate::timer::limit_cpu;
 
 const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / CLOCK_TICKS_PER_SECOND;
 
@@ -51,9 +54,10 @@ pub(crate) fn prlimit64(
     Ok(0)
 }
 
-fn set(thread: &Thread, process: &Process, resource: u32, new: Rlimit) -> Result<(), Errno> {
+fn set(thread: &Thread, process: &Arc<Process>, resource: u32, new: Rlimit) -> Result<(), Errno> {
     let may_raise = thread.credentials().has(CAP_SYS_RESOURCE);
-    process.change_limits(|limits| limits.set(resource, new, may_raise))
+    process.change_limits(|limits| limits.set(resource, new, may_raise))?;
+    if usize::try_from(resource) == Ok(RLIMIT_CPU) { limit_cpu(process, new) } else { Ok(()) }
 }
 
 /// Another process's limits are for those with the same identity.

@@ -187,8 +187,11 @@ fn parse(signal: i32) -> Result<Option<Signal>, Errno> {
 
 /// Whether a thread may send a signal to a process.
 fn check_may_send(thread: &Thread, target: &Process, signal: Option<Signal>) -> Result<(), Errno> {
+    if target.pid() == thread.process().pid() {
+        return Ok(());
+    }
     let own = thread.credentials();
-    if target.pid() == thread.process().pid() || own.has(CAP_KILL) {
+    if own.has(CAP_KILL) {
         return Ok(());
     }
     if signal == Some(Signal::SIGCONT) && target.session() == thread.process().session() {
@@ -257,11 +260,20 @@ fn find_thread(thread: &Thread, group: Option<u32>, tid: u32) -> Result<Arc<Thre
 }
 
 fn kill_thread(thread: &Thread, group: Option<u32>, tid: u32, signal: i32) -> SyscallResult {
-    let target = find_thread(thread, group, tid)?;
+    let is_own_group = group.is_none_or(|group| group == thread.process().pid());
+    if tid == thread.tid() && is_own_group {
+        // `raise` and `abort` need not look for anybody.
+        return kill_found(thread, thread, signal);
+    }
+    kill_found(thread, &*find_thread(thread, group, tid)?, signal)
+}
+
+#[inline]
+fn kill_found(thread: &Thread, target: &Thread, signal: i32) -> SyscallResult {
     let signal = parse(signal)?;
     check_may_send(thread, target.process(), signal)?;
     if let Some(signal) = signal {
-        send_to_thread(&target, from_caller(thread, signal, SI_TKILL))?;
+        send_to_thread(target, from_caller(thread, signal, SI_TKILL))?;
     }
     Ok(0)
 }

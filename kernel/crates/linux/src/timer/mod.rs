@@ -25,7 +25,7 @@ mod service;
 mod timer;
 
 pub(crate) use clock::TimerClock;
-pub(crate) use process::{ProcessTimers, delivered, interval_timer};
+pub(crate) use process::{ProcessTimers, delivered, interval_timer, limit_cpu};
 pub(crate) use service::Place;
 pub use service::TimerService;
 pub(crate) use timer::{Event, Notification, Setting, Timer};

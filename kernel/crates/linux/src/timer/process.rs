@@ -2,21 +2,26 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
 
 use abi::signal::SI_TIMER;
 use abi::time::{ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL};
-use abi::{Errno, Siginfo, Signal};
+use abi::{Errno, Rlimit, Siginfo, Signal};
 use sync::{Mutex, Once, rank};
 
-use super::timer::hide_sequence;
+use super::timer::{HardLimit, hide_sequence};
 use super::{Event, Timer, TimerClock};
 use crate::process::Process;
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// The timers that send a process signals.
 pub(crate) struct ProcessTimers {
     /// By `ITIMER_*`; made when first set.
     intervals: [Once<Arc<Timer>>; 3],
     posix: Mutex<PosixTimers>,
+    /// Watches over `RLIMIT_CPU`; made when first set.
+    cpu_limit: Once<Arc<Timer>>,
 }
 
 #[derive(Default)]
@@ -28,7 +33,11 @@ struct PosixTimers {
 
 impl ProcessTimers {
     pub(crate) fn new() -> Self {
-        Self { intervals: [const { Once::new() }; 3], posix: Mutex::new(rank::PROCESS, PosixTimers::default()) }
+        Self {
+            intervals: [const { Once::new() }; 3],
+            posix: Mutex::new(rank::PROCESS, PosixTimers::default()),
+            cpu_limit: Once::new(),
+        }
     }
 
     /// The interval timer `which` (`ITIMER_*`), if it was ever set.
@@ -63,7 +72,7 @@ impl ProcessTimers {
     pub(crate) fn delete_all_posix(&self) {
         let timers = core::mem::take(&mut self.posix.lock().timers);
         for (timer, _) in timers.values() {
-            timer.set(None, 0);
+            timer.delete();
         }
     }
 
@@ -71,7 +80,7 @@ impl ProcessTimers {
     pub(crate) fn delete_posix(&self, id: i32) -> Result<(), Errno> {
         let (timer, _) = self.posix.lock().timers.remove(&id).ok_or(Errno::EINVAL)?;
         // The service forgets it too.
-        timer.set(None, 0);
+        timer.delete();
         Ok(())
     }
 }
@@ -92,6 +101,29 @@ pub(crate) fn interval_timer(process: &Arc<Process>, which: i32) -> Result<Arc<T
             Timer::new(process.system(), clock, Event::Interval(weak, signal))
         })
         .cloned()
+}
+
+/// Watches over the CPU time of a process, whose `RLIMIT_CPU` has been set: `SIGXCPU` every second from the soft limit on,
+/// `SIGKILL` at the hard limit.
+pub(crate) fn limit_cpu(process: &Arc<Process>, limit: Rlimit) -> Result<(), Errno> {
+    const UNLIMITED: u64 = u64::MAX;
+    let own = &process.timers.cpu_limit;
+    if limit.rlim_cur == UNLIMITED && own.get().is_none() {
+        return Ok(());
+    }
+    let timer = own.try_call_once(|| {
+        let weak = Arc::downgrade(process);
+        let event = Event::CpuLimit(weak.clone(), HardLimit::default());
+        Timer::new(process.system(), TimerClock::ProcessCpu(weak), event)
+    })?;
+    let nanoseconds = |seconds: u64| seconds.saturating_mul(NS_PER_SECOND);
+    if let Event::CpuLimit(_, hard) = timer.event() {
+        hard.0.store(nanoseconds(limit.rlim_max), Relaxed);
+    }
+    // As on Linux, none at all stands for a second.
+    let expires_ns = nanoseconds(limit.rlim_cur.max(1));
+    timer.set((limit.rlim_cur != UNLIMITED).then_some(expires_ns), 0);
+    Ok(())
 }
 
 /// Tells the timer behind a signal that the signal was taken, which begins its next period, and completes the

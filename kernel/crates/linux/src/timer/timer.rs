@@ -1,6 +1,7 @@
 //! [`Timer`]: one timer that a program set.
 
 use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use abi::signal::SI_KERNEL;
 use abi::{Errno, PollEvents, Siginfo, Signal};
@@ -15,6 +16,8 @@ use crate::thread::Thread;
 
 /// The shortest period of a timer whose signal is ignored.
 const IGNORED_PERIOD_NS: u64 = 4_000_000;
+/// How often a process beyond its soft limit of CPU time is told.
+const CPU_LIMIT_PERIOD_NS: u64 = 1_000_000_000;
 /// The position of Linux's `si_sys_private` among the words of a `siginfo_t`; programs never see a value there.
 const SEQUENCE_WORD: usize = 4;
 
@@ -26,7 +29,13 @@ pub(crate) enum Event {
     Posix(Notification),
     /// The descriptor becomes readable.
     Readable(WaitQueue),
+    /// The process has used the CPU time it may use (`RLIMIT_CPU`).
+    CpuLimit(Weak<Process>, HardLimit),
 }
+
+/// The CPU time, in nanoseconds, at which a process is killed.
+#[derive(Default)]
+pub(crate) struct HardLimit(pub AtomicU64);
 
 /// What a POSIX timer does (`struct sigevent`).
 pub(crate) struct Notification {
@@ -82,6 +91,8 @@ struct State {
     overrun: u64,
     /// Tells the signal of the current setting from those of earlier ones.
     sequence: u32,
+    /// It can be set no more: somebody may still hold it.
+    is_deleted: bool,
 }
 
 impl State {
@@ -101,14 +112,27 @@ impl Timer {
         if let Event::Posix(notification) = &event {
             notification.with_target(send::keep_place);
         }
-        let state =
-            State { stage: Stage::Idle, entry: None, expires_ns: 0, interval_ns: 0, ticks: 0, overrun: 0, sequence: 0 };
+        let state = State {
+            stage: Stage::Idle,
+            entry: None,
+            expires_ns: 0,
+            interval_ns: 0,
+            ticks: 0,
+            overrun: 0,
+            sequence: 0,
+            is_deleted: false,
+        };
         Ok(Arc::new(Self { clock, event, place, state: IrqSpinLock::new(rank::TIMER, state) }))
     }
 
     /// The time it goes by.
     pub(crate) fn clock(&self) -> &TimerClock {
         &self.clock
+    }
+
+    /// What happens when it expires.
+    pub(super) fn event(&self) -> &Event {
+        &self.event
     }
 
     /// Sets it to expire at a time of its clock, or not at all, and answers what it was set to.
@@ -121,13 +145,21 @@ impl Timer {
         state.overrun = 0;
         state.sequence = state.sequence.wrapping_add(1);
         state.interval_ns = interval_ns;
-        if let Some(expires_ns) = expires_ns {
+        if let Some(expires_ns) = expires_ns
+            && !state.is_deleted
+        {
             state.expires_ns = expires_ns;
             self.run(&mut state);
         }
         drop(state);
         drop(cancelled);
         old
+    }
+
+    /// Stops it for ever.
+    pub(crate) fn delete(self: &Arc<Self>) {
+        self.state.lock().is_deleted = true;
+        self.set(None, 0);
     }
 
     /// What is left until it expires, and its period.
@@ -151,7 +183,7 @@ impl Timer {
     pub(crate) fn readers(&self) -> Option<&WaitQueue> {
         match &self.event {
             Event::Readable(queue) => Some(queue),
-            Event::Interval(..) | Event::Posix(_) => None,
+            Event::Interval(..) | Event::Posix(_) | Event::CpuLimit(..) => None,
         }
     }
 
@@ -218,6 +250,7 @@ impl Timer {
                 let is_running = state.stage == Stage::Running;
                 Setting { value_ns: if is_running { state.expires_ns.saturating_sub(now_ns) } else { 0 }, interval_ns }
             }
+            Event::CpuLimit(..) => Setting::default(),
             // Expired and not delivered: Linux shows the shortest time there is, and for interval timers nothing.
             Event::Interval(..) if state.stage != Stage::Running => Setting { value_ns: 0, interval_ns },
             Event::Interval(..) => Setting { value_ns: state.expires_ns.saturating_sub(now_ns).max(1000), interval_ns },
@@ -255,6 +288,16 @@ impl Timer {
                 if let Some(process) = process.upgrade() {
                     send::send_from_timer(&process, None, Siginfo::new(*signal, SI_KERNEL));
                 }
+            }
+            Event::CpuLimit(process, hard_limit) => {
+                let Some(process) = process.upgrade() else { return };
+                let is_beyond = now_ns >= hard_limit.0.load(Relaxed);
+                if !is_beyond {
+                    state.expires_ns = state.expires_ns.saturating_add(CPU_LIMIT_PERIOD_NS);
+                    self.run(state);
+                }
+                let signal = if is_beyond { Signal::SIGKILL } else { Signal::SIGXCPU };
+                send::send_from_timer(&process, None, Siginfo::new(signal, SI_KERNEL));
             }
             Event::Posix(notification) => {
                 if !notification.send(state.sequence) && state.interval_ns > 0 {
@@ -332,7 +375,16 @@ mod tests {
     use super::*;
 
     fn expired_at(expires_ns: u64, interval_ns: u64) -> State {
-        State { stage: Stage::Expired, entry: None, expires_ns, interval_ns, ticks: 0, overrun: 0, sequence: 0 }
+        State {
+            stage: Stage::Expired,
+            entry: None,
+            expires_ns,
+            interval_ns,
+            ticks: 0,
+            overrun: 0,
+            sequence: 0,
+            is_deleted: false,
+        }
     }
 
     #[test]
