@@ -1,6 +1,7 @@
 //@ cpus: 1 2 4
 // Real-time threads go first, and lend their priority to those who hold what they wait for.
 #include "futex.h"
+#include <sys/resource.h>
 
 #define THREADS 5
 
@@ -80,6 +81,7 @@ static void set_priority(int tid, int policy, int priority) {
 }
 
 int main(void) {
+    MUST(setpriority(PRIO_PROCESS, 0, 0));
     puts("waking");
     for (int i = 0; i < THREADS; i++) {
         callers[i] = (struct caller){.call = wait_plainly};

@@ -208,7 +208,7 @@ impl<K: Key, R: Copy, const BUCKETS: usize> KeyedQueues<K, R, BUCKETS> {
     pub fn arrive(&self, key: &K) -> Arrival<'_, K, R> {
         let number = Self::number(key);
         let bucket = &self.buckets[number];
-        // Section 1: A, B, C.
+        // Section 1: A, B, C. The read-modify-write is a full fence by itself on this machine; a model has to be told.
         bucket.count.fetch_add(1, Ordering::SeqCst);
         if cfg!(loom) {
             fence(Ordering::SeqCst);

@@ -99,12 +99,7 @@ impl FutexState {
     /// That of a new thread, which parks here.
     pub(crate) fn new(parker: &Arc<Parker>) -> Self {
         let waiter = Waiter::new(Arc::clone(parker));
-        Self {
-            waiter,
-            robust_list: AtomicUsize::new(0),
-            priority: AtomicU8::new(0),
-            membership: pi::Membership::new(),
-        }
+        Self { waiter, robust_list: AtomicUsize::new(0), priority: AtomicU8::new(0), membership: pi::Membership::new() }
     }
 
     /// Takes note of the thread's own priority. Called under the lock that it is kept by.

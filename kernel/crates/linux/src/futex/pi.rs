@@ -48,8 +48,8 @@ use super::word::{self, Absent};
 use super::{ALL_BITS, Entry, QUEUES, Role, Woken};
 use crate::SyscallResult;
 use crate::error::{Restart, SyscallError};
-use crate::thread::Thread;
 use crate::scheduling;
+use crate::thread::Thread;
 use graph::{Graph, LockId, Member, NoRoom, Room};
 
 pub(super) use graph::TaskId;
@@ -362,7 +362,13 @@ fn lock_of(owners: &Owners, role: Role) -> Option<LockId> {
 
 /// `FUTEX_LOCK_PI`, and with `tries` `FUTEX_TRYLOCK_PI`: takes a lock, or waits for it. `EDEADLK` when that would never end,
 /// `ESRCH` when its holder does not exist, `EINVAL` when word and waiters contradict each other.
-pub(crate) fn lock(thread: &Thread, sharing: Sharing, address: usize, deadline: Deadline, tries: bool) -> SyscallResult {
+pub(crate) fn lock(
+    thread: &Thread,
+    sharing: Sharing,
+    address: usize,
+    deadline: Deadline,
+    tries: bool,
+) -> SyscallResult {
     let me = enter_self(thread)?;
     let taker = Taker { tid: thread.tid(), task: me };
     let mut candidate = Candidate::Unknown;
@@ -380,7 +386,8 @@ pub(crate) fn lock(thread: &Thread, sharing: Sharing, address: usize, deadline: 
                 }
                 drop(owners);
                 let role = Role::Blocked(me);
-                arrival.enqueue(&thread.futex.waiter, Entry { key, bits: ALL_BITS, priority: priority_of(thread), role });
+                arrival
+                    .enqueue(&thread.futex.waiter, Entry { key, bits: ALL_BITS, priority: priority_of(thread), role });
                 break;
             }
             Err(obstacle) => {

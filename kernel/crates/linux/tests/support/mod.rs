@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use abi::{Errno, OpenFlags, ResolveFlags, Sigaction, SigactionFlags, Signal, Sigset};
 use file::OpenFile;
 use linux::exec::{BootError, BootRequest, Program};
-use linux::{CpuInfo, InvalidVectorState, Outcome, Platform, Registers, Thread};
+use linux::{CpuInfo, InvalidVectorState, Outcome, Platform, Registers, Thread, ThreadStart};
 use mm::user::{read_user_struct, write_user_struct};
 use mm::{Access, AddressSpace, PageTable, UserReader};
 use sched::{CpuSet, Policy};
@@ -43,6 +43,8 @@ pub(crate) struct FakeCpu {
     pub(crate) affinity: Mutex<CpuSet>,
     /// How often it was told to pass a barrier.
     pub(crate) barriers: AtomicUsize,
+    /// The threads that were made. A test runs them, on threads of the host.
+    pub(crate) made: Mutex<Vec<Arc<Thread>>>,
 }
 
 /// How many CPUs there are for the program.
@@ -58,6 +60,7 @@ impl FakeCpu {
             policy: Mutex::new(Policy::Other { nice: 0 }),
             affinity: Mutex::new(CpuSet::ALL),
             barriers: AtomicUsize::new(0),
+            made: Mutex::new(Vec::new()),
         }))
     }
 }
@@ -95,6 +98,11 @@ impl Platform for FakeCpu {
 
     fn barrier(&self, _: Option<&AddressSpace>) {
         self.barriers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn create_context(&self, thread: &Arc<Thread>, _: ThreadStart) -> Result<(), Errno> {
+        self.made.lock().unwrap().push(Arc::clone(thread));
+        Ok(())
     }
 
     fn runtime_ns(&self, _: &Thread) -> u64 {

@@ -58,11 +58,8 @@ fn who_came_first_is_woken_first() {
 #[test]
 fn the_urgent_go_first() {
     let queues = Queues::new();
-    let _waiters: Vec<_> = [0, 5, 0, 9, 5]
-        .iter()
-        .enumerate()
-        .map(|(role, priority)| enqueue(&queues, 2, *priority, role as u32))
-        .collect();
+    let priorities = (0_u32..).zip([0, 5, 0, 9, 5]);
+    let _waiters: Vec<_> = priorities.map(|(role, priority)| enqueue(&queues, 2, priority, role)).collect();
     assert_eq!(wake(&queues, 2, 9), [3, 1, 4, 0, 2]);
 }
 

@@ -157,9 +157,9 @@ fn any_sequence_lends_what_it_should() {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            (state % bound as u64) as usize
+            usize::try_from(state % bound as u64).unwrap()
         };
-        let mut priorities: Vec<u8> = (0..TASKS).map(|_| random(4) as u8).collect();
+        let mut priorities: Vec<u8> = (0..TASKS).map(|_| random(4).to_le_bytes()[0]).collect();
         let (mut graph, tasks) = graph(&priorities);
         let mut ids: Vec<Option<LockId>> = vec![None; LOCKS];
         let mut model = Model { locks: (0..LOCKS).map(|_| None).collect() };
@@ -190,7 +190,7 @@ fn any_sequence_lends_what_it_should() {
                     }
                 }
                 3 if random(2) == 0 => {
-                    priorities[task] = random(4) as u8;
+                    priorities[task] = random(4).to_le_bytes()[0];
                     tasks[task].1.0.0.set(priorities[task]);
                     graph.own_priority_changed(tasks[task].0);
                 }
