@@ -95,9 +95,54 @@ pub(crate) fn slope(at_ns: u64, base: u64) -> u64 {
     rescale_from(segment(at_ns).1, epoch(at_ns), base)
 }
 
-/// The units of `duration_ns` of running at `now_ns`, for a thread of this weight.
-pub(crate) fn units(duration_ns: u64, weight: Weight, now_ns: u64, base: u64) -> u64 {
-    weight.cost(duration_ns.saturating_mul(slope(now_ns, base)))
+/// A segment, seen from a base that is not after it: what [`growth`] and [`slope`] need, ready for its 2 ms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    start_ns: u64,
+    end_ns: u64,
+    /// [`growth`] at the start.
+    growth: u64,
+    slope: u64,
+}
+
+impl Segment {
+    /// One that no time is in.
+    pub(crate) const NONE: Self = Self { start_ns: 0, end_ns: 0, growth: 0, slope: 0 };
+
+    /// The segment of a time.
+    pub(crate) fn of(at_ns: u64, base: u64) -> Self {
+        debug_assert!(epoch(at_ns) >= base, "a time before the base");
+        let start_ns = at_ns & !(SEGMENT_NS - 1);
+        let end_ns = start_ns.saturating_add(SEGMENT_NS);
+        Self { start_ns, end_ns, growth: growth(start_ns, base), slope: slope(at_ns, base) }
+    }
+
+    /// True if a time is beyond the segment.
+    pub(crate) const fn ends_by(&self, at_ns: u64) -> bool {
+        at_ns >= self.end_ns
+    }
+
+    /// [`growth`] at a time of the segment.
+    pub(crate) const fn growth(&self, at_ns: u64) -> u64 {
+        self.growth + self.slope * (at_ns - self.start_ns)
+    }
+
+    /// The units of `duration_ns` of running now, for a thread of this weight.
+    pub(crate) fn units(&self, duration_ns: u64, weight: Weight) -> u64 {
+        weight.cost(duration_ns.saturating_mul(self.slope))
+    }
+
+    /// What a nanosecond adds.
+    pub(crate) const fn slope(&self) -> u64 {
+        self.slope
+    }
+
+    /// [`time_of`], from a time of the segment.
+    pub(crate) fn time_of(&self, target: u64, from_ns: u64, base: u64) -> u64 {
+        let missing = target.saturating_sub(self.growth(from_ns));
+        let wait_ns = missing.div_ceil(self.slope.max(1));
+        if wait_ns <= self.end_ns - from_ns { from_ns + wait_ns } else { time_of(target, from_ns, base) }
+    }
 }
 
 /// Moves a value from one base to another: exact towards earlier bases (or the greatest value, if it has no room), rounded down
@@ -159,6 +204,24 @@ mod tests {
             let base = epoch(at_ns);
             assert_eq!(growth(at_ns + 1, base) - growth(at_ns, base), slope(at_ns, base), "at {at_ns}");
             assert_eq!(growth(at_ns + H_NS, base), 2 * growth(at_ns, base), "at {at_ns}");
+        }
+    }
+
+    #[test]
+    fn a_segment_says_what_the_functions_say() {
+        const SEED: u64 = 0x5e6e;
+        let mut random = Random::new(SEED);
+        assert!(Segment::NONE.ends_by(0));
+        for _ in 0..10_000 {
+            let from_ns = random.next_u64() >> 12;
+            let base = epoch(from_ns).saturating_sub(random.next_u64() % EPOCHS_MAX);
+            let segment = Segment::of(from_ns, base);
+            assert!(!segment.ends_by(from_ns), "seed {SEED:#x}");
+            assert!(segment.ends_by((from_ns | (SEGMENT_NS - 1)) + 1), "seed {SEED:#x}");
+            assert_eq!(segment.growth(from_ns), growth(from_ns, base), "seed {SEED:#x}");
+            assert_eq!(segment.slope(), slope(from_ns, base), "seed {SEED:#x}");
+            let target = growth(from_ns + random.next_u64() % (H_NS / 4), base);
+            assert_eq!(segment.time_of(target, from_ns, base), time_of(target, from_ns, base), "seed {SEED:#x}");
         }
     }
 

@@ -31,14 +31,16 @@ impl Heap {
         node.left.set(NONE);
         node.right.set(NONE);
         node.rank.set(1);
-        self.root = merge(nodes, self.root, id.0);
+        self.root = if self.root == NONE { id.0 } else { merge(nodes, self.root, id.0) };
     }
 
     /// Removes a thread that is in the heap.
     pub(crate) fn remove<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) {
         let node = nodes.node(id);
         let parent = node.parent.get();
-        let rest = merge(nodes, node.left.get(), node.right.get());
+        // Who has a right child has a left one.
+        let (left, right) = (node.left.get(), node.right.get());
+        let rest = if right == NONE { left } else { merge(nodes, left, right) };
         if let Some(rest) = some(rest) {
             nodes.node(rest).parent.set(parent);
         }

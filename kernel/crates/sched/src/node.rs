@@ -127,6 +127,9 @@ pub struct Node {
     policy: Field32,
     /// By which its queue counts it.
     in_force: Field32,
+    /// Of the policy in force: the words of its weight, and its priority, 0 for a fair one.
+    weight: [Field32; 2],
+    priority: Field32,
     cpu: Field32,
     place: Field32,
     /// Heap: the parent.
@@ -157,6 +160,8 @@ impl Node {
             affinity: Field64(AtomicU64::new(affinity.0)),
             policy: none(),
             in_force: none(),
+            weight: [none(), none()],
+            priority: none(),
             cpu: Field32(AtomicU32::new(0)),
             place: none(),
             parent: none(),
@@ -240,6 +245,10 @@ impl Node {
     pub(crate) fn follow_policy(&self) -> Policy {
         let policy = self.policy();
         self.in_force.set(policy.to_bits());
+        for (field, word) in self.weight.iter().zip(policy.weight().to_words()) {
+            field.set(word);
+        }
+        self.priority.set(policy.priority().map_or(0, u32::from));
         policy
     }
 
@@ -251,8 +260,15 @@ impl Node {
         self.follow_policy();
     }
 
+    /// The weight of the policy in force.
     pub(crate) fn weight(&self) -> Weight {
-        self.in_force().weight()
+        Weight::from_words([self.weight[0].get(), self.weight[1].get()])
+    }
+
+    /// The priority of the policy in force, if it is a real-time one.
+    pub(crate) fn priority(&self) -> Option<u8> {
+        let [priority, ..] = self.priority.get().to_le_bytes();
+        (priority != 0).then_some(priority)
     }
 
     pub(crate) fn set_place(&self, place: Place) {

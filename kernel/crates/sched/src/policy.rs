@@ -77,6 +77,16 @@ impl Weight {
         self.value
     }
 
+    /// The weight in two words.
+    pub(crate) const fn to_words(self) -> [u32; 2] {
+        [self.value, self.inverse]
+    }
+
+    /// From [`to_words`](Self::to_words).
+    pub(crate) const fn from_words([value, inverse]: [u32; 2]) -> Self {
+        Self { value, inverse }
+    }
+
     /// `amount * WEIGHT_UNIT / weight`, rounded down.
     pub(crate) fn cost(self, amount: u64) -> u64 {
         let scaled = (u128::from(amount) * u128::from(self.inverse)) >> INVERSE_SHIFT;
@@ -85,6 +95,10 @@ impl Weight {
 
     /// The least amount that costs at least `cost`.
     pub(crate) fn amount(self, cost: u64) -> u64 {
+        // Nearly always: without a division of 128 bits.
+        if cost <= u64::MAX >> INVERSE_SHIFT {
+            return (cost << INVERSE_SHIFT).div_ceil(u64::from(self.inverse));
+        }
         let amount = (u128::from(cost) << INVERSE_SHIFT).div_ceil(u128::from(self.inverse));
         u64::try_from(amount).unwrap_or(u64::MAX)
     }

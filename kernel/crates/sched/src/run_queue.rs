@@ -50,7 +50,7 @@
 //! Real-time threads are not throttled in favour of others. It wakes nobody, sends no interrupt and knows no other CPU.
 
 use crate::balance::Load;
-use crate::decay;
+use crate::decay::{self, Segment};
 use crate::heap::Heap;
 use crate::node::{Node, Nodes, Place, ThreadId};
 use crate::policy::{Policy, Urgency, WEIGHT_UNIT, Weight};
@@ -119,6 +119,10 @@ pub struct RunQueue {
     current: Option<ThreadId>,
     /// Since when the running thread has not been charged.
     charged_ns: u64,
+    /// [`decay::growth`] at that time.
+    grown: u64,
+    /// That of `now_ns`, once there was a time.
+    segment: Segment,
     /// The granule of the running thread in units of when its turn began, so that its end stays where it is.
     granule: u64,
     fair: Heap,
@@ -139,6 +143,8 @@ impl RunQueue {
             floor: 0,
             current: None,
             charged_ns: 0,
+            grown: 0,
+            segment: Segment::NONE,
             granule: 0,
             fair: Heap::new(),
             realtime: Realtime::new(),
@@ -219,9 +225,8 @@ impl RunQueue {
     /// it likes, stop the timer.
     pub fn next_event<N: Nodes + ?Sized>(&self, nodes: &N) -> Option<u64> {
         let node = nodes.node(self.current?);
-        let policy = node.in_force();
-        if let Some(priority) = policy.priority() {
-            let takes_turns = matches!(policy, Policy::RoundRobin { .. }) && self.realtime.has(priority);
+        if let Some(priority) = node.priority() {
+            let takes_turns = matches!(node.in_force(), Policy::RoundRobin { .. }) && self.realtime.has(priority);
             return takes_turns.then(|| self.charged_ns + node.quantum_ns.get());
         }
         if self.realtime.first().is_some() {
@@ -230,8 +235,8 @@ impl RunQueue {
         let weight = node.weight();
         let limit = nodes.node(self.fair.first()?).key.get() + self.granule;
         let left = limit.saturating_sub(node.key.get());
-        let target = decay::growth(self.charged_ns, self.base).saturating_add(weight.amount(left));
-        Some(decay::time_of(target, self.charged_ns, self.base))
+        let target = self.grown.saturating_add(weight.amount(left));
+        Some(self.segment.time_of(target, self.charged_ns, self.base))
     }
 
     /// Where a thread is that may be in this queue; [`Place::Off`] if it is not, but in another or in none.
@@ -297,29 +302,37 @@ impl RunQueue {
     /// Brings the queue to the time: charges the running thread, moves base and floor. Time does not go backwards.
     fn advance<N: Nodes + ?Sized>(&mut self, nodes: &N, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
-        let epoch = decay::epoch(self.now_ns);
-        if epoch - self.base >= decay::EPOCHS_MAX {
-            self.rebase(nodes, epoch);
+        if self.segment.ends_by(self.now_ns) {
+            self.enter_segment(nodes);
         }
+        let grown = self.segment.growth(self.now_ns);
+        let mut least = self.fair.first().map_or(u64::MAX, |id| nodes.node(id).key.get());
         if let Some(id) = self.current {
             let node = nodes.node(id);
             let ran_ns = self.now_ns - self.charged_ns;
             node.add_runtime(ran_ns);
-            match node.in_force() {
-                Policy::RoundRobin { .. } => node.quantum_ns.set(node.quantum_ns.get().saturating_sub(ran_ns)),
-                Policy::Fifo { .. } => {}
-                _ => {
-                    let grown = decay::growth(self.now_ns, self.base) - decay::growth(self.charged_ns, self.base);
-                    node.key.set(node.key.get() + node.weight().cost(grown));
-                }
+            if node.priority().is_none() {
+                let key = node.key.get() + node.weight().cost(grown - self.grown);
+                node.key.set(key);
+                least = least.min(key);
+            } else if let Policy::RoundRobin { .. } = node.in_force() {
+                node.quantum_ns.set(node.quantum_ns.get().saturating_sub(ran_ns));
             }
         }
-        self.charged_ns = self.now_ns;
-        let running = self.current.map(|id| nodes.node(id)).filter(|node| node.in_force().priority().is_none());
-        let waiting = self.fair.first().map(|id| nodes.node(id));
-        if let Some(least) = running.into_iter().chain(waiting).map(|node| node.key.get()).min() {
+        (self.charged_ns, self.grown) = (self.now_ns, grown);
+        if least != u64::MAX {
             self.floor = self.floor.max(least);
         }
+    }
+
+    /// Begins the segment of the time, and another base if the present one is too old.
+    #[cold]
+    fn enter_segment<N: Nodes + ?Sized>(&mut self, nodes: &N) {
+        let epoch = decay::epoch(self.now_ns);
+        if epoch - self.base >= decay::EPOCHS_MAX {
+            self.rebase(nodes, epoch);
+        }
+        self.segment = Segment::of(self.now_ns, self.base);
     }
 
     /// Moves all keys to a later base. A shift keeps their order, so the heap stays as it is.
@@ -331,6 +344,7 @@ impl RunQueue {
         self.floor = decay::rescale_from(self.floor, self.base, epoch);
         self.granule = decay::rescale_from(self.granule, self.base, epoch);
         self.base = epoch;
+        self.grown = decay::growth(self.charged_ns, epoch);
     }
 
     fn begin_turn(&mut self, weight: Weight) {
@@ -350,7 +364,7 @@ impl RunQueue {
                 let slept_ns = self.now_ns.saturating_sub(node.off_since_ns.get());
                 let rate = u64::from(WEIGHT_UNIT);
                 let risen_ns = slept_ns.min(decay::HALF_LIFE_NS) * rate / (self.weight + u64::from(weight.value()));
-                let risen = risen_ns * decay::slope(self.now_ns, self.base);
+                let risen = risen_ns * self.segment.slope();
                 self.key_with_lag(node).saturating_sub(risen)
             }
             Arrival::Moved => self.key_with_lag(node),
@@ -388,9 +402,9 @@ impl RunQueue {
     fn is_preempted_by<N: Nodes + ?Sized>(&self, nodes: &N, id: ThreadId) -> bool {
         let Some(current) = self.current else { return true };
         let (new, running) = (nodes.node(id), nodes.node(current));
-        let urgencies = (new.in_force().urgency(), running.in_force().urgency());
-        if urgencies != (Urgency::FAIR, Urgency::FAIR) {
-            return urgencies.0 > urgencies.1;
+        let priorities = (new.priority(), running.priority());
+        if priorities != (None, None) {
+            return priorities.0 > priorities.1;
         }
         let margin_ns = match (new.in_force(), running.in_force()) {
             (Policy::Idle | Policy::Batch { .. }, _) => return false,
@@ -403,7 +417,7 @@ impl RunQueue {
     fn insert<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, end: End) {
         let node = nodes.node(id);
         node.set_place(Place::Queued);
-        match node.in_force().priority() {
+        match node.priority() {
             Some(priority) => self.realtime.insert(nodes, id, priority, end),
             None => self.fair.insert(nodes, id),
         }
@@ -412,7 +426,7 @@ impl RunQueue {
     fn unlink<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) {
         let node = nodes.node(id);
         debug_assert!(node.place() == Place::Queued && node.cpu() == self.cpu as usize, "{id:?} does not wait here");
-        match node.in_force().priority() {
+        match node.priority() {
             Some(priority) => self.realtime.remove(nodes, id, priority),
             None => self.fair.remove(nodes, id),
         }
@@ -424,7 +438,7 @@ impl RunQueue {
         self.count(node.weight(), false);
         node.set_place(Place::Off);
         node.base.set(self.base);
-        if node.in_force().priority().is_some() {
+        if node.priority().is_some() {
             // The key was not kept up meanwhile.
             node.key.set(self.floor);
         }
@@ -445,7 +459,7 @@ impl RunQueue {
 
     /// The units that this much running of such a thread costs now.
     fn units(&self, duration_ns: u64, weight: Weight) -> u64 {
-        decay::units(duration_ns, weight, self.now_ns, self.base)
+        self.segment.units(duration_ns, weight)
     }
 }
 
