@@ -144,13 +144,15 @@ fn takes_away(old: u64, new: u64) -> bool {
 /// What was taken away and not flushed yet.
 struct Unlinked {
     plan: FlushPlan,
-    /// Tables, chained through the words of their frames.
-    tables: u32,
+    /// Empty tables, chained through the words of their frames.
+    empty: u32,
+    /// Tables whose entries still hold frames, chained likewise.
+    filled: u32,
 }
 
 impl Unlinked {
     fn new() -> Unlinked {
-        Unlinked { plan: FlushPlan::new(), tables: NO_TABLE }
+        Unlinked { plan: FlushPlan::new(), empty: NO_TABLE, filled: NO_TABLE }
     }
 
     /// Notes the entry of a page that was taken away or lost rights.
@@ -160,21 +162,33 @@ impl Unlinked {
         }
     }
 
-    /// Takes a table that no entry leads to any more.
-    fn add_table(&mut self, table: u64) {
-        frames::table_entries(table).store(self.tables, Ordering::Relaxed);
-        self.tables = (table / PAGE_BYTES as u64) as u32;
+    /// Takes an empty table that no entry leads to any more.
+    fn add_empty(&mut self, table: u64) {
+        chain(&mut self.empty, table);
         self.plan.add_tables();
     }
 
-    fn take_table(&mut self) -> Option<u64> {
-        let table = u64::from(self.tables) * PAGE_BYTES as u64;
-        if self.tables == NO_TABLE {
-            return None;
-        }
-        self.tables = frames::table_entries(table).load(Ordering::Relaxed);
-        Some(table)
+    /// Takes a lowest table with its entries that no entry leads to any more.
+    fn add_filled(&mut self, table: u64) {
+        chain(&mut self.filled, table);
+        self.plan.add_tables();
     }
+}
+
+/// Puts a table in front of a chain.
+fn chain(first: &mut u32, table: u64) {
+    frames::table_entries(table).store(*first, Ordering::Relaxed);
+    *first = (table / PAGE_BYTES as u64) as u32;
+}
+
+/// Takes the first table of a chain.
+fn unchain(first: &mut u32) -> Option<u64> {
+    if *first == NO_TABLE {
+        return None;
+    }
+    let table = u64::from(*first) * PAGE_BYTES as u64;
+    *first = frames::table_entries(table).load(Ordering::Relaxed);
+    Some(table)
 }
 
 /// Removed pages whose frames are still to be dropped.
@@ -281,17 +295,17 @@ impl UserPageTable {
         self.lowest(address, false).map_or(0, |table| get(table, index(address, 1)))
     }
 
-    /// Takes a table out that its parent's entry does not lead to any more.
+    /// Takes an empty table out that its parent's entry does not lead to any more.
     fn unlink_table(&self, table: u64, unlinked: &mut Unlinked) {
         self.recent.set((NO_REGION, 0));
-        unlinked.add_table(table);
+        unlinked.add_empty(table);
     }
 
     /// Flushes what was taken away; the tables among it may be used again.
     fn flush(&self, unlinked: &mut Unlinked) {
         tlb::flush(self.root, &unlinked.plan, Reach::Everywhere);
         unlinked.plan = FlushPlan::new();
-        while let Some(table) = unlinked.take_table() {
+        while let Some(table) = unchain(&mut unlinked.empty) {
             self.retire_table(table);
         }
     }
@@ -304,7 +318,10 @@ impl UserPageTable {
             drop(Frame::from_raw(frame_of(*entry)));
         }
         batch.len = 0;
-        while let Some(table) = batch.unlinked.take_table() {
+        while let Some(table) = unchain(&mut batch.unlinked.empty) {
+            self.retire_table(table);
+        }
+        while let Some(table) = unchain(&mut batch.unlinked.filled) {
             for position in 0..ENTRIES {
                 let entry = get(table, position);
                 if entry & HELD != 0 {
@@ -336,7 +353,8 @@ impl UserPageTable {
                     // All of a lowest table: it goes with its entries.
                     exchange(table, position, 0);
                     batch.unlinked.plan.add(at, ENTRIES);
-                    self.unlink_table(entry & ENTRY_ADDRESS, &mut batch.unlinked);
+                    self.recent.set((NO_REGION, 0));
+                    batch.unlinked.add_filled(entry & ENTRY_ADDRESS);
                     removed += 1;
                 } else if self.clear(entry & ENTRY_ADDRESS, level - 1, at, next, batch) {
                     exchange(table, position, 0);
