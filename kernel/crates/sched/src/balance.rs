@@ -18,8 +18,14 @@
 //! # 3. Nothing idles beside work
 //!
 //! An idle CPU has load 0. If another has two runnable threads, of which one that waits may run here, then `load(a) >= w + w' >
-//! w`: the rule allows the move. An idle CPU asks all others, the most loaded first, so it stays idle only if no thread that
-//! waits anywhere may run on it.
+//! w`: the rule allows the move. A CPU that becomes idle asks all others, the most loaded first, so it stays idle only if no thread
+//! that waits anywhere may run on it.
+//!
+//! What comes to wait later finds it asleep. So a CPU that has one thread too many wakes a [`helper`]: at each of its timer's events,
+//! which it has while anything waits, and when a thread comes to it that has to wait. The helper is the least loaded of the
+//! CPUs on which anything may run that waits here, and so finds something to take. Thus nothing waits beside an idle CPU for longer
+//! than it takes to the next event. Both look at [`SEARCH_MAX`](crate::SEARCH_MAX) threads; what waits behind as many that may go
+//! nowhere else is not found.
 //!
 //! # 4. Real-time threads
 //!
@@ -88,6 +94,35 @@ pub fn place(
     previous.or_else(|| allowed.min_by_key(|cpu| load(*cpu).weight))
 }
 
+/// What waits on a CPU; see [`RunQueue::waiting`](crate::RunQueue::waiting).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Where any of it may run.
+    pub cpus: CpuSet,
+    /// The least weight of a thread among it; the greatest there is if nothing waits.
+    pub least: u64,
+}
+
+/// The CPU that should be told to look for work, as it could take some of what waits on the CPU `here`: the least loaded one where
+/// any of it may run. `waiting` is asked only if there is a CPU with less to do.
+pub fn helper(
+    here: usize,
+    cpus: usize,
+    load: impl Fn(usize) -> Load,
+    waiting: impl FnOnce() -> Waiting,
+) -> Option<usize> {
+    let cpus = cpus.min(CPUS_MAX);
+    let own = load(here);
+    let surplus = |cpu: usize| own.surplus_over(load(cpu)).filter(|_| cpu != here);
+    if !(0..cpus).any(|cpu| surplus(cpu).is_some()) {
+        return None;
+    }
+    let waiting = waiting();
+    let could_help =
+        |cpu: &usize| waiting.cpus.contains(*cpu) && surplus(*cpu).is_some_and(|surplus| surplus > waiting.least);
+    (0..cpus).filter(could_help).min_by_key(|cpu| load(*cpu).weight)
+}
+
 /// The CPUs from which `here` may take a thread, the most loaded first. The caller locks each in turn and asks
 /// [`RunQueue::take_for`](crate::RunQueue::take_for) until one gives.
 pub fn sources(here: usize, cpus: usize, load: impl Fn(usize) -> Load) -> impl Iterator<Item = usize> {
@@ -131,6 +166,28 @@ mod tests {
         assert_eq!(from(2), [3, 4, 1, 5]);
         assert_eq!(from(1), [3]);
         assert_eq!(from(3), []);
+    }
+
+    #[test]
+    fn the_least_loaded_that_could_take_something_helps() {
+        let threads = [3, 0, 1, 0, 2];
+        let helper = |here, cpus, least| {
+            let waiting = Waiting { cpus: CpuSet(cpus), least };
+            helper(here, threads.len(), |cpu| load(threads[cpu]), || waiting)
+        };
+        let unit = u64::from(WEIGHT_UNIT);
+        assert_eq!(helper(0, u64::MAX, unit), Some(1));
+        assert_eq!(helper(0, 0b01001, unit), Some(3));
+        assert_eq!(helper(0, 0b10101, unit), Some(2));
+        assert_eq!(helper(0, 0b10001, unit), None);
+        assert_eq!(helper(0, 0b10001, 15), Some(4));
+        assert_eq!(helper(2, u64::MAX, unit), None);
+        assert_eq!(helper(1, u64::MAX, unit), None);
+    }
+
+    #[test]
+    fn who_has_nothing_to_give_is_not_asked_what_waits() {
+        assert_eq!(helper(0, 3, |_| load(1), || unreachable!("nothing waits")), None);
     }
 
     #[test]

@@ -49,10 +49,10 @@
 //!
 //! Real-time threads are not throttled in favour of others. It wakes nobody, sends no interrupt and knows no other CPU.
 
-use crate::balance::Load;
+use crate::balance::{Load, Waiting};
 use crate::decay::{self, Segment};
 use crate::heap::Heap;
-use crate::node::{Node, Nodes, Place, ThreadId};
+use crate::node::{CpuSet, Node, Nodes, Place, ThreadId};
 use crate::policy::{Policy, Urgency, WEIGHT_UNIT, Weight};
 use crate::realtime::{End, Realtime};
 
@@ -280,6 +280,16 @@ impl RunQueue {
     pub fn runtime_ns<N: Nodes + ?Sized>(&self, nodes: &N, id: ThreadId, now_ns: u64) -> u64 {
         let since_ns = if self.current == Some(id) { now_ns.saturating_sub(self.charged_ns) } else { 0 };
         nodes.node(id).runtime_ns().saturating_add(since_ns)
+    }
+
+    /// What waits here, for [`balance::helper`](crate::balance::helper); of many, some.
+    pub fn waiting<N: Nodes + ?Sized>(&self, nodes: &N) -> Waiting {
+        let none = Waiting { cpus: CpuSet(0), least: u64::MAX };
+        self.realtime.iter(nodes).chain(self.fair.iter(nodes)).take(SEARCH_MAX).fold(none, |all, id| {
+            let node = nodes.node(id);
+            let cpus = CpuSet(all.cpus.0 | node.affinity().0);
+            Waiting { cpus, least: all.least.min(u64::from(node.weight().value())) }
+        })
     }
 
     /// Takes a waiting thread that may run on the CPU `cpu`, whose load is `load`, and that gains by it (see [`crate::balance`]).

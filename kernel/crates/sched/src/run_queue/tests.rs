@@ -1,5 +1,4 @@
 use super::*;
-use crate::node::CpuSet;
 
 const MS: u64 = 1_000_000;
 const START_NS: u64 = 1_000_000 * MS;
