@@ -14,41 +14,40 @@ use alloc::vec::Vec;
 use abi::{Errno, PollEvents};
 use file::{IoResult, OpenFile, Progress};
 use sync::machine::{self, NEVER};
-use sync::{WaitNode, WaitQueue};
+use sync::{Turn, WaitNode, WaitQueue};
 
 use crate::SyscallResult;
 use crate::error::{Interrupted, SyscallError};
 use crate::thread::Thread;
 
-/// A thread's place in one wait queue. Left when dropped: a wake that was not used goes to the next.
+/// A node that wakes the thread: its own, unless that is in use.
+fn node_for(thread: &Thread, events: PollEvents, is_exclusive: bool) -> Arc<WaitNode> {
+    let events = (events | PollEvents::ALWAYS).bits();
+    let own = thread.wait_node();
+    if own.is_queued() {
+        return WaitNode::with_events(Arc::clone(thread.parker()) as _, events, is_exclusive);
+    }
+    own.reset(events, is_exclusive);
+    Arc::clone(own)
+}
+
+/// A thread's place in one wait queue; left when dropped.
 struct Registration<'a> {
     queue: &'a WaitQueue,
     node: Arc<WaitNode>,
 }
 
 impl<'a> Registration<'a> {
-    fn new(thread: &Thread, source: Source<'a>, is_exclusive: bool) -> Self {
-        let events = (source.events | PollEvents::ALWAYS).bits();
-        let own = thread.wait_node();
-        let node = if own.is_queued() {
-            WaitNode::with_events(Arc::clone(thread.parker()) as _, events, is_exclusive)
-        } else {
-            own.reset(events, is_exclusive);
-            Arc::clone(own)
-        };
+    fn new(thread: &Thread, source: Source<'a>) -> Self {
+        let node = node_for(thread, source.events, false);
         source.queue.add(&node);
         Self { queue: source.queue, node }
-    }
-
-    /// Is woken again from now on, if it was exclusive and woken.
-    fn arm(&self) {
-        self.queue.add(&self.node);
     }
 }
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.queue.leave(&self.node);
+        self.queue.remove(&self.node);
     }
 }
 
@@ -126,8 +125,8 @@ pub fn until_any<'a, T>(
     mut check: impl FnMut() -> Option<T>,
 ) -> Result<Option<T>, Interrupted> {
     let mut sources = sources.into_iter();
-    let _first = sources.next().map(|source| Registration::new(thread, source, false));
-    let _others: Vec<_> = sources.map(|source| Registration::new(thread, source, false)).collect();
+    let _first = sources.next().map(|source| Registration::new(thread, source));
+    let _others: Vec<_> = sources.map(|source| Registration::new(thread, source)).collect();
     loop {
         if let Some(answer) = check() {
             return Ok(Some(answer));
@@ -149,9 +148,9 @@ pub fn until_turn<T>(
     source: Source<'_>,
     deadline_ns: u64,
     mut check: impl FnMut() -> Option<T>,
-    has_more: impl Fn() -> bool,
+    has_more: impl FnOnce() -> bool,
 ) -> Result<Option<T>, Interrupted> {
-    let place = Registration::new(thread, source, true);
+    let mut turn = Turn::new(source.queue, node_for(thread, source.events, true));
     loop {
         let mut answer = check();
         if answer.is_none() {
@@ -159,18 +158,14 @@ pub fn until_turn<T>(
                 return Err(Interrupted);
             }
             if !park(thread, deadline_ns) {
-                place.arm();
+                turn.arm();
                 continue;
             }
             // What happened at the very end counts.
             answer = check();
         }
         if answer.is_some() {
-            // The wake is used up, unless it stood for more than this.
-            let woken = source.queue.take_out(&place.node);
-            if woken != 0 && has_more() {
-                source.queue.wake(woken);
-            }
+            turn.finish(has_more);
         }
         return Ok(answer);
     }

@@ -61,4 +61,4 @@ pub use rank::Rank;
 pub use seqlock::SeqLock;
 pub use spin::{lazy::Lazy, once::Once};
 pub use spinlock::{IrqSpinLock, IrqSpinLockGuard, SpinLock, SpinLockGuard};
-pub use wait_queue::{WaitNode, WaitQueue, Wake};
+pub use wait_queue::{Turn, WaitNode, WaitQueue, Wake};

@@ -21,7 +21,7 @@
 //! A wake reaches every node whose events match, but only one that is exclusive, in the order of arrival. An exclusive node
 //! that was woken is skipped until it is added again. Its owner must try its operation once more; if it gives up instead,
 //! [`WaitQueue::leave`] passes the wake on to the next. A waiter that was woken and got something, but left more behind, owes
-//! the next a wake as well, for all that happened meanwhile may have gone to itself: [`WaitQueue::take_out`] says so.
+//! the next a wake as well, for one wake may have stood for more than one waiter takes: [`Turn`] sees to both.
 //!
 //! # 3. Ownership and locks
 //!
@@ -169,15 +169,17 @@ impl WaitQueue {
         }
     }
 
-    /// Links `node`, or arms it again if it is linked here and was woken. Afterwards, try the operation.
+    /// Links `node`, or arms it again if it is linked here and was woken. Afterwards, try the operation. Answers the events of
+    /// an exclusive wake that had reached it, 0 for none.
     ///
     /// # Panics
     /// If the node is in another queue.
-    pub fn add(&self, node: &Arc<WaitNode>) {
+    pub fn add(&self, node: &Arc<WaitNode>) -> u32 {
+        let mut woken_events = 0;
         {
             let mut list = self.list.lock();
             if node.owner.load(Ordering::Relaxed) == list.id() {
-                list.rearm(node);
+                woken_events = list.rearm(node);
             } else {
                 list.link(node);
                 self.length.fetch_add(1, Ordering::Relaxed);
@@ -185,6 +187,7 @@ impl WaitQueue {
         }
         // Section 1: the registration comes before what the caller reads next.
         fence(Ordering::SeqCst);
+        woken_events
     }
 
     /// Unlinks `node`, if it is linked here; once this returns, the queue wakes it no more. For a waiter who got what it
@@ -201,10 +204,9 @@ impl WaitQueue {
         }
     }
 
-    /// Unlinks `node` and answers the events of an exclusive wake that reached it, 0 for none. If there is still something to
-    /// get, the caller wakes the next with them.
+    /// Unlinks `node` and answers the events of an exclusive wake that reached it, 0 for none.
     #[must_use = "a wake that is not used is passed on"]
-    pub fn take_out(&self, node: &WaitNode) -> u32 {
+    fn take_out(&self, node: &WaitNode) -> u32 {
         self.unlink(node).unwrap_or(0)
     }
 
@@ -264,6 +266,52 @@ impl WaitQueue {
         // Outside the lock: this may be the last reference.
         drop(unlinked);
         Some(woken_events)
+    }
+}
+
+/// One wait by an exclusive node, from its first attempt to the end: section 2.
+///
+/// ```text
+/// let mut turn = Turn::new(&queue, node);
+/// loop {
+///     if let Done(n) = operation() { turn.finish(|| is_more_left()); return n; }
+///     if signal_is_pending() { return EINTR; }
+///     parker.park();
+///     turn.arm();
+/// }
+/// ```
+pub struct Turn<'a> {
+    queue: &'a WaitQueue,
+    node: Arc<WaitNode>,
+    /// The events of the wake that the attempt under way answers to.
+    woken_events: u32,
+}
+
+impl<'a> Turn<'a> {
+    /// Gets in line. Then try the operation.
+    pub fn new(queue: &'a WaitQueue, node: Arc<WaitNode>) -> Self {
+        let woken_events = queue.add(&node);
+        Self { queue, node, woken_events }
+    }
+
+    /// Gets in line again after a wake. Then try the operation.
+    pub fn arm(&mut self) {
+        self.woken_events = self.queue.add(&self.node);
+    }
+
+    /// Leaves, as the operation is done. If a wake led to this and `has_more` is true, the next is woken.
+    pub fn finish(self, has_more: impl FnOnce() -> bool) {
+        let woken_events = self.woken_events | self.queue.take_out(&self.node);
+        if woken_events != 0 && has_more() {
+            self.queue.wake(woken_events);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    /// Leaves without having done anything: the last attempt found nothing, and a wake that came later goes to the next.
+    fn drop(&mut self) {
+        self.queue.leave(&self.node);
     }
 }
 
@@ -367,7 +415,7 @@ impl List {
     }
 
     /// Puts a node that was woken back in line; one that was not keeps its place.
-    fn rearm(&mut self, node: &WaitNode) {
+    fn rearm(&mut self, node: &WaitNode) -> u32 {
         let pointer = ptr::from_ref(node);
         let (previous, next, woken_events) =
             with_links(pointer, |links| (links.previous, links.next, links.woken_events));
@@ -375,6 +423,7 @@ impl List {
             self.join_around(previous, next);
             self.insert(pointer, true);
         }
+        woken_events
     }
 
     fn wake(&mut self, events: u32) -> bool {
@@ -453,6 +502,12 @@ mod tests {
     impl Wake for Recorder {
         fn wake(&self, events: u32) {
             self.1.lock().expect("no test panics with the log").push((self.0, events));
+        }
+    }
+
+    fn add_all(queue: &WaitQueue, nodes: &[Arc<WaitNode>]) {
+        for node in nodes {
+            queue.add(node);
         }
     }
 
@@ -544,9 +599,27 @@ mod tests {
         assert_eq!(log.take(), [(1, READ)]);
         // The same nodes serve another wait, of another kind.
         exclusive.iter().for_each(|node| node.reset(WRITE, false));
-        exclusive.iter().for_each(|node| queue.add(node));
+        add_all(&queue, &exclusive);
         queue.wake(READ | WRITE);
         assert_eq!(log.take(), [(2, WRITE), (1, WRITE)]);
+    }
+
+    #[test]
+    fn who_takes_turns_wakes_the_next_if_something_is_left() {
+        let (log, queue) = (Log::default(), WaitQueue::new());
+        let [first, second, third] = [1, 2, 3].map(|number| log.node(number, READ, true));
+        let mut turns = [first, second, third].map(|node| Turn::new(&queue, node)).into_iter();
+        let [mut first, mut second, third] = [(); 3].map(|()| turns.next().expect("there are three"));
+        // Nobody was woken, nobody is owed anything.
+        third.finish(|| true);
+        queue.wake(READ);
+        first.arm();
+        first.finish(|| true);
+        assert_eq!(log.take(), [(1, READ), (2, READ)]);
+        second.arm();
+        second.finish(|| false);
+        assert_eq!(log.take(), []);
+        assert!(!queue.has_waiters());
     }
 
     /// Takes up every second wake.
@@ -567,7 +640,7 @@ mod tests {
         let (log, queue) = (Log::default(), WaitQueue::new());
         let choosy = Arc::new(Choosy(Mutex::new(0)));
         let nodes = [WaitNode::with_events(choosy.clone(), READ, true), log.node(2, READ, true)];
-        nodes.iter().for_each(|node| queue.add(node));
+        add_all(&queue, &nodes);
         queue.wake(READ);
         assert_eq!(log.take(), [(2, READ)]);
         queue.add(&nodes[1]);
@@ -582,7 +655,7 @@ mod tests {
     fn wake_all_wakes_all() {
         let (log, queue) = (Log::default(), WaitQueue::new());
         let nodes = [log.node(1, READ, true), log.node(2, 0, true), log.node(3, 0, false)];
-        nodes.iter().for_each(|node| queue.add(node));
+        add_all(&queue, &nodes);
         queue.wake_all();
         assert_eq!(log.take(), [(3, u32::MAX), (1, u32::MAX), (2, u32::MAX)]);
     }
@@ -592,7 +665,7 @@ mod tests {
         for leaver in 0..4 {
             let (log, queue) = (Log::default(), WaitQueue::new());
             let nodes: Vec<_> = (0..4).map(|number| log.node(number, READ, true)).collect();
-            nodes.iter().for_each(|node| queue.add(node));
+            add_all(&queue, &nodes);
             assert!(queue.remove(&nodes[leaver]));
             assert!(!queue.remove(&nodes[leaver]));
             queue.wake_all();

@@ -8,7 +8,7 @@ use core::mem::offset_of;
 
 use abi::resource::RLIMIT_NOFILE;
 use abi::{Errno, PollEvents, Pollfd, Sigset, SigsetArgument, Timespec, Timeval, UserPtr};
-use file::{DESCRIPTORS_MAX, OpenFile};
+use file::{DESCRIPTORS_MAX, FdTable, OpenFile};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
 use sync::machine::{self, NEVER};
 
@@ -28,6 +28,9 @@ const FEW: usize = 4;
 struct Watched {
     /// None where there is nothing to watch, only an answer to give.
     open: Option<Arc<OpenFile>>,
+    fd: i32,
+    /// What is found when the descriptor is closed in the meantime.
+    when_closed: PollEvents,
     events: PollEvents,
     /// What was found.
     found: Cell<PollEvents>,
@@ -38,6 +41,17 @@ impl Watched {
     fn look(&self, thread: &Thread) -> bool {
         if let Some(open) = &self.open {
             self.found.set(readiness(thread, open) & (self.events | PollEvents::ERR | PollEvents::HUP));
+        }
+        !self.found.get().is_empty()
+    }
+
+    /// Looks at what the descriptor stands for now, as Linux does after a sleep.
+    fn look_again(&self, fds: &FdTable) -> bool {
+        if self.open.is_some() {
+            self.found.set(match fds.get(self.fd) {
+                Ok(open) => open.file().readiness() & (self.events | PollEvents::ERR | PollEvents::HUP),
+                Err(_) => self.when_closed,
+            });
         }
         !self.found.get().is_empty()
     }
@@ -89,6 +103,8 @@ fn wait_for_any(thread: &Thread, all: &[Watched], deadline_ns: u64) -> Result<us
         return Ok(ready);
     }
     let sources = all.iter().filter_map(Watched::source);
+    let fds = thread.fds();
+    let look = || all.iter().filter(|one| one.look_again(fds)).count();
     let found = wait::until_any(thread, sources, deadline_ns, || Some(look()).filter(|ready| *ready > 0))?;
     Ok(found.unwrap_or(0))
 }
@@ -168,7 +184,7 @@ fn watch_all(thread: &Thread, descriptors: UserPtr, count: u32) -> Result<WatchL
         let open = fds.get(fd).ok();
         let found = if open.is_none() && fd >= 0 { PollEvents::NVAL } else { PollEvents::empty() };
         let events = PollEvents::from_bits_truncate(u32::from(events));
-        watched.push(Watched { open, events, found: Cell::new(found) });
+        watched.push(Watched { open, fd, when_closed: PollEvents::NVAL, events, found: Cell::new(found) });
     }
     Ok(watched)
 }
@@ -300,9 +316,9 @@ fn select_until(
         let meanings = sets.iter().filter(|set| set.contains(number)).map(|set| set.meaning);
         let events = meanings.fold(PollEvents::empty(), PollEvents::union);
         if !events.is_empty() {
-            let open = fds.get(i32::try_from(number).map_err(|_| Errno::EBADF)?)?;
+            let fd = i32::try_from(number).map_err(|_| Errno::EBADF)?;
             numbers.push(number);
-            watched.push(Watched { open: Some(open), events, found: Cell::default() });
+            watched.push(Watched { open: Some(fds.get(fd)?), fd, events, ..Watched::default() });
         }
     }
     let mut total = 0;

@@ -9,7 +9,7 @@ use loom::thread;
 use super::{explore, explore_bounded};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::park::Parker;
-use crate::wait_queue::{WaitNode, WaitQueue};
+use crate::wait_queue::{Turn, WaitNode, WaitQueue};
 
 const READY: u32 = 1;
 
@@ -45,6 +45,41 @@ impl Event {
             parker.park();
         }
     }
+}
+
+impl Event {
+    /// As `wait`, in turn with others: who leaves something behind wakes the next.
+    fn wait_in_turn(&self) {
+        let parker = Arc::new(Parker::new());
+        let mut turn = Turn::new(&self.queue, WaitNode::with_events(parker.clone(), READY, true));
+        loop {
+            if self.take() {
+                turn.finish(|| self.available.load(Ordering::Relaxed) > 0);
+                return;
+            }
+            parker.park();
+            turn.arm();
+        }
+    }
+}
+
+#[test]
+fn one_wake_for_two_reaches_both() {
+    explore_bounded(Some(3), || {
+        let event = Event::new();
+        let waiter = {
+            let event = Arc::clone(&event);
+            thread::spawn(move || event.wait_in_turn())
+        };
+        let provider = {
+            let event = Arc::clone(&event);
+            thread::spawn(move || event.provide(2))
+        };
+        event.wait_in_turn();
+        waiter.join().unwrap();
+        provider.join().unwrap();
+        assert!(!event.queue.has_waiters());
+    });
 }
 
 #[test]
