@@ -50,7 +50,7 @@ pub(crate) use deadline::Deadline;
 pub(crate) use key::{Key, Sharing};
 pub(crate) use pi::{lock, priority_changed, requeue as requeue_to_lock, unlock, wait_for_requeue};
 pub(crate) use vector::{Watched, wait_for_any};
-pub(crate) use wait::{Ending, wait, wait_once};
+pub(crate) use wait::{Ending, Request, wait, wait_once};
 pub(crate) use wake::{Both, Count, check, requeue, wake, wake_and_change};
 
 /// The number of buckets: a few times as many as there are CPUs to contend for them.
@@ -62,7 +62,7 @@ static QUEUES: KeyedQueues<Key, Role, BUCKETS> = KeyedQueues::new();
 /// One waiter.
 type Waiter = sync::keyed::Waiter<Key, Role>;
 /// Those a call wakes.
-type Woken = sync::keyed::Woken<Key, Role>;
+pub(crate) type Woken = sync::keyed::Woken<Key, Role>;
 /// A waiter as it is queued.
 type Entry = sync::keyed::Entry<Key, Role>;
 
@@ -71,7 +71,7 @@ pub(crate) const ALL_BITS: u32 = u32::MAX;
 
 /// What a waiter waits for.
 #[derive(Clone, Copy, Debug)]
-enum Role {
+pub(crate) enum Role {
     /// A wake.
     Plain,
     /// To be moved to a lock, by [`pi::requeue`].
@@ -127,9 +127,9 @@ fn release_all(thread: &Thread, is_end: bool) {
     pi::end_leaving(thread, leaving, is_end);
 }
 
-/// Wakes up to `count` threads that wait for a word by a call that is not private to the process, as the kernel does for the
-/// word it clears when a thread ends.
-pub(crate) fn wake_address(process: &Process, address: usize, count: u32) {
+/// Takes one of the threads that wait for a word by a call that is not private to the process, as the kernel does for the
+/// word it clears when a thread ends. The thread wakes when the answer is dropped.
+pub(crate) fn take_waiter(process: &Process, address: usize) -> Woken {
     // The program may have unmapped the word; that is its own affair.
-    let _ = wake::wake_in(process, Sharing::Shared, address, Count::at_most(count), ALL_BITS);
+    wake::take_one(process, Sharing::Shared, address).unwrap_or_default()
 }

@@ -13,37 +13,42 @@ use crate::SyscallResult;
 use crate::error::{Interrupted, Restart, SyscallError};
 use crate::thread::Thread;
 
+/// What a call waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub sharing: Sharing,
+    pub address: usize,
+    /// What the word has as long as there is reason to wait.
+    pub value: u32,
+    /// The wakes that count.
+    pub bits: u32,
+    pub deadline: Deadline,
+}
+
 /// `FUTEX_WAIT` and `FUTEX_WAIT_BITSET`: sleeps until a wake for one of these bits, if the word has this value. `EAGAIN` if it
 /// has another one, `ETIMEDOUT` at the deadline. A signal makes the call begin again, to the same deadline.
-pub(crate) fn wait(
-    thread: &Thread,
-    sharing: Sharing,
-    address: usize,
-    value: u32,
-    deadline: Deadline,
-    bits: u32,
-) -> SyscallResult {
-    match wait_once(thread, sharing, address, value, deadline, bits)? {
+#[inline]
+pub(crate) fn wait(thread: &Thread, request: Request) -> SyscallResult {
+    match wait_once(thread, &request)? {
         Ending::Woken => Ok(0),
         Ending::TimedOut => Err(Errno::ETIMEDOUT.into()),
-        Ending::Interrupted if deadline == Deadline::Never => Err(Interrupted.into()),
-        Ending::Interrupted => {
-            let again = move |thread: &Thread| wait(thread, sharing, address, value, deadline, bits);
-            thread.set_continuation(Box::new(again));
-            Err(SyscallError::Restart(Restart::Continue))
-        }
+        Ending::Interrupted => Err(interrupted(thread, request)),
     }
 }
 
-/// As [`wait`], but the call itself begins again, with its arguments, and the program decides.
-pub(crate) fn wait_once(
-    thread: &Thread,
-    sharing: Sharing,
-    address: usize,
-    value: u32,
-    deadline: Deadline,
-    bits: u32,
-) -> Result<Ending, Errno> {
+#[cold]
+fn interrupted(thread: &Thread, request: Request) -> SyscallError {
+    if request.deadline == Deadline::Never {
+        return Interrupted.into();
+    }
+    thread.set_continuation(Box::new(move |thread: &Thread| wait(thread, request)));
+    SyscallError::Restart(Restart::Continue)
+}
+
+/// As [`wait`], but if a signal comes the program decides.
+#[inline]
+pub(crate) fn wait_once(thread: &Thread, request: &Request) -> Result<Ending, Errno> {
+    let Request { sharing, address, value, bits, deadline } = *request;
     if bits == 0 {
         return Err(Errno::EINVAL);
     }
@@ -69,7 +74,7 @@ pub(super) enum Queued {
 }
 
 /// Puts a waiter in its queue if the word has this value, else `EAGAIN`.
-#[inline]
+#[inline(always)]
 pub(super) fn enqueue(waiter: &Arc<Waiter>, entry: Entry, address: usize, value: u32) -> Result<Queued, Errno> {
     let arrival = QUEUES.arrive(&entry.key);
     match word::load(address) {
@@ -98,6 +103,7 @@ pub(crate) enum Ending {
 }
 
 /// Sleeps until the waiter is woken, or gives up.
+#[inline]
 fn sleep(thread: &Thread, waiter: &Waiter, deadline: Deadline) -> Ending {
     loop {
         if waiter.is_free() {
@@ -112,6 +118,7 @@ fn sleep(thread: &Thread, waiter: &Waiter, deadline: Deadline) -> Ending {
     }
 }
 
+#[cold]
 fn give_up(waiter: &Waiter, ending: Ending) -> Ending {
     if QUEUES.cancel(waiter) { ending } else { Ending::Woken }
 }

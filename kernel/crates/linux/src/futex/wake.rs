@@ -5,7 +5,7 @@ use sync::keyed::Step;
 
 use super::key::{Key, Sharing};
 use super::word;
-use super::{Entry, QUEUES, Role, Woken};
+use super::{ALL_BITS, Entry, QUEUES, Role, Woken};
 use crate::SyscallResult;
 use crate::process::Process;
 use crate::thread::Thread;
@@ -32,6 +32,7 @@ impl Count {
 }
 
 /// `FUTEX_WAKE` and `FUTEX_WAKE_BITSET`.
+#[inline]
 pub(crate) fn wake(thread: &Thread, sharing: Sharing, address: usize, count: Count, bits: u32) -> SyscallResult {
     let woken = wake_in(thread.process(), sharing, address, count, bits)?;
     Ok(usize::try_from(woken).unwrap_or(0))
@@ -64,6 +65,17 @@ pub(super) fn wake_in(
     QUEUES.lock(&key).walk(&key, &mut woken, |entry| wakes.visit(entry));
     drop(woken);
     wakes.answer()
+}
+
+/// Takes one of those who wait for a word of a process; dropped, the answer wakes it.
+pub(super) fn take_one(process: &Process, sharing: Sharing, address: usize) -> Result<Woken, Errno> {
+    let key = Key::of(process, sharing, address, false)?;
+    let mut woken = Woken::new();
+    if QUEUES.has_waiters(&key) {
+        let mut wakes = Wakes::new(Count::at_most(1), ALL_BITS);
+        QUEUES.lock(&key).walk(&key, &mut woken, |entry| wakes.visit(entry));
+    }
+    Ok(woken)
 }
 
 /// Wakes waiters as a walk meets them.

@@ -14,9 +14,10 @@ use mm::user::{UserReader, read_user_struct, write_user_struct};
 
 use crate::SyscallResult;
 use crate::error::{Interrupted, SyscallError};
-use crate::futex::{self, ALL_BITS, Both, Count, Deadline, Ending, Sharing, Watched};
+use crate::futex::{self, ALL_BITS, Both, Count, Deadline, Ending, Request, Sharing, Watched};
 use crate::thread::Thread;
 
+/// The two operations that locks are made of come first and pay for none of the others.
 pub(crate) fn futex(
     thread: &Thread,
     word: UserPtr,
@@ -26,42 +27,55 @@ pub(crate) fn futex(
     second_word: UserPtr,
     third_value: u32,
 ) -> SyscallResult {
-    let command = operation & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
-    let is_realtime = operation & FUTEX_CLOCK_REALTIME != 0;
+    let (sharing, address) = (sharing(operation), word.address());
+    match operation & !FUTEX_PRIVATE_FLAG {
+        FUTEX_WAKE => futex::wake(thread, sharing, address, count_of(value), ALL_BITS),
+        FUTEX_WAIT => {
+            let deadline = if timeout == 0 { Deadline::Never } else { deadline(operation, timeout)? };
+            futex::wait(thread, Request { sharing, address, value, bits: ALL_BITS, deadline })
+        }
+        _ => other_operation(thread, address, operation, (value, timeout, third_value), second_word.address()),
+    }
+}
+
+#[inline(never)]
+fn other_operation(
+    thread: &Thread,
+    address: usize,
+    operation: u32,
+    (value, timeout, third_value): (u32, u64, u32),
+    second_word: usize,
+) -> SyscallResult {
+    let command = operation & COMMAND_MASK;
     let sharing = sharing(operation);
-    let address = word.address();
-    // The fourth argument is a pointer to a time or, in calls without one, a number of waiters.
-    let second_count = || value_of(timeout);
-    let both = Both { sharing, first: address, second: second_word.address() };
-    let deadline = if has_timeout(command) {
-        deadline(command, is_realtime, UserPtr::from_register(timeout))?
-    } else {
-        Deadline::Never
-    };
-    if is_realtime && !matches!(command, FUTEX_WAIT_BITSET | FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI2) {
+    let deadline = if has_timeout(command) { deadline(operation, timeout)? } else { Deadline::Never };
+    let may_be_realtime = matches!(command, FUTEX_WAIT_BITSET | FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI2);
+    if operation & FUTEX_CLOCK_REALTIME != 0 && !may_be_realtime {
         return Err(Errno::ENOSYS.into());
     }
+    // The fourth argument is a pointer to a time or, in calls without one, a number of waiters.
+    let second_count = value_of(timeout);
+    let both = Both { sharing, first: address, second: second_word };
     match command {
-        FUTEX_WAIT => futex::wait(thread, sharing, address, value, deadline, ALL_BITS),
-        FUTEX_WAIT_BITSET => futex::wait(thread, sharing, address, value, deadline, third_value),
-        FUTEX_WAKE => futex::wake(thread, sharing, address, count_of(value), ALL_BITS),
+        FUTEX_WAIT_BITSET => futex::wait(thread, Request { sharing, address, value, bits: third_value, deadline }),
         FUTEX_WAKE_BITSET => futex::wake(thread, sharing, address, count_of(value), third_value),
-        FUTEX_REQUEUE => futex::requeue(thread, both, value.cast_signed(), second_count(), None),
-        FUTEX_CMP_REQUEUE => futex::requeue(thread, both, value.cast_signed(), second_count(), Some(third_value)),
+        FUTEX_REQUEUE => futex::requeue(thread, both, value.cast_signed(), second_count, None),
+        FUTEX_CMP_REQUEUE => futex::requeue(thread, both, value.cast_signed(), second_count, Some(third_value)),
         FUTEX_WAKE_OP => {
-            let second = Count::from_argument(second_count());
+            let second = Count::from_argument(second_count);
             futex::wake_and_change(thread, both, count_of(value), second, third_value)
         }
         FUTEX_LOCK_PI | FUTEX_LOCK_PI2 => futex::lock(thread, sharing, address, deadline, false),
         FUTEX_TRYLOCK_PI => futex::lock(thread, sharing, address, Deadline::Never, true),
         FUTEX_UNLOCK_PI => futex::unlock(thread, sharing, address),
-        FUTEX_WAIT_REQUEUE_PI => {
-            futex::wait_for_requeue(thread, sharing, address, value, deadline, second_word.address())
-        }
-        FUTEX_CMP_REQUEUE_PI => futex::requeue_to_lock(thread, both, value.cast_signed(), second_count(), third_value),
+        FUTEX_WAIT_REQUEUE_PI => futex::wait_for_requeue(thread, sharing, address, value, deadline, second_word),
+        FUTEX_CMP_REQUEUE_PI => futex::requeue_to_lock(thread, both, value.cast_signed(), second_count, third_value),
         _ => Err(Errno::ENOSYS.into()),
     }
 }
+
+/// What an operation says besides how.
+const COMMAND_MASK: u32 = !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
 
 /// Whether the fourth argument is a time.
 fn has_timeout(command: u32) -> bool {
@@ -83,13 +97,14 @@ fn value_of(register: u64) -> i32 {
 }
 
 /// When a call of the oldest interface gives up: a time from now for the plain wait, else a point in time.
-fn deadline(command: u32, is_realtime: bool, timeout: UserPtr) -> Result<Deadline, Errno> {
-    let Some(timeout) = timeout.non_null() else { return Ok(Deadline::Never) };
+#[inline(never)]
+fn deadline(operation: u32, timeout: u64) -> Result<Deadline, Errno> {
+    let Some(timeout) = UserPtr::from_register(timeout).non_null() else { return Ok(Deadline::Never) };
     let time_ns = nanoseconds(timeout)?;
-    Ok(match command {
+    Ok(match operation & COMMAND_MASK {
         FUTEX_WAIT => Deadline::after(time_ns),
         FUTEX_LOCK_PI => Deadline::Realtime(time_ns),
-        _ if is_realtime => Deadline::Realtime(time_ns),
+        _ if operation & FUTEX_CLOCK_REALTIME != 0 => Deadline::Realtime(time_ns),
         _ => Deadline::Monotonic(time_ns),
     })
 }
@@ -170,7 +185,8 @@ pub(crate) fn futex_wait(
     let sharing = sharing_of(flags)?;
     let (value, mask) = (fitting(value)?, fitting(mask)?);
     let deadline = deadline_on(clock, timeout)?;
-    match futex::wait_once(thread, sharing, word.address(), value, deadline, mask)? {
+    let request = Request { sharing, address: word.address(), value, bits: mask, deadline };
+    match futex::wait_once(thread, &request)? {
         Ending::Woken => Ok(0),
         Ending::TimedOut => Err(Errno::ETIMEDOUT.into()),
         // The arguments are as good as before.

@@ -6,3 +6,4 @@ mod faults;
 mod model;
 mod support;
 mod threads;
+mod words;
