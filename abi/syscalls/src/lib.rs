@@ -49,5 +49,5 @@ pub use signal::{
 };
 pub use stat::{Stat, Statfs, Statx, StatxMask, StatxTimestamp};
 pub use table::{Level, SYSCALLS, SyscallRow, name};
-pub use time::{Itimerspec, Itimerval, Timespec, Timeval, Timezone, Tms};
+pub use time::{Itimerspec, Itimerval, Timespec, Timeval, Timex, Timezone, Tms};
 pub use tty::{Termios, Termios2, Winsize, ioctl};

@@ -218,12 +218,12 @@ macro_rules! for_each_syscall {
 156 _sysctl(arguments: UserPtr) = Absent("removed from Linux");
 157 prctl(option: i32, second: u64, third: u64, fourth: u64, fifth: u64) = Partial("names, death signal, dumpable, capabilities, timer slack, no_new_privs, subreaper; not seccomp, speculation control, PR_SET_MM, PR_SET_VMA");
 158 arch_prctl(option: i32, address: u64) = Partial("fs base; ARCH_SET_GS where the machine can; not ARCH_SET_CPUID");
-159 adjtimex(buffer: UserPtr) = Absent("");
+159 adjtimex(buffer: UserPtr) = Partial("the clock can be set, not slewed");
 160 setrlimit(resource: u32, limit: UserPtr) = Full("");
 161 chroot(path: UserPtr) = Full("");
 162 sync() = Full("");
 163 acct(path: UserPtr) = Absent("");
-164 settimeofday(time: UserPtr, zone: UserPtr) = Absent("");
+164 settimeofday(time: UserPtr, zone: UserPtr) = Full("");
 165 mount(source: UserPtr, target: UserPtr, kind: UserPtr, flags: u64, data: UserPtr) = Absent("");
 166 umount2(target: UserPtr, flags: u32) = Absent("");
 167 swapon(path: UserPtr, flags: i32) = Absent("");
@@ -286,7 +286,7 @@ macro_rules! for_each_syscall {
 224 timer_gettime(id: i32, value: UserPtr) = Full("");
 225 timer_getoverrun(id: i32) = Full("");
 226 timer_delete(id: i32) = Full("");
-227 clock_settime(clock: i32, time: UserPtr) = Absent("");
+227 clock_settime(clock: i32, time: UserPtr) = Full("");
 228 clock_gettime(clock: i32, time: UserPtr) = Full("");
 229 clock_getres(clock: i32, resolution: UserPtr) = Full("");
 230 clock_nanosleep(clock: i32, flags: i32, request: UserPtr, remaining: UserPtr) = Full("");
@@ -364,7 +364,7 @@ macro_rules! for_each_syscall {
 302 prlimit64(pid: i32, resource: u32, new_limit: UserPtr, old_limit: UserPtr) = Full("");
 303 name_to_handle_at(directory: Fd, path: UserPtr, handle: UserPtr, mount: UserPtr, flags: u32) = Absent("");
 304 open_by_handle_at(mount: Fd, handle: UserPtr, flags: u32) = Absent("");
-305 clock_adjtime(clock: i32, buffer: UserPtr) = Absent("");
+305 clock_adjtime(clock: i32, buffer: UserPtr) = Partial("the clock can be set, not slewed");
 306 syncfs(fd: Fd) = Full("");
 307 sendmmsg(fd: Fd, messages: UserPtr, count: u32, flags: u32) = Absent("");
 308 setns(fd: Fd, kind: i32) = Absent("");

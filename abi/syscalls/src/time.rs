@@ -24,6 +24,34 @@ abi_struct! {
         pub tz_dsttime: i32,
     }
 
+    /// `struct timex`, as `adjtimex` takes and answers it.
+    pub struct Timex: 208 {
+        pub modes: u32,
+        pub _pad0: u32,
+        pub offset: i64,
+        pub freq: i64,
+        pub maxerror: i64,
+        pub esterror: i64,
+        pub status: i32,
+        pub _pad1: u32,
+        pub constant: i64,
+        pub precision: i64,
+        pub tolerance: i64,
+        pub time: Timeval,
+        pub tick: i64,
+        pub ppsfreq: i64,
+        pub jitter: i64,
+        pub shift: i32,
+        pub _pad2: u32,
+        pub stabil: i64,
+        pub jitcnt: i64,
+        pub calcnt: i64,
+        pub errcnt: i64,
+        pub stbcnt: i64,
+        pub tai: i32,
+        pub _pad3: [u32; 11],
+    }
+
     /// `struct itimerval`.
     pub struct Itimerval: 32 {
         pub it_interval: Timeval,
@@ -119,6 +147,27 @@ pub const TFD_CLOEXEC: u32 = 0o2_000_000;
 pub const TFD_NONBLOCK: u32 = 0o4000;
 pub const TFD_TIMER_ABSTIME: u32 = 1;
 pub const TFD_TIMER_CANCEL_ON_SET: u32 = 1 << 1;
+pub const TFD_IOC_SET_TICKS: u32 = 0x4008_5400;
+
+pub const ADJ_OFFSET: u32 = 0x0001;
+pub const ADJ_FREQUENCY: u32 = 0x0002;
+pub const ADJ_MAXERROR: u32 = 0x0004;
+pub const ADJ_ESTERROR: u32 = 0x0008;
+pub const ADJ_STATUS: u32 = 0x0010;
+pub const ADJ_TIMECONST: u32 = 0x0020;
+pub const ADJ_TAI: u32 = 0x0080;
+pub const ADJ_SETOFFSET: u32 = 0x0100;
+pub const ADJ_MICRO: u32 = 0x1000;
+pub const ADJ_NANO: u32 = 0x2000;
+pub const ADJ_TICK: u32 = 0x4000;
+pub const ADJ_OFFSET_SINGLESHOT: u32 = 0x8001;
+pub const ADJ_OFFSET_SS_READ: u32 = 0xa001;
+pub const STA_UNSYNC: i32 = 0x0040;
+pub const STA_NANO: i32 = 0x2000;
+/// The bits of the status that programs cannot set.
+pub const STA_RONLY: i32 = 0xff00;
+pub const TIME_OK: usize = 0;
+pub const TIME_ERROR: usize = 5;
 
 #[cfg(test)]
 mod tests {

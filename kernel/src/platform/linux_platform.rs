@@ -163,6 +163,10 @@ impl Platform for MachinePlatform {
         clock::frequency_hz() / 1000
     }
 
+    fn set_realtime_ns(&self, now_ns: u64) {
+        clock::set_realtime(now_ns);
+    }
+
     fn set_timer(&self, deadline_ns: u64) {
         timer::set_service(deadline_ns);
     }

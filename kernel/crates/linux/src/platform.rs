@@ -233,6 +233,11 @@ pub trait Platform: Send + Sync {
         let _ = deadline_ns;
     }
 
+    /// Sets the wall clock (`sync::machine::realtime_ns`).
+    fn set_realtime_ns(&self, now_ns: u64) {
+        let _ = now_ns;
+    }
+
     /// Ends the machine: the first process is gone.
     fn end(&self, outcome: Outcome) -> !;
 }

@@ -1,20 +1,19 @@
 //! [`TimerFd`]: a timer behind a descriptor, readable when it has expired.
-//!
-//! The time of day is never set, so `TFD_TIMER_CANCEL_ON_SET` has nothing to cancel.
 
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use abi::time::{TFD_IOC_SET_TICKS, TFD_TIMER_CANCEL_ON_SET};
 use abi::{Errno, PollEvents};
 use file::attributes::ANONYMOUS_INODE;
 use file::{Attributes, File, IoResult, OpenFile, Progress};
-use mm::user::{UserReader, UserWriter};
+use mm::user::{UserReader, UserWriter, read_user_struct};
 use sync::WaitQueue;
 
 use crate::system::System;
-use crate::timer::{Event, Setting, Timer, TimerClock};
+use crate::timer::{Event, Expiry, Setting, Timer, TimerClock};
 
 /// Bytes of a read: how often it expired.
 const COUNT_LEN: usize = 8;
@@ -44,9 +43,9 @@ impl TimerFd {
     }
 
     /// Sets the timer; see [`Timer::set`].
-    pub(crate) fn set(&self, expires_ns: Option<u64>, interval_ns: u64, flags: u32) -> Setting {
+    pub(crate) fn set(&self, expiry: Option<Expiry>, interval_ns: u64, flags: u32) -> Setting {
         self.flags.store(flags, Relaxed);
-        self.timer.set(expires_ns, interval_ns)
+        self.timer.set_cancellable(expiry, interval_ns, flags & TFD_TIMER_CANCEL_ON_SET != 0)
     }
 
     /// What is left.
@@ -63,7 +62,7 @@ impl File for TimerFd {
         if to.remaining() < COUNT_LEN {
             return Err(Errno::EINVAL);
         }
-        match self.timer.take_ticks() {
+        match self.timer.take_ticks()? {
             0 => Ok(Progress::WouldBlock),
             ticks => {
                 to.write_all(&ticks.to_ne_bytes())?;
@@ -87,6 +86,19 @@ impl File for TimerFd {
 
     fn seek(&self, _open: &OpenFile, _offset: i64, _whence: u32) -> Result<u64, Errno> {
         Ok(0)
+    }
+
+    fn ioctl(&self, _open: &OpenFile, command: u32, argument: usize) -> Result<usize, Errno> {
+        if command != TFD_IOC_SET_TICKS {
+            return Err(Errno::ENOTTY);
+        }
+        match read_user_struct(argument)? {
+            0 => Err(Errno::EINVAL),
+            ticks => {
+                self.timer.set_ticks(ticks);
+                Ok(0)
+            }
+        }
     }
 
     fn attributes(&self) -> Result<Attributes, Errno> {

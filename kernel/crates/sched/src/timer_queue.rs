@@ -204,6 +204,14 @@ impl<T> TimerQueue<T> {
         self.find(id).map(|heap_index| self.heap[heap_index].deadline_ns)
     }
 
+    /// The values of all timers, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| match &slot.state {
+            SlotState::Used { value, .. } => Some(value),
+            SlotState::Free { .. } => None,
+        })
+    }
+
     /// Takes the first timer whose deadline is not after `now_ns`. Call it until it returns none.
     pub fn expire(&mut self, now_ns: u64) -> Option<(TimerId, T)> {
         let first = self.heap.first().filter(|entry| entry.deadline_ns <= now_ns)?;

@@ -6,6 +6,7 @@
 
 mod affinity;
 mod attributes;
+mod clock;
 mod clone;
 mod descriptor;
 mod directory;
@@ -38,6 +39,7 @@ mod transfer;
 
 pub(crate) use affinity::*;
 pub(crate) use attributes::*;
+pub(crate) use clock::*;
 pub(crate) use clone::*;
 pub(crate) use descriptor::*;
 pub(crate) use directory::*;

@@ -2,7 +2,7 @@
 
 use abi::time as clock;
 use abi::time::{TIMER_ABSTIME, Timespec};
-use abi::{Errno, Timeval, Timezone, UserPtr};
+use abi::{Errno, PollEvents, Timeval, UserPtr};
 use mm::user::{read_user_struct, write_user_struct};
 use sync::machine;
 
@@ -150,13 +150,13 @@ pub(crate) fn clock_getres(thread: &Thread, clock: i32, resolution: UserPtr) -> 
     Ok(0)
 }
 
-pub(crate) fn gettimeofday(_thread: &Thread, time: UserPtr, zone: UserPtr) -> SyscallResult {
+pub(crate) fn gettimeofday(thread: &Thread, time: UserPtr, zone: UserPtr) -> SyscallResult {
     if let Some(time) = time.non_null() {
         let now_ns = i64::try_from(machine::realtime_ns()).unwrap_or(i64::MAX);
         write_user_struct(time.address(), &Timeval::from_nanoseconds(now_ns))?;
     }
     if let Some(zone) = zone.non_null() {
-        write_user_struct(zone.address(), &Timezone::zeroed())?;
+        write_user_struct(zone.address(), &thread.process().system().timers().time_of_day().settings().zone)?;
     }
     Ok(0)
 }
@@ -187,18 +187,34 @@ pub(crate) fn clock_nanosleep(
     let time_ns = duration_ns(request)?;
     let is_absolute = flags & TIMER_ABSTIME != 0;
     match named.clock {
-        Clock::ProcessCpu(..) => sleep_on_cpu_clock(thread, named.clock, time_ns, is_absolute),
+        Clock::ProcessCpu(..) => sleep_on_cpu_clock(thread, named.clock, time_ns, is_absolute, remaining),
         // A thread that sleeps uses no CPU: it would wait for ever.
         Clock::ThreadCpu(0, _) => Err(Errno::EINVAL.into()),
         Clock::ThreadCpu(tid, _) if tid == thread.tid() => Err(Errno::EINVAL.into()),
-        Clock::ThreadCpu(..) => sleep_on_cpu_clock(thread, named.clock, time_ns, is_absolute),
+        Clock::ThreadCpu(..) => sleep_on_cpu_clock(thread, named.clock, time_ns, is_absolute, remaining),
         _ if !is_absolute => sleep_for(thread, time_ns, remaining),
-        clock => {
-            let ahead_ns = time_ns.saturating_sub(clock.now_ns(thread)?);
-            let deadline_ns = machine::now_ns().saturating_add(ahead_ns);
-            wait::sleep_until(thread, deadline_ns).map_err(|interrupted| interrupted.restart(Restart::IfNoHandler))?;
+        Clock::Realtime => sleep_until_time_of_day(thread, time_ns),
+        Clock::Monotonic => {
+            wait::sleep_until(thread, time_ns).map_err(|interrupted| interrupted.restart(Restart::IfNoHandler))?;
             Ok(0)
         }
+    }
+}
+
+/// Sleeps until a time of the day, also if the clock is set in the meantime.
+fn sleep_until_time_of_day(thread: &Thread, time_ns: u64) -> SyscallResult {
+    let was_set = &thread.process().system().timers().time_of_day().was_set;
+    let sources = [wait::Source { queue: was_set, events: PollEvents::all() }];
+    loop {
+        let now_ns = machine::realtime_ns();
+        if now_ns >= time_ns {
+            return Ok(0);
+        }
+        let deadline_ns = machine::now_ns().saturating_add(time_ns - now_ns);
+        // A clock that goes back makes the deadline too early, one that goes forward wakes.
+        let is_over = || (machine::realtime_ns() >= time_ns).then_some(());
+        wait::until(thread, &sources, deadline_ns, is_over)
+            .map_err(|interrupted| interrupted.restart(Restart::IfNoHandler))?;
     }
 }
 
@@ -225,16 +241,49 @@ fn sleep_until(thread: &Thread, deadline_ns: u64, remaining: UserPtr) -> Syscall
 }
 
 /// Sleeps until a CPU clock, which only others can advance, has come far enough.
-fn sleep_on_cpu_clock(thread: &Thread, clock: Clock, time_ns: u64, is_absolute: bool) -> SyscallResult {
-    let base_ns = if is_absolute { 0 } else { clock.now_ns(thread)? };
-    let target_ns = base_ns.saturating_add(time_ns);
+fn sleep_on_cpu_clock(
+    thread: &Thread,
+    clock: Clock,
+    time_ns: u64,
+    is_absolute: bool,
+    remaining: UserPtr,
+) -> SyscallResult {
+    if is_absolute {
+        let slept = sleep_until_cpu_time(thread, clock, time_ns)?;
+        return slept.map(|()| 0).map_err(|interrupted| interrupted.restart(Restart::IfNoHandler));
+    }
+    let target_ns = clock.now_ns(thread)?.saturating_add(time_ns);
+    sleep_on_for(thread, clock, target_ns, remaining)
+}
+
+/// As [`sleep_until`], on a CPU clock.
+fn sleep_on_for(thread: &Thread, clock: Clock, target_ns: u64, remaining: UserPtr) -> SyscallResult {
+    let Err(interrupted) = sleep_until_cpu_time(thread, clock, target_ns)? else { return Ok(0) };
+    let left_ns = target_ns.saturating_sub(clock.now_ns(thread)?);
+    if left_ns == 0 {
+        return Ok(0);
+    }
+    if let Some(remaining) = remaining.non_null() {
+        write_user_struct(remaining.address(), &timespec(left_ns))?;
+    }
+    thread.set_continuation(alloc::boxed::Box::new(move |thread| sleep_on_for(thread, clock, target_ns, remaining)));
+    Err(interrupted.restart(Restart::Continue))
+}
+
+fn sleep_until_cpu_time(thread: &Thread, clock: Clock, target_ns: u64) -> Result<Result<(), Interrupted>, Errno> {
+    /// How often a clock that is about to reach its time is looked at.
+    const PERIOD_NS: u64 = 1_000_000;
+    let cpus = u64::from(thread.platform().cpu_info().count.max(1));
     loop {
         let left_ns = target_ns.saturating_sub(clock.now_ns(thread)?);
         if left_ns == 0 {
-            return Ok(0);
+            return Ok(Ok(()));
         }
-        let deadline_ns = machine::now_ns().saturating_add(left_ns);
-        wait::sleep_until(thread, deadline_ns).map_err(|Interrupted| Interrupted.restart(Restart::IfNoHandler))?;
+        // The clock advances as fast as all CPUs together, at most.
+        let deadline_ns = machine::now_ns().saturating_add((left_ns / cpus).max(PERIOD_NS));
+        if let Err(interrupted) = wait::sleep_until(thread, deadline_ns) {
+            return Ok(Err(interrupted));
+        }
     }
 }
 

@@ -8,7 +8,6 @@ use abi::time::{ITIMER_REAL, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, TFD_T
 use abi::{Errno, Fd, Itimerspec, Itimerval, OpenFlags, Sigevent, Signal, Timeval, UserPtr};
 use file::OpenFile;
 use mm::user::{read_user_struct, write_user_struct};
-use sync::machine;
 
 use super::open::number;
 use super::time::{Clock, NamedClock, Part, timespec};
@@ -16,7 +15,7 @@ use crate::SyscallResult;
 use crate::credentials::CAP_WAKE_ALARM;
 use crate::lookup;
 use crate::thread::Thread;
-use crate::timer::{Event, Notification, Setting, Timer, TimerClock, interval_timer};
+use crate::timer::{Event, Expiry, Notification, Setting, Timer, TimerClock, interval_timer};
 use crate::timerfd::TimerFd;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
@@ -28,9 +27,9 @@ const HALF_SECOND_NS: u64 = NS_PER_SECOND / 2;
 /// Sets an interval timer, or stops it if the value is 0.
 fn set_interval(thread: &Thread, which: i32, setting: Setting) -> Result<Setting, Errno> {
     let timer = interval_timer(thread.process(), which)?;
-    let expires_ns = (setting.value_ns > 0).then(|| timer.clock().now_ns().saturating_add(setting.value_ns));
-    let is_stopped = which == ITIMER_REAL && expires_ns.is_none();
-    Ok(timer.set(expires_ns, if is_stopped { 0 } else { setting.interval_ns }))
+    let expiry = (setting.value_ns > 0).then(|| Expiry::At(timer.clock().now_ns().saturating_add(setting.value_ns)));
+    let is_stopped = which == ITIMER_REAL && expiry.is_none();
+    Ok(timer.set(expiry, if is_stopped { 0 } else { setting.interval_ns }))
 }
 
 pub(crate) fn alarm(thread: &Thread, seconds: u32) -> SyscallResult {
@@ -84,15 +83,14 @@ fn read_itimerspec(value: UserPtr) -> Result<Setting, Errno> {
     Ok(Setting { value_ns, interval_ns })
 }
 
-/// Where on a timer's clock a setting expires; none if it stops the timer.
-fn expiry_ns(timer_clock: &TimerClock, is_realtime: bool, is_absolute: bool, value_ns: u64) -> Option<u64> {
-    let now_ns = timer_clock.now_ns();
+/// When a setting expires; none if it stops the timer.
+fn expiry(timer_clock: &TimerClock, is_realtime: bool, is_absolute: bool, value_ns: u64) -> Option<Expiry> {
     match value_ns {
         0 => None,
-        value_ns if !is_absolute => Some(now_ns.saturating_add(value_ns)),
-        // A point in the time of day that has passed expires at once.
-        value_ns if is_realtime => Some(now_ns.saturating_add(value_ns.saturating_sub(machine::realtime_ns()))),
-        value_ns => Some(value_ns),
+        // Durations do not depend on what happens to the time of day.
+        value_ns if !is_absolute => Some(Expiry::At(timer_clock.now_ns().saturating_add(value_ns))),
+        value_ns if is_realtime => Some(Expiry::OfDay(value_ns)),
+        value_ns => Some(Expiry::At(value_ns)),
     }
 }
 
@@ -190,8 +188,8 @@ pub(crate) fn timer_create(thread: &Thread, clock: i32, event: UserPtr, id: User
 pub(crate) fn timer_settime(thread: &Thread, id: i32, flags: i32, value: UserPtr, old_value: UserPtr) -> SyscallResult {
     let new = read_itimerspec(value.non_null().ok_or(Errno::EINVAL)?)?;
     let (timer, is_realtime) = thread.process().timers.posix(id)?;
-    let expires_ns = expiry_ns(timer.clock(), is_realtime, flags & TIMER_ABSTIME != 0, new.value_ns);
-    let old = timer.set(expires_ns, if expires_ns.is_some() { new.interval_ns } else { 0 });
+    let expiry = expiry(timer.clock(), is_realtime, flags & TIMER_ABSTIME != 0, new.value_ns);
+    let old = timer.set(expiry, if expiry.is_some() { new.interval_ns } else { 0 });
     if let Some(old_value) = old_value.non_null() {
         write_user_struct(old_value.address(), &itimerspec(old))?;
     }
@@ -250,8 +248,8 @@ pub(crate) fn timerfd_settime(
     }
     let old = with_timer_fd(thread, fd, |timer| {
         let is_absolute = flags & TFD_TIMER_ABSTIME != 0;
-        let expires_ns = expiry_ns(&TimerClock::Monotonic, is_time_of_day(timer.clock()), is_absolute, new.value_ns);
-        timer.set(expires_ns, new.interval_ns, flags)
+        let expiry = expiry(&TimerClock::Monotonic, is_time_of_day(timer.clock()), is_absolute, new.value_ns);
+        timer.set(expiry, new.interval_ns, flags)
     })?;
     if let Some(old_value) = old_value.non_null() {
         write_user_struct(old_value.address(), &itimerspec(old))?;

@@ -4,6 +4,7 @@
 //! - [`TimerClock`]: the time a timer goes by.
 //! - [`Timer`]: one timer that a program set, whatever happens when it expires.
 //! - [`ProcessTimers`]: the timers of a process.
+//! - [`time_of_day`]: the setting of the wall clock.
 //!
 //! # Periods
 //!
@@ -21,6 +22,7 @@
 mod clock;
 mod process;
 mod service;
+mod time_of_day;
 #[expect(clippy::module_inception, reason = "the type the module is named after")]
 mod timer;
 
@@ -28,4 +30,4 @@ pub(crate) use clock::TimerClock;
 pub(crate) use process::{ProcessTimers, delivered, interval_timer, limit_cpu};
 pub(crate) use service::Place;
 pub use service::TimerService;
-pub(crate) use timer::{Event, Notification, Setting, Timer};
+pub(crate) use timer::{Event, Expiry, Notification, Setting, Timer};

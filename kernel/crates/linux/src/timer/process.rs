@@ -10,7 +10,7 @@ use abi::{Errno, Rlimit, Siginfo, Signal};
 use sync::{Mutex, Once, rank};
 
 use super::timer::{HardLimit, hide_sequence};
-use super::{Event, Timer, TimerClock};
+use super::{Event, Expiry, Timer, TimerClock};
 use crate::process::Process;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
@@ -122,7 +122,7 @@ pub(crate) fn limit_cpu(process: &Arc<Process>, limit: Rlimit) -> Result<(), Err
     }
     // As on Linux, none at all stands for a second.
     let expires_ns = nanoseconds(limit.rlim_cur.max(1));
-    timer.set((limit.rlim_cur != UNLIMITED).then_some(expires_ns), 0);
+    timer.set((limit.rlim_cur != UNLIMITED).then_some(Expiry::At(expires_ns)), 0);
     Ok(())
 }
 

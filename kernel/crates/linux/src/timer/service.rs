@@ -5,12 +5,14 @@
 //! has a [`Place`], and there is room for every place. Waits of threads have their own deadlines and need none of this.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use abi::Errno;
 use sched::{TimerId, TimerQueue, TimerStorage};
 use sync::machine::{self, NEVER};
 use sync::{IrqSpinLock, rank};
 
+use super::time_of_day::{Settings, TimeOfDay};
 use crate::platform::Platform;
 use crate::system::System;
 
@@ -18,12 +20,16 @@ use crate::system::System;
 pub(crate) trait Expire: Send + Sync {
     /// The time has come for the entry `id`. Called from an interrupt, without locks; may start the next entry.
     fn expire(self: Arc<Self>, id: TimerId);
+
+    /// The wall clock was set while it has an entry.
+    fn clock_was_set(self: Arc<Self>);
 }
 
 /// The entries of all timers.
 pub struct TimerService {
     platform: &'static dyn Platform,
     queue: IrqSpinLock<Queue>,
+    time_of_day: TimeOfDay,
 }
 
 struct Queue {
@@ -92,7 +98,31 @@ impl TimerService {
     /// A service without entries.
     pub(crate) fn new(platform: &'static dyn Platform) -> Self {
         let queue = Queue { timers: TimerQueue::new(), places: 0 };
-        Self { platform, queue: IrqSpinLock::new(rank::TIMERS, queue) }
+        Self { platform, queue: IrqSpinLock::new(rank::TIMERS, queue), time_of_day: TimeOfDay::new() }
+    }
+
+    /// The setting of the wall clock.
+    pub(crate) fn time_of_day(&self) -> &TimeOfDay {
+        &self.time_of_day
+    }
+
+    /// Sets the wall clock, and tells those who go by it.
+    pub(crate) fn set_time_of_day(&self, now_ns: u64) {
+        self.time_of_day.change(Settings::forget_errors);
+        self.platform.set_realtime_ns(now_ns);
+        let mut entries = Vec::new();
+        loop {
+            let queue = self.queue.lock();
+            if entries.capacity() >= queue.timers.len() {
+                entries.extend(queue.timers.values().cloned());
+                break;
+            }
+            let count = queue.timers.len();
+            drop(queue);
+            entries.reserve(count);
+        }
+        entries.into_iter().for_each(<dyn Expire>::clock_was_set);
+        self.time_of_day.was_set.wake_all();
     }
 
     /// Does what is due and sets the machine's timer to what comes next. For the machine's interrupt.

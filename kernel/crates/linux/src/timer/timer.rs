@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use abi::signal::SI_KERNEL;
 use abi::{Errno, PollEvents, Siginfo, Signal};
 use sched::TimerId;
-use sync::{IrqSpinLock, WaitQueue, rank};
+use sync::{IrqSpinLock, WaitQueue, machine, rank};
 
 use super::{Place, TimerClock};
 use crate::process::Process;
@@ -60,6 +60,15 @@ pub(crate) struct Setting {
     pub interval_ns: u64,
 }
 
+/// When a timer is to expire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Expiry {
+    /// At a time of its clock.
+    At(u64),
+    /// At a time of the day, whatever happens to that clock.
+    OfDay(u64),
+}
+
 /// One timer.
 pub(crate) struct Timer {
     clock: TimerClock,
@@ -82,8 +91,13 @@ struct State {
     stage: Stage,
     /// The entry in the service.
     entry: Option<TimerId>,
-    /// When it expires or has expired, on its clock.
+    /// When it expires or has expired: on its clock, or on that of the time of day.
     expires_ns: u64,
+    is_of_day: bool,
+    /// Setting the clock ends the wait for it.
+    is_cancelled_by_set: bool,
+    /// It was.
+    is_cancelled: bool,
     interval_ns: u64,
     /// Expiries nobody has read.
     ticks: u64,
@@ -116,6 +130,9 @@ impl Timer {
             stage: Stage::Idle,
             entry: None,
             expires_ns: 0,
+            is_of_day: false,
+            is_cancelled_by_set: false,
+            is_cancelled: false,
             interval_ns: 0,
             ticks: 0,
             overrun: 0,
@@ -136,7 +153,17 @@ impl Timer {
     }
 
     /// Sets it to expire at a time of its clock, or not at all, and answers what it was set to.
-    pub(crate) fn set(self: &Arc<Self>, expires_ns: Option<u64>, interval_ns: u64) -> Setting {
+    pub(crate) fn set(self: &Arc<Self>, expiry: Option<Expiry>, interval_ns: u64) -> Setting {
+        self.set_cancellable(expiry, interval_ns, false)
+    }
+
+    /// As [`Self::set`]; and if asked for, setting the clock ends the wait for a time of the day.
+    pub(crate) fn set_cancellable(
+        self: &Arc<Self>,
+        expiry: Option<Expiry>,
+        interval_ns: u64,
+        is_cancelled_by_set: bool,
+    ) -> Setting {
         let mut state = self.state.lock();
         let old = self.look(&mut state);
         let cancelled = state.entry.take().and_then(|entry| self.place.cancel(entry));
@@ -145,10 +172,15 @@ impl Timer {
         state.overrun = 0;
         state.sequence = state.sequence.wrapping_add(1);
         state.interval_ns = interval_ns;
-        if let Some(expires_ns) = expires_ns
+        state.is_cancelled_by_set = is_cancelled_by_set;
+        state.is_cancelled = false;
+        if let Some(expiry) = expiry
             && !state.is_deleted
         {
-            state.expires_ns = expires_ns;
+            (state.expires_ns, state.is_of_day) = match expiry {
+                Expiry::At(time_ns) => (time_ns, false),
+                Expiry::OfDay(time_ns) => (time_ns, true),
+            };
             self.run(&mut state);
         }
         drop(state);
@@ -167,11 +199,23 @@ impl Timer {
         self.look(&mut self.state.lock())
     }
 
-    /// Takes the expiries nobody has read, and begins the next period.
-    pub(crate) fn take_ticks(self: &Arc<Self>) -> u64 {
+    /// Takes the expiries nobody has read, and begins the next period. `ECANCELED` when the clock was set instead.
+    pub(crate) fn take_ticks(self: &Arc<Self>) -> Result<u64, Errno> {
         let mut state = self.state.lock();
+        if core::mem::take(&mut state.is_cancelled) {
+            state.ticks = 0;
+            return Err(Errno::ECANCELED);
+        }
         self.begin_next(&mut state);
-        core::mem::take(&mut state.ticks)
+        Ok(core::mem::take(&mut state.ticks))
+    }
+
+    /// Says how many expiries nobody has read.
+    pub(crate) fn set_ticks(&self, ticks: u64) {
+        self.state.lock().ticks = ticks;
+        if let Some(readers) = self.readers() {
+            readers.wake(PollEvents::READABLE.bits());
+        }
     }
 
     /// Whether there are expiries nobody has read.
@@ -219,11 +263,20 @@ impl Timer {
         matches!(&self.event, Event::Posix(notification) if notification.signal.is_none())
     }
 
+    /// The time by which it expires.
+    fn now_ns(&self, state: &State) -> u64 {
+        if state.is_of_day { machine::realtime_ns() } else { self.clock.now_ns() }
+    }
+
     /// Makes the timer run to its expiry.
     fn run(self: &Arc<Self>, state: &mut State) {
         state.stage = Stage::Running;
         if !self.is_silent() {
-            let deadline_ns = self.clock.earliest_ns(state.expires_ns);
+            let deadline_ns = if state.is_of_day {
+                machine::now_ns().saturating_add(state.expires_ns.saturating_sub(machine::realtime_ns()))
+            } else {
+                self.clock.earliest_ns(state.expires_ns)
+            };
             state.entry = self.place.start(deadline_ns, Arc::clone(self) as _);
         }
     }
@@ -233,7 +286,7 @@ impl Timer {
         if state.stage != Stage::Expired {
             return 0;
         }
-        let periods = state.forward(self.clock.now_ns());
+        let periods = state.forward(self.now_ns(state));
         state.ticks = state.ticks.saturating_add(periods.saturating_sub(1));
         self.run(state);
         periods
@@ -241,7 +294,7 @@ impl Timer {
 
     /// What a program sees when it asks.
     fn look(self: &Arc<Self>, state: &mut State) -> Setting {
-        let now_ns = self.clock.now_ns();
+        let now_ns = self.now_ns(state);
         let interval_ns = state.interval_ns;
         match &self.event {
             Event::Readable(_) => {
@@ -319,12 +372,30 @@ impl super::service::Expire for Timer {
             return;
         }
         state.entry = None;
-        let now_ns = self.clock.now_ns();
+        let now_ns = self.now_ns(&state);
         if now_ns < state.expires_ns {
             self.run(&mut state);
         } else {
             self.happen(&mut state, now_ns);
         }
+    }
+
+    fn clock_was_set(self: Arc<Self>) {
+        let mut state = self.state.lock();
+        if !state.is_of_day || state.stage != Stage::Running {
+            return;
+        }
+        let cancelled = state.entry.take().and_then(|entry| self.place.cancel(entry));
+        self.run(&mut state);
+        if state.is_cancelled_by_set
+            && let Event::Readable(queue) = &self.event
+        {
+            state.is_cancelled = true;
+            state.ticks = state.ticks.saturating_add(1);
+            queue.wake(PollEvents::READABLE.bits());
+        }
+        drop(state);
+        drop(cancelled);
     }
 }
 
@@ -379,6 +450,9 @@ mod tests {
             stage: Stage::Expired,
             entry: None,
             expires_ns,
+            is_of_day: false,
+            is_cancelled_by_set: false,
+            is_cancelled: false,
             interval_ns,
             ticks: 0,
             overrun: 0,
