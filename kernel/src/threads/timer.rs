@@ -77,7 +77,7 @@ pub(super) fn set_without_thread(deadline_ns: u64) {
 pub(super) fn follow(cpu: &Cpu, queue: &RunQueue, now_ns: u64) {
     // No turn is shorter: a timer that fires by then needs no second look.
     if cpu.armed_ns.get() > now_ns.saturating_add(GRANULE_MIN_NS)
-        && let Some(at_ns) = queue.next_event(&TABLE)
+        && let Some(at_ns) = queue.next_event_by(&TABLE, cpu.armed_ns.get())
     {
         arm(cpu, at_ns.max(now_ns.saturating_add(GRANULE_MIN_NS)));
     }

@@ -132,6 +132,12 @@ impl Segment {
         weight.cost(duration_ns.saturating_mul(self.slope))
     }
 
+    /// A bound of what [`growth`] adds in the next `duration_ns` after a time of the segment, unless that is long.
+    pub(crate) fn growth_at_most(&self, duration_ns: u64) -> Option<u64> {
+        // The slope doubles in a half-life, so in a quarter of one it grows by less than a fifth.
+        (duration_ns <= HALF_LIFE_NS / 4).then(|| self.slope * duration_ns / 4 * 5 + 4 * self.slope)
+    }
+
     /// What a nanosecond adds.
     pub(crate) const fn slope(&self) -> u64 {
         self.slope
@@ -220,7 +226,10 @@ mod tests {
             assert!(segment.ends_by((from_ns | (SEGMENT_NS - 1)) + 1), "seed {SEED:#x}");
             assert_eq!(segment.growth(from_ns), growth(from_ns, base), "seed {SEED:#x}");
             assert_eq!(segment.slope(), slope(from_ns, base), "seed {SEED:#x}");
-            let target = growth(from_ns + random.next_u64() % (H_NS / 4), base);
+            let duration_ns = random.next_u64() % (H_NS / 4);
+            let target = growth(from_ns + duration_ns, base);
+            let bound = segment.growth_at_most(duration_ns).unwrap();
+            assert!(target - growth(from_ns, base) <= bound, "seed {SEED:#x}");
             assert_eq!(segment.time_of(target, from_ns, base), time_of(target, from_ns, base), "seed {SEED:#x}");
         }
     }

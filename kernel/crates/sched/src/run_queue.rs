@@ -224,6 +224,13 @@ impl RunQueue {
     /// When to call [`tick`](Self::tick) next, as of the last call that gave the time. None: the running thread may run as long as
     /// it likes, stop the timer.
     pub fn next_event<N: Nodes + ?Sized>(&self, nodes: &N) -> Option<u64> {
+        self.next_event_by(nodes, u64::MAX)
+    }
+
+    /// [`next_event`](Self::next_event) for who has a timer that fires at `alarm_ns` already. None as well if that is early
+    /// enough, which is found out at once.
+    #[inline]
+    pub fn next_event_by<N: Nodes + ?Sized>(&self, nodes: &N, alarm_ns: u64) -> Option<u64> {
         let node = nodes.node(self.current?);
         if let Some(priority) = node.priority() {
             let takes_turns = matches!(node.in_force(), Policy::RoundRobin { .. }) && self.realtime.has(priority);
@@ -235,6 +242,12 @@ impl RunQueue {
         let weight = node.weight();
         let limit = nodes.node(self.fair.first()?).key.get() + self.granule;
         let left = limit.saturating_sub(node.key.get());
+        let until_alarm_ns = alarm_ns.saturating_sub(self.charged_ns);
+        if let Some(grown) = self.segment.growth_at_most(until_alarm_ns)
+            && weight.cost(grown) < left
+        {
+            return None;
+        }
         let target = self.grown.saturating_add(weight.amount(left));
         Some(self.segment.time_of(target, self.charged_ns, self.base))
     }

@@ -48,6 +48,14 @@ fn the_event_is_when_the_turn_ends() {
     queue.schedule(nodes, now_ns, Leave::Preempted);
     for _ in 0..1000 {
         let event_ns = queue.next_event(nodes).unwrap();
+        for alarm_ns in
+            [now_ns, now_ns + 1, event_ns.saturating_sub(MS), event_ns - 1, event_ns, event_ns + MS, u64::MAX]
+        {
+            match queue.next_event_by(nodes, alarm_ns) {
+                Some(by_ns) => assert_eq!(by_ns, event_ns),
+                None => assert!(alarm_ns < event_ns),
+            }
+        }
         assert!(event_ns == now_ns || !queue.tick(nodes, event_ns - 1));
         // An event may come a whole half-life early, never by a little.
         let is_over = queue.tick(nodes, event_ns);
