@@ -5,7 +5,9 @@ use alloc::sync::Arc;
 use core::arch::x86_64::CpuidResult;
 
 use abi::Errno;
-use linux::{CpuInfo, InvalidVectorState, Outcome, Platform, Thread, ThreadStart, VectorLayout};
+use linux::{
+    CpuCounters, CpuInfo, FlushCounters, InvalidVectorState, Outcome, Platform, Thread, ThreadStart, VectorLayout,
+};
 use mm::{AddressSpace, PageTable};
 use sched::{CpuSet, Policy};
 use x86_64::VirtAddr;
@@ -17,7 +19,7 @@ use crate::arch::percpu::{self, PerCpu};
 use crate::arch::{clock, smp, vector_state};
 use crate::memory::page_table::UserPageTable;
 use crate::memory::{paging, tlb};
-use crate::threads::{control, schedule, timer};
+use crate::threads::{self, control, schedule, timer};
 
 /// The only machine there is.
 pub(crate) struct MachinePlatform;
@@ -118,8 +120,8 @@ impl Platform for MachinePlatform {
         control::abandon(thread);
     }
 
-    fn exit_thread(&self, _thread: &Thread) -> ! {
-        control::exit()
+    fn exit_thread(&self, _thread: &Thread, farewell: &mut dyn FnMut()) -> ! {
+        control::exit(farewell)
     }
 
     fn policy(&self, thread: &Thread) -> Policy {
@@ -148,6 +150,14 @@ impl Platform for MachinePlatform {
 
     fn is_runnable(&self, thread: &Thread) -> bool {
         control::is_runnable(thread)
+    }
+
+    fn cpu_counters(&self, cpu: u32) -> CpuCounters {
+        threads::cpu::counters(cpu)
+    }
+
+    fn flush_counters(&self) -> FlushCounters {
+        tlb::counters()
     }
 
     fn barrier(&self, space: Option<&AddressSpace>) {

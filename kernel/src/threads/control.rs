@@ -59,13 +59,14 @@ pub(crate) fn abandon(thread: &Thread) {
     }
 }
 
-/// Ends the calling thread. Its `Thread` is let go here, in its own time.
-pub(crate) fn exit() -> ! {
+/// Ends the calling thread. Its `Thread` is let go here, in its own time; `farewell` is the last thing it does.
+pub(crate) fn exit(farewell: &mut dyn FnMut()) -> ! {
     let Some(context) = PerCpu::context() else { unreachable!("a thread that runs has a context") };
     TABLE.trim();
     interrupts::without(|| PerCpu::current().clear_thread());
     drop(context.take_thread());
     cpu_interrupts::disable();
+    farewell();
     schedule::leave_for_ever()
 }
 

@@ -10,7 +10,7 @@ use mm::{USER_END, user::write_user_struct};
 
 use crate::error::Restart;
 use crate::fault;
-use crate::futex;
+use crate::futex::{self, Taken};
 use crate::members::{self, Remaining};
 use crate::platform::Outcome;
 use crate::process::Process;
@@ -100,20 +100,22 @@ pub(crate) fn begin(process: &Process, outcome: Outcome) {
 
 /// Ends the calling thread, and the process with its last one.
 ///
-/// The order is Linux's: what other threads wait for is let go while the thread is still one of them, then it leaves its
-/// process, and at last the tables. A first thread that is not the last stays there as a zombie until the process ends.
+/// First it lets go of what it shares, and of its number, then it leaves its process, after which it touches the program's
+/// memory no more, and at the very end it wakes who waits for its end, who then finds nothing left of it. A first thread that
+/// is not the last keeps its number, as a zombie, until the process ends.
 fn end_thread(thread: &Thread) -> ! {
     let process = thread.process();
     decide_outcome(thread);
     futex::thread_exits(thread);
-    // With nobody left there is nobody to tell.
-    if process.staying.load(Relaxed) > 0 {
-        clear_child_tid(thread);
-    }
     thread.note_end();
     // The last user closes what is open, which flushes what devices still hold.
     thread.fds().leave();
     let is_leader = thread.tid() == process.pid();
+    if !is_leader {
+        process.system().unregister(thread);
+    }
+    // With nobody left there is nobody to tell.
+    let mut waiter = if process.staying.load(Relaxed) > 0 { clear_child_tid(thread) } else { None };
     let mut outcome = None;
     let remaining = members::leave(process, thread, |signals, remaining| {
         process.accounting().absorb(thread);
@@ -130,10 +132,7 @@ fn end_thread(thread: &Thread) -> ! {
         debug_assert!(outcome.is_some(), "who was last to begin to end has decided");
         thread.platform().end(outcome.unwrap_or(Outcome::Exited(0)))
     }
-    if !is_leader {
-        process.system().unregister(thread);
-    }
-    thread.platform().exit_thread(thread)
+    thread.platform().exit_thread(thread, &mut || drop(waiter.take()))
 }
 
 /// If nothing has ended the process as a whole, it ends as its last thread does: the last to begin, since who waits for the
@@ -146,12 +145,13 @@ fn decide_outcome(thread: &Thread) {
     }
 }
 
-/// Clears the word that tells others of the end of a thread, and wakes one that waits for it.
-fn clear_child_tid(thread: &Thread) {
+/// Clears the word that tells others of the end of a thread. One that waits for it wakes when the answer is dropped.
+fn clear_child_tid(thread: &Thread) -> Option<Taken> {
     let word = thread.clear_child_tid.swap(0, Relaxed);
-    if word != 0 {
-        // The program may have unmapped the word; that is its own affair.
-        let _ = write_user_struct(word, &0_u32);
-        futex::wake_address(thread.process(), word, 1);
+    if word == 0 {
+        return None;
     }
+    // The program may have unmapped the word; that is its own affair.
+    let _ = write_user_struct(word, &0_u32);
+    Some(futex::take_waiter(thread.process(), word))
 }

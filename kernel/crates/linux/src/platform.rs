@@ -51,6 +51,40 @@ pub struct VectorLayout {
     pub features: Option<u64>,
 }
 
+/// What a CPU has done since it started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuCounters {
+    /// Time without a thread to run: polling and halted.
+    pub idle_ns: u64,
+    /// The part of it that was spent polling.
+    pub polled_ns: u64,
+    /// Times it halted.
+    pub halts: u64,
+    /// Switches between threads, or from and to idleness.
+    pub switches: u64,
+    /// Threads it took from other CPUs.
+    pub migrations: u64,
+    /// Interrupts of its timer.
+    pub timer_interrupts: u64,
+    /// Interrupts that others sent it to look at what it should run.
+    pub reschedule_interrupts: u64,
+    /// Interrupts that others sent it to flush translations.
+    pub flush_interrupts: u64,
+    /// Threads that run or wait there now.
+    pub runnable: u32,
+}
+
+/// How often CPUs had translations flushed by others, in all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FlushCounters {
+    /// Batches that concerned other CPUs.
+    pub requests: u64,
+    /// CPUs that were interrupted for one.
+    pub cpus: u64,
+    /// CPUs that were idle and only marked.
+    pub spared: u64,
+}
+
 /// How a new thread begins.
 pub struct ThreadStart {
     /// The program's registers.
@@ -174,9 +208,12 @@ pub trait Platform: Send + Sync {
         let _ = thread;
     }
 
-    /// Ends the calling thread, which is in no table any more. Its `Thread` is dropped some time later, by another one.
-    fn exit_thread(&self, thread: &Thread) -> ! {
+    /// Ends the calling thread, which is in no table any more. Its `Thread` is dropped some time later, by another one. The last
+    /// thing that is done on its behalf is `farewell`, which wakes who waits for the end: called with interrupts off, so that
+    /// nobody runs before the thread has left the CPU.
+    fn exit_thread(&self, thread: &Thread, farewell: &mut dyn FnMut()) -> ! {
         let _ = thread;
+        farewell();
         self.end(Outcome::Exited(0))
     }
 
@@ -218,6 +255,17 @@ pub trait Platform: Send + Sync {
     fn is_runnable(&self, thread: &Thread) -> bool {
         let _ = thread;
         true
+    }
+
+    /// What a CPU has done; all zero for one that is not there.
+    fn cpu_counters(&self, cpu: u32) -> CpuCounters {
+        let _ = cpu;
+        CpuCounters::default()
+    }
+
+    /// What flushes cost the other CPUs.
+    fn flush_counters(&self) -> FlushCounters {
+        FlushCounters::default()
     }
 
     /// Makes every CPU that runs a thread of this address space pass a full memory barrier before this returns; all CPUs when

@@ -193,11 +193,15 @@ fn lend(thread: &Thread, boost: Option<Policy>) {
 /// Gives a new thread, which has a context and does not run yet, what it inherits. The machine has copied where the
 /// parent may run, and what it was lent as well, which is not inherited.
 pub(crate) fn inherit(thread: &Thread, parent: &Thread) {
-    let State { own, io_priority, .. } = *parent.scheduling().0.lock();
+    let parents = *parent.scheduling().0.lock();
+    let (State { own, io_priority, .. }, in_force) = (parents, parents.effective());
     let mut state = thread.scheduling().0.lock();
     *state = State { own: own.inherited(), boost: None, io_priority };
     thread.futex.publish_priority(state.own.priority);
-    thread.platform().set_policy(thread, state.effective());
+    // The machine has copied what is in force for the parent, which is mostly the same.
+    if state.effective() != in_force {
+        thread.platform().set_policy(thread, state.effective());
+    }
 }
 
 fn update<E>(thread: &Thread, change: impl FnOnce(&mut State) -> Result<(), E>) -> Result<(), E> {

@@ -62,7 +62,12 @@ static QUEUES: KeyedQueues<Key, Role, BUCKETS> = KeyedQueues::new();
 /// One waiter.
 type Waiter = sync::keyed::Waiter<Key, Role>;
 /// Those a call wakes.
-pub(crate) type Woken = sync::keyed::Woken<Key, Role>;
+type Woken = sync::keyed::Woken<Key, Role>;
+/// A waiter that was taken out of its queue, if there was one. It wakes when this is dropped.
+pub(crate) struct Taken {
+    _waiter: Woken,
+}
+
 /// A waiter as it is queued.
 type Entry = sync::keyed::Entry<Key, Role>;
 
@@ -71,7 +76,7 @@ pub(crate) const ALL_BITS: u32 = u32::MAX;
 
 /// What a waiter waits for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Role {
+enum Role {
     /// A wake.
     Plain,
     /// To be moved to a lock, by [`pi::requeue`].
@@ -121,6 +126,9 @@ pub(crate) fn thread_leaves(thread: &Thread) {
 }
 
 fn release_all(thread: &Thread, is_end: bool) {
+    if is_end && thread.futex.robust_list.load(Relaxed) == 0 && pi::end_without_locks(thread) {
+        return;
+    }
     let leaving = pi::begin_leaving(thread);
     robust::release_all(thread);
     pi::bequeath_all(thread);
@@ -129,7 +137,7 @@ fn release_all(thread: &Thread, is_end: bool) {
 
 /// Takes one of the threads that wait for a word by a call that is not private to the process, as the kernel does for the
 /// word it clears when a thread ends. The thread wakes when the answer is dropped.
-pub(crate) fn take_waiter(process: &Process, address: usize) -> Woken {
+pub(crate) fn take_waiter(process: &Process, address: usize) -> Taken {
     // The program may have unmapped the word; that is its own affair.
-    wake::take_one(process, Sharing::Shared, address).unwrap_or_default()
+    Taken { _waiter: wake::take_one(process, Sharing::Shared, address).unwrap_or_default() }
 }

@@ -57,12 +57,14 @@ pub(super) fn wake_in(
         return Err(Errno::EINVAL);
     }
     let key = Key::of(process, sharing, address, false)?;
-    if !QUEUES.has_waiters(&key) {
-        return Ok(0);
-    }
+    if QUEUES.has_waiters(&key) { wake_key(&key, count, bits) } else { Ok(0) }
+}
+
+#[inline(never)]
+fn wake_key(key: &Key, count: Count, bits: u32) -> Result<i32, Errno> {
     let mut woken = Woken::new();
     let mut wakes = Wakes::new(count, bits);
-    QUEUES.lock(&key).walk(&key, &mut woken, |entry| wakes.visit(entry));
+    QUEUES.lock(key).walk(key, &mut woken, |entry| wakes.visit(entry));
     drop(woken);
     wakes.answer()
 }
