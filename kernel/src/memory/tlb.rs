@@ -32,6 +32,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
+use linux::FlushCounters;
 use mm::flush::{FlushPlan, RANGES_MAX};
 use x86_64::VirtAddr;
 use x86_64::instructions::tlb as instructions;
@@ -92,6 +93,8 @@ struct Cpu {
     idleness: AtomicU32,
     /// Who has a request for this CPU, a bit each.
     inbox: AtomicU64,
+    /// How often it found something there.
+    served: AtomicU64,
 }
 
 /// What a CPU asks of others. Written by it alone, and only while nobody is to serve it.
@@ -106,8 +109,14 @@ struct Request {
     ranges: [(AtomicUsize, AtomicUsize); RANGES_MAX],
 }
 
-static CPUS: [Cpu; CPUS_MAX] =
-    [const { Cpu { root: AtomicU64::new(NO_ROOT), idleness: AtomicU32::new(0), inbox: AtomicU64::new(0) } }; CPUS_MAX];
+static CPUS: [Cpu; CPUS_MAX] = [const {
+    Cpu {
+        root: AtomicU64::new(NO_ROOT),
+        idleness: AtomicU32::new(0),
+        inbox: AtomicU64::new(0),
+        served: AtomicU64::new(0),
+    }
+}; CPUS_MAX];
 
 static REQUESTS: [Request; CPUS_MAX] = [const {
     Request {
@@ -123,25 +132,12 @@ static REQUESTS_SENT: AtomicU64 = AtomicU64::new(0);
 static CPUS_ASKED: AtomicU64 = AtomicU64::new(0);
 static CPUS_LEFT_IDLE: AtomicU64 = AtomicU64::new(0);
 
-/// How often other CPUs were concerned, for reports.
-#[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "shown by /proc, which asks later")]
-pub(crate) struct Counts {
-    /// Requests.
-    pub(crate) requests: u64,
-    /// CPUs that served one, in all.
-    pub(crate) cpus: u64,
-    /// CPUs that were idle and need not.
-    pub(crate) idle: u64,
-}
-
 /// How often other CPUs were concerned.
-#[expect(dead_code, reason = "shown by /proc, which asks later")]
-pub(crate) fn counts() -> Counts {
-    Counts {
+pub(crate) fn counters() -> FlushCounters {
+    FlushCounters {
         requests: REQUESTS_SENT.load(Ordering::Relaxed),
         cpus: CPUS_ASKED.load(Ordering::Relaxed),
-        idle: CPUS_LEFT_IDLE.load(Ordering::Relaxed),
+        spared: CPUS_LEFT_IDLE.load(Ordering::Relaxed),
     }
 }
 
@@ -210,6 +206,11 @@ pub(crate) fn flush_kernel() {
     }
 }
 
+/// How often a CPU served others.
+pub(crate) fn served(cpu: u32) -> u64 {
+    CPUS.get(cpu as usize).map_or(0, |cpu| cpu.served.load(Ordering::Relaxed))
+}
+
 /// Makes every CPU leave the tables at `root`, which no thread runs on any more; idle CPUs may still have them loaded.
 pub(crate) fn leave(root: u64) {
     let pinned = Pinned::new();
@@ -248,6 +249,9 @@ pub(crate) fn serve() {
     interrupts::without(|| {
         let own = this_cpu();
         let mut senders = CPUS[own].inbox.swap(0, Ordering::SeqCst);
+        if senders != 0 {
+            CPUS[own].served.fetch_add(1, Ordering::Relaxed);
+        }
         while senders != 0 {
             let sender = senders.trailing_zeros() as usize;
             senders &= senders - 1;

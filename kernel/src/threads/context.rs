@@ -15,7 +15,9 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, 
 
 use linux::{Registers, Thread};
 use sched::{Arrival, CpuSet, Node, Nodes, Policy, ThreadId};
-use sync::{HeldRanks, IrqSpinLock, rank};
+#[cfg(debug_assertions)]
+use sync::HeldRanks;
+use sync::{IrqSpinLock, rank};
 
 use crate::arch::vector_state;
 use crate::memory::paging;
@@ -62,8 +64,6 @@ pub(crate) struct Context {
     next_spare: Cell<u32>,
     /// The timer of its sleep: the CPU that has it, and its name there.
     pub(crate) sleep: Cell<Option<super::timer::Sleep>>,
-    /// When it last came on a CPU.
-    pub(crate) since_ns: Cell<u64>,
     index: u32,
     #[cfg(debug_assertions)]
     held: HeldRanks,
@@ -91,7 +91,6 @@ impl Context {
             stack: UnsafeCell::new(None),
             next_spare: Cell::new(NONE),
             sleep: Cell::new(None),
-            since_ns: Cell::new(0),
             index,
             #[cfg(debug_assertions)]
             held: HeldRanks::new(),

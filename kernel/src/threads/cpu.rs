@@ -5,15 +5,17 @@ use core::cell::Cell;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use linux::CpuCounters;
 use sched::balance::Load;
-use sched::{CPUS_MAX, Inbox, RunQueue, TimerQueue, Urgency};
+use sched::{CPUS_MAX, Inbox, RunQueue, TimerQueue, Urgency, WEIGHT_UNIT};
 use sync::machine::NEVER;
 use sync::{HeldRanks, IrqSpinLock, rank};
 
 use super::context::{Context, TABLE};
 use super::timer::Sleeper;
-use crate::arch::ipi;
 use crate::arch::percpu::PerCpu;
+use crate::arch::{clock, ipi};
+use crate::memory::tlb;
 
 /// The scheduler's part of a CPU. Lives for ever.
 pub(crate) struct Cpu {
@@ -26,6 +28,8 @@ pub(crate) struct Cpu {
     weight: AtomicU64,
     runnable: AtomicU32,
     urgency: AtomicU64,
+    /// How many threads are in the inbox, or just taken from it.
+    pub(crate) incoming: AtomicU32,
     /// An interrupt that makes the CPU look in its inbox is on its way.
     pub(crate) is_notified: AtomicBool,
     /// A CPU with much more to do wants this one to take some of it.
@@ -59,11 +63,13 @@ pub(crate) enum Fate {
     Ends,
 }
 
-/// Counts of what a CPU did, for reports.
+/// Counts of what a CPU did, for reports. Each is written by its CPU alone, but for the notifications.
 #[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) switches: AtomicU64,
     pub(crate) idle_ns: AtomicU64,
+    /// Since when it is idle; [`NEVER`] while it is not.
+    pub(crate) idle_since_ns: AtomicU64,
     pub(crate) halts: AtomicU64,
     pub(crate) polled_ns: AtomicU64,
     pub(crate) notifications: AtomicU64,
@@ -88,6 +94,7 @@ pub(crate) fn start_cpu() {
         weight: AtomicU64::new(0),
         runnable: AtomicU32::new(0),
         urgency: AtomicU64::new(0),
+        incoming: AtomicU32::new(0),
         is_notified: AtomicBool::new(false),
         is_asked_to_balance: AtomicBool::new(false),
         armed_ns: Cell::new(NEVER),
@@ -104,6 +111,25 @@ pub(crate) fn start_cpu() {
     PerCpu::current().set_scheduler(cpu);
     CPUS[index as usize].store(core::ptr::from_ref(cpu).cast_mut(), Ordering::Release);
     COUNT.fetch_max(index as usize + 1, Ordering::AcqRel);
+}
+
+/// What a CPU has done.
+pub(crate) fn counters(index: u32) -> CpuCounters {
+    let Some(cpu) = get(index as usize) else { return CpuCounters::default() };
+    let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let since_ns = read(&cpu.counts.idle_since_ns);
+    let idle_now_ns = if since_ns == NEVER { 0 } else { clock::now_ns().saturating_sub(since_ns) };
+    CpuCounters {
+        idle_ns: read(&cpu.counts.idle_ns).saturating_add(idle_now_ns),
+        polled_ns: read(&cpu.counts.polled_ns),
+        halts: read(&cpu.counts.halts),
+        switches: read(&cpu.counts.switches),
+        migrations: read(&cpu.counts.migrations),
+        timer_interrupts: read(&cpu.counts.timer_interrupts),
+        reschedule_interrupts: read(&cpu.counts.notifications),
+        flush_interrupts: tlb::served(index),
+        runnable: cpu.runnable(),
+    }
 }
 
 /// How many CPUs run threads.
@@ -134,13 +160,16 @@ impl Cpu {
         self.runnable.store(load.runnable, Ordering::Relaxed);
     }
 
-    /// What the CPU had to do when it last said so.
+    /// What the CPU had to do when it last said so, with what has been handed to it since: or all that is woken at once would go to the
+    /// same idle CPU.
     #[inline]
     pub(crate) fn load(&self) -> Load {
+        let incoming = self.incoming.load(Ordering::Relaxed);
+        let running = Urgency::from_bits(u8::try_from(self.urgency.load(Ordering::Relaxed)).unwrap_or(u8::MAX));
         Load {
-            weight: self.weight.load(Ordering::Relaxed),
-            runnable: self.runnable.load(Ordering::Relaxed),
-            running: Urgency::from_bits(u8::try_from(self.urgency.load(Ordering::Relaxed)).unwrap_or(u8::MAX)),
+            weight: self.weight.load(Ordering::Relaxed) + u64::from(incoming) * u64::from(WEIGHT_UNIT),
+            runnable: self.runnable.load(Ordering::Relaxed) + incoming,
+            running: if incoming > 0 { running.max(Urgency::FAIR) } else { running },
         }
     }
 

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 
 use sched::balance::{self, BALANCE_PERIOD_NS};
 use sched::{Arrival, Leave, Place, WEIGHT_UNIT};
+use sync::machine::NEVER;
 use sync::rcu;
 use x86_64::instructions::interrupts as cpu_interrupts;
 
@@ -87,14 +88,15 @@ fn take_inbox(cpu: &'static Cpu, current: Option<&'static Context>) -> bool {
         let context = TABLE.get(id);
         if current.is_some_and(|current| core::ptr::eq(current, context)) {
             has_current = true;
-            continue;
-        }
-        wait_until_off(context);
-        if context.node.affinity().contains(cpu.index as usize) {
-            enter(cpu, context);
         } else {
-            send(context);
+            wait_until_off(context);
+            if context.node.affinity().contains(cpu.index as usize) {
+                enter(cpu, context);
+            } else {
+                send(context);
+            }
         }
+        cpu.incoming.fetch_sub(1, Ordering::Relaxed);
     }
     has_current
 }
@@ -122,6 +124,9 @@ fn enter(cpu: &'static Cpu, context: &'static Context) {
     drop(queue);
     if preempts {
         ask_here();
+    }
+    if cpu.runnable() > 1 && cpu::count() > 1 {
+        ask_for_help(cpu);
     }
 }
 
@@ -163,6 +168,7 @@ pub(super) fn send(context: &'static Context) {
 }
 
 fn hand_to(target: &'static Cpu, context: &'static Context) {
+    target.incoming.fetch_add(1, Ordering::Relaxed);
     let is_halting = target.inbox.push(&TABLE, context.id());
     if target.index == PerCpu::number() {
         ask_here();
@@ -258,15 +264,23 @@ pub(super) fn balance(cpu: &'static Cpu, now_ns: u64) {
     }
 }
 
-/// Wakes the idlest CPU if this one has so much more to do that some of it should go there.
+/// Wakes a CPU that could take some of what waits on this one, if there is one. Not under the lock of a queue.
 pub(super) fn ask_for_help(cpu: &Cpu) {
-    let idlest =
-        (0..cpu::count()).filter(|other| *other != cpu.index as usize).min_by_key(|other| cpu::load_of(*other).weight);
-    if let Some(idlest) = idlest.and_then(cpu::get)
-        && cpu.load().surplus_over(idlest.load()).is_some_and(|surplus| surplus > u64::from(WEIGHT_UNIT))
-        && !idlest.is_asked_to_balance.swap(true, Ordering::Relaxed)
+    // Who was asked already will have one more.
+    let load = |index: usize| {
+        let mut load = cpu::load_of(index);
+        if cpu::get(index).is_some_and(|other| other.is_asked_to_balance.load(Ordering::Relaxed)) {
+            load.weight = load.weight.saturating_add(u64::from(WEIGHT_UNIT));
+            load.runnable = load.runnable.saturating_add(1);
+        }
+        load
+    };
+    let waiting = || cpu.queue.lock().waiting(&TABLE);
+    let helper = balance::helper(cpu.index as usize, cpu::count(), load, waiting);
+    if let Some(helper) = helper.and_then(cpu::get)
+        && !helper.is_asked_to_balance.swap(true, Ordering::Relaxed)
     {
-        cpu::interrupt(idlest.index as usize);
+        cpu::interrupt(helper.index as usize);
     }
 }
 
@@ -281,6 +295,7 @@ pub(crate) fn run_idle() -> ! {
     cpu_interrupts::disable();
     let cpu = cpu::current();
     let mut since_ns = clock::now_ns();
+    cpu.counts.idle_since_ns.store(since_ns, Ordering::Relaxed);
     rcu::idle_exit(cpu.index);
     enter_idleness(cpu);
     loop {
@@ -293,9 +308,11 @@ pub(crate) fn run_idle() -> ! {
         remember_idle_time(cpu, now_ns.saturating_sub(since_ns));
         percpu::switch_is_made();
         leave_idleness(cpu);
+        cpu.counts.idle_since_ns.store(NEVER, Ordering::Relaxed);
         choose(cpu, None, Leave::Preempted, Fate::Stays);
         enter_idleness(cpu);
         since_ns = clock::now_ns();
+        cpu.counts.idle_since_ns.store(since_ns, Ordering::Relaxed);
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn prepare(context: &Context) {
     // SAFETY: the words lie in the stack of the context, on which nobody runs.
     unsafe {
         words.write_bytes(0, SWITCH_WORDS - 1);
-        words.add(SWITCH_WORDS - 1).write(thread_entry as usize);
+        words.add(SWITCH_WORDS - 1).write(thread_entry as *const () as usize);
     }
     context.stack_pointer.set(start);
 }

@@ -59,7 +59,7 @@ pub use error::{Interrupted, Restart, SyscallError};
 pub use exec::{BootError, BootRequest, boot};
 pub use exit::interrupt_exit;
 pub use fault::{Fault, fault_entry, page_in};
-pub use platform::{CpuInfo, InvalidVectorState, Outcome, Platform, ThreadStart, VectorLayout};
+pub use platform::{CpuCounters, CpuInfo, FlushCounters, InvalidVectorState, Outcome, Platform, ThreadStart, VectorLayout};
 pub use process::Process;
 pub use registers::Registers;
 pub use system::System;

@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 
 use abi::time::CLOCK_TICKS_PER_SECOND;
 use sync::machine;
-use vfs::fs::generated::Directory;
+use vfs::fs::generated::{Directory, Node};
 
 use super::text::Text;
 use super::{constant, memory, system_file};
+use crate::platform::CpuCounters;
 use crate::system::{RELEASE, System, VERSION};
 
 const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
@@ -27,6 +28,7 @@ pub(super) fn add_files(directory: Directory, system: &Arc<System>) -> Directory
         .with("interrupts", system_file(system, interrupts))
         .with("loadavg", system_file(system, loadavg))
         .with("locks", constant(""))
+        .with("nacre", nacre(system))
         .with("meminfo", system_file(system, memory::meminfo))
         .with("misc", constant(""))
         .with("modules", constant(""))
@@ -36,6 +38,14 @@ pub(super) fn add_files(directory: Directory, system: &Arc<System>) -> Directory
         .with("uptime", system_file(system, uptime))
         .with("version", system_file(system, version))
         .with("vmstat", system_file(system, memory::vmstat))
+}
+
+/// What Linux has no place for.
+fn nacre(system: &Arc<System>) -> Node {
+    Node::directory(
+        0o555,
+        Directory::new().with("cpus", system_file(system, cpus)).with("flushes", system_file(system, flushes)),
+    )
 }
 
 const FILE_SYSTEMS: &str = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tpipefs\nnodev\toverlay\n";
@@ -50,11 +60,15 @@ fn busy_ns(system: &System) -> (u64, u64) {
     })
 }
 
+/// What each CPU has done, by its number.
+fn counters(system: &System) -> Vec<CpuCounters> {
+    let platform = system.platform();
+    (0..platform.cpu_info().count).map(|cpu| platform.cpu_counters(cpu)).collect()
+}
+
 /// The time CPUs had nothing to do.
 fn idle_ns(system: &System) -> u64 {
-    let (user_ns, system_ns) = busy_ns(system);
-    let all_ns = machine::now_ns().saturating_mul(u64::from(system.platform().cpu_info().count));
-    all_ns.saturating_sub(user_ns).saturating_sub(system_ns)
+    counters(system).iter().map(|cpu| cpu.idle_ns).sum()
 }
 
 /// Seconds and hundredths.
@@ -83,26 +97,29 @@ fn version(_system: &System) -> Vec<u8> {
 }
 
 fn stat(system: &System) -> Vec<u8> {
-    let count = u64::from(system.platform().cpu_info().count.max(1));
     let (user_ns, system_ns) = busy_ns(system);
-    let (user, kernel, idle) =
-        (user_ns / NANOSECONDS_PER_TICK, system_ns / NANOSECONDS_PER_TICK, idle_ns(system) / NANOSECONDS_PER_TICK);
-    let switches: u64 = system
-        .processes()
-        .iter()
-        .map(|process| process.usage())
-        .map(|usage| usage.voluntary_switches + usage.involuntary_switches)
-        .sum();
+    let now_ns = machine::now_ns();
+    let cpus = counters(system);
     let mut text = Text::new();
+    let idle = cpus.iter().map(|cpu| cpu.idle_ns).sum::<u64>() / NANOSECONDS_PER_TICK;
+    let (user, kernel) = (user_ns / NANOSECONDS_PER_TICK, system_ns / NANOSECONDS_PER_TICK);
     text.line(format_args!("cpu  {user} 0 {kernel} {idle} 0 0 0 0 0 0"));
-    for cpu in 0..count {
-        text.line(format_args!("cpu{cpu} {} 0 {} {} 0 0 0 0 0 0", user / count, kernel / count, idle / count));
+    for (number, cpu) in cpus.iter().enumerate() {
+        // Programs and kernel are told apart by thread, not by CPU: each CPU's time is divided as the whole.
+        let busy_ns = now_ns.saturating_sub(cpu.idle_ns);
+        let kernel_ns = proportion(busy_ns, system_ns, user_ns.saturating_add(system_ns));
+        let [user, kernel, idle] =
+            [busy_ns - kernel_ns, kernel_ns, cpu.idle_ns].map(|time_ns| time_ns / NANOSECONDS_PER_TICK);
+        text.line(format_args!("cpu{number} {user} 0 {kernel} {idle} 0 0 0 0 0 0"));
     }
-    text.line(format_args!("intr 0"));
-    text.line(format_args!("ctxt {switches}"));
+    let interrupts: u64 =
+        cpus.iter().map(|cpu| cpu.timer_interrupts + cpu.reschedule_interrupts + cpu.flush_interrupts).sum();
+    text.line(format_args!("intr {interrupts}"));
+    text.line(format_args!("ctxt {}", cpus.iter().map(|cpu| cpu.switches).sum::<u64>()));
     text.line(format_args!("btime {}", system.booted_realtime_ns() / NANOSECONDS_PER_SECOND));
     text.line(format_args!("processes {}", system.last_id()));
-    text.line(format_args!("procs_running 1"));
+    let running: u32 = cpus.iter().map(|cpu| cpu.runnable).sum();
+    text.line(format_args!("procs_running {}", running.max(1)));
     text.line(format_args!("procs_blocked 0"));
     text.line(format_args!("softirq 0 0 0 0 0 0 0 0 0 0 0"));
     text.into_bytes()
@@ -115,5 +132,53 @@ fn interrupts(system: &System) -> Vec<u8> {
         text.put(format_args!("{:11}", alloc::format!("CPU{cpu}")));
     }
     text.bytes(b"\n");
+    let cpus = counters(system);
+    let mut line = |name: &str, count: fn(&CpuCounters) -> u64, what: &str| {
+        text.put(format_args!("{name:>4}:"));
+        for cpu in &cpus {
+            text.put(format_args!(" {:10}", count(cpu)));
+        }
+        text.put(format_args!("   {what}\n"));
+    };
+    line("LOC", |cpu| cpu.timer_interrupts, "Local timer interrupts");
+    line("RES", |cpu| cpu.reschedule_interrupts, "Rescheduling interrupts");
+    line("TLB", |cpu| cpu.flush_interrupts, "TLB shootdowns");
     text.into_bytes()
+}
+
+/// The runnable threads and the time of each CPU, one line a CPU: what idleness, polling before halts and balancing cost.
+fn cpus(system: &System) -> Vec<u8> {
+    let mut text = Text::new();
+    text.line(format_args!("cpu runnable switches migrations idle_us polled_us halts timer reschedule flush"));
+    for (number, cpu) in counters(system).iter().enumerate() {
+        text.line(format_args!(
+            "{number} {} {} {} {} {} {} {} {} {}",
+            cpu.runnable,
+            cpu.switches,
+            cpu.migrations,
+            cpu.idle_ns / 1000,
+            cpu.polled_ns / 1000,
+            cpu.halts,
+            cpu.timer_interrupts,
+            cpu.reschedule_interrupts,
+            cpu.flush_interrupts
+        ));
+    }
+    text.into_bytes()
+}
+
+/// What changes of page tables cost CPUs that did not make them.
+fn flushes(system: &System) -> Vec<u8> {
+    let counters = system.platform().flush_counters();
+    let mut text = Text::new();
+    text.line(format_args!("requests {}", counters.requests));
+    text.line(format_args!("interrupted_cpus {}", counters.cpus));
+    text.line(format_args!("spared_idle_cpus {}", counters.spared));
+    text.into_bytes()
+}
+
+/// `total * part / whole`; 0 of nothing.
+fn proportion(total: u64, part: u64, whole: u64) -> u64 {
+    let product = u128::from(total) * u128::from(part);
+    product.checked_div(u128::from(whole)).and_then(|value| u64::try_from(value).ok()).unwrap_or(0).min(total)
 }
