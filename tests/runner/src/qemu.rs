@@ -38,7 +38,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 27] = [
+    let named: [(&str, Run); 28] = [
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
         ("stdin-file", Bench::stdin_file),
@@ -55,6 +55,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("sigterm", |test| test.signal(Signal::TERM)),
         ("sigint", |test| test.signal(Signal::INT)),
         ("sigterm-kills", Bench::sigterm_kills),
+        ("stop-and-continue", Bench::stop_and_continue),
         ("runner-killed", Bench::runner_killed),
         ("terminal", Bench::terminal),
         ("terminal-ctrl-c", Bench::terminal_interrupt),
@@ -343,6 +344,28 @@ impl Bench {
             Some(143) => Ok(()),
             other => Err(format!("status {other:?} instead of 143")),
         }
+    }
+
+    /// A stopped program goes on, with all its threads, when the runner is told to continue.
+    fn stop_and_continue(&self) -> Result<(), Failure> {
+        let (mut child, mut output) = self.start_and_wait_until_ready("tests/qemu/stop.c")?;
+        // The first may come before it has stopped, and is then forgotten.
+        let deadline = Instant::now() + SCRIPT_TIMEOUT;
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+                break shell_status(status);
+            }
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                return Err("it did not go on".into());
+            }
+            send(&child, Signal::CONT)?;
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        let mut rest = String::new();
+        output.read_to_string(&mut rest).map_err(|error| error.to_string())?;
+        let expected = "goes on\ntold so: 1\nslept: 0, read: 1, ran: 1\n";
+        if (rest.as_str(), status) == (expected, 0) { Ok(()) } else { Err(format!("{rest:?}, {status}")) }
     }
 
     /// QEMU never outlives the runner, however that ends.

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Sender;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use super::control::Record;
@@ -24,7 +24,7 @@ pub(super) enum Event {
 
 /// Turns signals to this process into events.
 pub(super) fn watch_signals(sender: &Sender<Event>) -> Result<()> {
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH])
+    let mut signals = Signals::new([SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH])
         .map_err(|error| Failure::new(format!("signals cannot be caught: {error}")))?;
     let sender = sender.clone();
     std::thread::spawn(move || {
