@@ -5,7 +5,7 @@
 
 #define WAITERS 6
 #define WAKERS 2
-#define ROUNDS 3000
+#define ROUNDS 1200
 
 static word words[3], pi_lock, mutex_word;
 static atomic_long woken, counted, given_up, odd;

@@ -32,7 +32,7 @@ mod graph;
 mod requeue;
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed, Ordering::SeqCst, fence};
 
 use abi::Errno;
 use abi::process::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
@@ -82,10 +82,13 @@ const LEAVING: u8 = 1;
 const GONE: u8 = 2;
 
 /// What a thread has of locks with priority inheritance.
+///
+/// A thread that ends and never took part takes no lock of everybody. It stores its state and then looks at its number; who
+/// enters it stores the number and then looks at its state, and takes it out again if the thread is not alive.
 pub(super) struct Membership {
     /// One more than its number in the graph; 0 before it has one. Changed under the lock of the graph.
     task: AtomicU32,
-    /// [`ALIVE`], [`LEAVING`] or [`GONE`]. Changed under the lock of the graph.
+    /// [`ALIVE`], [`LEAVING`] or [`GONE`]. Changed by the thread itself.
     state: AtomicU8,
     /// Held while it is leaving.
     leaving: Mutex<()>,
@@ -98,6 +101,24 @@ impl Membership {
 
     fn task(&self) -> Option<TaskId> {
         TaskId::from_word(self.task.load(Relaxed))
+    }
+
+    fn set_task(&self, task: Option<TaskId>) {
+        self.task.store(task.map_or(0, TaskId::to_word), Relaxed);
+        fence(SeqCst);
+    }
+
+    fn set_state(&self, state: u8) {
+        self.state.store(state, Relaxed);
+        fence(SeqCst);
+    }
+
+    fn check(&self) -> Result<(), Absence> {
+        match self.state.load(Relaxed) {
+            ALIVE => Ok(()),
+            LEAVING => Err(Absence::Leaving),
+            _ => Err(Absence::Gone),
+        }
     }
 }
 
@@ -115,18 +136,19 @@ fn enter(thread: &Arc<Thread>) -> Result<TaskId, Absence> {
     let mut member = Arc::clone(thread);
     loop {
         let mut owners = OWNERS.lock();
-        match membership.state.load(Relaxed) {
-            ALIVE => {}
-            LEAVING => return Err(Absence::Leaving),
-            _ => return Err(Absence::Gone),
-        }
+        membership.check()?;
         if let Some(task) = membership.task() {
             return Ok(task);
         }
         match owners.enter(member) {
             Ok(task) => {
-                membership.task.store(task.to_word(), Relaxed);
-                return Ok(task);
+                membership.set_task(Some(task));
+                let Err(absence) = membership.check() else { return Ok(task) };
+                membership.set_task(None);
+                let member = owners.leave(task);
+                drop(owners);
+                drop(member);
+                return Err(absence);
             }
             Err((NoRoom, back)) => member = back,
         }
@@ -149,13 +171,19 @@ fn enter_self(thread: &Thread) -> Result<TaskId, Errno> {
     enter(&own).map_err(|_| Errno::ESRCH)
 }
 
+/// Ends a thread that has nothing to let go of. False: it has.
+pub(super) fn end_without_locks(thread: &Thread) -> bool {
+    let membership = &thread.futex.membership;
+    membership.set_state(GONE);
+    membership.task().is_none()
+}
+
 /// Begins to let go of everything; the guard is kept until that is done.
 pub(super) fn begin_leaving(thread: &Thread) -> MutexGuard<'_, ()> {
     let membership = &thread.futex.membership;
     let guard = membership.leaving.lock();
-    let _owners = OWNERS.lock();
-    if membership.state.load(Relaxed) == ALIVE {
-        membership.state.store(LEAVING, Relaxed);
+    if membership.check().is_ok() {
+        membership.set_state(LEAVING);
     }
     guard
 }
@@ -163,29 +191,29 @@ pub(super) fn begin_leaving(thread: &Thread) -> MutexGuard<'_, ()> {
 /// Has let go. `is_end`: the thread ends.
 pub(super) fn end_leaving(thread: &Thread, guard: MutexGuard<'_, ()>, is_end: bool) {
     let membership = &thread.futex.membership;
-    let mut owners = OWNERS.lock();
-    let mut member = None;
     if is_end {
-        membership.state.store(GONE, Relaxed);
-        member = membership.task().map(|task| owners.leave(task));
-        membership.task.store(0, Relaxed);
+        membership.set_state(GONE);
+        let mut owners = OWNERS.lock();
+        let member = membership.task().map(|task| owners.leave(task));
+        membership.set_task(None);
+        drop(owners);
+        drop(member);
     } else if membership.state.load(Relaxed) == LEAVING {
-        membership.state.store(ALIVE, Relaxed);
+        membership.set_state(ALIVE);
     }
-    drop(owners);
-    drop(member);
     drop(guard);
 }
 
 /// Gives every lock that the thread owns, and somebody waits for, to an heir.
 pub(super) fn bequeath_all(thread: &Thread) {
-    let Some(me) = thread.futex.membership.task() else { return };
+    let membership = &thread.futex.membership;
+    let first_owned = |owners: &Owners| membership.task().and_then(|me| owners.owned(me));
     loop {
-        let Some((_, key)) = OWNERS.lock().owned(me) else { return };
+        let Some((_, key)) = first_owned(&OWNERS.lock()) else { return };
         let mut queue = QUEUES.lock(&key);
         let mut owners = OWNERS.lock();
         // It may have changed; whatever the thread owns now will do, if it is here.
-        let heir = match owners.owned(me) {
+        let heir = match first_owned(&owners) {
             Some((lock, found)) if found == key => bequeath(&mut queue, &mut owners, lock, &key),
             _ => None,
         };
@@ -242,8 +270,7 @@ impl Candidate {
         match self {
             Self::Known { tid, thread } if *tid == wanted => {
                 let membership = &thread.futex.membership;
-                let is_alive = membership.state.load(Relaxed) == ALIVE;
-                membership.task().filter(|_| is_alive).ok_or(Obstacle::Owner(wanted))
+                membership.task().filter(|_| membership.check().is_ok()).ok_or(Obstacle::Owner(wanted))
             }
             Self::Missing { tid } if *tid == wanted => Err(Errno::ESRCH.into()),
             _ => Err(Obstacle::Owner(wanted)),
