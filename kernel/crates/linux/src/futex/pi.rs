@@ -39,7 +39,7 @@ use abi::process::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
 use mm::user::read_user_struct;
 use sched::Policy;
 use sync::keyed::Step;
-use sync::{Mutex, MutexGuard, Parker, SpinLock, rank};
+use sync::{Mutex, MutexGuard, Parker, SpinLock, machine, rank};
 
 use super::deadline::Deadline;
 use super::key::{Key, Sharing};
@@ -541,12 +541,15 @@ pub(crate) fn unlock(thread: &Thread, sharing: Sharing, address: usize) -> Sysca
         }
         let key = Key::of(thread.process(), sharing, address, true)?;
         let mut woken = Woken::new();
+        // The loan ends before the heir is awake: whoever is in between in urgency must not come first.
+        machine::preemption_disable();
         let mut queue = QUEUES.lock(&key);
         let mut owners = OWNERS.lock();
         let outcome = release(thread, &mut queue, &mut owners, (&key, address), value, &mut woken);
         drop(owners);
         drop(queue);
         drop(woken);
+        machine::preemption_enable();
         match outcome {
             Ok(()) => return Ok(0),
             Err(obstacle) => obstacle.remove(thread, &mut Candidate::Unknown)?,

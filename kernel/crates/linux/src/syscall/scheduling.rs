@@ -102,7 +102,8 @@ fn set(caller: &Thread, target: &Thread, request: Request) -> Result<(), Errno> 
     let is_owner = is_same_owner(caller, target);
     scheduling::change(target, |parameters| {
         let new = requested(*parameters, &request)?;
-        if !is_privileged && !(is_owner && is_within(*parameters, new, limits)) {
+        let may = is_privileged || (is_owner && is_within(*parameters, new, limits));
+        if !may {
             return Err(Errno::EPERM);
         }
         // On Linux the policy counts as one of the parameters to keep.
@@ -234,12 +235,13 @@ fn read_attributes(pointer: UserPtr) -> Result<SchedAttr, Errno> {
     // The unknown part is looked at first.
     let mut unknown = UserReader::new(address + len, rest)?;
     while rest > 0 {
-        let mut byte = [0];
-        unknown.read_exact(&mut byte)?;
-        if byte != [0] {
+        let mut piece = [0; SCHED_ATTR_SIZE];
+        let piece = &mut piece[..rest.min(SCHED_ATTR_SIZE)];
+        unknown.read_exact(piece)?;
+        if piece.iter().any(|byte| *byte != 0) {
             return Err(too_big());
         }
-        rest -= 1;
+        rest -= piece.len();
     }
     reader.read_exact(&mut known[..len])?;
     let mut attr = SchedAttr::read_from_bytes(&known).map_err(|_| Errno::EINVAL)?;
