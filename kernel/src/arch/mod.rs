@@ -2,6 +2,4 @@
 
 pub(crate) mod x86_64;
 
-pub(crate) use x86_64::{
-    apic, boot, clock, cpu, descriptors, interrupts, ipi, percpu, smp, trap, user_copy, vector_state,
-};
+pub(crate) use x86_64::{apic, boot, clock, cpu, descriptors, interrupts, ipi, percpu, smp, user_copy, vector_state};

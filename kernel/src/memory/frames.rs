@@ -1,9 +1,20 @@
 //! Physical memory: the buddy allocator under a lock, reference counts beside it, contents through the direct map.
 //!
 //! Counts need no lock (mm::buddy). Frames that are not the allocator's (the image, the zero page) are pinned.
+//!
+//! # Magazines
+//!
+//! Each CPU keeps some single frames for itself, taken from the allocator and given back to it many at a time, so that the
+//! common case takes no lock. They were all taken above the reserve. When free memory comes near the reserve
+//! ([`IS_SCARCE`]), magazines are neither used nor filled, and each CPU empties its own when it next allocates or frees: then
+//! every frame is seen by the check. Frames in magazines count as free.
+//!
+//! Lock: FRAMES. A magazine belongs to its CPU, with interrupts off.
 #![expect(clippy::cast_possible_truncation, reason = "frame numbers of the direct map fit 32 bits")]
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::cell::UnsafeCell;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use mm::buddy::{Buddy, FrameInfo};
 use mm::{FrameMachine, FrameNumber, FrameStatistics};
@@ -11,12 +22,22 @@ use sync::{IrqSpinLock, Once, rank};
 
 use super::early::EarlyPages;
 use super::layout::{DIRECT_MAP, direct, physical_of_direct};
-use super::{PAGE_BYTES, paging, stacks};
-use crate::arch::user_copy;
+use super::{PAGE_BYTES, heap, paging, stacks};
+use crate::arch::percpu::PerCpu;
+use crate::arch::smp::CPUS_MAX;
+use crate::arch::{interrupts, ipi, user_copy};
 
 /// The reserve of the heap is this part of all frames, and so many at most.
 const RESERVE_FRACTION: u64 = 32;
 const RESERVE_FRAMES_MAX: u64 = 256;
+
+/// Frames that a magazine has room for.
+const MAGAZINE_MAX: usize = 64;
+/// So many magazines' worth of frames above the reserve memory is scarce.
+const SCARCE_MAGAZINES: u64 = 2;
+/// All magazines together hold this part of the frames at most, if that is enough to be of use.
+const MAGAZINES_FRACTION: u64 = 64;
+const MAGAZINE_MIN: u64 = 4;
 
 static BUDDY: IrqSpinLock<Option<Buddy<'static>>> = IrqSpinLock::new(rank::FRAMES, None);
 static INFO: Once<&'static [FrameInfo]> = Once::new();
@@ -57,9 +78,9 @@ pub(super) unsafe fn give(start: u64, end: u64) {
         // Pinned so far: take the pin's reference back.
         info.unpin();
     }
-    if let Some(buddy) = BUDDY.lock().as_mut() {
-        buddy.add_range(FrameNumber::new(first as u32), FrameNumber::new(last as u32));
-    }
+    interrupts::without(|| {
+        with_allocator(|buddy, _| buddy.add_range(FrameNumber::new(first as u32), FrameNumber::new(last as u32)))
+    });
 }
 
 fn info() -> &'static [FrameInfo] {
@@ -83,36 +104,213 @@ fn reserve(buddy: &Buddy<'_>) -> u64 {
     (buddy.total_frames() / RESERVE_FRACTION).min(RESERVE_FRAMES_MAX)
 }
 
-/// A frame for what can do without.
-fn allocate_above_reserve() -> Option<FrameNumber> {
+/// The frames that one CPU keeps.
+pub(super) struct Magazine {
+    /// How many there are; others may read it.
+    len: AtomicU32,
+    frames: UnsafeCell<[u32; MAGAZINE_MAX]>,
+}
+
+// SAFETY: the frames are touched by the CPU of the magazine alone, with interrupts off.
+unsafe impl Sync for Magazine {}
+
+impl Magazine {
+    /// An empty one.
+    pub(super) const fn new() -> Self {
+        Self { len: AtomicU32::new(0), frames: UnsafeCell::new([0; MAGAZINE_MAX]) }
+    }
+
+    /// # Safety
+    /// Called on the magazine's CPU, with interrupts off.
+    #[inline(always)]
+    unsafe fn pop(&self) -> Option<FrameNumber> {
+        let len = self.len.load(Ordering::Relaxed).checked_sub(1)?;
+        self.len.store(len, Ordering::Relaxed);
+        // SAFETY: per the contract nobody else looks.
+        Some(FrameNumber::new(unsafe { (&*self.frames.get())[len as usize % MAGAZINE_MAX] }))
+    }
+
+    /// # Safety
+    /// As for `pop`; there is room.
+    #[inline(always)]
+    unsafe fn push(&self, frame: FrameNumber) {
+        let len = self.len.load(Ordering::Relaxed);
+        // SAFETY: per the contract.
+        unsafe { (&mut *self.frames.get())[len as usize % MAGAZINE_MAX] = frame.index() };
+        self.len.store(len + 1, Ordering::Relaxed);
+    }
+
+    /// Gives frames back until `left` are left.
+    ///
+    /// # Safety
+    /// As for `pop`.
+    unsafe fn drain(&self, buddy: &mut Buddy<'_>, left: u32) {
+        while self.len.load(Ordering::Relaxed) > left {
+            // SAFETY: per the contract.
+            if let Some(frame) = unsafe { self.pop() } {
+                buddy.free(frame, 0);
+            }
+        }
+    }
+}
+
+static FIRST_MAGAZINE: Magazine = Magazine::new();
+static MAGAZINES: [AtomicPtr<Magazine>; CPUS_MAX] = {
+    let mut all = [const { AtomicPtr::new(null_mut()) }; CPUS_MAX];
+    all[0] = AtomicPtr::new((&raw const FIRST_MAGAZINE).cast_mut());
+    all
+};
+/// Frames that a magazine may hold now.
+static CAPACITY: AtomicU32 = AtomicU32::new(MAGAZINE_MIN as u32);
+/// Free memory is near the reserve.
+static IS_SCARCE: AtomicBool = AtomicBool::new(false);
+
+/// Gives a CPU that is about to start a magazine, which lives for ever.
+pub(super) fn add_cpu(cpu: u32, magazine: &'static Magazine) {
+    if let Some(slot) = MAGAZINES.get(cpu as usize) {
+        slot.store(core::ptr::from_ref(magazine).cast_mut(), Ordering::Release);
+    }
+    share(u64::from(cpu) + 1);
+}
+
+/// Divides what magazines may hold among `cpus` CPUs.
+pub(super) fn share(cpus: u64) {
+    let total = BUDDY.lock().as_ref().map_or(0, Buddy::total_frames);
+    let part = (total / MAGAZINES_FRACTION / cpus.max(1)).clamp(MAGAZINE_MIN, MAGAZINE_MAX as u64);
+    CAPACITY.store(part as u32, Ordering::Relaxed);
+}
+
+/// The magazine of a CPU.
+fn magazine_of(cpu: usize) -> Option<&'static Magazine> {
+    let magazine = MAGAZINES[cpu % CPUS_MAX].load(Ordering::Relaxed);
+    // SAFETY: null or a magazine that lives for ever.
+    unsafe { magazine.as_ref() }
+}
+
+/// Runs `action` on the allocator, with the magazine of this CPU; notes whether memory is scarce. Interrupts are off.
+fn with_allocator<R>(action: impl FnOnce(&mut Buddy<'static>, Option<&'static Magazine>) -> R) -> Option<R> {
     let mut buddy = BUDDY.lock();
     let buddy = buddy.as_mut()?;
-    if buddy.free_frames() <= reserve(buddy) {
-        return None;
+    let magazine = magazine_of(PerCpu::number() as usize);
+    let result = action(buddy, magazine);
+    let margin = SCARCE_MAGAZINES * u64::from(CAPACITY.load(Ordering::Relaxed));
+    let is_scarce = buddy.free_frames() <= reserve(buddy) + margin;
+    if is_scarce != IS_SCARCE.load(Ordering::Relaxed) {
+        IS_SCARCE.store(is_scarce, Ordering::Relaxed);
     }
-    buddy.allocate(0)
+    Some(result)
+}
+
+/// One frame, from the reserve if `may_use_reserve` and need be.
+#[inline]
+fn allocate_one(may_use_reserve: bool) -> Option<FrameNumber> {
+    let were_enabled = interrupts::disable_save();
+    let magazine = magazine_of(PerCpu::number() as usize);
+    // SAFETY: this CPU's, and interrupts are off.
+    let kept = magazine.filter(|_| !IS_SCARCE.load(Ordering::Relaxed)).and_then(|magazine| unsafe { magazine.pop() });
+    let frame = kept.or_else(|| allocate_slowly(may_use_reserve));
+    interrupts::restore(were_enabled);
+    frame
+}
+
+#[cold]
+#[inline(never)]
+fn allocate_slowly(may_use_reserve: bool) -> Option<FrameNumber> {
+    with_allocator(|buddy, magazine| {
+        let is_scarce = IS_SCARCE.load(Ordering::Relaxed);
+        if let Some(magazine) = magazine.filter(|_| is_scarce) {
+            // SAFETY: this CPU's, and interrupts are off.
+            unsafe { magazine.drain(buddy, 0) };
+        }
+        if !may_use_reserve && buddy.free_frames() <= reserve(buddy) {
+            return None;
+        }
+        let frame = buddy.allocate(0)?;
+        let capacity = CAPACITY.load(Ordering::Relaxed);
+        let spare = buddy.free_frames().saturating_sub(reserve(buddy));
+        if let Some(magazine) = magazine.filter(|_| !is_scarce && spare > u64::from(capacity)) {
+            for _ in 0..capacity / 2 {
+                let Some(more) = buddy.allocate(0) else { break };
+                // SAFETY: as above; the magazine was empty.
+                unsafe { magazine.push(more) };
+            }
+        }
+        Some(frame)
+    })?
+}
+
+/// Takes one frame back.
+#[inline]
+fn free_one(frame: FrameNumber) {
+    let were_enabled = interrupts::disable_save();
+    let magazine = magazine_of(PerCpu::number() as usize);
+    let has_room = |magazine: &&Magazine| {
+        magazine.len.load(Ordering::Relaxed) < CAPACITY.load(Ordering::Relaxed) && !IS_SCARCE.load(Ordering::Relaxed)
+    };
+    match magazine.filter(has_room) {
+        // SAFETY: this CPU's, interrupts are off, and there is room.
+        Some(magazine) => unsafe { magazine.push(frame) },
+        None => free_slowly(frame),
+    }
+    interrupts::restore(were_enabled);
+}
+
+#[cold]
+#[inline(never)]
+fn free_slowly(frame: FrameNumber) {
+    with_allocator(|buddy, magazine| {
+        if let Some(magazine) = magazine {
+            let left = if IS_SCARCE.load(Ordering::Relaxed) { 0 } else { CAPACITY.load(Ordering::Relaxed) / 2 };
+            // SAFETY: this CPU's, and interrupts are off.
+            unsafe { magazine.drain(buddy, left) };
+        }
+        buddy.free(frame, 0);
+    });
+}
+
+/// Gives the frames of this CPU's magazine back.
+pub(super) fn drain_here() {
+    interrupts::without(|| {
+        with_allocator(|buddy, magazine| {
+            if let Some(magazine) = magazine {
+                // SAFETY: this CPU's, and interrupts are off.
+                unsafe { magazine.drain(buddy, 0) };
+            }
+        })
+    });
 }
 
 /// 2^`order` frames in a row, from the reserve if need be.
 pub(crate) fn allocate_block(order: u32) -> Option<u64> {
-    Some(BUDDY.lock().as_mut()?.allocate(order)?.physical_address())
+    if order == 0 {
+        return Some(allocate_one(true)?.physical_address());
+    }
+    let allocate = || interrupts::without(|| with_allocator(|buddy, _| buddy.allocate(order)))?;
+    let block = allocate().or_else(|| {
+        // What would make a block may be in the magazine.
+        drain_here();
+        allocate()
+    });
+    Some(block?.physical_address())
 }
 
 /// Whether the kernel heap has used so much of its reserve that the program must end.
 pub(crate) fn is_reserve_low() -> bool {
-    BUDDY.lock().as_ref().is_some_and(|buddy| buddy.free_frames() < reserve(buddy) / 2)
+    IS_SCARCE.load(Ordering::Relaxed)
+        && BUDDY.lock().as_ref().is_some_and(|buddy| buddy.free_frames() < reserve(buddy) / 2)
 }
 
 /// Takes back what `allocate_block` gave.
 pub(crate) fn free_block(physical: u64, order: u32) {
-    if let Some(buddy) = BUDDY.lock().as_mut() {
-        buddy.free(frame_at(physical), order);
+    if order == 0 {
+        return free_one(frame_at(physical));
     }
+    interrupts::without(|| with_allocator(|buddy, _| buddy.free(frame_at(physical), order)));
 }
 
 /// Physical address of a zeroed page. `None`: only the reserve of the heap is left.
 pub(crate) fn allocate_zeroed_page() -> Option<u64> {
-    let physical = allocate_above_reserve()?.physical_address();
+    let physical = allocate_one(false)?.physical_address();
     zero_page_at(direct(physical));
     Some(physical)
 }
@@ -140,12 +338,19 @@ pub(crate) fn reference_count(frame: FrameNumber) -> u32 {
     info_of(frame).reference_count()
 }
 
-/// Frames in use and in all.
+/// Frames in use and in all. Exact: what CPUs keep for themselves is given back first, or counts as free.
 pub(crate) fn statistics() -> FrameStatistics {
-    let waiting = stacks::waiting_frames();
+    ipi::settle_memory();
+    let waiting = stacks::waiting_frames() + heap::empty_slabs();
+    let kept: u64 = (0..CPUS_MAX).filter_map(magazine_of).map(|kept| u64::from(kept.len.load(Ordering::Relaxed))).sum();
     let buddy = BUDDY.lock();
     let (total, free) = buddy.as_ref().map_or((0, 0), |buddy| (buddy.total_frames(), buddy.free_frames()));
-    FrameStatistics { total, free: free + waiting, cached: 0 }
+    FrameStatistics { total, free: free + waiting + kept, cached: 0 }
+}
+
+/// Frames in all.
+pub(crate) fn total() -> u64 {
+    BUDDY.lock().as_ref().map_or(0, Buddy::total_frames)
 }
 
 /// The machine's frames for `mm`.
@@ -161,7 +366,7 @@ fn check_writable(frame: FrameNumber) {
 
 impl FrameMachine for MachineFrames {
     fn allocate(&self) -> Option<FrameNumber> {
-        let frame = allocate_above_reserve()?;
+        let frame = allocate_one(false)?;
         info_of(frame).set_first_reference();
         Some(frame)
     }
@@ -254,5 +459,9 @@ impl FrameMachine for MachineFrames {
 
     fn statistics(&self) -> FrameStatistics {
         statistics()
+    }
+
+    fn total(&self) -> u64 {
+        total()
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod paging;
 pub(crate) mod stacks;
 pub(crate) mod tlb;
 
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use firmware::{MemoryMap, RegionKind};
@@ -76,6 +77,7 @@ pub(crate) unsafe fn init(
         // SAFETY: usable, in the direct map, and everything in use was reserved.
         unsafe { frames::give(region.start, region.end) };
     }
+    frames::share(1);
     heap::use_frames();
     mm::frame::install(&frames::MachineFrames);
     Ok(())
@@ -107,6 +109,26 @@ pub(crate) unsafe fn release_trampoline() {
         // SAFETY: per the contract; the range was usable, and kept by `init`.
         unsafe { frames::give(start, start + TRAMPOLINE_BYTES) };
     }
+}
+
+/// Memory that a CPU keeps for itself.
+struct Kept {
+    objects: heap::Magazines,
+    frames: frames::Magazine,
+}
+
+/// Lets a CPU that is about to start keep memory for itself.
+pub(crate) fn add_cpu(cpu: u32) {
+    let kept: &'static Kept =
+        Box::leak(Box::new(Kept { objects: heap::Magazines::new(), frames: frames::Magazine::new() }));
+    heap::add_cpu(cpu, &kept.objects);
+    frames::add_cpu(cpu, &kept.frames);
+}
+
+/// Gives back what this CPU keeps for itself.
+pub(crate) fn drain_here() {
+    heap::drain_here();
+    frames::drain_here();
 }
 
 /// Gives the pages of the first instructions back.

@@ -107,8 +107,13 @@ pub trait FrameMachine: Sync {
     /// The frame that is all zeroes for ever. Pinned.
     fn zero_frame(&self) -> FrameNumber;
 
-    /// How much memory there is.
+    /// How much memory there is. Exact, which may take a while.
     fn statistics(&self) -> FrameStatistics;
+
+    /// [`FrameStatistics::total`] alone, at once.
+    fn total(&self) -> u64 {
+        self.statistics().total
+    }
 }
 
 static MACHINE: Once<&'static dyn FrameMachine> = Once::new();
@@ -127,6 +132,12 @@ fn machine() -> &'static dyn FrameMachine {
 #[must_use]
 pub fn statistics() -> FrameStatistics {
     machine().statistics()
+}
+
+/// Frames that the installed machine has, free or not.
+#[must_use]
+pub fn total() -> u64 {
+    machine().total()
 }
 
 /// A counted reference to a physical frame.

@@ -53,7 +53,7 @@ static SWEEP_AT: AtomicUsize = AtomicUsize::new(0);
 fn limit() -> usize {
     static LIMIT: Once<usize> = Once::new();
     *LIMIT.call_once(|| {
-        let frames = usize::try_from(mm::frame::statistics().total).unwrap_or(usize::MAX);
+        let frames = usize::try_from(mm::frame::total()).unwrap_or(usize::MAX);
         CACHED_MIN.max(frames / MEMORY_SHARE * (mm::PAGE_SIZE / DENTRY_LEN))
     })
 }

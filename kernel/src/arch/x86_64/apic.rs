@@ -224,13 +224,3 @@ pub(crate) fn set_timer(deadline_ns: u64) {
     let ticks = (u128::from(delta_ns) * u128::from(TICKS_PER_2_32_NS.load(Ordering::Relaxed))) >> 32;
     write(REGISTER_TIMER_INITIAL, u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
 }
-
-/// Stops the timer.
-pub(crate) fn stop_timer() {
-    if uses_deadline() {
-        // SAFETY: as in `set_timer`; zero disarms.
-        unsafe { Msr::new(MSR_TSC_DEADLINE).write(0) };
-    } else {
-        write(REGISTER_TIMER_INITIAL, 0);
-    }
-}

@@ -20,6 +20,8 @@ pub(crate) const RESCHEDULE_VECTOR: u8 = 0xf0;
 pub(crate) const FLUSH_VECTOR: u8 = 0xf1;
 /// Another CPU is switching the machine off.
 pub(crate) const PARK_VECTOR: u8 = 0xf2;
+/// Another CPU wants the magazines of this one back.
+pub(crate) const SETTLE_VECTOR: u8 = 0xf3;
 /// The local APIC's spurious vector; it wants no acknowledgement.
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 
@@ -54,4 +56,24 @@ pub(super) fn dispatch(vector: u8) -> bool {
 /// Runs `action` with interrupts off on this CPU.
 pub(crate) fn without<R>(action: impl FnOnce() -> R) -> R {
     x86_64::instructions::interrupts::without_interrupts(action)
+}
+
+/// Switches interrupts off on this CPU and says whether they were on.
+#[inline(always)]
+pub(crate) fn disable_save() -> bool {
+    let were_enabled = x86_64::instructions::interrupts::are_enabled();
+    if were_enabled {
+        // SAFETY: masking interrupts breaks nothing; what follows is not moved before it.
+        unsafe { core::arch::asm!("cli", options(nostack, preserves_flags)) };
+    }
+    were_enabled
+}
+
+/// Undoes `disable_save`, given its answer.
+#[inline(always)]
+pub(crate) fn restore(were_enabled: bool) {
+    if were_enabled {
+        // SAFETY: they were on; what precedes is not moved behind it.
+        unsafe { core::arch::asm!("sti", options(nostack, preserves_flags)) };
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`reschedule`]: look at what you should run. The handler is the scheduler's.
 //! - [`flush`]: look into your inbox of flushes (`memory::tlb`, which has the protocol).
+//! - [`settle_memory`]: give the free memory back that you keep for yourself.
 //! - [`park_others`]: the machine is being switched off, stand still. Taken only with interrupts on, so with no lock held
 //!   that interrupts care about.
 //! - [`stop_others`]: the kernel is dying, stand still. A non-maskable interrupt, so that a CPU that spins with interrupts off
@@ -10,11 +11,11 @@
 //! Sending takes no lock, and is allowed anywhere, in interrupts and under every lock. Several requests of one kind before the
 //! first is served may arrive as one: every receiver looks at memory for what is wanted, which the sender wrote before.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::interrupts::{self, FLUSH_VECTOR, PARK_VECTOR, RESCHEDULE_VECTOR};
+use super::interrupts::{self, FLUSH_VECTOR, PARK_VECTOR, RESCHEDULE_VECTOR, SETTLE_VECTOR};
 use super::{apic, clock, cpu, smp};
-use crate::memory::tlb;
+use crate::memory::{self, tlb};
 
 /// How long is waited for the others to stand still. A host with few processors may let them run one after another.
 const STOP_NS_MAX: u64 = 50_000_000;
@@ -22,21 +23,14 @@ const STOP_NS_MAX: u64 = 50_000_000;
 static IS_STOPPING: AtomicBool = AtomicBool::new(false);
 static STOPPED: AtomicU32 = AtomicU32::new(0);
 static PARKED: AtomicU32 = AtomicU32::new(0);
-static RESCHEDULES: AtomicU64 = AtomicU64::new(0);
-static FLUSHES: AtomicU64 = AtomicU64::new(0);
-
-/// How many interrupts were sent, for reports.
-#[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "shown by /proc, which asks later")]
-pub(crate) struct Sent {
-    pub(crate) reschedules: u64,
-    pub(crate) flushes: u64,
-}
+static IS_SETTLING: AtomicBool = AtomicBool::new(false);
+static SETTLED: AtomicU32 = AtomicU32::new(0);
 
 /// Makes the handlers known; once, on the first CPU.
 pub(crate) fn init() {
     interrupts::set_handler(FLUSH_VECTOR, |_| tlb::serve());
     interrupts::set_handler(PARK_VECTOR, park);
+    interrupts::set_handler(SETTLE_VECTOR, settle);
 }
 
 /// Makes all other CPUs stand still for ever, each where it takes interrupts, and waits a little until they do.
@@ -57,6 +51,33 @@ pub(crate) fn park_others() {
     }
 }
 
+/// Makes all CPUs give back the memory they keep for themselves, and waits until they have. Two at once: one of them does not wait.
+pub(crate) fn settle_memory() {
+    memory::drain_here();
+    let count = smp::count();
+    if count == 1 || IS_SETTLING.swap(true, Ordering::Acquire) {
+        return;
+    }
+    sync::machine::preemption_disable();
+    SETTLED.store(0, Ordering::SeqCst);
+    let own = apic::id();
+    for id in (0..count).filter_map(smp::apic_id).filter(|id| *id != own) {
+        apic::send(id, SETTLE_VECTOR);
+    }
+    let end = clock::now_ns().saturating_add(STOP_NS_MAX);
+    while SETTLED.load(Ordering::SeqCst) + 1 < count && clock::now_ns() < end {
+        tlb::serve();
+        core::hint::spin_loop();
+    }
+    sync::machine::preemption_enable();
+    IS_SETTLING.store(false, Ordering::Release);
+}
+
+fn settle(_vector: u8) {
+    memory::drain_here();
+    SETTLED.fetch_add(1, Ordering::SeqCst);
+}
+
 fn park(_vector: u8) {
     PARKED.fetch_add(1, Ordering::SeqCst);
     cpu::halt_forever();
@@ -64,20 +85,12 @@ fn park(_vector: u8) {
 
 /// Makes `cpu` run the scheduler's handler (`interrupts::set_handler` of `RESCHEDULE_VECTOR`).
 pub(crate) fn reschedule(cpu: u32) {
-    RESCHEDULES.fetch_add(1, Ordering::Relaxed);
     send(cpu, RESCHEDULE_VECTOR);
 }
 
 /// Makes `cpu` serve its flushes.
 pub(crate) fn flush(cpu: u32) {
-    FLUSHES.fetch_add(1, Ordering::Relaxed);
     send(cpu, FLUSH_VECTOR);
-}
-
-/// How many interrupts were sent.
-#[expect(dead_code, reason = "shown by /proc, which asks later")]
-pub(crate) fn sent() -> Sent {
-    Sent { reschedules: RESCHEDULES.load(Ordering::Relaxed), flushes: FLUSHES.load(Ordering::Relaxed) }
 }
 
 fn send(cpu: u32, vector: u8) {

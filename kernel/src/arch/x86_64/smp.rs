@@ -176,7 +176,7 @@ enum Failure {
 #[inline(never)]
 fn start_one(trampoline: &Trampoline, id: u32) -> Result<(), Failure> {
     let index = count();
-    if u64::from(index) * FRAMES_PER_CPU > frames::statistics().total / MEMORY_PART {
+    if u64::from(index) * FRAMES_PER_CPU > frames::total() / MEMORY_PART {
         return Err(Failure::OutOfMemory);
     }
     let stack = stacks::allocate(stacks::THREAD_STACK_PAGES).ok_or(Failure::OutOfMemory)?;
@@ -191,6 +191,7 @@ fn start_one(trampoline: &Trampoline, id: u32) -> Result<(), Failure> {
     core::mem::forget(stack);
     APIC_IDS[index as usize].store(id, Ordering::Relaxed);
     AREAS[index as usize].store((&raw const start.area).cast_mut(), Ordering::Release);
+    memory::add_cpu(index);
     clock::prepare_comparison();
     trampoline.fill_mailbox(core::ptr::from_ref(start) as usize, top);
     wake(trampoline, id);

@@ -49,7 +49,7 @@ impl State {
             usage: Usage::default(),
             lock_future: FutureLock::None,
             packed_from: layout.mmap_base,
-            frames_total: frame::statistics().total,
+            frames_total: frame::total(),
             invalidations: 0,
         }
     }

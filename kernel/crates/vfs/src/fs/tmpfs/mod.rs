@@ -133,7 +133,7 @@ impl Tmpfs {
     }
 
     fn shared(options: &TmpfsOptions, lower: Option<LowerNodes>, first_number: u64) -> Arc<Shared> {
-        let half_of_memory = mm::frame::statistics().total / 2;
+        let half_of_memory = mm::frame::total() / 2;
         let page = PAGE_SIZE as u64;
         Arc::new(Shared {
             device: anonymous_device(),
