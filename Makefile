@@ -5,7 +5,7 @@ SHELL := /bin/bash
 KERNEL_CARGO := scripts/kernel-cargo.sh
 
 # Settings of `make image` and `make run`; see the help.
-export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE QEMU_ARGS LOG TIMEOUT KERNEL ONLY
+export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE QEMU_ARGS LOG TIMEOUT KERNEL ONLY MINUTES SEED WORKERS
 
 .PHONY: help
 help: ## Show this list.
@@ -59,6 +59,10 @@ prepush: check test ## What must pass before a push.
 .PHONY: loom
 loom: setup ## Check the lock-free code under every interleaving.
 	RUSTFLAGS='--cfg loom' cargo test --release -p sync -p sched --target-dir $${CARGO_TARGET_DIR:-target}/loom
+
+.PHONY: soak
+soak: setup ## Torture threads in a machine: MINUTES=30 CPUS=4 SEED=1.
+	@scripts/soak.sh
 
 .PHONY: bench
 bench: setup ## Measure, and write docs/FIGURES.md.
