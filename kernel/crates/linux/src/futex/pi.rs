@@ -29,17 +29,17 @@
 //! ending is waited for: afterwards the word says that its owner died, or its number leads nowhere (`ESRCH`).
 
 mod graph;
+mod membership;
 mod requeue;
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed, Ordering::SeqCst, fence};
 
 use abi::Errno;
 use abi::process::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
 use mm::user::read_user_struct;
 use sched::Policy;
 use sync::keyed::Step;
-use sync::{Mutex, MutexGuard, Parker, SpinLock, machine, rank};
+use sync::{Parker, SpinLock, machine, rank};
 
 use super::deadline::Deadline;
 use super::key::{Key, Sharing};
@@ -50,9 +50,11 @@ use crate::SyscallResult;
 use crate::error::{Restart, SyscallError};
 use crate::scheduling;
 use crate::thread::Thread;
-use graph::{Graph, LockId, Member, NoRoom, Room};
+use graph::{Graph, LockId, Member};
+use membership::{Absence, enter, enter_self};
 
 pub(super) use graph::TaskId;
+pub(super) use membership::{Membership, begin_leaving, end_leaving, end_without_locks};
 pub(crate) use requeue::{requeue, wait_for_requeue};
 
 type Owners = Graph<Arc<Thread>, Key>;
@@ -72,136 +74,6 @@ impl Member for Arc<Thread> {
             priority => scheduling::boost(self, Policy::Fifo { priority }),
         }
     }
-}
-
-/// It lives.
-const ALIVE: u8 = 0;
-/// It is letting go of its locks.
-const LEAVING: u8 = 1;
-/// It has let go, and takes no more.
-const GONE: u8 = 2;
-
-/// What a thread has of locks with priority inheritance.
-///
-/// A thread that ends and never took part takes no lock of everybody. It stores its state and then looks at its number; who
-/// enters it stores the number and then looks at its state, and takes it out again if the thread is not alive.
-pub(super) struct Membership {
-    /// One more than its number in the graph; 0 before it has one. Changed under the lock of the graph.
-    task: AtomicU32,
-    /// [`ALIVE`], [`LEAVING`] or [`GONE`]. Changed by the thread itself.
-    state: AtomicU8,
-    /// Held while it is leaving.
-    leaving: Mutex<()>,
-}
-
-impl Membership {
-    pub(super) const fn new() -> Self {
-        Self { task: AtomicU32::new(0), state: AtomicU8::new(ALIVE), leaving: Mutex::new(rank::FUTEX_EXIT, ()) }
-    }
-
-    fn task(&self) -> Option<TaskId> {
-        TaskId::from_word(self.task.load(Relaxed))
-    }
-
-    fn set_task(&self, task: Option<TaskId>) {
-        self.task.store(task.map_or(0, TaskId::to_word), Relaxed);
-        fence(SeqCst);
-    }
-
-    fn set_state(&self, state: u8) {
-        self.state.store(state, Relaxed);
-        fence(SeqCst);
-    }
-
-    fn check(&self) -> Result<(), Absence> {
-        match self.state.load(Relaxed) {
-            ALIVE => Ok(()),
-            LEAVING => Err(Absence::Leaving),
-            _ => Err(Absence::Gone),
-        }
-    }
-}
-
-/// Why a thread cannot take part.
-enum Absence {
-    /// It is about to let go of what it has.
-    Leaving,
-    /// It is gone.
-    Gone,
-}
-
-/// The number of a thread in the graph, which it is entered in.
-fn enter(thread: &Arc<Thread>) -> Result<TaskId, Absence> {
-    let membership = &thread.futex.membership;
-    let mut member = Arc::clone(thread);
-    loop {
-        let mut owners = OWNERS.lock();
-        membership.check()?;
-        if let Some(task) = membership.task() {
-            return Ok(task);
-        }
-        match owners.enter(member) {
-            Ok(task) => {
-                membership.set_task(Some(task));
-                let Err(absence) = membership.check() else { return Ok(task) };
-                membership.set_task(None);
-                let member = owners.leave(task);
-                drop(owners);
-                drop(member);
-                return Err(absence);
-            }
-            Err((NoRoom, back)) => member = back,
-        }
-        let slots = owners.room();
-        drop(owners);
-        let room = Room::beyond(slots);
-        let mut owners = OWNERS.lock();
-        let old = if owners.is_full() { owners.grow(room) } else { room };
-        drop(owners);
-        drop(old);
-    }
-}
-
-/// The number of the calling thread in the graph.
-fn enter_self(thread: &Thread) -> Result<TaskId, Errno> {
-    if let Some(task) = thread.futex.membership.task() {
-        return Ok(task);
-    }
-    let own = thread.process().system().thread(thread.tid()).ok_or(Errno::ESRCH)?;
-    enter(&own).map_err(|_| Errno::ESRCH)
-}
-
-/// Ends a thread that has nothing to let go of. False: it has.
-pub(super) fn end_without_locks(thread: &Thread) -> bool {
-    let membership = &thread.futex.membership;
-    membership.set_state(GONE);
-    membership.task().is_none()
-}
-
-/// Begins to let go of everything; the guard is kept until that is done.
-pub(super) fn begin_leaving(thread: &Thread) -> MutexGuard<'_, ()> {
-    let membership = &thread.futex.membership;
-    let guard = membership.leaving.lock();
-    if membership.check().is_ok() {
-        membership.set_state(LEAVING);
-    }
-    guard
-}
-
-/// Has let go. `is_end`: the thread ends.
-pub(super) fn end_leaving(thread: &Thread, guard: MutexGuard<'_, ()>, is_end: bool) {
-    let membership = &thread.futex.membership;
-    if is_end {
-        membership.set_state(GONE);
-        let mut owners = OWNERS.lock();
-        let member = membership.task().map(|task| owners.leave(task));
-        membership.set_task(None);
-        drop(owners);
-        drop(member);
-    } else if membership.state.load(Relaxed) == LEAVING {
-        membership.set_state(ALIVE);
-    }
-    drop(guard);
 }
 
 /// Gives every lock that the thread owns, and somebody waits for, to an heir.
@@ -258,7 +130,7 @@ impl Candidate {
             Ok(_) => Self::Known { tid, thread: found },
             Err(Absence::Leaving) => {
                 // Not for long, and then there is another word, or no such thread.
-                drop(found.futex.membership.leaving.lock());
+                found.futex.membership.wait_until_left();
                 Self::Unknown
             }
             Err(Absence::Gone) => Self::Missing { tid },
