@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 // CPU clocks of processes and threads: their names, that they count what they should and nothing else, also of threads that
 // have ended.
 #include "observe.h"

@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 // membarrier: registration, flags, errors; that its barriers order what the other side leaves unordered, and that it ends
 // restartable sequences.
 #include "sequence.h"

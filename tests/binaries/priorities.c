@@ -1,3 +1,4 @@
+//@ cpus: 1 4
 // Nice values and I/O priorities: of threads, groups and users, their limits and privileges.
 #include "observe.h"
 #include <pthread.h>

@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 // Restartable sequences: registration, the numbers the kernel tells, and critical sections ended by signals, preemption and
 // migration.
 #include "sequence.h"

@@ -1,3 +1,4 @@
+//@ cpus: 2
 //@ run: version
 //@ run: start
 //@ run: length

@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 // What threads have used: getrusage of a thread and of all, context switches, the figures in /proc.
 #include "observe.h"
 #include <pthread.h>

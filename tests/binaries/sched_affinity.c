@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 // Affinity: sizes of masks, empty ones, other threads, and that a thread stays where it may be.
 #include "observe.h"
 #include <pthread.h>

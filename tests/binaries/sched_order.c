@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 // In which order threads of one CPU run under the real-time policies: by priority, by turn, at once when something more urgent
 // comes, and with what waiters lend.
 #include "observe.h"

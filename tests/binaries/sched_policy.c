@@ -1,3 +1,4 @@
+//@ cpus: 1 4
 // Scheduling policies: what is taken, what is refused, what is kept, with and without privileges.
 #include "observe.h"
 #include <pthread.h>
