@@ -114,7 +114,7 @@ int main(void) {
 
     for (size_t i = 0; i < 2; i++) {
         int shown = i ? tid : first;
-        const char *lines[] = {"Name:", "Tgid:", "Pid:", "Threads:", "SigBlk:", "FDSize:"};
+        const char *lines[] = {"Name:", "Tgid:", "Pid:", "Threads:", "SigBlk:"};
         for (size_t line = 0; line < ARRAY_LEN(lines); line++)
             status_line(shown, lines[line]);
         printf("comm %s", read_all(path_of(shown, "comm")));

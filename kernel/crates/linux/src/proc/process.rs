@@ -172,7 +172,7 @@ fn comm(task: &Task) -> Node {
             Ok(name)
         },
         move |name| {
-            let name = name.split(|byte| *byte == b'\n' || *byte == 0).next().unwrap_or_default();
+            let name = until_zero(name);
             set.thread()?.set_name(name);
             Ok(())
         },
