@@ -216,6 +216,7 @@ impl FdTable {
     }
 
     /// The open file behind `fd`, for calls that use the object: `EBADF` for `O_PATH` files too.
+    #[inline]
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
         let open = self.get_any(fd)?;
         if open.is_path_only() { Err(Errno::EBADF) } else { Ok(open) }

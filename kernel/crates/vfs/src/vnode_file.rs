@@ -109,6 +109,44 @@ impl VnodeFile {
         inode.read_directory(from, &mut sink)
     }
 
+    /// A read of a file that this file system serves itself.
+    #[inline(never)]
+    fn read_contents(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        let inode = self.inode();
+        if inode.metadata().is_directory() {
+            return Err(Errno::EISDIR);
+        }
+        let done = match position {
+            Some(position) => inode.read_at(position, to)?,
+            None => {
+                let mut position = open.position().lock();
+                let done = inode.read_at(*position, to)?;
+                *position = position.saturating_add(done as u64);
+                done
+            }
+        };
+        self.note_access(open);
+        Ok(Progress::Done(done))
+    }
+
+    /// A write to a file that this file system serves itself.
+    #[inline(never)]
+    fn write_contents(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
+        if from.is_empty() {
+            return Ok(Progress::Done(0));
+        }
+        let done = match position {
+            Some(position) => self.write_locked(open, from, position)?.0,
+            None => {
+                let mut position = open.position().lock();
+                let (done, end) = self.write_locked(open, from, *position)?;
+                *position = end;
+                done
+            }
+        };
+        Ok(Progress::Done(done))
+    }
+
     fn new_position(&self, position: u64, offset: i64, whence: u32) -> Result<u64, Errno> {
         let metadata = self.inode().metadata();
         let is_directory = metadata.is_directory();
@@ -130,43 +168,17 @@ impl VnodeFile {
 
 impl File for VnodeFile {
     fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
-        if let Some(file) = &self.served_by {
-            return file.read(open, to, position);
+        match &self.served_by {
+            Some(file) => file.read(open, to, position),
+            None => self.read_contents(open, to, position),
         }
-        let inode = self.inode();
-        if inode.metadata().is_directory() {
-            return Err(Errno::EISDIR);
-        }
-        let done = match position {
-            Some(position) => inode.read_at(position, to)?,
-            None => {
-                let mut position = open.position().lock();
-                let done = inode.read_at(*position, to)?;
-                *position = position.saturating_add(done as u64);
-                done
-            }
-        };
-        self.note_access(open);
-        Ok(Progress::Done(done))
     }
 
     fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
-        if let Some(file) = &self.served_by {
-            return file.write(open, from, position);
+        match &self.served_by {
+            Some(file) => file.write(open, from, position),
+            None => self.write_contents(open, from, position),
         }
-        if from.is_empty() {
-            return Ok(Progress::Done(0));
-        }
-        let done = match position {
-            Some(position) => self.write_locked(open, from, position)?.0,
-            None => {
-                let mut position = open.position().lock();
-                let (done, end) = self.write_locked(open, from, *position)?;
-                *position = end;
-                done
-            }
-        };
-        Ok(Progress::Done(done))
     }
 
     fn seek(&self, open: &OpenFile, offset: i64, whence: u32) -> Result<u64, Errno> {
@@ -195,6 +207,10 @@ impl File for VnodeFile {
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
         self.served_by.as_ref()?.wait_queue()
+    }
+
+    fn wakes_one(&self, events: PollEvents) -> bool {
+        self.served_by.as_ref().is_some_and(|file| file.wakes_one(events))
     }
 
     fn opening(&self, open: &OpenFile) -> IoResult {

@@ -9,7 +9,7 @@ use abi::resource::RLIMIT_FSIZE;
 use abi::signal::SI_USER;
 use abi::stat::{S_IFMT, S_IFREG};
 use abi::{Errno, Fd, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
-use file::{OpenFile, Progress};
+use file::{IoResult, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter, read_iovecs};
 use sync::machine::{self, NEVER};
 
@@ -53,6 +53,7 @@ fn check_positions(thread: &Thread, fd: Fd) -> Result<(), Errno> {
 // ---- Reading --------------------------------------------------------------------------------------------------------
 
 /// Reads from an open file, waiting when it is in blocking mode.
+#[inline]
 pub(crate) fn read_from(
     thread: &Thread,
     open: &OpenFile,
@@ -61,14 +62,25 @@ pub(crate) fn read_from(
 ) -> SyscallResult {
     match open.file().read(open, to, position)? {
         Progress::Done(count) => Ok(count),
-        // What there is to read depends on the reader.
-        Progress::WouldBlock if let Some(signals) = file_as::<SignalFd>(open) => signals.read_by(thread, open, to),
-        Progress::WouldBlock if open.is_nonblocking() => Err(Errno::EAGAIN.into()),
-        Progress::WouldBlock if open.file().read_timeout_ns().is_some() => read_timed(thread, open, to),
-        Progress::WouldBlock => {
-            wait::until_ready(thread, open, PollEvents::READABLE, || open.file().read(open, to, position))
-        }
+        Progress::WouldBlock => read_later(thread, open, to, position),
     }
+}
+
+/// The rest of a read that found nothing. Most reads do not come here, and are short without it.
+#[cold]
+#[inline(never)]
+fn read_later(thread: &Thread, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> SyscallResult {
+    if let Some(signals) = file_as::<SignalFd>(open) {
+        // What there is to read depends on the reader.
+        return signals.read_by(thread, open, to);
+    }
+    if open.is_nonblocking() {
+        return Err(Errno::EAGAIN.into());
+    }
+    if open.file().read_timeout_ns().is_some() {
+        return read_timed(thread, open, to);
+    }
+    wait::until_ready(thread, open, PollEvents::READABLE, || open.file().read(open, to, position))
 }
 
 /// How one turn of a timed read ended.
@@ -189,16 +201,34 @@ fn own_or(offset: u64) -> Result<Option<u64>, Errno> {
 
 /// Writes to an open file. In blocking mode a stream takes everything before the call returns, unless a signal comes. The
 /// end of a broken pipe raises `SIGPIPE`.
+#[inline]
 pub(crate) fn write_to(
     thread: &Thread,
     open: &OpenFile,
     from: &mut UserReader<'_>,
     position: Option<u64>,
 ) -> SyscallResult {
+    match open.file().write(open, from, position) {
+        Ok(Progress::Done(count)) if from.is_empty() => Ok(count),
+        first => write_rest(thread, open, from, position, first),
+    }
+}
+
+/// The rest of a write whose first attempt, which answered `first`, did not take everything. Most writes do not come here.
+#[cold]
+#[inline(never)]
+fn write_rest(
+    thread: &Thread,
+    open: &OpenFile,
+    from: &mut UserReader<'_>,
+    position: Option<u64>,
+    first: IoResult,
+) -> SyscallResult {
     let file = open.file();
+    let mut attempt = first;
     let mut done = 0;
     loop {
-        let result = match file.write(open, from, position) {
+        let result = match attempt {
             Ok(Progress::Done(count)) => Ok(count),
             Ok(Progress::WouldBlock) if open.is_nonblocking() => Err(Errno::EAGAIN.into()),
             Ok(Progress::WouldBlock) => {
@@ -218,6 +248,7 @@ pub(crate) fn write_to(
         if from.is_empty() || !file.is_stream() || result == Ok(0) {
             return Ok(done);
         }
+        attempt = file.write(open, from, position);
     }
 }
 

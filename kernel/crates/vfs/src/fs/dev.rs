@@ -133,6 +133,7 @@ impl File for MemoryDevice {
     }
 }
 
+#[inline(never)]
 fn read_random(to: &mut UserWriter<'_>) -> Result<usize, Errno> {
     let mut chunk = [0; RANDOM_CHUNK_LEN];
     let mut done = 0;
