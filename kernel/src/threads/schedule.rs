@@ -349,6 +349,9 @@ fn wait_for_work(cpu: &'static Cpu, since_ns: u64) {
         cpu.counts.polled_ns.fetch_add(now_ns.saturating_sub(begin_ns), Ordering::Relaxed);
     }
     deferred::run();
+    if rcu::has_deferred(cpu.index) {
+        rcu::reclaim();
+    }
     if !cpu.inbox.is_empty() || cpu.runnable() != 0 {
         return;
     }
