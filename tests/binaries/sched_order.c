@@ -93,6 +93,19 @@ static void when_told(struct worker *worker) {
     note(worker->name);
 }
 
+static volatile int progress[2];
+
+// Goes on only when the other one has, which on one CPU takes turns.
+static void in_turns(struct worker *worker) {
+    int own = worker->name[0] - '0';
+    for (int i = 1; i <= 3; i++) {
+        progress[own] = i;
+        while (progress[!own] < i)
+            ;
+    }
+    note("done");
+}
+
 static pthread_mutex_t lock;
 
 static void holding(struct worker *worker) {
@@ -138,6 +151,12 @@ int main(void) {
         start(&alike[i]);
     join(alike, ARRAY_LEN(alike));
     show("yielding");
+
+    struct worker turns[] = {{"0", SCHED_RR, 20, in_turns, 0, 0, {0}}, {"1", SCHED_RR, 20, in_turns, 0, 0, {0}}};
+    for (size_t i = 0; i < ARRAY_LEN(turns); i++)
+        start(&turns[i]);
+    join(turns, ARRAY_LEN(turns));
+    show("in turns");
 
     struct worker above = {"above", SCHED_FIFO, 95, once, 0, 0, {0}};
     note("before");
