@@ -40,6 +40,10 @@
 .section .text.user_copy, "ax"
     COPY user_copy
 
+# What follows does not page in: its callers may hold a lock.
+.global user_copy_nofault_start
+user_copy_nofault_start:
+
 # user_load_u32(rdi = address) -> rax = value, or -1 << 32 on a fault
 .global user_load_u32
 user_load_u32:
@@ -60,9 +64,6 @@ user_compare_exchange_u32:
     ret
     FIXUP 1b, 2b
 
-# The same without paging in: for callers that hold a lock.
-.global user_copy_nofault_start
-user_copy_nofault_start:
     COPY user_copy_nofault
 .global user_copy_nofault_end
 user_copy_nofault_end:
