@@ -15,12 +15,16 @@ use linux::Registers;
 use sync::Once;
 
 use crate::arch::boot::{image_layout, is_kernel_text};
-use crate::arch::{cpu, ipi};
+use crate::arch::percpu::PerCpu;
+use crate::arch::{cpu, ipi, smp};
 use crate::drivers::serial::PanicSerial;
 use crate::platform::end;
 
 /// Frames of a backtrace.
 const FRAMES_MAX: usize = 32;
+/// Frames of the backtraces of other CPUs, and how many have one.
+const OTHER_FRAMES_MAX: usize = 8;
+const OTHERS_MAX: usize = 8;
 /// How far a frame pointer may leap.
 const FRAME_BYTES_MAX: usize = 64 << 10;
 
@@ -49,7 +53,8 @@ fn on_panic(info: &PanicInfo<'_>) -> ! {
     let frame_pointer: usize;
     // SAFETY: reads one register.
     unsafe { core::arch::asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack, preserves_flags)) };
-    backtrace(&mut out, None, frame_pointer);
+    backtrace(&mut out, None, frame_pointer, FRAMES_MAX);
+    report_others(&mut out);
     end::end_of_panic()
 }
 
@@ -77,7 +82,8 @@ pub(crate) fn die_of_fault(registers: &Registers, vector: u8, address: usize, re
         }
         let _ = writeln!(out);
     }
-    backtrace(&mut out, Some(r.rip as usize), r.rbp as usize);
+    backtrace(&mut out, Some(r.rip as usize), r.rbp as usize, FRAMES_MAX);
+    report_others(&mut out);
     end::end_of_panic()
 }
 
@@ -87,16 +93,28 @@ fn begin() -> PanicSerial {
         cpu::halt_forever();
     }
     ipi::stop_others();
-    PanicSerial::take()
+    let mut out = PanicSerial::take();
+    if smp::count() > 1 {
+        let _ = writeln!(out, "CPU {}:", PerCpu::number());
+    }
+    out
 }
 
-fn backtrace(out: &mut PanicSerial, rip: Option<usize>, frame_pointer: usize) {
+/// Says where the other CPUs were.
+fn report_others(out: &mut PanicSerial) {
+    for (cpu, rip, frame_pointer) in ipi::stopped_places().take(OTHERS_MAX) {
+        let _ = writeln!(out, "CPU {cpu} was at:");
+        backtrace(out, Some(rip as usize), frame_pointer as usize, OTHER_FRAMES_MAX);
+    }
+}
+
+fn backtrace(out: &mut PanicSerial, rip: Option<usize>, frame_pointer: usize, frames_max: usize) {
     let _ = writeln!(out, "backtrace:");
     if let Some(rip) = rip {
         print_frame(out, rip);
     }
     let mut frame = frame_pointer;
-    for _ in 0..FRAMES_MAX {
+    for _ in 0..frames_max {
         if frame < crate::memory::layout::DIRECT_MAP || !frame.is_multiple_of(8) {
             return;
         }

@@ -38,7 +38,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 28] = [
+    let named: [(&str, Run); 29] = [
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
         ("stdin-file", Bench::stdin_file),
@@ -48,6 +48,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("bulk", Bench::bulk),
         ("triple-fault", Bench::triple_fault),
         ("kernel-crash", Bench::kernel_crash),
+        ("processors", Bench::processors),
         ("power-button", Bench::power_button),
         ("serial-only", Bench::serial_only),
         ("linux-protocol", Bench::linux_protocol),
@@ -203,10 +204,11 @@ impl Bench {
     /// A non-maskable interrupt is one that nobody sends: the kernel reports it and dies, with names in its backtrace.
     fn kernel_crash(&self) -> Result<(), Failure> {
         let image = self.image("tests/qemu/wait.c", |_| {})?;
-        for machine in MACHINES {
-            let ended = self.command_when_ready(&image, machine, b"nmi\n")?;
+        for (machine, cpus) in MACHINES.into_iter().map(|machine| (machine, 1)).chain([("microvm", 4)]) {
+            let ended = self.command_when_ready(&image, &Boot { machine, cpus, ..Boot::default() }, b"nmi\n")?;
             let report = String::from_utf8_lossy(&ended.stderr).into_owned();
-            let parts = ["kernel panic: non-maskable interrupt", "rip ", "backtrace:", "linux::", "kernel died"];
+            let parts =
+                ["kernel panic: non-maskable interrupt", "rip ", "backtrace:", "kernel::threads::", "kernel died"];
             if let Some(missing) = parts.iter().find(|part| !report.contains(**part)) {
                 return Err(format!("{machine}: the report has no \"{missing}\":\n{report}"));
             }
@@ -217,11 +219,30 @@ impl Bench {
         Ok(())
     }
 
+    /// All processors start, on every machine, and the program is told how many there are. A small memory has room for fewer.
+    fn processors(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/processors.c", |_| {})?;
+        let counts = [("microvm", 2), ("microvm", 64), ("q35", 2), ("q35", 8), ("pc", 4)];
+        for (machine, cpus) in counts {
+            let output = self.tools.boot(&image, &Boot { machine, cpus, ..Boot::default() }, &Input::Empty)?;
+            let line = format!("{}\n", [cpus.to_string().as_str(); 7].join(" "));
+            check(&output, line.as_bytes(), b"", 0)?;
+        }
+        let small = Boot { memory_mib: 4, cpus: 64, ..Boot::default() };
+        let output = self.tools.boot(&image, &small, &Input::Empty)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let count = text.split(' ').next().and_then(|count| count.parse::<u32>().ok());
+        if count.is_none_or(|count| count < 2 || count == 64) || output.status != 0 {
+            return Err(format!("64 processors in 4 MiB: {}", describe(&output)));
+        }
+        Ok(())
+    }
+
     /// The power button is a SIGTERM to the program.
     fn power_button(&self) -> Result<(), Failure> {
         let image = self.image("tests/qemu/handle.c", |_| {})?;
         for machine in MACHINES {
-            let ended = self.command_when_ready(&image, machine, b"system_powerdown\n")?;
+            let ended = self.command_when_ready(&image, &Boot { machine, ..Boot::default() }, b"system_powerdown\n")?;
             if ended.stdout != b"signal 15\n" || ended.status.code() != Some(0) {
                 let said = String::from_utf8_lossy(&ended.stdout).into_owned();
                 return Err(format!("{machine}: {:?}, {said}", ended.status));
@@ -231,15 +252,10 @@ impl Bench {
     }
 
     /// Boots a program that says "ready", then gives the emulator's monitor a command and waits for the end.
-    fn command_when_ready(
-        &self,
-        image: &Path,
-        machine: &'static str,
-        command: &[u8],
-    ) -> Result<std::process::Output, Failure> {
+    fn command_when_ready(&self, image: &Path, boot: &Boot, command: &[u8]) -> Result<std::process::Output, Failure> {
         let monitor = self.work.join("monitor");
         let arguments = format!("-monitor unix:{},server=on,wait=off", monitor.display());
-        let mut emulator = self.tools.boot_command(image, &Boot { machine, ..Boot::default() });
+        let mut emulator = self.tools.boot_command(image, boot);
         emulator.env("QEMU_ARGS", arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = emulator.spawn().map_err(|error| error.to_string())?;
         let mut output = child.stdout.take().ok_or("no output")?;

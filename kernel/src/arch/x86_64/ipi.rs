@@ -11,9 +11,13 @@
 //! Sending takes no lock, and is allowed anywhere, in interrupts and under every lock. Several requests of one kind before the
 //! first is served may arrive as one: every receiver looks at memory for what is wanted, which the sender wrote before.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use linux::Registers;
 
 use super::interrupts::{self, FLUSH_VECTOR, PARK_VECTOR, RESCHEDULE_VECTOR, SETTLE_VECTOR};
+use super::percpu::PerCpu;
+use super::smp::CPUS_MAX;
 use super::{apic, clock, cpu, smp};
 use crate::memory::{self, tlb};
 
@@ -23,6 +27,14 @@ const STOP_NS_MAX: u64 = 50_000_000;
 static IS_STOPPING: AtomicBool = AtomicBool::new(false);
 static STOPPED: AtomicU32 = AtomicU32::new(0);
 static PARKED: AtomicU32 = AtomicU32::new(0);
+/// Where a CPU was when it was stopped; zero: it was not.
+struct Place {
+    rip: AtomicU64,
+    frame_pointer: AtomicU64,
+}
+
+static PLACES: [Place; CPUS_MAX] =
+    [const { Place { rip: AtomicU64::new(0), frame_pointer: AtomicU64::new(0) } }; CPUS_MAX];
 static IS_SETTLING: AtomicBool = AtomicBool::new(false);
 static SETTLED: AtomicU32 = AtomicU32::new(0);
 
@@ -116,10 +128,22 @@ pub(crate) fn stop_others() {
     }
 }
 
-/// In a non-maskable interrupt: stands still if another CPU asked for it.
-pub(crate) fn stop_if_asked() {
+/// In a non-maskable interrupt: stands still if another CPU asked for it, and leaves word of where this one was.
+pub(crate) fn stop_if_asked(registers: &Registers) {
     if IS_STOPPING.load(Ordering::SeqCst) {
+        if let Some(place) = PLACES.get(PerCpu::number() as usize) {
+            place.frame_pointer.store(registers.rbp, Ordering::Relaxed);
+            place.rip.store(registers.rip, Ordering::Release);
+        }
         STOPPED.fetch_add(1, Ordering::SeqCst);
         cpu::halt_forever();
     }
+}
+
+/// Where the CPUs were that `stop_others` stopped: number, instruction, frame pointer.
+pub(crate) fn stopped_places() -> impl Iterator<Item = (usize, u64, u64)> {
+    let places = PLACES.iter().enumerate();
+    let places = places
+        .map(|(cpu, place)| (cpu, place.rip.load(Ordering::Acquire), place.frame_pointer.load(Ordering::Relaxed)));
+    places.filter(|(_, rip, _)| *rip != 0)
 }

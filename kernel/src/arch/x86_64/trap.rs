@@ -130,7 +130,7 @@ unsafe extern "C" fn nacre_fatal_fault(registers: &Registers, vector: u8, addres
 /// Called by nmi_common only.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_nmi(registers: &Registers) {
-    super::ipi::stop_if_asked();
+    super::ipi::stop_if_asked(registers);
     die_of_fault(registers, 2, 0, "non-maskable interrupt");
 }
 
