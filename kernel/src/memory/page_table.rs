@@ -334,8 +334,28 @@ impl UserPageTable {
         }
     }
 
+    /// Empties the pages of `[start, end)` in a lowest table; true when the table is left empty.
+    fn clear_lowest(&self, table: u64, start: usize, end: usize, batch: &mut Batch) -> bool {
+        debug_assert!(start.is_multiple_of(PAGE_BYTES) && start < end, "whole pages are removed");
+        let first = index(start, 1);
+        let mut removed = 0;
+        for position in first..first + (end - start) / PAGE_BYTES {
+            if get(table, position) & HELD != 0 {
+                let entry = exchange(table, position, 0);
+                removed += 1;
+                if !batch.push(start + (position - first) * PAGE_BYTES, entry) {
+                    self.drain(batch);
+                }
+            }
+        }
+        self.remove_entries(table, removed)
+    }
+
     /// Empties `[start, end)` below `table`; true when the table is left empty.
     fn clear(&self, table: u64, level: u32, start: usize, end: usize, batch: &mut Batch) -> bool {
+        if level == 1 {
+            return self.clear_lowest(table, start, end, batch);
+        }
         let mut removed = 0;
         let mut at = start;
         while at < end {
@@ -343,13 +363,7 @@ impl UserPageTable {
             let position = index(at, level);
             let entry = get(table, position);
             if entry & HELD != 0 {
-                if level == 1 {
-                    let entry = exchange(table, position, 0);
-                    removed += 1;
-                    if !batch.push(at, entry) {
-                        self.drain(batch);
-                    }
-                } else if level == 2 && next - at == span(2) {
+                if level == 2 && next - at == span(2) {
                     // All of a lowest table: it goes with its entries.
                     exchange(table, position, 0);
                     batch.unlinked.plan.add(at, ENTRIES);
@@ -402,6 +416,19 @@ impl UserPageTable {
     }
 
     /// The first entry of `[start, end)` that holds a frame.
+    fn find_held(&self, mut start: usize, end: usize) -> Option<(usize, u64)> {
+        let (region, recent) = self.recent.get();
+        if start / span(2) == region {
+            let next = ((region + 1) * span(2)).min(end);
+            if let Some(found) = self.find(recent, 1, start, next) {
+                return Some(found);
+            }
+            start = next;
+        }
+        self.find(self.root, TOP_LEVEL, start, end)
+    }
+
+    /// The same below `table`.
     fn find(&self, table: u64, level: u32, start: usize, end: usize) -> Option<(usize, u64)> {
         let mut at = start;
         while at < end {
@@ -499,7 +526,7 @@ impl PageTable for UserPageTable {
     }
 
     fn next_present(&self, range: PageRange) -> Option<(usize, PageEntry)> {
-        let (address, entry) = self.find(self.root, TOP_LEVEL, range.start(), range.end())?;
+        let (address, entry) = self.find_held(range.start(), range.end())?;
         Some((address, decode(entry)))
     }
 
@@ -516,7 +543,7 @@ impl PageTable for UserPageTable {
     fn protect_range(&mut self, range: PageRange, rights: Rights) {
         let (mut plan, mut reach) = (FlushPlan::new(), Reach::Here);
         let mut at = range.start();
-        while let Some((address, entry)) = self.find(self.root, TOP_LEVEL, at, range.end()) {
+        while let Some((address, entry)) = self.find_held(at, range.end()) {
             let is_own = kind_of(entry) == PageKind::Anonymous && frames::reference_count(frame_of(entry)) == 1;
             let granted = if is_own { rights } else { rights - Rights::WRITE };
             self.change_rights(address, encode_rights(granted), &mut plan, &mut reach);
@@ -528,7 +555,7 @@ impl PageTable for UserPageTable {
     fn move_range(&mut self, from: PageRange, to: usize) -> Result<(), Errno> {
         // First make every table of the destination, so that nothing can fail half-way.
         let mut at = from.start();
-        while let Some((address, _)) = self.find(self.root, TOP_LEVEL, at, from.end()) {
+        while let Some((address, _)) = self.find_held(at, from.end()) {
             let target = to + (address - from.start());
             if self.lowest(target, true).is_none() {
                 self.unmap_range(PageRange::new(to, to + from.len()));
@@ -540,7 +567,7 @@ impl PageTable for UserPageTable {
         }
         let mut unlinked = Unlinked::new();
         let mut at = from.start();
-        while let Some((address, _)) = self.find(self.root, TOP_LEVEL, at, from.end()) {
+        while let Some((address, _)) = self.find_held(at, from.end()) {
             let target = to + (address - from.start());
             let (Some(source), Some(destination)) = (self.lowest(address, false), self.lowest(target, true)) else {
                 unreachable!("the tables of both places are there");
