@@ -79,6 +79,9 @@ impl<'a> UserWriter<'a> {
     /// Writes up to `len` zeroes; otherwise as [`Self::write`].
     pub fn fill_zero(&mut self, len: usize) -> Result<usize, Errno> {
         const ZEROES: [u8; 1024] = [0; 1024];
+        if let Some(zeroes) = ZEROES.get(..len) {
+            return self.write(zeroes);
+        }
         let mut done = 0;
         while done < len && !self.is_full() {
             let part = ZEROES.len().min(len - done).min(self.remaining());
