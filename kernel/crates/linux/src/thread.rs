@@ -397,3 +397,21 @@ pub(crate) fn command_name(name: &[u8]) -> [u8; TASK_COMM_LEN] {
     field[..length].copy_from_slice(&name[..length]);
     field
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_small() {
+        // Ten thousand of them fit a few megabytes; locks are larger where their order is checked.
+        let limit = if cfg!(debug_assertions) { 900 } else { 640 };
+        assert!(size_of::<Thread>() <= limit, "{}", size_of::<Thread>());
+    }
+
+    #[test]
+    fn names_are_cut() {
+        assert_eq!(&command_name(b"short")[..6], b"short\0");
+        assert_eq!(&command_name(b"longer than it may be"), b"longer than it \0");
+    }
+}

@@ -1,7 +1,7 @@
 //! A process to test with: a small program booted from a file system in memory, on the machine of the test kit.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -32,6 +32,9 @@ pub(crate) const RESTORER: u64 = CODE + 0x200;
 pub(crate) const VECTOR_STATE_SIZE: usize = 832;
 pub(crate) const VECTOR_FEATURES: u64 = 7;
 
+/// What a thread of the host is stopped with when its thread of the program has ended.
+pub(crate) struct ThreadEnded;
+
 /// The fake CPU.
 pub(crate) struct FakeCpu {
     pub(crate) fs_base: AtomicU64,
@@ -45,6 +48,12 @@ pub(crate) struct FakeCpu {
     pub(crate) barriers: AtomicUsize,
     /// The threads that were made. A test runs them, on threads of the host.
     pub(crate) made: Mutex<Vec<Arc<Thread>>>,
+    /// How they are to begin.
+    pub(crate) starts: Mutex<Vec<ThreadStart>>,
+    /// How many more contexts there is room for.
+    pub(crate) room: AtomicUsize,
+    pub(crate) launched: AtomicUsize,
+    pub(crate) abandoned: AtomicUsize,
 }
 
 /// How many CPUs there are for the program.
@@ -61,6 +70,10 @@ impl FakeCpu {
             affinity: Mutex::new(CpuSet::ALL),
             barriers: AtomicUsize::new(0),
             made: Mutex::new(Vec::new()),
+            starts: Mutex::new(Vec::new()),
+            room: AtomicUsize::new(usize::MAX),
+            launched: AtomicUsize::new(0),
+            abandoned: AtomicUsize::new(0),
         }))
     }
 }
@@ -100,9 +113,27 @@ impl Platform for FakeCpu {
         self.barriers.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn create_context(&self, thread: &Arc<Thread>, _: ThreadStart) -> Result<(), Errno> {
+    fn create_context(&self, thread: &Arc<Thread>, start: ThreadStart) -> Result<(), Errno> {
+        self.room
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(1))
+            .map_err(|_| Errno::ENOMEM)?;
         self.made.lock().unwrap().push(Arc::clone(thread));
+        self.starts.lock().unwrap().push(start);
         Ok(())
+    }
+
+    fn launch(&self, _: &Thread) {
+        self.launched.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn abandon(&self, _: &Thread) {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn exit_thread(&self, _: &Thread, farewell: &mut dyn FnMut()) -> ! {
+        farewell();
+        // Not a panic, of which the harness would tell.
+        resume_unwind(Box::new(ThreadEnded))
     }
 
     fn runtime_ns(&self, _: &Thread) -> u64 {
