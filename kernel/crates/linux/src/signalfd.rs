@@ -60,8 +60,9 @@ impl SignalFd {
             return None;
         }
         let mut signals = process.signals.lock();
-        let own = thread.signals.lock().take_next(others);
-        let (_, mut info) = own.or_else(|| signals.pending.take_next(others))?;
+        let mut info = Siginfo::zeroed();
+        let own = thread.signals.lock().take_next(others, &mut info);
+        own.or_else(|| signals.pending.take_next(others, &mut info))?;
         drop(signals);
         timer::delivered(process, &mut info);
         Some(info)

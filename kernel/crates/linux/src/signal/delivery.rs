@@ -108,22 +108,13 @@ fn take(thread: &Thread, info: &mut Siginfo) -> Option<Taken> {
     if signals.is_ending() {
         return None;
     }
-    let signal = match take_own(thread, blocked, info) {
-        Some(signal) => signal,
-        None => {
-            let (signal, taken) = signals.pending.take_next(blocked)?;
-            *info = taken;
-            signal
-        }
-    };
+    let signal = take_own(thread, blocked, info).or_else(|| signals.pending.take_next(blocked, info))?;
     Some(Taken { signal, resumptions: signals.resumptions })
 }
 
 fn take_own(thread: &Thread, blocked: Sigset, info: &mut Siginfo) -> Option<Signal> {
     let mut own = thread.signals.lock();
-    let (signal, taken) = own.take_synchronous(blocked).or_else(|| own.take_next(blocked))?;
-    *info = taken;
-    Some(signal)
+    own.take_synchronous(blocked, info).or_else(|| own.take_next(blocked, info))
 }
 
 /// Stops the process, unless the signal came from a terminal and nobody could continue it, or it was continued since the

@@ -139,42 +139,47 @@ impl PendingSignals {
         self.set = self.set.with(signal);
     }
 
-    /// Takes the oldest instance of a signal.
-    pub(crate) fn take(&mut self, signal: Signal) -> Option<Siginfo> {
+    /// Takes the oldest instance of a signal. False: there is none.
+    fn take_into(&mut self, signal: Signal, into: &mut Siginfo) -> bool {
         if !self.set.contains(signal) {
-            return None;
+            return false;
         }
         let is_it = |info: &Siginfo| info.signal() == Some(signal);
-        if self.queue.len() == 1 && self.queue.front().is_some_and(is_it) {
-            self.set = self.set.without(signal);
-            return self.queue.pop_front();
+        match self.queue.front() {
+            // Nearly always, one signal waits.
+            Some(only) if self.queue.len() == 1 && is_it(only) => {
+                *into = *only;
+                self.queue.clear();
+                self.set = self.set.without(signal);
+                return true;
+            }
+            _ => {}
         }
-        let position = self.queue.iter().position(is_it);
-        let info = position.and_then(|position| self.queue.remove(position));
+        let taken = self.queue.iter().position(is_it).and_then(|position| self.queue.remove(position));
         if !self.queue.iter().any(is_it) {
             self.set = self.set.without(signal);
         }
-        Some(info.unwrap_or_else(|| Siginfo::new(signal, SI_USER)))
+        *into = taken.unwrap_or_else(|| Siginfo::new(signal, SI_USER));
+        true
     }
 
     /// Takes the signal that is delivered next of those not in `blocked`: what the program itself caused before the
     /// rest, then by number.
-    pub(crate) fn take_next(&mut self, blocked: Sigset) -> Option<(Signal, Siginfo)> {
+    pub(crate) fn take_next(&mut self, blocked: Sigset, into: &mut Siginfo) -> Option<Signal> {
         let wanted = self.set.difference(blocked);
         let signal = wanted.intersection(Sigset::SYNCHRONOUS).first().or_else(|| wanted.first())?;
-        self.take(signal).map(|info| (signal, info))
+        self.take_into(signal, into).then_some(signal)
     }
 
     /// Takes a signal raised by a fault, which is delivered before all others.
-    pub(crate) fn take_synchronous(&mut self, blocked: Sigset) -> Option<(Signal, Siginfo)> {
+    pub(crate) fn take_synchronous(&mut self, blocked: Sigset, into: &mut Siginfo) -> Option<Signal> {
         let wanted = self.set.difference(blocked).intersection(Sigset::SYNCHRONOUS);
         if wanted.is_empty() {
             return None;
         }
         let is_it = |info: &Siginfo| info.si_code > SI_USER && info.signal().is_some_and(|s| wanted.contains(s));
-        let info = *self.queue.iter().find(|info| is_it(info))?;
-        let signal = info.signal()?;
-        self.take(signal).map(|info| (signal, info))
+        let signal = self.queue.iter().find(|info| is_it(info))?.signal()?;
+        self.take_into(signal, into).then_some(signal)
     }
 
     /// Throws signals away.
@@ -189,6 +194,18 @@ mod tests {
     use abi::signal::{SEGV_MAPERR, SI_TKILL};
 
     use super::*;
+
+    impl PendingSignals {
+        fn take(&mut self, signal: Signal) -> Option<Siginfo> {
+            let mut info = Siginfo::zeroed();
+            self.take_into(signal, &mut info).then_some(info)
+        }
+
+        fn next(&mut self, blocked: Sigset) -> Option<(Signal, Siginfo)> {
+            let mut info = Siginfo::zeroed();
+            self.take_next(blocked, &mut info).map(|signal| (signal, info))
+        }
+    }
 
     fn numbered(signal: Signal, value: u64) -> Siginfo {
         Siginfo::queued(signal, 1, 0, value)
@@ -221,16 +238,16 @@ mod tests {
         let mut pending = PendingSignals::with_room();
         pending.add(Signal::SIGHUP, Siginfo::sent(Signal::SIGHUP, SI_TKILL, 1, 0));
         pending.add(Signal::SIGSEGV, Siginfo::fault(Signal::SIGSEGV, SEGV_MAPERR, 0));
-        assert_eq!(pending.take_next(Sigset::EMPTY).unwrap().0, Signal::SIGSEGV);
-        assert_eq!(pending.take_next(Sigset::of(&[Signal::SIGHUP])), None);
-        assert_eq!(pending.take_next(Sigset::EMPTY).unwrap().0, Signal::SIGHUP);
+        assert_eq!(pending.next(Sigset::EMPTY).unwrap().0, Signal::SIGSEGV);
+        assert_eq!(pending.next(Sigset::of(&[Signal::SIGHUP])), None);
+        assert_eq!(pending.next(Sigset::EMPTY).unwrap().0, Signal::SIGHUP);
     }
 
     #[test]
     fn only_real_faults_are_synchronous() {
         let mut pending = PendingSignals::with_room();
         pending.add(Signal::SIGSEGV, Siginfo::sent(Signal::SIGSEGV, SI_USER, 1, 0));
-        assert_eq!(pending.take_synchronous(Sigset::EMPTY), None);
+        assert_eq!(pending.take_synchronous(Sigset::EMPTY, &mut Siginfo::zeroed()), None);
     }
 
     #[test]

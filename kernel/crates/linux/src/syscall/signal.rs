@@ -138,8 +138,11 @@ fn take_from(thread: &Thread, set: Sigset) -> Option<(Signal, Siginfo)> {
     if thread.signals.pending().union(shared.set()).intersection(set).is_empty() {
         return None;
     }
+    let mut info = Siginfo::zeroed();
     let mut process = shared.lock();
-    thread.signals.lock().take_next(others).or_else(|| process.pending.take_next(others))
+    let own = thread.signals.lock().take_next(others, &mut info);
+    let signal = own.or_else(|| process.pending.take_next(others, &mut info))?;
+    Some((signal, info))
 }
 
 pub(crate) fn sigaltstack(thread: &Thread, stack: UserPtr, old_stack: UserPtr) -> SyscallResult {
