@@ -115,7 +115,7 @@ macro_rules! for_each_syscall {
 53 socketpair(domain: i32, kind: i32, protocol: i32, descriptors: UserPtr) = Absent("");
 54 setsockopt(fd: Fd, level: i32, option: i32, value: UserPtr, length: i32) = Absent("");
 55 getsockopt(fd: Fd, level: i32, option: i32, value: UserPtr, length: UserPtr) = Absent("");
-56 clone(flags: u64, stack: usize, parent_tid: UserPtr, child_tid: UserPtr, tls: u64) = Partial("threads (CLONE_THREAD); processes answer ENOSYS");
+56 clone(flags: u64, stack: usize, parent_tid: UserPtr, child_tid: UserPtr, tls: u64) = Partial("threads (CLONE_THREAD); processes and CLONE_VFORK answer ENOSYS, namespaces and CLONE_PIDFD EINVAL, CLONE_INTO_CGROUP EBADF");
 57 fork() = Absent("");
 58 vfork() = Absent("");
 59 execve(path: UserPtr, arguments: UserPtr, environment: UserPtr) = Partial("not set-user-id bits");
@@ -405,7 +405,7 @@ macro_rules! for_each_syscall {
 432 fsmount(fd: Fd, flags: u32, attributes: u32) = Absent("");
 433 fspick(directory: Fd, path: UserPtr, flags: u32) = Absent("");
 434 pidfd_open(pid: i32, flags: u32) = Absent("");
-435 clone3(arguments: UserPtr, size: usize) = Partial("threads (CLONE_THREAD); processes answer ENOSYS");
+435 clone3(arguments: UserPtr, size: usize) = Partial("threads (CLONE_THREAD); processes and CLONE_VFORK answer ENOSYS, namespaces and CLONE_PIDFD EINVAL, CLONE_INTO_CGROUP EBADF");
 436 close_range(first: u32, last: u32, flags: u32) = Full("");
 437 openat2(directory: Fd, path: UserPtr, how: UserPtr, size: usize) = Full("");
 438 pidfd_getfd(pidfd: Fd, fd: Fd, flags: u32) = Absent("");
