@@ -6,7 +6,7 @@
 #include <time.h>
 
 #define WORKERS 3
-#define MOVES 400
+#define MOVES 150
 
 struct sample {
     volatile unsigned long count;

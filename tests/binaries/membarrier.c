@@ -24,7 +24,7 @@ static long membarrier(int command, unsigned flags, int cpu) {
     return syscall(SYS_membarrier, command, flags, cpu);
 }
 
-#define ROUNDS 2000
+#define ROUNDS 300
 
 // Dekker's algorithm with a barrier on one side only: not both may see the other's old value.
 static volatile int here_x, here_y, saw_x, saw_y;
