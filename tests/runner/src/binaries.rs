@@ -1,15 +1,22 @@
 //! The small programs of `tests/binaries`; its README says what their headers mean.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::case::Case;
 use crate::notation::{self, Expected};
-use crate::process::Input;
+use crate::process::{self, Input};
 use crate::schedule::{Failure, Test};
 use crate::tools::{Boot, Tools};
+
+/// For listing what a library holds.
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+/// A C library has at least so many functions for threads; fewer were not found for another reason.
+const FUNCTIONS_MIN: usize = 120;
 
 /// What the header of a program says.
 #[derive(Debug)]
@@ -51,7 +58,32 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
         .collect();
     sources.sort();
-    sources.iter().flat_map(|source| tests_of(tools, source)).collect()
+    let mut tests: Vec<_> = sources.iter().flat_map(|source| tests_of(tools, source)).collect();
+    tests.push(Test::plain("binaries/every-function-of-threads", move || mentions_every_function(&sources)));
+    tests
+}
+
+/// Whether some program names each function that the C library has for threads and semaphores.
+fn mentions_every_function(sources: &[PathBuf]) -> Result<(), Failure> {
+    let library = process::run(Command::new("musl-gcc").arg("-print-file-name=libc.a"), &Input::Empty, LIST_TIMEOUT)?;
+    let library = String::from_utf8_lossy(&library.stdout).trim().to_owned();
+    let symbols =
+        process::run(Command::new("nm").args(["-g", "--defined-only", &library]), &Input::Empty, LIST_TIMEOUT)?;
+    let symbols = String::from_utf8_lossy(&symbols.stdout).into_owned();
+    let functions: BTreeSet<_> = symbols.split_whitespace().filter(|name| is_of_threads(name)).collect();
+    if functions.len() < FUNCTIONS_MIN {
+        return Err(format!("only {} functions were found in {library}", functions.len()));
+    }
+    let texts: Vec<_> = sources.iter().filter_map(|source| fs::read_to_string(source).ok()).collect();
+    let words: BTreeSet<_> =
+        texts.iter().flat_map(|text| text.split(|letter: char| letter != '_' && !letter.is_alphanumeric())).collect();
+    let missing: Vec<_> = functions.difference(&words).copied().collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("no program uses {}", missing.join(", "))) }
+}
+
+fn is_of_threads(name: &str) -> bool {
+    name == "call_once"
+        || ["pthread_", "sem_", "thrd_", "mtx_", "cnd_", "tss_"].iter().any(|start| name.starts_with(start))
 }
 
 fn tests_of(tools: &Tools, source: &Path) -> Vec<Test> {

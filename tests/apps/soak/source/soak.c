@@ -27,6 +27,8 @@ static uint64_t seed;
 static atomic_ulong tasks_done;
 static const struct task *all_tasks[64];
 static int all_count;
+// What each task took, for the curious.
+static atomic_ulong task_runs[64], task_us[64];
 
 uint32_t pick(uint32_t limit) {
     // xorshift64*
@@ -146,10 +148,14 @@ void join_helper(struct helper *helper) {
 static void *work(void *argument) {
     take_place("none", mix(seed * 1000003u + (uint64_t)(long)argument));
     while (!should_stop) {
-        const struct task *task = all_tasks[pick((uint32_t)all_count)];
-        me->task = task->name;
+        uint32_t number = pick((uint32_t)all_count);
+        struct timespec begin = after_us(CLOCK_MONOTONIC, 0), end;
+        me->task = all_tasks[number]->name;
         at("begins its task");
-        task->run();
+        all_tasks[number]->run();
+        end = after_us(CLOCK_MONOTONIC, 0);
+        task_runs[number]++;
+        task_us[number] += (unsigned long)((end.tv_sec - begin.tv_sec) * 1000000 + (end.tv_nsec - begin.tv_nsec) / 1000);
         tasks_done++;
     }
     leave_place(NULL);
@@ -295,6 +301,9 @@ int main(int argc, char **argv) {
                 count_threads());
         ENSURE_IS(count_threads(), 2);
     }
+    for (int i = 0; i < all_count; i++)
+        fprintf(stderr, "soak: %s: %lu times, %lu us each\n", all_tasks[i]->name, task_runs[i],
+                task_us[i] / (task_runs[i] ? task_runs[i] : 1));
     // The first process is alone on its machine.
     if (getpid() == 1 && last + SLACK_KIB < first)
         fail(__FILE__, __LINE__, "memory was lost, KiB", first - last);
