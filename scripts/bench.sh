@@ -20,6 +20,12 @@ mkdir -p "$results"
 musl-gcc -static -O2 -o "$work/bench" tests/bench/program/*.c
 musl-gcc -static -O2 -o "$work/hello" tests/binaries/hello.c
 build cargo build --release -p bench >&2
+# One kernel for all of it, whatever happens to the sources meanwhile.
+if [ -z "${KERNEL:-}" ]; then
+    build scripts/kernel-cargo.sh build -p kernel --profile kernel >&2
+    cp "$(target_directory)/x86_64-unknown-none/kernel/kernel" "$work/kernel"
+    export KERNEL=$work/kernel
+fi
 bench=$(target_directory)/release/bench
 
 # Boots Linux with the benchmark as its first program: processors, unit, names of rows.
