@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::arch::x86_64::CpuidResult;
+use core::sync::atomic::Ordering;
 
 use abi::Errno;
 use linux::{
@@ -120,7 +121,9 @@ impl Platform for MachinePlatform {
         control::abandon(thread);
     }
 
-    fn exit_thread(&self, _thread: &Thread, farewell: &mut dyn FnMut()) -> ! {
+    fn exit_thread(&self, thread: &Thread, farewell: &mut dyn FnMut()) -> ! {
+        // Its number may stay for long, as a first thread's does; its context serves another thread soon.
+        thread.context().store(linux::NO_CONTEXT, Ordering::Release);
         control::exit(farewell)
     }
 
