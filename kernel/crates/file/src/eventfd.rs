@@ -88,7 +88,7 @@ impl File for EventFd {
         }
         // A caller that waits asks again with the same reader: the word is consumed only when it is counted.
         let mut bytes = [0; WORD_LEN];
-        from.clone().read_exact(&mut bytes)?;
+        from.peek_exact(&mut bytes)?;
         let amount = u64::from_ne_bytes(bytes);
         if amount == u64::MAX {
             return Err(Errno::EINVAL);

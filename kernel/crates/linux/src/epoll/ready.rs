@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::PollEvents;
 use file::ReleaseWatcher;
@@ -14,8 +14,8 @@ use super::items::Key;
 
 /// The ready list and who waits for it.
 pub(super) struct Core {
-    /// The length of the list, changed under its lock.
-    count: AtomicUsize,
+    /// The length of the list, above the first number on it: what a look without the lock tells. Changed under the lock.
+    summary: AtomicU64,
     ready: IrqSpinLock<Ready>,
     pub(super) queue: WaitQueue,
 }
@@ -65,7 +65,7 @@ impl Core {
     pub(super) fn new() -> Arc<Self> {
         let ready = Ready { list: VecDeque::new(), is_listed: Vec::new(), parents: Vec::new() };
         Arc::new(Self {
-            count: AtomicUsize::new(0),
+            summary: AtomicU64::new(0),
             ready: IrqSpinLock::new(rank::EPOLL_READY, ready),
             queue: WaitQueue::with_rank(rank::EPOLL_WAIT_QUEUES),
         })
@@ -94,7 +94,7 @@ impl Core {
     pub(super) fn note(&self, index: u32) -> bool {
         let mut ready = self.ready.lock_nested();
         ready.list(index, false);
-        self.count(&ready);
+        self.sum_up(&ready);
         for parent in &ready.parents {
             parent.wake(PollEvents::READABLE.bits());
         }
@@ -102,35 +102,40 @@ impl Core {
         self.queue.wake(PollEvents::READABLE.bits())
     }
 
-    fn count(&self, ready: &Ready) {
+    fn sum_up(&self, ready: &Ready) {
+        let length = u64::try_from(ready.list.len()).unwrap_or(u64::MAX);
+        let first = ready.list.front().copied().unwrap_or(0);
         // Release: who sees the item on the list sees why.
-        self.count.store(ready.list.len(), Ordering::Release);
+        self.summary.store(length << u32::BITS | u64::from(first), Ordering::Release);
     }
 
     /// How many items are on the list.
     #[inline]
-    pub(super) fn ready_count(&self) -> usize {
-        self.count.load(Ordering::Acquire)
+    pub(super) fn ready_count(&self) -> u64 {
+        self.summary.load(Ordering::Acquire) >> u32::BITS
     }
 
-    /// The first item of the list, and whether there are others.
+    /// The first item of the list, and whether there are others. Wakes only append: for who has the items locked, and so alone
+    /// takes off the list, the first stays the first.
+    #[inline]
     pub(super) fn first(&self) -> Option<(u32, bool)> {
-        let ready = self.ready.lock();
-        ready.list.front().map(|index| (*index, ready.list.len() > 1))
+        let summary = self.summary.load(Ordering::Acquire);
+        let (length, first) = (summary >> u32::BITS, summary & u64::from(u32::MAX));
+        (length > 0).then_some((u32::try_from(first).unwrap_or(u32::MAX), length > 1))
     }
 
     /// Puts an item at the end of the list, if it is not on it.
     pub(super) fn push(&self, index: u32) {
         let mut ready = self.ready.lock();
         ready.list(index, false);
-        self.count(&ready);
+        self.sum_up(&ready);
     }
 
     /// Puts an item at the front of the list, if it is not on it.
     pub(super) fn push_first(&self, index: u32) {
         let mut ready = self.ready.lock();
         ready.list(index, true);
-        self.count(&ready);
+        self.sum_up(&ready);
     }
 
     /// Puts an item at the end of the list, wherever it was.
@@ -138,14 +143,14 @@ impl Core {
         let mut ready = self.ready.lock();
         ready.unlist(index);
         ready.list(index, false);
-        self.count(&ready);
+        self.sum_up(&ready);
     }
 
     /// Takes an item off the list.
     pub(super) fn forget(&self, index: u32) {
         let mut ready = self.ready.lock();
         ready.unlist(index);
-        self.count(&ready);
+        self.sum_up(&ready);
     }
 
     /// Passes wakes on to an item of an instance that watches this one.

@@ -254,9 +254,15 @@ fn write_rest(
 
 /// Applies the limit on the size of files (`RLIMIT_FSIZE`) to a write at `position`: answers how much of it may be done, or
 /// raises `SIGXFSZ` when not one byte fits.
+#[inline]
 fn limit_write(thread: &Thread, open: &OpenFile, position: Option<u64>, len: usize) -> Result<usize, Errno> {
+    if len == 0 || !open.file().has_positions() { Ok(len) } else { limit_file_write(thread, open, position, len) }
+}
+
+#[inline(never)]
+fn limit_file_write(thread: &Thread, open: &OpenFile, position: Option<u64>, len: usize) -> Result<usize, Errno> {
     let limit = thread.process().soft_limit(RLIMIT_FSIZE);
-    if limit == Rlimit::INFINITY || len == 0 || !open.file().has_positions() {
+    if limit == Rlimit::INFINITY {
         return Ok(len);
     }
     let attributes = open.file().attributes()?;
@@ -287,6 +293,7 @@ fn file_too_large(thread: &Thread) -> Errno {
     Errno::EFBIG
 }
 
+#[inline]
 fn write_buffer(
     thread: &Thread,
     open: &OpenFile,

@@ -77,6 +77,17 @@ impl<'a> UserReader<'a> {
         Ok(value)
     }
 
+    /// As [`Self::read_exact`], but the bytes are there to be read again.
+    pub fn peek_exact(&self, destination: &mut [u8]) -> Result<(), Errno> {
+        match &self.0 {
+            Source::User(segments) if let Some(address) = segments.contiguous(destination.len()) => {
+                let copied = machine::copy_from_user(destination, address);
+                (copied == destination.len()).then_some(()).ok_or(Errno::EFAULT)
+            }
+            _ => self.clone().read_exact(destination),
+        }
+    }
+
     /// As [`Self::read`], but pages nothing in: locks may be held.
     pub fn read_nofault(&mut self, destination: &mut [u8]) -> Result<usize, UserFault> {
         match &mut self.0 {

@@ -53,6 +53,12 @@ impl Segments {
         (self.address, len.min(self.len))
     }
 
+    /// Where the next `len` bytes are, if they are there and in one piece.
+    #[inline]
+    pub(super) fn contiguous(&self, len: usize) -> Option<usize> {
+        (len <= self.len && len <= self.remaining).then_some(self.address)
+    }
+
     fn advance(&mut self, len: usize) {
         debug_assert!(len <= self.len && len <= self.remaining);
         self.address += len;
