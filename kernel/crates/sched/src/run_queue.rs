@@ -189,22 +189,23 @@ impl RunQueue {
     /// Ends the turn of the running thread, if there is one, and chooses the next; it may be the same. None: the CPU is idle.
     pub fn schedule<N: Nodes + ?Sized>(&mut self, nodes: &N, now_ns: u64, leave: Leave) -> Option<ThreadId> {
         self.advance(nodes, now_ns);
-        if let Some(id) = self.current.take() {
-            let node = nodes.node(id);
-            match leave {
-                Leave::Preempted if node.quantum_ns.get() == 0 => self.insert(nodes, id, End::Last),
-                Leave::Preempted => self.insert(nodes, id, End::First),
-                Leave::Yields => {
-                    if let Some(first) = self.fair.first() {
-                        node.key.set(node.key.get().max(nodes.node(first).key.get() + 1));
-                    }
-                    self.insert(nodes, id, End::Last);
-                }
-                Leave::Blocks | Leave::Moves => self.detach(nodes, id),
-            }
+        let current = self.current.take();
+        if leave == Leave::Yields
+            && let (Some(id), Some(first)) = (current, self.fair.first())
+        {
+            let key = &nodes.node(id).key;
+            key.set(key.get().max(nodes.node(first).key.get() + 1));
         }
-        let next = self.realtime.first().or_else(|| self.fair.first())?;
-        self.unlink(nodes, next);
+        let next = match current {
+            Some(id) if matches!(leave, Leave::Preempted | Leave::Yields) && self.is_all_fair(nodes, id) => {
+                self.exchange(nodes, id)
+            }
+            Some(id) => {
+                self.put_back(nodes, id, leave);
+                self.take_first(nodes)?
+            }
+            None => self.take_first(nodes)?,
+        };
         let node = nodes.node(next);
         node.set_place(Place::Running);
         if node.quantum_ns.get() == 0 {
@@ -212,6 +213,39 @@ impl RunQueue {
         }
         self.current = Some(next);
         self.begin_turn(node.weight());
+        Some(next)
+    }
+
+    /// True if neither the running thread nor any that waits is a real-time one.
+    fn is_all_fair<N: Nodes + ?Sized>(&self, nodes: &N, running: ThreadId) -> bool {
+        nodes.node(running).priority().is_none() && self.realtime.first().is_none()
+    }
+
+    /// Chooses between the fair thread that ran and the first that waits, and puts the other in the heap.
+    fn exchange<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) -> ThreadId {
+        let Some(first) = self.fair.first() else { return id };
+        if nodes.node(id).key.get() < nodes.node(first).key.get() {
+            return id;
+        }
+        self.unlink(nodes, first);
+        self.insert(nodes, id, End::Last);
+        first
+    }
+
+    /// Puts the thread that ran where it belongs now.
+    fn put_back<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, leave: Leave) {
+        let node = nodes.node(id);
+        match leave {
+            Leave::Preempted if node.quantum_ns.get() != 0 => self.insert(nodes, id, End::First),
+            Leave::Preempted | Leave::Yields => self.insert(nodes, id, End::Last),
+            Leave::Blocks | Leave::Moves => self.detach(nodes, id),
+        }
+    }
+
+    /// Takes the thread that goes first.
+    fn take_first<N: Nodes + ?Sized>(&mut self, nodes: &N) -> Option<ThreadId> {
+        let next = self.realtime.first().or_else(|| self.fair.first())?;
+        self.unlink(nodes, next);
         Some(next)
     }
 
