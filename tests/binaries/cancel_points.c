@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 //@ timeout: 120
 // pthread_cancel of a thread in every call that blocks and is a cancellation point: it ends, its clean-up runs, and what it
 // waits for stays usable. Then a thread that masks cancellation, one that is cancelled before it blocks, and asynchronous ones.

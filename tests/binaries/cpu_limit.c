@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 //@ status: SIGKILL
 //@ timeout: 60
 // RLIMIT_CPU counts the CPU time of all threads: SIGXCPU each second from the soft limit on, SIGKILL at the hard one.

@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 //@ status: any
 //@ run: fault
 //@ run: fault-blocked

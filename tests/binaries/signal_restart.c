@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 //@ timeout: 120
 // Every call that blocks, interrupted by a handler in a thread of its own: once without and once with SA_RESTART. The sender
 // waits until the thread sleeps, sends, and waits until it has returned or sleeps again; only then what it waits for comes.

@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 //@ timeout: 120
 // Signals of a process with several threads: who takes them, what waits where, values and order, stacks, faults.
 #include "observe.h"

@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 // A signalfd read by several threads: each gets the signals of the process, and its own, never another thread's.
 #include "observe.h"
 #include <poll.h>

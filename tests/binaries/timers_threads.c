@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 //@ timeout: 120
 // Timers in a process with several threads: who is told, clocks of threads and processes, sleeps at the same time, odd times.
 #include "observe.h"

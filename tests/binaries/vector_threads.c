@@ -1,3 +1,4 @@
+//@ cpus: 1 2 4
 //@ timeout: 120
 // Vector registers belong to a thread: they survive switches, signals whose handlers use them, and a handler may change them.
 #include "observe.h"
