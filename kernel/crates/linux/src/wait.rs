@@ -186,6 +186,15 @@ pub fn for_signal(thread: &Thread) -> Interrupted {
     }
 }
 
+/// Parks the thread until a time of the day, or until the clock is set. True: the time has come.
+pub(crate) fn park_until_time_of_day(thread: &Thread, time_ns: u64) -> bool {
+    let was_set = &thread.process().system().timers().time_of_day().was_set;
+    // Before the look at the clock, so that no setting of it is missed.
+    let _registration = Registration::new(thread, Source { queue: was_set, events: PollEvents::all() });
+    let ahead_ns = time_ns.saturating_sub(machine::realtime_ns());
+    park(thread, machine::now_ns().saturating_add(ahead_ns)) && machine::realtime_ns() >= time_ns
+}
+
 /// Parks the thread. True: the deadline came first.
 pub(crate) fn park(thread: &Thread, deadline_ns: u64) -> bool {
     thread.parker().park_until(deadline_ns)

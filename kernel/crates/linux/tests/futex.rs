@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use abi::process::{
-    FUTEX_CMP_REQUEUE_PI, FUTEX_LOCK_PI, FUTEX_OWNER_DIED, FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_TID_MASK,
-    FUTEX_UNLOCK_PI, FUTEX_WAIT, FUTEX_WAIT_REQUEUE_PI, FUTEX_WAITERS, FUTEX_WAKE,
+    FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE_PI, FUTEX_LOCK_PI, FUTEX_OWNER_DIED, FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE,
+    FUTEX_TID_MASK, FUTEX_UNLOCK_PI, FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_WAITERS, FUTEX_WAKE,
 };
 use abi::{Errno, RobustListHead, Timespec};
 use linux::{Registers, Thread};
@@ -21,6 +21,7 @@ use sync::machine;
 const CLONE: u64 = 56;
 const EXIT: u64 = 60;
 const FUTEX: u64 = 202;
+const CLOCK_SETTIME: u64 = 227;
 const SET_ROBUST_LIST: u64 = 273;
 
 /// What a C library makes threads with: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM.
@@ -117,6 +118,25 @@ fn a_word_that_was_never_touched_is_paged_in() {
     assert_eq!(task.futex(FRESH + 0x1000, FUTEX_WAIT, 0, [SCRATCH, 0, 0]), errno(Errno::ETIMEDOUT));
     assert_eq!(task.futex(FRESH + 0x2000, FUTEX_LOCK_PI, 0, [0; 3]), 0);
     assert_eq!(load(FRESH + 0x2000), task.tid());
+}
+
+#[test]
+fn a_time_of_the_day_comes_when_the_clock_is_set() {
+    let mut machine = boot();
+    let mut task = Task::new(&mut machine);
+    machine.write(FIRST, &0_u32);
+    let far_ns = machine::realtime_ns() + 3_600_000_000_000;
+    let far = Timespec { tv_sec: i64::try_from(far_ns / 1_000_000_000).unwrap(), tv_nsec: 0 };
+    machine.write(SCRATCH, &far);
+    let operation = FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME;
+    let waiting = testkit::threads::spawn(move || task.futex(FIRST, operation, 0, [SCRATCH, 0, u64::from(u32::MAX)]));
+    let mut first = Task::first(&machine);
+    // Moved to its own word, a waiter shows.
+    until(|| first.clone().futex(FIRST, FUTEX_REQUEUE, 0, [1, FIRST, 0]) == 1);
+    assert!(!waiting.is_finished());
+    machine.write(SCRATCH + 32, &Timespec { tv_sec: far.tv_sec + 1, tv_nsec: 0 });
+    assert_eq!(first.call(CLOCK_SETTIME, [0, SCRATCH + 32, 0, 0, 0, 0]), 0);
+    assert_eq!(waiting.join().unwrap(), errno(Errno::ETIMEDOUT));
 }
 
 #[test]

@@ -27,11 +27,8 @@ impl Deadline {
         match self {
             Self::Never => wait::park(thread, NEVER),
             Self::Monotonic(time_ns) => wait::park(thread, time_ns),
-            Self::Realtime(time_ns) => {
-                let ahead_ns = time_ns.saturating_sub(machine::realtime_ns());
-                // If the clock was set back meanwhile, the caller parks again.
-                wait::park(thread, machine::now_ns().saturating_add(ahead_ns)) && machine::realtime_ns() >= time_ns
-            }
+            // If the clock was set meanwhile, the caller parks again.
+            Self::Realtime(time_ns) => wait::park_until_time_of_day(thread, time_ns),
         }
     }
 }

@@ -136,6 +136,10 @@ impl Platform for FakeCpu {
         resume_unwind(Box::new(ThreadEnded))
     }
 
+    fn set_realtime_ns(&self, now_ns: u64) {
+        testkit::clock::set_realtime(now_ns);
+    }
+
     fn runtime_ns(&self, _: &Thread) -> u64 {
         sync::machine::now_ns()
     }
