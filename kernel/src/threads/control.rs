@@ -163,7 +163,7 @@ pub(crate) fn runtime_ns(thread: &Thread) -> u64 {
 
 /// The CPU of a thread.
 pub(crate) fn cpu_of(thread: &Thread) -> u32 {
-    of(thread).map_or(0, |context| context.node.cpu() as u32)
+    of(thread).map_or(0, |context| u32::try_from(context.node.cpu()).unwrap_or(0))
 }
 
 /// Whether a thread waits for nothing but a CPU.

@@ -96,10 +96,11 @@ fn take(thread: &Thread, info: &mut Siginfo) -> Option<Taken> {
     let shared = &thread.process().signals;
     let blocked = thread.signals.blocked();
     let wanted = thread.signals.pending().difference(blocked);
-    if !wanted.is_empty() && wanted.intersection(Sigset::STOP).is_empty() {
-        if let Some(signal) = take_own(thread, blocked, info) {
-            return Some(Taken { signal, resumptions: 0 });
-        }
+    if !wanted.is_empty()
+        && wanted.intersection(Sigset::STOP).is_empty()
+        && let Some(signal) = take_own(thread, blocked, info)
+    {
+        return Some(Taken { signal, resumptions: 0 });
     }
     if wanted.union(shared.set().difference(blocked)).is_empty() {
         return None;
