@@ -9,7 +9,7 @@
 //! names no other one. Identities of objects are never used again.
 
 use abi::Errno;
-use mm::{AddressSpace, WordOwner, user};
+use mm::{WordOwner, user};
 
 use crate::process::Process;
 
@@ -48,11 +48,13 @@ impl Key {
         user::check_range(address, WORD_LEN)?;
         match sharing {
             Sharing::Private => Ok(Self { place: address as u64 | PRIVATE, owner: (process.memory_root(), 0) }),
-            Sharing::Shared => Self::of_shared(&process.address_space(), address, is_store),
+            Sharing::Shared => Self::of_shared(process, address, is_store),
         }
     }
 
-    fn of_shared(space: &AddressSpace, address: usize, is_store: bool) -> Result<Self, Errno> {
+    #[inline(never)]
+    fn of_shared(process: &Process, address: usize, is_store: bool) -> Result<Self, Errno> {
+        let space = process.address_space();
         Ok(match space.word_owner(address, is_store)? {
             WordOwner::Memory => Self { place: address as u64 | SHARED_MEMORY, owner: (space.root(), 0) },
             WordOwner::Object { identity, offset } => Self { place: offset | OBJECT, owner: identity },
