@@ -81,6 +81,7 @@ pub(crate) fn init_other_cpu() {
     reset();
 }
 
+#[inline(never)]
 fn switch_on() {
     let enabled = SWITCHED_ON.load(Ordering::Relaxed);
     // SAFETY: CR4.OSXSAVE is set and every bit is one the CPU supports, AVX-512's three together.
