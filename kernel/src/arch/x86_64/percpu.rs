@@ -316,7 +316,8 @@ static ALWAYS_ATTENTION: AtomicU32 = AtomicU32::new(1);
 
 /// The gs base of the program of this CPU's thread.
 pub(crate) fn program_gs() -> u64 {
-    if PerCpu::current().has_own_gs.get() == 0 { 0 } else { KernelGsBase::read().as_u64() }
+    // Both looks are at one CPU.
+    super::interrupts::without(|| if PerCpu::current().has_own_gs() { KernelGsBase::read().as_u64() } else { 0 })
 }
 
 unsafe extern "C" {
