@@ -64,10 +64,18 @@ pub fn until_ready(
     match operation()? {
         Progress::Done(count) => Ok(count),
         Progress::WouldBlock if open.is_nonblocking() => Err(Errno::EAGAIN.into()),
-        Progress::WouldBlock => {
-            until_ready_by(thread, open, events, NEVER, operation)?.ok_or(SyscallError::Errno(Errno::EAGAIN))
-        }
+        Progress::WouldBlock => until_done(thread, open, events, operation),
     }
+}
+
+/// The rest of [`until_ready`] for an operation that was tried, in blocking mode: sleeps until it is done.
+pub fn until_done(
+    thread: &Thread,
+    open: &OpenFile,
+    events: PollEvents,
+    operation: impl FnMut() -> IoResult,
+) -> SyscallResult {
+    until_ready_by(thread, open, events, NEVER, operation)?.ok_or(SyscallError::Errno(Errno::EAGAIN))
 }
 
 /// As [`until_ready`], whatever the mode of the file, but gives up at `deadline_ns` on the clock of [`machine::now_ns`]

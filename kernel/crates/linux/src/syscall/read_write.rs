@@ -80,7 +80,7 @@ fn read_later(thread: &Thread, open: &OpenFile, to: &mut UserWriter<'_>, positio
     if open.file().read_timeout_ns().is_some() {
         return read_timed(thread, open, to);
     }
-    wait::until_ready(thread, open, PollEvents::READABLE, || open.file().read(open, to, position))
+    wait::until_done(thread, open, PollEvents::READABLE, || open.file().read(open, to, position))
 }
 
 /// How one turn of a timed read ended.
@@ -232,7 +232,7 @@ fn write_rest(
             Ok(Progress::Done(count)) => Ok(count),
             Ok(Progress::WouldBlock) if open.is_nonblocking() => Err(Errno::EAGAIN.into()),
             Ok(Progress::WouldBlock) => {
-                wait::until_ready(thread, open, PollEvents::WRITABLE, || file.write(open, from, position))
+                wait::until_done(thread, open, PollEvents::WRITABLE, || file.write(open, from, position))
             }
             Err(errno) => Err(errno.into()),
         };
