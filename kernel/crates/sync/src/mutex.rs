@@ -32,7 +32,15 @@
 //!
 //! `model/mutex.rs` checks this with loom.
 //!
-//! # 5. Rules
+//! # 5. What it costs
+//!
+//! A free lock is taken and released by one atomic addition each. A lock that is waited for passes from thread to thread in
+//! the order of arrival, and is nobody's between the grant and the moment the granted thread runs: threads that take one
+//! lock all the time march in step. Short sections behind such a lock belong in a [`crate::SpinLock`] or under RCU.
+//! The holder may be preempted, and a thread of low priority holds up an urgent one: nothing is inherited here. What programs
+//! lock by priority are futexes, which do.
+//!
+//! # 6. Rules
 //!
 //! Lock rank: given at creation, in the first band of [`crate::rank`]. Not recursive. No poisoning: a panic ends the
 //! kernel. A thread waits uninterruptibly; waits that a signal may end are waits on a [`crate::WaitQueue`].
