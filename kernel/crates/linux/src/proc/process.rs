@@ -128,7 +128,9 @@ fn process_directory(task: &Task) -> Node {
 
 /// What the directories of a process and of a thread have in common.
 fn task_files(task: &Task) -> Directory {
+    let shown = task.clone();
     Directory::new()
+        .existing_while(move || shown.thread().is_ok())
         .with("auxv", task.living_file(0o400, Err(Errno::ESRCH), auxiliary_vector))
         .with("cgroup", task.file(0o444, |_| Ok(b"0::/\n".to_vec())))
         .with("cmdline", task.living_file(0o444, Ok(b""), command_line))

@@ -5,7 +5,8 @@
 //! - [`Node::file`] renders its contents when it is read from the start; a reader that goes on sees the same text. It may take
 //!   what is written to it, too.
 //! - [`Node::directory`] has fixed entries ([`Directory`]) and may have others that come and go ([`Directory::changing`]), found
-//!   and listed by closures. Names in a directory with such entries are not cached.
+//!   and listed by closures. Names in a directory with such entries, or of something that may go ([`Directory::existing_while`]), are
+//!   not cached.
 //! - [`Node::link`] has a text that is made when it is followed; [`Node::magic_link`] leads to a place whatever its text says.
 //!
 //! Closures are called without any lock of this crate, so they may take whatever they need.
@@ -44,6 +45,8 @@ pub type Text = Arc<dyn Fn(&Credentials) -> Result<Vec<u8>, Errno> + Send + Sync
 pub type Place = Arc<dyn Fn(&Credentials) -> Result<PathRef, Errno> + Send + Sync>;
 /// Finds an entry by name.
 pub type Find = Arc<dyn Fn(&[u8], &Credentials) -> Option<Node> + Send + Sync>;
+/// Whether what a directory shows is still there.
+pub type Exists = Arc<dyn Fn() -> bool + Send + Sync>;
 /// Gives all entries in ascending order.
 pub type List = Arc<dyn Fn(&mut dyn FnMut(ListedNode<'_>)) + Send + Sync>;
 
@@ -133,6 +136,7 @@ impl Node {
 pub struct Directory {
     fixed: BTreeMap<Vec<u8>, Node>,
     changing: Option<(Find, List)>,
+    exists: Option<Exists>,
 }
 
 impl Directory {
@@ -159,7 +163,21 @@ impl Directory {
         self
     }
 
+    /// Makes it a directory of something that may go: then it has no entries, even for who has it open.
+    #[must_use]
+    pub fn existing_while(mut self, exists: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.exists = Some(Arc::new(exists));
+        self
+    }
+
+    fn is_gone(&self) -> bool {
+        self.exists.as_ref().is_some_and(|exists| !exists())
+    }
+
     fn find(&self, name: &[u8], credentials: &Credentials) -> Option<Node> {
+        if self.is_gone() {
+            return None;
+        }
         let changing = || self.changing.as_ref().and_then(|(find, _)| find(name, credentials));
         self.fixed.get(name).cloned().or_else(changing)
     }
@@ -260,7 +278,7 @@ impl Inode for GeneratedInode {
     }
 
     fn caches_names(&self) -> bool {
-        self.directory().is_ok_and(|directory| directory.changing.is_none())
+        self.directory().is_ok_and(|directory| directory.changing.is_none() && directory.exists.is_none())
     }
 
     fn lookup(&self, name: HashedName<'_>, credentials: &Credentials) -> Result<Arc<dyn Inode>, Errno> {
@@ -276,6 +294,9 @@ impl Inode for GeneratedInode {
 
     fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
         let directory = self.directory()?;
+        if directory.is_gone() {
+            return Err(Errno::ENOENT);
+        }
         let own_number = self.metadata.number();
         let skipped = usize::try_from(position).unwrap_or(usize::MAX);
         for ((name, node), next) in directory.fixed.iter().zip(1..).skip(skipped) {
