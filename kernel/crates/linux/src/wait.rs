@@ -195,6 +195,7 @@ pub fn for_signal(thread: &Thread) -> Interrupted {
 }
 
 /// Parks the thread until a time of the day, or until the clock is set. True: the time has come.
+#[inline(never)]
 pub(crate) fn park_until_time_of_day(thread: &Thread, time_ns: u64) -> bool {
     let was_set = &thread.process().system().timers().time_of_day().was_set;
     // Before the look at the clock, so that no setting of it is missed.

@@ -23,6 +23,7 @@ impl Deadline {
     }
 
     /// Parks the thread. True: the time has come.
+    #[inline]
     pub(super) fn park(self, thread: &Thread) -> bool {
         match self {
             Self::Never => wait::park(thread, NEVER),
