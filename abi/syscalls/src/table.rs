@@ -393,7 +393,7 @@ macro_rules! for_each_syscall {
 331 pkey_free(key: i32) = Absent("");
 332 statx(directory: Fd, path: UserPtr, flags: u32, mask: u32, status: UserPtr) = Full("");
 333 io_pgetevents(context: u64, count_min: i64, count: i64, events: UserPtr, timeout: UserPtr, mask: UserPtr) = Absent("");
-334 rseq(area: UserPtr, length: u32, flags: u32, signature: u32) = Full("");
+334 rseq(area: UserPtr, length: u32, flags: u32, signature: u32) = Full("mm_cid is the number of the CPU");
 424 pidfd_send_signal(pidfd: Fd, signal: i32, info: UserPtr, flags: u32) = Absent("");
 425 io_uring_setup(entries: u32, parameters: UserPtr) = Absent("");
 426 io_uring_enter(fd: Fd, to_submit: u32, complete_min: u32, flags: u32, argument: UserPtr, size: usize) = Absent("");

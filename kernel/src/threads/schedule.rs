@@ -5,7 +5,7 @@
 use core::sync::atomic::Ordering;
 
 use sched::balance::{self, BALANCE_PERIOD_NS};
-use sched::{Arrival, Leave, Place, WEIGHT_UNIT};
+use sched::{Arrival, CpuSet, Leave, Place, WEIGHT_UNIT};
 use sync::machine::NEVER;
 use sync::rcu;
 use x86_64::instructions::interrupts as cpu_interrupts;
@@ -125,7 +125,8 @@ fn enter(cpu: &'static Cpu, context: &'static Context) {
     if preempts {
         ask_here();
     }
-    if cpu.runnable() > 1 && cpu::count() > 1 {
+    let is_pinned = context.node.affinity() == CpuSet::of(cpu.index as usize);
+    if cpu.runnable() > 1 && cpu::count() > 1 && !is_pinned {
         ask_for_help(cpu);
     }
 }
