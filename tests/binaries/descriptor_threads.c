@@ -77,6 +77,27 @@ static void ends_of_pipes(void) {
     printf("reads of pipes without writers that found something: %d\n", early);
 }
 
+// Threads that never enter the kernel hold up nobody who closes.
+static volatile int is_spinning = 1;
+
+static void *spin(void *argument) {
+    while (is_spinning)
+        continue;
+    return argument;
+}
+
+static void beside_spinners(void) {
+    pthread_t spinners[3];
+    for (int i = 0; i < 3; i++)
+        pthread_create(&spinners[i], NULL, spin, NULL);
+    for (int i = 0; i < 1000; i++)
+        MUST(close(MUST(dup(files[0]))));
+    is_spinning = 0;
+    for (int i = 0; i < 3; i++)
+        pthread_join(spinners[i], NULL);
+    printf("closed beside threads that spin\n");
+}
+
 int main(void) {
     pthread_t looking[LOOKERS], growing[GROWERS], replacing;
     char name[2][32] = {"/tmp/descriptors_XXXXXX", "/tmp/descriptors_XXXXXX"};
@@ -100,4 +121,5 @@ int main(void) {
         pthread_join(growing[i], NULL);
     printf("misses %d, wrong %d\n", misses, wrong);
     ends_of_pipes();
+    beside_spinners();
 }
