@@ -199,15 +199,16 @@ int main(void) {
     cancel_one("in a handler", in_handler, 0);
 
     // Many at once, some before they have begun.
-    pthread_t threads[200];
+    pthread_t threads[120];
     long count = 0;
     cleaned = 0;
-    for (int i = 0; i < 200; i++) {
-        threads[i] = start_thread(i % 3 == 0 ? compute : i % 3 == 1 ? wait_on_condition : sleep_long, NULL);
+    for (int i = 0; i < 120; i++) {
+        // Few compute: each of them keeps the others from their end for a turn.
+        threads[i] = start_thread(i % 15 == 0 ? compute : i % 3 == 1 ? wait_on_condition : sleep_long, NULL);
         if (i % 2 == 0)
             pthread_cancel(threads[i]);
     }
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 120; i++) {
         pthread_cancel(threads[i]);
         count += join_thread(threads[i]) == PTHREAD_CANCELED;
     }
