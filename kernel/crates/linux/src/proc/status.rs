@@ -364,7 +364,8 @@ fn cpu_list(set: CpuSet) -> String {
         }
         if cpu > first {
             let comma = if list.is_empty() { "" } else { "," };
-            let range = if cpu - first == 1 { format!("{comma}{first}") } else { format!("{comma}{first}-{}", cpu - 1) };
+            let range =
+                if cpu - first == 1 { format!("{comma}{first}") } else { format!("{comma}{first}-{}", cpu - 1) };
             list.push_str(&range);
         }
         cpu += 1;
