@@ -66,7 +66,9 @@ impl Options {
                 b"winsize" => options.window_size = parse_window_size(value),
                 b"log" => options.log_level = parse_log_level(value),
                 b"clock" => options.clock_seconds = parse_number(value).and_then(|seconds| seconds.try_into().ok()),
-                b"cpus" => options.cpus = parse_number(value).and_then(|cpus| cpus.try_into().ok()).filter(|cpus| *cpus > 0),
+                b"cpus" => {
+                    options.cpus = parse_number(value).and_then(|cpus| cpus.try_into().ok()).filter(|cpus| *cpus > 0)
+                }
                 b"nacre.console" => options.is_console_serial = value == b"serial",
                 _ => {}
             }
@@ -175,7 +177,8 @@ mod tests {
 
     #[test]
     fn own_options() {
-        let options = Options::parse(b"tty=0,2 winsize=24x80 log=debug  clock=1700000000 cpus=4 nacre.console=serial quiet");
+        let options =
+            Options::parse(b"tty=0,2 winsize=24x80 log=debug  clock=1700000000 cpus=4 nacre.console=serial quiet");
         assert_eq!(options.is_terminal, [true, false, true]);
         assert_eq!(options.window_size, Some((24, 80)));
         assert_eq!(options.log_level, Some(LogLevel::Debug));

@@ -41,9 +41,9 @@ pub mod platform;
 pub mod proc;
 pub mod process;
 pub mod registers;
-mod script;
 mod rseq;
 mod scheduling;
+mod script;
 pub mod signal;
 mod signalfd;
 pub mod syscall;
@@ -59,7 +59,9 @@ pub use error::{Interrupted, Restart, SyscallError};
 pub use exec::{BootError, BootRequest, boot};
 pub use exit::interrupt_exit;
 pub use fault::{Fault, fault_entry, page_in};
-pub use platform::{CpuCounters, CpuInfo, FlushCounters, InvalidVectorState, Outcome, Platform, ThreadStart, VectorLayout};
+pub use platform::{
+    CpuCounters, CpuInfo, FlushCounters, InvalidVectorState, Outcome, Platform, ThreadStart, VectorLayout,
+};
 pub use process::Process;
 pub use registers::Registers;
 pub use system::System;
