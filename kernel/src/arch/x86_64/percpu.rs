@@ -304,7 +304,8 @@ pub(crate) fn set_program_gs(address: u64) {
         cpu.has_own_gs.set(1);
         // The fast way back does not know of it: make this return the slow one, which swaps.
         cpu.attention.set(&raw const ALWAYS_ATTENTION);
-        // SAFETY: a byte that only ever becomes 1, read by entries on this CPU, which are masked now.
+        // SAFETY: a byte that only ever becomes 1. A CPU has a thread with a gs base of its own only after the thread came to it, which
+        // made the byte visible there too.
         unsafe { (&raw mut program_has_gs).write_volatile(1) };
         KernelGsBase::write(VirtAddr::new_truncate(address));
         LStar::write(VirtAddr::new(&raw const syscall_entry_own_gs as u64));
