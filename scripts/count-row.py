@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the kernel's instructions by function in one operation of the benchmark, over many repetitions.
 
-    scripts/count-row.py IMAGE CALLS [--inline] [--under FUNCTION] [--lines FUNCTION]
+    scripts/count-row.py IMAGE CALLS [--inline] [--lines FUNCTION]
 
 IMAGE is tests/bench/program with the arguments "forever ROW"; CALLS is how many system calls the operation makes, of all its
 threads. The emulator logs every instruction of a short while; switches between threads are in it, the program's own
@@ -33,7 +33,7 @@ def record(image, seconds_before, seconds):
         options = f"-icount shift=0,sleep=off -cpu max,-erms -singlestep -monitor unix:{monitor},server,nowait"
         environment = dict(os.environ, IMAGE=image, ACCEL="tcg", MACHINE="microvm", QEMU_ARGS=options, TIMEOUT="120")
         runner = subprocess.Popen([f"{TARGET}/release/nacre-run"], env=environment, stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.DEVNULL)
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             time.sleep(seconds_before)
             connection = socket.socket(socket.AF_UNIX)
