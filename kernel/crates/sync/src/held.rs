@@ -7,14 +7,16 @@
 //! Each entry knows where its lock was taken, so that a report names both places: where the lock that is in the way was
 //! taken, and where the code is that meets it. [`crate::order`] adds where the right order was seen first.
 //!
-//! Invariant: entries at or above `length` are empty. An interrupt between the steps of an update therefore sees an
-//! empty entry and ignores it.
+//! Invariant: entries at or above `length` are empty. An update is made with interrupts off: an interrupt between its steps
+//! would take the entry that is about to be filled for a free one, and cut it off when it forgets its own.
 
 use core::fmt::Write;
 use core::panic::Location;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicUsize, Ordering::Relaxed};
 
+#[cfg(any(debug_assertions, test))]
+use crate::machine;
 use crate::order;
 use crate::rank::{self, Rank};
 
@@ -172,13 +174,15 @@ impl HeldRanks {
 
     #[cfg(any(debug_assertions, test))]
     fn push_entry(&self, kind: u16, lock: usize, here: Place) {
-        let index = self.length.load(Relaxed);
-        assert!(index < HELD_MAX, "a context holds more than {HELD_MAX} locks{}", Report(self));
-        self.length.store(index + 1, Relaxed);
-        let entry = &self.entries[index];
-        entry.place.store(ptr::from_ref(here).cast_mut(), Relaxed);
-        entry.lock.store(lock, Relaxed);
-        entry.kind.store(kind, Relaxed);
+        uninterrupted(|| {
+            let index = self.length.load(Relaxed);
+            assert!(index < HELD_MAX, "a context holds more than {HELD_MAX} locks{}", Report(self));
+            self.length.store(index + 1, Relaxed);
+            let entry = &self.entries[index];
+            entry.place.store(ptr::from_ref(here).cast_mut(), Relaxed);
+            entry.lock.store(lock, Relaxed);
+            entry.kind.store(kind, Relaxed);
+        });
     }
 
     /// Forgets a lock. Locks may be released in any order.
@@ -198,14 +202,16 @@ impl HeldRanks {
 
     #[cfg(any(debug_assertions, test))]
     fn pop_entry(&self, kind: u16, lock: usize) -> bool {
-        let length = self.length.load(Relaxed);
-        let entries = &self.entries[..length];
-        let is_wanted = |entry: &Entry| entry.kind.load(Relaxed) == kind && entry.lock.load(Relaxed) == lock;
-        let Some(index) = entries.iter().rposition(is_wanted) else { return false };
-        entries[index].kind.store(EMPTY, Relaxed);
-        let still_held = entries.iter().rposition(|entry| entry.kind.load(Relaxed) != EMPTY);
-        self.length.store(still_held.map_or(0, |index| index + 1), Relaxed);
-        true
+        uninterrupted(|| {
+            let length = self.length.load(Relaxed);
+            let entries = &self.entries[..length];
+            let is_wanted = |entry: &Entry| entry.kind.load(Relaxed) == kind && entry.lock.load(Relaxed) == lock;
+            let Some(index) = entries.iter().rposition(is_wanted) else { return false };
+            entries[index].kind.store(EMPTY, Relaxed);
+            let still_held = entries.iter().rposition(|entry| entry.kind.load(Relaxed) != EMPTY);
+            self.length.store(still_held.map_or(0, |index| index + 1), Relaxed);
+            true
+        })
     }
 
     fn iter(&self) -> impl Iterator<Item = Held> {
@@ -217,6 +223,18 @@ impl HeldRanks {
         };
         self.entries.iter().take(self.length.load(Relaxed)).map(read).filter(|held| held.kind != EMPTY)
     }
+}
+
+/// Makes an update with interrupts off. Models have none that take locks.
+#[cfg(any(debug_assertions, test))]
+fn uninterrupted<T>(update: impl FnOnce() -> T) -> T {
+    if cfg!(loom) {
+        return update();
+    }
+    let were_enabled = machine::interrupts_disable_save();
+    let result = update();
+    machine::interrupts_restore(were_enabled);
+    result
 }
 
 #[cfg(any(debug_assertions, test))]
