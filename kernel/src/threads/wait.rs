@@ -70,11 +70,13 @@ pub(super) fn wake_id(id: ThreadId) {
 
 #[inline]
 fn wake_context(context: &'static Context) {
-    if !take(context) {
-        return;
-    }
-    context.set_arrival(Arrival::Woken);
-    crate::arch::interrupts::without(|| schedule::send(context));
+    // Whoever has taken a thread keeps the CPU until it is in a queue: it is in none meanwhile.
+    crate::arch::interrupts::without(|| {
+        if take(context) {
+            context.set_arrival(Arrival::Woken);
+            schedule::send(context);
+        }
+    });
 }
 
 /// Before there are threads: halts while `word` says so. Interrupts are off between the look and the halt.
