@@ -20,7 +20,7 @@ use crate::memory::tlb;
 use crate::platform::deferred;
 
 /// The longest that an idle CPU polls before it halts: about what an interrupt and a halt cost twice.
-const POLL_MAX_NS: u64 = 20_000;
+const POLL_MAX_NS: u64 = 50_000;
 /// A new idle time counts one part in so many of the usual one.
 const IDLE_MEMORY: u64 = 4;
 
@@ -339,6 +339,8 @@ fn remember_idle_time(cpu: &Cpu, idle_ns: u64) {
 fn wait_for_work(cpu: &'static Cpu, since_ns: u64) {
     if cpu::count() > 1 && cpu.idle_usual_ns.get() < POLL_MAX_NS {
         let until_ns = since_ns.saturating_add(POLL_MAX_NS);
+        // Who hands something over need not interrupt a CPU that looks.
+        cpu.is_notified.store(true, Ordering::SeqCst);
         cpu_interrupts::enable();
         let begin_ns = clock::now_ns();
         let mut now_ns = begin_ns;
@@ -347,6 +349,7 @@ fn wait_for_work(cpu: &'static Cpu, since_ns: u64) {
             now_ns = clock::now_ns();
         }
         cpu_interrupts::disable();
+        cpu.is_notified.store(false, Ordering::SeqCst);
         cpu.counts.polled_ns.fetch_add(now_ns.saturating_sub(begin_ns), Ordering::Relaxed);
     }
     deferred::run();
