@@ -1,5 +1,5 @@
-// What clone, clone3 and unshare refuse, and with which error.
 //@ cpus: 1 2
+// What clone, clone3 and unshare refuse, and with which error.
 #include "spawn.h"
 
 #define KERNEL_HALF 0xffff800000000000UL

@@ -1,5 +1,5 @@
-// What a thread begins with: registers, stack, numbers, thread pointer, and what it inherits.
 //@ cpus: 1 2 4
+// What a thread begins with: registers, stack, numbers, thread pointer, and what it inherits.
 #include "spawn.h"
 #include <sys/prctl.h>
 

@@ -1,9 +1,9 @@
-// execve: what the new program begins with, what of the old one stays, errors, and scripts.
 //@ run: begin
 //@ run: errors
 //@ run: scripts
 //@ run: descriptor
 //@ cpus: 1 2
+// execve: what the new program begins with, what of the old one stays, errors, and scripts.
 #include "observe.h"
 #include <signal.h>
 #include <sys/prctl.h>

@@ -1,4 +1,3 @@
-// execve in a process of several threads: the caller is alone afterwards, with the number of the process.
 //@ run: from-first
 //@ run: from-other
 //@ run: after-first-left
@@ -7,6 +6,7 @@
 //@ run: own-descriptors
 //@ run: fails
 //@ cpus: 1 2 4
+// execve in a process of several threads: the caller is alone afterwards, with the number of the process.
 #include "spawn.h"
 #include <dirent.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
-// What /proc shows of each thread, and which thread may be named by whom.
 //@ cpus: 1 2 4
+// What /proc shows of each thread, and which thread may be named by whom.
 #include "spawn.h"
 #include <dirent.h>
 #include <sys/prctl.h>

@@ -1,4 +1,3 @@
-// How threads and their process end: who decides the status, and that nobody is left wherever he is.
 //@ run: last-exits
 //@ run: last-returns
 //@ run: first-exits-late
@@ -13,6 +12,7 @@
 //@ run: many-then-group
 //@ status: any
 //@ cpus: 1 2 4
+// How threads and their process end: who decides the status, and that nobody is left wherever he is.
 #include "spawn.h"
 #include <poll.h>
 #include <time.h>

@@ -1,10 +1,10 @@
-// Ten thousand threads at once in 256 MiB, and many more one after the other.
 //@ run: at-once
 //@ run: in-turn
 //@ run: generations
 //@ cpus: 1 2 4
 //@ memory: 256
 //@ timeout: 120
+// Ten thousand threads at once in 256 MiB, and many more one after the other.
 #include "observe.h"
 #include <pthread.h>
 #include <semaphore.h>

@@ -65,10 +65,15 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
 
 /// Whether some program names each function that the C library has for threads and semaphores.
 fn mentions_every_function(sources: &[PathBuf]) -> Result<(), Failure> {
-    let library = process::run(Command::new("musl-gcc").arg("-print-file-name=libc.a"), &Input::Empty, LIST_TIMEOUT)?;
-    let library = String::from_utf8_lossy(&library.stdout).trim().to_owned();
+    // The linker alone knows which of several libraries it takes.
+    let mut trace = Command::new("musl-gcc");
+    trace.args(["-static", "-Wl,--trace", "-x", "c", "-", "-o", "/dev/null"]);
+    let trace = process::run(&mut trace, &Input::Bytes(b"int main(void) { return 0; }".to_vec()), LIST_TIMEOUT)?;
+    let trace = String::from_utf8_lossy(&trace.stdout).into_owned();
+    let library = trace.lines().find_map(|line| line.split(['(', ')']).find(|word| word.ends_with("/libc.a")));
+    let library = library.ok_or_else(|| format!("the linker names no libc.a:\n{trace}"))?;
     let symbols =
-        process::run(Command::new("nm").args(["-g", "--defined-only", &library]), &Input::Empty, LIST_TIMEOUT)?;
+        process::run(Command::new("nm").args(["-g", "--defined-only", library]), &Input::Empty, LIST_TIMEOUT)?;
     let symbols = String::from_utf8_lossy(&symbols.stdout).into_owned();
     let functions: BTreeSet<_> = symbols.split_whitespace().filter(|name| is_of_threads(name)).collect();
     if functions.len() < FUNCTIONS_MIN {
@@ -82,8 +87,10 @@ fn mentions_every_function(sources: &[PathBuf]) -> Result<(), Failure> {
 }
 
 fn is_of_threads(name: &str) -> bool {
+    // What has a point is an object file's name.
     name == "call_once"
-        || ["pthread_", "sem_", "thrd_", "mtx_", "cnd_", "tss_"].iter().any(|start| name.starts_with(start))
+        || !name.contains('.')
+            && ["pthread_", "sem_", "thrd_", "mtx_", "cnd_", "tss_"].iter().any(|start| name.starts_with(start))
 }
 
 fn tests_of(tools: &Tools, source: &Path) -> Vec<Test> {
@@ -144,7 +151,8 @@ fn parse(source: &str) -> Result<Header, Failure> {
         boot: Boot::default(),
     };
     let number = |text: &str| text.parse::<u32>().map_err(|_| format!("not a number: {text}"));
-    for line in source.lines() {
+    let mut lines = source.lines();
+    for line in lines.by_ref() {
         let Some(directive) = line.strip_prefix("//@") else { break };
         let (key, value) = directive.split_once(':').unwrap_or((directive, ""));
         // Only the one blank behind the colon does not belong to a text.
@@ -163,6 +171,9 @@ fn parse(source: &str) -> Result<Header, Failure> {
             _ => return Err(format!("unknown directive: {line}")),
         }
     }
+    if let Some(late) = lines.find(|line| line.starts_with("//@")) {
+        return Err(format!("a directive after other lines: {late}"));
+    }
     if header.runs.is_empty() {
         header.runs.push(Vec::new());
     }
@@ -176,7 +187,7 @@ mod tests {
     #[test]
     fn headers_are_read() {
         let header = parse(
-            "//@ run: a 'b c'\n//@ run:\n//@ status: SIGSEGV\n//@ stdin: x\\n \n//@ static-pie\n//@ memory: 64\n// end\n//@ run: z\n",
+            "//@ run: a 'b c'\n//@ run:\n//@ status: SIGSEGV\n//@ stdin: x\\n \n//@ static-pie\n//@ memory: 64\n// end\nint z;\n",
         )
         .unwrap();
         assert_eq!(header.runs, [vec![b"a".to_vec(), b"b c".to_vec()], vec![]]);
@@ -185,6 +196,7 @@ mod tests {
         assert_eq!(header.boot.memory_mib, 64);
         assert_eq!((header.cpus, parse("//@ cpus: 1 2 4\n").unwrap().cpus), (vec![1], vec![1, 2, 4]));
         assert!(parse("//@ wat: 1\n").is_err());
+        assert!(parse("//@ cpus: 1 2\n// What it does.\n//@ run: z\n").is_err());
         assert_eq!(parse("int main;").unwrap().runs.len(), 1);
     }
 }

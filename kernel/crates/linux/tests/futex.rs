@@ -15,6 +15,7 @@ use abi::process::{
 };
 use abi::{Errno, RobustListHead, Timespec};
 use linux::{Registers, Thread};
+use sched::Policy;
 use support::*;
 use sync::machine;
 
@@ -23,6 +24,7 @@ const EXIT: u64 = 60;
 const FUTEX: u64 = 202;
 const CLOCK_SETTIME: u64 = 227;
 const SET_ROBUST_LIST: u64 = 273;
+const SCHED_SETSCHEDULER: u64 = 144;
 
 /// What a C library makes threads with: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM.
 const THREAD_FLAGS: u64 = 0x5_0f00;
@@ -279,11 +281,15 @@ fn the_locks_of_a_thread_that_ends_go_to_those_who_wait() {
     machine.write(SCRATCH + 0x200, &RobustListHead { list: link, futex_offset: 16, list_op_pending: 0 });
     assert_eq!(holder.call(SET_ROBUST_LIST, [SCRATCH + 0x200, 24, 0, 0, 0, 0]), 0);
     let tid = heir.tid();
+    // The heir waits for the holder from when it lends its priority: the bit in the word comes before that.
+    machine.write(SCRATCH + 0x400, &50_u32);
+    assert_eq!(heir.call(SCHED_SETSCHEDULER, [0, 1, SCRATCH + 0x400, 0, 0, 0]), 0);
+    *machine.cpu.policy.lock().unwrap() = Policy::Other { nice: 0 };
     let waiting = testkit::threads::spawn(move || {
         assert_eq!(heir.futex(LOCK, FUTEX_LOCK_PI, 0, [0; 3]), 0);
         heir
     });
-    until(|| load(LOCK) & FUTEX_WAITERS != 0);
+    until(|| machine.cpu.policy.lock().unwrap().priority().is_some());
     holder.exit();
     let mut heir = waiting.join().unwrap();
     assert_eq!(load(LOCK), tid | FUTEX_WAITERS | FUTEX_OWNER_DIED);
