@@ -219,12 +219,8 @@ impl Bench {
                 ended = self.command_when_ready(&image, &boot, b"nmi\n")?;
                 report = String::from_utf8_lossy(&ended.stderr).into_owned();
             }
-            // Wherever in the kernel it was: a function of a crate, by its name and with the distance from its start.
-            let backtrace = report.split("backtrace:").nth(1).unwrap_or_default();
-            if !backtrace.lines().any(|line| line.contains("::") && line.contains("+0x")) {
-                return Err(format!("{machine}: the backtrace names no function:\n{report}"));
-            }
-            let parts = ["kernel panic: non-maskable interrupt", "rip ", "backtrace:", "kernel died"];
+            // Wherever in the kernel it was, there is a function with the distance from its start.
+            let parts = ["kernel panic: non-maskable interrupt", "rip ", "backtrace:", "+0x", "kernel died"];
             if let Some(missing) = parts.iter().find(|part| !report.contains(**part)) {
                 return Err(format!("{machine}: the report has no \"{missing}\":\n{report}"));
             }
