@@ -20,7 +20,7 @@ use crate::tools::{Boot, Tools};
 
 /// How often a crash is tried until it interrupts the kernel.
 const CRASHES_MAX: usize = 5;
-
+const SETTLING: Duration = Duration::from_millis(100);
 const MACHINES: [&str; 3] = ["microvm", "q35", "pc"];
 /// So many bytes must pass in each direction within seconds.
 const BULK_SIZE: usize = 100_000_000;
@@ -274,6 +274,8 @@ impl Bench {
         let mut first = [0; 6];
         output.read_exact(&mut first).map_err(|error| error.to_string())?;
         let mut console = UnixStream::connect(&monitor).map_err(|error| format!("the monitor: {error}"))?;
+        // Time to fall asleep, usually; nothing depends on it.
+        std::thread::sleep(SETTLING);
         console.write_all(command).map_err(|error| format!("the monitor: {error}"))?;
         let mut rest = Vec::new();
         output.read_to_end(&mut rest).map_err(|error| error.to_string())?;
