@@ -1,7 +1,8 @@
 //! The timer of each CPU: sleeps, the service of `linux::timer`, turns of threads, balancing.
 //!
 //! 1. The timer fires once, at the earliest of what a CPU waits for. It is set anew only for something earlier: one that fires too early
-//!    finds nothing and is set again. A CPU that and nothing to wait for has no timer running.
+//!    finds nothing and is set again. A CPU that idles and waits for nothing has no timer running; one that
+//!    runs one thread takes a few interrupts a second, to tell the program's time from the kernel's ([`SAMPLE_MAX_NS`]).
 //! 2. A sleeping thread has its timer on the CPU where it fell asleep.
 //! 3. The service has one time for the machine; the CPU that set it last serves it.
 //! 4. The counter reaches only so far: see [`TIMER_NS_MAX`].

@@ -18,16 +18,14 @@
 //! 1. **Each CPU has** an `IrqSpinLock<RunQueue>`, an [`Inbox`], and two atomics in which it publishes [`RunQueue::load`] after each
 //!    change. No path takes the locks of two queues at once. Nodes live in a table of chunks that never move; a thread gets
 //!    its index when it is created, and gives it back when it has ended and no longer runs on its stack.
-//! 2. **Blocking.** The parker's compare-exchange from running to parked is what makes a thread [`Leave::Blocks`]. The lock of the
-//!    queue is held from before that until the switch is over on the *next* thread's stack, which releases it: so a waker
-//!    that takes the thread from there cannot run it on another CPU while its registers are still being saved. The waker
-//!    on the inbox path has no lock; so each thread carries a flag "is on a CPU", cleared with release order as the last step of
-//!    a switch, and a CPU that takes a thread from its inbox spins on it with acquire order, as Linux's `on_cpu`.
-//! 3. **Waking.** Only who wins the exchange from parked to running wakes. [`balance::place`] chooses the CPU from published loads. If it
-//!    is this CPU: lock, [`RunQueue::enqueue`] as [`Arrival::Woken`], and note "reschedule" if it says so. Else [`Inbox::push`]; an
-//!    interrupt is sent if that says the owner halts, or if the thread is more urgent than what that CPU published as
-//!    running. A fair thread that has just slept is worth an interrupt as well when the other CPU has one fair thread
-//!    only, as its timer is stopped; otherwise the owner finds it at its next event.
+//! 2. **Blocking.** The thread's change of state from runnable to blocked is what makes it [`Leave::Blocks`]. No lock is held over a
+//!    switch: each thread carries a flag "is on a CPU", cleared with release order as the last step of a switch by the *next*
+//!    thread, on its own stack. A CPU that gets a thread from its inbox or from another queue spins on the flag with acquire order before
+//!    it enters the thread, as Linux's `on_cpu`; so nobody runs it while its registers are still being saved.
+//! 3. **Waking.** Only who wins the exchange from blocked to runnable wakes. A thread that is still on a CPU goes to the inbox of that CPU.
+//!    Else [`balance::place`] chooses the CPU from published loads. If it is this CPU: lock, [`RunQueue::enqueue`] as [`Arrival::Woken`],
+//!    and note "reschedule" if it says so. Else [`Inbox::push`], and an interrupt if that says the owner halts, or if none is on
+//!    its way yet; an idle owner that still polls its inbox needs none.
 //! 4. **The reschedule point** (the way out of interrupts and system calls, and wherever preemption is enabled again): lock, enqueue
 //!    what [`Inbox::take`] gives, [`RunQueue::schedule`], publish the load, program the timer for the earlier of
 //!    [`RunQueue::next_event`] and [`TimerQueue::next_deadline`], switch if the thread is another one. If it is the same, nothing is
