@@ -21,7 +21,6 @@ fn of(thread: &Thread) -> Option<&'static Context> {
 
 /// Makes the context of a thread.
 pub(crate) fn create(thread: &Arc<Thread>, start: ThreadStart) -> Result<(), Errno> {
-    TABLE.trim();
     let context = TABLE.take().ok_or(Errno::EAGAIN)?;
     let (policy, affinity) = match PerCpu::context() {
         Some(own) => (own.node.policy(), own.node.affinity()),
@@ -77,7 +76,7 @@ pub(crate) fn kick(thread: &Thread) {
     {
         let cpu = context.node.cpu();
         if cpu != PerCpu::number() as usize && cpu < cpu::count() {
-            cpu::interrupt(context.node.cpu());
+            cpu::interrupt(cpu);
         }
     }
 }
