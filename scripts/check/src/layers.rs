@@ -18,7 +18,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("mm", &["abi", "sync"]),
     ("file", &["mm"]),
     ("vfs", &["file", "image-format"]),
-    ("linux", &["loader", "sched", "vfs"]),
+    ("net", &["file"]),
+    ("linux", &["loader", "net", "sched", "vfs"]),
     ("kernel", &["devices", "entropy", "firmware", "linux"]),
 ];
 
@@ -31,6 +32,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("log", &["*"]),
     ("loom", &["sync"]),
     ("rustc-demangle", &["kernel"]),
+    ("smoltcp", &["net"]),
     ("spin", &["sync"]),
     ("virtio-drivers", &["kernel"]),
     ("x86_64", &["kernel"]),

@@ -69,6 +69,24 @@ ranks! {
     TERMINAL,
     /// One pipe or FIFO.
     PIPE,
+    /// The names of sockets in the Unix domain.
+    UNIX_NAMES,
+    /// One socket of the Unix domain; two in the order of their numbers.
+    UNIX_SOCKET,
+    /// The set of interfaces, their addresses and routes, while it is changed.
+    NETWORK,
+    /// Who has which port.
+    PORT_TABLES,
+    /// One listening socket: its queues.
+    LISTENERS,
+    /// One socket: TCP's engine runs under it.
+    SOCKETS,
+    /// The names of flows, while they change.
+    FLOW_TABLE,
+    /// The neighbours of one interface, and what waits for their addresses.
+    NEIGHBOURS,
+    /// What one network worker has to do at which time.
+    NETWORK_TIMERS,
     /// The tree of mounts.
     MOUNTS,
     /// Renames across directories, one at a time in a file system.

@@ -1,0 +1,396 @@
+//! Frames: [`ReceivedFrame`] from a device, [`TransmitFrame`] to one, without copying what lies in them.
+//!
+//! All memory is the kernel heap's: physically contiguous and always mapped, so that a driver can hand its address to a device, and
+//! code here reads it as slices. A buffer belongs to exactly one side at any time: the driver takes it apart before the device
+//! gets it, and nobody has it until the device gives it back.
+//!
+//! - A received frame is one [`Payload`] or, where the device joined segments, several. Headers are always whole in the first.
+//! - A frame to transmit has a head, with room in front for the headers of the layers below, and pieces of payload that lie
+//!   elsewhere and stay there until the device has sent them.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use mm::Frame;
+
+/// Room in front of the transport header: the device's own header (at most 20 bytes), a link header with a tag (18), IPv6 (40),
+/// rounded up so that the transport header is aligned.
+pub const HEADROOM: usize = 80;
+
+/// Bytes of one buffer of a device, and a range of them that matters.
+pub struct Payload {
+    buffer: Box<[u8]>,
+    start: u32,
+    end: u32,
+}
+
+impl Payload {
+    /// The bytes `range` of `buffer`. A range outside of the buffer is cut to it.
+    #[must_use]
+    pub fn new(buffer: Box<[u8]>, range: Range<usize>) -> Self {
+        let limit = |place: usize| u32::try_from(place.min(buffer.len())).unwrap_or(u32::MAX);
+        let (start, end) = (limit(range.start), limit(range.end));
+        Self { start: start.min(end), end, buffer }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+
+    /// The bytes, to be changed in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Memory that it holds on to, used or not: what buffer limits count.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        self.buffer.len() + size_of::<Self>()
+    }
+
+    /// Drops up to `len` bytes at the front, and answers how many.
+    pub fn trim_front(&mut self, len: usize) -> usize {
+        let len = len.min(self.len());
+        self.start += u32::try_from(len).unwrap_or(0);
+        len
+    }
+
+    /// Keeps the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.len() {
+            self.end = self.start + u32::try_from(len).unwrap_or(0);
+        }
+    }
+
+    /// Appends as much of `bytes` as fits behind the range, and answers how much that was.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let room = self.buffer.get_mut(self.end as usize..).unwrap_or_default();
+        let len = room.len().min(bytes.len());
+        room[..len].copy_from_slice(&bytes[..len]);
+        self.end += u32::try_from(len).unwrap_or(0);
+        len
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        let len = bytes.len();
+        Self::new(bytes.into_boxed_slice(), 0..len)
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Payload({} bytes)", self.len())
+    }
+}
+
+/// What is known of the transport checksum of a received frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ChecksumState {
+    /// Nothing: the receiver computes it.
+    #[default]
+    Unknown,
+    /// The device found it right, or the frame never left this machine.
+    Verified,
+}
+
+/// A frame from a device.
+#[derive(Debug)]
+pub struct ReceivedFrame {
+    first: Payload,
+    /// What the device joined to the first; usually nothing, and then no memory.
+    rest: Vec<Payload>,
+    /// The transport checksum.
+    pub checksum: ChecksumState,
+    /// The payload of each of the segments that the device joined (its `gso_size`); 0 for a frame that is one.
+    pub segment_len: u16,
+}
+
+impl ReceivedFrame {
+    /// A frame in one buffer.
+    #[must_use]
+    pub fn new(first: Payload) -> Self {
+        Self { first, rest: Vec::new(), checksum: ChecksumState::Unknown, segment_len: 0 }
+    }
+
+    /// Appends a further buffer.
+    pub fn push(&mut self, piece: Payload) {
+        self.rest.push(piece);
+    }
+
+    /// The first buffer's bytes, which contain all headers.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        self.first.bytes()
+    }
+
+    /// As [`ReceivedFrame::head`], to be changed.
+    pub fn head_mut(&mut self) -> &mut [u8] {
+        self.first.bytes_mut()
+    }
+
+    /// Bytes in all buffers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.first.len() + self.rest.iter().map(Payload::len).sum::<usize>()
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops `len` bytes at the front: headers, which lie in the first buffer. More than that is cut to it.
+    pub fn trim_front(&mut self, len: usize) {
+        self.first.trim_front(len);
+    }
+
+    /// Keeps the first `len` bytes: drops what the link padded.
+    pub fn truncate(&mut self, len: usize) {
+        let mut left = len;
+        self.first.truncate(left);
+        left -= self.first.len();
+        for piece in &mut self.rest {
+            piece.truncate(left);
+            left -= piece.len();
+        }
+        self.rest.retain(|piece| !piece.is_empty());
+    }
+
+    /// The pieces in order, none of them empty.
+    pub fn into_pieces(self) -> impl Iterator<Item = Payload> {
+        core::iter::once(self.first).chain(self.rest).filter(|piece| !piece.is_empty())
+    }
+
+    /// The pieces in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        core::iter::once(&self.first).chain(&self.rest).map(Payload::bytes)
+    }
+
+    /// Memory that it holds on to.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        self.first.footprint() + self.rest.iter().map(Payload::footprint).sum::<usize>()
+    }
+}
+
+/// Bytes to transmit that lie outside of the head.
+#[derive(Clone)]
+pub enum Piece {
+    /// A range of bytes that do not change while anybody else has them.
+    Shared(Arc<Vec<u8>>, Range<usize>),
+    /// A range of a page of memory, such as one of a file.
+    Frame(Frame, Range<usize>),
+}
+
+impl Piece {
+    /// How many bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Shared(_, range) | Self::Frame(_, range) => range.len(),
+        }
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies it to `to`, which is as long.
+    pub fn copy_to(&self, to: &mut [u8]) {
+        match self {
+            Self::Shared(bytes, range) => to.copy_from_slice(&bytes[range.clone()]),
+            Self::Frame(frame, range) => frame.read(range.start, to),
+        }
+    }
+}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Piece({} bytes)", self.len())
+    }
+}
+
+/// A transport checksum that the device is to finish: the field holds the sum of the pseudo-header, folded and not inverted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartialChecksum {
+    /// Where summing starts, from the front of the head.
+    pub start: u16,
+    /// Where the checksum goes, from `start`.
+    pub offset: u16,
+}
+
+/// How the device is to cut a frame into segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segmentation {
+    /// What is cut.
+    pub kind: SegmentationKind,
+    /// Bytes of payload in each segment (the last may have fewer).
+    pub segment_len: u16,
+}
+
+/// What a device cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentationKind {
+    /// TCP in IPv4.
+    Tcp4,
+    /// TCP in IPv6.
+    Tcp6,
+}
+
+/// A frame to transmit. Built from the transport header outwards.
+#[derive(Debug)]
+pub struct TransmitFrame {
+    /// With [`HEADROOM`] at first.
+    head: Vec<u8>,
+    start: usize,
+    /// Payload that follows the head.
+    pub pieces: Vec<Piece>,
+    /// A checksum that is not finished. Without the device's help the lowest layer finishes it.
+    pub checksum: Option<PartialChecksum>,
+    /// Only for devices that can cut.
+    pub segmentation: Option<Segmentation>,
+}
+
+impl TransmitFrame {
+    /// An empty frame, with memory for `capacity` bytes behind the headroom.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let mut head = Vec::with_capacity(HEADROOM + capacity);
+        head.resize(HEADROOM, 0);
+        Self { head, start: HEADROOM, pieces: Vec::new(), checksum: None, segmentation: None }
+    }
+
+    /// The head's bytes: headers, and payload that was copied.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        self.head.get(self.start..).unwrap_or_default()
+    }
+
+    /// As [`TransmitFrame::head`], to be changed.
+    pub fn head_mut(&mut self) -> &mut [u8] {
+        self.head.get_mut(self.start..).unwrap_or_default()
+    }
+
+    /// Makes `len` bytes of room in front and answers them, zeroed or not; [`PartialChecksum::start`] moves along.
+    ///
+    /// # Panics
+    /// When the headroom is used up: a bug, as [`HEADROOM`] is the sum of all headers.
+    pub fn push_front(&mut self, len: usize) -> &mut [u8] {
+        assert!(len <= self.start, "headers are longer than the headroom");
+        self.start -= len;
+        if let Some(checksum) = &mut self.checksum {
+            checksum.start += u16::try_from(len).unwrap_or(0);
+        }
+        let start = self.start;
+        &mut self.head[start..start + len]
+    }
+
+    /// Takes the first `len` bytes off again.
+    pub fn trim_front(&mut self, len: usize) {
+        let len = len.min(self.head.len() - self.start);
+        self.start += len;
+        if let Some(checksum) = &mut self.checksum {
+            checksum.start = checksum.start.saturating_sub(u16::try_from(len).unwrap_or(u16::MAX));
+        }
+    }
+
+    /// Appends zeroed room to the head and answers it.
+    pub fn extend(&mut self, len: usize) -> &mut [u8] {
+        let end = self.head.len();
+        self.head.resize(end + len, 0);
+        &mut self.head[end..]
+    }
+
+    /// Appends bytes to the head.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.head.extend_from_slice(bytes);
+    }
+
+    /// Bytes of the frame.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.head.len() - self.start + self.pieces.iter().map(Piece::len).sum::<usize>()
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All bytes in one piece of memory: for tests, loopback and captures.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len());
+        bytes.extend_from_slice(self.head());
+        for piece in &self.pieces {
+            let at = bytes.len();
+            bytes.resize(at + piece.len(), 0);
+            piece.copy_to(&mut bytes[at..]);
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit as _;
+
+    use super::*;
+
+    #[test]
+    fn a_received_frame_loses_headers_and_padding() {
+        let mut frame = ReceivedFrame::new(Payload::new(alloc::vec![1, 2, 3, 4, 5, 6].into_boxed_slice(), 1..6));
+        frame.push(Payload::from(alloc::vec![7, 8, 9]));
+        frame.trim_front(2);
+        assert_eq!((frame.head(), frame.len()), (&[4, 5, 6][..], 6));
+        frame.truncate(4);
+        assert_eq!(frame.pieces().collect::<Vec<_>>(), [&[4, 5, 6][..], &[7]]);
+        frame.truncate(3);
+        assert_eq!(frame.into_pieces().map(|piece| piece.len()).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn a_range_outside_of_its_buffer_is_cut() {
+        let payload = Payload::new(alloc::vec![1, 2].into_boxed_slice(), 5..9);
+        assert!(payload.is_empty());
+        let mut payload = Payload::new(alloc::vec![1, 2, 3].into_boxed_slice(), 0..1);
+        assert_eq!((payload.append(&[8, 9, 10]), payload.bytes()), (2, &[1, 8, 9][..]));
+        assert_eq!((payload.trim_front(7), payload.len()), (3, 0));
+    }
+
+    #[test]
+    fn headers_are_put_in_front_and_the_checksum_moves_along() {
+        let mut frame = TransmitFrame::new(16);
+        frame.append(b"tcp");
+        frame.checksum = Some(PartialChecksum { start: 0, offset: 2 });
+        frame.push_front(2).copy_from_slice(b"ip");
+        frame.pieces.push(Piece::Shared(Arc::new(b"payload".to_vec()), 0..3));
+        assert_eq!(frame.checksum, Some(PartialChecksum { start: 2, offset: 2 }));
+        assert_eq!((frame.to_vec(), frame.len()), (b"iptcppay".to_vec(), 8));
+        frame.trim_front(2);
+        assert_eq!((frame.head(), frame.checksum.map(|checksum| checksum.start)), (&b"tcp"[..], Some(0)));
+    }
+}

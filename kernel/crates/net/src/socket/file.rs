@@ -1,0 +1,101 @@
+//! [`SocketFile`]: a socket behind a descriptor.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use abi::stat::S_IFSOCK;
+use abi::{Errno, PollEvents};
+use file::{Attributes, File, IoResult, OpenFile, Progress};
+use mm::user::{UserReader, UserWriter};
+use sync::WaitQueue;
+
+use super::{Caller, MessageFlags, ReceiveRequest, SendRequest, Socket};
+
+/// Numbers the sockets, as the inode numbers that `fstat` shows.
+static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
+
+/// `SOCK_STREAM`.
+const STREAM: i32 = 1;
+
+/// A socket as an open file.
+pub struct SocketFile {
+    socket: Arc<dyn Socket>,
+    inode: u64,
+    /// Who made it: writes by `write` are its.
+    creator: Caller,
+}
+
+impl SocketFile {
+    /// The file of a socket that `creator` made or accepted.
+    #[must_use]
+    pub fn new(socket: Arc<dyn Socket>, creator: Caller) -> Arc<Self> {
+        Arc::new(Self { socket, inode: NEXT_INODE.fetch_add(1, Ordering::Relaxed), creator })
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Arc<dyn Socket> {
+        &self.socket
+    }
+
+    /// Its inode number.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+}
+
+impl File for SocketFile {
+    fn read(&self, _open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        if position.is_some() {
+            return Err(Errno::ESPIPE);
+        }
+        let mut request = ReceiveRequest { to, flags: MessageFlags::empty(), wants_control: false };
+        Ok(self.socket.receive(&mut request)?.map_or(Progress::WouldBlock, |received| Progress::Done(received.len)))
+    }
+
+    fn write(&self, _open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
+        if position.is_some() {
+            return Err(Errno::ESPIPE);
+        }
+        let mut control = Vec::new();
+        let (flags, caller) = (MessageFlags::empty(), &self.creator);
+        self.socket.send(&mut SendRequest { from, address: None, control: &mut control, flags, caller })
+    }
+
+    fn is_stream(&self) -> bool {
+        self.socket.kind().kind == STREAM
+    }
+
+    fn readiness(&self) -> PollEvents {
+        self.socket.readiness()
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        Some(self.socket.wait_queue())
+    }
+
+    fn wakes_one(&self, events: PollEvents) -> bool {
+        self.socket.wakes_one(events)
+    }
+
+    fn attributes(&self) -> Result<Attributes, Errno> {
+        let credentials = self.creator.credentials;
+        let attributes = Attributes::anonymous(self.inode, S_IFSOCK | 0o777);
+        Ok(Attributes { uid: credentials.uid, gid: credentials.gid, ..attributes })
+    }
+
+    fn ioctl(&self, _open: &OpenFile, command: u32, argument: usize) -> Result<usize, Errno> {
+        self.socket.ioctl(command, argument)
+    }
+
+    fn released(&self, _open: &OpenFile) {
+        self.socket.close();
+    }
+
+    fn anonymous_name(&self) -> Option<Vec<u8>> {
+        Some(format!("socket:[{}]", self.inode).into_bytes())
+    }
+}

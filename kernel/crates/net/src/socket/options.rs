@@ -1,0 +1,107 @@
+//! [`SocketOptions`]: the options of level `SOL_SOCKET` that all kinds of sockets keep alike.
+//!
+//! `linux` turns `getsockopt` and `setsockopt` into calls of these; what needs more than a number goes on to the socket.
+
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use sync::machine::NEVER;
+
+/// Linux's default for both buffers (`net.core.rmem_default`).
+pub const BUFFER_DEFAULT: u32 = 212_992;
+/// The most that `SO_SNDBUF` and `SO_RCVBUF` set without privilege (`net.core.rmem_max`), before it is doubled.
+pub const BUFFER_MAX: u32 = 212_992;
+
+/// What all sockets have.
+#[derive(Debug)]
+pub struct SocketOptions {
+    /// `SO_REUSEADDR`.
+    pub reuse_address: AtomicBool,
+    /// `SO_REUSEPORT`.
+    pub reuse_port: AtomicBool,
+    /// `SO_KEEPALIVE`.
+    pub keepalive: AtomicBool,
+    /// `SO_BROADCAST`.
+    pub broadcast: AtomicBool,
+    /// `SO_DONTROUTE`.
+    pub dont_route: AtomicBool,
+    /// `SO_OOBINLINE`.
+    pub oob_inline: AtomicBool,
+    /// `SO_PASSCRED`.
+    pub pass_credentials: AtomicBool,
+    /// `SO_TIMESTAMP`, `SO_TIMESTAMPNS`: 0 none, 1 microseconds, 2 nanoseconds.
+    pub timestamp: AtomicU32,
+    /// `SO_LINGER`: seconds, or -1 for off.
+    pub linger_seconds: AtomicI32,
+    /// `SO_SNDBUF` as `getsockopt` shows it: doubled.
+    pub send_buffer: AtomicU32,
+    /// `SO_RCVBUF` as `getsockopt` shows it.
+    pub receive_buffer: AtomicU32,
+    /// The program has set `SO_SNDBUF`: it is not grown by itself.
+    pub is_send_buffer_set: AtomicBool,
+    /// The program has set `SO_RCVBUF`.
+    pub is_receive_buffer_set: AtomicBool,
+    /// `SO_RCVLOWAT`.
+    pub receive_low_water: AtomicI32,
+    /// `SO_RCVTIMEO` in nanoseconds; [`NEVER`] for none.
+    pub receive_timeout_ns: AtomicU64,
+    /// `SO_SNDTIMEO` in nanoseconds; [`NEVER`] for none.
+    pub send_timeout_ns: AtomicU64,
+    /// `SO_PRIORITY`.
+    pub priority: AtomicU32,
+    /// `SO_MARK`.
+    pub mark: AtomicU32,
+    /// `SO_BINDTODEVICE`: the interface's number, or 0.
+    pub bound_interface: AtomicU32,
+    /// `SO_BUSY_POLL` in microseconds.
+    pub busy_poll_us: AtomicU32,
+    /// `SO_INCOMING_CPU` as set, or -1.
+    pub incoming_cpu: AtomicI32,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self::with_buffers(BUFFER_DEFAULT, BUFFER_DEFAULT)
+    }
+}
+
+impl SocketOptions {
+    /// Options at their defaults, with these sizes for the buffers.
+    #[must_use]
+    pub fn with_buffers(send: u32, receive: u32) -> Self {
+        Self {
+            reuse_address: AtomicBool::new(false),
+            reuse_port: AtomicBool::new(false),
+            keepalive: AtomicBool::new(false),
+            broadcast: AtomicBool::new(false),
+            dont_route: AtomicBool::new(false),
+            oob_inline: AtomicBool::new(false),
+            pass_credentials: AtomicBool::new(false),
+            timestamp: AtomicU32::new(0),
+            linger_seconds: AtomicI32::new(-1),
+            send_buffer: AtomicU32::new(send),
+            receive_buffer: AtomicU32::new(receive),
+            is_send_buffer_set: AtomicBool::new(false),
+            is_receive_buffer_set: AtomicBool::new(false),
+            receive_low_water: AtomicI32::new(1),
+            receive_timeout_ns: AtomicU64::new(NEVER),
+            send_timeout_ns: AtomicU64::new(NEVER),
+            priority: AtomicU32::new(0),
+            mark: AtomicU32::new(0),
+            bound_interface: AtomicU32::new(0),
+            busy_poll_us: AtomicU32::new(0),
+            incoming_cpu: AtomicI32::new(-1),
+        }
+    }
+
+    /// Bytes that may wait to be sent.
+    #[must_use]
+    pub fn send_buffer_len(&self) -> usize {
+        self.send_buffer.load(Relaxed) as usize
+    }
+
+    /// Bytes, with what their memory takes beside them, that may wait to be received.
+    #[must_use]
+    pub fn receive_buffer_len(&self) -> usize {
+        self.receive_buffer.load(Relaxed) as usize
+    }
+}

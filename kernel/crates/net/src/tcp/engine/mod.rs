@@ -1,0 +1,302 @@
+//! [`Engine`]: the protocol of one connection, from its first segment to its last.
+//!
+//! An engine is given parsed segments and the time, and emits segments to an [`Output`]. It knows no addresses, no packets, no
+//! locks and no clock, so that it runs on the host in simulated time.
+//!
+//! Who owns an engine calls it under a lock:
+//!
+//! 1. [`Engine::receive`] for each segment that has come, in order;
+//! 2. [`Engine::send`], [`Engine::read`] and the like for the program;
+//! 3. [`Engine::poll`] after a batch of these, which emits what is due: data, acknowledgements, retransmissions;
+//! 4. again at [`Engine::poll_at`].
+//!
+//! Times are nanoseconds on the clock of `sync::machine::now_ns`.
+
+mod flags;
+
+use abi::{Errno, PollEvents};
+use mm::user::{UserFault, UserReader, UserWriter};
+
+use crate::frame::{Payload, Piece};
+
+pub use flags::SegmentFlags;
+
+/// Sequence numbers: modulo 2^32.
+pub type SequenceNumber = u32;
+
+/// A block of sequence numbers, for SACK: from the first to the one behind the last.
+pub type SackBlock = (SequenceNumber, SequenceNumber);
+
+/// SACK blocks in one segment.
+pub const SACK_BLOCKS_MAX: usize = 4;
+
+/// Header and options of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SegmentHeader {
+    /// Of the first byte of payload, or of SYN.
+    pub sequence: SequenceNumber,
+    /// Meaningful with [`SegmentFlags::ACK`].
+    pub acknowledgement: SequenceNumber,
+    /// Control bits.
+    pub flags: SegmentFlags,
+    /// The window field as it is in the header: not scaled.
+    pub window: u16,
+    /// Meaningful with [`SegmentFlags::URG`].
+    pub urgent_pointer: u16,
+    /// Maximum segment size; in a SYN.
+    pub mss: Option<u16>,
+    /// Window scale; in a SYN.
+    pub window_scale: Option<u8>,
+    /// SACK permitted; in a SYN.
+    pub is_sack_permitted: bool,
+    /// Timestamp value and echo reply (RFC 7323).
+    pub timestamps: Option<(u32, u32)>,
+    /// SACK blocks; the first `sack_count` count.
+    pub sack: [SackBlock; SACK_BLOCKS_MAX],
+    /// See `sack`.
+    pub sack_count: u8,
+    /// Congestion was experienced on the way (ECN of the IP header).
+    pub is_congestion_marked: bool,
+}
+
+/// What a device made of several segments, or one: the payload of a segment that was received.
+pub struct SegmentPayload {
+    /// The pieces in order; usually one.
+    pub pieces: alloc::vec::Vec<Payload>,
+    /// Bytes in all.
+    pub len: usize,
+    /// How many segments the device joined; at least 1.
+    pub segments: u32,
+}
+
+/// A segment to be sent. May be longer than the MSS, up to [`Engine`]'s `burst_len_max`: whoever emits it cuts it, or lets the device do so.
+#[derive(Debug)]
+pub struct OutgoingSegment<'a> {
+    /// Header and options.
+    pub header: SegmentHeader,
+    /// The payload.
+    pub pieces: &'a [Piece],
+    /// Bytes of payload.
+    pub len: usize,
+    /// Bytes of payload that one segment on the wire takes.
+    pub mss: usize,
+}
+
+/// Where an engine's segments go.
+pub trait Output {
+    /// Sends a segment. One that cannot be sent is lost, as on any network.
+    fn emit(&mut self, segment: OutgoingSegment<'_>);
+}
+
+/// What a program set, and what it is told, of one connection. Times are nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `TCP_NODELAY`.
+    pub is_nodelay: bool,
+    /// `TCP_CORK`, or `MSG_MORE` for the last write.
+    pub is_corked: bool,
+    /// `TCP_QUICKACK`.
+    pub is_quickack: bool,
+    /// `SO_KEEPALIVE`.
+    pub is_keepalive: bool,
+    /// `TCP_KEEPIDLE`.
+    pub keepalive_idle_ns: u64,
+    /// `TCP_KEEPINTVL`.
+    pub keepalive_interval_ns: u64,
+    /// `TCP_KEEPCNT`.
+    pub keepalive_probes: u32,
+    /// `TCP_USER_TIMEOUT`; 0 for the default.
+    pub user_timeout_ns: u64,
+    /// `TCP_SYNCNT`.
+    pub syn_retries: u32,
+    /// `TCP_LINGER2`: how long FIN-WAIT-2 may last without an owner.
+    pub fin_wait_2_ns: u64,
+    /// `TCP_MAXSEG`, and what the path allows; the smaller counts.
+    pub mss_max: usize,
+    /// Bytes that a send may leave in the buffer. Grown by the engine up to `send_buffer_max` unless `is_send_buffer_fixed`.
+    pub send_buffer: usize,
+    /// See `send_buffer`.
+    pub send_buffer_max: usize,
+    /// The program chose.
+    pub is_send_buffer_fixed: bool,
+    /// Bytes that may wait to be read. Grown by the engine up to `receive_buffer_max` unless `is_receive_buffer_fixed`.
+    pub receive_buffer: usize,
+    /// See `receive_buffer`.
+    pub receive_buffer_max: usize,
+    /// The program chose.
+    pub is_receive_buffer_fixed: bool,
+    /// `TCP_WINDOW_CLAMP`; 0 for none.
+    pub window_clamp: usize,
+    /// `TCP_NOTSENT_LOWAT`.
+    pub unsent_low_water: usize,
+    /// The most payload of one emitted segment: 64 KiB less headers where the device cuts, else one MSS.
+    pub burst_len_max: usize,
+}
+
+/// The states of RFC 9293, section 3.3.2, in Linux's numbers (`tcp_info`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names are the RFC's")]
+pub enum State {
+    Established = 1,
+    SynSent = 2,
+    SynReceived = 3,
+    FinWait1 = 4,
+    FinWait2 = 5,
+    TimeWait = 6,
+    Closed = 7,
+    CloseWait = 8,
+    LastAck = 9,
+    Listen = 10,
+    Closing = 11,
+}
+
+/// What must outlive a connection in TIME-WAIT: enough to acknowledge the last FIN again, and to refuse old duplicates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeWait {
+    /// What is sent next: the number behind our FIN.
+    pub send_next: SequenceNumber,
+    /// What is expected next: the number behind theirs.
+    pub receive_next: SequenceNumber,
+    /// The window field of the acknowledgement.
+    pub window: u16,
+    /// The last timestamp seen and when, if timestamps are on; and what is added to our clock.
+    pub timestamps: Option<(u32, u32)>,
+}
+
+/// A connection's protocol.
+pub trait Engine: Send {
+    /// Takes a segment of this connection.
+    fn receive(&mut self, now_ns: u64, header: &SegmentHeader, payload: SegmentPayload, output: &mut dyn Output);
+
+    /// Emits what is due.
+    fn poll(&mut self, now_ns: u64, output: &mut dyn Output);
+
+    /// When [`Engine::poll`] has something to do if nothing else happens; `sync::machine::NEVER` for never.
+    fn poll_at(&self) -> u64;
+
+    /// Takes bytes to be sent, as many as there is room for, and answers how many. Copies without faulting: after a fault the caller lets go of its
+    /// lock, resolves it and calls again. `EPIPE` after [`Engine::shutdown_write`]; an error that ended the connection.
+    fn send(&mut self, from: &mut UserReader<'_>) -> Result<Result<usize, UserFault>, Errno>;
+
+    /// Takes one piece to be sent that is not copied. False: there is no room for it now.
+    fn send_piece(&mut self, piece: &Piece) -> Result<bool, Errno>;
+
+    /// Moves received bytes to `to`, or copies them when `is_peek`, skipping `skip` bytes first; answers how many. 0 with room left: nothing is there,
+    /// see [`Engine::is_read_finished`].
+    fn read(&mut self, to: &mut UserWriter<'_>, skip: usize, is_peek: bool) -> Result<usize, UserFault>;
+
+    /// Drops up to `len` received bytes (`MSG_TRUNC`), and answers how many.
+    fn discard(&mut self, len: usize) -> usize;
+
+    /// Bytes that can be read now.
+    fn readable_len(&self) -> usize;
+
+    /// The other side has sent its last byte, all was read, or the connection is gone: reads answer 0.
+    fn is_read_finished(&self) -> bool;
+
+    /// Room that a send would find, by the rule of `poll`: 0 until a third of the buffer is free.
+    fn writable_len(&self) -> usize;
+
+    /// Bytes sent or to be sent that were not acknowledged (`SIOCOUTQ`), and of these the ones never sent (`SIOCOUTQNSD`).
+    fn unacknowledged_len(&self) -> (usize, usize);
+
+    /// Urgent data: the byte, once it is there (`MSG_OOB`).
+    fn take_urgent(&mut self, is_peek: bool) -> Result<u8, Errno>;
+
+    /// Sends a byte as urgent, behind what waits.
+    fn send_urgent(&mut self, byte: u8) -> Result<bool, Errno>;
+
+    /// Whether reading stands at the mark of urgent data (`SIOCATMARK`).
+    fn is_at_mark(&self) -> bool;
+
+    /// No more bytes will be sent: FIN follows the last.
+    fn shutdown_write(&mut self);
+
+    /// What comes from now on is acknowledged and dropped.
+    fn shutdown_read(&mut self);
+
+    /// The program has closed its socket. Unread data makes this a reset (RFC 2525, 2.17). True: RST was emitted, and all is over.
+    fn close(&mut self, now_ns: u64, output: &mut dyn Output) -> bool;
+
+    /// Ends the connection at once with RST.
+    fn abort(&mut self, output: &mut dyn Output);
+
+    /// The network says that packets do not arrive. A hard error ends a connection that is not established; others are remembered (RFC 5927).
+    fn network_error(&mut self, errno: Errno, is_hard: bool);
+
+    /// The path takes IP packets whose TCP payload is at most `mss`: what is in flight and longer is sent again.
+    fn reduce_mss(&mut self, mss: usize);
+
+    /// The state.
+    fn state(&self) -> State;
+
+    /// What stays of it in TIME-WAIT.
+    fn time_wait(&self) -> Option<TimeWait>;
+
+    /// The error that ended the connection or is pending; taken.
+    fn take_error(&mut self) -> Option<Errno>;
+
+    /// The events that apply now, `ERR`, `HUP`, `RDHUP` and `PRI` included.
+    fn readiness(&self) -> PollEvents;
+
+    /// Whether an acknowledgement that comes now would have something done: data waits to be sent, or an end. If not, segments without payload may wait.
+    fn awaits_acknowledgement(&self) -> bool;
+
+    /// What the program set.
+    fn settings(&self) -> &Settings;
+
+    /// Changes what the program set; [`Engine::poll`] follows.
+    fn change_settings(&mut self, settings: Settings);
+
+    /// Figures for `TCP_INFO`.
+    fn information(&self, now_ns: u64) -> Information;
+}
+
+/// What `TCP_INFO` shows, in Linux's units: bytes, microseconds, segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "the fields are those of struct tcp_info")]
+pub struct Information {
+    pub state: u8,
+    pub congestion_state: u8,
+    pub retransmits: u8,
+    pub probes: u8,
+    pub backoff: u8,
+    pub options: u8,
+    pub send_window_scale: u8,
+    pub receive_window_scale: u8,
+    pub retransmit_timeout_us: u32,
+    pub acknowledge_timeout_us: u32,
+    pub send_mss: u32,
+    pub receive_mss: u32,
+    pub unacknowledged: u32,
+    pub sacked: u32,
+    pub lost: u32,
+    pub retransmitted: u32,
+    pub last_data_sent_ms: u32,
+    pub last_data_received_ms: u32,
+    pub last_ack_received_ms: u32,
+    pub path_mtu: u32,
+    pub receive_slow_start_threshold: u32,
+    pub round_trip_us: u32,
+    pub round_trip_variance_us: u32,
+    pub slow_start_threshold: u32,
+    pub congestion_window: u32,
+    pub advertised_mss: u32,
+    pub reordering: u32,
+    pub receive_space: u32,
+    pub total_retransmits: u32,
+    pub bytes_acknowledged: u64,
+    pub bytes_received: u64,
+    pub segments_out: u32,
+    pub segments_in: u32,
+    pub unsent_bytes: u32,
+    pub round_trip_min_us: u32,
+    pub data_segments_in: u32,
+    pub data_segments_out: u32,
+    pub delivery_rate: u64,
+    pub bytes_sent: u64,
+    pub bytes_retransmitted: u64,
+    pub send_window: u32,
+    pub receive_window: u32,
+}
