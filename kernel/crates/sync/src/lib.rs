@@ -10,6 +10,7 @@
 //! - [`SeqLock`]: small data that is read far more often than written.
 //! - [`rcu`]: data that readers reach without a lock or a count, and that is freed when none can see it.
 //! - [`ring`]: bounded queues with one consumer and one or many producers.
+//! - [`BatchQueue`]: many contexts append, one takes all at once.
 //! - [`Once`], [`Lazy`]: one-time initialisation.
 //! - [`machine`]: the functions that the machine (or the fakes of the host tests) supplies at link time.
 //! - [`atomic`]: the atomics of the kernel. Under `--cfg loom` they are loom's, and the tests in `model` explore every
@@ -32,6 +33,7 @@ macro_rules! const_fn {
 }
 
 pub mod atomic;
+pub mod batch_queue;
 mod cell;
 mod held;
 pub mod keyed;
@@ -54,6 +56,7 @@ mod model;
 #[cfg(test)]
 mod test_machine;
 
+pub use batch_queue::BatchQueue;
 pub use held::HeldRanks;
 pub use mutex::{Mutex, MutexGuard};
 pub use park::Parker;

@@ -7,6 +7,7 @@
 //! A lost wake shows as a deadlock, missing exclusion as a concurrent access to a cell. Run with
 //! `RUSTFLAGS="--cfg loom" cargo test -p sync --release`.
 
+mod batch_queue;
 mod keyed;
 mod mutex;
 mod park;

@@ -12,7 +12,8 @@ use super::{explore, explore_bounded};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::cell::UnsafeCell;
 use crate::machine;
-use crate::rcu::{self, Deferred, Domain, RcuCell};
+use crate::rank;
+use crate::rcu::{self, Deferred, Domain, HashMap, RcuCell};
 
 /// What readers see.
 struct Value(UnsafeCell<u32>);
@@ -175,5 +176,36 @@ fn what_is_deferred_is_freed_once_and_after_its_readers() {
         shared.domain.flush();
         assert_eq!(freed.load(Ordering::Relaxed), 3);
         assert!(reader.join().unwrap() < 4);
+    });
+}
+
+/// A map whose value is written when its node is freed.
+#[test]
+fn what_a_map_gives_up_is_freed_after_its_readers() {
+    explore_bounded(Some(3), || {
+        assert_eq!(machine::current_cpu(), 0);
+        let (domain, freed) = (Arc::new(Domain::new()), Arc::new(AtomicU32::new(0)));
+        let map = Arc::new(HashMap::<u32, Arc<Last>>::new(rank::PROCESS));
+        map.insert_unguarded(7, 1, Arc::new(Last(Value::new(1), Arc::clone(&freed))));
+        map.insert_unguarded(7, 2, Arc::new(Last(Value::new(2), Arc::clone(&freed))));
+        let reader = {
+            let (domain, map) = (Arc::clone(&domain), Arc::clone(&map));
+            thread::spawn(move || {
+                let cpu = machine::current_cpu();
+                domain.idle_exit(cpu);
+                let section = rcu::read();
+                let removed = map.get(7, &1, &section).map(|last| last.0.read());
+                let kept = map.get(7, &2, &section).map(|last| last.0.read());
+                drop(section);
+                domain.idle_enter(cpu);
+                (removed, kept)
+            })
+        };
+        let removed = map.remove_unguarded(7, &1, |_| true);
+        domain.synchronize();
+        drop(removed);
+        assert_eq!(freed.load(Ordering::Relaxed), 1);
+        let (removed, kept) = reader.join().unwrap();
+        assert!(removed.is_none_or(|value| value == 1) && kept == Some(2));
     });
 }

@@ -48,6 +48,7 @@
 mod cell;
 mod deferred;
 mod domain;
+mod hash_map;
 mod table;
 
 use core::marker::PhantomData;
@@ -61,6 +62,7 @@ pub(crate) use domain::Domain;
 #[cfg(not(loom))]
 use domain::Domain;
 pub use domain::{BATCH_MAX, CPUS_MAX};
+pub use hash_map::HashMap;
 pub use table::{ArcTable, Removed, Room};
 
 /// The kernel's one set of CPUs and their lists.
