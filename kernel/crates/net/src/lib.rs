@@ -45,6 +45,7 @@ pub mod nic;
 pub mod socket;
 pub mod stack;
 pub mod tcp;
+mod worker;
 
 pub use classify::classify;
 pub use flow_key::FlowKey;

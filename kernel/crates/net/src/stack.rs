@@ -1,26 +1,61 @@
 //! [`Stack`]: one machine's network.
+//!
+//! What comes in is sorted here ([`Stack::receive`]); what it becomes is the business of flows and of the control worker. The workers, one a CPU, are in
+//! [`crate::worker`].
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::channel::FlowTable;
+use sync::machine;
+use sync::rcu;
+
+use crate::channel::{Delivery, Flow, FlowTable, Packet};
+use crate::classify::{Class, Defect, Layout, classify};
+use crate::flow_key::{FlowKey, protocol};
 use crate::frame::ReceivedFrame;
 use crate::interface::{Interface, Interfaces};
+use crate::tcp::Tcp;
+use crate::worker::Worker;
 
 /// Frames that are taken before anybody is woken.
 pub const BATCH_MAX: usize = 64;
+
+/// What became of the frames that came in.
+#[derive(Debug, Default)]
+pub struct StackCounters {
+    /// Packets that went to a flow.
+    pub delivered: AtomicU64,
+    /// Packets that went to a control worker.
+    pub control: AtomicU64,
+    /// Packets that found the queue of their flow full.
+    pub flow_drops: AtomicU64,
+    /// Packets that found the queue of the control worker full.
+    pub control_drops: AtomicU64,
+    /// Malformed frames, in the order of [`Defect`].
+    pub malformed: [AtomicU64; 4],
+}
 
 /// One machine's network: interfaces, flows, ports. A kernel has one, tests have several.
 pub struct Stack {
     interfaces: Interfaces,
     flows: FlowTable,
+    tcp: Tcp,
+    workers: Box<[Worker]>,
+    counters: StackCounters,
 }
 
 impl Stack {
     /// A network with a loopback interface, for a machine with so many CPUs, each of which is to run [`Stack::work`].
     #[must_use]
     pub fn new(cpus: u32) -> Arc<Self> {
-        let _ = cpus;
-        Arc::new(Self { interfaces: Interfaces::new(), flows: FlowTable::new() })
+        Arc::new(Self {
+            interfaces: Interfaces::new(),
+            flows: FlowTable::new(),
+            tcp: Tcp::new(),
+            workers: (0..cpus.max(1)).map(|_| Worker::new()).collect(),
+            counters: StackCounters::default(),
+        })
     }
 
     /// The interfaces.
@@ -35,27 +70,136 @@ impl Stack {
         &self.flows
     }
 
+    /// What TCP connections share.
+    #[must_use]
+    pub fn tcp(&self) -> &Tcp {
+        &self.tcp
+    }
+
+    /// Counts of what came in.
+    #[must_use]
+    pub fn counters(&self) -> &StackCounters {
+        &self.counters
+    }
+
+    /// The worker of a CPU; of another one where there is no such CPU.
+    pub(crate) fn worker(&self, cpu: u32) -> &Worker {
+        &self.workers[cpu as usize % self.workers.len()]
+    }
+
+    /// The worker of the calling CPU, or of one that was it a moment ago.
+    pub(crate) fn own_worker(&self) -> &Worker {
+        self.worker(machine::current_cpu())
+    }
+
     /// Takes a batch of frames of `interface`: finds whose they are and wakes each reader once. Callable from an interrupt that RCU
     /// watches, and from threads; does not sleep.
     pub fn receive(&self, interface: &Arc<Interface>, frames: &mut dyn Iterator<Item = ReceivedFrame>) {
-        let _ = interface;
-        frames.for_each(drop);
+        let section = rcu::read();
+        let mut batch = Touched::new(self);
+        for frame in frames {
+            match classify(frame.head(), frame.len()) {
+                Class::Flow(key, layout) => {
+                    let packet = Packet { frame, layout, key, interface: interface.index() };
+                    match self.flow_of(&key, &section) {
+                        Some(flow) => batch.deliver(flow, packet),
+                        None => batch.control(packet),
+                    }
+                }
+                Class::Control(layout) => batch.control(Packet::of_no_flow(frame, layout, interface.index())),
+                Class::Malformed(defect) => self.count_malformed(defect),
+            }
+        }
+        batch.finish();
     }
 
-    /// Does what is due for CPU `cpu`: control traffic, timers, flows nobody reads. Answers when it wants to be called again. Called by the worker of that
-    /// CPU, in a loop with [`Stack::park`].
-    pub fn work(&self, cpu: u32) -> u64 {
-        let _ = cpu;
-        sync::machine::NEVER
+    /// The flow for packets of a key: a connection's, or that of a datagram socket which serves the address or any.
+    fn flow_of<'a>(&'a self, key: &FlowKey, section: &'a rcu::ReadGuard) -> Option<&'a Arc<dyn Flow>> {
+        let found = self.flows.find(key, section);
+        if found.is_some() || key.protocol != protocol::UDP {
+            return found;
+        }
+        let own = FlowKey { remote: 0, remote_port: 0, ..*key };
+        self.flows.find(&own, section).or_else(|| self.flows.find(&FlowKey { local: 0, ..own }, section))
     }
 
-    /// Sleeps until there is work for CPU `cpu`, at most until `deadline_ns`. Called by the worker of that CPU only.
-    pub fn park(&self, cpu: u32, deadline_ns: u64) {
-        let _ = (cpu, deadline_ns);
+    fn count_malformed(&self, defect: Defect) {
+        let place = match defect {
+            Defect::Truncated => 0,
+            Defect::Header => 1,
+            Defect::Checksum => 2,
+            Defect::Unknown => 3,
+        };
+        self.counters.malformed[place].fetch_add(1, Relaxed);
+    }
+}
+
+impl Packet {
+    /// A packet for the control worker.
+    #[must_use]
+    pub fn of_no_flow(frame: ReceivedFrame, layout: Layout, interface: u32) -> Self {
+        let key = FlowKey { local: 0, remote: 0, local_port: 0, remote_port: 0, protocol: 0 };
+        Self { frame, layout, key, interface }
+    }
+}
+
+/// The flows that a batch has touched so far.
+struct Touched<'a> {
+    stack: &'a Stack,
+    flows: [Option<&'a Arc<dyn Flow>>; BATCH_MAX],
+    count: usize,
+    delivered: u64,
+    controlled: u64,
+}
+
+impl<'a> Touched<'a> {
+    fn new(stack: &'a Stack) -> Self {
+        Self { stack, flows: [None; BATCH_MAX], count: 0, delivered: 0, controlled: 0 }
     }
 
-    /// Makes the worker of `cpu` run. Callable from interrupts.
-    pub fn wake_worker(&self, cpu: u32) {
-        let _ = cpu;
+    fn deliver(&mut self, flow: &'a Arc<dyn Flow>, packet: Packet) {
+        match flow.push(packet) {
+            Delivery::Dropped => {
+                self.stack.counters.flow_drops.fetch_add(1, Relaxed);
+                return;
+            }
+            Delivery::Wake if !flow.state().is_in_batch.swap(true, Relaxed) => {
+                if self.count == self.flows.len() {
+                    self.wake();
+                }
+                self.flows[self.count] = Some(flow);
+                self.count += 1;
+            }
+            Delivery::Wake | Delivery::Quiet => {}
+        }
+        self.delivered += 1;
+        self.stack.own_worker().watch(flow);
+    }
+
+    fn control(&mut self, packet: Packet) {
+        if self.stack.own_worker().push_control(packet) {
+            self.controlled += 1;
+        } else {
+            self.stack.counters.control_drops.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn wake(&mut self) {
+        for flow in self.flows.iter_mut().take(self.count).filter_map(Option::take) {
+            flow.state().is_in_batch.store(false, Relaxed);
+            flow.wake();
+        }
+        self.count = 0;
+    }
+
+    fn finish(mut self) {
+        self.wake();
+        if self.delivered > 0 {
+            self.stack.counters.delivered.fetch_add(self.delivered, Relaxed);
+        }
+        if self.controlled > 0 {
+            self.stack.counters.control.fetch_add(self.controlled, Relaxed);
+            self.stack.own_worker().wake();
+        }
     }
 }

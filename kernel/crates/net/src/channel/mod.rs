@@ -1,14 +1,30 @@
 //! Channels: from the interrupt to whoever reads a flow.
+//!
+//! - [`Packet`]: a frame whose flow is known.
+//! - [`Flow`]: what takes the packets of a key. Its queue is a `sync::BatchQueue`: any context appends, whoever holds the flow's lock takes
+//!   all there is.
+//! - [`FlowTable`]: flows by their keys.
+//! - [`FlowState`]: what the stack keeps in each flow, so that nothing is allocated when packets come.
 
-use alloc::boxed::Box;
+mod table;
+
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+use abi::Errno;
+use sync::machine::NEVER;
 
 use crate::classify::Layout;
 use crate::frame::ReceivedFrame;
-use crate::interface::Interface;
 use crate::{FlowKey, Stack};
 
+pub use table::FlowTable;
+
+/// Packets that wait in the queue of one flow. More are dropped, and the sender slows down.
+pub const FLOW_PACKETS_MAX: usize = 256;
+
 /// A frame on its way to its flow.
+#[derive(Debug)]
 pub struct Packet {
     /// The frame, from its link header on.
     pub frame: ReceivedFrame,
@@ -16,48 +32,67 @@ pub struct Packet {
     pub layout: Layout,
     /// Both ends.
     pub key: FlowKey,
-    /// Where it came in.
-    pub interface: Arc<Interface>,
+    /// The number of the interface where it came in.
+    pub interface: u32,
 }
 
-/// What takes the packets of a key: a connection, a listener, a datagram socket.
-pub trait Flow: Send + Sync {
-    /// Queues a packet; `Err` gives it back when the queue is full. In an interrupt: neither sleeps nor frees much.
-    fn push(&self, packet: Box<Packet>) -> Result<(), Box<Packet>>;
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It waits, and [`Flow::wake`] is wanted.
+    Wake,
+    /// It waits for the next look at the flow: nobody can do anything with it now.
+    Quiet,
+    /// It was dropped.
+    Dropped,
+}
 
-    /// Wakes who waits for packets, once after a batch.
+/// What the stack keeps of a flow.
+#[derive(Debug)]
+pub struct FlowState {
+    /// In the list of flows to be woken at the end of a batch.
+    pub(crate) is_in_batch: AtomicBool,
+    /// A worker will look whether anybody has taken its packets.
+    pub(crate) is_watched: AtomicBool,
+    /// When a worker polls it; [`NEVER`] while none is to.
+    pub(crate) timer_ns: AtomicU64,
+    /// Whose worker has its timers; [`NO_CPU`] before the first.
+    pub(crate) timer_cpu: AtomicU32,
+}
+
+/// No CPU has this number.
+pub(crate) const NO_CPU: u32 = u32::MAX;
+
+impl Default for FlowState {
+    fn default() -> Self {
+        Self {
+            is_in_batch: AtomicBool::new(false),
+            is_watched: AtomicBool::new(false),
+            timer_ns: AtomicU64::new(NEVER),
+            timer_cpu: AtomicU32::new(NO_CPU),
+        }
+    }
+}
+
+/// What takes the packets of a key: a connection, a datagram socket.
+pub trait Flow: Send + Sync {
+    /// Queues a packet. In an interrupt: neither sleeps nor does more.
+    fn push(&self, packet: Packet) -> Delivery;
+
+    /// Wakes who waits for packets, once after a batch. In an interrupt.
     fn wake(&self);
 
-    /// In the worker: takes what nobody has taken in time, or what a timer is for. Answers when it wants to be polled again.
-    fn poll(self: Arc<Self>, stack: &Stack, now_ns: u64) -> u64;
-}
+    /// In a worker: takes what nobody has taken in time, or what a timer is for. Answers when it wants this again; [`NEVER`] for never.
+    fn work(self: Arc<Self>, stack: &Arc<Stack>, now_ns: u64) -> u64;
 
-/// All flows by their keys, found under RCU.
-#[derive(Default)]
-pub struct FlowTable {}
+    /// Whether packets wait.
+    fn has_packets(&self) -> bool;
 
-impl FlowTable {
-    /// No flows.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {}
+    /// The network reports that a packet of this flow did not arrive. In a worker. `is_hard`: it never will. `mtu`: the largest packet that would.
+    fn network_error(&self, errno: Errno, is_hard: bool, mtu: Option<u16>) {
+        let _ = (errno, is_hard, mtu);
     }
 
-    /// Enters a flow. False: the key is taken.
-    pub fn insert(&self, key: FlowKey, flow: &Arc<dyn Flow>) -> bool {
-        let _ = (key, flow);
-        false
-    }
-
-    /// Takes a flow out. May sleep.
-    pub fn remove(&self, key: &FlowKey) {
-        let _ = key;
-    }
-
-    /// The flow of a key.
-    #[must_use]
-    pub fn get(&self, key: &FlowKey) -> Option<Arc<dyn Flow>> {
-        let _ = key;
-        None
-    }
+    /// The stack's part.
+    fn state(&self) -> &FlowState;
 }

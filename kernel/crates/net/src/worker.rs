@@ -1,0 +1,274 @@
+//! [`Worker`]: what one CPU's network thread has to do.
+//!
+//! 1. *Control.* Packets of no flow: the first segments of connections, ARP, ICMP. The interrupt wakes the worker for these.
+//! 2. *Polling.* Queues of devices that had a full batch; the worker takes the next ones, and the device interrupts no more until it is empty.
+//! 3. *Timers.* A flow has at most one: when the protocol wants to be called. Setting it anew to a later time costs nothing: it fires at the
+//!    old time, finds nothing, and is set again. So the timers of retransmissions, which are pushed ahead with each acknowledgement, rarely touch the tree.
+//! 4. *Watching.* A flow that got packets is looked at within [`WATCH_NS`]: if nobody has taken them, the worker does, so that acknowledgements are sent
+//!    and windows open while the program computes. A flow is watched once however many packets come.
+//!
+//! The worker sleeps until the earliest of these. Locks: [`sync::rank::NETWORK_TIMERS`] around the tree of timers, held for no call.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+
+use sync::batch_queue::Pushed;
+use sync::machine::{self, NEVER};
+use sync::{BatchQueue, Mutex, Parker, rank};
+
+use crate::channel::{Flow, NO_CPU, Packet};
+use crate::interface::Interface;
+use crate::stack::{BATCH_MAX, Stack};
+
+/// Packets of no flow that wait.
+const CONTROL_MAX: usize = 1024;
+/// Flows that are watched, and flows to be looked at; as many as there can be of either.
+const FLOWS_MAX: usize = 1 << 20;
+/// Queues that wait to be polled.
+const POLLS_MAX: usize = 1024;
+/// How long packets of a flow may lie without anybody looking at them. Less than the delay of acknowledgements.
+const WATCH_NS: u64 = 10_000_000;
+
+/// Names the timer of a flow: when it fires, and where the flow lies.
+type TimerKey = (u64, usize);
+
+/// What one CPU's network thread has to do.
+pub(crate) struct Worker {
+    control: BatchQueue<Packet>,
+    polls: BatchQueue<(Arc<Interface>, u16)>,
+    pokes: BatchQueue<Arc<dyn Flow>>,
+    watched: BatchQueue<Arc<dyn Flow>>,
+    /// When the watched flows are looked at; [`NEVER`] while there are none.
+    watch_ns: AtomicU64,
+    timers: Mutex<BTreeMap<TimerKey, Arc<dyn Flow>>>,
+    /// When the worker wakes up by itself.
+    wakes_ns: AtomicU64,
+    has_work: AtomicBool,
+    parker: Parker,
+}
+
+impl Worker {
+    pub(crate) fn new() -> Self {
+        Self {
+            control: BatchQueue::new(CONTROL_MAX),
+            polls: BatchQueue::new(POLLS_MAX),
+            pokes: BatchQueue::new(FLOWS_MAX),
+            watched: BatchQueue::new(FLOWS_MAX),
+            watch_ns: AtomicU64::new(NEVER),
+            timers: Mutex::new(rank::NETWORK_TIMERS, BTreeMap::new()),
+            wakes_ns: AtomicU64::new(NEVER),
+            has_work: AtomicBool::new(false),
+            parker: Parker::new(),
+        }
+    }
+
+    /// Makes the worker run.
+    pub(crate) fn wake(&self) {
+        if !self.has_work.swap(true, Ordering::AcqRel) {
+            self.parker.unpark();
+        }
+    }
+
+    /// Queues a packet of no flow; the caller wakes. False: there is no room.
+    pub(crate) fn push_control(&self, packet: Packet) -> bool {
+        self.control.push(packet) != Pushed::Full
+    }
+
+    /// Has the packets of `flow` looked at within a while.
+    #[inline]
+    pub(crate) fn watch(&self, flow: &Arc<dyn Flow>) {
+        if !flow.state().is_watched.load(Ordering::Relaxed) {
+            self.watch_new(flow);
+        }
+    }
+
+    #[cold]
+    fn watch_new(&self, flow: &Arc<dyn Flow>) {
+        if flow.state().is_watched.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if self.watched.push(Arc::clone(flow)) == Pushed::Full {
+            flow.state().is_watched.store(false, Ordering::Release);
+        }
+        if self.watch_ns.load(Ordering::Relaxed) == NEVER {
+            self.watch_ns.store(machine::now_ns().saturating_add(WATCH_NS), Ordering::Relaxed);
+            self.wake();
+        }
+    }
+
+    /// Has the worker look at `flow` at once.
+    pub(crate) fn poke(&self, flow: Arc<dyn Flow>) {
+        self.pokes.push(flow);
+        self.wake();
+    }
+
+    /// Has the worker poll a queue of a device.
+    pub(crate) fn request_poll(&self, interface: Arc<Interface>, queue: u16) {
+        self.polls.push((interface, queue));
+        self.wake();
+    }
+
+    /// Has the worker call `flow` at `at_ns`, if it does not do so earlier.
+    fn set_timer(&self, flow: &Arc<dyn Flow>, at_ns: u64) {
+        let current_ns = &flow.state().timer_ns;
+        let mut timers = self.timers.lock();
+        let old_ns = current_ns.load(Ordering::Relaxed);
+        if at_ns >= old_ns {
+            return;
+        }
+        let old = timers.remove(&(old_ns, address_of(flow)));
+        timers.insert((at_ns, address_of(flow)), Arc::clone(flow));
+        current_ns.store(at_ns, Ordering::Relaxed);
+        drop(timers);
+        drop(old);
+        fence(Ordering::SeqCst);
+        if at_ns < self.wakes_ns.load(Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
+    /// Takes the timer of `flow` back.
+    fn cancel_timer(&self, flow: &Arc<dyn Flow>) {
+        let mut timers = self.timers.lock();
+        let at_ns = flow.state().timer_ns.swap(NEVER, Ordering::Relaxed);
+        let old = timers.remove(&(at_ns, address_of(flow)));
+        drop(timers);
+        drop(old);
+    }
+
+    /// The next flow whose timer is due.
+    fn take_due(&self, now_ns: u64) -> Option<Arc<dyn Flow>> {
+        let mut timers = self.timers.lock();
+        let first = timers.first_entry().filter(|first| first.key().0 <= now_ns)?;
+        let flow = first.remove();
+        flow.state().timer_ns.store(NEVER, Ordering::Relaxed);
+        Some(flow)
+    }
+
+    fn next_timer_ns(&self) -> u64 {
+        self.timers.lock().first_key_value().map_or(NEVER, |(key, _)| key.0)
+    }
+}
+
+impl Stack {
+    /// Does what is due for CPU `cpu`: control traffic, timers, flows nobody reads. Answers when it wants to be called again. Called by the worker of that
+    /// CPU, in a loop with [`Stack::park`].
+    pub fn work(self: &Arc<Self>, cpu: u32) -> u64 {
+        let worker = self.worker(cpu);
+        worker.has_work.store(false, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        for packet in worker.control.take() {
+            self.handle_control(packet);
+        }
+        let is_polling = self.poll_queues(worker);
+        let now_ns = machine::now_ns();
+        for flow in worker.pokes.take() {
+            self.let_work(&flow, now_ns);
+        }
+        while let Some(flow) = worker.take_due(now_ns) {
+            self.let_work(&flow, now_ns);
+        }
+        self.look_at_watched(worker, now_ns);
+        let control_ns = self.work_control(cpu, now_ns);
+        if is_polling {
+            return now_ns;
+        }
+        let at_ns = worker.next_timer_ns().min(worker.watch_ns.load(Ordering::Relaxed)).min(control_ns);
+        worker.wakes_ns.store(at_ns, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        // A timer that was set before `wakes_ns` could be seen.
+        at_ns.min(worker.next_timer_ns())
+    }
+
+    /// Sleeps until there is work for CPU `cpu`, at most until `deadline_ns`. Called by the worker of that CPU only.
+    pub fn park(&self, cpu: u32, deadline_ns: u64) {
+        let worker = self.worker(cpu);
+        if !worker.has_work.load(Ordering::Acquire) && deadline_ns > machine::now_ns() {
+            let _is_timed_out = worker.parker.park_until(deadline_ns);
+        }
+        worker.wakes_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// Makes the worker of `cpu` run. Callable from interrupts.
+    pub fn wake_worker(&self, cpu: u32) {
+        self.worker(cpu).wake();
+    }
+
+    /// Has the worker of `cpu` poll a queue of an interface's device ([`crate::Nic::poll`]) until that is empty. Callable from interrupts.
+    pub fn request_poll(&self, cpu: u32, interface: &Arc<Interface>, queue: u16) {
+        self.worker(cpu).request_poll(Arc::clone(interface), queue);
+    }
+
+    /// Has a worker call [`Flow::work`] at `at_ns` at the latest. Sleeps at most for a short lock.
+    pub fn set_timer(&self, flow: &Arc<dyn Flow>, at_ns: u64) {
+        let state = flow.state();
+        if at_ns >= state.timer_ns.load(Ordering::Relaxed) {
+            return;
+        }
+        // A flow's timers stay with the worker that had the first.
+        let own = machine::current_cpu();
+        let chosen = state.timer_cpu.compare_exchange(NO_CPU, own, Ordering::Relaxed, Ordering::Relaxed);
+        self.worker(chosen.err().unwrap_or(own)).set_timer(flow, at_ns);
+    }
+
+    /// Takes the timer of a flow back, which holds on to the flow.
+    pub fn cancel_timer(&self, flow: &Arc<dyn Flow>) {
+        let cpu = flow.state().timer_cpu.load(Ordering::Relaxed);
+        if cpu != NO_CPU {
+            self.worker(cpu).cancel_timer(flow);
+        }
+    }
+
+    /// Has a worker call [`Flow::work`] at once. Callable from interrupts.
+    pub fn poke(&self, flow: Arc<dyn Flow>) {
+        self.own_worker().poke(flow);
+    }
+
+    fn let_work(self: &Arc<Self>, flow: &Arc<dyn Flow>, now_ns: u64) {
+        let at_ns = Arc::clone(flow).work(self, now_ns);
+        self.set_timer(flow, at_ns);
+    }
+
+    /// Polls each queue that asked for it once. True: one of them has more.
+    fn poll_queues(&self, worker: &Worker) -> bool {
+        let mut has_more = false;
+        for (interface, queue) in worker.polls.take() {
+            let Some(nic) = interface.nic() else { continue };
+            let mut frames = alloc::vec::Vec::with_capacity(BATCH_MAX);
+            let is_busy = nic.poll(queue, BATCH_MAX, &mut |frame| frames.push(frame));
+            self.receive(&interface, &mut frames.into_iter());
+            if is_busy {
+                has_more = true;
+                worker.request_poll(interface, queue);
+            }
+        }
+        has_more
+    }
+
+    fn look_at_watched(self: &Arc<Self>, worker: &Worker, now_ns: u64) {
+        if now_ns < worker.watch_ns.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut has_any = false;
+        for flow in worker.watched.take() {
+            has_any = true;
+            flow.state().is_watched.store(false, Ordering::SeqCst);
+            if flow.has_packets() {
+                self.let_work(&flow, now_ns);
+            }
+        }
+        // While flows are busy the next look is announced, so that their packets need not wake the worker for it.
+        let next_ns = if has_any { now_ns.saturating_add(WATCH_NS) } else { NEVER };
+        worker.watch_ns.store(next_ns, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if next_ns == NEVER && !worker.watched.is_empty() {
+            worker.watch_ns.store(now_ns.saturating_add(WATCH_NS), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Where a flow lies: tells flows apart that are alive.
+fn address_of(flow: &Arc<dyn Flow>) -> usize {
+    Arc::as_ptr(flow).cast::<()>().addr()
+}
