@@ -4,6 +4,7 @@ pub(crate) mod deferred;
 pub(crate) mod end;
 mod linux_platform;
 pub(crate) mod log;
+mod network;
 mod program;
 mod seam;
 

@@ -19,7 +19,7 @@ use vfs::fs::{dev, overlay};
 use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
-use super::{deferred, fail};
+use super::{deferred, fail, network};
 use crate::arch::interrupts;
 use crate::drivers::{self, Request};
 use crate::{arch, entropy, threads};
@@ -64,6 +64,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     let request = BootRequest {
         platform: &PLATFORM,
         namespace,
+        network: network::start(),
         hostname: config.hostname(),
         working_directory: config.cwd(),
         program: Program { path: config.app_path(), arguments: &arguments, environment: &environment },

@@ -402,6 +402,8 @@ pub struct BootRequest<'a> {
     pub platform: &'static dyn Platform,
     /// The mounts.
     pub namespace: Arc<Namespace>,
+    /// The network.
+    pub network: Arc<net::Stack>,
     /// The host's name.
     pub hostname: &'a [u8],
     /// The working directory.
@@ -447,7 +449,7 @@ impl From<Errno> for BootError {
 /// Makes the first process. Its address space is current when this returns; the machine puts in its own segment
 /// selectors and lets the thread run with the registers.
 pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootError> {
-    let system = System::new(request.platform, request.hostname);
+    let system = System::new(request.platform, request.network, request.hostname);
     crate::proc::mount(&request.namespace, &system)?;
     let credentials = Credentials::root();
     let pid = FIRST_PID;

@@ -37,6 +37,7 @@ pub type NameField = [u8; UTSNAME_FIELD];
 /// Everything processes share.
 pub struct System {
     platform: &'static dyn Platform,
+    network: Arc<net::Stack>,
     names: SpinLock<Names>,
     tables: Mutex<Tables>,
     timers: TimerService,
@@ -93,10 +94,11 @@ impl Tables {
 
 impl System {
     /// A system without processes.
-    pub fn new(platform: &'static dyn Platform, hostname: &[u8]) -> Arc<Self> {
+    pub fn new(platform: &'static dyn Platform, network: Arc<net::Stack>, hostname: &[u8]) -> Arc<Self> {
         let names = Names { host: name_field(hostname), domain: name_field(b"(none)") };
         Arc::new(Self {
             platform,
+            network,
             names: SpinLock::new(rank::PROCESS_TABLES, names),
             tables: Mutex::new(rank::PROCESSES, Tables::default()),
             timers: TimerService::new(platform),
@@ -108,6 +110,12 @@ impl System {
     #[inline]
     pub fn platform(&self) -> &'static dyn Platform {
         self.platform
+    }
+
+    /// The network.
+    #[inline]
+    pub fn network(&self) -> &Arc<net::Stack> {
+        &self.network
     }
 
     /// What happens at a point in time.

@@ -280,6 +280,7 @@ pub(crate) fn boot_with(
     let request = BootRequest {
         platform: cpu,
         namespace,
+        network: net::Stack::new(1),
         hostname: b"shell",
         working_directory: b"/",
         program: Program { path, arguments, environment },
