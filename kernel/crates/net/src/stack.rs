@@ -15,6 +15,7 @@ use crate::classify::{Class, Defect, Layout, classify};
 use crate::flow_key::{FlowKey, protocol};
 use crate::frame::ReceivedFrame;
 use crate::interface::{Interface, Interfaces};
+use crate::socket::unix::Names;
 use crate::tcp::Tcp;
 use crate::worker::Worker;
 
@@ -40,6 +41,7 @@ pub struct StackCounters {
 pub struct Stack {
     interfaces: Interfaces,
     flows: FlowTable,
+    unix_names: Names,
     tcp: Tcp,
     workers: Box<[Worker]>,
     counters: StackCounters,
@@ -52,6 +54,7 @@ impl Stack {
         Arc::new(Self {
             interfaces: Interfaces::new(),
             flows: FlowTable::new(),
+            unix_names: Names::default(),
             tcp: Tcp::new(),
             workers: (0..cpus.max(1)).map(|_| Worker::new()).collect(),
             counters: StackCounters::default(),
@@ -90,6 +93,12 @@ impl Stack {
     /// The worker of the calling CPU, or of one that was it a moment ago.
     pub(crate) fn own_worker(&self) -> &Worker {
         self.worker(machine::current_cpu())
+    }
+
+    /// The names of sockets in the Unix domain.
+    #[must_use]
+    pub fn unix_names(&self) -> &Names {
+        &self.unix_names
     }
 
     /// Takes a batch of frames of `interface`: finds whose they are and wakes each reader once. Callable from an interrupt that RCU

@@ -6,18 +6,22 @@
 
 pub mod address;
 mod control_message;
+mod factory;
 mod file;
 mod flags;
 pub mod options;
+pub mod unix;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 
 use ::file::{IoResult, Progress};
 use abi::{Errno, PollEvents};
 use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
+pub use self::factory::{Pair, create, create_pair};
 pub use self::file::SocketFile;
 pub use address::{Address, UnixName};
 pub use control_message::{ControlMessage, SocketCredentials};
@@ -56,6 +60,8 @@ pub struct Caller {
     pub may_use_raw: bool,
     /// `CAP_NET_ADMIN`.
     pub is_network_admin: bool,
+    /// How many files its user may have in messages that nobody has received.
+    pub in_flight_max: u64,
 }
 
 /// A message to send.
@@ -76,7 +82,7 @@ pub struct SendRequest<'a, 'b> {
 pub struct ReceiveRequest<'a, 'b> {
     /// Room for the bytes.
     pub to: &'a mut UserWriter<'b>,
-    /// `PEEK`, `TRUNC`, `OOB` and `ERRQUEUE` matter.
+    /// `PEEK`, `TRUNC`, `OOB` and `ERRQUEUE` matter. `DONTWAIT` is there whenever the caller will not wait.
     pub flags: MessageFlags,
     /// Whether the caller takes ancillary data; what it carries is lost otherwise (descriptors are closed).
     pub wants_control: bool,
@@ -106,7 +112,7 @@ pub struct Accepted {
 /// A socket. What does not apply to a kind answers Linux's error, which the defaults are.
 ///
 /// No method sleeps for an event. Methods that touch program memory (those with a reader or writer) are called without locks.
-pub trait Socket: Send + Sync {
+pub trait Socket: Any + Send + Sync {
     /// What it is.
     fn kind(&self) -> Kind;
 
@@ -122,9 +128,15 @@ pub trait Socket: Send + Sync {
         Ok(Progress::Done(0))
     }
 
-    /// Takes connections from now on, so many of which may wait.
-    fn listen(&self, backlog: i32) -> Result<(), Errno> {
-        let _ = backlog;
+    /// Whether [`Socket::connect`] connects at once or not at all: after `WouldBlock` it is called again when the socket is writable, and
+    /// `EAGAIN` says that there was no room. Otherwise `WouldBlock` says that a connection is under way.
+    fn is_connect_at_once(&self) -> bool {
+        false
+    }
+
+    /// Takes connections from now on, so many of which may wait. The caller has cut `backlog` to `SOMAXCONN`.
+    fn listen(&self, backlog: i32, caller: &Caller) -> Result<(), Errno> {
+        let _ = (backlog, caller);
         Err(Errno::EOPNOTSUPP)
     }
 
@@ -163,6 +175,11 @@ pub trait Socket: Send + Sync {
 
     /// The options that all sockets have.
     fn options(&self) -> &options::SocketOptions;
+
+    /// Whether it listens (`SO_ACCEPTCONN`).
+    fn is_listening(&self) -> bool {
+        false
+    }
 
     /// Takes the pending error (`SO_ERROR`).
     fn take_error(&self) -> Option<Errno> {

@@ -1,0 +1,95 @@
+//! Making sockets: which domains, kinds and protocols there are, with Linux's errors for those that there are not.
+
+use alloc::sync::Arc;
+
+use abi::Errno;
+use abi::socket::{
+    AF_INET, AF_INET6, AF_MAX, AF_NETLINK, AF_PACKET, AF_UNIX, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_MAX,
+    IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_MAX, SOCK_PACKET, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
+};
+
+use super::{Caller, Socket, unix};
+use crate::Stack;
+
+/// The two sockets of a pair.
+pub type Pair = (Arc<dyn Socket>, Arc<dyn Socket>);
+
+/// Makes a socket. `kind` is without flags.
+pub fn create(
+    stack: &Arc<Stack>,
+    domain: i32,
+    kind: i32,
+    protocol: i32,
+    caller: &Caller,
+) -> Result<Arc<dyn Socket>, Errno> {
+    match family(domain, kind)? {
+        AF_UNIX => Ok(unix::create(stack, unix_kind(kind, protocol)?)),
+        family @ (AF_INET | AF_INET6) => create_inet(stack, family == AF_INET6, kind, protocol, caller),
+        _ => Err(Errno::EAFNOSUPPORT),
+    }
+}
+
+/// Makes two connected sockets.
+pub fn create_pair(stack: &Arc<Stack>, domain: i32, kind: i32, protocol: i32, caller: &Caller) -> Result<Pair, Errno> {
+    match family(domain, kind)? {
+        AF_UNIX => {
+            let (first, second) = unix::pair(stack, unix_kind(kind, protocol)?, caller);
+            Ok((first, second))
+        }
+        // Other sockets have to be makeable for the pair to be what is wrong.
+        _ => {
+            let socket = create(stack, domain, kind, protocol, caller)?;
+            socket.close();
+            Err(Errno::EOPNOTSUPP)
+        }
+    }
+}
+
+/// The checks that do not depend on the family.
+fn family(domain: i32, kind: i32) -> Result<u16, Errno> {
+    let family = u16::try_from(domain).ok().filter(|family| *family < AF_MAX).ok_or(Errno::EAFNOSUPPORT)?;
+    if !(0..SOCK_MAX).contains(&kind) {
+        return Err(Errno::EINVAL);
+    }
+    // The way in which packets of the link were had before they had a family.
+    if family == AF_INET && kind == SOCK_PACKET {
+        return Ok(AF_PACKET);
+    }
+    if matches!(family, AF_UNIX | AF_INET | AF_INET6 | AF_NETLINK) { Ok(family) } else { Err(Errno::EAFNOSUPPORT) }
+}
+
+/// The kind of a socket in the Unix domain.
+fn unix_kind(kind: i32, protocol: i32) -> Result<i32, Errno> {
+    if protocol != 0 && protocol != i32::from(AF_UNIX) {
+        return Err(Errno::EPROTONOSUPPORT);
+    }
+    match kind {
+        SOCK_STREAM | SOCK_DGRAM | SOCK_SEQPACKET => Ok(kind),
+        SOCK_RAW => Ok(SOCK_DGRAM),
+        _ => Err(Errno::ESOCKTNOSUPPORT),
+    }
+}
+
+/// Makes a socket of the Internet families.
+fn create_inet(
+    stack: &Arc<Stack>,
+    is_v6: bool,
+    kind: i32,
+    protocol: i32,
+    caller: &Caller,
+) -> Result<Arc<dyn Socket>, Errno> {
+    if !(0..IPPROTO_MAX).contains(&protocol) {
+        return Err(Errno::EINVAL);
+    }
+    let echo = if is_v6 { IPPROTO_ICMPV6 } else { IPPROTO_ICMP };
+    let _ = stack;
+    match (kind, protocol) {
+        // Transports are added here as they come.
+        (SOCK_STREAM, IPPROTO_IP | IPPROTO_TCP) | (SOCK_DGRAM, IPPROTO_IP | IPPROTO_UDP) => Err(Errno::EPROTONOSUPPORT),
+        (SOCK_DGRAM, protocol) if protocol == echo => Err(Errno::EPROTONOSUPPORT),
+        (SOCK_RAW, IPPROTO_IP) | (SOCK_STREAM | SOCK_DGRAM, _) => Err(Errno::EPROTONOSUPPORT),
+        (SOCK_RAW, _) if !caller.may_use_raw => Err(Errno::EPERM),
+        (SOCK_RAW, _) => Err(Errno::EPROTONOSUPPORT),
+        _ => Err(Errno::ESOCKTNOSUPPORT),
+    }
+}
