@@ -340,6 +340,16 @@ impl TransmitFrame {
         self.len() == 0
     }
 
+    /// All bytes in one piece of memory, which is the head's where all of them are there: for what stays on this machine.
+    #[must_use]
+    pub fn into_payload(self) -> Payload {
+        if self.pieces.iter().all(Piece::is_empty) {
+            let (start, end) = (self.start, self.head.len());
+            return Payload::new(self.head.into_boxed_slice(), start..end);
+        }
+        Payload::from(self.to_vec())
+    }
+
     /// All bytes in one piece of memory: for tests, loopback and captures.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
@@ -390,6 +400,9 @@ mod tests {
         frame.pieces.push(Piece::Shared(Arc::new(b"payload".to_vec()), 0..3));
         assert_eq!(frame.checksum, Some(PartialChecksum { start: 2, offset: 2 }));
         assert_eq!((frame.to_vec(), frame.len()), (b"iptcppay".to_vec(), 8));
+        let mut whole = TransmitFrame::new(3);
+        whole.append(b"udp");
+        assert_eq!(whole.into_payload().bytes(), b"udp");
         frame.trim_front(2);
         assert_eq!((frame.head(), frame.checksum.map(|checksum| checksum.start)), (&b"tcp"[..], Some(0)));
     }

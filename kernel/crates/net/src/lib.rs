@@ -36,8 +36,10 @@
 extern crate alloc;
 
 pub mod channel;
+pub mod checksum;
 pub mod classify;
 pub mod control;
+pub mod counters;
 pub mod flow_key;
 pub mod frame;
 pub mod interface;
@@ -45,6 +47,8 @@ pub mod nic;
 pub mod socket;
 pub mod stack;
 pub mod tcp;
+#[cfg(test)]
+mod test_support;
 mod worker;
 
 pub use classify::classify;

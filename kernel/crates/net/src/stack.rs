@@ -12,6 +12,8 @@ use sync::rcu;
 
 use crate::channel::{Delivery, Flow, FlowTable, Packet};
 use crate::classify::{Class, Defect, Layout, classify};
+use crate::control::Control;
+use crate::counters::MibCounters;
 use crate::flow_key::{FlowKey, protocol};
 use crate::frame::ReceivedFrame;
 use crate::interface::{Interface, Interfaces};
@@ -45,6 +47,8 @@ pub struct Stack {
     tcp: Tcp,
     workers: Box<[Worker]>,
     counters: StackCounters,
+    control: Control,
+    mib: MibCounters,
 }
 
 impl Stack {
@@ -52,12 +56,14 @@ impl Stack {
     #[must_use]
     pub fn new(cpus: u32) -> Arc<Self> {
         Arc::new(Self {
-            interfaces: Interfaces::new(),
+            interfaces: Interfaces::new(cpus),
             flows: FlowTable::new(),
             unix_names: Names::default(),
             tcp: Tcp::new(),
             workers: (0..cpus.max(1)).map(|_| Worker::new()).collect(),
             counters: StackCounters::default(),
+            control: Control::default(),
+            mib: MibCounters::new(cpus),
         })
     }
 
@@ -83,6 +89,18 @@ impl Stack {
     #[must_use]
     pub fn counters(&self) -> &StackCounters {
         &self.counters
+    }
+
+    /// The state of what belongs to no flow.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// What protocols count.
+    #[must_use]
+    pub fn mib(&self) -> &MibCounters {
+        &self.mib
     }
 
     /// The worker of a CPU; of another one where there is no such CPU.

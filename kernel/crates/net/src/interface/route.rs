@@ -1,0 +1,434 @@
+//! [`Route`]: the way to one destination, with its Ethernet and IP headers prepared.
+//!
+//! A flow keeps its route as long as [`Route::is_current`] says so, which costs one load. Sending copies the template in front of each
+//! frame and fills in length, identification, checksum and the neighbour's link address, which is one word read without a lock.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use abi::Errno;
+use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet};
+use sync::machine;
+
+use super::address::AddressClass;
+use super::fragment;
+use super::neighbour::{Mac, Neighbour, NeighbourState};
+use super::{Interface, Interfaces};
+use crate::checksum::{self, Sum};
+use crate::classify::ETHERNET_LEN;
+use crate::counters::Counter;
+use crate::flow_key::protocol;
+use crate::frame::{ChecksumState, PartialChecksum, ReceivedFrame};
+use crate::nic::NicFeatures;
+use crate::{Stack, TransmitFrame, control};
+
+/// Bytes of an IPv4 header without options.
+pub(super) const IPV4_LEN: usize = 20;
+/// Bytes of an IPv6 header.
+pub(super) const IPV6_LEN: usize = 40;
+/// The longest template.
+const TEMPLATE_LEN_MAX: usize = ETHERNET_LEN + IPV6_LEN;
+/// The longest IP packet.
+const PACKET_LEN_MAX: usize = 65_535;
+
+/// What a way is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteRequest {
+    /// Where to. Nobody's address means loopback.
+    pub destination: IpAddr,
+    /// The address to send from; chosen if there is none.
+    pub source: Option<IpAddr>,
+    /// The interface's number, or 0: `SO_BINDTODEVICE`, the scope of a link-local address, `IP_MULTICAST_IF`.
+    pub interface: u32,
+    /// The transport protocol's number.
+    pub protocol: u8,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// TOS or traffic class.
+    pub traffic_class: u8,
+    /// Packets that are too long are cut into fragments; if not, IPv4 routers are told not to do so either.
+    pub may_fragment: bool,
+    /// Multicast packets reach this machine's own sockets as well.
+    pub loops: bool,
+}
+
+impl RouteRequest {
+    /// The usual request: hop limit 64, no fragments.
+    #[must_use]
+    pub const fn new(protocol: u8, destination: IpAddr) -> Self {
+        let (source, interface, hop_limit, traffic_class) = (None, 0, 64, 0);
+        Self { destination, source, interface, protocol, hop_limit, traffic_class, may_fragment: false, loops: true }
+    }
+}
+
+/// The way to a destination.
+pub struct Route {
+    generation: u64,
+    interface: Arc<Interface>,
+    /// None for what needs none: own addresses, broadcast, groups.
+    neighbour: Option<Arc<Neighbour>>,
+    request: RouteRequest,
+    class: AddressClass,
+    source: IpAddr,
+    destination: IpAddr,
+    next_hop: IpAddr,
+    template: [u8; TEMPLATE_LEN_MAX],
+    /// The sum over the IPv4 header with no length and no identification.
+    header_sum: Sum,
+    /// The sum over both addresses and the protocol.
+    pseudo_sum: Sum,
+    mtu: u32,
+    next_identification: AtomicU32,
+}
+
+impl Interfaces {
+    /// Finds the way to a destination. May sleep.
+    ///
+    /// `ENETUNREACH`: there is none. `EADDRNOTAVAIL`: there is no address to send from. `ENODEV`: there is no such interface.
+    pub fn route(&self, request: &RouteRequest) -> Result<Route, Errno> {
+        let generation = self.generation();
+        let snapshot = self.snapshot();
+        let path = snapshot.path(request.destination, request.source, request.interface)?;
+        let destination = match request.destination {
+            IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            address => address,
+        };
+        let interface = path.interface;
+        let is_remote = path.class == AddressClass::Remote && !interface.is_loopback();
+        let neighbour = match is_remote {
+            true => Some(interface.neighbours().get(path.next_hop, machine::now_ns()).ok_or(Errno::ENOBUFS)?),
+            false => None,
+        };
+        let mtu = snapshot.path_mtu(destination).unwrap_or(u32::MAX).min(interface.mtu());
+        let mut pseudo_sum = Sum::pseudo_header(path.source, destination, request.protocol, 0);
+        if request.protocol == protocol::ICMP {
+            pseudo_sum = Sum::new();
+        }
+        let mut route = Route {
+            generation,
+            interface,
+            neighbour,
+            request: *request,
+            class: path.class,
+            source: path.source,
+            destination,
+            next_hop: path.next_hop,
+            template: [0; TEMPLATE_LEN_MAX],
+            header_sum: Sum::new(),
+            pseudo_sum,
+            mtu,
+            next_identification: AtomicU32::new(self.identification(destination, 1)),
+        };
+        route.write_template();
+        Ok(route)
+    }
+}
+
+impl Route {
+    /// Whether nothing has changed since it was found.
+    #[must_use]
+    #[inline]
+    pub fn is_current(&self, interfaces: &Interfaces) -> bool {
+        self.generation == interfaces.generation()
+    }
+
+    /// Where packets leave.
+    #[must_use]
+    pub fn interface(&self) -> &Arc<Interface> {
+        &self.interface
+    }
+
+    /// The address they are sent from.
+    #[must_use]
+    pub fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    /// The address they go to: that of the request, but for nobody's.
+    #[must_use]
+    pub fn destination(&self) -> IpAddr {
+        self.destination
+    }
+
+    /// What the destination is to this machine.
+    #[must_use]
+    pub fn class(&self) -> AddressClass {
+        self.class
+    }
+
+    /// What it was asked for.
+    #[must_use]
+    pub fn request(&self) -> &RouteRequest {
+        &self.request
+    }
+
+    /// The largest IP packet that the path takes, as far as is known.
+    #[must_use]
+    pub fn mtu(&self) -> usize {
+        (self.mtu as usize).min(PACKET_LEN_MAX)
+    }
+
+    /// Bytes of the IP header.
+    #[must_use]
+    #[inline]
+    pub fn header_len(&self) -> usize {
+        if self.source.is_ipv4() { IPV4_LEN } else { IPV6_LEN }
+    }
+
+    /// What the device does by itself; for own addresses everything.
+    #[must_use]
+    pub fn features(&self) -> NicFeatures {
+        match self.interface.nic() {
+            Some(nic) if self.class != AddressClass::Local => nic.properties().features,
+            _ => NicFeatures::all(),
+        }
+    }
+
+    /// The peer has answered: its link address is right.
+    pub fn confirm(&self) {
+        if let Some(neighbour) = &self.neighbour {
+            self.interface.neighbours().confirm(neighbour, machine::now_ns());
+        }
+    }
+
+    /// Sends frames that begin with their transport header, and tells the device once. Their checksum field is filled in or left to the device:
+    /// whatever it holds is overwritten, but that of protocols without one here. `frames` is empty afterwards.
+    ///
+    /// `EMSGSIZE`: at least one was longer than the path takes, and was dropped. May sleep; no spinlock is held.
+    pub fn send(&self, stack: &Stack, frames: &mut Vec<TransmitFrame>) -> Result<(), Errno> {
+        let is_too_long =
+            |frame: &TransmitFrame| frame.segmentation.is_none() && frame.len() + self.header_len() > self.mtu();
+        let mut result = Ok(());
+        if frames.iter().any(is_too_long) {
+            result = self.cut(stack, frames, is_too_long);
+        }
+        let counter = if self.source.is_ipv4() { Counter::IpOutRequests } else { Counter::Ip6OutRequests };
+        stack.mib().add(counter, frames.len() as u64);
+        let is_offloaded = self.features().contains(NicFeatures::TRANSMIT_CHECKSUM);
+        for frame in frames.iter_mut() {
+            self.write_checksum(frame, is_offloaded);
+            self.write_headers(frame);
+        }
+        self.transmit(stack, frames);
+        result
+    }
+
+    /// Sends IP packets whose headers are there. They fit.
+    pub fn send_with_header(&self, stack: &Stack, frames: &mut Vec<TransmitFrame>) {
+        for frame in frames.iter_mut() {
+            frame.push_front(ETHERNET_LEN).copy_from_slice(&self.template[..ETHERNET_LEN]);
+        }
+        self.transmit(stack, frames);
+    }
+
+    /// Gives complete frames to whom they are for.
+    fn transmit(&self, stack: &Stack, frames: &mut Vec<TransmitFrame>) {
+        if frames.is_empty() {
+            return;
+        }
+        if self.class == AddressClass::Local || self.interface.is_loopback() {
+            let bytes = frames.iter().map(TransmitFrame::len).sum::<usize>() - frames.len() * ETHERNET_LEN;
+            self.interface.count_traffic(frames.len(), bytes);
+            stack.receive(&self.interface, &mut frames.drain(..).map(into_received));
+            return;
+        }
+        let is_looped = match self.class {
+            AddressClass::Multicast => self.request.loops,
+            class => class == AddressClass::Broadcast,
+        };
+        if is_looped {
+            stack.receive(&self.interface, &mut frames.iter().map(copy_received));
+        }
+        let Some(nic) = self.interface.nic() else { return };
+        if let Some(neighbour) = &self.neighbour {
+            let Some(mac) = self.resolve(stack, neighbour, frames) else { return };
+            for frame in frames.iter_mut() {
+                frame.head_mut()[..6].copy_from_slice(&mac);
+            }
+        }
+        nic.transmit(frames);
+    }
+
+    /// The link address of the neighbour. None: it is being asked for, and the frames wait for it.
+    #[inline]
+    fn resolve(&self, stack: &Stack, neighbour: &Arc<Neighbour>, frames: &mut Vec<TransmitFrame>) -> Option<Mac> {
+        match neighbour.get() {
+            (Some(mac), state) if state != NeighbourState::Stale => Some(mac),
+            _ => self.resolve_slowly(stack, neighbour, frames),
+        }
+    }
+
+    #[cold]
+    fn resolve_slowly(
+        &self,
+        stack: &Stack,
+        neighbour: &Arc<Neighbour>,
+        frames: &mut Vec<TransmitFrame>,
+    ) -> Option<Mac> {
+        let now_ns = machine::now_ns();
+        let found = self.interface.neighbours().use_or_queue(neighbour, frames, now_ns);
+        // There is a timer now that was not there before.
+        stack.control().request_poll(stack, now_ns);
+        match found {
+            Ok(mac) => Some(mac),
+            Err(question) => {
+                if let Some(question) = question {
+                    control::solicit(stack, &self.interface, &question, Some(self.source));
+                }
+                None
+            }
+        }
+    }
+
+    /// Cuts what is too long, or drops it.
+    #[cold]
+    fn cut(
+        &self,
+        stack: &Stack,
+        frames: &mut Vec<TransmitFrame>,
+        is_too_long: impl Fn(&TransmitFrame) -> bool,
+    ) -> Result<(), Errno> {
+        let is_ipv4 = self.source.is_ipv4();
+        let mut result = Ok(());
+        let mut fitting = Vec::with_capacity(frames.len());
+        for mut frame in frames.drain(..) {
+            if !is_too_long(&frame) {
+                fitting.push(frame);
+            } else if self.request.may_fragment && frame.len() + self.header_len() <= PACKET_LEN_MAX {
+                self.write_checksum(&mut frame, false);
+                let pieces = self.fragment(stack, &frame);
+                let counter = if is_ipv4 { Counter::IpFragCreates } else { Counter::Ip6FragCreates };
+                stack.mib().add(counter, pieces.len() as u64);
+                stack.mib().count(if is_ipv4 { Counter::IpFragOKs } else { Counter::Ip6FragOKs });
+                let mut pieces = pieces;
+                self.send_with_header(stack, &mut pieces);
+            } else {
+                stack.mib().count(if is_ipv4 { Counter::IpFragFails } else { Counter::Ip6FragFails });
+                result = Err(Errno::EMSGSIZE);
+            }
+        }
+        *frames = fitting;
+        result
+    }
+
+    fn fragment(&self, stack: &Stack, frame: &TransmitFrame) -> Vec<TransmitFrame> {
+        let identification = stack.interfaces().identification(self.destination, 1);
+        let header = &self.template[ETHERNET_LEN..ETHERNET_LEN + self.header_len()];
+        match self.source {
+            IpAddr::V4(_) => fragment::fragment4(header, &frame.to_vec(), self.mtu(), identification),
+            IpAddr::V6(_) => fragment::fragment6(header, &frame.to_vec(), self.mtu(), identification),
+        }
+    }
+
+    /// Prepares the checksum of the transport protocol, and finishes it unless somebody else does.
+    #[inline]
+    pub(super) fn write_checksum(&self, frame: &mut TransmitFrame, is_offloaded: bool) {
+        let offset: u16 = match self.request.protocol {
+            protocol::TCP => 16,
+            protocol::UDP => 6,
+            protocol::ICMPV6 => 2,
+            _ => return,
+        };
+        let mut sum = self.pseudo_sum;
+        sum.add_len(frame.len());
+        let at = usize::from(offset);
+        let Some(field) = frame.head_mut().get_mut(at..at + 2) else { return };
+        field.copy_from_slice(&sum.folded().to_be_bytes());
+        frame.checksum = Some(PartialChecksum { start: 0, offset });
+        if !is_offloaded {
+            checksum::finish(frame);
+        }
+    }
+
+    /// Puts the template in front and fills in what differs.
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "packets are at most 65,535 bytes long, the identification has 16 bits"
+    )]
+    fn write_headers(&self, frame: &mut TransmitFrame) {
+        let payload_len = frame.len();
+        let header_len = self.header_len();
+        let room = frame.push_front(ETHERNET_LEN + header_len);
+        room.copy_from_slice(&self.template[..ETHERNET_LEN + header_len]);
+        if header_len == IPV4_LEN {
+            let identification = self.next_identification.fetch_add(1, Ordering::Relaxed) as u16;
+            let total_len = (payload_len + IPV4_LEN) as u16;
+            let mut sum = self.header_sum;
+            sum.add_word(total_len);
+            sum.add_word(identification);
+            let mut packet = Ipv4Packet::new_unchecked(&mut room[ETHERNET_LEN..]);
+            packet.set_total_len(total_len);
+            packet.set_ident(identification);
+            packet.set_checksum(sum.finish());
+        } else {
+            Ipv6Packet::new_unchecked(&mut room[ETHERNET_LEN..]).set_payload_len(payload_len as u16);
+        }
+    }
+
+    fn write_template(&mut self) {
+        let request = self.request;
+        let mut ethernet = EthernetFrame::new_unchecked(&mut self.template[..]);
+        ethernet.set_src_addr(EthernetAddress(self.interface.mac()));
+        ethernet.set_dst_addr(EthernetAddress(group_mac(self.class, self.next_hop)));
+        let (source, destination) = (self.source, self.destination);
+        if let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) {
+            ethernet.set_ethertype(EthernetProtocol::Ipv4);
+            let mut packet = Ipv4Packet::new_unchecked(ethernet.payload_mut());
+            packet.set_version(4);
+            packet.set_header_len(20);
+            packet.set_dscp(request.traffic_class >> 2);
+            packet.set_ecn(request.traffic_class & 3);
+            packet.set_dont_frag(!request.may_fragment);
+            packet.set_hop_limit(request.hop_limit);
+            packet.set_next_header(IpProtocol::from(request.protocol));
+            packet.set_src_addr(source);
+            packet.set_dst_addr(destination);
+            self.header_sum.add(&self.template[ETHERNET_LEN..ETHERNET_LEN + IPV4_LEN]);
+        } else if let (IpAddr::V6(source), IpAddr::V6(destination)) = (source, destination) {
+            ethernet.set_ethertype(EthernetProtocol::Ipv6);
+            let mut packet = Ipv6Packet::new_unchecked(ethernet.payload_mut());
+            packet.set_version(6);
+            packet.set_traffic_class(request.traffic_class);
+            packet.set_hop_limit(request.hop_limit);
+            packet.set_next_header(IpProtocol::from(request.protocol));
+            packet.set_src_addr(source);
+            packet.set_dst_addr(destination);
+        }
+    }
+}
+
+/// The link address of groups (RFC 1112, section 6.4; RFC 2464, section 7) and of all; zeroes for what is resolved or needs none.
+fn group_mac(class: AddressClass, address: IpAddr) -> Mac {
+    match (class, address) {
+        (AddressClass::Broadcast, _) => [0xff; 6],
+        (AddressClass::Multicast, IpAddr::V4(group)) => {
+            let [_, b, c, d] = group.octets();
+            [0x01, 0x00, 0x5e, b & 0x7f, c, d]
+        }
+        (AddressClass::Multicast, IpAddr::V6(group)) => {
+            let [.., a, b, c, d] = group.octets();
+            [0x33, 0x33, a, b, c, d]
+        }
+        _ => [0; 6],
+    }
+}
+
+/// A frame that stays on this machine.
+fn into_received(frame: TransmitFrame) -> ReceivedFrame {
+    let segment_len = frame.segmentation.map_or(0, |segmentation| segmentation.segment_len);
+    let mut received = ReceivedFrame::new(frame.into_payload());
+    received.checksum = ChecksumState::Verified;
+    received.segment_len = segment_len;
+    received
+}
+
+/// A copy for this machine of a frame that leaves.
+fn copy_received(frame: &TransmitFrame) -> ReceivedFrame {
+    let mut received = ReceivedFrame::new(frame.to_vec().into());
+    received.checksum = ChecksumState::Verified;
+    received
+}
