@@ -73,6 +73,8 @@ ranks! {
     UNIX_NAMES,
     /// One socket of the Unix domain; two in the order of their numbers.
     UNIX_SOCKET,
+    /// What the network's control traffic remembers: leases, fragments, groups.
+    NETWORK_CONTROL,
     /// The set of interfaces, their addresses and routes, while it is changed.
     NETWORK,
     /// Who has which port.

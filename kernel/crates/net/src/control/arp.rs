@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetProtocol};
 use sync::machine;
 
-use super::send_link;
+use super::{dhcp, send_link};
 use crate::channel::Packet;
 use crate::interface::{Evidence, Interface, InterfaceAddress, Mac};
 use crate::{Stack, TransmitFrame};
@@ -33,6 +33,9 @@ pub(super) fn handle(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &Pa
     }
     let is_own = |address: Ipv4Addr| stack.interfaces().is_local(address.into());
     if is_own(sender) {
+        if dhcp::conflict(stack, interface, sender) {
+            return;
+        }
         log::warn!("net: {sender} of {} is used by {mac} as well", interface.name());
         return;
     }
@@ -48,6 +51,14 @@ pub(super) fn handle(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &Pa
     }
     if is_for_us && operation == ArpOperation::Request {
         send(interface, ArpOperation::Reply, target, mac.0, sender);
+    }
+}
+
+/// Says that an address is in use here, and finds out whether it is elsewhere: a probe, then an announcement (RFC 5227).
+pub(super) fn announce(interface: &Interface, address: Ipv4Addr) {
+    for source in [Ipv4Addr::UNSPECIFIED, address] {
+        let frame = packet(interface, ArpOperation::Request, source, [0; 6], address);
+        send_link(interface, EthernetProtocol::Arp, EVERYBODY, frame);
     }
 }
 

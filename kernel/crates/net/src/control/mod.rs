@@ -4,12 +4,15 @@
 //! - [`solicit`]: asks who has an address.
 
 mod arp;
+mod configuration;
+mod dhcp;
 mod ndp;
+mod state;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol};
 use sync::machine::NEVER;
@@ -20,41 +23,27 @@ use crate::flow_key::protocol;
 use crate::interface::{Due, Interface, Mac, Solicitation};
 use crate::{Stack, TransmitFrame};
 
+pub use configuration::Configuration;
+pub use state::{Control, NAME_SERVERS_MAX};
+
 /// The CPU whose worker runs the timers of this module.
 const CONTROL_CPU: u32 = 0;
-
-/// The state of what belongs to no flow.
-pub struct Control {
-    /// When something is due.
-    next_ns: AtomicU64,
-}
-
-impl Default for Control {
-    fn default() -> Self {
-        Self { next_ns: AtomicU64::new(NEVER) }
-    }
-}
-
-impl Control {
-    /// Has the timers looked at at this time, if not earlier.
-    pub(crate) fn request_poll(&self, stack: &Stack, at_ns: u64) {
-        if self.next_ns.fetch_min(at_ns, Ordering::AcqRel) > at_ns {
-            stack.wake_worker(CONTROL_CPU);
-        }
-    }
-}
 
 impl Stack {
     /// Handles a packet of no flow.
     pub(crate) fn handle_control(self: &Arc<Self>, packet: Packet) {
-        match packet.key.protocol {
-            protocol::TCP => return self.tcp().handle_unmatched(self, packet),
-            protocol::UDP => return,
-            _ => {}
+        if packet.key.protocol == protocol::TCP {
+            return self.tcp().handle_unmatched(self, packet);
         }
         let Some(interface) = self.interfaces().with(|snapshot| snapshot.interface(packet.interface).cloned()) else {
             return;
         };
+        if packet.key.protocol == protocol::UDP {
+            if packet.key.local_port == dhcp::CLIENT_PORT {
+                dhcp::handle(self, &interface, &packet);
+            }
+            return;
+        }
         if ethernet_type(&packet) == EthernetProtocol::Arp {
             arp::handle(self, &interface, &packet);
         }
@@ -74,7 +63,8 @@ impl Stack {
         next_ns.store(NEVER, Ordering::Release);
         let mut deadline_ns = self.expire_configuration(now_ns);
         for interface in self.interfaces().snapshot().interfaces() {
-            deadline_ns = deadline_ns.min(self.poll_neighbours(interface, now_ns));
+            deadline_ns =
+                deadline_ns.min(self.poll_neighbours(interface, now_ns)).min(dhcp::poll(self, interface, now_ns));
         }
         next_ns.fetch_min(deadline_ns, Ordering::AcqRel).min(deadline_ns)
     }
