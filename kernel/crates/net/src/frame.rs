@@ -176,6 +176,12 @@ impl ReceivedFrame {
         self.rest.retain(|piece| !piece.is_empty());
     }
 
+    /// The first piece and the rest, any of them perhaps empty.
+    #[must_use]
+    pub fn into_parts(self) -> (Payload, Vec<Payload>) {
+        (self.first, self.rest)
+    }
+
     /// The pieces in order, none of them empty.
     pub fn into_pieces(self) -> impl Iterator<Item = Payload> {
         core::iter::once(self.first).chain(self.rest).filter(|piece| !piece.is_empty())

@@ -12,14 +12,40 @@
 //!
 //! Times are nanoseconds on the clock of `sync::machine::now_ns`.
 
+mod acknowledgement;
+mod assembly;
+mod congestion;
+mod connection;
+mod delayed;
 mod flags;
+mod handshake;
+mod incoming;
+mod information;
+mod outgoing;
+mod program;
+mod receive_queue;
+mod recovery;
+mod round_trip;
+mod scoreboard;
+mod send_buffer;
+mod sequence;
+mod settings;
+mod timeouts;
+mod timers;
+mod urgent;
+mod window;
 
 use abi::{Errno, PollEvents};
 use mm::user::{UserFault, UserReader, UserWriter};
 
-use crate::frame::{Payload, Piece};
+use crate::frame::{Payload, Piece, ReceivedFrame};
 
+pub use connection::{Connection, Opening};
 pub use flags::SegmentFlags;
+pub use handshake::{
+    Handshake, MSS_DEFAULT, Negotiated, WINDOW_SCALE_MAX, advertised_mss, initial_window, timestamp, window_scale,
+};
+pub use settings::{CongestionAlgorithm, Settings};
 
 /// Sequence numbers: modulo 2^32.
 pub type SequenceNumber = u32;
@@ -59,14 +85,41 @@ pub struct SegmentHeader {
     pub is_congestion_marked: bool,
 }
 
-/// What a device made of several segments, or one: the payload of a segment that was received.
+/// The payload of a segment that was received, or of several that a device has joined.
+#[derive(Debug)]
 pub struct SegmentPayload {
-    /// The pieces in order; usually one.
-    pub pieces: alloc::vec::Vec<Payload>,
+    /// The first piece, or all; empty for a segment without payload.
+    pub first: Payload,
+    /// What the device joined to it; usually nothing, and then no memory.
+    pub rest: alloc::vec::Vec<Payload>,
     /// Bytes in all.
     pub len: usize,
     /// How many segments the device joined; at least 1.
     pub segments: u32,
+}
+
+impl SegmentPayload {
+    /// No bytes.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::new(Payload::from(alloc::vec::Vec::new()))
+    }
+
+    /// The payload of one segment.
+    #[must_use]
+    pub fn new(bytes: Payload) -> Self {
+        Self { len: bytes.len(), first: bytes, rest: alloc::vec::Vec::new(), segments: 1 }
+    }
+
+    /// What is left of a frame whose headers and padding were cut off. The frame says how many segments it was.
+    #[must_use]
+    pub fn from_frame(frame: ReceivedFrame) -> Self {
+        let len = frame.len();
+        let segment_len = usize::from(frame.segment_len);
+        let segments = if segment_len == 0 { 1 } else { len.div_ceil(segment_len).max(1) };
+        let (first, rest) = frame.into_parts();
+        Self { first, rest, len, segments: u32::try_from(segments).unwrap_or(u32::MAX) }
+    }
 }
 
 /// A segment to be sent. May be longer than the MSS, up to [`Engine`]'s `burst_len_max`: whoever emits it cuts it, or lets the device do so.
@@ -86,51 +139,6 @@ pub struct OutgoingSegment<'a> {
 pub trait Output {
     /// Sends a segment. One that cannot be sent is lost, as on any network.
     fn emit(&mut self, segment: OutgoingSegment<'_>);
-}
-
-/// What a program set, and what it is told, of one connection. Times are nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// `TCP_NODELAY`.
-    pub is_nodelay: bool,
-    /// `TCP_CORK`, or `MSG_MORE` for the last write.
-    pub is_corked: bool,
-    /// `TCP_QUICKACK`.
-    pub is_quickack: bool,
-    /// `SO_KEEPALIVE`.
-    pub is_keepalive: bool,
-    /// `TCP_KEEPIDLE`.
-    pub keepalive_idle_ns: u64,
-    /// `TCP_KEEPINTVL`.
-    pub keepalive_interval_ns: u64,
-    /// `TCP_KEEPCNT`.
-    pub keepalive_probes: u32,
-    /// `TCP_USER_TIMEOUT`; 0 for the default.
-    pub user_timeout_ns: u64,
-    /// `TCP_SYNCNT`.
-    pub syn_retries: u32,
-    /// `TCP_LINGER2`: how long FIN-WAIT-2 may last without an owner.
-    pub fin_wait_2_ns: u64,
-    /// `TCP_MAXSEG`, and what the path allows; the smaller counts.
-    pub mss_max: usize,
-    /// Bytes that a send may leave in the buffer. Grown by the engine up to `send_buffer_max` unless `is_send_buffer_fixed`.
-    pub send_buffer: usize,
-    /// See `send_buffer`.
-    pub send_buffer_max: usize,
-    /// The program chose.
-    pub is_send_buffer_fixed: bool,
-    /// Bytes that may wait to be read. Grown by the engine up to `receive_buffer_max` unless `is_receive_buffer_fixed`.
-    pub receive_buffer: usize,
-    /// See `receive_buffer`.
-    pub receive_buffer_max: usize,
-    /// The program chose.
-    pub is_receive_buffer_fixed: bool,
-    /// `TCP_WINDOW_CLAMP`; 0 for none.
-    pub window_clamp: usize,
-    /// `TCP_NOTSENT_LOWAT`.
-    pub unsent_low_water: usize,
-    /// The most payload of one emitted segment: 64 KiB less headers where the device cuts, else one MSS.
-    pub burst_len_max: usize,
 }
 
 /// The states of RFC 9293, section 3.3.2, in Linux's numbers (`tcp_info`).
@@ -284,6 +292,7 @@ pub struct Information {
     pub congestion_window: u32,
     pub advertised_mss: u32,
     pub reordering: u32,
+    pub receive_round_trip_us: u32,
     pub receive_space: u32,
     pub total_retransmits: u32,
     pub bytes_acknowledged: u64,

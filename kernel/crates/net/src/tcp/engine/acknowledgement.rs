@@ -1,0 +1,349 @@
+//! What the acknowledgement of a segment means to the sender.
+//!
+//! # Theory
+//!
+//! 1. Order of work: the peer's window; selective blocks, then the cumulative number, both into the scoreboard; the round trip; what is lost
+//!    by RACK or by duplicates; whether a reduction was wrong; the phase; the window; the timers. Each step needs what came before.
+//! 2. A duplicate is reported by a first block at or below the acknowledged number, or inside the second (RFC 2883, 5).
+//! 3. The round trip of repeated segments is taken from the echoed timestamp only (Karn; RFC 7323, 4.1).
+//! 4. The congestion window grows only if it is what limited us: in slow start when more than half of it was in use.
+
+use super::connection::Connection;
+use super::handshake::timestamp;
+use super::recovery::{DUPLICATES_MAX, Phase};
+use super::scoreboard::Delivery;
+use super::sequence::{distance, earlier, is_after, is_before};
+use super::timers::Timer;
+use super::{SackBlock, SegmentFlags, SegmentHeader, State};
+
+/// Linux's `TCP_RTO_MIN`, which a probe adds when one segment is in flight: its acknowledgement may be delayed.
+const PROBE_DELAY_NS: u64 = super::round_trip::TIMEOUT_MIN_NS;
+/// The shortest wait for a probe or for what comes out of order: timers are not finer.
+const WAIT_MIN_NS: u64 = 2_000_000;
+/// A probe when no round trip is known (RFC 8985, 7.2).
+const PROBE_INITIAL_NS: u64 = 1_000_000_000;
+
+impl Connection {
+    /// Processes the acknowledgement of an acceptable segment with `len` bytes of payload. Its number is between `una` and `next`.
+    pub(super) fn process_acknowledgement(&mut self, header: &SegmentHeader, len: u32, now_ns: u64) {
+        let has_window_changed = self.update_window(header);
+        self.probes = 0;
+        let prior_una = self.send.una;
+        let is_advance = is_after(header.acknowledgement, prior_una);
+        if self.send.board.is_empty() && !is_advance {
+            self.after_probe_answer();
+            return;
+        }
+        let mut delivery = Delivery::default();
+        let has_duplicate = header.sack_count > 0 && self.take_blocks(header, now_ns, &mut delivery);
+        if is_advance {
+            self.advance(header, now_ns, &mut delivery);
+        }
+        if delivery.is_reordered {
+            self.recovery.note_reordering();
+        }
+        self.sample_round_trip(header, &delivery, now_ns);
+        let is_repeat = !is_advance && len == 0 && !has_window_changed && !header.flags.contains(SegmentFlags::FIN);
+        self.count_duplicates(is_repeat, is_advance);
+        let has_new_loss = self.detect_losses(now_ns);
+        if let Some((bytes, interval_ns)) = delivery.rate {
+            let rate = u128::from(bytes) * 1_000_000_000 / u128::from(interval_ns);
+            self.counters.delivery_rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        }
+        if self.recovery.end_probe(header.acknowledgement, has_duplicate) && !self.recovery.is_repairing() {
+            let threshold = self.congestion.reduce();
+            self.congestion.set_window(threshold);
+        }
+        self.change_phase(header, &delivery, is_advance, has_duplicate, has_new_loss, now_ns);
+        if is_advance || has_new_loss || delivery.sacked_bytes > 0 {
+            self.arm_retransmit(now_ns);
+        }
+    }
+
+    /// Takes the window of a segment, if it is newer than what is known (RFC 9293, 3.10.7.4). Answers whether it is another.
+    fn update_window(&mut self, header: &SegmentHeader) -> bool {
+        let (sequence, acknowledgement) = self.send.window_update;
+        let scale = self.options.window_scales.map_or(0, |(theirs, _)| theirs);
+        let window = u32::from(header.window) << scale;
+        let is_newer = is_after(header.acknowledgement, self.send.una)
+            || is_after(header.sequence, sequence)
+            || (header.sequence == sequence
+                && (is_after(header.acknowledgement, acknowledgement)
+                    || (header.acknowledgement == acknowledgement && window > self.send.window)));
+        if !is_newer {
+            return false;
+        }
+        self.send.window_update = (header.sequence, header.acknowledgement);
+        let has_changed = window != self.send.window;
+        self.send.window = window;
+        self.send.window_max = self.send.window_max.max(window);
+        has_changed
+    }
+
+    /// Nothing was in flight: the answer to a probe of a closed window, or of the connection.
+    fn after_probe_answer(&mut self) {
+        self.stalled_since_ns = None;
+        if self.send.window > 0 && self.timers.is_set(Timer::Retransmit) {
+            // The window has opened: what waits is sent now, and if it cannot be, the wait begins anew.
+            self.timers.stop(Timer::Retransmit);
+            self.round_trip.reset_backoff();
+        }
+    }
+
+    /// Takes the selective blocks. Answers whether a duplicate is reported.
+    fn take_blocks(&mut self, header: &SegmentHeader, now_ns: u64, delivery: &mut Delivery) -> bool {
+        let count = usize::from(header.sack_count).min(header.sack.len());
+        let blocks = header.sack.get(..count).unwrap_or_default();
+        let has_duplicate = self.options.has_sack && reports_duplicate(blocks, header.acknowledgement);
+        if has_duplicate && let Some((start, end)) = blocks.first() {
+            let segments = distance(*start, *end).div_ceil(self.send.mss).max(1);
+            self.recovery.note_duplicate(*start, segments, header.acknowledgement, self.send.next);
+        }
+        if self.options.has_sack {
+            for block in blocks.iter().skip(usize::from(has_duplicate)) {
+                self.send.board.sack(*block, now_ns, delivery);
+            }
+        }
+        has_duplicate
+    }
+
+    /// The acknowledged number goes on.
+    fn advance(&mut self, header: &SegmentHeader, now_ns: u64, delivery: &mut Delivery) {
+        let to = header.acknowledgement;
+        self.send.board.acknowledge(to, now_ns, delivery);
+        let data_end = earlier(to, self.send.buffer.end());
+        if is_after(data_end, self.send.una) {
+            self.counters.bytes_acknowledged += u64::from(distance(self.send.una, data_end));
+            self.send.buffer.acknowledge(data_end);
+        }
+        self.send.una = to;
+        if is_before(self.send.small_end, to) {
+            self.send.small_end = to;
+        }
+        if self.send.urgent.is_some_and(|urgent| !is_after(urgent, to)) {
+            self.send.urgent = None;
+        }
+        self.stalled_since_ns = None;
+        self.retries = 0;
+        self.round_trip.reset_backoff();
+    }
+
+    fn sample_round_trip(&mut self, header: &SegmentHeader, delivery: &Delivery, now_ns: u64) {
+        if let Some(sample_ns) = delivery.round_trip_ns.or(delivery.latest_round_trip_ns) {
+            self.round_trip.sample(sample_ns, now_ns);
+        } else if delivery.was_repeated
+            && let Some((_, echo)) = header.timestamps
+            && echo != 0
+        {
+            let elapsed_ms = timestamp(now_ns, self.timestamp_offset).wrapping_sub(echo);
+            if elapsed_ms < 1 << 30 {
+                self.round_trip.sample(u64::from(elapsed_ms.max(1)) * 1_000_000, now_ns);
+            }
+        }
+    }
+
+    /// Duplicate acknowledgements, where there is no SACK.
+    fn count_duplicates(&mut self, is_repeat: bool, is_advance: bool) {
+        if self.options.has_sack {
+            return;
+        }
+        if is_repeat {
+            self.recovery.duplicates = self.recovery.duplicates.saturating_add(1);
+        } else if is_advance && !self.recovery.is_repairing() {
+            self.recovery.duplicates = 0;
+        }
+    }
+
+    /// Finds out what is lost; answers whether there is something new.
+    pub(super) fn detect_losses(&mut self, now_ns: u64) -> bool {
+        if !self.options.has_sack {
+            let is_first = self.recovery.duplicates >= DUPLICATES_MAX && !self.recovery.is_repairing();
+            if is_first {
+                self.send.board.mark_first_lost();
+            }
+            return is_first;
+        }
+        if self.send.board.has_nothing_to_judge() {
+            self.timers.stop(Timer::Reorder);
+            return false;
+        }
+        let is_beyond_gap = self.send.board.is_sacked_beyond(DUPLICATES_MAX, self.send.mss);
+        let reorder_ns =
+            self.recovery.reorder_window_ns(self.round_trip.minimum_ns(), self.round_trip.smoothed_ns(), is_beyond_gap);
+        let patience_ns = self.send.board.newest().round_trip_ns.saturating_add(reorder_ns);
+        let (has_lost, next_ns) = self.send.board.detect_lost(patience_ns, now_ns);
+        if next_ns == 0 {
+            self.timers.stop(Timer::Reorder);
+        } else {
+            self.timers.set(Timer::Reorder, next_ns.max(now_ns + WAIT_MIN_NS));
+        }
+        has_lost
+    }
+
+    fn change_phase(
+        &mut self,
+        header: &SegmentHeader,
+        delivery: &Delivery,
+        is_advance: bool,
+        has_duplicate: bool,
+        has_new_loss: bool,
+        now_ns: u64,
+    ) {
+        if self.recovery.is_repairing() && (is_advance || has_duplicate) {
+            let echo = header.timestamps.map(|(_, echo)| echo);
+            if self.recovery.is_undone(echo.filter(|_| is_advance), has_duplicate) {
+                self.undo();
+            }
+        }
+        let is_through = !is_before(self.send.una, self.recovery.end());
+        if self.recovery.is_repairing() && is_through {
+            if self.recovery.phase() == Phase::Recovery {
+                self.congestion.set_window(
+                    self.congestion
+                        .threshold()
+                        .min(self.congestion.window().max(self.send.board.in_flight().saturating_add(self.send.mss))),
+                );
+            }
+            self.recovery.finish();
+        }
+        match self.recovery.phase() {
+            Phase::Recovery => {
+                if is_advance && !self.options.has_sack {
+                    // A partial acknowledgement: the next segment is lost as well (RFC 6582, 3.2).
+                    self.send.board.mark_first_lost();
+                }
+                self.reduce_in_proportion(delivery, is_advance, has_new_loss);
+            }
+            Phase::Open | Phase::Disorder if self.send.board.lost() > 0 => self.begin_recovery(delivery),
+            Phase::Open | Phase::Disorder => {
+                let is_disordered = self.send.board.sacked() > 0 || self.recovery.duplicates > 0;
+                self.recovery.set_disorder(is_disordered);
+                if is_advance || delivery.bytes > 0 {
+                    self.grow_window(delivery, now_ns);
+                }
+            }
+            Phase::Loss => {
+                if is_advance && !self.options.has_sack && self.send.board.lost() == 0 {
+                    self.send.board.mark_first_lost();
+                }
+                self.grow_window(delivery, now_ns);
+            }
+        }
+    }
+
+    /// Losses were found.
+    pub(super) fn begin_recovery(&mut self, delivery: &Delivery) {
+        let flight = distance(self.send.una, self.send.next);
+        self.congestion.reduce();
+        self.recovery.begin(Phase::Recovery, self.send.una, self.send.next, flight);
+        self.reduce_in_proportion(delivery, true, true);
+    }
+
+    fn reduce_in_proportion(&mut self, delivery: &Delivery, is_advance: bool, has_new_loss: bool) {
+        // Without SACK each duplicate says that one segment has left the network.
+        let delivered = if self.options.has_sack || is_advance { delivery.bytes } else { self.send.mss };
+        let in_flight = self.send.board.in_flight();
+        let goes_on = is_advance && !has_new_loss;
+        let (threshold, mss) = (self.congestion.threshold(), self.send.mss);
+        let in_network = if self.options.has_sack {
+            in_flight
+        } else {
+            in_flight.saturating_sub(self.recovery.duplicates.saturating_mul(mss))
+        };
+        let window = self.recovery.window(delivered, in_network, threshold, mss, goes_on);
+        self.congestion.set_window(window.saturating_add(in_flight - in_network));
+    }
+
+    fn grow_window(&mut self, delivery: &Delivery, now_ns: u64) {
+        let (una, next) = (self.send.una, self.send.next);
+        let (flight_max, round_end) = self.send.flight_max;
+        let is_used = if self.congestion.is_slow_start() {
+            self.congestion.window() < flight_max.saturating_mul(2)
+        } else {
+            self.send.is_congestion_limited
+        };
+        if is_used {
+            let samples = (delivery.latest_round_trip_ns, self.round_trip.smoothed_ns());
+            self.congestion.acknowledge(delivery.bytes, (una, next), samples, now_ns);
+            self.grow_send_buffer();
+        }
+        if !is_before(una, round_end) {
+            self.send.flight_max = (self.send.board.in_flight(), next);
+            self.send.is_congestion_limited = false;
+        }
+    }
+
+    /// Nothing was lost: the window is as it was.
+    fn undo(&mut self) {
+        self.congestion.undo();
+        self.send.board.unmark_lost();
+        self.recovery.finish();
+        self.round_trip.reset_backoff();
+    }
+
+    /// Twice the window, so that the program can write while a window is in flight (Linux's `tcp_sndbuf_expand`).
+    pub(super) fn grow_send_buffer(&mut self) {
+        if self.settings.is_send_buffer_fixed {
+            return;
+        }
+        let wanted = (self.congestion.window() as usize).saturating_mul(2).min(self.settings.send_buffer_max);
+        if wanted > self.settings.send_buffer {
+            self.settings.send_buffer = wanted;
+        }
+    }
+
+    /// Sets the timer for what is in flight: a tail loss probe where nothing is amiss, else the timeout.
+    pub(super) fn arm_retransmit(&mut self, now_ns: u64) {
+        self.timers.stop(Timer::Probe);
+        if self.send.board.is_empty() {
+            self.timers.stop(Timer::Retransmit);
+            self.timers.stop(Timer::Reorder);
+            return;
+        }
+        let timeout_ns = self.round_trip.timeout_ns();
+        let is_quiet = self.recovery.phase() == Phase::Open && self.send.board.sacked() == 0;
+        let may_probe = self.options.has_sack && is_quiet && !self.recovery.has_probe() && self.retries == 0;
+        if may_probe && self.state != State::SynReceived {
+            let wait_ns = self.probe_wait_ns();
+            if wait_ns < timeout_ns {
+                self.timers.stop(Timer::Retransmit);
+                self.timers.set(Timer::Probe, now_ns.saturating_add(wait_ns));
+                return;
+            }
+        }
+        self.timers.set(Timer::Retransmit, now_ns.saturating_add(self.limited_by_user(timeout_ns, now_ns)));
+    }
+
+    /// RFC 8985, 7.2.
+    fn probe_wait_ns(&self) -> u64 {
+        let smoothed_ns = self.round_trip.smoothed_ns();
+        if smoothed_ns == 0 {
+            return PROBE_INITIAL_NS;
+        }
+        let is_one_segment = self.send.board.in_flight() <= self.send.mss;
+        2 * smoothed_ns + if is_one_segment { PROBE_DELAY_NS } else { WAIT_MIN_NS }
+    }
+}
+
+/// Whether the first block reports a duplicate.
+fn reports_duplicate(blocks: &[SackBlock], acknowledged: u32) -> bool {
+    let Some(first) = blocks.first() else { return false };
+    if !is_after(first.1, acknowledged) {
+        return true;
+    }
+    blocks.get(1).is_some_and(|second| !is_before(first.0, second.0) && !is_after(first.1, second.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_are_below_the_acknowledgement_or_inside_the_next_block() {
+        assert!(reports_duplicate(&[(10, 20)], 20));
+        assert!(!reports_duplicate(&[(10, 20)], 15));
+        assert!(reports_duplicate(&[(30, 40), (30, 60)], 10));
+        assert!(!reports_duplicate(&[(30, 40), (50, 60)], 10));
+        assert!(!reports_duplicate(&[], 10));
+    }
+}

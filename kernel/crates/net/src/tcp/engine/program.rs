@@ -1,0 +1,390 @@
+//! What the program does with a connection: [`Engine`] for [`Connection`].
+
+use abi::{Errno, PollEvents};
+use mm::user::{UserFault, UserReader, UserWriter};
+
+use super::connection::Connection;
+use super::delayed::Owed;
+use super::recovery::Phase;
+use super::sequence::{distance, length};
+use super::timers::Timer;
+use super::{Engine, Information, Output, SegmentHeader, SegmentPayload, SequenceNumber, Settings, State, TimeWait};
+use crate::frame::Piece;
+
+impl Engine for Connection {
+    fn receive(&mut self, now_ns: u64, header: &SegmentHeader, payload: SegmentPayload, output: &mut dyn Output) {
+        self.segment_arrives(now_ns, header, payload, output);
+    }
+
+    fn poll(&mut self, now_ns: u64, output: &mut dyn Output) {
+        if self.timers.first_ns() <= now_ns {
+            self.run_timers(now_ns, output);
+        }
+        if matches!(self.state, State::Closed | State::SynSent | State::SynReceived) {
+            return;
+        }
+        if self.receive.has_read {
+            self.after_read(now_ns);
+        }
+        if self.has_unsent() || self.send.board.lost() > 0 {
+            self.transmit(now_ns, output);
+            self.arm_window_probe(now_ns);
+        }
+        match self.acknowledging.owed() {
+            Owed::Nothing => {}
+            Owed::Now => self.emit_acknowledgement(now_ns, output),
+            Owed::Later => {
+                if !self.timers.is_set(Timer::Acknowledge) {
+                    let delay_ns = self.acknowledging.delay_ns(self.round_trip.smoothed_ns());
+                    self.timers.set(Timer::Acknowledge, now_ns.saturating_add(delay_ns));
+                }
+            }
+        }
+    }
+
+    fn poll_at(&self) -> u64 {
+        self.timers.first_ns()
+    }
+
+    fn send(&mut self, from: &mut UserReader<'_>) -> Result<Result<usize, UserFault>, Errno> {
+        self.check_send()?;
+        let room = self.send_room();
+        if room == 0 {
+            return Ok(Ok(0));
+        }
+        self.send.buffer.append(from, room).ok_or(Errno::ENOBUFS)
+    }
+
+    fn send_piece(&mut self, piece: &Piece) -> Result<bool, Errno> {
+        self.check_send()?;
+        if self.send_room() == 0 {
+            return Ok(false);
+        }
+        if !piece.is_empty() {
+            self.send.buffer.append_piece(piece);
+        }
+        Ok(true)
+    }
+
+    fn read(&mut self, to: &mut UserWriter<'_>, skip: usize, is_peek: bool) -> Result<usize, UserFault> {
+        if !is_peek {
+            self.receive.queue.discard(skip);
+        }
+        let skip = if is_peek { skip } else { 0 };
+        let is_marked = self.receive.urgent.mark().is_some();
+        let (skip, len_max) = if is_marked { self.up_to_mark(skip, is_peek) } else { (skip, usize::MAX) };
+        if is_peek {
+            return self.receive.queue.peek(to, skip, len_max);
+        }
+        let len = self.receive.queue.read(to, len_max)?;
+        self.note_read(len);
+        Ok(len)
+    }
+
+    fn discard(&mut self, len: usize) -> usize {
+        let len_max = if self.receive.urgent.mark().is_some() { self.up_to_mark(0, false).1 } else { usize::MAX };
+        let len = self.receive.queue.discard(len.min(len_max));
+        self.note_read(len);
+        len
+    }
+
+    fn readable_len(&self) -> usize {
+        let len = self.receive.queue.len();
+        // The urgent byte is not part of the stream.
+        let has_urgent = !self.settings.is_urgent_inline && self.mark_distance().is_some_and(|place| place < len);
+        len - usize::from(has_urgent)
+    }
+
+    fn is_read_finished(&self) -> bool {
+        self.receive.queue.len() == 0
+            && (self.receive.is_finished || self.receive.is_shut || self.state == State::Closed)
+    }
+
+    fn writable_len(&self) -> usize {
+        let room = self.settings.send_buffer.saturating_sub(self.send.buffer.len());
+        let unsent = distance(self.send.next, self.send.buffer.end()) as usize;
+        let is_low = unsent < self.settings.unsent_low_water;
+        if is_low && room >= self.settings.send_buffer / 3 && self.is_open_for_sending() { room } else { 0 }
+    }
+
+    fn unacknowledged_len(&self) -> (usize, usize) {
+        let unsent = distance(self.send.next, self.send.buffer.end()) as usize;
+        (self.send.buffer.len(), unsent)
+    }
+
+    fn take_urgent(&mut self, is_peek: bool) -> Result<u8, Errno> {
+        // Linux's tcp_recv_urg.
+        if self.settings.is_urgent_inline || self.receive.urgent.mark().is_none() || self.receive.urgent.is_taken() {
+            return Err(Errno::EINVAL);
+        }
+        self.receive.urgent.take(is_peek).ok_or(Errno::EAGAIN)
+    }
+
+    fn send_urgent(&mut self, byte: u8) -> Result<bool, Errno> {
+        self.check_send()?;
+        if self.send_room() == 0 {
+            return Ok(false);
+        }
+        match self.send.buffer.append(&mut UserReader::from_kernel(&[byte]), 1) {
+            Some(Ok(1)) => {
+                self.send.urgent = Some(self.send.buffer.end());
+                Ok(true)
+            }
+            _ => Err(Errno::ENOBUFS),
+        }
+    }
+
+    fn is_at_mark(&self) -> bool {
+        self.mark_distance() == Some(0)
+    }
+
+    fn shutdown_write(&mut self) {
+        match self.state {
+            State::Established | State::SynReceived => self.state = State::FinWait1,
+            State::CloseWait => self.state = State::LastAck,
+            _ => return,
+        }
+        self.send.is_finished = true;
+    }
+
+    fn shutdown_read(&mut self) {
+        self.receive.is_shut = true;
+    }
+
+    fn close(&mut self, now_ns: u64, output: &mut dyn Output) -> bool {
+        self.is_orphan = true;
+        let has_unread = self.receive.queue.len() > 0;
+        self.receive.queue.clear();
+        self.receive.is_shut = true;
+        match self.state {
+            State::Closed | State::TimeWait | State::Listen => return false,
+            State::SynSent => {
+                self.finish(None);
+                return false;
+            }
+            _ if has_unread => {
+                self.abort(output);
+                return true;
+            }
+            _ => {}
+        }
+        self.shutdown_write();
+        if self.state == State::FinWait2 {
+            self.timers.set(Timer::Linger, now_ns.saturating_add(self.settings.fin_wait_2_ns));
+        }
+        self.timers.stop(Timer::Keepalive);
+        self.send.is_pushed = true;
+        self.poll(now_ns, output);
+        false
+    }
+
+    fn abort(&mut self, output: &mut dyn Output) {
+        if !matches!(self.state, State::Closed | State::SynSent | State::TimeWait | State::Listen) {
+            self.emit_reset(output);
+        }
+        self.finish(None);
+    }
+
+    fn network_error(&mut self, errno: Errno, is_hard: bool) {
+        if is_hard && matches!(self.state, State::SynSent | State::SynReceived) {
+            self.finish(Some(errno));
+        } else if self.state != State::Closed {
+            self.soft_error = Some(errno);
+        }
+    }
+
+    fn reduce_mss(&mut self, mss: usize) {
+        if mss >= self.settings.mss_max {
+            return;
+        }
+        self.settings.mss_max = mss;
+        self.update_mss();
+        let mss = u16::try_from(self.send.mss).unwrap_or(u16::MAX);
+        // What is sent again is cut anew. The network was not congested: the window stays (RFC 1191, 6.5).
+        if self.send.board.mark_longer_lost(mss) && self.recovery.phase() != Phase::Loss {
+            self.recovery.note_resegmented(self.send.una, self.send.next);
+        }
+    }
+
+    fn state(&self) -> State {
+        self.state
+    }
+
+    fn time_wait(&self) -> Option<TimeWait> {
+        let available = self.available_window() >> self.receive.window.scale();
+        (self.state == State::TimeWait).then(|| TimeWait {
+            send_next: self.send.next,
+            receive_next: self.receive.next,
+            window: u16::try_from(available).unwrap_or(u16::MAX),
+            timestamps: self.options.has_timestamps.then_some((self.receive.timestamp, self.timestamp_offset)),
+        })
+    }
+
+    fn take_error(&mut self) -> Option<Errno> {
+        self.error.take()
+    }
+
+    fn readiness(&self) -> PollEvents {
+        let mut events = PollEvents::empty();
+        let is_send_shut = self.send.is_finished || self.state == State::Closed;
+        let is_receive_shut = self.receive.is_finished || self.receive.is_shut || self.state == State::Closed;
+        if self.state == State::SynSent {
+            return events;
+        }
+        if is_receive_shut {
+            events |= PollEvents::READABLE | PollEvents::RDHUP;
+        } else if self.readable_len() > 0 {
+            events |= PollEvents::READABLE;
+        }
+        if is_send_shut || self.writable_len() > 0 {
+            events |= PollEvents::WRITABLE;
+        }
+        if self.receive.urgent.has_byte() {
+            events |= PollEvents::PRI;
+        }
+        if is_send_shut && is_receive_shut {
+            events |= PollEvents::HUP;
+        }
+        if self.error.is_some() {
+            events |= PollEvents::ERR;
+        }
+        events
+    }
+
+    fn awaits_acknowledgement(&self) -> bool {
+        self.has_unsent()
+            || self.recovery.phase() != Phase::Open
+            || !matches!(self.state, State::Established | State::CloseWait)
+            || (!self.send.board.is_empty() && self.writable_len() == 0)
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn change_settings(&mut self, settings: Settings) {
+        let before = core::mem::replace(&mut self.settings, settings);
+        if settings.is_quickack || before.is_quickack {
+            self.acknowledging.set_quick(settings.is_quickack);
+        }
+        if before.is_corked && !settings.is_corked {
+            self.send.is_pushed = true;
+        }
+        if !before.is_nodelay && settings.is_nodelay && !settings.is_corked {
+            self.send.is_pushed = true;
+        }
+        if before.congestion != settings.congestion {
+            self.congestion.choose(settings.congestion);
+        }
+        if before.mss_max != settings.mss_max {
+            self.update_mss();
+        }
+        let keepalive = |settings: &Settings| (settings.is_keepalive, settings.keepalive_idle_ns);
+        if keepalive(&before) != keepalive(&settings) {
+            self.start_keepalive(self.receive.last_ns);
+        }
+    }
+
+    fn information(&self, now_ns: u64) -> Information {
+        self.figures(now_ns)
+    }
+}
+
+impl Connection {
+    /// Why nothing can be sent, if so.
+    fn check_send(&mut self) -> Result<(), Errno> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        if self.send.is_finished || self.state == State::Closed {
+            return Err(Errno::EPIPE);
+        }
+        Ok(())
+    }
+
+    const fn is_open_for_sending(&self) -> bool {
+        matches!(self.state, State::Established | State::CloseWait)
+    }
+
+    /// Bytes that a send may leave in the buffer.
+    fn send_room(&self) -> usize {
+        if self.is_open_for_sending() { self.settings.send_buffer.saturating_sub(self.send.buffer.len()) } else { 0 }
+    }
+
+    /// The number of the next byte to be read.
+    fn read_next(&self) -> SequenceNumber {
+        let fin = u32::from(self.receive.is_finished);
+        self.receive.next.wrapping_sub(fin).wrapping_sub(length(self.receive.queue.len()))
+    }
+
+    /// Bytes before the urgent one.
+    fn mark_distance(&self) -> Option<usize> {
+        self.receive.urgent.mark().map(|mark| mark.wrapping_sub(self.read_next()) as usize)
+    }
+
+    /// Where a read begins and ends that must not cross the mark of urgent data.
+    fn up_to_mark(&mut self, skip: usize, is_peek: bool) -> (usize, usize) {
+        match self.mark_distance() {
+            Some(0) if skip == 0 => {
+                // At the mark: reading goes on behind the urgent byte, or with it.
+                if self.settings.is_urgent_inline {
+                    return (0, usize::MAX);
+                }
+                if is_peek {
+                    return (1, usize::MAX);
+                }
+                if self.receive.queue.len() > 0 {
+                    self.receive.queue.discard(1);
+                    self.receive.urgent.pass();
+                }
+                (0, usize::MAX)
+            }
+            Some(place) if place > skip => (skip, place - skip),
+            _ => (skip, usize::MAX),
+        }
+    }
+
+    fn note_read(&mut self, len: usize) {
+        if len == 0 {
+            return;
+        }
+        self.receive.window.note_read(len);
+        self.receive.has_read = true;
+        if let Some(mark) = self.receive.urgent.mark()
+            && super::sequence::is_after(self.read_next(), mark)
+        {
+            self.receive.urgent.pass();
+        }
+    }
+
+    /// The program has read: the buffer may grow, the peer may hear of a larger window.
+    fn after_read(&mut self, now_ns: u64) {
+        self.receive.has_read = false;
+        let mss = length(self.settings.mss_max);
+        if let Some(buffer) = self.receive.window.grown_buffer(&self.settings, mss, now_ns) {
+            self.settings.receive_buffer = buffer;
+        }
+        if !self.may_receive() {
+            return;
+        }
+        if self.receive.queue.len() == 0 {
+            self.acknowledging.note_drained();
+        }
+        let segment_len = self.acknowledging.segment_len().max(1);
+        if self.receive.window.is_worth_telling(self.receive.next, self.available_window(), segment_len) {
+            self.acknowledging.owe(Owed::Now);
+        }
+    }
+
+    /// Nothing is in flight and nothing may go: the peer's window is too small. Somebody must ask.
+    fn arm_window_probe(&mut self, now_ns: u64) {
+        let is_stuck = self.send.board.is_empty()
+            && self.has_unsent()
+            && !self.timers.is_set(Timer::Retransmit)
+            && !self.timers.is_set(Timer::Cork);
+        if is_stuck && self.may_send() {
+            let wait_ns = self.limited_by_user(self.round_trip.timeout_base_ns(), now_ns);
+            self.timers.set(Timer::Retransmit, now_ns.saturating_add(wait_ns));
+        }
+    }
+}

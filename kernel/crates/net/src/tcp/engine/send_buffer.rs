@@ -1,0 +1,288 @@
+//! [`SendBuffer`]: the bytes from the first that was not acknowledged to the last that was written.
+//!
+//! A write is copied once, into the tail of a chunk. Segments refer to ranges of chunks, so neither sending nor sending again copies.
+//!
+//! # Theory
+//!
+//! 1. A chunk is memory that all have a share of (`Arc`): this buffer, and every segment that a device has not sent yet. Bytes are appended in
+//!    place while nobody else has a share; else a new chunk begins. So what a device reads never changes.
+//! 2. Chunks hold initialised memory of their full length and are written before they are read. One that comes free is kept for the
+//!    next, so that memory is cleared once and not per write.
+//! 3. A chunk is as large as the write that it begins with asks for, and grows with its predecessors: a stream of small writes gets
+//!    large chunks, a lone byte a small one.
+//! 4. Chunks are in order, so that the one of a sequence number is found by bisection.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use mm::user::{UserFault, UserReader};
+
+use super::SequenceNumber;
+use super::sequence::{is_after, length};
+use crate::frame::Piece;
+
+/// The smallest chunk.
+const CHUNK_LEN_MIN: usize = 2048;
+/// The largest chunk.
+const CHUNK_LEN_MAX: usize = 64 * 1024;
+/// The largest chunk that is kept while nothing is queued.
+const IDLE_SPARE_LEN_MAX: usize = 4096;
+/// Pieces of one segment: devices take about this many with a head.
+pub(super) const PIECES_MAX: usize = 16;
+
+struct Chunk {
+    /// Of the first byte.
+    sequence: SequenceNumber,
+    piece: Piece,
+    /// Memory of this buffer, which may be appended to and used again.
+    is_own: bool,
+}
+
+impl Chunk {
+    fn end(&self) -> SequenceNumber {
+        self.sequence.wrapping_add(length(self.piece.len()))
+    }
+}
+
+/// See the module.
+pub(super) struct SendBuffer {
+    chunks: VecDeque<Chunk>,
+    start: SequenceNumber,
+    end: SequenceNumber,
+    spare: Option<Arc<Vec<u8>>>,
+}
+
+impl SendBuffer {
+    /// Nothing yet; the first byte will have the number `start`.
+    pub(super) const fn new(start: SequenceNumber) -> Self {
+        Self { chunks: VecDeque::new(), start, end: start, spare: None }
+    }
+
+    /// Bytes from the first not acknowledged on.
+    pub(super) fn len(&self) -> usize {
+        self.end.wrapping_sub(self.start) as usize
+    }
+
+    /// The number behind the last byte.
+    pub(super) const fn end(&self) -> SequenceNumber {
+        self.end
+    }
+
+    /// Copies up to `limit` bytes in and answers how many. None: there is no memory. A fault shows when nothing was copied before it.
+    pub(super) fn append(&mut self, from: &mut UserReader<'_>, limit: usize) -> Option<Result<usize, UserFault>> {
+        let mut done = 0;
+        while done < limit && !from.is_empty() {
+            let want = (limit - done).min(from.remaining());
+            let Some(room) = self.room(want) else {
+                return (done > 0).then_some(Ok(done));
+            };
+            let copied = match from.read_nofault(room) {
+                Ok(copied) => copied,
+                Err(fault) => return Some(if done > 0 { Ok(done) } else { Err(fault) }),
+            };
+            if copied == 0 {
+                break;
+            }
+            self.extend_last(copied);
+            done += copied;
+        }
+        Some(Ok(done))
+    }
+
+    /// Queues bytes that lie elsewhere and do not change.
+    pub(super) fn append_piece(&mut self, piece: &Piece) {
+        let sequence = self.end;
+        self.end = sequence.wrapping_add(length(piece.len()));
+        self.chunks.push_back(Chunk { sequence, piece: piece.clone(), is_own: false });
+    }
+
+    /// Drops what comes before `to`.
+    pub(super) fn acknowledge(&mut self, to: SequenceNumber) {
+        debug_assert!(!is_after(to, self.end), "bytes that were never queued are acknowledged");
+        self.start = to;
+        while let Some(chunk) = self.chunks.front()
+            && !is_after(chunk.end(), to)
+        {
+            if let Some(chunk) = self.chunks.pop_front() {
+                self.recycle(chunk);
+            }
+        }
+        if self.chunks.is_empty() {
+            self.spare.take_if(|spare| spare.len() > IDLE_SPARE_LEN_MAX);
+        }
+    }
+
+    /// Appends the pieces of up to `len` bytes from `from` on to `pieces`, and answers how many bytes those are: fewer where they lie in too
+    /// many pieces.
+    pub(super) fn pieces(&self, from: SequenceNumber, len: usize, pieces: &mut Vec<Piece>) -> usize {
+        let mut skip = from.wrapping_sub(self.start) as usize;
+        let first = match self.chunks.front() {
+            Some(chunk) if is_after(chunk.end(), from) => 0,
+            _ => self.chunks.partition_point(|chunk| !is_after(chunk.end(), from)),
+        };
+        if let Some(chunk) = self.chunks.get(first) {
+            skip = from.wrapping_sub(chunk.sequence) as usize;
+        }
+        let mut done = 0;
+        for chunk in self.chunks.range(first.min(self.chunks.len())..).take(PIECES_MAX) {
+            if done == len {
+                break;
+            }
+            let take = (chunk.piece.len() - skip).min(len - done);
+            if take > 0 {
+                pieces.push(part(&chunk.piece, skip, take));
+            }
+            done += take;
+            skip = 0;
+        }
+        done
+    }
+
+    /// Drops everything: the connection is over.
+    pub(super) fn clear(&mut self) {
+        self.chunks = VecDeque::new();
+        self.spare = None;
+        self.start = self.end;
+    }
+
+    /// Memory behind the last byte to write to: at most `want` bytes.
+    fn room(&mut self, want: usize) -> Option<&mut [u8]> {
+        if !self.last_has_room() {
+            self.begin_chunk(want)?;
+        }
+        let chunk = self.chunks.back_mut()?;
+        let Piece::Shared(memory, range) = &mut chunk.piece else { return None };
+        let end = range.end;
+        let memory = Arc::get_mut(memory)?;
+        let limit = memory.len().min(end + want);
+        memory.get_mut(end..limit)
+    }
+
+    fn last_has_room(&mut self) -> bool {
+        match self.chunks.back_mut() {
+            Some(Chunk { piece: Piece::Shared(memory, range), is_own: true, .. }) => {
+                range.end < memory.len() && Arc::get_mut(memory).is_some()
+            }
+            _ => false,
+        }
+    }
+
+    fn begin_chunk(&mut self, want: usize) -> Option<()> {
+        let previous = match self.chunks.back() {
+            Some(Chunk { piece: Piece::Shared(memory, range), is_own: true, .. }) if range.end == memory.len() => {
+                memory.len()
+            }
+            _ => 0,
+        };
+        let capacity = want.max(previous * 2).clamp(CHUNK_LEN_MIN, CHUNK_LEN_MAX).next_power_of_two();
+        let memory = match self.spare.take_if(|spare| spare.len() >= capacity.min(want.max(CHUNK_LEN_MIN))) {
+            Some(memory) => memory,
+            None => {
+                let mut memory = Vec::new();
+                memory.try_reserve_exact(capacity).ok()?;
+                memory.resize(capacity, 0);
+                Arc::new(memory)
+            }
+        };
+        self.chunks.push_back(Chunk { sequence: self.end, piece: Piece::Shared(memory, 0..0), is_own: true });
+        Some(())
+    }
+
+    fn extend_last(&mut self, len: usize) {
+        if let Some(Chunk { piece: Piece::Shared(_, range), .. }) = self.chunks.back_mut() {
+            range.end += len;
+            self.end = self.end.wrapping_add(length(len));
+        }
+    }
+
+    /// Keeps a chunk's memory for the next, if nobody else has it and it is larger than what is kept already.
+    fn recycle(&mut self, chunk: Chunk) {
+        if let Chunk { piece: Piece::Shared(mut memory, _), is_own: true, .. } = chunk
+            && Arc::get_mut(&mut memory).is_some()
+            && self.spare.as_ref().is_none_or(|spare| spare.len() < memory.len())
+        {
+            self.spare = Some(memory);
+        }
+    }
+}
+
+/// The bytes `skip..skip + len` of a piece.
+fn part(piece: &Piece, skip: usize, len: usize) -> Piece {
+    match piece {
+        Piece::Shared(memory, range) => Piece::Shared(memory.clone(), range.start + skip..range.start + skip + len),
+        Piece::Frame(frame, range) => Piece::Frame(frame.clone(), range.start + skip..range.start + skip + len),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit as _;
+
+    use super::*;
+
+    fn write(buffer: &mut SendBuffer, bytes: &[u8]) -> usize {
+        buffer.append(&mut UserReader::from_kernel(bytes), usize::MAX).expect("memory").expect("no fault")
+    }
+
+    fn read(buffer: &SendBuffer, from: SequenceNumber, len: usize) -> Vec<u8> {
+        let mut pieces = Vec::new();
+        let len = buffer.pieces(from, len, &mut pieces);
+        let mut bytes = Vec::new();
+        for piece in &pieces {
+            let at = bytes.len();
+            bytes.resize(at + piece.len(), 0);
+            piece.copy_to(&mut bytes[at..]);
+        }
+        assert_eq!(bytes.len(), len);
+        bytes
+    }
+
+    #[test]
+    fn bytes_come_back_by_their_numbers_across_chunks_and_the_wrap() {
+        let start = u32::MAX - 1000;
+        let mut buffer = SendBuffer::new(start);
+        let bytes: Vec<u8> = (0..200_000_u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+        assert_eq!(write(&mut buffer, &bytes), bytes.len());
+        assert_eq!(read(&buffer, start.wrapping_add(65_000), 2000), bytes[65_000..67_000]);
+        buffer.acknowledge(start.wrapping_add(70_000));
+        assert_eq!(
+            (read(&buffer, start.wrapping_add(70_000), 10), buffer.len()),
+            (bytes[70_000..70_010].to_vec(), 130_000)
+        );
+    }
+
+    #[test]
+    fn a_chunk_is_not_appended_to_while_somebody_has_it() {
+        let mut buffer = SendBuffer::new(0);
+        write(&mut buffer, b"one");
+        let mut held = Vec::new();
+        buffer.pieces(0, 3, &mut held);
+        write(&mut buffer, b"two");
+        assert_eq!(buffer.chunks.len(), 2);
+        write(&mut buffer, b"three");
+        assert_eq!((buffer.chunks.len(), read(&buffer, 0, 11)), (2, b"onetwothree".to_vec()));
+        assert_eq!(read(&buffer, 4, 3), b"wot");
+    }
+
+    #[test]
+    fn a_request_at_a_time_uses_the_same_memory() {
+        let mut buffer = SendBuffer::new(0);
+        write(&mut buffer, b"x");
+        buffer.acknowledge(1);
+        let spare = buffer.spare.as_ref().map(Arc::as_ptr);
+        assert!(spare.is_some());
+        write(&mut buffer, b"y");
+        assert!(buffer.spare.is_none());
+        buffer.acknowledge(2);
+        assert_eq!(buffer.spare.as_ref().map(Arc::as_ptr), spare);
+    }
+
+    #[test]
+    fn no_more_than_the_limit_is_taken() {
+        let mut buffer = SendBuffer::new(0);
+        let mut reader = UserReader::from_kernel(&[1; 5000]);
+        assert_eq!(buffer.append(&mut reader, 3000), Some(Ok(3000)));
+        assert_eq!((reader.remaining(), buffer.len()), (2000, 3000));
+    }
+}
