@@ -46,6 +46,7 @@ mod scheduling;
 mod script;
 pub mod signal;
 mod signalfd;
+mod socket;
 pub mod syscall;
 pub mod system;
 pub mod thread;

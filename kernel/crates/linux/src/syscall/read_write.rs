@@ -11,6 +11,7 @@ use abi::stat::{S_IFMT, S_IFREG};
 use abi::{Errno, Fd, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
 use file::{IoResult, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter, read_iovecs};
+use net::socket::SocketFile;
 use sync::machine::{self, NEVER};
 
 use crate::error::SyscallError;
@@ -19,7 +20,7 @@ use crate::signal::broken_pipe;
 use crate::signal::send::from_caller;
 use crate::signalfd::SignalFd;
 use crate::thread::Thread;
-use crate::{SyscallResult, wait};
+use crate::{SyscallResult, socket, wait};
 
 /// The open file behind `fd`, which must have been opened for reading.
 fn readable(thread: &Thread, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
@@ -76,6 +77,9 @@ fn read_later(thread: &Thread, open: &OpenFile, to: &mut UserWriter<'_>, positio
     }
     if open.is_nonblocking() {
         return Err(Errno::EAGAIN.into());
+    }
+    if let Some(file) = file_as::<SocketFile>(open) {
+        return socket::transfer::read_later(thread, open, file, to);
     }
     if open.file().read_timeout_ns().is_some() {
         return read_timed(thread, open, to);
@@ -224,6 +228,9 @@ fn write_rest(
     position: Option<u64>,
     first: IoResult,
 ) -> SyscallResult {
+    if let Some(file) = file_as::<SocketFile>(open) {
+        return socket::transfer::write_rest(thread, open, file, from, first);
+    }
     let file = open.file();
     let mut attempt = first;
     let mut done = 0;
