@@ -44,6 +44,7 @@ pub mod flow_key;
 pub mod frame;
 pub mod interface;
 pub mod nic;
+pub mod ports;
 pub mod socket;
 pub mod stack;
 pub mod tcp;
