@@ -17,7 +17,7 @@ pub mod protocol {
 }
 
 /// Both ends of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowKey {
     /// This machine's address. All zeroes: any (only in the keys of sockets that are bound so).
     pub local: u128,

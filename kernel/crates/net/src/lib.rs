@@ -35,6 +35,7 @@
 
 extern crate alloc;
 
+mod byte_queue;
 pub mod channel;
 pub mod checksum;
 pub mod classify;

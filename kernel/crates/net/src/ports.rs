@@ -157,6 +157,18 @@ impl Ports {
         self.ephemeral(attempt).ok_or(Errno::EADDRNOTAVAIL)
     }
 
+    /// Keeps a port from those who do not share, for a connection that has ended, until [`Ports::release`].
+    pub(crate) fn hold(&self, local: IpAddr, port: u16) {
+        let mut claims = self.claims.lock();
+        // There are fewer connections than the bound.
+        let _is_counted = Self::count_in(claims.entry(port).or_default(), Scope::Exact(local), Sharing::Outgoing);
+    }
+
+    /// Undoes [`Ports::hold`].
+    pub(crate) fn release(&self, local: IpAddr, port: u16) {
+        Self::count_out(&mut self.claims.lock(), port, Scope::Exact(local), Sharing::Outgoing);
+    }
+
     /// Tries all ephemeral ports from a random one on.
     fn ephemeral(&self, mut attempt: impl FnMut(u16) -> Option<Claim>) -> Option<Claim> {
         let mut bytes = [0; 4];

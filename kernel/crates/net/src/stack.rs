@@ -5,13 +5,12 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use sync::machine;
-use sync::rcu;
+use sync::{Once, machine, rcu};
 
 use crate::channel::{Delivery, Flow, FlowTable, Packet};
-use crate::classify::{Class, Defect, Layout, classify};
+use crate::classify::{Class, Defect, classify};
 use crate::control::Control;
 use crate::counters::MibCounters;
 use crate::flow_key::{FlowKey, protocol};
@@ -49,6 +48,8 @@ pub struct Stack {
     counters: StackCounters,
     control: Control,
     mib: MibCounters,
+    starter: Once<fn()>,
+    is_in_use: AtomicBool,
 }
 
 impl Stack {
@@ -64,7 +65,25 @@ impl Stack {
             counters: StackCounters::default(),
             control: Control::default(),
             mib: MibCounters::new(cpus),
+            starter: Once::new(),
+            is_in_use: AtomicBool::new(false),
         })
+    }
+
+    /// Sets what starts the workers ([`Stack::work`]) when they are first needed: a machine without a device whose program makes no
+    /// socket of the Internet families has none.
+    pub fn set_starter(&self, start: fn()) {
+        self.starter.call_once(|| start);
+    }
+
+    /// The network is going to be used. Starts its workers, once.
+    pub fn note_use(&self) {
+        if !self.is_in_use.load(Relaxed)
+            && let Some(start) = self.starter.get()
+            && !self.is_in_use.swap(true, Relaxed)
+        {
+            start();
+        }
     }
 
     /// The interfaces.
@@ -122,22 +141,35 @@ impl Stack {
     /// Takes a batch of frames of `interface`: finds whose they are and wakes each reader once. Callable from an interrupt that RCU
     /// watches, and from threads; does not sleep.
     pub fn receive(&self, interface: &Arc<Interface>, frames: &mut dyn Iterator<Item = ReceivedFrame>) {
+        let received_ns = machine::now_ns();
         let section = rcu::read();
         let mut batch = Touched::new(self);
         for frame in frames {
             match classify(frame.head(), frame.len()) {
                 Class::Flow(key, layout) => {
-                    let packet = Packet { frame, layout, key, interface: interface.index() };
+                    let packet = Packet { frame, layout, key, interface: interface.index(), received_ns };
                     match self.flow_of(&key, &section) {
                         Some(flow) => batch.deliver(flow, packet),
                         None => batch.control(packet),
                     }
                 }
-                Class::Control(layout) => batch.control(Packet::of_no_flow(frame, layout, interface.index())),
+                Class::Control(layout) => {
+                    batch.control(Packet { frame, layout, key: NO_FLOW, interface: interface.index(), received_ns })
+                }
                 Class::Malformed(defect) => self.count_malformed(defect),
             }
         }
         batch.finish();
+    }
+
+    /// Gives a packet to its flow, outside of a batch.
+    pub(crate) fn deliver(&self, flow: &Arc<dyn Flow>, packet: Packet) {
+        match flow.push(packet) {
+            Delivery::Dropped => drop(self.counters.flow_drops.fetch_add(1, Relaxed)),
+            Delivery::Wake => flow.wake(),
+            Delivery::Quiet => {}
+        }
+        self.own_worker().watch(flow);
     }
 
     /// The flow for packets of a key: a connection's, or that of a datagram socket which serves the address or any.
@@ -161,14 +193,8 @@ impl Stack {
     }
 }
 
-impl Packet {
-    /// A packet for the control worker.
-    #[must_use]
-    pub fn of_no_flow(frame: ReceivedFrame, layout: Layout, interface: u32) -> Self {
-        let key = FlowKey { local: 0, remote: 0, local_port: 0, remote_port: 0, protocol: 0 };
-        Self { frame, layout, key, interface }
-    }
-}
+/// The key of packets for the control worker.
+const NO_FLOW: FlowKey = FlowKey { local: 0, remote: 0, local_port: 0, remote_port: 0, protocol: 0 };
 
 /// The flows that a batch has touched so far.
 struct Touched<'a> {

@@ -77,12 +77,16 @@ ranks! {
     NETWORK_CONTROL,
     /// The set of interfaces, their addresses and routes, while it is changed.
     NETWORK,
-    /// Who has which port.
-    PORT_TABLES,
+    /// Connections that were asked for, and are not complete.
+    HALF_OPEN,
     /// One listening socket: its queues.
     LISTENERS,
     /// One socket: TCP's engine runs under it.
     SOCKETS,
+    /// One direction of a connection between two sockets of this machine.
+    LOCAL_STREAMS,
+    /// Who has which port, who listens there, and what connections were there.
+    PORT_TABLES,
     /// The names of flows, while they change.
     FLOW_TABLE,
     /// The neighbours of one interface, and what waits for their addresses.

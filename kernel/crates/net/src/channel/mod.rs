@@ -34,6 +34,8 @@ pub struct Packet {
     pub key: FlowKey,
     /// The number of the interface where it came in.
     pub interface: u32,
+    /// When it came: whoever takes it later measures from then.
+    pub received_ns: u64,
 }
 
 /// What became of a packet.

@@ -54,10 +54,11 @@ impl Stack {
         if cpu != CONTROL_CPU {
             return NEVER;
         }
+        let tcp_ns = self.tcp().poll(self, now_ns);
         let next_ns = &self.control().next_ns;
         let due_ns = next_ns.load(Ordering::Acquire);
         if due_ns > now_ns {
-            return due_ns;
+            return due_ns.min(tcp_ns);
         }
         // Who asks for an earlier look from here on lowers it again.
         next_ns.store(NEVER, Ordering::Release);
@@ -66,7 +67,7 @@ impl Stack {
             deadline_ns =
                 deadline_ns.min(self.poll_neighbours(interface, now_ns)).min(dhcp::poll(self, interface, now_ns));
         }
-        next_ns.fetch_min(deadline_ns, Ordering::AcqRel).min(deadline_ns)
+        next_ns.fetch_min(deadline_ns, Ordering::AcqRel).min(deadline_ns).min(tcp_ns)
     }
 
     fn expire_configuration(&self, now_ns: u64) -> u64 {

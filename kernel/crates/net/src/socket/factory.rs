@@ -10,6 +10,7 @@ use abi::socket::{
 
 use super::{Caller, Socket, unix};
 use crate::Stack;
+use crate::tcp::TcpSocket;
 
 /// The two sockets of a pair.
 pub type Pair = (Arc<dyn Socket>, Arc<dyn Socket>);
@@ -81,11 +82,14 @@ fn create_inet(
     if !(0..IPPROTO_MAX).contains(&protocol) {
         return Err(Errno::EINVAL);
     }
+    stack.note_use();
     let echo = if is_v6 { IPPROTO_ICMPV6 } else { IPPROTO_ICMP };
-    let _ = stack;
     match (kind, protocol) {
         // Transports are added here as they come.
-        (SOCK_STREAM, IPPROTO_IP | IPPROTO_TCP) | (SOCK_DGRAM, IPPROTO_IP | IPPROTO_UDP) => Err(Errno::EPROTONOSUPPORT),
+        (SOCK_STREAM, IPPROTO_IP | IPPROTO_TCP) => {
+            Ok(TcpSocket::new(stack, if is_v6 { AF_INET6 } else { AF_INET }.into()))
+        }
+        (SOCK_DGRAM, IPPROTO_IP | IPPROTO_UDP) => Err(Errno::EPROTONOSUPPORT),
         (SOCK_DGRAM, protocol) if protocol == echo => Err(Errno::EPROTONOSUPPORT),
         (SOCK_RAW, IPPROTO_IP) | (SOCK_STREAM | SOCK_DGRAM, _) => Err(Errno::EPROTONOSUPPORT),
         (SOCK_RAW, _) if !caller.may_use_raw => Err(Errno::EPERM),

@@ -93,6 +93,38 @@ impl SocketOptions {
         }
     }
 
+    /// Options with the same values, for a connection that a listener took.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        let flag = |flag: &AtomicBool| AtomicBool::new(flag.load(Relaxed));
+        let word = |word: &AtomicU32| AtomicU32::new(word.load(Relaxed));
+        let number = |number: &AtomicI32| AtomicI32::new(number.load(Relaxed));
+        let time = |time: &AtomicU64| AtomicU64::new(time.load(Relaxed));
+        Self {
+            reuse_address: flag(&self.reuse_address),
+            reuse_port: flag(&self.reuse_port),
+            keepalive: flag(&self.keepalive),
+            broadcast: flag(&self.broadcast),
+            dont_route: flag(&self.dont_route),
+            oob_inline: flag(&self.oob_inline),
+            pass_credentials: flag(&self.pass_credentials),
+            timestamp: word(&self.timestamp),
+            linger_seconds: number(&self.linger_seconds),
+            send_buffer: word(&self.send_buffer),
+            receive_buffer: word(&self.receive_buffer),
+            is_send_buffer_set: flag(&self.is_send_buffer_set),
+            is_receive_buffer_set: flag(&self.is_receive_buffer_set),
+            receive_low_water: number(&self.receive_low_water),
+            receive_timeout_ns: time(&self.receive_timeout_ns),
+            send_timeout_ns: time(&self.send_timeout_ns),
+            priority: word(&self.priority),
+            mark: word(&self.mark),
+            bound_interface: word(&self.bound_interface),
+            busy_poll_us: word(&self.busy_poll_us),
+            incoming_cpu: number(&self.incoming_cpu),
+        }
+    }
+
     /// Bytes that may wait to be sent.
     #[must_use]
     pub fn send_buffer_len(&self) -> usize {

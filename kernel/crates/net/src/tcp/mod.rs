@@ -1,25 +1,162 @@
 //! TCP: RFC 9293 and its relatives.
 //!
 //! - [`engine`]: one connection's protocol, without addresses, packets or locks.
+//! - [`socket`]: what a program has; [`options`]: what it sets; `calls`: what it calls; `connecting`: how it comes to a connection; `flow`: what
+//!   interrupts and workers do with it.
+//! - [`wire`]: a connection over the network: an engine, its packets and the way to its other end.
+//! - [`local`]: connections of the machine with itself, without packets.
+//! - [`listener`], [`passive`]: who takes connections, and how they come about.
+//! - [`time_wait`]: what stays of connections that have ended.
+//! - [`segment`]: headers from and to bytes.
+//!
+//! [`Tcp`] is what the connections of a stack share: ports, listeners, secrets, records and counters. None of it is touched on the way of data.
 
+mod calls;
+mod connecting;
 pub mod engine;
+mod flow;
+mod information;
+mod listener;
+mod local;
+mod options;
+mod passive;
+mod segment;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod time_wait;
+mod wire;
 
-use alloc::sync::Arc;
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use sync::{Mutex, machine, rank};
 
 use crate::Stack;
-use crate::channel::Packet;
+use crate::flow_key::{FlowKey, protocol};
+use crate::ports::Ports;
+use crate::ports::Scope;
+use listener::Arrival;
+pub(crate) use listener::Listener;
+use local::LocalEnd;
+use passive::{HalfOpen, Secrets};
+use socket::Phase;
+pub use socket::TcpSocket;
+use time_wait::TimeWaits;
 
 /// What the TCP connections of a stack share.
-#[derive(Default)]
-pub struct Tcp {}
+pub struct Tcp {
+    ports: Arc<Ports>,
+    listeners: Mutex<BTreeMap<u16, Vec<Arc<Listener>>>>,
+    half_open: HalfOpen,
+    time_waits: TimeWaits,
+    secrets: Secrets,
+}
 
 impl Tcp {
     pub(crate) fn new() -> Self {
-        Self {}
+        let ports = Ports::new();
+        Self {
+            listeners: Mutex::new(rank::PORT_TABLES, BTreeMap::new()),
+            half_open: HalfOpen::new(),
+            time_waits: TimeWaits::new(&ports),
+            secrets: Secrets::new(),
+            ports,
+        }
     }
 
-    /// A segment that belongs to no connection.
-    pub(crate) fn handle_unmatched(&self, stack: &Arc<Stack>, packet: Packet) {
-        let _ = (stack, packet);
+    /// Who has which port.
+    pub(crate) fn ports(&self) -> &Arc<Ports> {
+        &self.ports
+    }
+
+    fn add_listener(&self, listener: &Arc<Listener>) {
+        self.listeners.lock().entry(listener.port).or_default().push(Arc::clone(listener));
+    }
+
+    fn remove_listener(&self, listener: &Arc<Listener>) {
+        let mut listeners = self.listeners.lock();
+        let Some(of_port) = listeners.get_mut(&listener.port) else { return };
+        of_port.retain(|other| !Arc::ptr_eq(other, listener));
+        if of_port.is_empty() {
+            listeners.remove(&listener.port);
+        }
+        drop(listeners);
+        self.half_open.forget(listener);
+    }
+
+    /// The listener for connections to `address`: one of that very address before those of any. `spread` chooses among those that share it.
+    fn find_listener(&self, address: SocketAddr, spread: u64) -> Option<Arc<Listener>> {
+        let listeners = self.listeners.lock();
+        let of_port = listeners.get(&address.port())?;
+        let rank_of = |listener: &Listener| match listener.scope {
+            Scope::Exact(_) => 2,
+            Scope::AnyV4 | Scope::AnyV6 => 1,
+            Scope::AnyDual => 0,
+        };
+        let serving = || of_port.iter().filter(|listener| listener.serves(address));
+        let best = serving().map(|listener| rank_of(listener)).max()?;
+        let equals = || serving().filter(|listener| rank_of(listener) == best);
+        let count = u64::try_from(equals().count()).ok()?;
+        equals().nth(usize::try_from(spread % count).ok()?).map(Arc::clone)
+    }
+
+    /// A number by which connections of `socket` are spread over those who share a port.
+    fn spread(&self, socket: &Weak<TcpSocket>) -> u64 {
+        let key =
+            FlowKey { local: 0, remote: socket.as_ptr().addr() as u128, local_port: 0, remote_port: 0, protocol: 0 };
+        self.secrets.hash(&key)
+    }
+
+    /// Connects two sockets of this machine: `connector`, and one that `listener` makes, if it has room. `addresses` are those of the two.
+    fn arrive_locally(
+        &self,
+        listener: &Arc<Listener>,
+        connector: &Arc<TcpSocket>,
+        addresses: [SocketAddr; 2],
+    ) -> Arrival {
+        let Some(owner) = listener.owner() else { return Arrival::Refused };
+        let inherited = owner.inherited();
+        let mut own_end = None;
+        let mut claim = inherited.claim.as_ref().map(|claim| claim.share());
+        let arrival = listener.arrive_locally(connector, || {
+            let socket = TcpSocket::accepted(&owner, &inherited, Phase::Idle, claim.take(), addresses[1].ip());
+            let capacities = [connector.local_capacity(&socket.options), socket.local_capacity(&connector.options)];
+            let sockets = [Arc::downgrade(connector), Arc::downgrade(&socket)];
+            let [own, other] = LocalEnd::pair(addresses, sockets, capacities);
+            socket.inner.lock().phase = Phase::Local(alloc::boxed::Box::new(other));
+            own_end = Some(own);
+            socket
+        });
+        if let Some(end) = own_end
+            && let Err(mut end) = connector.become_local(end)
+        {
+            // It was closed meanwhile.
+            end.close(true);
+        }
+        arrival
+    }
+
+    /// Whether a new connection may be made between two ends: none has them, or had them a moment ago.
+    fn is_free(&self, stack: &Stack, local: SocketAddr, remote: SocketAddr) -> bool {
+        let key = FlowKey::new(protocol::TCP, local, remote);
+        !stack.flows().contains(&key) && !self.time_waits.contains(&self.secrets, &key)
+    }
+
+    /// Connections that wait for their third segment, and those in TIME-WAIT.
+    #[must_use]
+    pub fn record_counts(&self) -> (usize, usize) {
+        (self.half_open.len(), self.time_waits.len())
+    }
+
+    fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Keeps what must outlive a connection.
+    fn enter_time_wait(&self, key: &FlowKey, what: &engine::TimeWait) {
+        self.time_waits.enter(&self.secrets, key, what, machine::now_ns());
     }
 }

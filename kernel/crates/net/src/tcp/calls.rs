@@ -1,0 +1,239 @@
+//! The calls of programs on TCP sockets: [`Socket`] for [`TcpSocket`].
+
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+
+use abi::ioctl::{FIONREAD, TIOCOUTQ};
+use abi::socket::{IPPROTO_TCP, SOCK_STREAM};
+use abi::{Errno, PollEvents};
+use file::{IoResult, Progress};
+use mm::user::write_user_struct;
+use sync::WaitQueue;
+
+use super::engine::State;
+use super::socket::{Phase, TcpSocket};
+use crate::socket::options::SocketOptions;
+use crate::socket::{
+    Accepted, Address, Caller, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket,
+};
+
+/// `SIOCATMARK`.
+const SIOCATMARK: u32 = 0x8905;
+/// `SIOCOUTQNSD`.
+const SIOCOUTQNSD: u32 = 0x894b;
+
+impl Socket for TcpSocket {
+    fn kind(&self) -> Kind {
+        Kind { domain: self.domain, kind: SOCK_STREAM, protocol: IPPROTO_TCP }
+    }
+
+    fn bind(&self, address: &Address, caller: &Caller) -> Result<(), Errno> {
+        self.bind_to(address, caller)
+    }
+
+    fn connect(&self, address: &Address, caller: &Caller) -> IoResult {
+        self.connect_to(address, caller)
+    }
+
+    fn finish_connect(&self) -> IoResult {
+        self.finish_connecting()
+    }
+
+    fn listen(&self, backlog: i32, _caller: &Caller) -> Result<(), Errno> {
+        self.listen_with(backlog)
+    }
+
+    fn accept(&self) -> Result<Option<Accepted>, Errno> {
+        self.take_connection()
+    }
+
+    fn local_address(&self) -> Result<Address, Errno> {
+        Ok(self.shown(self.local_end()))
+    }
+
+    fn peer_address(&self) -> Result<Address, Errno> {
+        self.remote_end().map(|end| self.shown(end))
+    }
+
+    fn send(&self, request: &mut SendRequest<'_, '_>) -> IoResult {
+        if request.flags.contains(MessageFlags::OOB) {
+            return self.send_urgent(request);
+        }
+        self.send_bytes(request.from, request.flags.contains(MessageFlags::MORE))
+    }
+
+    fn receive(&self, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno> {
+        if request.flags.contains(MessageFlags::ERRQUEUE) {
+            return Err(Errno::EAGAIN);
+        }
+        if request.flags.contains(MessageFlags::OOB) {
+            return self.receive_urgent(request).map(Some);
+        }
+        let is_peek = request.flags.contains(MessageFlags::PEEK);
+        let is_truncating = request.flags.contains(MessageFlags::TRUNC);
+        let is_inline = self.options.oob_inline.load(Relaxed);
+        loop {
+            let mut inner = self.lock_drained();
+            let len = match &mut inner.phase {
+                Phase::Local(end) => end.receive(request.to, is_peek, is_truncating, is_inline)?,
+                Phase::Wire(wire) => match wire.read(request.to, is_peek, is_truncating)? {
+                    Ok(len) => {
+                        if len.is_some_and(|len| len > 0) && !is_peek {
+                            self.settle(&mut inner, sync::machine::now_ns());
+                        }
+                        len
+                    }
+                    Err(fault) => {
+                        drop(inner);
+                        fault.resolve()?;
+                        continue;
+                    }
+                },
+                Phase::Waiting { .. } => None,
+                Phase::Idle | Phase::Listening(_) => return Err(inner.error.take().unwrap_or(Errno::ENOTCONN)),
+            };
+            return Ok(len.map(|len| Received { len, ..Received::default() }));
+        }
+    }
+
+    fn shutdown(&self, half: Half) -> Result<(), Errno> {
+        self.shut(half)
+    }
+
+    fn set_option(&self, level: i32, option: i32, value: &[u8], _caller: &Caller) -> Result<(), Errno> {
+        self.set_any_option(level, option, value)
+    }
+
+    fn option(&self, level: i32, option: i32, _wanted: usize, _argument: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.any_option(level, option)
+    }
+
+    fn options(&self) -> &SocketOptions {
+        &self.options
+    }
+
+    fn is_listening(&self) -> bool {
+        matches!(self.inner.lock().phase, Phase::Listening(_))
+    }
+
+    fn take_error(&self) -> Option<Errno> {
+        let mut inner = self.lock_drained();
+        match &mut inner.phase {
+            Phase::Local(end) => end.take_error(),
+            Phase::Wire(wire) => {
+                let errno = wire.engine.take_error();
+                if wire.engine.state() == State::Closed && !wire.was_established && errno.is_some() {
+                    self.abandon_attempt(&mut inner);
+                }
+                errno
+            }
+            _ => inner.error.take(),
+        }
+    }
+
+    fn ioctl(&self, command: u32, argument: usize) -> Result<usize, Errno> {
+        let mut inner = self.lock_drained();
+        let is_listening = matches!(inner.phase, Phase::Listening(_));
+        let value = match (command, &mut inner.phase) {
+            (FIONREAD | TIOCOUTQ | SIOCOUTQNSD, Phase::Listening(_)) => return Err(Errno::EINVAL),
+            (FIONREAD, Phase::Local(end)) => end.readable_len(),
+            (FIONREAD, Phase::Wire(wire)) => wire.engine.readable_len(),
+            (TIOCOUTQ, Phase::Wire(wire)) => wire.engine.unacknowledged_len().0,
+            (SIOCOUTQNSD, Phase::Wire(wire)) => wire.engine.unacknowledged_len().1,
+            (SIOCATMARK, Phase::Local(end)) => usize::from(end.is_at_mark()),
+            (SIOCATMARK, Phase::Wire(wire)) => usize::from(wire.engine.is_at_mark()),
+            (FIONREAD | TIOCOUTQ | SIOCOUTQNSD | SIOCATMARK, _) => 0,
+            _ => return Err(Errno::ENOTTY),
+        };
+        drop(inner);
+        debug_assert!(!is_listening || command == SIOCATMARK);
+        write_user_struct(argument, &i32::try_from(value).unwrap_or(i32::MAX))?;
+        Ok(0)
+    }
+
+    fn readiness(&self) -> PollEvents {
+        let low_water = usize::try_from(self.options.receive_low_water.load(Relaxed)).unwrap_or(1);
+        let mut inner = self.lock_drained();
+        let has_error = inner.error.is_some();
+        match &mut inner.phase {
+            Phase::Idle if has_error => {
+                PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP | PollEvents::HUP | PollEvents::ERR
+            }
+            // As Linux has it: hung up and writable.
+            Phase::Idle => PollEvents::HUP | PollEvents::WRITABLE,
+            Phase::Waiting { .. } => PollEvents::empty(),
+            Phase::Listening(listener) if listener.has_ready() => PollEvents::READABLE,
+            Phase::Listening(_) => PollEvents::empty(),
+            Phase::Local(end) => end.readiness(low_water),
+            Phase::Wire(wire) => wire.engine.readiness(),
+        }
+    }
+
+    fn wait_queue(&self) -> &WaitQueue {
+        &self.wait_queue
+    }
+
+    fn wakes_one(&self, events: PollEvents) -> bool {
+        // Those who accept take turns.
+        events.contains(PollEvents::IN) && self.is_listening()
+    }
+
+    fn close(&self) {
+        self.end(false);
+    }
+}
+
+impl TcpSocket {
+    /// `MSG_OOB`: the last byte is urgent.
+    fn send_urgent(&self, request: &mut SendRequest<'_, '_>) -> IoResult {
+        if request.from.remaining() > 1 {
+            // What precedes it goes as usual; a partial transfer comes back for the rest.
+            let mut before = alloc::vec![0; request.from.remaining() - 1];
+            let mut attempt = request.from.clone();
+            let len = attempt.read(&mut before)?;
+            let sent = self.send_bytes(&mut mm::UserReader::from_kernel(&before[..len]), true)?;
+            if let Progress::Done(count) = sent {
+                request.from.skip(count);
+            }
+            return Ok(sent);
+        }
+        let mut byte = [0];
+        if request.from.clone().read(&mut byte)? == 0 {
+            return Ok(Progress::Done(0));
+        }
+        let mut inner = self.lock_drained();
+        let sent = match &mut inner.phase {
+            Phase::Local(end) => end.send_urgent(byte[0])?,
+            Phase::Wire(wire) => {
+                let sent = wire.engine.send_urgent(byte[0])?.then_some(1);
+                self.settle(&mut inner, sync::machine::now_ns());
+                sent
+            }
+            Phase::Waiting { .. } => None,
+            _ => return Err(Errno::EPIPE),
+        };
+        Ok(sent.map_or(Progress::WouldBlock, |count| {
+            request.from.skip(count);
+            Progress::Done(count)
+        }))
+    }
+
+    fn receive_urgent(&self, request: &mut ReceiveRequest<'_, '_>) -> Result<Received, Errno> {
+        let is_peek = request.flags.contains(MessageFlags::PEEK);
+        let is_inline = self.options.oob_inline.load(Relaxed);
+        let mut inner = self.lock_drained();
+        let byte = match &mut inner.phase {
+            _ if is_inline => return Err(Errno::EINVAL),
+            Phase::Local(end) => end.receive_urgent(is_peek, is_inline)?,
+            Phase::Wire(wire) => wire.engine.take_urgent(is_peek)?,
+            _ => return Err(Errno::ENOTCONN),
+        };
+        drop(inner);
+        let mut flags = MessageFlags::OOB;
+        let len = request.to.write(&[byte])?;
+        if len == 0 {
+            flags |= MessageFlags::TRUNC;
+        }
+        Ok(Received { len, flags, ..Received::default() })
+    }
+}

@@ -1,0 +1,211 @@
+//! How a socket comes to a connection: `connect`, to this machine or another.
+
+use alloc::boxed::Box;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::sync::atomic::Ordering;
+
+use abi::{Errno, PollEvents};
+use file::Progress;
+use sync::{MutexGuard, machine};
+
+use super::engine::State;
+use super::listener::Arrival;
+use super::local::{self, LocalEnd};
+use super::socket::{Bound, Inner, Phase, TcpSocket};
+use super::wire::{self, Wire};
+use crate::interface::AddressClass;
+use crate::socket::options::SocketOptions;
+use crate::socket::{Address, Caller};
+
+impl TcpSocket {
+    pub(super) fn connect_to(&self, address: &Address, _caller: &Caller) -> Result<Progress, Errno> {
+        if *address == Address::Unspecified {
+            self.disconnect();
+            return Ok(Progress::Done(0));
+        }
+        let mut remote = self.given(address)?;
+        if remote.ip().is_unspecified() {
+            remote.set_ip(if remote.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        let mut inner = self.inner.lock();
+        match &inner.phase {
+            Phase::Idle => {}
+            Phase::Listening(_) => return Err(Errno::EISCONN),
+            Phase::Waiting { .. } => return Err(Errno::EALREADY),
+            Phase::Local(_) | Phase::Wire(_) => {
+                drop(inner);
+                return self.connect_again();
+            }
+        }
+        if inner.is_v6_only && remote.is_ipv4() {
+            return Err(Errno::ENETUNREACH);
+        }
+        if let Some(errno) = inner.error.take() {
+            return Err(errno);
+        }
+        if self.stack.interfaces().is_local(remote.ip()) {
+            return self.connect_locally(inner, remote);
+        }
+        self.connect_over_network(inner, remote)
+    }
+
+    /// `connect` on a socket that has a connection, or did try.
+    fn connect_again(&self) -> Result<Progress, Errno> {
+        match self.connection_state()? {
+            Progress::WouldBlock => Err(Errno::EALREADY),
+            Progress::Done(_) => {
+                let mut inner = self.inner.lock();
+                if core::mem::replace(&mut inner.has_told, true) { Err(Errno::EISCONN) } else { Ok(Progress::Done(0)) }
+            }
+        }
+    }
+
+    /// How the attempt to connect stands. A failed one leaves the socket as it was before.
+    fn connection_state(&self) -> Result<Progress, Errno> {
+        let mut inner = self.lock_drained();
+        match &mut inner.phase {
+            Phase::Waiting { .. } => Ok(Progress::WouldBlock),
+            Phase::Local(_) => Ok(Progress::Done(0)),
+            Phase::Wire(wire) => match wire.engine.state() {
+                State::SynSent | State::SynReceived => Ok(Progress::WouldBlock),
+                State::Closed if !wire.was_established => {
+                    let errno = wire.engine.take_error().unwrap_or(Errno::ECONNABORTED);
+                    self.abandon_attempt(&mut inner);
+                    Err(errno)
+                }
+                _ => Ok(Progress::Done(0)),
+            },
+            Phase::Idle => Err(inner.error.take().unwrap_or(Errno::ECONNABORTED)),
+            Phase::Listening(_) => Err(Errno::EISCONN),
+        }
+    }
+
+    pub(super) fn finish_connecting(&self) -> Result<Progress, Errno> {
+        let progress = self.connection_state()?;
+        if progress != Progress::WouldBlock {
+            self.inner.lock().has_told = true;
+        }
+        Ok(progress)
+    }
+
+    pub(super) fn abandon_attempt(&self, inner: &mut Inner) {
+        inner.phase = Phase::Idle;
+        if inner.bound.as_ref().is_some_and(|bound| !bound.is_explicit) {
+            inner.bound = None;
+        }
+    }
+
+    /// The port for a connection from `local`: the bound one, or a new one for which `is_free` says yes.
+    fn claim_for(
+        &self,
+        inner: &mut Inner,
+        local: IpAddr,
+        is_free: impl FnMut(u16) -> bool,
+    ) -> Result<SocketAddr, Errno> {
+        if let Some(bound) = &mut inner.bound {
+            if bound.address.is_unspecified() {
+                bound.address = local;
+            }
+            return Ok(SocketAddr::new(bound.address.to_canonical(), bound.claim.port()));
+        }
+        let claim = self.stack.tcp().ports().claim_outgoing(local, is_free)?;
+        let address = SocketAddr::new(local, claim.port());
+        inner.bound = Some(Bound { claim, address: local, is_explicit: false });
+        Ok(address)
+    }
+
+    fn connect_locally(&self, mut inner: MutexGuard<'_, Inner>, remote: SocketAddr) -> Result<Progress, Errno> {
+        let Some(listener) = self.stack.tcp().find_listener(remote, self.stack.tcp().spread(&self.me)) else {
+            // The segment would be answered by RST, but not before `connect` of a socket in O_NONBLOCK mode has returned.
+            inner.error = Some(Errno::ECONNREFUSED);
+            return Ok(Progress::WouldBlock);
+        };
+        let local = self.claim_for(&mut inner, remote.ip(), |_| true)?;
+        inner.phase = Phase::Waiting { remote };
+        drop(inner);
+        let me = self.arc();
+        match self.stack.tcp().arrive_locally(&listener, &me, [local, remote]) {
+            Arrival::Ready | Arrival::Waits => {}
+            Arrival::Refused => {
+                let mut inner = self.inner.lock();
+                self.abandon_attempt(&mut inner);
+                inner.error = Some(Errno::ECONNREFUSED);
+            }
+        }
+        Ok(Progress::WouldBlock)
+    }
+
+    /// Makes the socket one end of a local connection; gives it back if the socket does not wait for one any more.
+    pub(super) fn become_local(&self, end: LocalEnd) -> Result<(), LocalEnd> {
+        let mut inner = self.inner.lock();
+        if !matches!(inner.phase, Phase::Waiting { .. }) {
+            return Err(end);
+        }
+        inner.phase = Phase::Local(Box::new(end));
+        drop(inner);
+        self.wake_for(PollEvents::WRITABLE);
+        Ok(())
+    }
+
+    /// Tells a socket that waited for a listener of this machine that there is none any more.
+    pub(super) fn refuse(&self) {
+        let mut inner = self.inner.lock();
+        if matches!(inner.phase, Phase::Waiting { .. }) {
+            self.abandon_attempt(&mut inner);
+            inner.error = Some(Errno::ECONNREFUSED);
+        }
+        drop(inner);
+        self.wake_for(PollEvents::all());
+    }
+
+    /// Both addresses of a socket that waits for a listener of this machine.
+    pub(super) fn waiting_addresses(&self) -> Option<[SocketAddr; 2]> {
+        let inner = self.inner.lock();
+        let Phase::Waiting { remote } = inner.phase else { return None };
+        let bound = inner.bound.as_ref()?;
+        Some([SocketAddr::new(bound.address.to_canonical(), bound.claim.port()), remote])
+    }
+
+    /// Bytes that may be on their way to this socket on a local connection, from a sender with these options.
+    pub(super) fn local_capacity(&self, sender: &SocketOptions) -> usize {
+        let receives = &self.options;
+        if !receives.is_receive_buffer_set.load(Ordering::Relaxed) && !sender.is_send_buffer_set.load(Ordering::Relaxed)
+        {
+            return local::CAPACITY_DEFAULT;
+        }
+        // Linux counts what memory takes beside the bytes: half of each buffer is for bytes.
+        ((receives.receive_buffer_len() + sender.send_buffer_len()) / 2).max(4096)
+    }
+
+    fn connect_over_network(&self, mut inner: MutexGuard<'_, Inner>, remote: SocketAddr) -> Result<Progress, Errno> {
+        let bound = inner.bound.as_ref().map(|bound| bound.address).filter(|address| !address.is_unspecified());
+        let scope = match remote {
+            SocketAddr::V6(remote) => remote.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        let interface = match self.options.bound_interface.load(Ordering::Relaxed) {
+            0 => scope,
+            interface => interface,
+        };
+        let route = self.stack.interfaces().route(&wire::request(remote.ip(), bound, interface, &inner.ip))?;
+        if route.class() != AddressClass::Remote {
+            // Connections have one other end.
+            return Err(Errno::ENETUNREACH);
+        }
+        let tcp = self.stack.tcp();
+        let local = self.claim_for(&mut inner, route.source(), |port| {
+            tcp.is_free(&self.stack, SocketAddr::new(route.source(), port), remote)
+        })?;
+        let mut settings = self.settings_of(&inner);
+        wire::fit(&mut settings, inner.ip.mss_max, &route);
+        let wire = Wire::connect(tcp.secrets(), route, [local, remote], settings, machine::now_ns());
+        let key = wire.key;
+        inner.phase = Phase::Wire(Box::new(wire));
+        if !self.stack.flows().insert(key, self.flow()) {
+            self.abandon_attempt(&mut inner);
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        self.settle(&mut inner, machine::now_ns());
+        Ok(Progress::WouldBlock)
+    }
+}

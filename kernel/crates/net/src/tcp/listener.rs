@@ -1,0 +1,145 @@
+//! [`Listener`]: the queues of a socket that takes connections.
+//!
+//! Connections that are complete wait in `ready` until they are accepted, as many as the backlog says and one (Linux's rule). When it is full, local
+//! connections wait in `waiting`, as their first segment would be dropped and sent again; those of the network have their half-open
+//! records in `half_open`, and cookies when these are too many.
+//!
+//! Lock: [`rank::LISTENERS`], before those of sockets.
+
+use alloc::collections::VecDeque;
+use alloc::sync::{Arc, Weak};
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use abi::PollEvents;
+use sync::{Mutex, rank};
+
+use super::socket::TcpSocket;
+use crate::ports::Scope;
+
+/// The largest backlog (`net.core.somaxconn`).
+pub(crate) const BACKLOG_MAX: u32 = 4096;
+/// Local connections that wait for room.
+const WAITING_MAX: usize = 4096;
+
+/// What waits to be accepted.
+#[derive(Default)]
+struct Queues {
+    ready: VecDeque<Arc<TcpSocket>>,
+    waiting: VecDeque<Arc<TcpSocket>>,
+    is_closed: bool,
+}
+
+/// The queues of a listening socket.
+pub(crate) struct Listener {
+    queues: Mutex<Queues>,
+    backlog: AtomicU32,
+    owner: Weak<TcpSocket>,
+    /// The port.
+    pub(crate) port: u16,
+    /// The addresses.
+    pub(crate) scope: Scope,
+}
+
+/// What became of a connection that came.
+pub(super) enum Arrival {
+    /// It waits to be accepted.
+    Ready,
+    /// There is no room now; it is kept until there is.
+    Waits,
+    /// Nobody listens any more, or too many wait.
+    Refused,
+}
+
+impl Listener {
+    pub(super) fn new(owner: Weak<TcpSocket>, port: u16, scope: Scope, backlog: u32) -> Arc<Self> {
+        let queues = Mutex::new(rank::LISTENERS, Queues::default());
+        Arc::new(Self { queues, backlog: AtomicU32::new(backlog), owner, port, scope })
+    }
+
+    /// The socket that listens, unless it is closed.
+    pub(super) fn owner(&self) -> Option<Arc<TcpSocket>> {
+        self.owner.upgrade()
+    }
+
+    pub(super) fn set_backlog(&self, backlog: u32) {
+        self.backlog.store(backlog, Relaxed);
+    }
+
+    /// Connections that may wait, and how many do.
+    pub(super) fn backlog(&self) -> (u32, usize) {
+        (self.backlog.load(Relaxed), self.queues.lock().ready.len())
+    }
+
+    fn has_room(&self, queues: &Queues) -> bool {
+        queues.ready.len() <= self.backlog.load(Relaxed) as usize
+    }
+
+    /// Whether a connection that is complete now would find room.
+    pub(super) fn can_take(&self) -> bool {
+        let queues = self.queues.lock();
+        !queues.is_closed && self.has_room(&queues)
+    }
+
+    /// A local connection comes, from `connector`. `make` makes the socket of this side when there is room.
+    pub(super) fn arrive_locally(&self, connector: &Arc<TcpSocket>, make: impl FnOnce() -> Arc<TcpSocket>) -> Arrival {
+        let mut queues = self.queues.lock();
+        if queues.is_closed {
+            return Arrival::Refused;
+        }
+        if self.has_room(&queues) {
+            queues.ready.push_back(make());
+            drop(queues);
+            self.wake();
+            return Arrival::Ready;
+        }
+        if queues.waiting.len() >= WAITING_MAX {
+            return Arrival::Refused;
+        }
+        queues.waiting.push_back(Arc::clone(connector));
+        Arrival::Waits
+    }
+
+    /// A connection of the network is complete. False: there is no room for it.
+    pub(super) fn push(&self, socket: Arc<TcpSocket>) -> bool {
+        let mut queues = self.queues.lock();
+        if queues.is_closed || !self.has_room(&queues) {
+            return false;
+        }
+        queues.ready.push_back(socket);
+        drop(queues);
+        self.wake();
+        true
+    }
+
+    /// Takes the connection that has waited longest; and a local one that may come in now.
+    pub(super) fn take(&self) -> (Option<Arc<TcpSocket>>, Option<Arc<TcpSocket>>) {
+        let mut queues = self.queues.lock();
+        let ready = queues.ready.pop_front();
+        let next = if self.has_room(&queues) { queues.waiting.pop_front() } else { None };
+        (ready, next)
+    }
+
+    /// Whether there is something to accept.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.queues.lock().ready.is_empty()
+    }
+
+    /// Ends it, and answers what waited: connections, and those who wanted to be one.
+    pub(super) fn close(&self) -> (VecDeque<Arc<TcpSocket>>, VecDeque<Arc<TcpSocket>>) {
+        let mut queues = self.queues.lock();
+        queues.is_closed = true;
+        (core::mem::take(&mut queues.ready), core::mem::take(&mut queues.waiting))
+    }
+
+    fn wake(&self) {
+        if let Some(owner) = self.owner() {
+            owner.wake_for(PollEvents::READABLE);
+        }
+    }
+
+    /// Whether it takes connections to `address`.
+    pub(super) fn serves(&self, address: SocketAddr) -> bool {
+        self.port == address.port() && self.scope.covers(address.ip())
+    }
+}

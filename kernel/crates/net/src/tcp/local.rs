@@ -1,0 +1,359 @@
+//! Connections of the machine with itself: two sockets and the bytes between them, without segments.
+//!
+//! A [`Pair`] has one [`Stream`] for each direction. What segments would do is kept true: a FIN is the mark that a stream is finished, a RST the
+//! error in it; who writes to a closed socket is reset, as is who is closed with bytes unread (RFC 2525, 2.17). Windows
+//! are the capacity of a stream. Nothing is ever lost, so there are no timers.
+//!
+//! Locks: a stream has [`rank::LOCAL_STREAMS`], below that of the socket that uses it; the two streams are not locked together. Wakes
+//! happen after the lock.
+
+use alloc::sync::{Arc, Weak};
+use core::net::SocketAddr;
+
+use abi::{Errno, PollEvents};
+use mm::user::{UserReader, UserWriter};
+use sync::{Mutex, rank};
+
+use super::engine::State;
+use super::socket::TcpSocket;
+use crate::byte_queue::ByteQueue;
+
+/// Bytes on their way where neither end chose a size.
+pub(super) const CAPACITY_DEFAULT: usize = 512 * 1024;
+
+/// Where urgent data is.
+struct Urgent {
+    /// The place of the byte in the stream.
+    at: u64,
+    byte: u8,
+    is_taken: bool,
+}
+
+/// The bytes of one direction.
+struct Stream {
+    queue: ByteQueue,
+    capacity: usize,
+    /// Bytes that were read.
+    read_total: u64,
+    /// Bytes that were written.
+    written_total: u64,
+    /// The writer has sent its last byte.
+    is_finished: bool,
+    /// The reader's socket is closed.
+    is_reader_gone: bool,
+    /// The connection was reset, with this error for the reader.
+    reset: Option<Errno>,
+    urgent: Option<Urgent>,
+}
+
+impl Stream {
+    fn new(capacity: usize) -> Mutex<Self> {
+        let stream = Self {
+            queue: ByteQueue::new(),
+            capacity,
+            read_total: 0,
+            written_total: 0,
+            is_finished: false,
+            is_reader_gone: false,
+            reset: None,
+            urgent: None,
+        };
+        Mutex::new(rank::LOCAL_STREAMS, stream)
+    }
+
+    fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.queue.len())
+    }
+
+    /// By the rule of `poll`: a third must be free.
+    fn is_writable(&self) -> bool {
+        self.room() >= self.capacity / 3
+    }
+
+    /// How many bytes can be read before the urgent one, and whether reading stands at it.
+    fn before_urgent(&self) -> (usize, bool) {
+        match &self.urgent {
+            Some(urgent) if urgent.at >= self.read_total => {
+                let distance = usize::try_from(urgent.at - self.read_total).unwrap_or(usize::MAX);
+                (distance.min(self.queue.len()), distance == 0)
+            }
+            _ => (self.queue.len(), false),
+        }
+    }
+}
+
+/// Both directions of a connection; the stream of a side is what it reads.
+pub(super) struct Pair {
+    streams: [Mutex<Stream>; 2],
+}
+
+/// One end of a connection. Under the lock of its socket.
+pub(super) struct LocalEnd {
+    pair: Arc<Pair>,
+    side: usize,
+    peer: Weak<TcpSocket>,
+    /// Its own address.
+    pub(super) local: SocketAddr,
+    /// The other end's.
+    pub(super) remote: SocketAddr,
+    /// It was reset, and the program has been told.
+    is_dead: bool,
+    error: Option<Errno>,
+    is_read_shut: bool,
+    is_write_shut: bool,
+    /// It finished before the other end did.
+    was_first: bool,
+}
+
+impl LocalEnd {
+    /// Both ends of a new connection between `addresses`; each is given the other's socket. `capacities` are those of what each reads.
+    pub(super) fn pair(addresses: [SocketAddr; 2], sockets: [Weak<TcpSocket>; 2], capacities: [usize; 2]) -> [Self; 2] {
+        let pair = Arc::new(Pair { streams: capacities.map(Stream::new) });
+        let [first, second] = sockets;
+        let end = |side: usize, peer| Self {
+            pair: Arc::clone(&pair),
+            side,
+            peer,
+            local: addresses[side],
+            remote: addresses[1 - side],
+            is_dead: false,
+            error: None,
+            is_read_shut: false,
+            is_write_shut: false,
+            was_first: false,
+        };
+        [end(0, second), end(1, first)]
+    }
+
+    fn incoming(&self) -> &Mutex<Stream> {
+        &self.pair.streams[self.side]
+    }
+
+    fn outgoing(&self) -> &Mutex<Stream> {
+        &self.pair.streams[1 - self.side]
+    }
+
+    fn wake_peer(&self, events: PollEvents) {
+        if let Some(peer) = self.peer.upgrade() {
+            peer.wake_for(events);
+        }
+    }
+
+    /// Takes a reset over that the other end has left.
+    fn notice_reset(&mut self) {
+        if self.is_dead {
+            return;
+        }
+        let reset = self.incoming().lock().reset;
+        (self.is_dead, self.error) = (reset.is_some(), reset);
+    }
+
+    /// Takes the pending error.
+    pub(super) fn take_error(&mut self) -> Option<Errno> {
+        self.notice_reset();
+        self.error.take()
+    }
+
+    /// Writes; none if there is no room.
+    pub(super) fn send(&mut self, from: &mut UserReader<'_>) -> Result<Option<usize>, Errno> {
+        self.check_writable()?;
+        let mut stream = self.outgoing().lock();
+        if stream.is_reader_gone {
+            let count = from.skip(from.remaining());
+            drop(stream);
+            // The bytes would be answered by RST, after the FIN that came before.
+            self.is_dead = true;
+            self.error = Some(Self::reset_error(true));
+            return Ok(Some(count));
+        }
+        let room = stream.room();
+        if room == 0 {
+            return Ok(None);
+        }
+        let count = stream.queue.write(from, room)?;
+        stream.written_total += count as u64;
+        drop(stream);
+        self.wake_peer(PollEvents::READABLE);
+        Ok(Some(count))
+    }
+
+    /// What a RST means to who has seen the other's FIN, or not (`tcp_reset`).
+    fn reset_error(has_seen_fin: bool) -> Errno {
+        if has_seen_fin { Errno::EPIPE } else { Errno::ECONNRESET }
+    }
+
+    fn check_writable(&mut self) -> Result<(), Errno> {
+        if let Some(errno) = self.take_error() {
+            return Err(errno);
+        }
+        if self.is_dead || self.is_write_shut { Err(Errno::EPIPE) } else { Ok(()) }
+    }
+
+    /// Sends one byte as urgent; none if there is no room.
+    pub(super) fn send_urgent(&mut self, byte: u8) -> Result<Option<usize>, Errno> {
+        self.check_writable()?;
+        let mut stream = self.outgoing().lock();
+        if stream.is_reader_gone {
+            drop(stream);
+            return self.send(&mut UserReader::from_kernel(&[byte]));
+        }
+        if stream.room() == 0 {
+            return Ok(None);
+        }
+        stream.urgent = Some(Urgent { at: stream.written_total, byte, is_taken: false });
+        stream.queue.append(&[byte]);
+        stream.written_total += 1;
+        drop(stream);
+        self.wake_peer(PollEvents::READABLE | PollEvents::PRI);
+        Ok(Some(1))
+    }
+
+    /// Reads, or looks; none if nothing is there. `is_inline`: urgent data is read with the rest.
+    pub(super) fn receive(
+        &mut self,
+        to: &mut UserWriter<'_>,
+        is_peek: bool,
+        is_truncating: bool,
+        is_inline: bool,
+    ) -> Result<Option<usize>, Errno> {
+        let mut stream = self.incoming().lock();
+        let (mut available, is_at_mark) = stream.before_urgent();
+        if is_inline {
+            available = stream.queue.len();
+        } else if is_at_mark && !stream.queue.is_empty() {
+            // The urgent byte is not part of what is read.
+            stream.queue.discard(1);
+            stream.read_total += 1;
+            (available, _) = stream.before_urgent();
+        }
+        if available > 0 {
+            if to.is_full() {
+                return Ok(Some(0));
+            }
+            let was_writable = stream.is_writable();
+            let count = match (is_peek, is_truncating) {
+                (true, false) => return stream.queue.peek(to, 0, available).map(Some),
+                (true, true) => return Ok(Some(available.min(to.remaining()))),
+                (false, true) => stream.queue.discard(available.min(to.remaining())),
+                (false, false) => stream.queue.read(to, available)?,
+            };
+            stream.read_total += count as u64;
+            let has_grown = !was_writable && stream.is_writable();
+            drop(stream);
+            if has_grown {
+                self.wake_peer(PollEvents::WRITABLE);
+            }
+            return Ok(Some(count));
+        }
+        let is_finished = stream.is_finished;
+        drop(stream);
+        if is_finished || self.is_read_shut {
+            return Ok(Some(0));
+        }
+        match self.take_error() {
+            Some(errno) => Err(errno),
+            None if self.is_dead => Ok(Some(0)),
+            None if to.is_full() => Ok(Some(0)),
+            None => Ok(None),
+        }
+    }
+
+    /// The urgent byte (`MSG_OOB`), as Linux answers it.
+    pub(super) fn receive_urgent(&mut self, is_peek: bool, is_inline: bool) -> Result<u8, Errno> {
+        let mut stream = self.incoming().lock();
+        let urgent = stream.urgent.as_mut().filter(|urgent| !urgent.is_taken && !is_inline).ok_or(Errno::EINVAL)?;
+        urgent.is_taken = !is_peek;
+        Ok(urgent.byte)
+    }
+
+    /// Whether reading stands at the urgent byte.
+    pub(super) fn is_at_mark(&self) -> bool {
+        self.incoming().lock().before_urgent().1
+    }
+
+    /// Sends the last byte.
+    pub(super) fn shutdown_write(&mut self) {
+        if core::mem::replace(&mut self.is_write_shut, true) || self.is_dead {
+            return;
+        }
+        let has_received = self.incoming().lock().is_finished;
+        self.was_first = !has_received;
+        self.outgoing().lock().is_finished = true;
+        self.wake_peer(PollEvents::READABLE | PollEvents::RDHUP | PollEvents::HUP);
+    }
+
+    /// Reads find the end from now on, when what is there has been read.
+    pub(super) fn shutdown_read(&mut self) {
+        self.is_read_shut = true;
+    }
+
+    /// The socket is closed; with a reset if bytes were not read, or if `is_abortive`.
+    pub(super) fn close(&mut self, is_abortive: bool) {
+        let mut incoming = self.incoming().lock();
+        incoming.is_reader_gone = true;
+        let is_reset = is_abortive || !incoming.queue.is_empty();
+        incoming.queue.clear();
+        drop(incoming);
+        if is_reset && !self.is_dead {
+            let mut outgoing = self.outgoing().lock();
+            let errno = Self::reset_error(outgoing.is_finished);
+            outgoing.reset.get_or_insert(errno);
+            drop(outgoing);
+        } else {
+            self.shutdown_write();
+        }
+        self.wake_peer(PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::HUP | PollEvents::ERR);
+    }
+
+    /// What applies now; `low_water` is how much makes it readable.
+    pub(super) fn readiness(&mut self, low_water: usize) -> PollEvents {
+        self.notice_reset();
+        let incoming = self.incoming().lock();
+        let is_finished = incoming.is_finished;
+        let is_read_over = is_finished || self.is_read_shut || self.is_dead;
+        let mut events = PollEvents::empty();
+        if incoming.queue.len() >= low_water.max(1) || is_read_over {
+            events |= PollEvents::READABLE;
+        }
+        if incoming.urgent.as_ref().is_some_and(|urgent| !urgent.is_taken) {
+            events |= PollEvents::PRI;
+        }
+        drop(incoming);
+        if is_read_over {
+            events |= PollEvents::RDHUP;
+        }
+        if self.is_dead || self.is_write_shut || self.outgoing().lock().is_writable() {
+            events |= PollEvents::WRITABLE;
+        }
+        if self.is_dead || (is_finished || self.is_read_shut) && self.is_write_shut {
+            events |= PollEvents::HUP;
+        }
+        if self.error.is_some() {
+            events |= PollEvents::ERR;
+        }
+        events
+    }
+
+    /// Bytes that can be read (`SIOCINQ`).
+    pub(super) fn readable_len(&self) -> usize {
+        self.incoming().lock().before_urgent().0
+    }
+
+    /// The state that TCP would be in.
+    pub(super) fn state(&self) -> State {
+        let has_received = self.incoming().lock().is_finished;
+        match (self.is_write_shut, has_received) {
+            _ if self.is_dead => State::Closed,
+            (false, false) => State::Established,
+            (false, true) => State::CloseWait,
+            (true, false) => State::FinWait2,
+            (true, true) if self.was_first => State::TimeWait,
+            (true, true) => State::Closed,
+        }
+    }
+
+    /// Bytes read and written so far.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        (self.incoming().lock().read_total, self.outgoing().lock().written_total)
+    }
+}

@@ -1,0 +1,535 @@
+//! [`TcpSocket`]: a TCP socket, from `socket` to the last segment of its connection.
+//!
+//! 1. One lock ([`rank::SOCKETS`]) protects all of it: what phase it is in, and the engine. Packets come without the lock, into a queue that
+//!    whoever takes the lock next drains first. So the protocol runs in the thread that reads, writes or polls.
+//! 2. [`Flow::push`] decides in the interrupt whether a packet is worth a wake: data and ends are; an acknowledgement is only when the engine waits for
+//!    one. If nobody sleeps on the socket then, a worker drains it.
+//! 3. When the program closes its socket the connection may have more to do. The table of flows and the timers keep it until it is over; then a
+//!    record of TIME-WAIT may stay.
+//! 4. A socket that is connected to this machine itself has no engine: see [`super::local`].
+//!
+//! Order of locks: a listener's, then a socket's; two sockets are never locked together.
+
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use abi::{Errno, PollEvents};
+use file::Progress;
+use mm::user::UserReader;
+use sync::machine::{self, NEVER};
+use sync::{BatchQueue, Mutex, MutexGuard, WaitQueue, rank};
+
+use super::engine::{SegmentHeader, Settings, State};
+use super::listener::{Arrival, BACKLOG_MAX, Listener};
+use super::local::LocalEnd;
+use super::wire::{self, Wire};
+use crate::Stack;
+use crate::channel::{FLOW_PACKETS_MAX, Flow, FlowState, Packet};
+use crate::frame::ReceivedFrame;
+use crate::interface::{AddressClass, Route};
+use crate::ports::{Claim, Scope, Sharing};
+use crate::socket::options::SocketOptions;
+use crate::socket::{Accepted, Address, Caller, Half};
+
+/// `AF_INET6`.
+pub(super) const AF_INET6: i32 = 10;
+/// `AF_INET`.
+pub(super) const AF_INET: i32 = 2;
+/// Linux's default buffers of TCP as `SO_SNDBUF` and `SO_RCVBUF` show them (`net.ipv4.tcp_wmem`, `tcp_rmem`).
+const SEND_BUFFER: u32 = 16_384;
+const RECEIVE_BUFFER: u32 = 131_072;
+/// Ports below this want a privilege.
+const UNPRIVILEGED_FIRST: u16 = 1024;
+
+/// A TCP socket.
+pub struct TcpSocket {
+    pub(super) stack: Arc<Stack>,
+    pub(super) domain: i32,
+    pub(super) me: Weak<TcpSocket>,
+    pub(super) options: SocketOptions,
+    pub(super) inner: Mutex<Inner>,
+    pub(super) packets: BatchQueue<Packet>,
+    pub(super) wait_queue: WaitQueue,
+    pub(super) flow_state: FlowState,
+    /// An acknowledgement would have something done.
+    pub(super) awaits_acknowledgement: AtomicBool,
+    /// What the packets since the last wake mean to who waits.
+    pub(super) arrived: AtomicU32,
+}
+
+/// What the lock of a socket protects.
+pub(super) struct Inner {
+    pub(super) phase: Phase,
+    /// The local address and its port, once bound.
+    pub(super) bound: Option<Bound>,
+    /// What the program set for TCP; the engine has a copy.
+    pub(super) settings: Settings,
+    pub(super) ip: super::options::IpSettings,
+    /// `TCP_DEFER_ACCEPT` in seconds.
+    pub(super) defer_accept_seconds: u32,
+    /// The error of a connection that is no more.
+    pub(super) error: Option<Errno>,
+    pub(super) is_v6_only: bool,
+    /// The program has let go of it.
+    pub(super) is_orphan: bool,
+    /// `connect` has said that it is connected.
+    pub(super) has_told: bool,
+}
+
+/// A socket's own address.
+pub(super) struct Bound {
+    pub(super) claim: Claim,
+    pub(super) address: IpAddr,
+    /// By `bind`, and not by `connect`.
+    pub(super) is_explicit: bool,
+}
+
+/// What a socket is at the moment.
+pub(super) enum Phase {
+    /// Neither connected nor listening.
+    Idle,
+    /// It takes connections.
+    Listening(Arc<Listener>),
+    /// It waits for room in the queue of a listener of this machine.
+    Waiting { remote: SocketAddr },
+    /// It is connected to a socket of this machine.
+    Local(Box<LocalEnd>),
+    /// It is connected over the network, or trying to be.
+    Wire(Box<Wire>),
+}
+
+impl TcpSocket {
+    /// A socket of domain `AF_INET` or `AF_INET6`.
+    #[must_use]
+    pub fn new(stack: &Arc<Stack>, domain: i32) -> Arc<Self> {
+        Self::with(stack, domain, SocketOptions::with_buffers(SEND_BUFFER, RECEIVE_BUFFER), Phase::Idle, None)
+    }
+
+    /// A socket of a connection that a listener took, with what it inherits.
+    pub(super) fn accepted(
+        listener: &TcpSocket,
+        inherited: &Inherited,
+        phase: Phase,
+        claim: Option<Claim>,
+        address: IpAddr,
+    ) -> Arc<Self> {
+        let options = listener.options.duplicate();
+        let bound = claim.map(|claim| Bound { claim, address, is_explicit: true });
+        let socket = Self::with(&listener.stack, listener.domain, options, phase, bound);
+        let mut inner = socket.inner.lock();
+        (inner.settings, inner.ip) = (inherited.settings, inherited.ip);
+        (inner.is_v6_only, inner.has_told) = (inherited.is_v6_only, true);
+        drop(inner);
+        socket
+    }
+
+    fn with(stack: &Arc<Stack>, domain: i32, options: SocketOptions, phase: Phase, bound: Option<Bound>) -> Arc<Self> {
+        let inner = Inner {
+            phase,
+            bound,
+            settings: Settings::default(),
+            ip: super::options::IpSettings::default(),
+            defer_accept_seconds: 0,
+            error: None,
+            is_v6_only: false,
+            is_orphan: false,
+            has_told: false,
+        };
+        Arc::new_cyclic(|me| Self {
+            stack: Arc::clone(stack),
+            domain,
+            me: Weak::clone(me),
+            options,
+            inner: Mutex::new(rank::SOCKETS, inner),
+            packets: BatchQueue::new(FLOW_PACKETS_MAX),
+            wait_queue: WaitQueue::new(),
+            flow_state: FlowState::default(),
+            awaits_acknowledgement: AtomicBool::new(true),
+            arrived: AtomicU32::new(0),
+        })
+    }
+
+    /// Wakes who waits for `events`. True: somebody did.
+    pub(super) fn wake_for(&self, events: PollEvents) -> bool {
+        self.wait_queue.wake(events.bits())
+    }
+
+    /// The socket as whoever counts references has it.
+    pub(super) fn arc(&self) -> Arc<Self> {
+        self.me.upgrade().expect("a socket that is called is referred to")
+    }
+
+    pub(super) fn flow(&self) -> Arc<dyn Flow> {
+        self.arc()
+    }
+
+    /// An address as a program of this domain sees it.
+    pub(super) fn shown(&self, address: SocketAddr) -> Address {
+        Address::Inet(match address {
+            SocketAddr::V4(v4) if self.domain == AF_INET6 => {
+                SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
+            }
+            address => address,
+        })
+    }
+
+    /// The unspecified address of the domain.
+    pub(super) fn any(&self) -> IpAddr {
+        if self.domain == AF_INET6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
+    }
+
+    /// An address that a program gives, checked for the domain; mapped ones are IPv4.
+    pub(super) fn given(&self, address: &Address) -> Result<SocketAddr, Errno> {
+        match address {
+            Address::Inet(SocketAddr::V4(v4)) if self.domain == AF_INET => Ok(SocketAddr::V4(*v4)),
+            Address::Inet(SocketAddr::V6(v6)) if self.domain == AF_INET6 => {
+                let ip = v6.ip().to_canonical();
+                Ok(if ip.is_ipv4() { SocketAddr::new(ip, v6.port()) } else { SocketAddr::V6(*v6) })
+            }
+            _ => Err(Errno::EAFNOSUPPORT),
+        }
+    }
+
+    fn sharing(&self, caller: &Caller) -> Sharing {
+        Sharing::Bound {
+            reuse_address: self.options.reuse_address.load(Ordering::Relaxed),
+            reuse_port: self.options.reuse_port.load(Ordering::Relaxed).then_some(caller.credentials.uid),
+            is_listening: false,
+        }
+    }
+
+    // ---- Names --------------------------------------------------------------------------------------------------
+
+    pub(super) fn bind_to(&self, address: &Address, caller: &Caller) -> Result<(), Errno> {
+        let address = self.given(address)?;
+        let port = address.port();
+        let class = self.stack.interfaces().class_of(address.ip());
+        if !address.ip().is_unspecified() && class != AddressClass::Local {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        if port != 0 && port < UNPRIVILEGED_FIRST && !caller.may_bind_low_ports {
+            return Err(Errno::EACCES);
+        }
+        let mut inner = self.inner.lock();
+        if inner.bound.is_some() || !matches!(inner.phase, Phase::Idle) {
+            return Err(Errno::EINVAL);
+        }
+        let scope = Scope::of(address.ip(), inner.is_v6_only);
+        let claim = self.stack.tcp().ports().claim(port, scope, self.sharing(caller))?;
+        inner.bound = Some(Bound { claim, address: address.ip(), is_explicit: true });
+        Ok(())
+    }
+
+    pub(super) fn listen_with(&self, backlog: i32) -> Result<(), Errno> {
+        // A negative backlog is a very large one, as on Linux.
+        let backlog = u32::try_from(backlog).unwrap_or(u32::MAX).min(BACKLOG_MAX);
+        let mut inner = self.inner.lock();
+        match &inner.phase {
+            Phase::Listening(listener) => {
+                listener.set_backlog(backlog);
+                return Ok(());
+            }
+            Phase::Idle => {}
+            _ => return Err(Errno::EINVAL),
+        }
+        if inner.bound.is_none() {
+            let scope = Scope::of(self.any(), inner.is_v6_only);
+            let sharing = Sharing::Bound { reuse_address: false, reuse_port: None, is_listening: false };
+            let claim = self.stack.tcp().ports().claim(0, scope, sharing)?;
+            inner.bound = Some(Bound { claim, address: self.any(), is_explicit: false });
+        }
+        let Some(bound) = &mut inner.bound else { return Err(Errno::EINVAL) };
+        bound.claim.listen()?;
+        let listener = Listener::new(Weak::clone(&self.me), bound.claim.port(), bound.claim.scope(), backlog);
+        self.stack.tcp().add_listener(&listener);
+        inner.phase = Phase::Listening(listener);
+        Ok(())
+    }
+
+    pub(super) fn local_end(&self) -> SocketAddr {
+        let inner = self.inner.lock();
+        match &inner.phase {
+            Phase::Local(end) => end.local,
+            Phase::Wire(wire) => wire.key.local_end(),
+            _ => match &inner.bound {
+                Some(bound) => SocketAddr::new(bound.address, bound.claim.port()),
+                None => SocketAddr::new(self.any(), 0),
+            },
+        }
+    }
+
+    pub(super) fn remote_end(&self) -> Result<SocketAddr, Errno> {
+        let mut inner = self.inner.lock();
+        match &mut inner.phase {
+            Phase::Local(end) if end.state() != State::Closed => Ok(end.remote),
+            Phase::Wire(wire) if !matches!(wire.engine.state(), State::SynSent | State::Closed) => {
+                Ok(wire.key.remote_end())
+            }
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    // ---- Accepting ----------------------------------------------------------------------------------------------
+
+    pub(super) fn take_connection(&self) -> Result<Option<Accepted>, Errno> {
+        let listener = match &self.inner.lock().phase {
+            Phase::Listening(listener) => Arc::clone(listener),
+            _ => return Err(Errno::EINVAL),
+        };
+        let (ready, next) = listener.take();
+        if let Some(connector) = next
+            && let Some(addresses) = connector.waiting_addresses()
+            && matches!(self.stack.tcp().arrive_locally(&listener, &connector, addresses), Arrival::Refused)
+        {
+            connector.refuse();
+        }
+        let Some(socket) = ready else { return Ok(None) };
+        let remote = match &socket.inner.lock().phase {
+            Phase::Local(end) => end.remote,
+            Phase::Wire(wire) => wire.key.remote_end(),
+            _ => SocketAddr::new(self.any(), 0),
+        };
+        let peer = socket.shown(remote);
+        Ok(Some(Accepted { socket, peer }))
+    }
+
+    /// What connections take over from this listener.
+    pub(super) fn inherited(&self) -> Inherited {
+        let inner = self.inner.lock();
+        Inherited {
+            settings: inner.settings,
+            ip: inner.ip,
+            is_v6_only: inner.is_v6_only,
+            claim: inner.bound.as_ref().map(|bound| bound.claim.share()),
+        }
+    }
+
+    /// The settings of a connection that comes to this listener by `route`.
+    pub(super) fn settings_for(&self, route: &Route) -> Settings {
+        let inner = self.inner.lock();
+        let mut settings = self.settings_of(&inner);
+        wire::fit(&mut settings, inner.ip.mss_max, route);
+        settings
+    }
+
+    /// Whether connections wait for their first data before they are accepted.
+    pub(super) fn defers_accept(&self) -> bool {
+        self.inner.lock().defer_accept_seconds > 0
+    }
+
+    /// Gives the engine its first segment, the third of the handshake.
+    pub(super) fn take_segment(&self, header: &SegmentHeader, frame: ReceivedFrame, now_ns: u64) {
+        let mut inner = self.inner.lock();
+        if let Phase::Wire(wire) = &mut inner.phase {
+            wire.receive_parsed(header, frame, now_ns);
+            self.settle(&mut inner, now_ns);
+        }
+    }
+
+    // ---- Ending -------------------------------------------------------------------------------------------------
+
+    pub(super) fn shut(&self, half: Half) -> Result<(), Errno> {
+        let mut inner = self.lock_drained();
+        let (reads, writes) = (half != Half::Write, half != Half::Read);
+        match &mut inner.phase {
+            Phase::Local(end) => {
+                if end.state() == State::Closed && end.take_error().is_none() {
+                    return Err(Errno::ENOTCONN);
+                }
+                if reads {
+                    end.shutdown_read();
+                }
+                if writes {
+                    end.shutdown_write();
+                }
+            }
+            Phase::Wire(wire) => {
+                if wire.engine.state() == State::Closed {
+                    return Err(Errno::ENOTCONN);
+                }
+                if reads {
+                    wire.engine.shutdown_read();
+                }
+                if writes {
+                    wire.engine.shutdown_write();
+                }
+                self.settle(&mut inner, machine::now_ns());
+            }
+            Phase::Listening(listener) if reads => {
+                // Linux makes it a socket again that neither listens nor is connected.
+                let listener = Arc::clone(listener);
+                inner.phase = Phase::Idle;
+                drop(inner);
+                self.stop_listening(&listener);
+                self.wake_for(PollEvents::all());
+                return Ok(());
+            }
+            _ => return Err(Errno::ENOTCONN),
+        }
+        drop(inner);
+        self.wake_for(PollEvents::all());
+        Ok(())
+    }
+
+    pub(super) fn stop_listening(&self, listener: &Arc<Listener>) {
+        self.stack.tcp().remove_listener(listener);
+        let (ready, waiting) = listener.close();
+        ready.into_iter().for_each(|socket| socket.end(true));
+        waiting.into_iter().for_each(|connector| connector.refuse());
+    }
+
+    /// `connect` to no address: the connection is reset.
+    pub(super) fn disconnect(&self) {
+        let mut inner = self.lock_drained();
+        match &mut inner.phase {
+            Phase::Idle => return,
+            Phase::Listening(listener) => {
+                let listener = Arc::clone(listener);
+                inner.phase = Phase::Idle;
+                drop(inner);
+                return self.stop_listening(&listener);
+            }
+            Phase::Local(end) => end.close(true),
+            Phase::Wire(wire) => {
+                wire.abort(&self.stack);
+                self.detach(&mut inner);
+            }
+            Phase::Waiting { .. } => {}
+        }
+        inner.has_told = false;
+        self.abandon_attempt(&mut inner);
+        drop(inner);
+        self.wake_for(PollEvents::all());
+    }
+
+    /// The program lets go of the socket; or of one that nobody accepted, with a reset.
+    pub(super) fn end(&self, is_abortive: bool) {
+        let mut inner = self.lock_drained();
+        inner.is_orphan = true;
+        let is_abortive = is_abortive || self.options.linger_seconds.load(Ordering::Relaxed) == 0;
+        let now_ns = machine::now_ns();
+        match &mut inner.phase {
+            Phase::Listening(listener) => {
+                let listener = Arc::clone(listener);
+                inner.phase = Phase::Idle;
+                inner.bound = None;
+                drop(inner);
+                return self.stop_listening(&listener);
+            }
+            Phase::Local(end) => {
+                end.close(is_abortive);
+                inner.phase = Phase::Idle;
+            }
+            Phase::Wire(wire) => {
+                if is_abortive {
+                    wire.abort(&self.stack);
+                } else {
+                    wire.close(now_ns);
+                }
+                self.settle(&mut inner, now_ns);
+                return;
+            }
+            Phase::Idle | Phase::Waiting { .. } => inner.phase = Phase::Idle,
+        }
+        inner.bound = None;
+    }
+
+    // ---- The engine ---------------------------------------------------------------------------------------------
+
+    /// Takes the lock, with all packets that have come given to the engine.
+    #[inline]
+    pub(super) fn lock_drained(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.inner.lock();
+        if !self.packets.is_empty() {
+            self.drain(&mut inner);
+        }
+        inner
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn drain(&self, inner: &mut Inner) {
+        let now_ns = machine::now_ns();
+        if let Phase::Wire(wire) = &mut inner.phase {
+            for packet in self.packets.take() {
+                wire.receive(packet);
+            }
+            self.settle(inner, now_ns);
+        } else {
+            // A connection that is no more: its packets meet nobody.
+            drop(self.packets.take());
+        }
+    }
+
+    /// After the engine was used: sends what is due, sets its timer, and lets go of a connection that is over.
+    pub(super) fn settle(&self, inner: &mut Inner, now_ns: u64) {
+        let Phase::Wire(wire) = &mut inner.phase else { return };
+        wire.poll(&self.stack, now_ns);
+        let state = wire.engine.state();
+        self.awaits_acknowledgement.store(wire.engine.awaits_acknowledgement(), Ordering::Release);
+        if matches!(state, State::Closed | State::TimeWait) {
+            self.detach(inner);
+            return;
+        }
+        let at_ns = wire.engine.poll_at();
+        if at_ns < self.flow_state.timer_ns.load(Ordering::Relaxed) && at_ns != NEVER {
+            self.stack.set_timer(&self.flow(), at_ns);
+        }
+    }
+
+    /// Takes a connection that is over out of the tables. What was received stays until the program lets go.
+    pub(super) fn detach(&self, inner: &mut Inner) {
+        let Phase::Wire(wire) = &mut inner.phase else { return };
+        if !wire.is_detached {
+            wire.is_detached = true;
+            let flow = self.flow();
+            self.stack.cancel_timer(&flow);
+            self.stack.flows().remove(&wire.key, self);
+            if let Some(record) = wire.engine.time_wait() {
+                self.stack.tcp().enter_time_wait(&wire.key, &record);
+            }
+        }
+        if inner.is_orphan {
+            inner.phase = Phase::Idle;
+            inner.bound = None;
+        }
+    }
+
+    /// Writes once, in the phases that have a connection.
+    pub(super) fn send_bytes(&self, from: &mut UserReader<'_>, has_more: bool) -> Result<Progress, Errno> {
+        loop {
+            let mut inner = self.lock_drained();
+            let Inner { phase, error, .. } = &mut *inner;
+            match phase {
+                Phase::Local(end) => {
+                    return Ok(end.send(from)?.map_or(Progress::WouldBlock, Progress::Done));
+                }
+                Phase::Wire(wire) => {
+                    let sent = match wire.send(from, has_more)? {
+                        Ok(sent) => sent,
+                        Err(fault) => {
+                            drop(inner);
+                            fault.resolve()?;
+                            continue;
+                        }
+                    };
+                    let Some(count) = sent else { return Ok(Progress::WouldBlock) };
+                    self.settle(&mut inner, machine::now_ns());
+                    return Ok(Progress::Done(count));
+                }
+                Phase::Waiting { .. } => return Ok(Progress::WouldBlock),
+                Phase::Idle | Phase::Listening(_) => return Err(error.take().unwrap_or(Errno::EPIPE)),
+            }
+        }
+    }
+}
+
+/// What a connection takes over from its listener.
+pub(super) struct Inherited {
+    pub(super) settings: Settings,
+    pub(super) ip: super::options::IpSettings,
+    pub(super) is_v6_only: bool,
+    pub(super) claim: Option<Claim>,
+}

@@ -1,0 +1,401 @@
+//! TCP sockets by the calls of programs: on one machine, and between two with a wire of the test between them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+
+use abi::{Errno, PollEvents};
+use file::Progress;
+use mm::user::{UserReader, UserWriter};
+use testkit::clock;
+
+use super::TcpSocket;
+use super::socket::AF_INET;
+use crate::Stack;
+use crate::frame::{ChecksumState, Payload, ReceivedFrame, TransmitFrame};
+use crate::interface::{Interface, InterfaceAddress, Origin};
+use crate::nic::{Nic, NicCounters, NicFeatures, NicProperties};
+use crate::socket::{
+    Accepted, Address, Caller, Half, MessageFlags, ReceiveRequest, SendRequest, Socket, SocketCredentials,
+};
+
+const CALLER: Caller = Caller {
+    credentials: SocketCredentials { pid: 1, uid: 0, gid: 0 },
+    may_bind_low_ports: true,
+    may_use_raw: true,
+    is_network_admin: true,
+    in_flight_max: 100,
+};
+
+fn address(text: &str) -> Address {
+    Address::Inet(text.parse::<SocketAddr>().unwrap())
+}
+
+fn listen(stack: &Arc<Stack>, at: &str, backlog: i32) -> Arc<TcpSocket> {
+    let listener = TcpSocket::new(stack, AF_INET);
+    listener.bind(&address(at), &CALLER).unwrap();
+    listener.listen(backlog, &CALLER).unwrap();
+    listener
+}
+
+fn send(socket: &dyn Socket, bytes: &[u8]) -> Result<Progress, Errno> {
+    let mut from = UserReader::from_kernel(bytes);
+    let (address, flags, caller) = (None, MessageFlags::empty(), &CALLER);
+    socket.send(&mut SendRequest { from: &mut from, address, control: &mut Vec::new(), flags, caller })
+}
+
+fn receive(socket: &dyn Socket, len: usize) -> Result<Option<Vec<u8>>, Errno> {
+    let mut bytes = alloc::vec![0; len];
+    let mut to = UserWriter::to_kernel(&mut bytes);
+    let flags = MessageFlags::empty();
+    let received = socket.receive(&mut ReceiveRequest { to: &mut to, flags, wants_control: false })?;
+    Ok(received.map(|received| {
+        bytes.truncate(received.len);
+        bytes
+    }))
+}
+
+fn accept(listener: &TcpSocket) -> Option<Accepted> {
+    listener.accept().unwrap()
+}
+
+/// A connection of one machine with itself.
+fn local_pair(stack: &Arc<Stack>) -> (Arc<TcpSocket>, Arc<dyn Socket>) {
+    let listener = listen(stack, "127.0.0.1:80", 5);
+    let client = TcpSocket::new(stack, AF_INET);
+    assert_eq!(client.connect(&address("127.0.0.1:80"), &CALLER), Ok(Progress::WouldBlock));
+    assert_eq!(client.finish_connect(), Ok(Progress::Done(0)));
+    let server = accept(&listener).unwrap();
+    assert_eq!(Ok(server.peer), client.local_address());
+    listener.close();
+    (client, server.socket)
+}
+
+#[test]
+fn a_local_connection_carries_bytes_both_ways_and_ends() {
+    let stack = Stack::new(1);
+    let (client, server) = local_pair(&stack);
+    assert_eq!(receive(&*server, 10), Ok(None));
+    assert_eq!(send(&*client, b"hello"), Ok(Progress::Done(5)));
+    assert!(server.readiness().contains(PollEvents::READABLE | PollEvents::WRITABLE));
+    assert_eq!(receive(&*server, 3), Ok(Some(b"hel".to_vec())));
+    assert_eq!(send(&*server, b"back"), Ok(Progress::Done(4)));
+    client.shutdown(Half::Write).unwrap();
+    assert_eq!(send(&*client, b"more"), Err(Errno::EPIPE));
+    assert_eq!(receive(&*server, 10), Ok(Some(b"lo".to_vec())));
+    assert_eq!(receive(&*server, 10), Ok(Some(Vec::new())));
+    assert!(server.readiness().contains(PollEvents::RDHUP));
+    server.close();
+    assert_eq!(receive(&*client, 10), Ok(Some(b"back".to_vec())));
+    assert_eq!(receive(&*client, 10), Ok(Some(Vec::new())));
+    assert!(client.readiness().contains(PollEvents::HUP));
+    client.close();
+}
+
+#[test]
+fn bytes_unread_make_an_end_a_reset() {
+    let stack = Stack::new(1);
+    let (client, server) = local_pair(&stack);
+    send(&*client, b"unread").unwrap();
+    send(&*server, b"before").unwrap();
+    server.close();
+    assert_eq!(receive(&*client, 10), Ok(Some(b"before".to_vec())));
+    assert!(client.readiness().contains(PollEvents::ERR | PollEvents::HUP));
+    assert_eq!(receive(&*client, 10), Err(Errno::ECONNRESET));
+    assert_eq!(receive(&*client, 10), Ok(Some(Vec::new())));
+    assert_eq!(send(&*client, b"more"), Err(Errno::EPIPE));
+}
+
+#[test]
+fn writing_to_who_has_closed_succeeds_once() {
+    let stack = Stack::new(1);
+    let (client, server) = local_pair(&stack);
+    server.close();
+    assert_eq!(send(&*client, b"first"), Ok(Progress::Done(5)));
+    assert_eq!(send(&*client, b"second"), Err(Errno::EPIPE));
+    assert_eq!(receive(&*client, 10), Ok(Some(Vec::new())));
+}
+
+#[test]
+fn a_full_stream_takes_no_more_until_it_is_read() {
+    let stack = Stack::new(1);
+    let (client, server) = local_pair(&stack);
+    let bytes = alloc::vec![7; 100_000];
+    let mut sent = 0;
+    while let Progress::Done(count) = send(&*client, &bytes).unwrap() {
+        sent += count;
+    }
+    assert!(!client.readiness().contains(PollEvents::WRITABLE));
+    let mut received = 0;
+    while let Some(part) = receive(&*server, 65_536).unwrap() {
+        received += part.len();
+    }
+    assert_eq!((sent, received), (super::local::CAPACITY_DEFAULT, sent));
+    assert!(client.readiness().contains(PollEvents::WRITABLE));
+}
+
+#[test]
+fn nobody_listens_is_refused_after_connect_has_returned() {
+    let stack = Stack::new(1);
+    let client = TcpSocket::new(&stack, AF_INET);
+    assert_eq!(client.connect(&address("127.0.0.1:81"), &CALLER), Ok(Progress::WouldBlock));
+    assert_eq!(client.finish_connect(), Err(Errno::ECONNREFUSED));
+    assert_eq!(client.connect(&address("127.0.0.1:81"), &CALLER), Ok(Progress::WouldBlock));
+    assert_eq!(Socket::take_error(&*client), Some(Errno::ECONNREFUSED));
+}
+
+#[test]
+fn a_full_backlog_makes_local_connections_wait_and_its_end_refuses_them() {
+    let stack = Stack::new(1);
+    let listener = listen(&stack, "127.0.0.1:80", 1);
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let client = TcpSocket::new(&stack, AF_INET);
+            assert_eq!(client.connect(&address("127.0.0.1:80"), &CALLER), Ok(Progress::WouldBlock));
+            client
+        })
+        .collect();
+    let connected = |client: &Arc<TcpSocket>| client.finish_connect() == Ok(Progress::Done(0));
+    assert_eq!(clients.iter().map(connected).collect::<Vec<_>>(), [true, true, false, false]);
+    accept(&listener).unwrap().socket.close();
+    assert_eq!(clients.iter().map(connected).collect::<Vec<_>>(), [true, true, true, false]);
+    listener.close();
+    assert_eq!(clients[3].finish_connect(), Err(Errno::ECONNREFUSED));
+    assert_eq!(receive(&*clients[1], 1), Err(Errno::ECONNRESET));
+    assert_eq!(receive(&*clients[0], 1), Ok(Some(Vec::new())), "what was accepted and closed has ended");
+}
+
+#[test]
+fn urgent_data_is_apart_from_the_rest() {
+    let stack = Stack::new(1);
+    let (client, server) = local_pair(&stack);
+    send(&*client, b"ab").unwrap();
+    let mut from = UserReader::from_kernel(b"!");
+    let flags = MessageFlags::OOB;
+    let mut request = SendRequest { from: &mut from, address: None, control: &mut Vec::new(), flags, caller: &CALLER };
+    assert_eq!(client.send(&mut request), Ok(Progress::Done(1)));
+    send(&*client, b"cd").unwrap();
+    assert!(server.readiness().contains(PollEvents::PRI));
+    assert_eq!(receive(&*server, 10), Ok(Some(b"ab".to_vec())));
+    let mut byte = [0];
+    let mut to = UserWriter::to_kernel(&mut byte);
+    let received = server.receive(&mut ReceiveRequest { to: &mut to, flags, wants_control: false }).unwrap().unwrap();
+    assert_eq!((received.len, received.flags, byte), (1, MessageFlags::OOB, *b"!"));
+    assert_eq!(receive(&*server, 10), Ok(Some(b"cd".to_vec())));
+}
+
+// ---- Two machines -------------------------------------------------------------------------------------------------------
+
+/// A device that keeps what it sends until the test carries it over.
+struct EndNic {
+    mac: [u8; 6],
+    features: NicFeatures,
+    sent: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Nic for EndNic {
+    fn properties(&self) -> NicProperties {
+        NicProperties { mac: self.mac, mtu: 1500, features: self.features, queues: 1, pieces_max: 18 }
+    }
+
+    fn is_link_up(&self) -> bool {
+        true
+    }
+
+    fn counters(&self) -> NicCounters {
+        NicCounters::default()
+    }
+
+    fn transmit(&self, frames: &mut Vec<TransmitFrame>) {
+        self.sent.lock().unwrap().extend(frames.drain(..).map(|frame| frame.to_vec()));
+    }
+
+    fn poll(&self, _queue: u16, _budget: usize, _take: &mut dyn FnMut(ReceivedFrame)) -> bool {
+        false
+    }
+}
+
+struct Machine {
+    stack: Arc<Stack>,
+    nic: Arc<EndNic>,
+    interface: Arc<Interface>,
+}
+
+impl Machine {
+    fn new(number: u8, features: NicFeatures) -> Self {
+        let stack = Stack::new(1);
+        let nic = Arc::new(EndNic { mac: [2, 0, 0, 0, 0, number], features, sent: Mutex::default() });
+        let interface = stack.interfaces().add(Arc::clone(&nic) as Arc<dyn Nic>).unwrap();
+        let address: IpAddr = [10, 0, 0, number].into();
+        let address = InterfaceAddress::permanent(interface.index(), address, 24, Origin::Static);
+        stack.interfaces().add_address(address).unwrap();
+        Self { stack, nic, interface }
+    }
+
+    fn take_sent(&self) -> Vec<Vec<u8>> {
+        core::mem::take(&mut self.nic.sent.lock().unwrap())
+    }
+}
+
+/// Two machines. What drops frames is given who sends, and how many were sent before.
+struct Link {
+    ends: [Machine; 2],
+    carried: usize,
+}
+
+impl Link {
+    fn new(features: NicFeatures) -> Self {
+        clock::stop_at(1_000_000_000);
+        Self { ends: [Machine::new(1, features), Machine::new(2, features)], carried: 0 }
+    }
+
+    /// Carries frames until none is under way.
+    fn settle(&mut self, mut is_lost: impl FnMut(usize, usize) -> bool) {
+        loop {
+            let mut is_any = false;
+            for from in 0..2 {
+                for frame in self.ends[from].take_sent() {
+                    is_any = true;
+                    self.carried += 1;
+                    let to = &self.ends[1 - from];
+                    if !is_lost(from, self.carried) {
+                        let mut received = ReceivedFrame::new(Payload::from(frame));
+                        // A device that finishes checksums is believed by the other.
+                        if to.nic.features.contains(NicFeatures::TRANSMIT_CHECKSUM) {
+                            received.checksum = ChecksumState::Verified;
+                        }
+                        to.stack.receive(&to.interface, &mut core::iter::once(received));
+                    }
+                }
+            }
+            for end in &self.ends {
+                end.stack.work(0);
+            }
+            if !is_any {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass, and carries what that brings about.
+    fn pass(&mut self, time_ns: u64, mut is_lost: impl FnMut(usize, usize) -> bool) {
+        const STEP_NS: u64 = 5_000_000;
+        for _ in 0..time_ns.div_ceil(STEP_NS) {
+            clock::advance(STEP_NS);
+            self.settle(&mut is_lost);
+        }
+    }
+}
+
+const LOSSLESS: fn(usize, usize) -> bool = |_, _| false;
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn connect_over(link: &mut Link) -> (Arc<TcpSocket>, Arc<dyn Socket>) {
+    let listener = listen(&link.ends[1].stack, "10.0.0.2:80", 5);
+    let client = TcpSocket::new(&link.ends[0].stack, AF_INET);
+    assert_eq!(client.connect(&address("10.0.0.2:80"), &CALLER), Ok(Progress::WouldBlock));
+    assert!(client.readiness().is_empty());
+    link.settle(LOSSLESS);
+    assert_eq!(client.finish_connect(), Ok(Progress::Done(0)));
+    let server = accept(&listener).unwrap();
+    assert_eq!(Ok(server.peer), client.local_address());
+    assert_eq!(client.peer_address(), Ok(address("10.0.0.2:80")));
+    listener.close();
+    (client, server.socket)
+}
+
+#[test]
+fn a_connection_between_machines_begins_carries_and_ends() {
+    let mut link = Link::new(NicFeatures::empty());
+    let (client, server) = connect_over(&mut link);
+    assert_eq!(send(&*client, b"question"), Ok(Progress::Done(8)));
+    link.settle(LOSSLESS);
+    assert!(server.readiness().contains(PollEvents::READABLE));
+    assert_eq!(receive(&*server, 100), Ok(Some(b"question".to_vec())));
+    assert_eq!(send(&*server, b"answer"), Ok(Progress::Done(6)));
+    link.settle(LOSSLESS);
+    assert_eq!(receive(&*client, 100), Ok(Some(b"answer".to_vec())));
+    client.close();
+    link.settle(LOSSLESS);
+    assert_eq!(receive(&*server, 100), Ok(Some(Vec::new())));
+    server.close();
+    link.pass(SECOND_NS, LOSSLESS);
+    let counts = link.ends.each_ref().map(|end| (end.stack.flows().len(), end.stack.tcp().record_counts().1));
+    assert_eq!(counts, [(0, 1), (0, 0)], "flows, and records of TIME-WAIT");
+    link.pass(62 * SECOND_NS, LOSSLESS);
+    assert_eq!(link.ends[0].stack.tcp().record_counts(), (0, 0));
+}
+
+#[test]
+fn a_port_without_a_listener_refuses_and_a_silent_machine_times_out() {
+    let mut link = Link::new(NicFeatures::empty());
+    let client = TcpSocket::new(&link.ends[0].stack, AF_INET);
+    client.connect(&address("10.0.0.2:81"), &CALLER).unwrap();
+    link.settle(LOSSLESS);
+    assert!(client.readiness().contains(PollEvents::ERR));
+    assert_eq!(client.finish_connect(), Err(Errno::ECONNREFUSED));
+    client.connect(&address("10.0.0.2:81"), &CALLER).unwrap();
+    link.pass(200 * SECOND_NS, |_, _| true);
+    assert_eq!(client.finish_connect(), Err(Errno::ETIMEDOUT));
+    client.close();
+    assert!(link.ends[0].stack.flows().is_empty());
+}
+
+fn transfer(link: &mut Link, total: usize, mut is_lost: impl FnMut(usize, usize) -> bool) {
+    let (client, server) = connect_over(link);
+    let byte_at = |place: usize| (place / 3).to_le_bytes()[0];
+    let bytes: Vec<u8> = (0..total).map(byte_at).collect();
+    let (mut sent, mut received) = (0, 0);
+    for _ in 0..100_000 {
+        if sent < total
+            && let Progress::Done(count) = send(&*client, &bytes[sent..]).unwrap()
+        {
+            sent += count;
+        }
+        link.settle(&mut is_lost);
+        while let Some(part) = receive(&*server, 50_000).unwrap() {
+            assert!(part.iter().enumerate().all(|(at, byte)| *byte == byte_at(received + at)), "bytes are intact");
+            received += part.len();
+        }
+        if received == total {
+            return;
+        }
+        link.pass(5_000_000, &mut is_lost);
+    }
+    panic!("{received} of {total} bytes came");
+}
+
+#[test]
+fn much_data_comes_intact_with_and_without_offloads() {
+    transfer(&mut Link::new(NicFeatures::empty()), 3_000_000, LOSSLESS);
+    transfer(&mut Link::new(NicFeatures::all()), 3_000_000, LOSSLESS);
+}
+
+#[test]
+fn lost_frames_are_sent_again() {
+    transfer(&mut Link::new(NicFeatures::empty()), 1_000_000, |_, number| number > 10 && number % 13 == 0);
+}
+
+#[test]
+fn a_flood_of_requests_leaves_room_for_who_answers() {
+    let mut link = Link::new(NicFeatures::empty());
+    let listener = listen(&link.ends[1].stack, "10.0.0.2:80", 5);
+    let flooding: Vec<_> = (0..400)
+        .map(|_| {
+            let client = TcpSocket::new(&link.ends[0].stack, AF_INET);
+            client.connect(&address("10.0.0.2:80"), &CALLER).unwrap();
+            client
+        })
+        .collect();
+    // The answers are lost: all requests stay half open.
+    link.settle(|from, number| from == 1 && number > 10);
+    drop(flooding);
+    let (half_open, _) = link.ends[1].stack.tcp().record_counts();
+    assert!(half_open <= 128, "{half_open} are kept");
+    while accept(&listener).is_some() {}
+    let client = TcpSocket::new(&link.ends[0].stack, AF_INET);
+    client.connect(&address("10.0.0.2:80"), &CALLER).unwrap();
+    link.settle(LOSSLESS);
+    assert_eq!(client.finish_connect(), Ok(Progress::Done(0)));
+}

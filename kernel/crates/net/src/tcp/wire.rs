@@ -1,0 +1,244 @@
+//! [`Wire`]: a connection over the network: an engine, and the way of its segments.
+//!
+//! Under the lock of its socket. Segments that the engine emits are gathered and sent by [`Wire::flush`], all at once, so that the device
+//! is told once.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use abi::Errno;
+use mm::user::{UserFault, UserReader, UserWriter};
+
+use super::engine::{Connection, Engine, Handshake, Opening, SegmentHeader, SegmentPayload, Settings, State};
+use super::options::IpSettings;
+use super::passive::Secrets;
+use super::segment::{self, Frames, HEADER_LEN};
+use crate::channel::Packet;
+use crate::flow_key::{FlowKey, protocol};
+use crate::frame::ReceivedFrame;
+use crate::interface::{Route, RouteRequest};
+use crate::nic::NicFeatures;
+use crate::{Stack, TransmitFrame};
+
+/// The most payload of one segment that the device cuts: an IP packet of 64 KiB with all headers.
+const BURST_LEN_MAX: usize = 65_535 - 40 - 60;
+
+/// A connection over the network.
+pub(super) struct Wire {
+    pub(super) key: FlowKey,
+    pub(super) engine: Box<dyn Engine>,
+    route: Route,
+    frames: Vec<TransmitFrame>,
+    /// `TCP_CORK`.
+    is_corked: bool,
+    /// The last bytes came with `MSG_MORE`.
+    has_more: bool,
+    /// It has been connected, whatever has become of it since.
+    pub(super) was_established: bool,
+    /// It is in no table any more.
+    pub(super) is_detached: bool,
+}
+
+impl Wire {
+    /// An attempt to connect two ends. [`Wire::flush`] sends the first segment.
+    pub(super) fn connect(
+        secrets: &Secrets,
+        route: Route,
+        ends: [SocketAddr; 2],
+        settings: Settings,
+        now_ns: u64,
+    ) -> Self {
+        let key = FlowKey::new(protocol::TCP, ends[0], ends[1]);
+        let opening = Opening {
+            initial_sequence: secrets.initial_sequence(&key, now_ns),
+            timestamp_offset: secrets.timestamp_offset(&key),
+        };
+        let mut frames = Vec::new();
+        let engine = Connection::open(now_ns, settings, opening, &mut Frames { key: &key, frames: &mut frames });
+        Self { frames, ..Self::new(key, Box::new(engine), route, false) }
+    }
+
+    /// A connection that a peer has asked for, after its third segment.
+    pub(super) fn accept(key: FlowKey, handshake: &Handshake, route: Route, settings: Settings, now_ns: u64) -> Self {
+        Self::new(key, Box::new(Connection::accept(now_ns, settings, handshake)), route, true)
+    }
+
+    fn new(key: FlowKey, engine: Box<dyn Engine>, route: Route, was_established: bool) -> Self {
+        let (is_corked, has_more) = (engine.settings().is_corked, false);
+        Self { key, engine, route, frames: Vec::new(), is_corked, has_more, was_established, is_detached: false }
+    }
+
+    /// Takes a packet.
+    pub(super) fn receive(&mut self, packet: Packet) {
+        // Not later: the time that it lay here is not part of the round trip.
+        let now_ns = packet.received_ns;
+        if let Some((header, frame)) = segment::parse(packet) {
+            self.receive_parsed(&header, frame, now_ns);
+        }
+    }
+
+    /// Takes a segment whose headers are cut off.
+    pub(super) fn receive_parsed(&mut self, header: &SegmentHeader, frame: ReceivedFrame, now_ns: u64) {
+        let mut output = Frames { key: &self.key, frames: &mut self.frames };
+        self.engine.receive(now_ns, header, SegmentPayload::from_frame(frame), &mut output);
+        self.was_established |= matches!(
+            self.engine.state(),
+            State::Established | State::CloseWait | State::FinWait1 | State::FinWait2 | State::LastAck | State::Closing
+        );
+    }
+
+    /// Sends what is due.
+    pub(super) fn poll(&mut self, stack: &Stack, now_ns: u64) {
+        let mut output = Frames { key: &self.key, frames: &mut self.frames };
+        self.engine.poll(now_ns, &mut output);
+        self.flush(stack);
+    }
+
+    /// Sends what was emitted.
+    pub(super) fn flush(&mut self, stack: &Stack) {
+        if self.frames.is_empty() {
+            return;
+        }
+        if !self.route.is_current(stack.interfaces()) {
+            self.renew_route(stack);
+        }
+        // Segments that are too long tell so by ICMP; their loss is noticed as any other.
+        let _is_sent = self.route.send(stack, &mut self.frames);
+    }
+
+    #[cold]
+    fn renew_route(&mut self, stack: &Stack) {
+        match stack.interfaces().route(self.route.request()) {
+            Ok(route) => {
+                self.route = route;
+                self.engine.reduce_mss(mss_of(&self.route));
+            }
+            // Sent where they went before: the way may come back.
+            Err(errno) => self.engine.network_error(errno, false),
+        }
+    }
+
+    /// Takes bytes to be sent; none if there is no room.
+    pub(super) fn send(
+        &mut self,
+        from: &mut UserReader<'_>,
+        has_more: bool,
+    ) -> Result<Result<Option<usize>, UserFault>, Errno> {
+        if matches!(self.engine.state(), State::SynSent | State::SynReceived) {
+            return Ok(Ok(None));
+        }
+        if core::mem::replace(&mut self.has_more, has_more) != has_more {
+            let settings = *self.engine.settings();
+            self.engine.change_settings(Settings { is_corked: self.is_corked || has_more, ..settings });
+        }
+        let is_empty = from.is_empty();
+        Ok(self.engine.send(from)?.map(|count| (count > 0 || is_empty).then_some(count)))
+    }
+
+    /// Ends with RST.
+    pub(super) fn abort(&mut self, stack: &Stack) {
+        let mut output = Frames { key: &self.key, frames: &mut self.frames };
+        self.engine.abort(&mut output);
+        self.flush(stack);
+    }
+
+    /// The program lets go of it.
+    pub(super) fn close(&mut self, now_ns: u64) {
+        let mut output = Frames { key: &self.key, frames: &mut self.frames };
+        self.engine.close(now_ns, &mut output);
+    }
+
+    /// The network reports that a packet did not arrive.
+    pub(super) fn network_error(&mut self, errno: Errno, is_hard: bool, mtu: Option<u16>) {
+        match mtu {
+            Some(mtu) => {
+                let headers = self.route.header_len() + HEADER_LEN;
+                self.engine.reduce_mss(usize::from(mtu).saturating_sub(headers).max(MSS_MIN));
+            }
+            None => self.engine.network_error(errno, is_hard),
+        }
+    }
+
+    /// Reads, or looks; none if nothing is there.
+    pub(super) fn read(
+        &mut self,
+        to: &mut UserWriter<'_>,
+        is_peek: bool,
+        is_truncating: bool,
+    ) -> Result<Result<Option<usize>, UserFault>, Errno> {
+        if self.engine.readable_len() == 0 {
+            if self.engine.is_read_finished() || to.is_full() {
+                // An error that ended the connection is told once.
+                let errno = if to.is_full() { None } else { self.engine.take_error() };
+                return errno.map_or(Ok(Ok(Some(0))), Err);
+            }
+            return Ok(Ok(None));
+        }
+        let len = match (is_peek, is_truncating) {
+            (true, true) => Ok(self.engine.readable_len().min(to.remaining())),
+            (false, true) => Ok(self.engine.discard(to.remaining())),
+            (is_peek, false) => self.engine.read(to, 0, is_peek),
+        };
+        Ok(len.map(Some))
+    }
+
+    /// What the program set has changed.
+    pub(super) fn change_settings(&mut self, settings: Settings) {
+        let own = *self.engine.settings();
+        self.is_corked = settings.is_corked;
+        // What was found out of the way stays.
+        self.engine.change_settings(Settings {
+            is_corked: settings.is_corked || self.has_more,
+            mss_max: own.mss_max,
+            burst_len_max: own.burst_len_max,
+            send_buffer: if settings.is_send_buffer_fixed { settings.send_buffer } else { own.send_buffer },
+            receive_buffer: if settings.is_receive_buffer_fixed { settings.receive_buffer } else { own.receive_buffer },
+            ..settings
+        });
+    }
+
+    /// Later headers carry what is set now.
+    pub(super) fn change_headers(&mut self, stack: &Stack, ip: &IpSettings) {
+        let old = *self.route.request();
+        let request = RouteRequest { hop_limit: ip.hop_limit(old.destination), traffic_class: ip.traffic_class, ..old };
+        if let Ok(route) = stack.interfaces().route(&request) {
+            self.route = route;
+        }
+    }
+
+    /// The way to the other end.
+    pub(super) fn route(&self) -> &Route {
+        &self.route
+    }
+}
+
+/// No path makes segments shorter than this (the least MTU of IPv4 less headers would be 28; Linux stops here).
+const MSS_MIN: usize = 536 - 12;
+
+/// The payload that a segment without options may have on a way.
+fn mss_of(route: &Route) -> usize {
+    route.mtu().saturating_sub(route.header_len() + HEADER_LEN)
+}
+
+/// Fits the settings of a connection to its way. `mss_max` is the program's wish.
+pub(super) fn fit(settings: &mut Settings, mss_max: Option<u16>, route: &Route) {
+    let of_path = mss_of(route);
+    settings.mss_max = mss_max.map_or(of_path, |mss| of_path.min(usize::from(mss)));
+    let cuts = match route.source() {
+        IpAddr::V4(_) => NicFeatures::SEGMENT_TCP4,
+        IpAddr::V6(_) => NicFeatures::SEGMENT_TCP6,
+    };
+    settings.burst_len_max = if route.features().contains(cuts) { BURST_LEN_MAX } else { settings.mss_max };
+}
+
+/// The request for the way of a connection to `remote`, from `local` if that is chosen.
+pub(super) fn request(remote: IpAddr, local: Option<IpAddr>, interface: u32, ip: &IpSettings) -> RouteRequest {
+    RouteRequest {
+        source: local,
+        interface,
+        hop_limit: ip.hop_limit(remote),
+        traffic_class: ip.traffic_class,
+        ..RouteRequest::new(protocol::TCP, remote)
+    }
+}
