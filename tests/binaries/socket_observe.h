@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 // Prints an address as a call gave it; ports that were chosen by the kernel are not shown.
@@ -143,6 +144,7 @@ static inline ssize_t send_descriptors(int fd, const void *bytes, size_t len, co
     } control;
     struct iovec vector = {(void *)bytes, len};
     struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    memset(&control, 0, sizeof control);
     if (count > 0) {
         message.msg_control = control.bytes;
         message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
@@ -152,7 +154,8 @@ static inline ssize_t send_descriptors(int fd, const void *bytes, size_t len, co
         header->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
         memcpy(CMSG_DATA(header), descriptors, (size_t)count * sizeof(int));
     }
-    return sendmsg(fd, &message, flags);
+    // musl takes less ancillary data than Linux.
+    return syscall(SYS_sendmsg, fd, &message, flags);
 }
 
 // Receives a message and prints all of it. Answers its first descriptor, or -1; the others are closed.
