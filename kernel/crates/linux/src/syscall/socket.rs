@@ -118,6 +118,7 @@ pub(crate) fn accept(thread: &Thread, fd: Fd, address: UserPtr, length: UserPtr)
 }
 
 pub(crate) fn accept4(thread: &Thread, fd: Fd, address: UserPtr, length: UserPtr, flags: u32) -> SyscallResult {
+    thread.fds().get(fd.raw())?;
     let flags = KindFlags::from_bits(flags.cast_signed())?;
     let listener = OpenSocket::get(thread, fd)?;
     let reservation = thread.fds().reserve(flags.closes_on_exec)?;

@@ -239,7 +239,14 @@ pub(crate) fn recvmmsg(
         let at = element(messages, done)?;
         let (len, found) = match receive_message(thread, &open, at, flags) {
             Ok(received) => received,
-            Err(_) if done > 0 => break,
+            Err(error) if done > 0 => {
+                // The next call tells of it.
+                match error {
+                    SyscallError::Errno(Errno::EAGAIN) | SyscallError::Restart(_) => {}
+                    SyscallError::Errno(errno) => open.socket().set_error(errno),
+                }
+                break;
+            }
             Err(error) => return Err(error),
         };
         match write_len(at, len) {

@@ -8,7 +8,7 @@ use abi::socket::{
     IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_MAX, SOCK_PACKET, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
 };
 
-use super::{Caller, Socket, unix};
+use super::{Caller, Socket, netlink, unix};
 use crate::Stack;
 use crate::tcp::TcpSocket;
 
@@ -26,6 +26,10 @@ pub fn create(
     match family(domain, kind)? {
         AF_UNIX => Ok(unix::create(stack, unix_kind(kind, protocol)?)),
         family @ (AF_INET | AF_INET6) => create_inet(stack, family == AF_INET6, kind, protocol, caller),
+        AF_NETLINK => match kind {
+            SOCK_RAW | SOCK_DGRAM => Ok(netlink::create(stack, kind, protocol)?),
+            _ => Err(Errno::ESOCKTNOSUPPORT),
+        },
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }

@@ -9,6 +9,7 @@ mod control_message;
 mod factory;
 mod file;
 mod flags;
+pub mod netlink;
 pub mod options;
 pub mod unix;
 
@@ -184,6 +185,11 @@ pub trait Socket: Any + Send + Sync {
     /// Takes the pending error (`SO_ERROR`).
     fn take_error(&self) -> Option<Errno> {
         None
+    }
+
+    /// Leaves an error behind, which the next call finds.
+    fn set_error(&self, errno: Errno) {
+        let _ = errno;
     }
 
     /// Socket `ioctl`s of this kind (`SIOCINQ`, `SIOCOUTQ`, `SIOCATMARK`); those about interfaces are not its business.

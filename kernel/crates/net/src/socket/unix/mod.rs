@@ -135,9 +135,11 @@ impl UnixSocket {
         }
     }
 
-    /// Linux's `unix_dgram_disconnected`: what is in the queue came from the old peer, which is told if it lives.
+    /// Linux's `unix_dgram_disconnected`: what is in the queue came from the old peer, which is told that it was lost.
     fn disconnected(&self, old: &Arc<Endpoint>) {
-        self.drop_messages();
+        if !self.drop_messages() {
+            return;
+        }
         let is_alive = !old.queue().is_closed;
         if is_alive && old.is_connected_to(&self.endpoint) {
             old.set_error(Errno::ECONNRESET);
@@ -145,8 +147,8 @@ impl UnixSocket {
         }
     }
 
-    /// Empties the queue of datagrams.
-    fn drop_messages(&self) {
+    /// Empties the queue of datagrams. False: there were none.
+    fn drop_messages(&self) -> bool {
         let mut queue = self.endpoint.queue();
         let rights = in_flight::take_rights(&mut queue);
         let messages = core::mem::take(&mut queue.messages);
@@ -157,8 +159,8 @@ impl UnixSocket {
             message.from.uncharge(endpoint::Message::charge(message.bytes.len()));
         }
         wake_blocked(blocked);
-        drop(messages);
         in_flight::drop_later(rights);
+        !messages.is_empty()
     }
 
     /// Takes all rights out of the queue, and those of connections that nobody has accepted: nobody will receive them.
@@ -442,6 +444,10 @@ impl Socket for UnixSocket {
 
     fn take_error(&self) -> Option<Errno> {
         self.endpoint.take_error()
+    }
+
+    fn set_error(&self, errno: Errno) {
+        self.endpoint.set_error(errno);
     }
 
     fn ioctl(&self, command: u32, argument: usize) -> Result<usize, Errno> {

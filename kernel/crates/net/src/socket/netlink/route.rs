@@ -1,0 +1,297 @@
+//! `NETLINK_ROUTE`: interfaces, addresses, routes and neighbours, as `getifaddrs`, `ip` and language libraries list them.
+//!
+//! Everything can be listed, nothing be changed: requests to change answer `EPERM` or `EOPNOTSUPP`. Filters other than the family are not
+//! applied to lists, as in Linux without `NETLINK_GET_STRICT_CHK`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use abi::Errno;
+use abi::interface::{ARPHRD_ETHER, ARPHRD_LOOPBACK};
+use abi::netlink::*;
+use abi::socket::{AF_INET, AF_INET6, AF_UNSPEC};
+use sync::machine::{self, NEVER};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::message::{ALIGNMENT, MessageWriter, attribute, text_attribute};
+use crate::Stack;
+use crate::interface::{Interface, InterfaceAddress, Origin, RouteEntry, Scope};
+use crate::socket::Caller;
+
+/// The queue of a link, as Linux's default is.
+const TRANSMIT_QUEUE_LEN: u32 = 1000;
+/// The bits of a message type that say what is asked for.
+const KIND_MASK: u16 = 3;
+/// The kind that asks for something.
+const KIND_GET: u16 = 2;
+const NS_PER_SECOND: u64 = 1_000_000_000;
+/// Lifetimes that do not end.
+const FOREVER: u32 = u32::MAX;
+
+/// Serves one request, whose header is `request` and whose body is `body`.
+pub(super) fn serve(
+    stack: &Stack,
+    request: &Nlmsghdr,
+    body: &[u8],
+    caller: &Caller,
+    out: &mut MessageWriter,
+) -> Result<(), Errno> {
+    if request.nlmsg_type > RTM_MAX {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    // All messages begin with a family.
+    let Some(family) = body.first() else { return Ok(()) };
+    let is_get = request.nlmsg_type & KIND_MASK == KIND_GET;
+    if !is_get && !caller.is_network_admin {
+        return Err(Errno::EPERM);
+    }
+    let is_dump = request.nlmsg_flags & NLM_F_DUMP == NLM_F_DUMP
+        || (is_get && request.nlmsg_flags & NLM_F_DUMP != 0 && request.nlmsg_type != RTM_GETROUTE);
+    match (request.nlmsg_type, is_dump) {
+        (RTM_GETLINK, true) => links(stack, out),
+        (RTM_GETLINK, false) => return one_link(stack, body, out),
+        (RTM_GETADDR, true) => addresses(stack, *family, out),
+        (RTM_GETROUTE, true) => routes(stack, *family, out),
+        (RTM_GETNEIGH, true) => neighbours(stack, *family, out),
+        _ => return Err(Errno::EOPNOTSUPP),
+    }
+    out.done();
+    Ok(())
+}
+
+/// The number of an address's family.
+fn family_of(address: IpAddr) -> u8 {
+    let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
+    u8::try_from(family).unwrap_or(0)
+}
+
+/// Whether a list for `wanted` shows `address`.
+fn is_wanted(wanted: u8, address: IpAddr) -> bool {
+    u16::from(wanted) == AF_UNSPEC || wanted == family_of(address)
+}
+
+fn address_attribute(bytes: &mut Vec<u8>, kind: u16, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => attribute(bytes, kind, &address.octets()),
+        IpAddr::V6(address) => attribute(bytes, kind, &address.octets()),
+    }
+}
+
+// ---- Links ----------------------------------------------------------------------------------------------------------
+
+fn links(stack: &Stack, out: &mut MessageWriter) {
+    for interface in stack.interfaces().snapshot().interfaces() {
+        link(interface, true, out);
+    }
+}
+
+/// The link that is named by its number or its name.
+fn one_link(stack: &Stack, body: &[u8], out: &mut MessageWriter) -> Result<(), Errno> {
+    let (header, attributes) = Ifinfomsg::read_from_prefix(body).map_err(|_| Errno::EINVAL)?;
+    let snapshot = stack.interfaces().snapshot();
+    let name = find_attribute(attributes, IFLA_IFNAME);
+    let name = name.and_then(|name| name.split(|byte| *byte == 0).next());
+    let found: Option<&Arc<Interface>> = match (header.ifi_index, name) {
+        (0, None) => return Err(Errno::EINVAL),
+        (0, Some(name)) => snapshot.interfaces().iter().find(|one| one.name().as_bytes() == name),
+        (index, _) => snapshot.interfaces().iter().find(|one| one.index().cast_signed() == index),
+    };
+    link(found.ok_or(Errno::ENODEV)?, false, out);
+    Ok(())
+}
+
+/// The value of an attribute.
+fn find_attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    while let Ok((header, _)) = Rtattr::read_from_prefix(attributes) {
+        let len = usize::from(header.rta_len);
+        let value = attributes.get(size_of::<Rtattr>()..len)?;
+        if header.rta_type == kind {
+            return Some(value);
+        }
+        attributes = attributes.get(len.next_multiple_of(ALIGNMENT)..)?;
+    }
+    None
+}
+
+fn link(interface: &Interface, is_dump: bool, out: &mut MessageWriter) {
+    let flags = interface.flags();
+    let header = Ifinfomsg {
+        ifi_family: 0,
+        ifi_padding: 0,
+        ifi_type: if interface.is_loopback() { ARPHRD_LOOPBACK } else { ARPHRD_ETHER },
+        ifi_index: interface.index().cast_signed(),
+        ifi_flags: flags.bits(),
+        ifi_change: 0,
+    };
+    let is_running = flags.bits() & abi::interface::IFF_RUNNING != 0;
+    let state = match (interface.is_loopback(), is_running) {
+        (true, _) => IF_OPER_UNKNOWN,
+        (false, true) => IF_OPER_UP,
+        (false, false) => IF_OPER_DOWN,
+    };
+    out.message(RTM_NEWLINK, is_dump, &header, |bytes| {
+        text_attribute(bytes, IFLA_IFNAME, interface.name());
+        attribute(bytes, IFLA_TXQLEN, &TRANSMIT_QUEUE_LEN.to_ne_bytes());
+        attribute(bytes, IFLA_OPERSTATE, &[state]);
+        attribute(bytes, IFLA_LINKMODE, &[0]);
+        attribute(bytes, IFLA_MTU, &interface.mtu().to_ne_bytes());
+        attribute(bytes, IFLA_CARRIER, &[u8::from(is_running)]);
+        attribute(bytes, IFLA_ADDRESS, &interface.mac());
+        let broadcast = if interface.is_loopback() { [0; 6] } else { [0xff; 6] };
+        attribute(bytes, IFLA_BROADCAST, &broadcast);
+        attribute(bytes, IFLA_STATS64, statistics(interface).as_bytes());
+        attribute(bytes, IFLA_STATS, short_statistics(&statistics(interface)).as_bytes());
+    });
+}
+
+/// The counters in the order of `struct rtnl_link_stats64`.
+fn statistics(interface: &Interface) -> RtnlLinkStats64 {
+    let counts = interface.counters();
+    let mut counters = [0; 25];
+    let known = [
+        counts.received_frames,
+        counts.sent_frames,
+        counts.received_bytes,
+        counts.sent_bytes,
+        0,
+        0,
+        counts.receive_drops,
+        counts.transmit_drops,
+    ];
+    counters[..known.len()].copy_from_slice(&known);
+    RtnlLinkStats64 { counters }
+}
+
+/// The same in 32 bits: `struct rtnl_link_stats`, which has one counter less.
+fn short_statistics(long: &RtnlLinkStats64) -> [u32; 24] {
+    #[expect(clippy::cast_possible_truncation, reason = "the old counters wrap around")]
+    core::array::from_fn(|index| long.counters[index] as u32)
+}
+
+// ---- Addresses ------------------------------------------------------------------------------------------------------
+
+fn addresses(stack: &Stack, family: u8, out: &mut MessageWriter) {
+    let snapshot = stack.interfaces().snapshot();
+    for one in snapshot.addresses().iter().filter(|one| is_wanted(family, one.address)) {
+        if let Some(interface) = snapshot.interfaces().iter().find(|interface| interface.index() == one.interface) {
+            address(interface, one, out);
+        }
+    }
+}
+
+fn scope(scope: Scope) -> u8 {
+    match scope {
+        Scope::Host => RT_SCOPE_HOST,
+        Scope::Link => RT_SCOPE_LINK,
+        _ => RT_SCOPE_UNIVERSE,
+    }
+}
+
+/// Seconds until a time.
+fn seconds_until(time_ns: u64) -> u32 {
+    if time_ns == NEVER {
+        return FOREVER;
+    }
+    u32::try_from(time_ns.saturating_sub(machine::now_ns()) / NS_PER_SECOND).unwrap_or(FOREVER - 1)
+}
+
+fn address(interface: &Interface, one: &InterfaceAddress, out: &mut MessageWriter) {
+    let flags = if one.valid_until_ns == NEVER { IFA_F_PERMANENT } else { 0 };
+    let header = Ifaddrmsg {
+        ifa_family: family_of(one.address),
+        ifa_prefixlen: one.prefix_len,
+        ifa_flags: u8::try_from(flags).unwrap_or(0),
+        ifa_scope: scope(one.scope()),
+        ifa_index: one.interface,
+    };
+    out.message(RTM_NEWADDR, true, &header, |bytes| {
+        address_attribute(bytes, IFA_ADDRESS, one.address);
+        if one.address.is_ipv4() {
+            address_attribute(bytes, IFA_LOCAL, one.address);
+            if let Some(broadcast) = one.broadcast().filter(|_| !interface.is_loopback()) {
+                address_attribute(bytes, IFA_BROADCAST, broadcast.into());
+            }
+            text_attribute(bytes, IFA_LABEL, interface.name());
+        }
+        attribute(bytes, IFA_FLAGS, &flags.to_ne_bytes());
+        let lifetimes = IfaCacheinfo {
+            ifa_prefered: seconds_until(one.preferred_until_ns),
+            ifa_valid: seconds_until(one.valid_until_ns),
+            cstamp: 0,
+            tstamp: 0,
+        };
+        attribute(bytes, IFA_CACHEINFO, lifetimes.as_bytes());
+    });
+}
+
+// ---- Routes and neighbours ------------------------------------------------------------------------------------------
+
+fn routes(stack: &Stack, family: u8, out: &mut MessageWriter) {
+    let snapshot = stack.interfaces().snapshot();
+    for one in snapshot.routes().iter().filter(|one| is_wanted(family, one.destination)) {
+        route(one, out);
+    }
+}
+
+fn route(one: &RouteEntry, out: &mut MessageWriter) {
+    let header = Rtmsg {
+        rtm_family: family_of(one.destination),
+        rtm_dst_len: one.prefix_len,
+        rtm_src_len: 0,
+        rtm_tos: 0,
+        rtm_table: RT_TABLE_MAIN,
+        rtm_protocol: match one.origin {
+            Origin::Kernel => RTPROT_KERNEL,
+            Origin::Static => RTPROT_BOOT,
+            Origin::Dhcp => RTPROT_DHCP,
+            Origin::Router => RTPROT_RA,
+        },
+        rtm_scope: match one.gateway {
+            None if one.destination.is_ipv4() => RT_SCOPE_LINK,
+            _ => RT_SCOPE_UNIVERSE,
+        },
+        rtm_type: RTN_UNICAST,
+        rtm_flags: 0,
+    };
+    out.message(RTM_NEWROUTE, true, &header, |bytes| {
+        attribute(bytes, RTA_TABLE, &u32::from(RT_TABLE_MAIN).to_ne_bytes());
+        if one.prefix_len > 0 {
+            address_attribute(bytes, RTA_DST, one.destination);
+        }
+        if one.metric > 0 {
+            attribute(bytes, RTA_PRIORITY, &one.metric.to_ne_bytes());
+        }
+        if let Some(source) = one.source {
+            address_attribute(bytes, RTA_PREFSRC, source);
+        }
+        if let Some(gateway) = one.gateway {
+            address_attribute(bytes, RTA_GATEWAY, gateway);
+        }
+        attribute(bytes, RTA_OIF, &one.interface.to_ne_bytes());
+    });
+}
+
+fn neighbours(stack: &Stack, family: u8, out: &mut MessageWriter) {
+    for interface in stack.interfaces().snapshot().interfaces() {
+        for (address, mac, state) in interface.neighbours().list() {
+            if !is_wanted(family, address) {
+                continue;
+            }
+            let header = Ndmsg {
+                ndm_family: family_of(address),
+                ndm_padding: [0; 3],
+                ndm_ifindex: interface.index().cast_signed(),
+                ndm_state: state as u16,
+                ndm_flags: 0,
+                ndm_type: RTN_UNICAST,
+            };
+            out.message(RTM_NEWNEIGH, true, &header, |bytes| {
+                address_attribute(bytes, NDA_DST, address);
+                if let Some(mac) = mac {
+                    attribute(bytes, NDA_LLADDR, &mac);
+                }
+            });
+        }
+    }
+}
