@@ -3,6 +3,8 @@
 //! - [`pci`]: enumeration, base address registers, capabilities and MSI-X, over a trait for configuration space.
 //! - [`io_apic`]: the redirection entries of the I/O APIC.
 //! - [`console`]: the control protocol of the virtio console with several ports.
+//! - [`split_queue`]: the driver's side of a virtqueue.
+//! - [`virtio_net`]: what a network device says and is told.
 //! - [`transmit_ring`], [`receive_ring`]: which bytes of a buffer a device owns.
 //! - [`control_line`]: the lines that the host and the kernel exchange on the control port.
 //!
@@ -18,4 +20,6 @@ pub mod control_line;
 pub mod io_apic;
 pub mod pci;
 pub mod receive_ring;
+pub mod split_queue;
 pub mod transmit_ring;
+pub mod virtio_net;
