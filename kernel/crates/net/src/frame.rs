@@ -356,6 +356,15 @@ impl TransmitFrame {
         Payload::from(self.to_vec())
     }
 
+    /// Moves all payload to the head: for devices that take fewer pieces.
+    pub fn linearize(&mut self) {
+        for piece in core::mem::take(&mut self.pieces) {
+            let at = self.head.len();
+            self.head.resize(at + piece.len(), 0);
+            piece.copy_to(&mut self.head[at..]);
+        }
+    }
+
     /// All bytes in one piece of memory: for tests, loopback and captures.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
@@ -411,5 +420,17 @@ mod tests {
         assert_eq!(whole.into_payload().bytes(), b"udp");
         frame.trim_front(2);
         assert_eq!((frame.head(), frame.checksum.map(|checksum| checksum.start)), (&b"tcp"[..], Some(0)));
+    }
+
+    #[test]
+    fn pieces_move_to_the_head() {
+        let mut frame = TransmitFrame::new(8);
+        frame.append(b"head");
+        frame.pieces = alloc::vec![
+            Piece::Shared(Arc::new(b"one, two".to_vec()), 0..3),
+            Piece::Shared(Arc::new(b"xyz".to_vec()), 1..3)
+        ];
+        frame.linearize();
+        assert_eq!((frame.head(), frame.pieces.len()), (&b"headoneyz"[..], 0));
     }
 }
