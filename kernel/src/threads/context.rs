@@ -102,7 +102,7 @@ impl Context {
         ThreadId(self.index)
     }
 
-    /// The thread; `None` once it ends.
+    /// The thread; null once it ends, and for a worker.
     pub(crate) fn thread(&self) -> *const Thread {
         self.thread.get()
     }
@@ -116,12 +116,17 @@ impl Context {
 
     /// Makes it the context of `thread`, of a policy and with CPUs where it may run.
     pub(crate) fn set_thread(&self, thread: Arc<Thread>, policy: Policy, affinity: CpuSet) {
+        self.set_worker(policy, affinity);
+        self.thread.set(Arc::into_raw(thread));
+    }
+
+    /// Makes it the context of a thread that runs no program.
+    pub(crate) fn set_worker(&self, policy: Policy, affinity: CpuSet) {
         self.node.renew(policy, affinity);
         self.state.store(RUNNABLE, Ordering::Relaxed);
         self.vector_cpu.set(NO_CPU);
         self.gs_base.set(0);
         self.set_arrival(Arrival::New);
-        self.thread.set(Arc::into_raw(thread));
     }
 
     /// How the thread comes to the next queue.

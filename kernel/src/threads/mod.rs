@@ -9,6 +9,7 @@
 //! - [`wait`]: parking and waking, the seam of `sync`.
 //! - [`timer`]: the timer of each CPU, and sleeps.
 //! - [`control`]: the life of threads, their policy and affinity, the seam of `linux`.
+//! - [`worker`]: threads that run no program.
 //!
 //! # Who may touch a thread
 //!
@@ -35,6 +36,7 @@ pub(crate) mod schedule;
 mod switch;
 pub(crate) mod timer;
 pub(crate) mod wait;
+pub(crate) mod worker;
 
 pub(crate) use cpu::start_cpu;
 pub(crate) use schedule::run_idle;

@@ -15,6 +15,7 @@ use x86_64::registers::segmentation::{FS, Segment64};
 use super::context::{Context, TABLE};
 use super::cpu::{self, Cpu, Fate};
 use super::schedule;
+use super::worker::Work;
 use crate::arch::cpu::{Features, features};
 use crate::arch::percpu::PerCpu;
 use crate::arch::vector_state;
@@ -25,6 +26,7 @@ global_asm!(include_str!("switch.s"));
 unsafe extern "C" {
     fn switch_stacks(old: *mut usize, new: usize);
     fn thread_entry() -> !;
+    fn worker_entry() -> !;
 }
 
 /// Words that `switch_stacks` takes from a stack, the return address last.
@@ -41,6 +43,34 @@ pub(super) fn prepare(context: &Context) {
         words.add(SWITCH_WORDS - 1).write(thread_entry as *const () as usize);
     }
     context.stack_pointer.set(start);
+}
+
+/// Makes a switch to `context` begin to work: it begins in `worker_entry`, at the top of its stack.
+pub(super) fn prepare_worker(context: &Context, work: Work, cpu: u32) {
+    let top = context.stack_bounds().1;
+    let start = top - SWITCH_WORDS * size_of::<usize>();
+    let words = start as *mut usize;
+    // SAFETY: the words lie in the stack of the context, on which nobody runs. The first two are r15 and r14.
+    unsafe {
+        words.write_bytes(0, SWITCH_WORDS - 1);
+        words.write(work as usize);
+        words.add(1).write(cpu as usize);
+        words.add(SWITCH_WORDS - 1).write(worker_entry as *const () as usize);
+    }
+    context.stack_pointer.set(start);
+}
+
+/// The first Rust code of a worker. Interrupts are off.
+///
+/// # Safety
+/// Called by `worker_entry` only, with what `prepare_worker` left on the stack.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nacre_worker_entry(work: usize, cpu: u32) -> ! {
+    finish(cpu::current());
+    // SAFETY: `prepare_worker` made the number of a function of this type.
+    let work = unsafe { core::mem::transmute::<usize, Work>(work) };
+    x86_64::instructions::interrupts::enable();
+    work(cpu)
 }
 
 /// The first Rust code of a new thread, on its stack; its program follows. Interrupts are off.
@@ -96,10 +126,14 @@ fn finish(cpu: &'static Cpu) {
     }
 }
 
-/// Saves what of the program is in this CPU.
+/// Saves what of the program is in this CPU. A context without a thread, which is a worker's or of one that ends, never comes back to a program:
+/// what the CPU has is another thread's, and stays.
 fn save_program(cpu: &Cpu, context: &Context, fate: Fate) {
     if fate == Fate::Ends {
         cpu.vector_owner.set(super::context::NO_CPU);
+        return;
+    }
+    if context.thread().is_null() {
         return;
     }
     context.fs_base.set(read_fs_base());
@@ -110,10 +144,17 @@ fn save_program(cpu: &Cpu, context: &Context, fate: Fate) {
     unsafe { vector_state::save_to(context.vector_area().as_ptr()) };
 }
 
-/// Loads what the program of `context` wants in this CPU.
+/// Loads what the program of `context` wants in this CPU; nothing, if there is none.
 fn load_program(cpu: &Cpu, per_cpu: &'static PerCpu, context: &'static Context) {
     // Before the look at the attention word on the way to the program: see `control::kick`.
     context.is_on_cpu.store(true, Ordering::SeqCst);
+    let (bottom, top) = context.stack_bounds();
+    per_cpu.set_kernel_stack(bottom, top);
+    per_cpu.set_context(context);
+    let thread = context.thread();
+    // SAFETY: the context holds its thread until that ends, on this CPU or another, and it has not ended: it is to run.
+    let Some(running) = (unsafe { thread.as_ref() }) else { return per_cpu.clear_thread() };
+    per_cpu.set_thread(thread, running.attention_word());
     let root = context.root.load(Ordering::Relaxed);
     if root != paging::current_root() {
         // SAFETY: the thread keeps its address space, and so the tables, while it lives; one that is on its way out may outlive
@@ -131,15 +172,6 @@ fn load_program(cpu: &Cpu, per_cpu: &'static PerCpu, context: &'static Context) 
         unsafe { vector_state::load_from(context.vector_area().as_ptr()) };
         cpu.vector_owner.set(id);
         context.vector_cpu.set(cpu.index);
-    }
-    let (bottom, top) = context.stack_bounds();
-    per_cpu.set_kernel_stack(bottom, top);
-    per_cpu.set_context(context);
-    let thread = context.thread();
-    // SAFETY: the context holds its thread until that ends, on this CPU or another, and it has not ended: it is to run.
-    match unsafe { thread.as_ref() } {
-        Some(running) => per_cpu.set_thread(thread, running.attention_word()),
-        None => per_cpu.clear_thread(),
     }
 }
 

@@ -28,3 +28,12 @@ thread_entry:
     xor ebp, ebp
     call nacre_thread_entry
     jmp return_to_program
+
+# The first thing that runs on the stack of a worker. rsp is a multiple of 16; r15 is what it does, r14 its CPU.
+.global worker_entry
+worker_entry:
+    xor ebp, ebp
+    mov rdi, r15
+    mov esi, r14d
+    call nacre_worker_entry
+    ud2
