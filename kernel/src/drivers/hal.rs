@@ -57,7 +57,8 @@ impl DmaBuffer {
         unsafe { core::slice::from_raw_parts_mut(self.pointer(offset, len).as_ptr(), len) }
     }
 
-    fn pointer(&self, offset: usize, len: usize) -> NonNull<u8> {
+    /// Where a part of the block is.
+    pub(super) fn pointer(&self, offset: usize, len: usize) -> NonNull<u8> {
         assert!(offset <= self.len && len <= self.len - offset, "range outside of the block");
         NonNull::new((direct(self.physical) + offset) as *mut u8).expect("the direct map is in the upper half")
     }

@@ -54,7 +54,8 @@ impl Registers {
         unsafe { (address as *mut T).write_volatile(value) };
     }
 
-    fn address<T>(&self, offset: usize) -> usize {
+    /// Where the register at `offset` is.
+    pub(super) fn address<T>(&self, offset: usize) -> usize {
         let size = size_of::<T>();
         assert!(offset <= self.len && size <= self.len - offset, "register outside of its window");
         let address = self.base + offset;

@@ -22,20 +22,25 @@ mod power_button;
 mod rtc;
 pub(crate) mod serial;
 mod virtio;
+pub(crate) mod virtio_net;
 pub(crate) mod virtio_rng;
 mod virtio_serial;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use devices::control_line::{Report, Request};
 use file::Port;
 use firmware::BootInformation;
 use firmware::command_line::Options;
+use sync::{IrqSpinLock, rank};
 use virtio_drivers::transport::DeviceType;
 
 use crate::arch::smp;
 use listener::Listener;
+use virtio::Found;
+use virtio_net::VirtioNet;
 
 /// The signal that the power button means.
 const SIGTERM: u8 = 15;
@@ -43,6 +48,8 @@ const SIGTERM: u8 = 15;
 const STREAMS: [&[u8]; 3] = [b"nacre.stdin", b"nacre.stdout", b"nacre.stderr"];
 
 static NEEDS_POLLING: AtomicBool = AtomicBool::new(false);
+/// Network devices that nobody drives yet.
+static NETWORKS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::new());
 static LISTENER: Listener<Request> = Listener::new();
 
 /// Starts everything. The local APIC is on, interrupts are off; afterwards the clocks run and interrupts may come.
@@ -60,17 +67,29 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
     power_button::set_listener(|()| LISTENER.call(Request::Signal(SIGTERM)));
     power_button::init(&facts);
     let functions = pci::init(facts.pci_window, &information.memory_map);
+    let mut networks = Vec::new();
     for found in virtio::find(&facts, line, functions) {
         let has_interrupt = match found.kind() {
             DeviceType::Console => virtio_serial::init(found),
             DeviceType::EntropySource => virtio_rng::init(found),
+            DeviceType::Network => {
+                networks.push(found);
+                true
+            }
             _ => true,
         };
         if !has_interrupt {
             NEEDS_POLLING.store(true, Ordering::Relaxed);
         }
     }
+    *NETWORKS.lock() = networks;
     virtio_serial::set_listener(|request| LISTENER.call(request));
+}
+
+/// The network devices, in the order in which they were found. Each is told once; all CPUs run by then.
+pub(crate) fn take_networks() -> impl Iterator<Item = Arc<VirtioNet>> {
+    let found = core::mem::take(&mut *NETWORKS.lock());
+    found.into_iter().filter_map(VirtioNet::new)
 }
 
 /// Whether a device has no interrupt, so that [`poll`] must be called while anybody waits.

@@ -129,6 +129,28 @@ fn free_window(map: &MemoryMap) -> Window {
     Window { next, end: WINDOW_END }
 }
 
+/// Where a message goes.
+#[derive(Clone, Copy)]
+pub(super) struct MessageTarget {
+    /// The processor's local APIC.
+    pub(super) apic_id: u32,
+    /// What it is interrupted with.
+    pub(super) vector: u8,
+}
+
+impl MessageTarget {
+    /// This processor.
+    pub(super) fn here(vector: u8) -> Self {
+        Self { apic_id: apic::id(), vector }
+    }
+
+    /// The entry of an MSI-X table.
+    fn words(&self) -> [u32; 4] {
+        let entry = |id| pci::msix_entry(id, self.vector);
+        entry(self.apic_id).or_else(|| entry(apic::id())).unwrap_or(pci::MSIX_MASKED_ENTRY)
+    }
+}
+
 /// A function that a driver can take.
 pub(super) struct Device {
     access: &'static Access,
@@ -157,11 +179,18 @@ impl Device {
         pci::memory_bars(self.access, self.identity.at)
     }
 
-    /// Makes entry 0 of the function's MSI-X table send `vector` to this processor, masks the others, and turns them on.
-    /// False: it has no MSI-X.
-    pub(super) fn set_message(&self, bars: &[Option<MemoryBar>], vector: u8) -> bool {
+    /// How many messages the function can send.
+    pub(super) fn messages_max(&self) -> u16 {
+        Msix::find(self.access, self.identity.at).map_or(0, |msix| msix.entries)
+    }
+
+    /// Makes the first entries of the function's MSI-X table send to `targets`, masks the others, and turns them on. A processor that messages do not
+    /// reach is replaced by this one. False: there are fewer entries.
+    pub(super) fn set_messages(&self, bars: &[Option<MemoryBar>], targets: &[MessageTarget]) -> bool {
         let Some(msix) = Msix::find(self.access, self.identity.at) else { return false };
-        let Some(words) = pci::msix_entry(apic::id(), vector) else { return false };
+        if targets.len() > usize::from(msix.entries) {
+            return false;
+        }
         let Some(Some(bar)) = bars.get(usize::from(msix.bar)) else { return false };
         let len = msix.table_len_bytes();
         if u64::from(msix.offset) + len as u64 > bar.len_bytes {
@@ -170,7 +199,7 @@ impl Device {
         // SAFETY: the function says that its table is there; only its driver, who calls this, drives it.
         let Some(table) = (unsafe { Registers::map(bar.address + u64::from(msix.offset), len) }) else { return false };
         for entry in 0..usize::from(msix.entries) {
-            let words = if entry == 0 { words } else { pci::MSIX_MASKED_ENTRY };
+            let words = targets.get(entry).map_or(pci::MSIX_MASKED_ENTRY, MessageTarget::words);
             for (index, word) in words.into_iter().enumerate() {
                 table.write(entry * pci::MSIX_ENTRY_LEN_BYTES + index * 4, word);
             }

@@ -2,12 +2,13 @@
 //!
 //! - [`pvh`] and [`linux_boot`]: the two boot protocols; both give a [`BootInformation`].
 //! - [`command_line`]: the kernel's own options and the devices that QEMU announces there.
+//! - [`network`]: how network interfaces are to be configured.
 //! - [`acpi`]: the tables a small kernel needs (MADT, FADT, MCFG, and three facts of the DSDT).
 //! - [`rtc`], [`pvclock`], [`clock`]: wall clock and time stamp counter arithmetic.
 //!
 //! Physical memory is read through [`PhysicalMemory`] only, and nothing that is read is trusted: lengths are checked,
 //! loops are bounded by constants named `_MAX`, arithmetic is checked or saturating, and a malformed structure is an
-//! error or an absence, never a panic. All but [`acpi`] works before there is a heap.
+//! error or an absence, never a panic. All but [`acpi`] and [`network`] works before there is a heap.
 //!
 //! It touches no hardware: ports and device memory belong to the machine's drivers.
 #![cfg_attr(not(test), no_std)]
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod command_line;
 pub mod linux_boot;
 pub mod memory_map;
+pub mod network;
 pub mod pvclock;
 pub mod pvh;
 pub mod rtc;

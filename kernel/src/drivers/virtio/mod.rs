@@ -1,10 +1,12 @@
 //! Virtio devices: finding them, and one type for both ways of reaching them.
 //!
 //! Devices are found in the command line and in ACPI (memory-mapped, as on QEMU's microvm) and among the functions of PCI.
-//! [`Found::connect`] gives a device its interrupt. Queues are those of the `virtio-drivers` crate.
+//! [`Found::connect`] gives a device its interrupt. The queues of slow devices are those of the `virtio-drivers` crate ([`Queue`]), those of
+//! fast ones our own ([`RingMemory`], [`BufferQueue`]).
 
 mod pci_transport;
 mod queue;
+mod ring;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -17,12 +19,16 @@ use virtio_drivers::{PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::acpi::Facts;
+use super::io::Registers;
 use super::{ioapic, pci};
 use crate::arch::interrupts::{self, Handler};
-use crate::memory::mmio;
+pub(super) use pci::MessageTarget;
 use pci_transport::PciTransport;
 pub(super) use queue::{QUEUE_LEN, Queue};
+pub(super) use ring::{BUFFER_BYTES, BufferQueue, RingMemory, new_buffer, physical_of};
 
+/// The register that tells a device in memory of work (4.2.2).
+const MMIO_QUEUE_NOTIFY: usize = 0x50;
 /// Devices that are looked at.
 const DEVICES_MAX: usize = 64;
 /// The feature that says that a device follows version 1 of the specification.
@@ -52,20 +58,48 @@ impl Found {
         self.transport
     }
 
+    /// The transport, for a look at the device before it is connected.
+    pub(super) fn transport(&mut self) -> &mut AnyTransport {
+        &mut self.transport
+    }
+
+    /// How many messages the device can send; `None`: it has a line.
+    pub(super) fn messages_max(&self) -> Option<u16> {
+        match &self.interrupt {
+            Interrupt::Line(_) => None,
+            Interrupt::Message(device) => Some(device.messages_max()),
+        }
+    }
+
     /// Gives the device its interrupt, and the transport to its driver. Without an interrupt the driver must poll.
     pub(super) fn connect(self, handler: Handler) -> (AnyTransport, bool) {
+        let Some(vector) = interrupts::allocate_vector() else { return (self.transport, false) };
+        self.connect_at(vector, handler)
+    }
+
+    /// Gives the device several messages: entry `n` of its table goes to the target `n`.
+    pub(super) fn connect_messages(self, targets: &[MessageTarget]) -> (AnyTransport, bool) {
+        let Found { transport, interrupt } = self;
+        let is_connected = match (interrupt, &transport) {
+            (Interrupt::Message(device), AnyTransport::Pci(pci)) => device.set_messages(pci.bars(), targets),
+            _ => false,
+        };
+        (transport, is_connected)
+    }
+
+    /// As [`Found::connect`], with a vector that the caller knows.
+    pub(super) fn connect_at(self, vector: u8, handler: Handler) -> (AnyTransport, bool) {
         let Found { mut transport, interrupt } = self;
-        let Some(vector) = interrupts::allocate_vector() else { return (transport, false) };
         interrupts::set_handler(vector, handler);
         let is_connected = match (interrupt, &mut transport) {
             // Lines are shared by no one on microvm, but stay active until the device is acknowledged.
             (Interrupt::Line(line), _) => ioapic::route(line, vector, true, false),
             (Interrupt::Message(device), AnyTransport::Pci(transport)) => {
-                let has_message = device.set_message(transport.bars(), vector);
-                transport.use_message(has_message);
+                let has_message = device.set_messages(transport.bars(), &[MessageTarget::here(vector)]);
+                transport.use_message(has_message.then_some(0));
                 has_message
             }
-            (Interrupt::Message(_), AnyTransport::Mmio(_)) => false,
+            (Interrupt::Message(_), AnyTransport::Mmio(..)) => false,
         };
         if !is_connected {
             log::warn!("a virtio device has no interrupt");
@@ -97,16 +131,17 @@ pub(super) fn find(facts: &Facts, line: &[u8], functions: Vec<pci::Device>) -> V
 #[inline(never)]
 fn at_address(told: VirtioMmioDevice) -> Option<Found> {
     let len = usize::try_from(told.len_bytes).ok()?;
-    let header = NonNull::new(mmio::map(told.address, len)? as *mut VirtIOHeader)?;
-    // SAFETY: the loader or ACPI says that a virtio device's registers are there; they are mapped for ever, and only this
-    // transport uses them.
+    // SAFETY: the loader or ACPI says that a virtio device's registers are there, and only its driver uses them.
+    let registers = unsafe { Registers::map(told.address, len)? };
+    let header = NonNull::new(registers.address::<u32>(0) as *mut VirtIOHeader)?;
+    // SAFETY: as above; they are mapped for ever. `registers` is used only to notify queues, which the transport does by one write as well.
     let transport = unsafe { MmioTransport::new(header, len) }.ok()?;
-    Some(Found { transport: AnyTransport::Mmio(transport), interrupt: Interrupt::Line(told.interrupt) })
+    Some(Found { transport: AnyTransport::Mmio(transport, registers), interrupt: Interrupt::Line(told.interrupt) })
 }
 
 /// A device, however it is reached.
 pub(super) enum AnyTransport {
-    Mmio(MmioTransport<'static>),
+    Mmio(MmioTransport<'static>, Registers),
     Pci(Box<PciTransport>),
 }
 
@@ -114,10 +149,57 @@ pub(super) enum AnyTransport {
 macro_rules! delegate {
     ($self:ident, $transport:ident => $call:expr) => {
         match $self {
-            AnyTransport::Mmio($transport) => $call,
+            AnyTransport::Mmio($transport, _) => $call,
             AnyTransport::Pci($transport) => $call,
         }
     };
+}
+
+/// How a queue's device is told of work. From anywhere, without a lock.
+#[derive(Clone, Copy)]
+pub(super) struct Notifier {
+    register: Registers,
+    queue: u16,
+    is_wide: bool,
+}
+
+impl Notifier {
+    /// Tells the device.
+    pub(super) fn notify(&self) {
+        if self.is_wide {
+            self.register.write(0, u32::from(self.queue));
+        } else {
+            self.register.write(0, self.queue);
+        }
+    }
+}
+
+impl AnyTransport {
+    /// What tells the device of work in `queue`, which has been set up.
+    pub(super) fn notifier(&self, queue: u16) -> Option<Notifier> {
+        match self {
+            Self::Mmio(_, registers) => {
+                Some(Notifier { register: registers.part(MMIO_QUEUE_NOTIFY, 4)?, queue, is_wide: true })
+            }
+            Self::Pci(transport) => {
+                Some(Notifier { register: transport.notify_register(queue)?, queue, is_wide: false })
+            }
+        }
+    }
+
+    /// Says which message the queues have that are set up from now on. A device with a line has that for all.
+    pub(super) fn use_message(&mut self, message: Option<u16>) {
+        if let Self::Pci(transport) = self {
+            transport.use_message(message);
+        }
+    }
+
+    /// Says which message tells of changes of the device itself.
+    pub(super) fn use_config_message(&mut self, message: Option<u16>) {
+        if let Self::Pci(transport) = self {
+            transport.use_config_message(message);
+        }
+    }
 }
 
 impl Transport for AnyTransport {

@@ -1,4 +1,4 @@
-//! Virtio over PCI (Virtual I/O Device specification 1.2, 4.1), with one MSI-X message for all queues.
+//! Virtio over PCI (Virtual I/O Device specification 1.2, 4.1), with MSI-X messages.
 //!
 //! The `virtio-drivers` crate has such a transport, but it gives queues no message; this one does. Only the modern
 //! interface is spoken, which transitional devices have as well.
@@ -42,8 +42,6 @@ const COMMON_LEN_BYTES: usize = 0x38;
 
 /// The message that means none.
 const NO_VECTOR: u16 = 0xffff;
-/// Entry of the MSI-X table that all queues use.
-const VECTOR: u16 = 0;
 
 /// Queues whose place of notification is remembered.
 const QUEUES_MAX: usize = 64;
@@ -61,7 +59,9 @@ pub(in crate::drivers) struct PciTransport {
     notify_places: [Option<u32>; QUEUES_MAX],
     status: Registers,
     device: Option<Registers>,
-    has_message: bool,
+    /// The message of queues that are set from now on, and the one for changes of the device itself.
+    message: Option<u16>,
+    config_message: Option<u16>,
 }
 
 impl PciTransport {
@@ -100,7 +100,8 @@ impl PciTransport {
             notify_places: [None; QUEUES_MAX],
             status: take(STATUS)?,
             device: take(DEVICE),
-            has_message: false,
+            message: None,
+            config_message: None,
         })
     }
 
@@ -109,9 +110,20 @@ impl PciTransport {
         &self.bars
     }
 
-    /// Tells whether queues that are set from now on have a message.
-    pub(super) fn use_message(&mut self, has_message: bool) {
-        self.has_message = has_message;
+    /// Says which message queues have that are set from now on.
+    pub(super) fn use_message(&mut self, message: Option<u16>) {
+        self.message = message;
+    }
+
+    /// Says which message tells of changes of the device itself; set with the next queue.
+    pub(super) fn use_config_message(&mut self, message: Option<u16>) {
+        self.config_message = message;
+    }
+
+    /// Where queue `queue` is notified, once it is set.
+    pub(super) fn notify_register(&self, queue: u16) -> Option<Registers> {
+        let place = (*self.notify_places.get(usize::from(queue))?)?;
+        self.notification.part(place as usize, 2)
     }
 
     fn write_address(&self, offset: usize, address: PhysAddr) {
@@ -211,13 +223,13 @@ impl Transport for PciTransport {
         driver_area: PhysAddr,
         device_area: PhysAddr,
     ) {
-        self.common.write(CONFIG_VECTOR, NO_VECTOR);
+        self.common.write(CONFIG_VECTOR, self.config_message.unwrap_or(NO_VECTOR));
         self.select(queue);
         self.common.write(QUEUE_SIZE, u16::try_from(size).unwrap_or(u16::MAX));
         self.write_address(QUEUE_DESCRIPTORS, descriptors);
         self.write_address(QUEUE_DRIVER, driver_area);
         self.write_address(QUEUE_DEVICE, device_area);
-        self.common.write(QUEUE_VECTOR, if self.has_message { VECTOR } else { NO_VECTOR });
+        self.common.write(QUEUE_VECTOR, self.message.unwrap_or(NO_VECTOR));
         self.common.write(QUEUE_ENABLE, 1u16);
         let place = usize::from(self.common.read::<u16>(QUEUE_NOTIFY_OFFSET)).saturating_mul(self.notify_multiplier);
         let is_inside = place.checked_add(2).is_some_and(|end| end <= self.notification.len());
@@ -238,7 +250,7 @@ impl Transport for PciTransport {
 
     fn ack_interrupt(&mut self) -> InterruptStatus {
         // A message needs no acknowledgement, and with messages the register does not tell what happened.
-        if self.has_message {
+        if self.message.is_some() {
             return InterruptStatus::QUEUE_INTERRUPT;
         }
         InterruptStatus::from_bits_truncate(u32::from(self.status.read::<u8>(0)))

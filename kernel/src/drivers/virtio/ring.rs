@@ -1,0 +1,228 @@
+//! The memory of split virtqueues, and buffers that devices fill.
+//!
+//! [`RingMemory`] is what `devices::split_queue` needs of the machine. [`BufferQueue`] is a queue of whole buffers for the device to
+//! write, each of which is somebody's box before and after: while the device has it, it is an address and nothing else.
+
+use alloc::alloc::{Layout, alloc, dealloc};
+use alloc::boxed::Box;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
+
+use devices::split_queue::{Buffer, DescriptorEntry, QueueMemory, SplitQueue};
+use virtio_drivers::transport::Transport;
+
+use super::AnyTransport;
+use crate::drivers::hal::DmaBuffer;
+use crate::memory::PAGE_BYTES;
+use crate::memory::layout::{DIRECT_MAP, DIRECT_MAP_BYTES_MAX, physical_of_direct};
+
+const DESCRIPTOR_BYTES: usize = 16;
+const USED_BYTES: usize = 8;
+/// Flags and index in front of each ring.
+const RING_HEAD_BYTES: usize = 4;
+
+/// Bytes of a buffer of a [`BufferQueue`].
+pub(in crate::drivers) const BUFFER_BYTES: usize = PAGE_BYTES;
+const BUFFER_LAYOUT: Layout = match Layout::from_size_align(BUFFER_BYTES, 1) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a page is no layout"),
+};
+
+/// The three parts of a queue's memory, in one block.
+pub(in crate::drivers) struct RingMemory {
+    block: DmaBuffer,
+    len: u16,
+    /// Where the available and the used ring begin.
+    available: usize,
+    used: usize,
+}
+
+impl RingMemory {
+    /// Makes the memory of queue `index` and gives it to the device, at most `len_max` descriptors. `None`: the device has no such queue, or
+    /// memory is out. The memory must stay until the device is reset.
+    #[inline(never)]
+    pub(in crate::drivers) fn set_up(transport: &mut AnyTransport, index: u16, len_max: u16) -> Option<Self> {
+        let offered = u16::try_from(transport.max_queue_size(index)).unwrap_or(u16::MAX);
+        let len = 1 << offered.min(len_max).checked_ilog2()?;
+        let count = usize::from(len);
+        let available = DESCRIPTOR_BYTES * count;
+        // Both rings end with an event index.
+        let used = (available + RING_HEAD_BYTES + 2 * count + 2).next_multiple_of(4);
+        let block = DmaBuffer::new(used + RING_HEAD_BYTES + USED_BYTES * count + 2)?;
+        let start = block.physical();
+        transport.queue_set(index, u32::from(len), start, start + available as u64, start + used as u64);
+        Some(Self { block, len, available, used })
+    }
+
+    /// Descriptors.
+    pub(in crate::drivers) fn len(&self) -> u16 {
+        self.len
+    }
+
+    /// A word of the block, which both sides change at any time.
+    fn half_word(&self, offset: usize) -> &AtomicU16 {
+        let word = self.block.pointer(offset, 2).cast::<u16>();
+        debug_assert!(word.is_aligned(), "a word of a ring is not aligned");
+        // SAFETY: the block is at least as long, lives as long as `self`, and its words are accessed by atomic or volatile accesses only.
+        unsafe { AtomicU16::from_ptr(word.as_ptr()) }
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU32 {
+        let word = self.block.pointer(offset, 4).cast::<u32>();
+        debug_assert!(word.is_aligned(), "a word of a ring is not aligned");
+        // SAFETY: as in `half_word`.
+        unsafe { AtomicU32::from_ptr(word.as_ptr()) }
+    }
+
+    fn slot(&self, index: u16) -> usize {
+        usize::from(index & (self.len - 1))
+    }
+}
+
+impl QueueMemory for RingMemory {
+    fn write_descriptor(&self, index: u16, entry: DescriptorEntry) {
+        let DescriptorEntry { address, len, flags, next } = entry;
+        let place = self.block.pointer(self.slot(index) * DESCRIPTOR_BYTES, DESCRIPTOR_BYTES);
+        let rest = u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48;
+        // SAFETY: the entry is inside of the block and aligned, as the block begins a page.
+        unsafe {
+            place.cast::<u64>().write_volatile(address);
+            place.cast::<u64>().add(1).write_volatile(rest);
+        }
+    }
+
+    fn write_available(&self, slot: u16, head: u16) {
+        self.half_word(self.available + RING_HEAD_BYTES + 2 * self.slot(slot)).store(head, Ordering::Relaxed);
+    }
+
+    fn publish_available(&self, index: u16) {
+        self.half_word(self.available + 2).store(index, Ordering::Release);
+    }
+
+    fn write_available_flags(&self, flags: u16) {
+        self.half_word(self.available).store(flags, Ordering::Relaxed);
+    }
+
+    fn write_used_event(&self, index: u16) {
+        let place = self.available + RING_HEAD_BYTES + 2 * usize::from(self.len);
+        self.half_word(place).store(index, Ordering::Relaxed);
+    }
+
+    fn read_used_index(&self) -> u16 {
+        self.half_word(self.used + 2).load(Ordering::Acquire)
+    }
+
+    fn read_used(&self, slot: u16) -> (u32, u32) {
+        let place = self.used + RING_HEAD_BYTES + USED_BYTES * self.slot(slot);
+        (self.word(place).load(Ordering::Relaxed), self.word(place + 4).load(Ordering::Relaxed))
+    }
+
+    fn read_used_flags(&self) -> u16 {
+        self.half_word(self.used).load(Ordering::Relaxed)
+    }
+
+    fn read_available_event(&self) -> u16 {
+        self.half_word(self.used + RING_HEAD_BYTES + USED_BYTES * usize::from(self.len)).load(Ordering::Relaxed)
+    }
+
+    fn fence(&self) {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// The physical address of bytes of the kernel heap; `None` for those that lie elsewhere.
+pub(in crate::drivers) fn physical_of(bytes: &[u8]) -> Option<u64> {
+    let address = bytes.as_ptr() as usize;
+    let offset = address.checked_sub(DIRECT_MAP)?;
+    ((offset as u64) < DIRECT_MAP_BYTES_MAX).then(|| physical_of_direct(address))
+}
+
+/// A buffer that the device has.
+struct LentBuffer(NonNull<u8>);
+
+// SAFETY: it stands for memory that nobody else has.
+unsafe impl Send for LentBuffer {}
+
+impl LentBuffer {
+    fn lend(buffer: Box<[u8]>) -> Self {
+        debug_assert!(buffer.len() == BUFFER_BYTES, "a buffer of another size");
+        Self(NonNull::from(Box::leak(buffer)).cast())
+    }
+
+    /// Takes it back; the device is done with it.
+    fn take_back(self) -> Box<[u8]> {
+        let bytes = NonNull::slice_from_raw_parts(self.0, BUFFER_BYTES);
+        core::mem::forget(self);
+        // SAFETY: `lend` leaked a box of this length, and this value, which is gone now, was the only way to it.
+        unsafe { Box::from_raw(bytes.as_ptr()) }
+    }
+}
+
+impl Drop for LentBuffer {
+    fn drop(&mut self) {
+        // SAFETY: as in `take_back`: the box would have freed this, and queues are dropped only when their device was reset.
+        unsafe { dealloc(self.0.as_ptr(), BUFFER_LAYOUT) };
+    }
+}
+
+/// A buffer with bytes that do not matter. `None`: memory is out.
+pub(in crate::drivers) fn new_buffer() -> Option<Box<[u8]>> {
+    // SAFETY: the layout has a size.
+    let memory = NonNull::new(unsafe { alloc(BUFFER_LAYOUT) })?;
+    // SAFETY: nothing. The memory holds whatever it held: this says to the compiler that somebody wrote it.
+    unsafe { core::arch::asm!("/* {} */", in(reg) memory.as_ptr(), options(nostack, preserves_flags)) };
+    let bytes = NonNull::slice_from_raw_parts(memory, BUFFER_BYTES);
+    // SAFETY: the memory is ours, of the layout that a box of this length has, and written as far as anybody can tell.
+    Some(unsafe { Box::from_raw(bytes.as_ptr()) })
+}
+
+/// A queue of buffers for the device to write.
+pub(in crate::drivers) struct BufferQueue {
+    queue: SplitQueue<LentBuffer>,
+    memory: RingMemory,
+}
+
+impl BufferQueue {
+    /// A queue in memory that the device has.
+    pub(in crate::drivers) fn new(memory: RingMemory, has_event_index: bool) -> Option<Self> {
+        Some(Self { queue: SplitQueue::new(memory.len(), has_event_index)?, memory })
+    }
+
+    /// Whether there is room for another buffer.
+    pub(in crate::drivers) fn has_room(&self) -> bool {
+        self.queue.free() > 0 && !self.queue.is_broken()
+    }
+
+    /// Lets the device write a buffer of [`BUFFER_BYTES`]; one that finds no room is freed.
+    pub(in crate::drivers) fn post(&mut self, buffer: Box<[u8]>) {
+        let Some(address) = physical_of(&buffer) else { return };
+        let given = Buffer { address, len: u32::try_from(BUFFER_BYTES).unwrap_or(0), is_writable: true };
+        let _ = self.queue.add(&self.memory, core::iter::once(given), LentBuffer::lend(buffer));
+    }
+
+    /// Takes a buffer that the device has written, and how many bytes.
+    pub(in crate::drivers) fn take(&mut self) -> Option<(Box<[u8]>, usize)> {
+        let (buffer, written) = self.queue.take_used(&self.memory)?;
+        Some((buffer.take_back(), usize::try_from(written).unwrap_or(0)))
+    }
+
+    /// Tells the device of what was posted. True: it wants to be notified.
+    pub(in crate::drivers) fn publish(&mut self) -> bool {
+        self.queue.publish(&self.memory)
+    }
+
+    /// Asks for an interrupt. True: there is something already.
+    pub(in crate::drivers) fn enable_interrupts(&mut self) -> bool {
+        self.queue.enable_interrupts(&self.memory)
+    }
+
+    /// Asks for none.
+    pub(in crate::drivers) fn disable_interrupts(&mut self) {
+        self.queue.disable_interrupts(&self.memory);
+    }
+
+    /// Whether the device did what no device may do.
+    pub(in crate::drivers) fn is_broken(&self) -> bool {
+        self.queue.is_broken()
+    }
+}

@@ -1,0 +1,214 @@
+//! The sending queue of a pair.
+//!
+//! 1. A frame is one chain: its head, with the device's header in front, and its pieces, where they lie. It is the chain's token, so
+//!    all of it stays until the device is done. Frames that were sent are let go when the next ones are sent, without an interrupt.
+//! 2. Frames that find no room wait in order, up to [`WAITING_MAX`], and only then the device is asked for an interrupt, once it is
+//!    done with half of what it has. That has the worker send them ([`Transmit::flush`]).
+//! 3. The device is told once for all frames of a call, if it wants to be told.
+//!
+//! Lock: `DEVICE`, a sleeping one, as frames are freed under it.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+
+use devices::split_queue::{Buffer, SplitQueue};
+use devices::virtio_net::{Features, HEADER_LEN, TransmitHeader};
+use net::TransmitFrame;
+use net::frame::{Piece, SegmentationKind};
+use sync::{Mutex, rank};
+
+use super::super::virtio::{Notifier, RingMemory, physical_of};
+
+/// Descriptors that a frame takes at most, its head included: 64 KiB in pages that need not be aligned.
+pub(super) const PIECES_MAX: usize = 18;
+/// Frames that wait for room; more are dropped.
+const WAITING_MAX: usize = 1024;
+/// The length of TCP's header is in the upper half of this byte, in words.
+const TCP_HEADER_LEN_PLACE: usize = 12;
+
+pub(super) struct Transmit {
+    side: Mutex<Side>,
+    notifier: Notifier,
+    features: Features,
+    /// Frames wait, and the device was asked for an interrupt.
+    is_waiting: AtomicBool,
+    counts: Counts,
+}
+
+struct Side {
+    queue: SplitQueue<TransmitFrame>,
+    memory: RingMemory,
+    waiting: VecDeque<TransmitFrame>,
+}
+
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) frames: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) drops: AtomicU64,
+    pub(super) kicks: AtomicU64,
+}
+
+impl Transmit {
+    /// A queue in memory that the device has.
+    #[inline(never)]
+    pub(super) fn new(memory: RingMemory, notifier: Notifier, features: Features) -> Option<Self> {
+        let mut queue = SplitQueue::new(memory.len(), features.contains(Features::EVENT_INDEX))?;
+        queue.disable_interrupts(&memory);
+        let side = Side { queue, memory, waiting: VecDeque::new() };
+        Some(Self {
+            side: Mutex::new(rank::DEVICE, side),
+            notifier,
+            features,
+            is_waiting: AtomicBool::new(false),
+            counts: Counts::default(),
+        })
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Whether frames wait for the device. Callable from interrupts.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_waiting.load(SeqCst)
+    }
+
+    /// Sends frames, or has them wait.
+    pub(super) fn send(&self, frames: &mut Vec<TransmitFrame>) {
+        let mut side = self.side.lock();
+        side.reclaim();
+        for mut frame in frames.drain(..) {
+            let len = frame.len();
+            if !self.prepare(&mut frame) {
+                self.counts.drops.fetch_add(1, Relaxed);
+                continue;
+            }
+            let refused = if side.waiting.is_empty() { side.add(frame).err() } else { Some(frame) };
+            match refused {
+                Some(_) if side.waiting.len() >= WAITING_MAX || side.queue.is_broken() => {
+                    self.counts.drops.fetch_add(1, Relaxed);
+                    continue;
+                }
+                Some(frame) => side.waiting.push_back(frame),
+                None => {}
+            }
+            self.counts.frames.fetch_add(1, Relaxed);
+            self.counts.bytes.fetch_add(len as u64, Relaxed);
+        }
+        self.finish(side);
+    }
+
+    /// Sends what waits; lets go of what was sent.
+    pub(super) fn flush(&self) {
+        let mut side = self.side.lock();
+        side.reclaim();
+        self.finish(side);
+    }
+
+    /// Tells the device, and asks it for an interrupt if frames wait.
+    fn finish(&self, mut side: sync::MutexGuard<'_, Side>) {
+        let mut is_wanted = false;
+        loop {
+            side.add_waiting();
+            let Side { queue, memory, waiting } = &mut *side;
+            is_wanted |= queue.publish(memory);
+            let has_waiting = !waiting.is_empty() && !queue.is_broken();
+            if has_waiting != self.is_waiting.load(Relaxed) {
+                self.is_waiting.store(has_waiting, SeqCst);
+            }
+            if !has_waiting {
+                break;
+            }
+            let half = queue.in_flight() / 2;
+            if !queue.enable_interrupts_after(memory, half) {
+                break;
+            }
+            side.reclaim();
+        }
+        if !self.is_waiting.load(Relaxed) {
+            let Side { queue, memory, .. } = &mut *side;
+            queue.quieten(memory);
+        }
+        drop(side);
+        if is_wanted {
+            self.counts.kicks.fetch_add(1, Relaxed);
+            self.notifier.notify();
+        }
+    }
+
+    /// Puts the device's header in front. False: nobody can send such a frame.
+    fn prepare(&self, frame: &mut TransmitFrame) -> bool {
+        if !self.features.contains(Features::CHECKSUM) {
+            net::checksum::finish(frame);
+        }
+        if frame.pieces.len() >= PIECES_MAX {
+            frame.linearize();
+        }
+        let Some(segmentation) = self.segmentation(frame) else { return false };
+        let checksum = frame.checksum.map(|checksum| (checksum.start, checksum.offset));
+        let header = TransmitHeader { checksum, segmentation };
+        frame.push_front(HEADER_LEN).copy_from_slice(&header.encode());
+        !frame.head().is_empty()
+    }
+
+    /// How the device is to cut a frame, as its header says it. `None`: it cannot.
+    #[expect(clippy::option_option, reason = "nothing to cut is not the same as what cannot be cut")]
+    fn segmentation(&self, frame: &TransmitFrame) -> Option<Option<(bool, u16, u16)>> {
+        let Some(wanted) = frame.segmentation else { return Some(None) };
+        let (is_v6, needed) = match wanted.kind {
+            SegmentationKind::Tcp4 => (false, Features::HOST_TSO4),
+            SegmentationKind::Tcp6 => (true, Features::HOST_TSO6),
+        };
+        let start = frame.checksum.filter(|_| self.features.contains(needed))?.start;
+        let words = frame.head().get(usize::from(start) + TCP_HEADER_LEN_PLACE)? >> 4;
+        Some(Some((is_v6, start.checked_add(u16::from(words) * 4)?, wanted.segment_len)))
+    }
+}
+
+impl Side {
+    /// Lets go of frames that were sent.
+    fn reclaim(&mut self) {
+        while let Some((frame, _)) = self.queue.take_used(&self.memory) {
+            drop(frame);
+        }
+    }
+
+    /// Gives the device what waits, as far as there is room.
+    fn add_waiting(&mut self) {
+        while let Some(frame) = self.waiting.pop_front() {
+            if let Err(frame) = self.add(frame) {
+                self.waiting.push_front(frame);
+                return;
+            }
+        }
+    }
+
+    /// Gives the device a frame; it comes back if there is no room.
+    fn add(&mut self, frame: TransmitFrame) -> Result<(), TransmitFrame> {
+        let mut buffers = [Buffer { address: 0, len: 0, is_writable: false }; PIECES_MAX];
+        let Some(count) = describe(&frame, &mut buffers) else {
+            debug_assert!(false, "a frame lies outside of the kernel's memory");
+            return Ok(());
+        };
+        self.queue.add(&self.memory, buffers.iter().take(count).copied(), frame)
+    }
+}
+
+/// Where a frame lies, and in how many buffers. `None` if a device cannot reach it.
+fn describe(frame: &TransmitFrame, buffers: &mut [Buffer; PIECES_MAX]) -> Option<usize> {
+    let buffer = |address: u64, len: usize| Some(Buffer { address, len: u32::try_from(len).ok()?, is_writable: false });
+    let mut places = buffers.iter_mut();
+    let mut count = 1;
+    *places.next()? = buffer(physical_of(frame.head())?, frame.head().len())?;
+    for piece in frame.pieces.iter().filter(|piece| !piece.is_empty()) {
+        let address = match piece {
+            Piece::Shared(bytes, range) => physical_of(bytes.get(range.clone())?)?,
+            Piece::Frame(frame, range) => frame.number().physical_address() + range.start as u64,
+        };
+        *places.next()? = buffer(address, piece.len())?;
+        count += 1;
+    }
+    Some(count)
+}
