@@ -5,14 +5,15 @@ SHELL := /bin/bash
 KERNEL_CARGO := scripts/kernel-cargo.sh
 
 # Settings of `make image` and `make run`; see the help.
-export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE QEMU_ARGS LOG TIMEOUT KERNEL ONLY MINUTES SEED WORKERS
+export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG QEMU_ARGS LOG TIMEOUT KERNEL ONLY MINUTES SEED WORKERS
 
 .PHONY: help
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 	@echo
-	@echo 'Settings of image and run:  APP=program ARGS="..." ENV="A=1 B=2" FILES=dir CWD=/ OUT=file'
+	@echo 'Settings of image and run:  APP=program ARGS="..." ENV="A=1 B=2" FILES=dir CWD=/ NETCFG=... OUT=file'
 	@echo 'Settings of run:  IMAGE=file MEM=256M CPUS=1 ACCEL=auto|kvm|tcg MACHINE=microvm|q35|pc'
+	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1'
 	@echo '                  LOG=info|debug|trace QEMU_ARGS="..." TIMEOUT=seconds'
 	@echo 'Settings of test: ONLY=pattern'
 

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
+use super::network;
 use super::relay::{self, Streams};
 use super::settings::{Accelerator, Machine, Settings};
 use super::terminal::{TerminalSize, terminals};
@@ -146,6 +147,9 @@ fn command_line(settings: &Settings, size: Option<TerminalSize>) -> String {
             line.push_str(&format!(" winsize={rows}x{columns}"));
         }
     }
+    if let Some(configuration) = &settings.network_configuration {
+        line.push_str(&format!(" {configuration}"));
+    }
     if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) {
         line.push_str(&format!(" clock={}", now.as_secs()));
     }
@@ -174,6 +178,8 @@ fn arguments(settings: &Settings, accelerator: Accelerator, command_line: &str, 
         add(&["-device", &format!("virtserialport,bus=ports.0,nr={number},chardev={name},name={name}")]);
     }
     add(&["-chardev", &format!("socket,id=log,fd={}", ports.log.as_raw_fd()), "-serial", "chardev:log"]);
+    let devices = network::arguments(&settings.network, settings.machine, settings.cpus, network::has_multiqueue);
+    list.extend(devices.into_iter().map(OsString::from));
     list.push("-kernel".into());
     list.push(settings.image.clone().into());
     list.extend(settings.qemu_arguments.iter().cloned());

@@ -11,6 +11,7 @@ pub mod accelerator;
 pub mod control;
 pub mod emulator;
 mod events;
+pub mod network;
 pub mod relay;
 pub mod settings;
 mod terminal;

@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::network::{self, NetworkDevice};
 use crate::{Failure, Result, words};
 
 /// The machines an image boots on.
@@ -40,6 +41,10 @@ pub struct Settings {
     pub accelerator: Option<Accelerator>,
     /// The kind of machine.
     pub machine: Machine,
+    /// The network devices.
+    pub network: Vec<NetworkDevice>,
+    /// How the kernel configures them, as its command line has it.
+    pub network_configuration: Option<String>,
     /// The kernel's log level.
     pub log: String,
     /// Whether the user asked for a log.
@@ -63,6 +68,12 @@ settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value a
   CPUS=1               its processors, 64 at most
   ACCEL=auto|kvm|tcg   what runs it; auto takes KVM if it works
   MACHINE=microvm|q35|pc
+  NET=user,ports=8080:80   a network device (several: separate them by blanks or +), none by default:
+      user[,ports=HOST:GUEST,...][,udp=HOST:GUEST,...]   QEMU's own network; ports on 127.0.0.1 lead in
+      tap:NAME[,queues=N]   an interface of the host
+      socket:PATH, listen:PATH, dgram:LOCAL:REMOTE   sockets of the Unix domain
+      all take mac=ADDRESS, mtu=BYTES and pcap=FILE
+  NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1   addresses of eth0, in place of DHCP; eth1:... for others
   LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
   TIMEOUT=seconds      ends it with status 124
   QEMU_ARGS=\"...\"      further arguments for QEMU
@@ -105,6 +116,10 @@ impl Settings {
                 "pc" => Machine::Pc,
                 other => return Err(bad("MACHINE", other, "microvm, q35 or pc")),
             },
+            network: network::parse(&text("NET", "none"))?,
+            network_configuration: get("NETCFG")
+                .map(|value| network::configuration(&value.to_string_lossy()))
+                .transpose()?,
             is_verbose: matches!(log.as_str(), "info" | "debug" | "trace"),
             log: match log.as_str() {
                 "off" | "error" | "warn" | "info" | "debug" | "trace" => log,
