@@ -19,6 +19,11 @@ const HEADERS_LEN: usize = 66;
 /// Events of one run: more are a storm.
 const EVENTS_MAX: usize = 20_000_000;
 
+/// When a run begins.
+const START_NS: u64 = 1_000_000_000;
+/// What comes within this is joined.
+const JOIN_NS: u64 = 50_000;
+
 /// How a link is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
@@ -34,6 +39,10 @@ pub(crate) struct Link {
     pub(crate) queue_len: usize,
     /// The receiving device joins segments.
     pub(crate) is_joining: bool,
+    /// Takes the options out of SYNs but the MSS.
+    pub(crate) is_plain: bool,
+    /// Drops longer payloads, and says so.
+    pub(crate) payload_len_max: usize,
 }
 
 impl Default for Link {
@@ -47,6 +56,8 @@ impl Default for Link {
             jitter_ns: 0,
             queue_len: 1 << 20,
             is_joining: false,
+            is_plain: false,
+            payload_len_max: usize::MAX,
         }
     }
 }
@@ -99,6 +110,8 @@ pub(crate) struct Program {
     pub(crate) write_len: usize,
     /// The most of one write.
     pub(crate) piece_len: usize,
+    /// Reads so much, and then nothing for so long.
+    pub(crate) pace: Option<(usize, u64)>,
 }
 
 /// One side.
@@ -118,6 +131,8 @@ pub(crate) struct Side {
     pub(crate) segments_sent: usize,
     pub(crate) timer_polls: usize,
     link_free_ns: u64,
+    /// When the program reads again.
+    read_ns: u64,
 }
 
 fn pattern(seed: u8, at: usize) -> u8 {
@@ -147,14 +162,26 @@ impl Side {
             segments_sent: 0,
             timer_polls: 0,
             link_free_ns: 0,
+            read_ns: START_NS,
         }
+    }
+
+    /// When something is due.
+    fn due_ns(&self) -> u64 {
+        let timer_ns = self.engine.as_ref().map_or(u64::MAX, Engine::poll_at);
+        if self.is_read_done || self.program.pace.is_none() || self.engine.is_none() {
+            return timer_ns;
+        }
+        timer_ns.min(self.read_ns)
     }
 
     /// Reads and writes as much as goes, and polls.
     fn run(&mut self, peer_seed: u8, now_ns: u64, output: &mut Collector) {
         let Some(engine) = &mut self.engine else { return };
-        let mut buffer = vec![0; 65_536];
-        loop {
+        let (len_max, pause_ns) = self.program.pace.unwrap_or((65_536, 0));
+        let mut buffer = vec![0; len_max];
+        while now_ns >= self.read_ns {
+            self.read_ns = now_ns + pause_ns;
             let len = engine.read(&mut UserWriter::to_kernel(&mut buffer), 0, false).expect("no fault");
             if len == 0 {
                 break;
@@ -201,6 +228,9 @@ pub(crate) struct Simulation {
     wires: Vec<Option<Wire>>,
     pub(crate) now_ns: u64,
     order: usize,
+    /// Prints every segment: `ENGINE_TRACE` is set.
+    is_traced: bool,
+    is_reduced: bool,
 }
 
 impl Simulation {
@@ -212,10 +242,19 @@ impl Simulation {
         let number = u32::try_from(random.next_u64() >> 32).expect("32 bits");
         let opening = Opening { initial_sequence: number, timestamp_offset: number ^ 0x5555 };
         let mut output = Collector::default();
-        let now_ns = 1_000_000_000;
+        let now_ns = START_NS;
         sides[0].engine = Some(Connection::open(now_ns, settings[0], opening, &mut output));
-        let mut simulation =
-            Self { sides, links: [link; 2], random, events: BinaryHeap::new(), wires: Vec::new(), now_ns, order: 0 };
+        let mut simulation = Self {
+            sides,
+            links: [link; 2],
+            random,
+            events: BinaryHeap::new(),
+            wires: Vec::new(),
+            now_ns,
+            order: 0,
+            is_traced: std::env::var("ENGINE_TRACE").is_ok(),
+            is_reduced: false,
+        };
         simulation.put_on_link(0, output);
         simulation
     }
@@ -233,18 +272,18 @@ impl Simulation {
     }
 
     fn step(&mut self) {
-        let timer = |side: &Side| side.engine.as_ref().map_or(u64::MAX, Engine::poll_at);
-        let timers = [timer(&self.sides[0]), timer(&self.sides[1])];
+        let timers = [self.sides[0].due_ns(), self.sides[1].due_ns()];
         let first_timer_ns = timers[0].min(timers[1]);
         let event_ns = self.events.peek().map_or(u64::MAX, |Reverse((at_ns, _, _))| *at_ns);
         assert!(first_timer_ns.min(event_ns) != u64::MAX, "nothing will ever happen again: {}", self.describe());
         if first_timer_ns < event_ns {
-            assert!(first_timer_ns >= self.now_ns, "a timer in the past");
+            // Joining lets time pass.
+            assert!(first_timer_ns + JOIN_NS >= self.now_ns, "a timer in the past");
             let to = usize::from(timers[1] < timers[0]);
-            self.now_ns = first_timer_ns;
+            self.now_ns = first_timer_ns.max(self.now_ns);
             self.sides[to].timer_polls += 1;
             self.turn(to, Vec::new());
-            let again = timer(&self.sides[to]);
+            let again = self.sides[to].due_ns();
             assert!(again > self.now_ns, "a timer that stays due: {}", self.describe());
             return;
         }
@@ -252,8 +291,7 @@ impl Simulation {
         let mut to = 0;
         while let Some(Reverse((at_ns, number, side))) = self.events.peek().copied() {
             let may_join = self.links[1 - side].is_joining && arrivals.len() < 40;
-            // Joining takes what comes within 50 microseconds.
-            let is_joined = may_join && side == to && at_ns < event_ns + 50_000;
+            let is_joined = may_join && side == to && at_ns < event_ns + JOIN_NS;
             if !arrivals.is_empty() && !is_joined {
                 break;
             }
@@ -273,15 +311,41 @@ impl Simulation {
         while at < arrivals.len() {
             let (header, payload, count) = join(&arrivals[at..], is_joining);
             at += count;
+            if self.is_traced {
+                println!("{now_ns} to {to}: {header:?} {} bytes", payload.len);
+            }
             arrive(side, &header, payload, now_ns, &mut output);
         }
-        side.run(u8::try_from(2 - to).expect("1 or 2"), now_ns, &mut output);
+        let peer_seed = u8::try_from(2 - to).expect("1 or 2");
+        side.run(peer_seed, now_ns, &mut output);
+        self.is_reduced = false;
         self.put_on_link(to, output);
+        if self.is_reduced {
+            // The network's answer came at once: what is sent again for it goes out now.
+            let mut output = Collector::default();
+            self.sides[to].run(peer_seed, now_ns, &mut output);
+            self.put_on_link(to, output);
+        }
     }
 
     fn put_on_link(&mut self, from: usize, output: Collector) {
         let link = self.links[from];
-        for wire in output.segments {
+        for mut wire in output.segments {
+            if link.is_plain {
+                wire.header.window_scale = None;
+                wire.header.is_sack_permitted = false;
+                wire.header.timestamps = None;
+            }
+            if wire.bytes.len() > link.payload_len_max {
+                if let Some(engine) = &mut self.sides[from].engine {
+                    engine.reduce_mss(link.payload_len_max);
+                    self.is_reduced = true;
+                }
+                continue;
+            }
+            if self.is_traced {
+                println!("{} from {from}: {:?} {} bytes", self.now_ns, wire.header, wire.bytes.len());
+            }
             self.sides[from].segments_sent += 1;
             let len = wire.bytes.len() + HEADERS_LEN;
             let free_ns = self.sides[from].link_free_ns.max(self.now_ns);

@@ -22,6 +22,8 @@ const PROBE_DELAY_NS: u64 = super::round_trip::TIMEOUT_MIN_NS;
 const WAIT_MIN_NS: u64 = 2_000_000;
 /// A probe when no round trip is known (RFC 8985, 7.2).
 const PROBE_INITIAL_NS: u64 = 1_000_000_000;
+/// The oldest echo that is believed.
+const ECHO_MAX_MS: u32 = 1 << 30;
 
 impl Connection {
     /// Processes the acknowledgement of an acceptable segment with `len` bytes of payload. Its number is between `una` and `next`.
@@ -42,7 +44,7 @@ impl Connection {
         if delivery.is_reordered {
             self.recovery.note_reordering();
         }
-        self.sample_round_trip(header, &delivery, now_ns);
+        self.sample_round_trip(header, &mut delivery, has_duplicate, now_ns);
         let is_repeat = !is_advance && len == 0 && !has_window_changed && !header.flags.contains(SegmentFlags::FIN);
         self.count_duplicates(is_repeat, is_advance);
         let has_new_loss = self.detect_losses(now_ns);
@@ -128,17 +130,23 @@ impl Connection {
         self.round_trip.reset_backoff();
     }
 
-    fn sample_round_trip(&mut self, header: &SegmentHeader, delivery: &Delivery, now_ns: u64) {
-        if let Some(sample_ns) = delivery.round_trip_ns.or(delivery.latest_round_trip_ns) {
-            self.round_trip.sample(sample_ns, now_ns);
-        } else if delivery.was_repeated
-            && let Some((_, echo)) = header.timestamps
-            && echo != 0
-        {
-            let elapsed_ms = timestamp(now_ns, self.timestamp_offset).wrapping_sub(echo);
-            if elapsed_ms < 1 << 30 {
-                self.round_trip.sample(u64::from(elapsed_ms.max(1)) * 1_000_000, now_ns);
+    /// Takes the round trip, if the acknowledgement tells it. One that reports a duplicate does not: its segment had come before, and the
+    /// acknowledgement of that was lost. Nor does one whose blocks are told of only because a timeout has passed.
+    fn sample_round_trip(&mut self, header: &SegmentHeader, delivery: &mut Delivery, has_duplicate: bool, now_ns: u64) {
+        if has_duplicate || delivery.was_repeated || self.recovery.phase() == Phase::Loss {
+            delivery.latest_round_trip_ns = None;
+        }
+        let sample_ns = match (delivery.was_repeated, header.timestamps) {
+            _ if has_duplicate => None,
+            (false, _) => delivery.round_trip_ns.or(delivery.latest_round_trip_ns),
+            (true, Some((_, echo))) if echo != 0 => {
+                let elapsed_ms = timestamp(now_ns, self.timestamp_offset).wrapping_sub(echo);
+                (elapsed_ms < ECHO_MAX_MS).then(|| u64::from(elapsed_ms.max(1)) * 1_000_000)
             }
+            _ => None,
+        };
+        if let Some(sample_ns) = sample_ns {
+            self.round_trip.sample(sample_ns, now_ns);
         }
     }
 

@@ -16,7 +16,7 @@ use abi::Errno;
 use super::connection::Connection;
 use super::delayed::Owed;
 use super::handshake::{Negotiated, timestamp};
-use super::sequence::{distance, is_after, is_before, length};
+use super::sequence::{distance, earlier, is_after, is_before, length};
 use super::timeouts::TIME_WAIT_NS;
 use super::timers::Timer;
 use super::{Output, SegmentFlags, SegmentHeader, SegmentPayload, SequenceNumber, State};
@@ -142,9 +142,9 @@ impl Connection {
         }
         if len > 0 && is_before(header.sequence, self.receive.next) {
             // Data that has come twice, or a probe: never held back, as the peer waits for this.
-            if self.options.has_sack && is_before(header.sequence, end) {
-                self.receive.assembly.note_duplicate(header.sequence, end);
-            }
+            // Only what has come before is a duplicate: an old timestamp may be on bytes that never came.
+            let end = earlier(end, self.receive.next);
+            self.receive.assembly.note_duplicate(header.sequence, end);
             self.acknowledging.note_disorder(self.receive.window.left(self.receive.next));
             self.emit_acknowledgement(now_ns, output);
         } else if len > 0 || header.sequence.wrapping_add(1) == self.receive.next {

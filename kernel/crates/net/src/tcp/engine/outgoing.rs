@@ -8,7 +8,8 @@
 //! 3. A segment cut short by the peer's window goes out only if it is full, or half of the largest window (RFC 9293, 3.8.6.2.1).
 //! 4. Where the device cuts, small bursts cost as much as large ones: with a third of the window in flight or more, what the window holds is
 //!    sent when there is room for a burst, or a third of the window, or all that waits.
-//! 5. Every segment acknowledges; so data carries what is owed.
+//! 5. Every segment acknowledges; so data carries what is owed. SACK blocks go in segments without data only, which leave at once when there
+//!    is something to tell: so a segment's room for data is always the same.
 
 use super::connection::{Connection, TIMESTAMPS_LEN};
 use super::delayed::Owed;
@@ -253,17 +254,20 @@ impl Connection {
         }
         self.pieces.clear();
         self.send.buffer.pieces(start, len as usize, &mut self.pieces);
-        let sack = sack_len(&header);
-        let mss = (self.send.mss as usize).saturating_sub(sack).max(1);
+        let mss = self.send.mss as usize;
         output.emit(OutgoingSegment { header, pieces: &self.pieces, len: len as usize, mss });
         self.pieces.clear();
         self.note_emitted(len, mss);
         len
     }
 
-    /// An acknowledgement alone.
+    /// An acknowledgement alone, with what has come out of order.
     pub(super) fn emit_acknowledgement(&mut self, now_ns: u64, output: &mut dyn Output) {
-        let header = self.header(self.send.next, SegmentFlags::ACK, now_ns);
+        let mut header = self.header(self.send.next, SegmentFlags::ACK, now_ns);
+        if self.options.has_sack && self.receive.assembly.blocks_count() > 0 {
+            let blocks_max = if self.options.has_timestamps { SACK_BLOCKS_MAX - 1 } else { SACK_BLOCKS_MAX };
+            (header.sack, header.sack_count) = self.receive.assembly.take_blocks(blocks_max);
+        }
         self.emit_bare(header, output);
     }
 
@@ -347,7 +351,7 @@ impl Connection {
         let available = self.available_window();
         let next = self.receive.next;
         let window = self.receive.window.offer(next, available);
-        let mut header = SegmentHeader {
+        let header = SegmentHeader {
             sequence,
             acknowledgement: next,
             flags,
@@ -355,10 +359,6 @@ impl Connection {
             timestamps: self.options.has_timestamps.then(|| self.timestamps(now_ns)),
             ..SegmentHeader::default()
         };
-        if self.options.has_sack && self.receive.assembly.blocks_count() > 0 {
-            let blocks_max = if self.options.has_timestamps { SACK_BLOCKS_MAX - 1 } else { SACK_BLOCKS_MAX };
-            (header.sack, header.sack_count) = self.receive.assembly.take_blocks(blocks_max);
-        }
         self.receive.last_acknowledgement = next;
         if self.acknowledging.owed() != Owed::Nothing {
             self.acknowledging.note_sent();
@@ -376,14 +376,6 @@ impl Connection {
     /// The highest number that was ever sent.
     pub(super) fn sent_end(&self) -> SequenceNumber {
         later(self.send.next, self.send.una)
-    }
-}
-
-/// Bytes of the SACK option in a header.
-fn sack_len(header: &SegmentHeader) -> usize {
-    match header.sack_count {
-        0 => 0,
-        count => 4 + 8 * usize::from(count),
     }
 }
 

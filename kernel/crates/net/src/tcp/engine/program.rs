@@ -26,6 +26,10 @@ impl Engine for Connection {
         if self.receive.has_read {
             self.after_read(now_ns);
         }
+        let has_blocks = self.options.has_sack && self.receive.assembly.blocks_count() > 0;
+        if self.acknowledging.owed() == Owed::Now && has_blocks {
+            self.emit_acknowledgement(now_ns, output);
+        }
         if self.has_unsent() || self.send.board.lost() > 0 {
             self.transmit(now_ns, output);
             self.arm_window_probe(now_ns);

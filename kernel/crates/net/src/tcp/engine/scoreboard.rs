@@ -298,8 +298,15 @@ impl Scoreboard {
         (has_lost, if next_ns == u64::MAX { 0 } else { next_ns })
     }
 
-    /// Takes everything in flight for lost: a timeout.
+    /// Takes everything in flight for lost: a timeout. If the first has arrived, by what the peer said, and is not acknowledged, then the peer
+    /// has dropped it, and nothing that it said counts (RFC 2018, 8).
     pub(super) fn mark_all_lost(&mut self) {
+        if self.records.front().is_some_and(|first| first.fate == Fate::Sacked) {
+            for record in self.records.iter_mut().filter(|record| record.fate == Fate::Sacked) {
+                record.fate = Fate::InFlight;
+            }
+            self.sacked = 0;
+        }
         for at in 0..self.records.len() {
             self.mark_lost(at);
         }
