@@ -16,6 +16,7 @@ use crate::counters::MibCounters;
 use crate::flow_key::{FlowKey, protocol};
 use crate::frame::ReceivedFrame;
 use crate::interface::{Interface, Interfaces};
+use crate::socket::udp::UdpTable;
 use crate::socket::unix::Names;
 use crate::tcp::Tcp;
 use crate::worker::Worker;
@@ -50,6 +51,7 @@ pub struct Stack {
     mib: MibCounters,
     starter: Once<fn()>,
     is_in_use: AtomicBool,
+    udp: UdpTable,
 }
 
 impl Stack {
@@ -67,6 +69,7 @@ impl Stack {
             mib: MibCounters::new(cpus),
             starter: Once::new(),
             is_in_use: AtomicBool::new(false),
+            udp: UdpTable::default(),
         })
     }
 
@@ -120,6 +123,19 @@ impl Stack {
     #[must_use]
     pub fn mib(&self) -> &MibCounters {
         &self.mib
+    }
+
+    /// Who has which UDP port.
+    pub(crate) fn udp(&self) -> &UdpTable {
+        &self.udp
+    }
+
+    /// Has the control worker answer a packet that nobody takes. Callable from interrupts.
+    pub(crate) fn refuse(&self, packet: Packet) {
+        let worker = self.own_worker();
+        if worker.push_control(packet) {
+            worker.wake();
+        }
     }
 
     /// The worker of a CPU; of another one where there is no such CPU.

@@ -76,6 +76,29 @@ impl Default for FlowState {
     }
 }
 
+/// An error that the network reports for a packet that was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorReport<'a> {
+    /// What programs see of it.
+    pub errno: Errno,
+    /// It will not be better the next time.
+    pub is_hard: bool,
+    /// The largest packet that would arrive.
+    pub mtu: Option<u16>,
+    /// `SO_EE_ORIGIN_`: 1 this machine, 2 ICMP, 3 ICMP for IPv6.
+    pub origin: u8,
+    /// ICMP type.
+    pub kind: u8,
+    /// ICMP code.
+    pub code: u8,
+    /// Who reports it.
+    pub offender: Option<core::net::IpAddr>,
+    /// The flow of the packet.
+    pub key: FlowKey,
+    /// What is left of its payload.
+    pub payload: &'a [u8],
+}
+
 /// What takes the packets of a key: a connection, a datagram socket.
 pub trait Flow: Send + Sync {
     /// Queues a packet. In an interrupt: neither sleeps nor does more.
@@ -93,6 +116,11 @@ pub trait Flow: Send + Sync {
     /// The network reports that a packet of this flow did not arrive. In a worker. `is_hard`: it never will. `mtu`: the largest packet that would.
     fn network_error(&self, errno: Errno, is_hard: bool, mtu: Option<u16>) {
         let _ = (errno, is_hard, mtu);
+    }
+
+    /// As [`Flow::network_error`], with all that is known of the error.
+    fn report(&self, report: &ErrorReport<'_>) {
+        self.network_error(report.errno, report.is_hard, report.mtu);
     }
 
     /// The stack's part.

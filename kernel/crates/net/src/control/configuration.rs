@@ -59,6 +59,7 @@ impl Stack {
         let (servers, domain) = (configuration.name_servers.clone(), configuration.domain.clone());
         self.control().set_name_servers(index, Origin::Static, servers, domain);
         let now_ns = machine::now_ns();
+        self.note_use();
         if configuration.uses_dhcp && !interface.is_loopback() {
             self.control().with(|state| dhcp::start(state, index, now_ns));
         }

@@ -6,6 +6,7 @@
 mod arp;
 mod configuration;
 mod dhcp;
+mod membership;
 mod ndp;
 mod state;
 
@@ -24,6 +25,7 @@ use crate::interface::{Due, Interface, Mac, Solicitation};
 use crate::{Stack, TransmitFrame};
 
 pub use configuration::Configuration;
+pub(crate) use ndp::solicited_node;
 pub use state::{Control, NAME_SERVERS_MAX};
 
 /// The CPU whose worker runs the timers of this module.

@@ -36,7 +36,7 @@ pub(super) fn solicit(
 }
 
 /// The group of all whose address ends alike (RFC 4291, section 2.7.1).
-pub(super) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+pub(crate) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from_bits(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).to_bits() | (address.to_bits() & 0xff_ffff))
 }
 

@@ -34,7 +34,7 @@ const TEMPLATE_LEN_MAX: usize = ETHERNET_LEN + IPV6_LEN;
 const PACKET_LEN_MAX: usize = 65_535;
 
 /// What a way is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteRequest {
     /// Where to. Nobody's address means loopback.
     pub destination: IpAddr,
@@ -48,8 +48,10 @@ pub struct RouteRequest {
     pub hop_limit: u8,
     /// TOS or traffic class.
     pub traffic_class: u8,
-    /// Packets that are too long are cut into fragments; if not, IPv4 routers are told not to do so either.
+    /// Packets that are too long are cut into fragments, not refused.
     pub may_fragment: bool,
+    /// IPv4 routers are told not to cut packets that are sent whole.
+    pub dont_fragment: bool,
     /// Multicast packets reach this machine's own sockets as well.
     pub loops: bool,
 }
@@ -59,7 +61,8 @@ impl RouteRequest {
     #[must_use]
     pub const fn new(protocol: u8, destination: IpAddr) -> Self {
         let (source, interface, hop_limit, traffic_class) = (None, 0, 64, 0);
-        Self { destination, source, interface, protocol, hop_limit, traffic_class, may_fragment: false, loops: true }
+        let (may_fragment, dont_fragment, loops) = (false, true, true);
+        Self { destination, source, interface, protocol, hop_limit, traffic_class, may_fragment, dont_fragment, loops }
     }
 }
 
@@ -382,7 +385,7 @@ impl Route {
             packet.set_header_len(20);
             packet.set_dscp(request.traffic_class >> 2);
             packet.set_ecn(request.traffic_class & 3);
-            packet.set_dont_frag(!request.may_fragment);
+            packet.set_dont_frag(request.dont_fragment);
             packet.set_hop_limit(request.hop_limit);
             packet.set_next_header(IpProtocol::from(request.protocol));
             packet.set_src_addr(source);

@@ -10,6 +10,7 @@ use sync::machine::NEVER;
 use super::Interface;
 use super::address::{AddressClass, AddressState, InterfaceAddress, Origin, is_in_prefix, unspecified};
 use super::source::select_source;
+use crate::control::solicited_node;
 
 /// Routes that a machine has at most.
 pub const ROUTES_MAX: usize = 256;
@@ -18,6 +19,9 @@ pub const ADDRESSES_MAX: usize = 256;
 
 /// Destinations whose path takes less than its first link, remembered at most.
 pub const PATH_MTUS_MAX: usize = 128;
+
+/// The group of all machines on a link.
+const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 
 /// A way to a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +86,8 @@ pub struct Snapshot {
     pub(super) routes: Vec<RouteEntry>,
     /// Destination, what its path takes, until when.
     path_mtus: Vec<(IpAddr, u32, u64)>,
+    /// Interface, group, how many are in it.
+    groups: Vec<(u32, IpAddr, u32)>,
 }
 
 /// What a destination comes to.
@@ -220,6 +226,64 @@ impl Snapshot {
             Some(interface) if is_link_group => Ok((interface, None, None)),
             _ => Err(Errno::ENETUNREACH),
         }
+    }
+
+    /// Whether a packet to `destination` that came through an interface is for this machine.
+    #[must_use]
+    pub fn takes(&self, destination: IpAddr, interface: u32) -> bool {
+        match self.class_of(destination) {
+            AddressClass::Local | AddressClass::Broadcast => true,
+            AddressClass::Remote => false,
+            AddressClass::Multicast => self.is_member(interface, destination),
+        }
+    }
+
+    /// Whether an interface is in a group: those of all machines and of its own addresses, and those that were joined.
+    #[must_use]
+    pub fn is_member(&self, interface: u32, group: IpAddr) -> bool {
+        let is_own = match group {
+            IpAddr::V4(group) => group == ALL_SYSTEMS,
+            IpAddr::V6(group) => {
+                let ends_alike = |own: &InterfaceAddress| match own.address {
+                    IpAddr::V6(address) => solicited_node(address) == group,
+                    IpAddr::V4(_) => false,
+                };
+                matches!(group.segments(), [0xff01 | 0xff02, 0, 0, 0, 0, 0, 0, 1])
+                    || self.addresses_of(interface).any(ends_alike)
+            }
+        };
+        is_own || self.groups.iter().any(|(index, known, _)| (*index, *known) == (interface, group))
+    }
+
+    /// The groups that were joined: interface, group.
+    pub fn groups(&self) -> impl Iterator<Item = (u32, IpAddr)> {
+        self.groups.iter().map(|(interface, group, _)| (*interface, *group))
+    }
+
+    /// One more is in a group. True: it is the first.
+    pub(crate) fn join(&mut self, interface: u32, group: IpAddr) -> bool {
+        match self.groups.iter_mut().find(|(index, known, _)| (*index, *known) == (interface, group)) {
+            Some((_, _, count)) => {
+                *count += 1;
+                false
+            }
+            None => {
+                self.groups.push((interface, group, 1));
+                true
+            }
+        }
+    }
+
+    /// One less is. True: nobody is left.
+    pub(crate) fn leave(&mut self, interface: u32, group: IpAddr) -> bool {
+        let is_it = |entry: &(u32, IpAddr, u32)| (entry.0, entry.1) == (interface, group);
+        let Some(place) = self.groups.iter().position(is_it) else { return false };
+        self.groups[place].2 -= 1;
+        let is_last = self.groups[place].2 == 0;
+        if is_last {
+            self.groups.remove(place);
+        }
+        is_last
     }
 
     /// What the path to a destination takes, as far as routers have said.

@@ -8,6 +8,7 @@ use abi::socket::{
     IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_MAX, SOCK_PACKET, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
 };
 
+use super::udp::UdpSocket;
 use super::{Caller, Socket, netlink, unix};
 use crate::Stack;
 use crate::tcp::TcpSocket;
@@ -89,11 +90,11 @@ fn create_inet(
     stack.note_use();
     let echo = if is_v6 { IPPROTO_ICMPV6 } else { IPPROTO_ICMP };
     match (kind, protocol) {
+        (SOCK_DGRAM, IPPROTO_IP | IPPROTO_UDP) => Ok(UdpSocket::new(stack, is_v6, caller)),
         // Transports are added here as they come.
         (SOCK_STREAM, IPPROTO_IP | IPPROTO_TCP) => {
             Ok(TcpSocket::new(stack, if is_v6 { AF_INET6 } else { AF_INET }.into()))
         }
-        (SOCK_DGRAM, IPPROTO_IP | IPPROTO_UDP) => Err(Errno::EPROTONOSUPPORT),
         (SOCK_DGRAM, protocol) if protocol == echo => Err(Errno::EPROTONOSUPPORT),
         (SOCK_RAW, IPPROTO_IP) | (SOCK_STREAM | SOCK_DGRAM, _) => Err(Errno::EPROTONOSUPPORT),
         (SOCK_RAW, _) if !caller.may_use_raw => Err(Errno::EPERM),

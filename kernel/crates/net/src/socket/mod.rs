@@ -6,11 +6,13 @@
 
 pub mod address;
 mod control_message;
+mod datagram;
 mod factory;
 mod file;
 mod flags;
 pub mod netlink;
 pub mod options;
+pub mod udp;
 pub mod unix;
 
 use alloc::sync::Arc;

@@ -1,0 +1,186 @@
+//! The reader's side of [`Datagrams`].
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::sync::atomic::Ordering;
+
+use abi::Errno;
+use mm::user::UserWriter;
+use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
+use sync::machine;
+
+use super::inet_options::InetFlags;
+use super::{Datagram, Datagrams, ErrorRecord, State};
+use crate::channel::Packet;
+use crate::flow_key::address_of_bits;
+use crate::socket::{ControlMessage, MessageFlags, ReceiveRequest, Received};
+
+impl Datagrams {
+    /// Moves what has come to the reader's list, but for what is not sound.
+    pub(super) fn drain(&self, state: &mut State) {
+        for datagram in self.channel.take() {
+            if (self.reading.is_sound)(self, &datagram.packet) {
+                state.received.push_back(datagram);
+            } else {
+                self.queued_bytes.fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes a packet, or an error.
+    pub(in crate::socket) fn receive(&self, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno> {
+        if request.flags.contains(MessageFlags::OOB) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut state = self.state.lock();
+        if request.flags.contains(MessageFlags::ERRQUEUE) {
+            let record = state.errors.pop_front();
+            let is_last = state.errors.is_empty();
+            if is_last {
+                state.pending_error = None;
+            } else {
+                state.pending_error = state.errors.front().map(|next| next.errno);
+            }
+            drop(state);
+            return self.receive_error(record, request);
+        }
+        if let Some(errno) = state.pending_error.take() {
+            return Err(errno);
+        }
+        if state.received.is_empty() {
+            self.drain(&mut state);
+        }
+        if request.flags.contains(MessageFlags::PEEK) {
+            // The packet stays where it is while it is copied: the lock stands before those of page faults.
+            return match state.received.front() {
+                Some(datagram) => self.deliver(datagram, request).map(Some),
+                None => Ok(state.is_read_shut.then(Received::default)),
+            };
+        }
+        let Some(datagram) = state.received.pop_front() else {
+            return Ok(state.is_read_shut.then(Received::default));
+        };
+        drop(state);
+        self.queued_bytes.fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);
+        self.deliver(&datagram, request).map(Some)
+    }
+
+    fn deliver(&self, datagram: &Datagram, request: &mut ReceiveRequest<'_, '_>) -> Result<Received, Errno> {
+        let packet = &datagram.packet;
+        let (start, end) = (self.reading.payload)(packet, self.is_v6);
+        let len = end - start;
+        let copied = copy(packet, start, end, request.to)?;
+        let mut flags = MessageFlags::empty();
+        if copied < len {
+            flags |= MessageFlags::TRUNC;
+        }
+        let mut control = alloc::vec::Vec::new();
+        if request.wants_control {
+            self.describe(datagram, &mut control);
+        }
+        let source = SocketAddr::new(address_of_bits(packet.key.remote), packet.key.remote_port);
+        let answered = if request.flags.contains(MessageFlags::TRUNC) { len } else { copied };
+        Ok(Received { len: answered, address: Some(self.show(source, packet.interface)), control, flags })
+    }
+
+    fn receive_error(
+        &self,
+        record: Option<ErrorRecord>,
+        request: &mut ReceiveRequest<'_, '_>,
+    ) -> Result<Option<Received>, Errno> {
+        let Some(record) = record else { return Err(Errno::EAGAIN) };
+        let len = request.to.write(&record.payload[..record.payload.len().min(request.to.remaining())])?;
+        let mut flags = MessageFlags::ERRQUEUE;
+        if len < record.payload.len() {
+            flags |= MessageFlags::TRUNC;
+        }
+        let error = ControlMessage::ExtendedError {
+            errno: u32::from(record.errno.raw()),
+            origin: record.origin,
+            kind: record.kind,
+            code: record.code,
+            info: record.mtu,
+            offender: record.offender,
+        };
+        let address = Some(self.show(record.destination, 0));
+        Ok(Some(Received { len, address, control: alloc::vec![error], flags }))
+    }
+
+    /// The ancillary data that the options ask for, in Linux's order.
+    fn describe(&self, datagram: &Datagram, control: &mut alloc::vec::Vec<ControlMessage>) {
+        let packet = &datagram.packet;
+        if self.options.timestamp.load(Ordering::Relaxed) != 0 {
+            let time_ns = if datagram.timestamp_ns == 0 { machine::realtime_ns() } else { datagram.timestamp_ns };
+            control.push(ControlMessage::Timestamp(time_ns));
+        }
+        let header = packet.frame.head().get(usize::from(packet.layout.network)..).unwrap_or_default();
+        let destination = address_of_bits(packet.key.local);
+        let is_ipv4 = destination.is_ipv4();
+        let (hop_limit, traffic_class) = match is_ipv4 {
+            true => Ipv4Packet::new_checked(header).map_or((0, 0), |ip| (ip.hop_limit(), ip.dscp() << 2 | ip.ecn())),
+            false if header.len() >= 40 => {
+                let ip = Ipv6Packet::new_unchecked(header);
+                (ip.hop_limit(), ip.traffic_class())
+            }
+            false => (0, 0),
+        };
+        let has = |flag| self.inet.has(flag);
+        if self.is_v6 && has(InetFlags::RECVPKTINFO6) {
+            let shown = match destination {
+                IpAddr::V4(v4) => IpAddr::V6(v4.to_ipv6_mapped()),
+                v6 => v6,
+            };
+            control.push(ControlMessage::PacketInfo {
+                interface: packet.interface,
+                specified: shown,
+                destination: shown,
+            });
+        }
+        if self.is_v6 && !is_ipv4 && has(InetFlags::RECVHOPLIMIT) {
+            control.push(ControlMessage::HopLimit(hop_limit, true));
+        }
+        if self.is_v6 && !is_ipv4 && has(InetFlags::RECVTCLASS) {
+            control.push(ControlMessage::TrafficClass(traffic_class, true));
+        }
+        if !is_ipv4 {
+            return;
+        }
+        if has(InetFlags::PKTINFO) {
+            let specified = self.specified(destination, packet.interface);
+            control.push(ControlMessage::PacketInfo { interface: packet.interface, specified, destination });
+        }
+        if has(InetFlags::RECVTTL) {
+            control.push(ControlMessage::HopLimit(hop_limit, false));
+        }
+        if has(InetFlags::RECVTOS) {
+            control.push(ControlMessage::TrafficClass(traffic_class, false));
+        }
+    }
+
+    /// The local address that a packet came to: the destination, or for groups the interface's.
+    fn specified(&self, destination: IpAddr, interface: u32) -> IpAddr {
+        self.stack.interfaces().with(|snapshot| {
+            if snapshot.is_local(destination) {
+                return destination;
+            }
+            let first = snapshot.addresses_of(interface).find(|own| own.address.is_ipv4());
+            first.map_or(Ipv4Addr::UNSPECIFIED.into(), |own| own.address)
+        })
+    }
+}
+
+/// Copies the bytes from `start` to `end` of a packet's frame, as many as there is room for.
+fn copy(packet: &Packet, start: usize, end: usize, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+    let (mut at, mut copied) = (0, 0);
+    for piece in packet.frame.pieces() {
+        let from = start.saturating_sub(at).min(piece.len());
+        let until = end.saturating_sub(at).min(piece.len());
+        at += piece.len();
+        let part = piece.get(from..until).unwrap_or_default();
+        let part = &part[..part.len().min(to.remaining())];
+        if !part.is_empty() {
+            to.write_all(part)?;
+            copied += part.len();
+        }
+    }
+    Ok(copied)
+}
