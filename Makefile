@@ -9,7 +9,7 @@ export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG QEMU_A
 
 .PHONY: help
 help: ## Show this list.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 	@echo
 	@echo 'Settings of image and run:  APP=program ARGS="..." ENV="A=1 B=2" FILES=dir CWD=/ NETCFG=... OUT=file'
 	@echo 'Settings of run:  IMAGE=file MEM=256M CPUS=1 ACCEL=auto|kvm|tcg MACHINE=microvm|q35|pc'
@@ -73,3 +73,7 @@ bench: setup ## Measure, and write docs/FIGURES.md.
 fuzz: ## Fuzz the program loader until stopped; needs a nightly compiler and cargo-fuzz.
 	@cargo +nightly fuzz --version >/dev/null 2>&1 || { echo 'fuzz: a nightly compiler and cargo-fuzz are needed' >&2; exit 1; }
 	cargo +nightly fuzz run --fuzz-dir tests/fuzz elf
+
+.PHONY: bench-tcp
+bench-tcp: ## Measure TCP engines over lossy links beside Linux, and write docs/TCP.md.
+	@cargo run --quiet --release -p netsim --bin bench-tcp -- docs/TCP.md

@@ -1,0 +1,24 @@
+//! Networks for tests and benchmarks of TCP: in simulated time, or in real time with Linux at one end or both.
+//!
+//! - [`Link`]: one direction of a wire that loses, delays, reorders, doubles and spoils packets, by a seed.
+//! - [`TcpEnd`]: one end of a connection; [`SmoltcpEnd`] is smoltcp's TCP as an engine of one flow.
+//! - [`Simulation`]: two ends and the links between them, in simulated time.
+//! - [`linux`]: Linux's stack in network namespaces, with this program as the wire between them.
+//!
+//! Packets are bytes; ends of connections exchange IP packets. Times are nanoseconds.
+
+pub mod cost;
+pub mod counting;
+mod end;
+mod link;
+pub mod linux;
+mod pattern;
+mod simulation;
+mod smoltcp_end;
+
+pub use end::{Received, TcpEnd};
+pub use link::{Link, LinkCounters, LinkSettings, NEVER};
+pub use pattern::Pattern;
+pub use simulation::{Outcome, Simulation, Transfer};
+pub use smoltcp::socket::tcp::CongestionControl;
+pub use smoltcp_end::{Role, SmoltcpEnd, SmoltcpSettings};
