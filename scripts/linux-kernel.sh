@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints the path of a Linux kernel to compare with: Debian's cloud kernel from its package, unpacked so that QEMU starts it
-# through its PVH note. It is downloaded once and kept; the package lists are private, no rights are needed and nothing is
+# through its PVH note; beside it, in `modules`, are the drivers of virtio's network. It is downloaded once and kept; the package lists are private, no rights are needed and nothing is
 # installed. Fails, saying why, where there are no Debian packages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,7 +16,7 @@ fail() {
     exit 1
 }
 
-if [ ! -f "$work/vmlinux" ]; then
+if [ ! -f "$work/vmlinux" ] || [ ! -d "$work/modules" ]; then
     mkdir -p "$work"
     : > "$log"
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || fail 'needs apt-get and dpkg-deb'
@@ -30,11 +30,16 @@ if [ ! -f "$work/vmlinux" ]; then
     echo "linux-kernel: downloading $image" >&2
     rm -f "$work"/*.deb
     (cd "$work" && apt-get "${options[@]}" -q download "$image") >>"$log" 2>&1 || fail "cannot download $image"
-    dpkg-deb --fsys-tarfile "$work/$image"_*.deb | tar -x -C "$work/unpacked" --wildcards './boot/vmlinuz-*' ||
+    dpkg-deb --fsys-tarfile "$work/$image"_*.deb | tar -x -C "$work/unpacked" --wildcards './boot/vmlinuz-*' \
+        './lib/modules/*/kernel/drivers/*/*virtio*.ko' './lib/modules/*/failover.ko' './lib/modules/*/net_failover.ko' ||
         fail "$image contains no kernel"
+    rm -rf "$work/modules"
+    mkdir "$work/modules.new"
+    find "$work/unpacked/lib" -name '*.ko' -exec mv -t "$work/modules.new" {} +
     build cargo build --release -p bench >&2
     "$(target_directory)/release/bench" unpack "$work"/unpacked/boot/vmlinuz-* "$work/vmlinux.new"
     mv "$work/vmlinux.new" "$work/vmlinux"
+    mv "$work/modules.new" "$work/modules"
     rm -rf "$work"/{lists,cache,unpacked} "$work"/*.deb
     echo "$image" > "$work/version"
 fi

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: bench unpack BZIMAGE VMLINUX        takes the kernel out of a compressed one
-       bench initramfs PROGRAM OUT         an archive for Linux with the program as /init
+       bench initramfs PROGRAM OUT [FILES] an archive for Linux with the program as /init, and what is in a folder
        bench report RESULTS GOALS OUT.md OUT.json";
 
 fn main() -> ExitCode {
@@ -22,7 +22,8 @@ fn main() -> ExitCode {
         ["unpack", bzimage, out] => {
             read(bzimage).and_then(|bytes| kernel::unpack(&bytes)).and_then(|vmlinux| write(out, &vmlinux))
         }
-        ["initramfs", program, out] => read(program).and_then(|bytes| write(out, &initramfs::build(&bytes))),
+        ["initramfs", program, out] => initramfs(program, out, None),
+        ["initramfs", program, out, files] => initramfs(program, out, Some(Path::new(files))),
         ["report", results, goals, text, json] => report(Path::new(results), Path::new(goals), text, json),
         _ => Err(USAGE.to_owned()),
     };
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn initramfs(program: &str, out: &str, files: Option<&Path>) -> Result<(), String> {
+    write(out, &initramfs::build(&read(program)?, files)?)
 }
 
 fn report(results: &Path, goals: &Path, text: &str, json: &str) -> Result<(), String> {
