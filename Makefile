@@ -69,6 +69,10 @@ soak: setup ## Torture threads in a machine: MINUTES=30 CPUS=4 SEED=1.
 bench: setup ## Measure, and write docs/FIGURES.md.
 	@scripts/bench.sh
 
+.PHONY: bench-net
+bench-net: setup ## Measure the network, and write docs/NET-FIGURES.md.
+	@scripts/bench-net.sh
+
 .PHONY: fuzz
 fuzz: ## Fuzz the program loader until stopped; needs a nightly compiler and cargo-fuzz.
 	@cargo +nightly fuzz --version >/dev/null 2>&1 || { echo 'fuzz: a nightly compiler and cargo-fuzz are needed' >&2; exit 1; }

@@ -25,11 +25,20 @@ build() {
     unpack "$source"
     ./configure --with-cc="${compiler%% *}" --with-cc-opt="${compiler#* } -I$OLDPWD/headers -O2" --with-ld-opt=-static \
         --with-pcre="$OLDPWD/pcre" --with-pcre-opt=-O2 --with-zlib="$OLDPWD/zlib" --with-zlib-opt=-O2 \
-        --without-http_auth_basic_module --with-threads --prefix=/nginx --sbin-path=/nginx --conf-path=/nginx.conf \
-        --error-log-path=stderr --http-log-path=/dev/null --pid-path=/tmp/nginx.pid
+        --without-http_auth_basic_module --with-threads --prefix=/ --sbin-path=/nginx --conf-path=/nginx.conf \
+        --error-log-path=stderr --http-log-path=/dev/null --pid-path=/tmp/nginx.pid --lock-path=/tmp/nginx.lock
     make -j"$jobs"
     strip -o "$out/nginx" objs/nginx
     cp -r "$script_dir/root" "$out/root"
+    mkdir "$out/root/tmp"
+    make_files "$out/root/html"
+}
+
+# A page of the length of nginx's own first one, and larger files.
+make_files() { # FOLDER
+    { printf '<!DOCTYPE html>\n<title>Nacre</title>\n<p>\n'; head -c 565 /dev/zero | tr '\0' x; printf '\n</p>\n'; } >"$1/612.html"
+    seq 1 20000 >"$1/numbers.txt"
+    awk 'BEGIN { for (i = 0; i < 180000; i++) { a = (a * 1103515 + 12345) % 2147483648; print i, a % 977, a } }' >"$1/large.txt"
 }
 
 finish

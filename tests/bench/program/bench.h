@@ -33,7 +33,8 @@ struct rows {
 	size_t count;
 };
 
-extern const struct rows call_rows, file_rows, memory_rows, time_rows, event_rows, signal_rows, thread_rows;
+extern const struct rows call_rows, file_rows, memory_rows, time_rows, event_rows, signal_rows, thread_rows,
+	network_rows;
 
 #define ROWS(array) { array, sizeof array / sizeof *array }
 

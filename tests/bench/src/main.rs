@@ -1,9 +1,10 @@
-//! Host side of the benchmark: prepares the Linux guest, and makes tables of what both guests printed. `scripts/bench.sh`
-//! calls it; `program/` is what runs in the guests.
+//! Host side of the benchmarks: prepares the Linux guest, and makes tables of what was measured. `scripts/bench.sh` and
+//! `scripts/bench-net.sh` call it; `program/` is what runs in the guests, `net/` what serves in them and loads them.
 
 mod initramfs;
 mod kernel;
 mod measurement;
+mod network;
 mod report;
 
 use std::fs;
@@ -13,7 +14,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: bench unpack BZIMAGE VMLINUX        takes the kernel out of a compressed one
        bench initramfs PROGRAM OUT [FILES] an archive for Linux with the program as /init, and what is in a folder
-       bench report RESULTS GOALS OUT.md OUT.json";
+       bench report RESULTS GOALS OUT.md OUT.json
+       bench network RESULTS GOALS OUT.md OUT.json";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         ["initramfs", program, out] => initramfs(program, out, None),
         ["initramfs", program, out, files] => initramfs(program, out, Some(Path::new(files))),
         ["report", results, goals, text, json] => report(Path::new(results), Path::new(goals), text, json),
+        ["network", results, goals, text, json] => network(Path::new(results), Path::new(goals), text, json),
         _ => Err(USAGE.to_owned()),
     };
     match done {
@@ -44,6 +47,12 @@ fn report(results: &Path, goals: &Path, text: &str, json: &str) -> Result<(), St
     let results = measurement::Results::read(results, goals)?;
     write(text, report::markdown(&results).as_bytes())?;
     write(json, format!("{:#}\n", report::json(&results)).as_bytes())
+}
+
+fn network(results: &Path, goals: &Path, text: &str, json: &str) -> Result<(), String> {
+    let results = network::Results::read(results, goals)?;
+    write(text, network::markdown(&results).as_bytes())?;
+    write(json, format!("{:#}\n", network::json(&results)).as_bytes())
 }
 
 fn read(path: &str) -> Result<Vec<u8>, String> {

@@ -143,7 +143,8 @@ fn parse_whole(line: &str) -> Option<Whole> {
     Some(Whole { name, figures: [parts.next().unwrap_or_default(), parts.next().unwrap_or_default()] })
 }
 
-fn parse_goals(text: &str) -> Result<HashMap<String, f64>, String> {
+/// Reads lines of NAME and a number.
+pub(crate) fn parse_goals(text: &str) -> Result<HashMap<String, f64>, String> {
     text.lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())
         .map(|line| {
