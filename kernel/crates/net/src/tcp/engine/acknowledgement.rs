@@ -14,7 +14,7 @@ use super::recovery::{DUPLICATES_MAX, Phase};
 use super::scoreboard::Delivery;
 use super::sequence::{distance, earlier, is_after, is_before};
 use super::timers::Timer;
-use super::{SackBlock, SegmentFlags, SegmentHeader, State};
+use super::{SackBlock, SegmentFlags, SegmentHeader};
 
 /// Linux's `TCP_RTO_MIN`, which a probe adds when one segment is in flight: its acknowledgement may be delayed.
 const PROBE_DELAY_NS: u64 = super::round_trip::TIMEOUT_MIN_NS;
@@ -226,7 +226,7 @@ impl Connection {
             Phase::Open | Phase::Disorder => {
                 let is_disordered = self.send.board.sacked() > 0 || self.recovery.duplicates > 0;
                 self.recovery.set_disorder(is_disordered);
-                if is_advance || delivery.bytes > 0 {
+                if is_advance || (self.recovery.has_seen_reordering() && delivery.bytes > 0) {
                     self.grow_window(delivery, now_ns);
                 }
             }
@@ -303,23 +303,36 @@ impl Connection {
     /// Sets the timer for what is in flight: a tail loss probe where nothing is amiss, else the timeout.
     pub(super) fn arm_retransmit(&mut self, now_ns: u64) {
         self.timers.stop(Timer::Probe);
-        if self.send.board.is_empty() {
+        let Some(first) = self.send.board.first() else {
             self.timers.stop(Timer::Retransmit);
             self.timers.stop(Timer::Reorder);
             return;
-        }
+        };
         let timeout_ns = self.round_trip.timeout_ns();
-        let is_quiet = self.recovery.phase() == Phase::Open && self.send.board.sacked() == 0;
-        let may_probe = self.options.has_sack && is_quiet && !self.recovery.has_probe() && self.retries == 0;
-        if may_probe && self.state != State::SynReceived {
-            let wait_ns = self.probe_wait_ns();
-            if wait_ns < timeout_ns {
-                self.timers.stop(Timer::Retransmit);
-                self.timers.set(Timer::Probe, now_ns.saturating_add(wait_ns));
-                return;
-            }
+        if self.may_probe() {
+            // No later than the timeout of the first, however often this is called.
+            let last_ns = first.sent_ns.saturating_add(timeout_ns).max(now_ns + WAIT_MIN_NS);
+            self.timers.stop(Timer::Retransmit);
+            self.timers.set(Timer::Probe, now_ns.saturating_add(self.probe_wait_ns()).min(last_ns));
+            return;
         }
         self.timers.set(Timer::Retransmit, now_ns.saturating_add(self.limited_by_user(timeout_ns, now_ns)));
+    }
+
+    /// New data was sent: the timer is set, and a probe waits for the last of it.
+    pub(super) fn arm_after_send(&mut self, was_idle: bool, now_ns: u64) {
+        if was_idle || self.may_probe() || !self.timers.is_set(Timer::Retransmit) {
+            self.arm_retransmit(now_ns);
+        }
+    }
+
+    fn may_probe(&self) -> bool {
+        self.options.has_sack
+            && self.recovery.phase() == Phase::Open
+            && self.send.board.sacked() == 0
+            && !self.recovery.has_probe()
+            && self.retries == 0
+            && self.probe_wait_ns() < self.round_trip.timeout_ns()
     }
 
     /// RFC 8985, 7.2.

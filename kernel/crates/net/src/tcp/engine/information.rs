@@ -60,7 +60,7 @@ impl Connection {
             bytes_received: counters.bytes_received,
             segments_out: counters.segments_out,
             segments_in: counters.segments_in,
-            unsent_bytes: distance(self.send.next, self.send.buffer.end()),
+            unsent_bytes: length(self.unsent_len()),
             round_trip_min_us: match self.round_trip.minimum_ns() {
                 u64::MAX => u32::MAX,
                 minimum_ns => microseconds(minimum_ns),

@@ -41,6 +41,11 @@ impl Connection {
         }
     }
 
+    /// Bytes that were never sent.
+    pub(super) fn unsent_len(&self) -> usize {
+        (distance(self.send.next, self.send.buffer.end()) as usize).min(self.send.buffer.len())
+    }
+
     /// Whether something was never sent.
     pub(super) fn has_unsent(&self) -> bool {
         is_before(self.send.next, self.send.buffer.end()) || (self.send.is_finished && !self.send.is_fin_sent)
@@ -90,22 +95,22 @@ impl Connection {
             let pause_ns = now_ns.saturating_sub(self.send.last_ns);
             self.congestion.restart(pause_ns, self.round_trip.timeout_ns());
         }
+        let (was_idle, before) = (self.send.board.is_empty(), self.send.next);
         for _ in 0..BURSTS_MAX {
             let Some((end, is_fin)) = self.next_burst(now_ns) else { break };
             let start = self.send.next;
-            let was_idle = self.send.board.is_empty();
             let end = self.emit_new(start, end, is_fin, now_ns, output);
             self.send.board.push(start, end, u16::try_from(self.send.mss).unwrap_or(u16::MAX), now_ns);
             self.note_flight();
             if self.recovery.is_repairing() {
                 self.recovery.note_sent(end.wrapping_sub(start), None);
             }
-            if was_idle || self.timers.is_set(Timer::Probe) {
-                self.arm_retransmit(now_ns);
-            }
             if !self.has_unsent() {
                 break;
             }
+        }
+        if self.send.next != before {
+            self.arm_after_send(was_idle, now_ns);
         }
     }
 

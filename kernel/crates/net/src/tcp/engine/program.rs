@@ -6,7 +6,7 @@ use mm::user::{UserFault, UserReader, UserWriter};
 use super::connection::Connection;
 use super::delayed::Owed;
 use super::recovery::Phase;
-use super::sequence::{distance, length};
+use super::sequence::length;
 use super::timers::Timer;
 use super::{Engine, Information, Output, SegmentHeader, SegmentPayload, SequenceNumber, Settings, State, TimeWait};
 use crate::frame::Piece;
@@ -106,14 +106,12 @@ impl Engine for Connection {
 
     fn writable_len(&self) -> usize {
         let room = self.settings.send_buffer.saturating_sub(self.send.buffer.len());
-        let unsent = distance(self.send.next, self.send.buffer.end()) as usize;
-        let is_low = unsent < self.settings.unsent_low_water;
+        let is_low = self.unsent_len() < self.settings.unsent_low_water;
         if is_low && room >= self.settings.send_buffer / 3 && self.is_open_for_sending() { room } else { 0 }
     }
 
     fn unacknowledged_len(&self) -> (usize, usize) {
-        let unsent = distance(self.send.next, self.send.buffer.end()) as usize;
-        (self.send.buffer.len(), unsent)
+        (self.send.buffer.len(), self.unsent_len())
     }
 
     fn take_urgent(&mut self, is_peek: bool) -> Result<u8, Errno> {

@@ -1,8 +1,6 @@
 //! Two engines over links that lose, repeat and reorder: all data arrives intact, all connections end, timers do not storm.
 
-mod engine_support;
-
-use engine_support::{Link, Program, Simulation};
+use crate::support::{Link, Program, Simulation};
 use net::tcp::engine::Settings;
 
 fn settings(burst_len_max: usize, mss_max: usize) -> Settings {

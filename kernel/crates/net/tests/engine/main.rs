@@ -1,0 +1,10 @@
+//! Tests of the TCP engine in simulated time.
+//!
+//! - `links`: two engines over links that lose, repeat and reorder;
+//! - `scripts`: given this segment at this time, that one is expected;
+//! - `soup`: segments that make no sense.
+
+mod links;
+mod scripts;
+mod soup;
+mod support;

@@ -1,0 +1,661 @@
+//! Scripts: given this segment at this time, that one is expected. Each rule of an RFC, or habit of Linux, that the links cannot show.
+
+use crate::support::{Collector, Wire};
+use abi::{Errno, PollEvents};
+use mm::user::{UserReader, UserWriter};
+use net::frame::Payload;
+use net::tcp::engine::{
+    Connection, Engine, Handshake, Negotiated, Opening, SegmentFlags, SegmentHeader, SegmentPayload, Settings, State,
+};
+
+const MS: u64 = 1_000_000;
+const ACK: SegmentFlags = SegmentFlags::ACK;
+const FIN: SegmentFlags = SegmentFlags::FIN.union(SegmentFlags::ACK);
+const RST: SegmentFlags = SegmentFlags::RST;
+const SYN: SegmentFlags = SegmentFlags::SYN;
+/// The first number of the engine's data, and of the peer's.
+const OURS: u32 = 1001;
+const THEIRS: u32 = 5001;
+const MSS: usize = 1000;
+
+/// An engine, and the test as its peer.
+struct Script {
+    engine: Connection,
+    now_ns: u64,
+    output: Collector,
+    window: u16,
+}
+
+fn settings() -> Settings {
+    Settings { mss_max: MSS, burst_len_max: MSS, ..Settings::default() }
+}
+
+fn options() -> Negotiated {
+    Negotiated { peer_mss: 1460, window_scales: None, has_sack: true, has_timestamps: false }
+}
+
+impl Script {
+    /// An established connection with a round trip of 20 ms and the peer's window of 64 KiB.
+    fn established(settings: Settings, options: Negotiated) -> Self {
+        let now_ns = 1000 * MS;
+        let handshake = Handshake {
+            initial_sequence: OURS - 1,
+            peer_initial_sequence: THEIRS - 1,
+            timestamp_offset: 0,
+            options,
+            receive_window: 65_535,
+            send_window: 65_535,
+            peer_timestamp: 500,
+            round_trip_ns: Some(20 * MS),
+            was_retransmitted: false,
+        };
+        let engine = Connection::accept(now_ns, settings, &handshake);
+        Self { engine, now_ns, output: Collector::default(), window: 65_535 }
+    }
+
+    fn new() -> Self {
+        Self::established(settings(), options())
+    }
+
+    /// A connection that begins here: its SYN is in the output.
+    fn opening() -> Self {
+        let now_ns = 1000 * MS;
+        let mut output = Collector::default();
+        let opening = Opening { initial_sequence: OURS - 1, timestamp_offset: 0 };
+        let engine = Connection::open(now_ns, settings(), opening, &mut output);
+        Self { engine, now_ns, output, window: 65_535 }
+    }
+
+    /// Lets time pass; timers run when they are due.
+    fn wait(&mut self, ms: u64) -> &mut Self {
+        let end_ns = self.now_ns + ms * MS;
+        while self.engine.poll_at() <= end_ns {
+            self.now_ns = self.now_ns.max(self.engine.poll_at());
+            self.engine.poll(self.now_ns, &mut self.output);
+            assert!(self.engine.poll_at() > self.now_ns, "a timer that stays due");
+        }
+        self.now_ns = end_ns;
+        self
+    }
+
+    fn give(&mut self, header: SegmentHeader, bytes: &[u8]) -> &mut Self {
+        let payload = SegmentPayload::new(Payload::from(bytes.to_vec()));
+        self.engine.receive(self.now_ns, &header, payload, &mut self.output);
+        self.engine.poll(self.now_ns, &mut self.output);
+        self
+    }
+
+    /// A segment from the peer, by place in both streams.
+    fn segment(&self, at: u32, acknowledged: u32, flags: SegmentFlags) -> SegmentHeader {
+        SegmentHeader {
+            sequence: THEIRS.wrapping_add(at),
+            acknowledgement: OURS.wrapping_add(acknowledged),
+            flags,
+            window: self.window,
+            ..SegmentHeader::default()
+        }
+    }
+
+    fn ack(&mut self, acknowledged: u32) -> &mut Self {
+        let header = self.segment(0, acknowledged, ACK);
+        self.give(header, &[])
+    }
+
+    /// An acknowledgement with SACK blocks, by place in our stream.
+    fn sack(&mut self, acknowledged: u32, blocks: &[(u32, u32)]) -> &mut Self {
+        let mut header = self.segment(0, acknowledged, ACK);
+        for (place, (from, to)) in header.sack.iter_mut().zip(blocks) {
+            *place = (OURS + from, OURS + to);
+            header.sack_count += 1;
+        }
+        self.give(header, &[])
+    }
+
+    fn data(&mut self, at: u32, len: usize) -> &mut Self {
+        let header = self.segment(at, 0, ACK);
+        self.give(header, &vec![7; len])
+    }
+
+    fn write(&mut self, len: usize) -> &mut Self {
+        let bytes = vec![9; len];
+        assert_eq!(self.engine.send(&mut UserReader::from_kernel(&bytes)), Ok(Ok(len)));
+        self.poll()
+    }
+
+    fn poll(&mut self) -> &mut Self {
+        self.engine.poll(self.now_ns, &mut self.output);
+        self
+    }
+
+    fn read(&mut self, len: usize) -> usize {
+        let mut bytes = vec![0; len];
+        let len = self.engine.read(&mut UserWriter::to_kernel(&mut bytes), 0, false).expect("no fault");
+        self.poll();
+        len
+    }
+
+    /// What was emitted since the last call.
+    fn take(&mut self) -> Vec<Wire> {
+        std::mem::take(&mut self.output.segments)
+    }
+
+    /// As places in our stream, and lengths.
+    fn take_data(&mut self) -> Vec<(u32, usize)> {
+        let wires = self.take();
+        wires.iter().map(|wire| (wire.header.sequence.wrapping_sub(OURS), wire.bytes.len())).collect()
+    }
+
+    /// The acknowledgements, as places in the peer's stream.
+    fn take_acks(&mut self) -> Vec<u32> {
+        self.take().iter().map(|wire| wire.header.acknowledgement.wrapping_sub(THEIRS)).collect()
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Settings)) -> &mut Self {
+        let mut settings = *self.engine.settings();
+        change(&mut settings);
+        self.engine.change_settings(settings);
+        self.poll()
+    }
+
+    /// Ends the quick acknowledgements of a connection's beginning, and leaves `at` bytes read.
+    fn past_quick(&mut self) -> u32 {
+        let mut at = 0;
+        for _ in 0..16 {
+            self.data(at, 100);
+            at += 100;
+        }
+        self.read(10_000);
+        self.take();
+        at
+    }
+}
+
+#[test]
+fn an_active_open_offers_all_and_is_acknowledged() {
+    let mut script = Script::opening();
+    let syn = script.take().remove(0).header;
+    assert_eq!((syn.flags, syn.sequence, syn.mss, syn.window_scale), (SYN, OURS - 1, Some(1000), Some(7)));
+    assert!(syn.is_sack_permitted && syn.timestamps.is_some());
+    let answer = SegmentHeader {
+        sequence: THEIRS - 1,
+        acknowledgement: OURS,
+        flags: SYN | ACK,
+        window: 1000,
+        mss: Some(800),
+        ..SegmentHeader::default()
+    };
+    script.wait(30).give(answer, &[]);
+    let ack = script.take().remove(0).header;
+    assert_eq!((ack.flags, ack.sequence, ack.acknowledgement), (ACK, OURS, THEIRS));
+    assert_eq!((script.engine.state(), ack.timestamps), (State::Established, None));
+    let information = script.engine.information(script.now_ns);
+    assert_eq!((information.round_trip_us, information.send_mss, information.options), (30_000, 800, 0));
+}
+
+#[test]
+fn syn_is_repeated_six_times_and_then_given_up() {
+    let mut script = Script::opening();
+    script.take();
+    let mut times = Vec::new();
+    for second in 0..200 {
+        script.wait(1000);
+        times.extend(script.take().iter().map(|_| second + 1));
+    }
+    assert_eq!(times, [1, 3, 7, 15, 31, 63]);
+    assert_eq!((script.engine.state(), script.engine.take_error()), (State::Closed, Some(Errno::ETIMEDOUT)));
+}
+
+#[test]
+fn a_refused_open_says_so_but_not_for_a_stray_reset() {
+    let mut script = Script::opening();
+    let reset = |acknowledgement| SegmentHeader { acknowledgement, flags: RST | ACK, ..SegmentHeader::default() };
+    script.give(reset(OURS + 5), &[]);
+    assert_eq!(script.engine.state(), State::SynSent);
+    script.give(reset(OURS), &[]);
+    assert_eq!((script.engine.state(), script.engine.take_error()), (State::Closed, Some(Errno::ECONNREFUSED)));
+    assert!(script.engine.readiness().contains(PollEvents::HUP | PollEvents::READABLE | PollEvents::WRITABLE));
+}
+
+#[test]
+fn an_unreachable_network_ends_an_open_at_once() {
+    let mut script = Script::opening();
+    script.engine.network_error(Errno::EHOSTUNREACH, false);
+    assert_eq!(script.engine.state(), State::SynSent);
+    script.engine.network_error(Errno::ECONNREFUSED, true);
+    assert_eq!((script.engine.state(), script.engine.take_error()), (State::Closed, Some(Errno::ECONNREFUSED)));
+}
+
+#[test]
+fn both_sides_may_open_at_once() {
+    let mut script = Script::opening();
+    script.take();
+    let syn = SegmentHeader { sequence: THEIRS - 1, flags: SYN, window: 100, ..SegmentHeader::default() };
+    script.give(syn, &[]);
+    let answer = script.take().remove(0).header;
+    assert_eq!((answer.flags, answer.sequence, answer.acknowledgement), (SYN | ACK, OURS - 1, THEIRS));
+    assert_eq!(script.engine.state(), State::SynReceived);
+    let answer = SegmentHeader { acknowledgement: OURS, flags: SYN | ACK, ..syn };
+    script.give(answer, &[]);
+    assert_eq!(script.engine.state(), State::Established);
+    script.write(50);
+    assert_eq!(script.take_data(), [(0, 50)]);
+}
+
+#[test]
+fn resets_count_at_the_very_next_number_only() {
+    let mut script = Script::new();
+    let reset = script.segment(1000, 0, RST);
+    script.give(reset, &[]);
+    assert_eq!((script.take_acks(), script.engine.state()), (vec![0], State::Established));
+    // Challenges are seldom.
+    script.give(reset, &[]);
+    assert_eq!(script.take_acks(), []);
+    let outside = script.segment(70_000, 0, RST);
+    script.wait(1000).give(outside, &[]);
+    assert_eq!(script.take_acks(), []);
+    let reset = script.segment(0, 0, RST);
+    script.give(reset, &[]);
+    assert_eq!((script.engine.state(), script.engine.take_error()), (State::Closed, Some(Errno::ECONNRESET)));
+    assert_eq!(script.engine.send(&mut UserReader::from_kernel(b"x")), Err(Errno::EPIPE));
+}
+
+#[test]
+fn syn_and_foreign_acknowledgements_are_challenged() {
+    let mut script = Script::new();
+    let syn = script.segment(10, 0, SYN);
+    script.give(syn, &[]);
+    assert_eq!(script.take_acks(), [0]);
+    script.wait(600).ack(5000);
+    assert_eq!(script.take_acks(), [0]);
+    script.wait(600).ack(0_u32.wrapping_sub(200_000));
+    assert_eq!(script.take_acks(), [0]);
+    assert_eq!(script.engine.state(), State::Established);
+}
+
+#[test]
+fn old_timestamps_make_old_duplicates() {
+    let mut script = Script::established(settings(), Negotiated { has_timestamps: true, ..options() });
+    let mut header = script.segment(0, 0, ACK);
+    header.timestamps = Some((600, 1));
+    script.give(header, b"new");
+    header.sequence += 3;
+    header.timestamps = Some((599, 1));
+    script.give(header, b"old");
+    assert_eq!(script.engine.readable_len(), 3);
+    let last = script.take().pop().expect("an acknowledgement").header;
+    assert_eq!((last.acknowledgement, last.timestamps.map(|(_, echo)| echo)), (THEIRS + 3, Some(600)));
+}
+
+#[test]
+fn acknowledgements_are_quick_then_delayed_then_for_every_second_segment() {
+    let mut script = Script::new();
+    script.data(0, 10);
+    assert_eq!(script.take_acks(), [10]);
+    let at = {
+        let mut script = Script::new();
+        script.past_quick()
+    };
+    let mut script = Script::new();
+    script.past_quick();
+    script.data(at, 100).wait(39);
+    assert_eq!(script.take_acks(), []);
+    script.wait(1);
+    assert_eq!(script.take_acks(), [at + 100]);
+    script.data(at + 100, 100).data(at + 200, 100);
+    assert_eq!(script.take_acks(), [at + 300]);
+}
+
+#[test]
+fn an_answer_carries_the_acknowledgement() {
+    let mut script = Script::new();
+    let at = script.past_quick();
+    for round in 0..20 {
+        let header = script.segment(at + round, round, ACK);
+        script.give(header, b"q");
+        assert_eq!(script.read(10), 1);
+        script.write(1);
+        let wires = script.take();
+        assert_eq!(wires.len(), 1, "round {round}");
+        assert_eq!(wires[0].header.acknowledgement, THEIRS + at + round + 1);
+        script.wait(5);
+    }
+}
+
+#[test]
+fn gaps_are_told_of_and_filled() {
+    let mut script = Script::new();
+    script.data(1000, 500);
+    let ack = script.take().remove(0).header;
+    assert_eq!((ack.acknowledgement, ack.sack_count, ack.sack[0]), (THEIRS, 1, (THEIRS + 1000, THEIRS + 1500)));
+    script.data(0, 1000);
+    assert_eq!((script.take_acks(), script.engine.readable_len()), (vec![1500], 1500));
+    // A duplicate is reported.
+    script.data(500, 600);
+    let ack = script.take().remove(0).header;
+    assert_eq!((ack.sack_count, ack.sack[0]), (1, (THEIRS + 500, THEIRS + 1100)));
+    // What lies beyond the window is cut off.
+    script.data(1500, 70_000);
+    assert!(script.engine.readable_len() <= 1500 + 65_535);
+}
+
+#[test]
+fn three_segments_beyond_a_gap_repair_it_at_once() {
+    let mut script = Script::new();
+    script.write(10_000);
+    assert_eq!(script.take_data().len(), 10);
+    script.wait(20).sack(0, &[(1000, 2000)]);
+    assert_eq!(script.take_data(), []);
+    script.sack(0, &[(1000, 4000)]);
+    assert_eq!(script.take_data().first(), Some(&(0, 1000)));
+    assert_eq!(script.engine.information(script.now_ns).congestion_state, 3);
+    let threshold = script.engine.information(script.now_ns).slow_start_threshold;
+    assert_eq!(threshold, 7);
+    script.wait(20).ack(10_000);
+    assert_eq!(script.engine.information(script.now_ns).congestion_state, 0);
+}
+
+#[test]
+fn without_sack_three_duplicates_repair_a_loss() {
+    let mut script = Script::established(settings(), Negotiated { has_sack: false, ..options() });
+    script.write(10_000);
+    script.take();
+    script.wait(20).ack(0).ack(0);
+    assert_eq!(script.take_data(), []);
+    script.ack(0);
+    assert_eq!(script.take_data().first(), Some(&(0, 1000)));
+    // A partial acknowledgement tells of the next loss (RFC 6582).
+    script.wait(20).ack(3000);
+    assert_eq!(script.take_data().first(), Some(&(3000, 1000)));
+}
+
+#[test]
+fn a_lost_tail_is_probed_and_then_timed_out() {
+    let mut script = Script::new();
+    script.write(3000);
+    script.take();
+    // Two round trips of 20 ms, and the timer's grain.
+    script.wait(41);
+    assert_eq!(script.take_data(), []);
+    script.wait(2);
+    assert_eq!(script.take_data(), [(2000, 1000)]);
+    // The timeout is the round trip and at least 200 ms.
+    script.wait(300);
+    assert_eq!(script.take_data(), [(0, 1000)]);
+    assert_eq!(script.engine.information(script.now_ns).congestion_state, 4);
+    assert_eq!(script.engine.information(script.now_ns).backoff, 1);
+}
+
+#[test]
+fn an_echo_from_before_the_timeout_takes_it_back() {
+    let mut script = Script::established(settings(), Negotiated { has_timestamps: true, ..options() });
+    script.write(9000);
+    script.take();
+    script.wait(600);
+    assert_eq!(script.engine.information(script.now_ns).congestion_state, 4);
+    let mut header = script.segment(0, 988, ACK);
+    header.timestamps = Some((700, 1000));
+    script.give(header, &[]);
+    let information = script.engine.information(script.now_ns);
+    assert_eq!((information.congestion_state, information.lost, information.backoff), (0, 0, 0));
+    assert!(information.congestion_window >= 10);
+}
+
+#[test]
+fn a_closed_window_is_probed_at_growing_intervals() {
+    let mut script = Script::new();
+    script.window = 0;
+    script.ack(0).write(500);
+    assert_eq!(script.take_data(), []);
+    let mut times = Vec::new();
+    for at in 0..40 {
+        script.wait(100);
+        for (place, len) in script.take_data() {
+            assert_eq!((place, len), (u32::MAX, 0));
+            times.push(at);
+            script.ack(0);
+        }
+    }
+    assert!(times.len() >= 3, "{times:?}");
+    assert!(script.engine.take_error().is_none());
+    script.window = 2000;
+    script.ack(0);
+    assert_eq!(script.take_data(), [(0, 500)]);
+}
+
+#[test]
+fn small_windows_are_not_worth_a_segment() {
+    let mut script = Script::new();
+    script.write(5000);
+    script.take();
+    script.window = 300;
+    script.ack(5000).write(5000);
+    assert_eq!(script.take_data(), []);
+    // After a while, what fits.
+    script.wait(300);
+    assert_eq!(script.take_data(), [(5000, 300)]);
+}
+
+#[test]
+fn our_window_closes_and_opens_by_steps() {
+    let fixed = Settings { receive_buffer: 40_000, is_receive_buffer_fixed: true, ..settings() };
+    let mut script = Script::established(fixed, options());
+    let mut at = 0;
+    let mut edge = 0;
+    while at < 60_000 {
+        script.data(at, 1000);
+        at += 1000;
+        for wire in script.take() {
+            let offered = wire.header.acknowledgement + u32::from(wire.header.window);
+            assert!(offered >= edge, "the right edge never moves left");
+            edge = offered;
+        }
+    }
+    assert_eq!(edge, THEIRS + 65_535, "what was promised at first, and no more");
+    assert_eq!(script.read(100), 100);
+    assert_eq!(script.take_acks(), []);
+    assert!(script.read(100_000) > 59_000);
+    let update = script.take().pop().expect("a window update").header;
+    assert_eq!(update.window, 20_000);
+}
+
+#[test]
+fn nagle_holds_a_second_small_segment_and_cork_all() {
+    let mut script = Script::new();
+    script.write(10);
+    assert_eq!(script.take_data(), [(0, 10)]);
+    script.write(10);
+    assert_eq!(script.take_data(), []);
+    script.ack(10);
+    assert_eq!(script.take_data(), [(10, 10)]);
+    script.write(10).change(|settings| settings.is_nodelay = true);
+    assert_eq!(script.take_data(), [(20, 10)]);
+    script.write(1);
+    assert_eq!(script.take_data(), [(30, 1)]);
+    script.ack(31);
+    script.change(|settings| settings.is_corked = true).write(1500);
+    assert_eq!(script.take_data(), [(31, 1000)]);
+    script.ack(1031).wait(199);
+    assert_eq!(script.take_data(), []);
+    script.wait(2);
+    assert_eq!(script.take_data(), [(1031, 500)]);
+    script.ack(1531).write(5);
+    assert_eq!(script.take_data(), []);
+    script.change(|settings| settings.is_corked = false);
+    assert_eq!(script.take_data(), [(1531, 5)]);
+}
+
+#[test]
+fn a_large_write_is_not_held_up_by_its_own_tail() {
+    let mut script = Script::new();
+    script.write(2500);
+    assert_eq!(script.take_data(), [(0, 1000), (1000, 1000), (2000, 500)]);
+}
+
+#[test]
+fn keepalive_asks_and_gives_up() {
+    let keepalive = Settings {
+        is_keepalive: true,
+        keepalive_idle_ns: 10_000 * MS,
+        keepalive_interval_ns: 1000 * MS,
+        keepalive_probes: 3,
+        ..settings()
+    };
+    let mut script = Script::established(keepalive, options());
+    script.wait(9_999);
+    assert_eq!(script.take_data(), []);
+    script.wait(2);
+    assert_eq!(script.take_data(), [(u32::MAX, 0)]);
+    script.ack(0);
+    script.wait(9_000);
+    assert_eq!(script.take_data(), []);
+    script.wait(4_000);
+    let probes = script.take();
+    assert_eq!(probes.len(), 4);
+    assert!(probes[3].header.flags.contains(RST));
+    assert_eq!(script.engine.take_error(), Some(Errno::ETIMEDOUT));
+}
+
+#[test]
+fn the_user_timeout_ends_a_connection_that_gets_no_answer() {
+    let mut script = Script::established(Settings { user_timeout_ns: 3000 * MS, ..settings() }, options());
+    script.write(100).wait(2_900);
+    assert_eq!(script.engine.state(), State::Established);
+    script.wait(400);
+    assert_eq!((script.engine.state(), script.engine.take_error()), (State::Closed, Some(Errno::ETIMEDOUT)));
+}
+
+#[test]
+fn unanswered_data_is_given_up_after_linux_s_time_with_the_network_s_reason() {
+    let mut script = Script::new();
+    script.write(100).wait(900_000);
+    assert_eq!(script.engine.state(), State::Established);
+    script.engine.network_error(Errno::EHOSTUNREACH, false);
+    script.wait(200_000);
+    assert_eq!((script.engine.state(), script.engine.take_error()), (State::Closed, Some(Errno::EHOSTUNREACH)));
+}
+
+#[test]
+fn a_close_goes_through_all_states() {
+    let mut script = Script::new();
+    script.write(10);
+    assert!(!script.engine.close(script.now_ns, &mut script.output));
+    assert_eq!(script.engine.state(), State::FinWait1);
+    let last = script.take().pop().expect("FIN").header;
+    assert_eq!((last.flags.contains(SegmentFlags::FIN), last.sequence), (true, OURS + 10));
+    script.ack(11);
+    assert_eq!(script.engine.state(), State::FinWait2);
+    let fin = script.segment(0, 11, FIN);
+    script.give(fin, &[]);
+    assert_eq!((script.take_acks(), script.engine.state()), (vec![1], State::TimeWait));
+    let time_wait = script.engine.time_wait().expect("in TIME-WAIT");
+    assert_eq!((time_wait.send_next, time_wait.receive_next), (OURS + 11, THEIRS + 1));
+    // The peer has not got the acknowledgement.
+    script.wait(1000).give(fin, &[]);
+    assert_eq!(script.take_acks(), [1]);
+    script.wait(61_000);
+    assert_eq!(script.engine.state(), State::Closed);
+}
+
+#[test]
+fn both_sides_may_close_at_once() {
+    let mut script = Script::new();
+    script.engine.close(script.now_ns, &mut script.output);
+    let fin = script.segment(0, 0, FIN);
+    script.give(fin, &[]);
+    assert_eq!(script.engine.state(), State::Closing);
+    let ack = script.segment(1, 1, ACK);
+    script.give(ack, &[]);
+    assert_eq!(script.engine.state(), State::TimeWait);
+}
+
+#[test]
+fn a_passive_close_ends_with_the_last_acknowledgement() {
+    let mut script = Script::new();
+    let fin = script.segment(0, 0, FIN);
+    script.give(fin, b"bye");
+    assert_eq!((script.engine.state(), script.take_acks()), (State::CloseWait, vec![4]));
+    assert!(script.engine.readiness().contains(PollEvents::RDHUP) && !script.engine.is_read_finished());
+    assert_eq!(script.read(10), 3);
+    assert!(script.engine.is_read_finished());
+    script.write(5).engine.shutdown_write();
+    script.poll();
+    assert_eq!(script.engine.state(), State::LastAck);
+    let ack = script.segment(4, 6, ACK);
+    script.give(ack, &[]);
+    assert_eq!((script.engine.state(), script.engine.take_error()), (State::Closed, None));
+}
+
+#[test]
+fn unread_data_makes_a_close_a_reset() {
+    let mut script = Script::new();
+    script.data(0, 10);
+    script.take();
+    assert!(script.engine.close(script.now_ns, &mut script.output));
+    assert!(script.take()[0].header.flags.contains(RST));
+    // And so does data that comes later.
+    let mut script = Script::new();
+    script.engine.close(script.now_ns, &mut script.output);
+    script.take();
+    let late = script.segment(0, 1, ACK);
+    script.give(late, b"late");
+    assert!(script.take()[0].header.flags.contains(RST));
+    assert_eq!(script.engine.state(), State::Closed);
+}
+
+#[test]
+fn half_closed_connections_do_not_last_without_an_owner() {
+    let mut script = Script::new();
+    script.engine.close(script.now_ns, &mut script.output);
+    script.ack(1).wait(59_000);
+    assert_eq!(script.engine.state(), State::FinWait2);
+    script.wait(2_000);
+    assert_eq!(script.engine.state(), State::Closed);
+}
+
+#[test]
+fn urgent_bytes_are_apart_from_the_stream() {
+    let mut script = Script::new();
+    let mut header = script.segment(0, 0, ACK | SegmentFlags::URG);
+    header.urgent_pointer = 4;
+    script.give(header, b"abcXdef");
+    assert!(script.engine.readiness().contains(PollEvents::PRI));
+    assert_eq!((script.engine.take_urgent(false), script.engine.readable_len()), (Ok(b'X'), 6));
+    assert_eq!(script.engine.take_urgent(false), Err(Errno::EINVAL));
+    assert_eq!((script.read(10), script.engine.is_at_mark()), (3, true));
+    assert_eq!((script.read(10), script.engine.is_at_mark()), (3, false));
+    assert_eq!(script.engine.send_urgent(b'!'), Ok(true));
+    script.poll();
+    let sent = script.take().pop().expect("the byte");
+    assert!(sent.header.flags.contains(SegmentFlags::URG));
+    assert_eq!((sent.header.urgent_pointer, sent.bytes), (1, b"!".to_vec()));
+}
+
+#[test]
+fn a_narrower_path_repeats_what_is_too_long() {
+    let mut script = Script::new();
+    script.write(2500);
+    script.take();
+    script.engine.reduce_mss(600);
+    script.poll();
+    let sent = script.take_data();
+    assert_eq!(sent, [(0, 600), (600, 400), (1000, 600), (1600, 400)]);
+    script.ack(2500);
+    assert_eq!(script.engine.information(script.now_ns).send_mss, 600);
+}
+
+#[test]
+fn bursts_are_whole_segments_and_emitted_at_once() {
+    let mut script = Script::established(Settings { burst_len_max: 64_000, ..settings() }, options());
+    script.write(9500);
+    assert_eq!((script.output.emissions, script.take_data().len()), (1, 10));
+    script.ack(9500);
+    assert_eq!(script.engine.unacknowledged_len(), (0, 0));
+}
+
+#[test]
+fn nothing_is_due_on_an_idle_connection() {
+    let mut script = Script::new();
+    script.write(10).ack(10);
+    assert_eq!(script.engine.poll_at(), u64::MAX);
+    assert!(!script.engine.awaits_acknowledgement());
+}
