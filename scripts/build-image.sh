@@ -13,6 +13,8 @@ usage: scripts/build-image.sh [PROGRAM] [VARIABLE=value...]
   ENV="A=1 B=2"  its environment
   FILES=dir    files for its root directory; permissions, links and times are kept
   CWD=dir      its working directory, /
+  NETCFG=...   how network interfaces are configured: 10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1 for eth0, eth1:... for others;
+               without it by DHCP and router advertisements
   OUT=file     the image, target/nacre.elf
   KERNEL=file  the kernel to take; without it the kernel of this source tree is built
 USAGE
@@ -45,6 +47,7 @@ options=(--app "$app" --kernel "$kernel" --base rootfs/base --cache target/analy
 [ -z "${ENV:-}" ] || options+=(--environment "$ENV")
 [ -z "${FILES:-}" ] || options+=(--files "$(absolute "$FILES" "$start")")
 [ -z "${CWD:-}" ] || options+=(--cwd "$CWD")
+[ -z "${NETCFG:-}" ] || options+=(--network "$NETCFG")
 if [ -n "${OUT:-}" ]; then
     options+=(--output "$(absolute "$OUT" "$start")")
 else

@@ -2,7 +2,7 @@
 //!
 //! The section is the memory needed (eight bytes), then the path of the program, the working directory and the host name
 //! as strings, then the arguments and the environment, each as a count of four bytes followed by strings. A string is a
-//! length of four bytes followed by that many bytes, none of them zero.
+//! length of four bytes followed by that many bytes, none of them zero. The configuration of the network, text, comes last.
 
 use crate::ImageError;
 
@@ -18,6 +18,7 @@ pub struct Config<'a> {
     hostname: &'a [u8],
     arguments: Strings<'a>,
     environment: Strings<'a>,
+    network: &'a str,
 }
 
 impl<'a> Config<'a> {
@@ -33,7 +34,9 @@ impl<'a> Config<'a> {
         let hostname = take_string(&mut bytes)?;
         let arguments = take_strings(&mut bytes)?;
         let environment = take_strings(&mut bytes)?;
-        Some(Self { required_memory: u64::from_le_bytes(*memory), app_path, cwd, hostname, arguments, environment })
+        let network = core::str::from_utf8(take_string(&mut bytes)?).ok()?;
+        let required_memory = u64::from_le_bytes(*memory);
+        Some(Self { required_memory, app_path, cwd, hostname, arguments, environment, network })
     }
 
     /// The absolute path of the program in the archive.
@@ -59,6 +62,11 @@ impl<'a> Config<'a> {
     /// The name that `uname` gives for the machine.
     pub fn hostname(&self) -> &'a [u8] {
         self.hostname
+    }
+
+    /// How network interfaces are configured, as `NETCFG` says it; empty for automatic.
+    pub fn network(&self) -> &'a str {
+        self.network
     }
 
     /// The memory in bytes that the program needs at least; 0 when the builder could not tell.

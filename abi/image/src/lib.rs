@@ -54,7 +54,7 @@ pub const PLACEHOLDER: [u8; 16] = *b"NACRE-PAYLOAD\0\0\0";
 /// What stands at the start of a payload.
 pub const MAGIC: [u8; 16] = *b"NACRE-IMAGE\0\0\0\0\0";
 /// The version of the layout; kernel and builder always come from one source tree, so there is no compatibility.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A checked payload.
 #[derive(Clone, Copy, Debug)]

@@ -1,30 +1,39 @@
 //! The network of this machine: the stack, its devices and their configuration, and a worker on each CPU.
+//!
+//! A machine without a device whose program makes no socket has neither workers nor anything else of this but the stack. One with a
+//! device that asks for its address waits for it a while, so that the program finds a network that works.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use firmware::network::{self, InterfaceOptions};
-use net::Stack;
 use net::control::Configuration;
-use sync::Once;
+use net::{Nic, Stack};
+use sync::{Once, machine};
 
-use super::fail;
 use crate::{drivers, threads};
+
+/// How long the program waits for an address.
+const ADDRESS_WAIT_NS: u64 = 5_000_000_000;
+/// How often work is looked for meanwhile: that of other CPUs' workers wakes nobody yet.
+const LOOK_NS: u64 = 1_000_000;
 
 /// The machine's stack, for its workers.
 static STACK: Once<Arc<Stack>> = Once::new();
 
 /// Makes the network. All CPUs run by now. Without a device nothing else is done. Configuration comes from the image and from the command line,
 /// which counts where both name an interface; without any it is automatic.
-pub(super) fn start(image: &str, line: &[u8]) -> Arc<Stack> {
+pub(super) fn start(image: &str, hostname: &[u8], line: &[u8]) -> Arc<Stack> {
     let cpus = u32::try_from(threads::cpu::count()).unwrap_or(1);
     let stack = STACK.call_once(|| Stack::new(cpus));
+    stack.set_starter(start_workers);
     let mut nics = drivers::take_networks().peekable();
     if nics.peek().is_none() {
         return Arc::clone(stack);
     }
     let options = options(image, line);
-    start_workers(cpus);
+    stack.control().set_hostname(core::str::from_utf8(hostname).unwrap_or_default());
+    let mut waiting = Vec::new();
     for (number, nic) in (0..).zip(nics) {
         let Some(interface) = stack.interfaces().add(nic.clone()) else {
             log::warn!("there are more network devices than interfaces");
@@ -36,7 +45,12 @@ pub(super) fn start(image: &str, line: &[u8]) -> Arc<Stack> {
         if let Err(errno) = stack.configure(interface.index(), &configuration) {
             log::error!("{} cannot be configured: {errno}", interface.name());
         }
+        if configuration.uses_dhcp && configuration.addresses.is_empty() && nic.is_link_up() {
+            waiting.push(interface.index());
+        }
     }
+    wait_for_addresses(stack, cpus, &waiting);
+    stack.note_use();
     Arc::clone(stack)
 }
 
@@ -64,10 +78,28 @@ fn configuration_of(options: &InterfaceOptions) -> Configuration {
     }
 }
 
-fn start_workers(cpus: u32) {
-    for cpu in 0..cpus {
+/// Waits until each of the interfaces has an address. Does all workers' work, as they do not run yet.
+fn wait_for_addresses(stack: &Arc<Stack>, cpus: u32, interfaces: &[u32]) {
+    let has_address = |index: &u32| {
+        stack.interfaces().with(|snapshot| snapshot.addresses_of(*index).any(|found| found.address.is_ipv4()))
+    };
+    let end_ns = machine::now_ns().saturating_add(ADDRESS_WAIT_NS);
+    while !interfaces.iter().all(has_address) {
+        let now_ns = machine::now_ns();
+        if now_ns >= end_ns {
+            log::warn!("no address was given in time: the program starts without");
+            return;
+        }
+        let deadline_ns = (0..cpus).map(|cpu| stack.work(cpu)).min().unwrap_or(now_ns);
+        stack.park(0, deadline_ns.min(now_ns.saturating_add(LOOK_NS)));
+    }
+}
+
+/// Starts a worker on each CPU. Where memory is short there may be none: the network stands still there.
+fn start_workers() {
+    for cpu in 0..u32::try_from(threads::cpu::count()).unwrap_or(1) {
         if !threads::worker::start(cpu, work) {
-            fail("not enough memory for the threads of the network")
+            log::error!("not enough memory for the network of CPU {cpu}");
         }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     let request = BootRequest {
         platform: &PLATFORM,
         namespace,
-        network: network::start("", line),
+        network: network::start(config.network(), config.hostname(), line),
         hostname: config.hostname(),
         working_directory: config.cwd(),
         program: Program { path: config.app_path(), arguments: &arguments, environment: &environment },

@@ -35,6 +35,8 @@ pub struct Request {
     pub files: Option<PathBuf>,
     /// The working directory; the root directory if not given.
     pub cwd: Option<PathBuf>,
+    /// How network interfaces are configured, as `NETCFG` says it.
+    pub network: String,
     /// The kernel as the linker left it.
     pub kernel: PathBuf,
     /// Standard files for every image.
@@ -172,12 +174,14 @@ fn config(request: &Request, root: &root::Root, program: &Program) -> Result<Con
     arguments.extend_from_slice(&request.arguments);
     let cwd = request.cwd.as_deref().unwrap_or(Path::new("/"));
     check_cwd(cwd, root)?;
+    crate::run::network::configuration(&request.network)?;
     Ok(ConfigSource {
         app_path: root.app_path.clone(),
         arguments,
         environment: complete_environment(&request.environment)?,
         cwd: cwd.as_os_str().as_encoded_bytes().to_vec(),
         hostname: HOSTNAME.as_bytes().to_vec(),
+        network: request.network.clone(),
         required_memory: program.writable_memory,
     })
 }

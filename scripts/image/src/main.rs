@@ -11,7 +11,8 @@ use image_builder::build::{Request, Summary, build, megabytes};
 use image_builder::{Failure, Result, words};
 
 const USAGE: &str = "usage: image-builder --app FILE --kernel FILE --output FILE [--arguments WORDS] \
-                     [--environment WORDS] [--files DIR] [--cwd DIR] [--base DIR] [--cache DIR]";
+                     [--environment WORDS] [--files DIR] [--cwd DIR] [--network CONFIGURATION] \
+                     [--base DIR] [--cache DIR]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -65,6 +66,9 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request> {
             Some("--environment") => request.environment = split("ENV", value)?,
             Some("--files") => request.files = Some(value.into()),
             Some("--cwd") => request.cwd = Some(value.into()),
+            Some("--network") => {
+                request.network = value.into_string().map_err(|_| Failure::new("NETCFG: it is not text"))?;
+            }
             Some("--base") => request.base = Some(value.into()),
             Some("--cache") => request.cache = Some(value.into()),
             _ => return Err(Failure::new(USAGE)),

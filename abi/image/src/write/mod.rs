@@ -34,6 +34,8 @@ pub struct ConfigSource {
     pub cwd: Vec<u8>,
     /// The host name.
     pub hostname: Vec<u8>,
+    /// How network interfaces are configured; empty for automatic.
+    pub network: String,
     /// The memory the program needs at least, in bytes; 0 when unknown.
     pub required_memory: u64,
 }
@@ -269,6 +271,7 @@ fn config_bytes(config: &ConfigSource) -> io::Result<Vec<u8>> {
             push_string(&mut bytes, string)?;
         }
     }
+    push_string(&mut bytes, config.network.as_bytes())?;
     Ok(bytes)
 }
 
