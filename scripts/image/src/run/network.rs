@@ -186,7 +186,10 @@ pub fn arguments(
             Link::Tap { name, .. } if cpus > 1 && has_multiqueue(name) => cpus.min(QUEUES_MAX),
             _ => 1,
         };
-        list.extend(["-netdev".into(), backend(&device.link, number, queues)]);
+        // Such an interface refuses who wants a single queue: one of two stays unused.
+        let needs_several = matches!(&device.link, Link::Tap { name, .. } if has_multiqueue(name));
+        let opened = if needs_several { queues.max(2) } else { queues };
+        list.extend(["-netdev".into(), backend(&device.link, number, opened)]);
         if let Some(file) = &device.capture {
             list.extend(["-object".into(), format!("filter-dump,id=dump{number},netdev=net{number},file={}", file)]);
         }
@@ -332,12 +335,11 @@ mod tests {
         let tap = lines("tap:t", Machine::Q35, 2, true);
         assert_eq!(tap[1], "tap,id=net0,ifname=t,script=no,downscript=no,queues=2");
         assert_eq!(tap[3], "virtio-net-pci,disable-legacy=on,romfile=,netdev=net0,mq=on,vectors=6");
-        for tap in [
-            lines("tap:t", Machine::Q35, 2, false),
-            lines("tap:t", Machine::Q35, 1, true),
-            lines("tap:t,queues=3", Machine::Microvm, 4, true),
-        ] {
+        for tap in [lines("tap:t", Machine::Q35, 2, false), lines("tap:t,queues=3", Machine::Microvm, 4, false)] {
             assert!(!tap[1].contains("queues") && !tap[3].contains("mq"), "{tap:?}");
+        }
+        for tap in [lines("tap:t", Machine::Q35, 1, true), lines("tap:t,queues=3", Machine::Microvm, 4, true)] {
+            assert!(tap[1].ends_with(",queues=2") && !tap[3].contains("mq"), "{tap:?}");
         }
     }
 
