@@ -10,6 +10,7 @@ mod descriptors;
 mod maps;
 mod memory;
 mod mounts;
+mod nacre;
 mod process;
 mod status;
 mod sys;

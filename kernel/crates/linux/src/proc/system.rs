@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 
 use abi::time::CLOCK_TICKS_PER_SECOND;
 use sync::machine;
-use vfs::fs::generated::{Directory, Node};
+use vfs::fs::generated::Directory;
 
 use super::text::Text;
-use super::{constant, memory, system_file};
+use super::{constant, memory, nacre, system_file};
 use crate::platform::CpuCounters;
 use crate::system::{RELEASE, System, VERSION};
 
@@ -28,7 +28,7 @@ pub(super) fn add_files(directory: Directory, system: &Arc<System>) -> Directory
         .with("interrupts", system_file(system, interrupts))
         .with("loadavg", system_file(system, loadavg))
         .with("locks", constant(""))
-        .with("nacre", nacre(system))
+        .with("nacre", nacre::directory(system))
         .with("meminfo", system_file(system, memory::meminfo))
         .with("misc", constant(""))
         .with("modules", constant(""))
@@ -38,14 +38,6 @@ pub(super) fn add_files(directory: Directory, system: &Arc<System>) -> Directory
         .with("uptime", system_file(system, uptime))
         .with("version", system_file(system, version))
         .with("vmstat", system_file(system, memory::vmstat))
-}
-
-/// What Linux has no place for.
-fn nacre(system: &Arc<System>) -> Node {
-    Node::directory(
-        0o555,
-        Directory::new().with("cpus", system_file(system, cpus)).with("flushes", system_file(system, flushes)),
-    )
 }
 
 const FILE_SYSTEMS: &str = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tpipefs\nnodev\toverlay\n";
@@ -147,7 +139,7 @@ fn interrupts(system: &System) -> Vec<u8> {
 }
 
 /// The runnable threads and the time of each CPU, one line a CPU: what idleness, polling before halts and balancing cost.
-fn cpus(system: &System) -> Vec<u8> {
+pub(super) fn cpus(system: &System) -> Vec<u8> {
     let mut text = Text::new();
     text.line(format_args!("cpu runnable switches migrations idle_us polled_us halts timer reschedule flush"));
     for (number, cpu) in counters(system).iter().enumerate() {
@@ -168,7 +160,7 @@ fn cpus(system: &System) -> Vec<u8> {
 }
 
 /// What changes of page tables cost CPUs that did not make them.
-fn flushes(system: &System) -> Vec<u8> {
+pub(super) fn flushes(system: &System) -> Vec<u8> {
     let counters = system.platform().flush_counters();
     let mut text = Text::new();
     text.line(format_args!("requests {}", counters.requests));

@@ -1,0 +1,63 @@
+//! `/proc/nacre`: what Linux has no place for. One line a value, `name: value`, or a table under a line of names.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+
+use vfs::fs::generated::{Directory, Node};
+
+use super::text::Text;
+use super::{system, system_file};
+use crate::system::System;
+
+/// The directory.
+pub(super) fn directory(system: &Arc<System>) -> Node {
+    Node::directory(
+        0o555,
+        Directory::new()
+            .with("cpus", system_file(system, system::cpus))
+            .with("flushes", system_file(system, system::flushes))
+            .with("locks", system_file(system, locks))
+            .with("network", system_file(system, network)),
+    )
+}
+
+/// How often locks of each rank were found taken, since the start; ranks that never were are left out.
+fn locks(_system: &System) -> Vec<u8> {
+    let mut text = Text::new();
+    sync::order::for_each_contended(|rank, count| text.line(format_args!("{}: {count}", rank.name())));
+    text.into_bytes()
+}
+
+/// What became of frames, and what devices did.
+fn network(system: &System) -> Vec<u8> {
+    let stack = system.network();
+    let counters = stack.counters();
+    let (half_open, time_wait) = stack.tcp().record_counts();
+    let mut text = Text::new();
+    for (name, count) in [
+        ("delivered to flows", &counters.delivered),
+        ("delivered to workers", &counters.control),
+        ("dropped by full flows", &counters.flow_drops),
+        ("dropped by full workers", &counters.control_drops),
+        ("malformed: truncated", &counters.malformed[0]),
+        ("malformed: header", &counters.malformed[1]),
+        ("malformed: checksum", &counters.malformed[2]),
+        ("malformed: unknown", &counters.malformed[3]),
+    ] {
+        text.line(format_args!("{name}: {}", count.load(Relaxed)));
+    }
+    text.line(format_args!("flows: {}", stack.flows().len()));
+    text.line(format_args!("half open: {half_open}"));
+    text.line(format_args!("time wait: {time_wait}"));
+    for interface in stack.interfaces().snapshot().interfaces() {
+        if let Some(nic) = interface.nic() {
+            let counters = nic.counters();
+            let name = interface.name();
+            text.line(format_args!("{name} kicks: {}", counters.kicks));
+            text.line(format_args!("{name} interrupts: {}", counters.interrupts));
+            text.line(format_args!("{name} polls: {}", counters.polls));
+        }
+    }
+    text.into_bytes()
+}
