@@ -72,28 +72,17 @@ impl Socket for TcpSocket {
         let is_peek = request.flags.contains(MessageFlags::PEEK);
         let is_truncating = request.flags.contains(MessageFlags::TRUNC);
         let is_inline = self.options.oob_inline.load(Relaxed);
-        loop {
-            let mut inner = self.lock_drained();
-            let len = match &mut inner.phase {
-                Phase::Local(end) => end.receive(request.to, is_peek, is_truncating, is_inline)?,
-                Phase::Wire(wire) => match wire.read(request.to, is_peek, is_truncating)? {
-                    Ok(len) => {
-                        if len.is_some_and(|len| len > 0) && !is_peek {
-                            self.settle(&mut inner, sync::machine::now_ns());
-                        }
-                        len
-                    }
-                    Err(fault) => {
-                        drop(inner);
-                        fault.resolve()?;
-                        continue;
-                    }
-                },
-                Phase::Waiting { .. } => None,
-                Phase::Idle | Phase::Listening(_) => return Err(inner.error.take().unwrap_or(Errno::ENOTCONN)),
-            };
-            return Ok(len.map(|len| Received { len, ..Received::default() }));
-        }
+        let mut inner = self.lock_drained();
+        let len = match &mut inner.phase {
+            Phase::Local(end) => end.receive(request.to, is_peek, is_truncating, is_inline)?,
+            Phase::Wire(_) => {
+                drop(inner);
+                self.receive_from_wire(request, is_peek, is_truncating)?
+            }
+            Phase::Waiting { .. } => None,
+            Phase::Idle | Phase::Listening(_) => return Err(inner.error.take().unwrap_or(Errno::ENOTCONN)),
+        };
+        Ok(len.map(|len| Received { len, ..Received::default() }))
     }
 
     fn shutdown(&self, half: Half) -> Result<(), Errno> {
@@ -184,6 +173,42 @@ impl Socket for TcpSocket {
 }
 
 impl TcpSocket {
+    /// Reads what an engine has, page by page where the program's memory is not there yet.
+    fn receive_from_wire(
+        &self,
+        request: &mut ReceiveRequest<'_, '_>,
+        is_peek: bool,
+        is_truncating: bool,
+    ) -> Result<Option<usize>, Errno> {
+        let mut done = 0;
+        loop {
+            let mut inner = self.lock_drained();
+            let Phase::Wire(wire) = &mut inner.phase else { return Ok(Some(done)) };
+            let (fault, is_over) = match wire.read(request.to, is_peek.then_some(done), is_truncating) {
+                Ok(Ok(Some(len))) => {
+                    done += len;
+                    (None, len == 0 || request.to.is_full() || is_truncating)
+                }
+                Ok(Ok(None)) if done == 0 => return Ok(None),
+                Err(errno) if done == 0 => return Err(errno),
+                Ok(Ok(None)) | Err(_) => (None, true),
+                Ok(Err(fault)) => (Some(fault), false),
+            };
+            if is_over {
+                if done > 0 && !is_peek {
+                    self.settle(&mut inner, sync::machine::now_ns());
+                }
+                return Ok(Some(done));
+            }
+            drop(inner);
+            match fault.map(mm::user::UserFault::resolve) {
+                Some(Err(errno)) if done == 0 => return Err(errno),
+                Some(Err(_)) => return Ok(Some(done)),
+                Some(Ok(())) | None => {}
+            }
+        }
+    }
+
     /// `MSG_OOB`: the last byte is urgent.
     fn send_urgent(&self, request: &mut SendRequest<'_, '_>) -> IoResult {
         if request.from.remaining() > 1 {

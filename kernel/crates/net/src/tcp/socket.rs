@@ -499,6 +499,7 @@ impl TcpSocket {
 
     /// Writes once, in the phases that have a connection.
     pub(super) fn send_bytes(&self, from: &mut UserReader<'_>, has_more: bool) -> Result<Progress, Errno> {
+        let mut done = 0;
         loop {
             let mut inner = self.lock_drained();
             let Inner { phase, error, .. } = &mut *inner;
@@ -507,17 +508,30 @@ impl TcpSocket {
                     return Ok(end.send(from)?.map_or(Progress::WouldBlock, Progress::Done));
                 }
                 Phase::Wire(wire) => {
-                    let sent = match wire.send(from, has_more)? {
+                    let sent = match wire.send(from, has_more) {
                         Ok(sent) => sent,
-                        Err(fault) => {
-                            drop(inner);
-                            fault.resolve()?;
+                        Err(errno) if done == 0 => return Err(errno),
+                        Err(_) => return Ok(Progress::Done(done)),
+                    };
+                    let fault = match sent {
+                        Ok(Some(count)) => {
+                            done += count;
+                            self.settle(&mut inner, machine::now_ns());
+                            if from.is_empty() {
+                                return Ok(Progress::Done(done));
+                            }
                             continue;
                         }
+                        Ok(None) if done == 0 => return Ok(Progress::WouldBlock),
+                        Ok(None) => return Ok(Progress::Done(done)),
+                        Err(fault) => fault,
                     };
-                    let Some(count) = sent else { return Ok(Progress::WouldBlock) };
-                    self.settle(&mut inner, machine::now_ns());
-                    return Ok(Progress::Done(count));
+                    drop(inner);
+                    match fault.resolve() {
+                        Err(errno) if done == 0 => return Err(errno),
+                        Err(_) => return Ok(Progress::Done(done)),
+                        Ok(()) => {}
+                    }
                 }
                 Phase::Waiting { .. } => return Ok(Progress::WouldBlock),
                 Phase::Idle | Phase::Listening(_) => return Err(error.take().unwrap_or(Errno::EPIPE)),

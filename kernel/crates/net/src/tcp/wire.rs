@@ -160,13 +160,17 @@ impl Wire {
         }
     }
 
-    /// Reads, or looks; none if nothing is there.
+    /// Reads, or looks behind what was seen; none if nothing is there. Less than there is room for: the program's memory has a page that is not there.
     pub(super) fn read(
         &mut self,
         to: &mut UserWriter<'_>,
-        is_peek: bool,
+        seen: Option<usize>,
         is_truncating: bool,
     ) -> Result<Result<Option<usize>, UserFault>, Errno> {
+        let (is_peek, seen) = (seen.is_some(), seen.unwrap_or(0));
+        if seen > 0 && self.engine.readable_len() <= seen {
+            return Ok(Ok(None));
+        }
         if self.engine.readable_len() == 0 {
             if self.engine.is_read_finished() || to.is_full() {
                 // An error that ended the connection is told once.
@@ -178,7 +182,7 @@ impl Wire {
         let len = match (is_peek, is_truncating) {
             (true, true) => Ok(self.engine.readable_len().min(to.remaining())),
             (false, true) => Ok(self.engine.discard(to.remaining())),
-            (is_peek, false) => self.engine.read(to, 0, is_peek),
+            (is_peek, false) => self.engine.read(to, seen, is_peek),
         };
         Ok(len.map(Some))
     }
