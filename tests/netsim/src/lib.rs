@@ -1,7 +1,7 @@
 //! Networks for tests and benchmarks of TCP: in simulated time, or in real time with Linux at one end or both.
 //!
 //! - [`Link`]: one direction of a wire that loses, delays, reorders, doubles and spoils packets, by a seed.
-//! - [`TcpEnd`]: one end of a connection; [`SmoltcpEnd`] is smoltcp's TCP as an engine of one flow.
+//! - [`TcpEnd`]: one end of a connection; [`EngineEnd`] is by Nacre's engine, [`SmoltcpEnd`] by smoltcp's TCP.
 //! - [`Simulation`]: two ends and the links between them, in simulated time.
 //! - [`linux`]: Linux's stack in network namespaces, with this program as the wire between them.
 //!
@@ -10,6 +10,7 @@
 pub mod cost;
 pub mod counting;
 mod end;
+mod engine_end;
 mod link;
 pub mod linux;
 mod pattern;
@@ -17,6 +18,7 @@ mod simulation;
 mod smoltcp_end;
 
 pub use end::{Received, TcpEnd};
+pub use engine_end::EngineEnd;
 pub use link::{Link, LinkCounters, LinkSettings, NEVER};
 pub use pattern::Pattern;
 pub use simulation::{Outcome, Simulation, Transfer};

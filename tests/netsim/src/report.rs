@@ -16,6 +16,7 @@ const ENGINES: &[(&str, Engine)] = &[
     ("smoltcp, no control", Engine::Smoltcp(Uncontrolled)),
     ("smoltcp, Reno", Engine::Smoltcp(Reno)),
     ("smoltcp, CUBIC", Engine::Smoltcp(Cubic)),
+    ("Nacre, CUBIC", Engine::Nacre),
 ];
 
 /// Measures, and replaces what is between the marks in `file`.
@@ -73,6 +74,7 @@ fn costs(figures: &mut String) -> Result<(), String> {
     for buffer in [4 << 10, 64 << 10, 2 << 20] {
         let _ = writeln!(figures, "| smoltcp | twice {buffer} | {} |", runs::smoltcp_memory(buffer));
     }
+    let _ = writeln!(figures, "| Nacre | grow with use | {} |", runs::engine_memory()?);
     Ok(())
 }
 

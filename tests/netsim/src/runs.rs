@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use netsim::cost::{self, Cost};
 use netsim::counting::allocated_len;
 use netsim::linux::{Device, Kind, Namespace, wire};
-use netsim::{CongestionControl, LinkSettings, Role, Simulation, SmoltcpEnd, SmoltcpSettings, TcpEnd, Transfer};
+use netsim::{
+    CongestionControl, EngineEnd, LinkSettings, Role, Simulation, SmoltcpEnd, SmoltcpSettings, TcpEnd, Transfer,
+};
 
 /// The capacity of every link.
 pub(crate) const BITS_PER_SECOND: u64 = 100_000_000;
@@ -59,6 +61,8 @@ impl Cell {
 pub(crate) enum Engine {
     /// smoltcp, with a control of congestion.
     Smoltcp(CongestionControl),
+    /// Our own.
+    Nacre,
 }
 
 impl Engine {
@@ -70,6 +74,7 @@ impl Engine {
                 let settings = SmoltcpSettings { mtu, send_buffer, receive_buffer, congestion, seed };
                 Box::new(SmoltcpEnd::new(role, own, other, &settings))
             }
+            Self::Nacre => Box::new(EngineEnd::new(role, own, other, mtu, seed)),
         }
     }
 }
@@ -146,4 +151,27 @@ pub(crate) fn smoltcp_memory(buffer: usize) -> usize {
     let before = allocated_len();
     ends.extend((0..COUNT).map(|_| SmoltcpEnd::new(Role::Server, SERVER, CLIENT, &settings)));
     (allocated_len() - before) / COUNT + size_of::<SmoltcpEnd>()
+}
+
+/// Bytes of memory of an open connection of our engine with nothing under way: it has been used, and all was read.
+pub(crate) fn engine_memory() -> Result<usize, String> {
+    const COUNT: usize = 1000;
+    let before = allocated_len();
+    let mut ends = Vec::with_capacity(COUNT);
+    for seed in 0..COUNT as u64 {
+        let mut client = EngineEnd::new(Role::Client, CLIENT, SERVER, 1500, seed);
+        let mut server = EngineEnd::new(Role::Server, SERVER, CLIENT, 1500, seed + 1);
+        let link = LinkSettings { delay_ns: 1_000_000, ..LinkSettings::default() };
+        let transfer = Transfer { len: 1000, ..Transfer::default() };
+        let endless = Transfer { stays_open: true, ..transfer };
+        let mut simulation = Simulation::new([&mut client, &mut server], [endless; 2], [link; 2], seed);
+        let outcome = simulation.run(1_000_000_000);
+        if outcome.failure.is_some() || outcome.read_len != [1000; 2] {
+            return Err(format!("an idle connection: {outcome:?}"));
+        }
+        drop(simulation);
+        ends.push(client);
+    }
+    // The vector has the ends themselves, without what the allocator does not see.
+    Ok((allocated_len() - before) / COUNT)
 }

@@ -19,13 +19,15 @@ pub struct Transfer {
     pub read_len: usize,
     /// How long it waits after each read.
     pub read_pause_ns: u64,
+    /// It does not finish when all is written.
+    pub stays_open: bool,
 }
 
 impl Transfer {
     /// Writes `len` bytes and reads as fast as it can.
     #[must_use]
     pub const fn of(len: u64) -> Self {
-        Self { len, read_len: 0, read_pause_ns: 0 }
+        Self { len, read_len: 0, read_pause_ns: 0, stays_open: false }
     }
 }
 
@@ -181,7 +183,7 @@ impl Side<'_> {
                 return is_busy;
             }
         }
-        if !self.has_finished && self.end.is_open() {
+        if !self.has_finished && !self.transfer.stays_open && self.end.is_open() {
             self.end.finish_writing();
             self.has_finished = true;
             is_busy = true;

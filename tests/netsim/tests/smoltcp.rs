@@ -44,7 +44,7 @@ fn every_kind_of_harm_is_survived() {
 
 #[test]
 fn a_slow_reader_gets_everything() {
-    let slow = Transfer { len: 10, read_len: 5000, read_pause_ns: 50_000_000 };
+    let slow = Transfer { len: 10, read_len: 5000, read_pause_ns: 50_000_000, stays_open: false };
     let link = LinkSettings { delay_ns: 1_000_000, ..LinkSettings::default() };
     run(link, [Transfer::of(LEN), slow], 1);
 }
