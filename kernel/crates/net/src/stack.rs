@@ -16,6 +16,7 @@ use crate::counters::MibCounters;
 use crate::flow_key::{FlowKey, protocol};
 use crate::frame::ReceivedFrame;
 use crate::interface::{Interface, Interfaces};
+use crate::socket::raw::RawTable;
 use crate::socket::udp::UdpTable;
 use crate::socket::unix::Names;
 use crate::tcp::Tcp;
@@ -52,6 +53,7 @@ pub struct Stack {
     starter: Once<fn()>,
     is_in_use: AtomicBool,
     udp: UdpTable,
+    raw: RawTable,
 }
 
 impl Stack {
@@ -70,6 +72,7 @@ impl Stack {
             starter: Once::new(),
             is_in_use: AtomicBool::new(false),
             udp: UdpTable::default(),
+            raw: RawTable::default(),
         })
     }
 
@@ -128,6 +131,11 @@ impl Stack {
     /// Who has which UDP port.
     pub(crate) fn udp(&self) -> &UdpTable {
         &self.udp
+    }
+
+    /// The raw sockets.
+    pub(crate) fn raw(&self) -> &RawTable {
+        &self.raw
     }
 
     /// Has the control worker answer a packet that nobody takes. Callable from interrupts.
@@ -189,7 +197,7 @@ impl Stack {
     }
 
     /// The flow for packets of a key: a connection's, or that of a datagram socket which serves the address or any.
-    fn flow_of<'a>(&'a self, key: &FlowKey, section: &'a rcu::ReadGuard) -> Option<&'a Arc<dyn Flow>> {
+    pub(crate) fn flow_of<'a>(&'a self, key: &FlowKey, section: &'a rcu::ReadGuard) -> Option<&'a Arc<dyn Flow>> {
         let found = self.flows.find(key, section);
         if found.is_some() || key.protocol != protocol::UDP {
             return found;

@@ -17,6 +17,7 @@ pub(crate) const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// A device that keeps what it is to send.
 pub(crate) struct FakeNic {
+    mac: [u8; 6],
     features: NicFeatures,
     sent: Mutex<Vec<Vec<u8>>>,
     kicks: Mutex<u64>,
@@ -24,7 +25,11 @@ pub(crate) struct FakeNic {
 
 impl FakeNic {
     pub(crate) fn new(features: NicFeatures) -> Arc<Self> {
-        Arc::new(Self { features, sent: Mutex::default(), kicks: Mutex::default() })
+        Self::with_mac(MAC, features)
+    }
+
+    pub(crate) fn with_mac(mac: [u8; 6], features: NicFeatures) -> Arc<Self> {
+        Arc::new(Self { mac, features, sent: Mutex::default(), kicks: Mutex::default() })
     }
 
     /// What was sent since the last call.
@@ -35,7 +40,7 @@ impl FakeNic {
 
 impl Nic for FakeNic {
     fn properties(&self) -> NicProperties {
-        NicProperties { mac: MAC, mtu: 1500, features: self.features, queues: 1, pieces_max: 16 }
+        NicProperties { mac: self.mac, mtu: 1500, features: self.features, queues: 1, pieces_max: 16 }
     }
 
     fn is_link_up(&self) -> bool {

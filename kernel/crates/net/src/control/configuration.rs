@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use abi::Errno;
 use sync::machine;
 
-use super::dhcp;
+use super::{dhcp, router};
 use crate::Stack;
 use crate::interface::{InterfaceAddress, Origin, RouteEntry};
 
@@ -62,6 +62,9 @@ impl Stack {
         self.note_use();
         if configuration.uses_dhcp && !interface.is_loopback() {
             self.control().with(|state| dhcp::start(state, index, now_ns));
+        }
+        if configuration.uses_router_advertisements && !interface.is_loopback() {
+            router::start(self, &interface);
         }
         self.control().request_poll(self, now_ns);
         Ok(())

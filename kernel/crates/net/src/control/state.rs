@@ -13,6 +13,10 @@ use sync::{Mutex, rank};
 
 use super::CONTROL_CPU;
 use super::dhcp::Client;
+use super::icmp::Bucket;
+use super::membership::Report;
+use super::reassembly::Reassembly;
+use super::router::Discovery;
 use crate::Stack;
 use crate::interface::Origin;
 
@@ -31,6 +35,11 @@ pub struct Control {
 pub(super) struct State {
     /// DHCP clients by the number of their interface.
     pub(super) clients: BTreeMap<u32, Client>,
+    /// What interfaces wait for, by their numbers.
+    pub(super) discoveries: BTreeMap<u32, Discovery>,
+    pub(super) reassembly: Reassembly,
+    pub(super) reports: Vec<Report>,
+    bucket: Bucket,
     hostname: String,
     resolvers: Vec<Resolver>,
 }
@@ -94,6 +103,11 @@ impl Control {
         if self.next_ns.fetch_min(at_ns, Ordering::AcqRel) > at_ns {
             stack.wake_worker(CONTROL_CPU);
         }
+    }
+
+    /// Whether another ICMP message may be sent now.
+    pub(super) fn may_send_icmp(&self, now_ns: u64) -> bool {
+        self.state.lock().bucket.take(now_ns)
     }
 
     pub(super) fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {

@@ -282,6 +282,12 @@ impl Neighbours {
         due
     }
 
+    /// The link address of a neighbour, if it can be sent to.
+    #[must_use]
+    pub fn known_mac(&self, address: IpAddr) -> Option<Mac> {
+        self.table.lock().get(&address).and_then(|entry| entry.neighbour.get().0)
+    }
+
     /// Forgets an address. False: it was not known.
     pub fn remove(&self, address: IpAddr) -> bool {
         let Some(entry) = self.table.lock().remove(&address) else { return false };

@@ -54,6 +54,8 @@ pub struct RouteRequest {
     pub dont_fragment: bool,
     /// Multicast packets reach this machine's own sockets as well.
     pub loops: bool,
+    /// The sender has filled in the checksum of the transport, or there is none.
+    pub leaves_checksum: bool,
 }
 
 impl RouteRequest {
@@ -62,7 +64,18 @@ impl RouteRequest {
     pub const fn new(protocol: u8, destination: IpAddr) -> Self {
         let (source, interface, hop_limit, traffic_class) = (None, 0, 64, 0);
         let (may_fragment, dont_fragment, loops) = (false, true, true);
-        Self { destination, source, interface, protocol, hop_limit, traffic_class, may_fragment, dont_fragment, loops }
+        Self {
+            destination,
+            source,
+            interface,
+            protocol,
+            hop_limit,
+            traffic_class,
+            may_fragment,
+            dont_fragment,
+            loops,
+            leaves_checksum: false,
+        }
     }
 }
 
@@ -330,6 +343,7 @@ impl Route {
     #[inline]
     pub(super) fn write_checksum(&self, frame: &mut TransmitFrame, is_offloaded: bool) {
         let offset: u16 = match self.request.protocol {
+            _ if self.request.leaves_checksum => return,
             protocol::TCP => 16,
             protocol::UDP => 6,
             protocol::ICMPV6 => 2,
@@ -341,7 +355,8 @@ impl Route {
         let Some(field) = frame.head_mut().get_mut(at..at + 2) else { return };
         field.copy_from_slice(&sum.folded().to_be_bytes());
         frame.checksum = Some(PartialChecksum { start: 0, offset });
-        if !is_offloaded {
+        // Devices finish those of TCP and UDP alone, and raw sockets see what comes back.
+        if !is_offloaded || self.request.protocol == protocol::ICMPV6 {
             checksum::finish(frame);
         }
     }

@@ -8,6 +8,7 @@ use abi::socket::{
     IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_MAX, SOCK_PACKET, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
 };
 
+use super::raw::RawSocket;
 use super::udp::UdpSocket;
 use super::{Caller, Socket, netlink, unix};
 use crate::Stack;
@@ -76,6 +77,11 @@ fn unix_kind(kind: i32, protocol: i32) -> Result<i32, Errno> {
     }
 }
 
+/// The number of a protocol in the IP header.
+fn raw_protocol(number: i32) -> Result<u8, Errno> {
+    u8::try_from(number).map_err(|_| Errno::EPROTONOSUPPORT)
+}
+
 /// Makes a socket of the Internet families.
 fn create_inet(
     stack: &Arc<Stack>,
@@ -95,10 +101,10 @@ fn create_inet(
         (SOCK_STREAM, IPPROTO_IP | IPPROTO_TCP) => {
             Ok(TcpSocket::new(stack, if is_v6 { AF_INET6 } else { AF_INET }.into()))
         }
-        (SOCK_DGRAM, protocol) if protocol == echo => Err(Errno::EPROTONOSUPPORT),
+        (SOCK_DGRAM, number) if number == echo => Ok(RawSocket::new(stack, is_v6, raw_protocol(number)?, true)),
         (SOCK_RAW, IPPROTO_IP) | (SOCK_STREAM | SOCK_DGRAM, _) => Err(Errno::EPROTONOSUPPORT),
         (SOCK_RAW, _) if !caller.may_use_raw => Err(Errno::EPERM),
-        (SOCK_RAW, _) => Err(Errno::EPROTONOSUPPORT),
+        (SOCK_RAW, number) => Ok(RawSocket::new(stack, is_v6, raw_protocol(number)?, false)),
         _ => Err(Errno::ESOCKTNOSUPPORT),
     }
 }

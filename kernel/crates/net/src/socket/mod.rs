@@ -12,6 +12,7 @@ mod file;
 mod flags;
 pub mod netlink;
 pub mod options;
+pub mod raw;
 pub mod udp;
 pub mod unix;
 

@@ -14,7 +14,7 @@ use super::TcpSocket;
 use super::socket::AF_INET;
 use crate::Stack;
 use crate::frame::{ChecksumState, Payload, ReceivedFrame, TransmitFrame};
-use crate::interface::{Interface, InterfaceAddress, Origin};
+use crate::interface::{Evidence, Interface, InterfaceAddress, Origin};
 use crate::nic::{Nic, NicCounters, NicFeatures, NicProperties};
 use crate::socket::{
     Accepted, Address, Caller, Half, MessageFlags, ReceiveRequest, SendRequest, Socket, SocketCredentials,
@@ -335,6 +335,9 @@ fn a_port_without_a_listener_refuses_and_a_silent_machine_times_out() {
     link.settle(LOSSLESS);
     assert!(client.readiness().contains(PollEvents::ERR));
     assert_eq!(client.finish_connect(), Err(Errno::ECONNREFUSED));
+    // A machine whose link address were not known would be unreachable.
+    let neighbours = link.ends[0].interface.neighbours();
+    neighbours.learn([10, 0, 0, 2].into(), [2, 0, 0, 0, 0, 2], Evidence::Static, true, 0);
     client.connect(&address("10.0.0.2:81"), &CALLER).unwrap();
     link.pass(200 * SECOND_NS, |_, _| true);
     assert_eq!(client.finish_connect(), Err(Errno::ETIMEDOUT));

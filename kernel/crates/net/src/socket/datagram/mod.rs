@@ -229,6 +229,7 @@ impl Datagrams {
             may_fragment,
             dont_fragment,
             loops: self.inet.loops(address),
+            leaves_checksum: false,
         }
     }
 
