@@ -159,6 +159,8 @@ pub(in crate::socket) enum Change {
     Membership(MembershipChange),
     /// `IP_MULTICAST_IF` with an address or a number: see [`InetOptions::set_multicast_interface`].
     MulticastInterface(Option<Ipv4Addr>, u32),
+    /// `IPV6_MULTICAST_IF`.
+    MulticastInterface6(u32),
 }
 
 impl InetOptions {
@@ -230,6 +232,11 @@ impl InetOptions {
         self.multicast_source.store(source.map_or(0, Ipv4Addr::to_bits), Relaxed);
     }
 
+    /// As [`InetOptions::set_multicast_interface`], for IPv6.
+    pub(in crate::socket) fn set_multicast_interface6(&self, interface: u32) {
+        self.multicast_interface6.store(interface, Relaxed);
+    }
+
     /// Sets an option. `ENOPROTOOPT`: there is none of this number.
     pub(in crate::socket) fn set(&self, level: i32, option: i32, value: &[u8], is_v6: bool) -> Result<Change, Errno> {
         if level == SOL_IPV6 && !is_v6 {
@@ -266,7 +273,7 @@ impl InetOptions {
             (SOL_IPV6, ipv6::TCLASS) => self.traffic_class.store(ranged(-1..=255)?, Relaxed),
             (SOL_IPV6, ipv6::MTU_DISCOVER) => self.mtu_discover6.store(ranged(0..=5)?, Relaxed),
             (SOL_IPV6, ipv6::MULTICAST_IF) => {
-                self.multicast_interface6.store(u32::try_from(number).map_err(|_| Errno::EINVAL)?, Relaxed);
+                return Ok(Change::MulticastInterface6(u32::try_from(number).map_err(|_| Errno::ENODEV)?));
             }
             _ => return Err(Errno::ENOPROTOOPT),
         }
@@ -282,8 +289,9 @@ impl InetOptions {
         is_v6: bool,
         mtu: Option<usize>,
     ) -> Result<Vec<u8>, Errno> {
-        if level == SOL_IPV6 && !is_v6 {
-            return Err(Errno::ENOPROTOOPT);
+        // Linux has another error here than for setting.
+        if level != SOL_IP && !is_v6 {
+            return Err(Errno::EOPNOTSUPP);
         }
         if let Some(flag) = flag_of(level, option) {
             return Ok(number_bytes(i32::from(self.has(flag)), level, wanted));

@@ -75,6 +75,8 @@ pub(super) struct State {
     pub(super) remote: Option<SocketAddr>,
     /// The program chose the local address.
     pub(super) is_address_bound: bool,
+    /// The program chose the port.
+    pub(super) is_port_bound: bool,
     pub(super) is_read_shut: bool,
     pub(super) is_write_shut: bool,
     pub(super) is_closed: bool,
@@ -267,7 +269,7 @@ impl Datagrams {
     pub(super) fn readiness(&self) -> PollEvents {
         let mut state = self.state.lock();
         self.drain(&mut state);
-        let mut events = PollEvents::OUT | PollEvents::WRNORM;
+        let mut events = PollEvents::OUT | PollEvents::WRNORM | PollEvents::WRBAND;
         if !state.received.is_empty() || state.is_read_shut {
             events |= PollEvents::IN | PollEvents::RDNORM;
         }
@@ -308,6 +310,15 @@ impl Datagrams {
     pub(super) fn set_inet_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
         match self.inet.set(level, option, value, self.is_v6)? {
             Change::Done => Ok(()),
+            Change::MulticastInterface6(index) => {
+                let is_known =
+                    index == 0 || self.stack.interfaces().with(|snapshot| snapshot.interface(index).is_some());
+                if !is_known {
+                    return Err(Errno::ENODEV);
+                }
+                self.inet.set_multicast_interface6(index);
+                Ok(())
+            }
             Change::Membership(change) => self.change_membership(change),
             Change::MulticastInterface(address, index) => {
                 let snapshot = self.stack.interfaces().snapshot();

@@ -180,8 +180,10 @@ pub(in crate::socket) fn apply(list: &mut Vec<Membership>, change: &MembershipCh
             list.remove(place);
             Ok(Consequence::Leave)
         }
-        (MembershipKind::Leave | MembershipKind::LeaveSource(_), None) => Err(Errno::EADDRNOTAVAIL),
-        (MembershipKind::Block(_) | MembershipKind::Unblock(_), None) => Err(Errno::EINVAL),
+        (MembershipKind::Leave, None) => Err(Errno::EADDRNOTAVAIL),
+        (MembershipKind::LeaveSource(_) | MembershipKind::Block(_) | MembershipKind::Unblock(_), None) => {
+            Err(Errno::EINVAL)
+        }
         (kind, Some(place)) => {
             let is_emptied = change_sources(&mut list[place], kind)?;
             if is_emptied {

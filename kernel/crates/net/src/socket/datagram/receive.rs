@@ -28,9 +28,8 @@ impl Datagrams {
 
     /// Takes a packet, or an error.
     pub(in crate::socket) fn receive(&self, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno> {
-        if request.flags.contains(MessageFlags::OOB) {
-            return Err(Errno::EOPNOTSUPP);
-        }
+        // Who does not wait is told to come again even where nothing will come any more.
+        let waits = !request.flags.contains(MessageFlags::DONTWAIT);
         let mut state = self.state.lock();
         if request.flags.contains(MessageFlags::ERRQUEUE) {
             let record = state.errors.pop_front();
@@ -53,11 +52,11 @@ impl Datagrams {
             // The packet stays where it is while it is copied: the lock stands before those of page faults.
             return match state.received.front() {
                 Some(datagram) => self.deliver(datagram, request).map(Some),
-                None => Ok(state.is_read_shut.then(Received::default)),
+                None => Ok((state.is_read_shut && waits).then(Received::default)),
             };
         }
         let Some(datagram) = state.received.pop_front() else {
-            return Ok(state.is_read_shut.then(Received::default));
+            return Ok((state.is_read_shut && waits).then(Received::default));
         };
         drop(state);
         self.queued_bytes.fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);

@@ -18,7 +18,7 @@ use abi::{Errno, PollEvents};
 use smoltcp::wire::{Icmpv4Packet, Ipv4Packet};
 use sync::WaitQueue;
 
-use super::datagram::inet_options::{InetFlags, int};
+use super::datagram::inet_options::InetFlags;
 use super::datagram::{Datagrams, Reading, canonical};
 use super::options::SocketOptions;
 use super::{Address, Caller, ControlMessage, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket};
@@ -351,8 +351,10 @@ impl Socket for RawSocket {
         let is_v6 = self.datagrams.is_v6;
         match (level, option) {
             (SOL_RAW, FILTER) if !is_v6 && i32::from(self.protocol) == IPPROTO_ICMP && !self.is_ping => {
-                let word = int(value).ok_or(Errno::EINVAL)?;
-                self.filter[0].store(u32::from_ne_bytes(word.to_ne_bytes()), Relaxed);
+                // As many bytes as the program gives are replaced.
+                let mut word = self.filter[0].load(Relaxed).to_ne_bytes();
+                word.iter_mut().zip(value).for_each(|(byte, new)| *byte = *new);
+                self.filter[0].store(u32::from_ne_bytes(word), Relaxed);
                 Ok(())
             }
             (IPPROTO_ICMPV6, FILTER) if is_v6 && i32::from(self.protocol) == IPPROTO_ICMPV6 && !self.is_ping => {
@@ -361,6 +363,7 @@ impl Socket for RawSocket {
                 }
                 Ok(())
             }
+            (SOL_RAW, FILTER) if !is_v6 && !self.is_ping => Err(Errno::EOPNOTSUPP),
             (SOL_RAW | IPPROTO_ICMPV6, _) => Err(Errno::ENOPROTOOPT),
             _ => self.datagrams.set_inet_option(level, option, value),
         }
@@ -375,6 +378,7 @@ impl Socket for RawSocket {
             (IPPROTO_ICMPV6, FILTER) if is_v6 && i32::from(self.protocol) == IPPROTO_ICMPV6 && !self.is_ping => {
                 Ok(words(FILTER_WORDS))
             }
+            (SOL_RAW, FILTER) if !is_v6 && !self.is_ping => Err(Errno::EOPNOTSUPP),
             (SOL_RAW | IPPROTO_ICMPV6, _) => Err(Errno::ENOPROTOOPT),
             _ => self.datagrams.inet.get(level, option, wanted, is_v6, None),
         }

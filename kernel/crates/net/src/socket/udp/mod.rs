@@ -40,6 +40,9 @@ const FIONREAD: u32 = 0x541b;
 /// `SIOCOUTQ`.
 const SIOCOUTQ: u32 = 0x5411;
 
+/// `SOL_IPV6`, `IPV6_V6ONLY`.
+const V6ONLY: (i32, i32) = (41, 26);
+
 /// A UDP socket.
 pub struct UdpSocket {
     me: Weak<Self>,
@@ -127,14 +130,19 @@ impl UdpSocket {
         self.stack().udp()
     }
 
+    fn has_port(&self) -> bool {
+        self.datagrams.state.lock().local.is_some_and(|local| local.port() != 0)
+    }
+
     /// Takes an ephemeral port if it has none.
     fn bind_by_itself(&self) -> Result<(), Errno> {
-        if self.datagrams.state.lock().local.is_some_and(|local| local.port() != 0) {
+        if self.has_port() {
             return Ok(());
         }
         let me = self.me.upgrade().ok_or(Errno::EINVAL)?;
-        let address = if self.datagrams.is_v6 { IpAddr::from([0_u8; 16]) } else { IpAddr::from([0_u8; 4]) };
-        match self.table().bind(&me, None, 0) {
+        let any = if self.datagrams.is_v6 { IpAddr::from([0_u8; 16]) } else { IpAddr::from([0_u8; 4]) };
+        let address = self.datagrams.state.lock().local.map_or(any, |local| local.ip());
+        match self.table().bind(&me, (!address.is_unspecified()).then_some(address), 0) {
             Ok(port) => {
                 self.datagrams.state.lock().local = Some(SocketAddr::new(address, port));
                 Ok(())
@@ -248,7 +256,7 @@ impl Socket for UdpSocket {
             return Err(Errno::EACCES);
         }
         let me = self.me.upgrade().ok_or(Errno::EINVAL)?;
-        if self.datagrams.state.lock().local.is_some() {
+        if self.has_port() {
             return Err(Errno::EINVAL);
         }
         if scope != 0 && self.datagrams.bound_interface() == 0 {
@@ -257,7 +265,7 @@ impl Socket for UdpSocket {
         let address = (!ip.is_unspecified()).then_some(ip);
         let port = self.table().bind(&me, address, shown.port())?;
         let mut state = self.datagrams.state.lock();
-        state.is_address_bound = address.is_some();
+        (state.is_address_bound, state.is_port_bound) = (address.is_some(), shown.port() != 0);
         state.local = Some(SocketAddr::new(ip, port));
         Ok(())
     }
@@ -265,11 +273,19 @@ impl Socket for UdpSocket {
     fn connect(&self, address: &Address, _caller: &Caller) -> IoResult {
         if *address == Address::Unspecified {
             self.disconnect();
+            // A port that nobody chose goes with the connection.
+            let keeps_port = self.datagrams.state.lock().is_port_bound;
+            if let Some(me) = self.me.upgrade().filter(|_| !keeps_port) {
+                self.table().unbind(&me);
+                let mut state = self.datagrams.state.lock();
+                state.local =
+                    state.local.filter(|_| state.is_address_bound).map(|local| SocketAddr::new(local.ip(), 0));
+            }
             return Ok(Progress::Done(0));
         }
         let remote = canonical(address, self.datagrams.is_v6)?;
         if !self.datagrams.serves(remote.ip()) {
-            return Err(Errno::EAFNOSUPPORT);
+            return Err(Errno::ENETUNREACH);
         }
         self.bind_by_itself()?;
         self.disconnect();
@@ -325,6 +341,9 @@ impl Socket for UdpSocket {
     fn set_option(&self, level: i32, option: i32, value: &[u8], _caller: &Caller) -> Result<(), Errno> {
         if level == IPPROTO_UDP {
             return self.set_udp_option(option, value);
+        }
+        if (level, option) == V6ONLY && self.has_port() {
+            return Err(Errno::EINVAL);
         }
         self.datagrams.set_inet_option(level, option, value)
     }

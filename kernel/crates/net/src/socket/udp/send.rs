@@ -144,7 +144,7 @@ impl UdpSocket {
                     };
                     if !specified.is_unspecified() {
                         if !self.stack().interfaces().is_local(specified) {
-                            return Err(Errno::EINVAL);
+                            return Err(if specified.is_ipv4() { Errno::ENETUNREACH } else { Errno::EINVAL });
                         }
                         route.source = Some(specified);
                     }

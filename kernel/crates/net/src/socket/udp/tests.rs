@@ -154,6 +154,12 @@ fn a_connected_socket_hears_its_peer_alone() {
     assert_eq!(text(&two), Some(b"back".to_vec()));
     one.connect(&Address::Unspecified, &CALLER).unwrap();
     assert_eq!(one.peer_address(), Err(Errno::ENOTCONN));
+    // The address was chosen, the port was not: it goes, as on Linux.
+    assert_eq!(local(&one), "127.0.0.1:0".parse().unwrap());
+    one.close();
+    let (one, one_address) = bound(&stack, "127.0.0.1:7009");
+    one.connect(&Address::Inet(two_address), &CALLER).unwrap();
+    one.connect(&Address::Unspecified, &CALLER).unwrap();
     assert_eq!(local(&one), one_address);
     send(&three, b"anybody", Some(one_address)).unwrap();
     assert_eq!(text(&one), Some(b"anybody".to_vec()));
@@ -179,6 +185,8 @@ fn one_socket_serves_both_families() {
     let only = socket(&stack, AF_INET6);
     only.set_option(SOL_IPV6, 26, &1_i32.to_ne_bytes(), &CALLER).unwrap();
     only.bind(&at("[::]:5001"), &CALLER).unwrap();
+    assert_eq!(only.set_option(SOL_IPV6, 26, &0_i32.to_ne_bytes(), &CALLER), Err(Errno::EINVAL));
+    assert_eq!(only.connect(&Address::Inet("127.0.0.1:9".parse().unwrap()), &CALLER), Err(Errno::ENETUNREACH));
     let (four, _) = bound(&stack, "0.0.0.0:5001");
     send(&client, b"x", Some("127.0.0.1:5001".parse().unwrap())).unwrap();
     assert_eq!((text(&four), text(&only)), (Some(b"x".to_vec()), None));
