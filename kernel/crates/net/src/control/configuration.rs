@@ -10,7 +10,7 @@ use sync::machine;
 
 use super::{dhcp, router};
 use crate::Stack;
-use crate::interface::{InterfaceAddress, Origin, RouteEntry};
+use crate::interface::{Interface, InterfaceAddress, Origin, RouteEntry};
 
 /// How an interface gets its addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,14 @@ impl Configuration {
 }
 
 impl Stack {
+    /// The link of an interface has come up. Called by drivers, in threads.
+    pub fn link_up(self: &Arc<Self>, interface: &Arc<Interface>) {
+        let now_ns = machine::now_ns();
+        self.control().with_client(interface.index(), |client, _| client.link_up(now_ns));
+        router::search(self, interface);
+        self.control().request_poll(self, now_ns);
+    }
+
     /// Configures an interface. `EINVAL`: an address or prefix that cannot be; `ENODEV`: there is no such interface.
     pub fn configure(self: &Arc<Self>, index: u32, configuration: &Configuration) -> Result<(), Errno> {
         let interface = self.interfaces().with(|snapshot| snapshot.interface(index).cloned()).ok_or(Errno::ENODEV)?;

@@ -169,7 +169,8 @@ fn answer_echo(stack: &Arc<Stack>, packet: &IpPacket) {
     if class != AddressClass::Local && (is_ipv4 || class != AddressClass::Multicast) {
         return;
     }
-    if !stack.control().may_send_icmp(machine::now_ns()) {
+    let is_own = stack.interfaces().is_local(packet.source);
+    if !is_own && !stack.control().may_send_icmp(machine::now_ns()) {
         return stack.mib().count(Counter::IcmpOutRateLimitGlobal);
     }
     let mut frame = TransmitFrame::new(packet.body().len());

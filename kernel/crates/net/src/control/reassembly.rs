@@ -23,7 +23,7 @@ const FRAGMENTS_MAX: usize = 8192 / 8;
 const TIMEOUT4_NS: u64 = 30_000_000_000;
 /// How long one of IPv6 waits.
 const TIMEOUT6_NS: u64 = 60_000_000_000;
-/// The longest packet, its headers included.
+/// The longest packet, its headers included but for that of IPv6.
 const PACKET_LEN_MAX: usize = 65_535;
 /// What a fragment costs beside its bytes.
 const OVERHEAD: usize = 64;
@@ -121,7 +121,10 @@ impl Reassembly {
         let Fragment { key, offset, has_more, payload, .. } = fragment;
         let end = offset + payload.len();
         let is_odd = has_more && !payload.len().is_multiple_of(8);
-        if payload.is_empty() || is_odd || fragment.header.len() + end > PACKET_LEN_MAX {
+        // The length of an IPv6 packet does not count its header.
+        let counted =
+            if key.source.is_ipv4() { fragment.header.len() } else { fragment.header.len().saturating_sub(40) };
+        if payload.is_empty() || is_odd || counted + end > PACKET_LEN_MAX {
             self.remove(&key);
             return Progress::Refused;
         }

@@ -55,6 +55,16 @@ pub(super) fn start(stack: &Arc<Stack>, interface: &Arc<Interface>) {
     add(stack, interface, InterfaceAddress::permanent(interface.index(), address.into(), PREFIX_LEN, Origin::Kernel));
 }
 
+/// Looks for routers anew, where they are looked for at all.
+pub(super) fn search(stack: &Stack, interface: &Interface) {
+    let now_ns = machine::now_ns();
+    stack.control().with(|state| {
+        if let Some(discovery) = state.discoveries.get_mut(&interface.index()) {
+            (discovery.solicitations, discovery.solicit_ns) = (SOLICITATIONS_MAX, now_ns);
+        }
+    });
+}
+
 /// The address of an interface in a prefix (RFC 4291, appendix A).
 fn address_of(prefix: Ipv6Addr, [a, b, c, d, e, f]: Mac) -> Ipv6Addr {
     let id = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);

@@ -116,7 +116,8 @@ fn datagrams_of_any_length_cross_the_link_in_both_families() {
         server.options().receive_buffer.store(1 << 20, core::sync::atomic::Ordering::Relaxed);
         server.bind(&Address::Inet(any.parse().unwrap()), &CALLER).unwrap();
         let client = one.socket(domain, SOCK_DGRAM, 0);
-        for len in [0, 1, 1400, 1473, 5000, 65_000] {
+        let longest = if domain == AF_INET { 65_507 } else { 65_527 };
+        for len in [0, 1, 1400, 1473, 5000, longest] {
             let bytes: Vec<u8> = (0..len).map(|number: usize| number.to_le_bytes()[0] ^ 7).collect();
             send(&client, &bytes, to).unwrap();
             exchange(&one, &two);

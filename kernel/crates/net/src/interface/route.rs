@@ -96,6 +96,7 @@ pub struct Route {
     /// The sum over both addresses and the protocol.
     pseudo_sum: Sum,
     mtu: u32,
+    features: NicFeatures,
     next_identification: AtomicU32,
 }
 
@@ -123,6 +124,11 @@ impl Interfaces {
         if request.protocol == protocol::ICMP {
             pseudo_sum = Sum::new();
         }
+        // What stays on this machine needs no help.
+        let features = match interface.nic() {
+            Some(nic) if path.class != AddressClass::Local => nic.properties().features,
+            _ => NicFeatures::all(),
+        };
         let mut route = Route {
             generation,
             interface,
@@ -136,6 +142,7 @@ impl Interfaces {
             header_sum: Sum::new(),
             pseudo_sum,
             mtu,
+            features,
             next_identification: AtomicU32::new(self.identification(destination, 1)),
         };
         route.write_template();
@@ -197,10 +204,7 @@ impl Route {
     /// What the device does by itself; for own addresses everything.
     #[must_use]
     pub fn features(&self) -> NicFeatures {
-        match self.interface.nic() {
-            Some(nic) if self.class != AddressClass::Local => nic.properties().features,
-            _ => NicFeatures::all(),
-        }
+        self.features
     }
 
     /// The peer has answered: its link address is right.
@@ -313,7 +317,7 @@ impl Route {
         for mut frame in frames.drain(..) {
             if !is_too_long(&frame) {
                 fitting.push(frame);
-            } else if self.request.may_fragment && frame.len() + self.header_len() <= PACKET_LEN_MAX {
+            } else if self.request.may_fragment && frame.len() <= self.payload_len_max() {
                 self.write_checksum(&mut frame, false);
                 let pieces = self.fragment(stack, &frame);
                 let counter = if is_ipv4 { Counter::IpFragCreates } else { Counter::Ip6FragCreates };
@@ -328,6 +332,11 @@ impl Route {
         }
         *frames = fitting;
         result
+    }
+
+    /// What one packet carries at most, whole or in fragments: IPv6 counts its header apart.
+    fn payload_len_max(&self) -> usize {
+        if self.source.is_ipv4() { PACKET_LEN_MAX - IPV4_LEN } else { PACKET_LEN_MAX }
     }
 
     fn fragment(&self, stack: &Stack, frame: &TransmitFrame) -> Vec<TransmitFrame> {

@@ -189,6 +189,15 @@ impl Client {
         actions
     }
 
+    /// The link is up again: this may be another network.
+    pub(crate) fn link_up(&mut self, now_ns: u64) {
+        match &self.state {
+            // The server is asked at once whether the address is still right.
+            State::Bound(_) | State::Renewing(_) | State::Rebinding(_) => self.due_ns = now_ns,
+            _ => self.restart(now_ns, now_ns),
+        }
+    }
+
     /// Somebody else says that it has `address`.
     pub(crate) fn conflict(&mut self, address: Ipv4Addr, now_ns: u64) -> Vec<Action> {
         let Some(lease) = self.lease().filter(|lease| lease.address == address).cloned() else { return Vec::new() };

@@ -399,6 +399,11 @@ fn shrink(packet: &mut Packet) {
     packet.frame = frame;
 }
 
+/// Whether an address means nothing without an interface, and names none.
+pub(super) fn lacks_scope(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
+}
+
 /// An address of the program, with IPv4 as itself. `EAFNOSUPPORT`: of another family than the socket.
 pub(super) fn canonical(address: &Address, is_v6: bool) -> Result<SocketAddr, Errno> {
     match address {

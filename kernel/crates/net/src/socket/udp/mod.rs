@@ -20,7 +20,7 @@ use abi::{Errno, PollEvents};
 use sync::{WaitQueue, machine};
 
 use super::datagram::inet_options::InetFlags;
-use super::datagram::{Datagrams, Reading, canonical};
+use super::datagram::{Datagrams, Reading, canonical, lacks_scope};
 use super::options::SocketOptions;
 use super::{Address, Caller, Half, Kind, ReceiveRequest, Received, SendRequest, Socket};
 use crate::Stack;
@@ -242,8 +242,7 @@ impl Socket for UdpSocket {
             SocketAddr::V6(address) if address.ip().is_unicast_link_local() => address.scope_id(),
             _ => 0,
         };
-        let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        if is_link_local && scope == 0 && self.datagrams.bound_interface() == 0 {
+        if lacks_scope(shown) && self.datagrams.bound_interface() == 0 {
             return Err(Errno::EINVAL);
         }
         let may_be_foreign =
@@ -286,6 +285,9 @@ impl Socket for UdpSocket {
         let remote = canonical(address, self.datagrams.is_v6)?;
         if !self.datagrams.serves(remote.ip()) {
             return Err(Errno::ENETUNREACH);
+        }
+        if lacks_scope(remote) && self.datagrams.bound_interface() == 0 {
+            return Err(Errno::EINVAL);
         }
         self.bind_by_itself()?;
         self.disconnect();
