@@ -125,7 +125,9 @@ pub(crate) struct Side {
     pub(crate) is_read_done: bool,
     pub(crate) is_closed: bool,
     handshake: Option<Handshake>,
-    seed: u8,
+    pattern: Vec<u8>,
+    peer_pattern: Vec<u8>,
+    buffer: Vec<u8>,
     /// When the last byte was read.
     pub(crate) finished_ns: u64,
     pub(crate) segments_sent: usize,
@@ -135,14 +137,24 @@ pub(crate) struct Side {
     read_ns: u64,
 }
 
-fn pattern(seed: u8, at: usize) -> u8 {
-    let [low, middle, high, ..] = at.to_le_bytes();
-    low.wrapping_mul(31) ^ middle.wrapping_mul(17) ^ high ^ seed
+/// The pattern repeats after so many bytes: a prime, so that no buffer or segment hides a displacement.
+const PERIOD: usize = 65_521;
+/// The most bytes of the pattern at once.
+const PIECE_LEN_MAX: usize = 70_000;
+
+/// The pattern of a side, long enough for any piece at any place.
+fn pattern(seed: u8) -> Vec<u8> {
+    let mut random = Random::new(u64::from(seed));
+    let mut bytes = vec![0; PERIOD];
+    random.fill(&mut bytes);
+    bytes.extend_from_within(..);
+    bytes.extend_from_within(..PIECE_LEN_MAX);
+    bytes
 }
 
 /// The pattern's bytes from `from` to `to`.
-fn pattern_bytes(seed: u8, from: usize, to: usize) -> Vec<u8> {
-    (from..to).map(|at| pattern(seed, at)).collect()
+fn pattern_bytes(pattern: &[u8], from: usize, to: usize) -> &[u8] {
+    &pattern[from % PERIOD..][..to - from]
 }
 
 impl Side {
@@ -157,7 +169,9 @@ impl Side {
             is_read_done: false,
             is_closed: false,
             handshake: None,
-            seed,
+            pattern: pattern(seed),
+            peer_pattern: pattern(3 - seed),
+            buffer: vec![0; program.pace.map_or(65_536, |(len, _)| len)],
             finished_ns: 0,
             segments_sent: 0,
             timer_polls: 0,
@@ -176,25 +190,25 @@ impl Side {
     }
 
     /// Reads and writes as much as goes, and polls.
-    fn run(&mut self, peer_seed: u8, now_ns: u64, output: &mut Collector) {
+    fn run(&mut self, now_ns: u64, output: &mut Collector) {
         let Some(engine) = &mut self.engine else { return };
-        let (len_max, pause_ns) = self.program.pace.unwrap_or((65_536, 0));
-        let mut buffer = vec![0; len_max];
+        let pause_ns = self.program.pace.map_or(0, |(_, pause_ns)| pause_ns);
         while now_ns >= self.read_ns {
             self.read_ns = now_ns + pause_ns;
-            let len = engine.read(&mut UserWriter::to_kernel(&mut buffer), 0, false).expect("no fault");
+            let len = engine.read(&mut UserWriter::to_kernel(&mut self.buffer), 0, false).expect("no fault");
             if len == 0 {
                 break;
             }
-            assert_eq!(buffer[..len], pattern_bytes(peer_seed, self.read, self.read + len), "data at {}", self.read);
+            let expected = pattern_bytes(&self.peer_pattern, self.read, self.read + len);
+            assert!(self.buffer[..len] == *expected, "wrong bytes from {} on", self.read);
             self.read += len;
             self.finished_ns = now_ns;
         }
         self.is_read_done |= engine.is_read_finished() && engine.state() != State::SynSent;
         while self.written < self.program.write_len && engine.writable_len() > 0 {
             let end = self.program.write_len.min(self.written + self.program.piece_len);
-            let bytes = pattern_bytes(self.seed, self.written, end);
-            match engine.send(&mut UserReader::from_kernel(&bytes)) {
+            let bytes = pattern_bytes(&self.pattern, self.written, end);
+            match engine.send(&mut UserReader::from_kernel(bytes)) {
                 Ok(Ok(0)) => break,
                 Ok(Ok(len)) => self.written += len,
                 other => panic!("send: {other:?}"),
@@ -316,14 +330,13 @@ impl Simulation {
             }
             arrive(side, &header, payload, now_ns, &mut output);
         }
-        let peer_seed = u8::try_from(2 - to).expect("1 or 2");
-        side.run(peer_seed, now_ns, &mut output);
+        side.run(now_ns, &mut output);
         self.is_reduced = false;
         self.put_on_link(to, output);
         if self.is_reduced {
             // The network's answer came at once: what is sent again for it goes out now.
             let mut output = Collector::default();
-            self.sides[to].run(peer_seed, now_ns, &mut output);
+            self.sides[to].run(now_ns, &mut output);
             self.put_on_link(to, output);
         }
     }
