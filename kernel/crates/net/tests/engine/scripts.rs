@@ -1,9 +1,11 @@
 //! Scripts: given this segment at this time, that one is expected. Each rule of an RFC, or habit of Linux, that the links cannot show.
 
 use crate::support::{Collector, Wire};
+use std::sync::Arc;
+
 use abi::{Errno, PollEvents};
 use mm::user::{UserReader, UserWriter};
-use net::frame::Payload;
+use net::frame::{Payload, Piece};
 use net::tcp::engine::{
     Connection, Engine, Handshake, Negotiated, Opening, SegmentFlags, SegmentHeader, SegmentPayload, Settings, State,
 };
@@ -650,6 +652,23 @@ fn bursts_are_whole_segments_and_emitted_at_once() {
     assert_eq!((script.output.emissions, script.take_data().len()), (1, 10));
     script.ack(9500);
     assert_eq!(script.engine.unacknowledged_len(), (0, 0));
+}
+
+#[test]
+fn segments_of_many_pieces_are_cut_to_what_devices_take() {
+    let mut script = Script::established(Settings { burst_len_max: 64_000, ..settings() }, options());
+    let bytes: Vec<u8> = (0..40 * 100_u32).map(|at| (at / 100).to_le_bytes()[0]).collect();
+    let memory = Arc::new(bytes.clone());
+    for at in 0..40 {
+        assert_eq!(script.engine.send_piece(&Piece::Shared(memory.clone(), at * 100..at * 100 + 100)), Ok(true));
+    }
+    script.poll();
+    let sent: Vec<u8> = script.take().into_iter().flat_map(|wire| wire.bytes).collect();
+    assert_eq!(sent, bytes);
+    // A probe, and a timeout.
+    script.wait(300);
+    let again = script.take();
+    assert_eq!((&again[0].bytes[..], &again[1].bytes[..]), (&bytes[3000..4000], &bytes[..1000]));
 }
 
 #[test]

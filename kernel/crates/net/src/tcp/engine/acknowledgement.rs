@@ -48,9 +48,8 @@ impl Connection {
         let is_repeat = !is_advance && len == 0 && !has_window_changed && !header.flags.contains(SegmentFlags::FIN);
         self.count_duplicates(is_repeat, is_advance);
         let has_new_loss = self.detect_losses(now_ns);
-        if let Some((bytes, interval_ns)) = delivery.rate {
-            let rate = u128::from(bytes) * 1_000_000_000 / u128::from(interval_ns);
-            self.counters.delivery_rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        if delivery.rate.is_some() {
+            self.counters.delivery = delivery.rate;
         }
         if self.recovery.end_probe(header.acknowledgement, has_duplicate) && !self.recovery.is_repairing() {
             let threshold = self.congestion.reduce();

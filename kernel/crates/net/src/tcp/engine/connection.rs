@@ -120,8 +120,8 @@ pub(super) struct Counters {
     pub(super) bytes_sent: u64,
     pub(super) bytes_retransmitted: u64,
     pub(super) retransmits: u32,
-    /// Bytes each second.
-    pub(super) delivery_rate: u64,
+    /// Bytes, and the nanoseconds in which they were delivered.
+    pub(super) delivery: Option<(u64, u64)>,
 }
 
 /// See the module.

@@ -67,7 +67,7 @@ impl Connection {
             },
             data_segments_in: counters.data_segments_in,
             data_segments_out: counters.data_segments_out,
-            delivery_rate: counters.delivery_rate,
+            delivery_rate: rate(counters.delivery),
             bytes_sent: counters.bytes_sent + counters.bytes_retransmitted,
             bytes_retransmitted: counters.bytes_retransmitted,
             send_window: self.send.window,
@@ -88,6 +88,13 @@ impl Connection {
         }
         bits
     }
+}
+
+/// Bytes each second.
+fn rate(delivery: Option<(u64, u64)>) -> u64 {
+    let Some((bytes, interval_ns)) = delivery else { return 0 };
+    let rate = u128::from(bytes) * 1_000_000_000 / u128::from(interval_ns.max(1));
+    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 fn clamp(count: u32) -> u8 {

@@ -70,18 +70,38 @@ impl Connection {
     fn fit_to_pieces(&mut self, record: Record) -> Option<Record> {
         let data_end = earlier(record.end, self.send.buffer.end());
         let len = distance(record.start, data_end);
-        self.pieces.clear();
-        let there = length(self.send.buffer.pieces(record.start, len as usize, &mut self.pieces));
+        let there = self.collect(record.start, len);
         if there == len {
             return Some(record);
         }
         let there = if there > self.send.mss { there / self.send.mss * self.send.mss } else { there };
         debug_assert!(there > 0, "what was sent is kept until it is acknowledged");
-        self.send.board.take_lost(there)
+        let record = self.send.board.take_lost(there)?;
+        self.collect(record.start, there);
+        Some(record)
     }
 
-    /// Emits a record again.
-    pub(super) fn emit_again(&mut self, record: &Record, now_ns: u64, output: &mut dyn Output) {
+    /// Collects the pieces of up to `len` bytes from `start` on, for the next emission, and answers how many bytes those are.
+    fn collect(&mut self, start: SequenceNumber, len: u32) -> u32 {
+        self.pieces.clear();
+        length(self.send.buffer.pieces(start, len as usize, &mut self.pieces))
+    }
+
+    /// Emits the last segment again.
+    pub(super) fn emit_last_again(&mut self, now_ns: u64, output: &mut dyn Output) -> bool {
+        let Some(record) = self.send.board.take_last() else { return false };
+        let data_end = earlier(record.end, self.send.buffer.end());
+        let len = distance(record.start, data_end);
+        if self.collect(record.start, len) < len {
+            // A segment in more pieces than a device takes: the timeout cuts it.
+            return false;
+        }
+        self.emit_again(&record, now_ns, output);
+        true
+    }
+
+    /// Emits a record again, whose pieces are collected.
+    fn emit_again(&mut self, record: &Record, now_ns: u64, output: &mut dyn Output) {
         let len = self.emit_range(record.start, record.end, now_ns, output);
         self.send.board.note_repeated(record.start, now_ns);
         let segments = len.div_ceil(self.send.mss).max(1);
@@ -136,14 +156,15 @@ impl Connection {
         now_ns: u64,
         output: &mut dyn Output,
     ) -> SequenceNumber {
-        self.pieces.clear();
         let len = end.wrapping_sub(start);
-        let there = length(self.send.buffer.pieces(start, len as usize, &mut self.pieces));
+        let there = self.collect(start, len);
         let mss = self.send.mss;
         let (data_end, is_fin) = if there == len {
             (end, is_fin)
         } else {
-            (start.wrapping_add(if there > mss { there / mss * mss } else { there }), false)
+            let whole = if there > mss { there / mss * mss } else { there };
+            self.collect(start, whole);
+            (start.wrapping_add(whole), false)
         };
         let end = if is_fin { data_end.wrapping_add(1) } else { data_end };
         if is_fin {
@@ -243,7 +264,7 @@ impl Connection {
         }
     }
 
-    /// Emits the numbers from `start` to `end`: payload that is queued, and FIN. Answers the bytes of payload.
+    /// Emits the numbers from `start` to `end`: payload, whose pieces are in `pieces` already, and FIN. Answers the bytes of payload.
     fn emit_range(&mut self, start: SequenceNumber, end: SequenceNumber, now_ns: u64, output: &mut dyn Output) -> u32 {
         let data_end = earlier(end, self.send.buffer.end());
         let len = distance(start, data_end);
@@ -257,9 +278,11 @@ impl Connection {
             header.flags |= SegmentFlags::URG;
             header.urgent_pointer = u16::try_from(urgent.wrapping_sub(start)).unwrap_or(u16::MAX);
         }
-        self.pieces.clear();
-        self.send.buffer.pieces(start, len as usize, &mut self.pieces);
         let mss = self.send.mss as usize;
+        debug_assert!(
+            self.pieces.iter().map(crate::frame::Piece::len).sum::<usize>() == len as usize,
+            "pieces are ready"
+        );
         output.emit(OutgoingSegment { header, pieces: &self.pieces, len: len as usize, mss });
         self.pieces.clear();
         self.note_emitted(len, mss);

@@ -70,8 +70,7 @@ impl Connection {
         }
         if self.send.next != before {
             self.recovery.begin_probe(self.send.next, false);
-        } else if let Some(record) = self.send.board.take_last() {
-            self.emit_again(&record, now_ns, output);
+        } else if self.emit_last_again(now_ns, output) {
             self.recovery.begin_probe(self.send.next, true);
         }
         let timeout_ns = self.limited_by_user(self.round_trip.timeout_ns(), now_ns);
