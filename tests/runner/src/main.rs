@@ -2,7 +2,7 @@
 //!
 //! The stages, in order: `check` (formatting, lints, layers), `host` (the unit and integration tests of all crates),
 //! `loom` (lock-free code under every interleaving), and then in the virtual machine `binaries` (small programs against
-//! the host's Linux), `qemu` (streams, statuses, signals, machines, bad input) and `apps` (real programs against the host's
+//! the host's Linux), `qemu` (streams, statuses, signals, machines, bad input), `net` (the network device and its link) and `apps` (real programs against the host's
 //! Linux). `ONLY=text` runs the tests whose name, such as `binaries/hello`, contains the text; `check`, `host` and `loom`
 //! run only if the text begins with their names.
 //!
@@ -12,6 +12,7 @@ mod apps;
 mod binaries;
 mod cargo;
 mod case;
+mod network;
 mod notation;
 mod process;
 mod qemu;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
             Ok(tools) => {
                 report.stage("binaries", |report| schedule::run(binaries::tests(&tools), &selection, report));
                 report.stage("qemu", |report| schedule::run(qemu::tests(&tools), &selection, report));
+                report.stage("net", |report| schedule::run(network::tests(&tools), &selection, report));
                 report.stage("apps", |report| schedule::run(apps::tests(&tools, &selection), &selection, report));
             }
             Err(error) => report.fail("build", &error),

@@ -86,7 +86,7 @@ impl Tools {
     /// A command that boots an image.
     pub(crate) fn boot_command(&self, image: &Path, boot: &Boot) -> Command {
         let mut command = Command::new(self.runner());
-        for variable in ["ACCEL", "LOG", "QEMU_ARGS", "TIMEOUT"] {
+        for variable in ["ACCEL", "LOG", "NET", "NETCFG", "QEMU_ARGS", "TIMEOUT"] {
             command.env_remove(variable);
         }
         command.env("IMAGE", image).env("MACHINE", boot.machine).env("MEM", format!("{}M", boot.memory_mib));
