@@ -3,6 +3,7 @@
 //! - [`Link`]: one direction of a wire that loses, delays, reorders, doubles and spoils packets, by a seed.
 //! - [`TcpEnd`]: one end of a connection; [`EngineEnd`] is by Nacre's engine, [`SmoltcpEnd`] by smoltcp's TCP.
 //! - [`Simulation`]: two ends and the links between them, in simulated time.
+//! - [`machine`]: Nacre's whole stack with one device.
 //! - [`linux`]: Linux's stack in network namespaces, with this program as the wire between them.
 //!
 //! Packets are bytes; ends of connections exchange IP packets. Times are nanoseconds.
@@ -13,6 +14,7 @@ mod end;
 mod engine_end;
 mod link;
 pub mod linux;
+pub mod machine;
 mod pattern;
 mod simulation;
 mod smoltcp_end;
