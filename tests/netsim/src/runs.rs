@@ -166,7 +166,8 @@ pub(crate) fn engine_memory() -> Result<usize, String> {
         let endless = Transfer { stays_open: true, ..transfer };
         let mut simulation = Simulation::new([&mut client, &mut server], [endless; 2], [link; 2], seed);
         let outcome = simulation.run(1_000_000_000);
-        if outcome.failure.is_some() || outcome.read_len != [1000; 2] {
+        // That nothing will happen any more is as it should be.
+        if outcome.read_len != [1000; 2] {
             return Err(format!("an idle connection: {outcome:?}"));
         }
         drop(simulation);
