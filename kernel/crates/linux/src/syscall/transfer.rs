@@ -11,6 +11,7 @@ use super::read_write::{read_from, write_to};
 use crate::SyscallResult;
 use crate::error::SyscallError;
 use crate::signal::broken_pipe;
+use crate::socket::pages;
 use crate::thread::Thread;
 
 /// Bytes moved at a time.
@@ -29,6 +30,22 @@ impl Side {
     fn advance(&mut self, count: usize) {
         if let Some(position) = &mut self.position {
             *position = position.saturating_add(count as u64);
+        }
+    }
+
+    /// Where it goes on.
+    fn place(&self) -> u64 {
+        self.position.unwrap_or_else(|| *self.open.position().lock())
+    }
+
+    /// Goes on behind bytes that were moved without the file knowing of it.
+    fn skip(&mut self, count: usize) {
+        match &mut self.position {
+            Some(position) => *position = position.saturating_add(count as u64),
+            None => {
+                let mut position = self.open.position().lock();
+                *position = position.saturating_add(count as u64);
+            }
         }
     }
 
@@ -110,7 +127,14 @@ pub(crate) fn sendfile(thread: &Thread, output: Fd, input: Fd, offset: UserPtr, 
     check_stream_room(thread, &output)?;
     let mut input = Side { open: input, position };
     let mut output = Side { open: output, position: None };
-    let done = transfer(thread, &mut input, &mut output, count)?;
+    let done = match pages::send(thread, &input.open, input.place(), &output.open, count) {
+        Some(done) => {
+            let done = done?;
+            input.skip(done);
+            done
+        }
+        None => transfer(thread, &mut input, &mut output, count)?,
+    };
     write_position(offset, &input)?;
     Ok(done)
 }

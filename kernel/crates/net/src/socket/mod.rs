@@ -25,6 +25,8 @@ use abi::{Errno, PollEvents};
 use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
+use crate::frame::Piece;
+
 pub use self::factory::{Pair, create, create_pair};
 pub use self::file::SocketFile;
 pub use address::{Address, UnixName};
@@ -157,6 +159,17 @@ pub trait Socket: Any + Send + Sync {
 
     /// Sends. `EPIPE` makes the caller raise `SIGPIPE` on stream sockets.
     fn send(&self, request: &mut SendRequest<'_, '_>) -> IoResult;
+
+    /// Whether [`Socket::send_pages`] sends pages where they lie now; it may not do so later, or in another state.
+    fn takes_pages(&self) -> bool {
+        false
+    }
+
+    /// Sends pieces that are not copied, as many as there is room for, and answers the bytes. `has_more`: others follow at once.
+    fn send_pages(&self, pieces: &[Piece], has_more: bool) -> IoResult {
+        let _ = (pieces, has_more);
+        Err(Errno::EOPNOTSUPP)
+    }
 
     /// Receives; none if nothing is there now. End of stream is a message of length 0.
     fn receive(&self, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno>;

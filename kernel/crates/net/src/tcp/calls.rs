@@ -12,6 +12,7 @@ use sync::WaitQueue;
 
 use super::engine::State;
 use super::socket::{Phase, TcpSocket};
+use crate::frame::Piece;
 use crate::socket::options::SocketOptions;
 use crate::socket::{
     Accepted, Address, Caller, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket,
@@ -60,6 +61,18 @@ impl Socket for TcpSocket {
             return self.send_urgent(request);
         }
         self.send_bytes(request.from, request.flags.contains(MessageFlags::MORE))
+    }
+
+    fn takes_pages(&self) -> bool {
+        matches!(self.inner.lock().phase, Phase::Wire(_))
+    }
+
+    fn send_pages(&self, pieces: &[Piece], has_more: bool) -> IoResult {
+        let mut inner = self.lock_drained();
+        let Phase::Wire(wire) = &mut inner.phase else { return Err(inner.error.take().unwrap_or(Errno::EPIPE)) };
+        let count = wire.send_pieces(pieces, has_more)?;
+        self.settle(&mut inner, sync::machine::now_ns());
+        Ok(count.map_or(Progress::WouldBlock, Progress::Done))
     }
 
     fn receive(&self, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno> {

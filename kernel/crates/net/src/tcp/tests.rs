@@ -402,3 +402,27 @@ fn a_flood_of_requests_leaves_room_for_who_answers() {
     link.settle(LOSSLESS);
     assert_eq!(client.finish_connect(), Ok(Progress::Done(0)));
 }
+
+#[test]
+fn pages_are_sent_where_they_lie() {
+    testkit::frames::install();
+    let mut link = Link::new(NicFeatures::all());
+    let (client, server) = connect_over(&mut link);
+    let pages: Vec<_> = (0..4_u8)
+        .map(|number| {
+            let page = mm::Frame::allocate().unwrap();
+            page.write(0, &[number; mm::PAGE_SIZE]);
+            crate::frame::Piece::Frame(page, 0..mm::PAGE_SIZE)
+        })
+        .collect();
+    assert!(client.takes_pages());
+    assert_eq!(client.send_pages(&pages, false), Ok(Progress::Done(4 * mm::PAGE_SIZE)));
+    link.settle(LOSSLESS);
+    let mut received = Vec::new();
+    while let Some(part) = receive(&*server, 10_000).unwrap() {
+        received.extend(part);
+        link.settle(LOSSLESS);
+    }
+    let expected: Vec<u8> = (0..4_u8).flat_map(|number| [number; mm::PAGE_SIZE]).collect();
+    assert!(received == expected, "{} bytes", received.len());
+}

@@ -16,7 +16,7 @@ use super::passive::Secrets;
 use super::segment::{self, Frames, HEADER_LEN};
 use crate::channel::Packet;
 use crate::flow_key::{FlowKey, protocol};
-use crate::frame::ReceivedFrame;
+use crate::frame::{Piece, ReceivedFrame};
 use crate::interface::{Route, RouteRequest};
 use crate::nic::NicFeatures;
 use crate::{Stack, TransmitFrame};
@@ -128,12 +128,35 @@ impl Wire {
         if matches!(self.engine.state(), State::SynSent | State::SynReceived) {
             return Ok(Ok(None));
         }
+        self.note_more(has_more);
+        let is_empty = from.is_empty();
+        Ok(self.engine.send(from)?.map(|count| (count > 0 || is_empty).then_some(count)))
+    }
+
+    /// Takes pieces that are not copied, as many as there is room for; none if there is none.
+    pub(super) fn send_pieces(&mut self, pieces: &[Piece], has_more: bool) -> Result<Option<usize>, Errno> {
+        if matches!(self.engine.state(), State::SynSent | State::SynReceived) {
+            return Ok(None);
+        }
+        let mut done = 0;
+        for piece in pieces {
+            match self.engine.send_piece(piece) {
+                Ok(true) => done += piece.len(),
+                Err(errno) if done == 0 => return Err(errno),
+                Ok(false) | Err(_) => break,
+            }
+        }
+        // What did not fit is more to come.
+        self.note_more(has_more || done < pieces.iter().map(Piece::len).sum());
+        Ok((done > 0).then_some(done))
+    }
+
+    /// Holds back what does not fill a segment while more follows.
+    fn note_more(&mut self, has_more: bool) {
         if core::mem::replace(&mut self.has_more, has_more) != has_more {
             let settings = *self.engine.settings();
             self.engine.change_settings(Settings { is_corked: self.is_corked || has_more, ..settings });
         }
-        let is_empty = from.is_empty();
-        Ok(self.engine.send(from)?.map(|count| (count > 0 || is_empty).then_some(count)))
     }
 
     /// Ends with RST.
