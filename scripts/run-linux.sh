@@ -4,7 +4,7 @@
 #
 #   APP=/path FILES=dir ARGS=$'one\ntwo' ENV=$'A=1\nB=2' CWD=/   a line each
 #   MEM=256M CPUS=1 QEMU_ARGS=...
-#   NET=user,ports=8080:80[,8443:443] | tap:NAME
+#   NET=user,ports=8080:80[,8443:443][,udp=53:53] | tap:NAME
 #   NETCFG=10.0.0.2/24[,gw=10.0.0.1]
 #   UNIT=instructions    under -icount, where the time stamp counter counts instructions
 set -euo pipefail
@@ -69,10 +69,14 @@ devices=()
 case ${NET:-} in
 '') ;;
 user*)
-    ports=${NET#user}
-    forwards=
-    for pair in $(tr ',' ' ' <<< "${ports#,ports=}"); do
-        forwards+=",hostfwd=tcp:127.0.0.1:${pair%%:*}-:${pair##*:}"
+    forwards= protocol=tcp
+    for word in $(tr ',' ' ' <<< "${NET#user}"); do
+        case $word in
+        udp=*) protocol=udp ;;
+        ports=*) protocol=tcp ;;
+        esac
+        pair=${word##*=}
+        forwards+=",hostfwd=$protocol:127.0.0.1:${pair%%:*}-:${pair##*:}"
     done
     devices=(-netdev "user,id=net0$forwards")
     ;;

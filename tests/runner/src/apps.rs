@@ -18,13 +18,19 @@ const BUILD_TIMEOUT: Duration = Duration::from_secs(1800);
 const STATUS_SKIPPED: i32 = 77;
 
 /// The build of a program, done when the first of its cases needs it.
-struct App {
+pub(crate) struct App {
     directory: PathBuf,
     result: OnceLock<Result<Verdict, Failure>>,
 }
 
 impl App {
-    fn build(&self) -> Result<(), Result<Verdict, Failure>> {
+    /// The program of a folder in `tests/apps`.
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self { directory, result: OnceLock::new() }
+    }
+
+    /// Builds it, or answers how all of its tests end.
+    pub(crate) fn build(&self) -> Result<(), Result<Verdict, Failure>> {
         let result = self.result.get_or_init(|| {
             let script = self.directory.join("build.sh");
             say(&format!("{} builds its program unless that is up to date", script.display()));
@@ -73,7 +79,7 @@ fn tests_of(tools: &Tools, manifest: &Path) -> Vec<Test> {
         Ok(cases) => cases,
         Err(error) => return vec![Test::plain(format!("apps/{app}"), move || Err(error))],
     };
-    let app = Arc::new(App { directory: directory.to_owned(), result: OnceLock::new() });
+    let app = Arc::new(App::new(directory.to_owned()));
     let tests = |case: Case| {
         let app = Arc::clone(&app);
         case.tests(tools, move || app.build())

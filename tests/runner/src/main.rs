@@ -2,8 +2,9 @@
 //!
 //! The stages, in order: `check` (formatting, lints, layers), `host` (the unit and integration tests of all crates),
 //! `loom` (lock-free code under every interleaving), and then in the virtual machine `binaries` (small programs against
-//! the host's Linux), `qemu` (streams, statuses, signals, machines, bad input), `net` (the network device and its link) and `apps` (real programs against the host's
-//! Linux). `ONLY=text` runs the tests whose name, such as `binaries/hello`, contains the text; `check`, `host` and `loom`
+//! the host's Linux), `qemu` (streams, statuses, signals, machines, bad input), `net` (the network device and its link), `apps`
+//! (real programs against the host's Linux) and `servers` (real servers, used from the host). `ONLY=text` runs the tests
+//! whose name, such as `binaries/hello`, contains the text; `check`, `host` and `loom`
 //! run only if the text begins with their names.
 //!
 //! The last line is `N passed, N failed`; the status is 1 if anything failed or nothing ran.
@@ -17,6 +18,7 @@ mod notation;
 mod process;
 mod qemu;
 mod schedule;
+mod servers;
 mod terminal;
 mod tools;
 
@@ -44,6 +46,9 @@ fn main() -> ExitCode {
         eprintln!("env: {error}");
         return ExitCode::FAILURE;
     }
+    if let Some(status) = servers::inside() {
+        return status;
+    }
     let selection = Selection::from_environment();
     let mut report = Report::new();
     report.stage("check", |report| cargo::check(&selection, report));
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
                 report.stage("qemu", |report| schedule::run(qemu::tests(&tools), &selection, report));
                 report.stage("net", |report| schedule::run(network::tests(&tools), &selection, report));
                 report.stage("apps", |report| schedule::run(apps::tests(&tools, &selection), &selection, report));
+                report.stage("servers", |report| schedule::run(servers::tests(&tools, &selection), &selection, report));
             }
             Err(error) => report.fail("build", &error),
         }

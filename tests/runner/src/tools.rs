@@ -42,21 +42,27 @@ impl Default for Boot {
 impl Tools {
     /// Builds the kernel and the host tools.
     pub(crate) fn build() -> Result<Self, Failure> {
-        let root = project_root();
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let target = std::path::absolute(&target).map_err(|error| format!("{}: {error}", target.display()))?;
-        let work = target.join("test");
-        fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+        let tools = Self::existing()?;
         say("building the kernel and the tools");
         for (program, arguments) in [
             ("scripts/kernel-cargo.sh", &["build", "-p", "kernel", "--profile", "kernel"][..]),
             ("cargo", &["build", "--release", "-p", "image-builder"][..]),
         ] {
-            let status = Command::new(program).args(arguments).current_dir(&root).status();
+            let status = Command::new(program).args(arguments).current_dir(&tools.root).status();
             if !status.is_ok_and(|status| status.success()) {
                 return Err(format!("{program} {} failed", arguments.join(" ")));
             }
         }
+        Ok(tools)
+    }
+
+    /// What somebody else has built.
+    pub(crate) fn existing() -> Result<Self, Failure> {
+        let root = project_root();
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let target = std::path::absolute(&target).map_err(|error| format!("{}: {error}", target.display()))?;
+        let work = target.join("test");
+        fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
         Ok(Self { root, target, work })
     }
 
