@@ -252,7 +252,8 @@ struct Machine {
 
 impl Machine {
     fn start(mut command: Command) -> Result<Self, Failure> {
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Some programs end with their input, so it stays open.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| error.to_string())?;
         let said = Arc::default();
         let mut readers = Vec::new();
