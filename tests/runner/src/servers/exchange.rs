@@ -51,8 +51,10 @@ pub(super) fn echo(peer: &Peer, bytes: &[u8]) -> Result<(), Failure> {
     if got == bytes { Ok(()) } else { Err(format!("of {} bytes {} came back, {same} right", bytes.len(), got.len())) }
 }
 
-/// Does the same `count` times at once.
-pub(super) fn side_by_side(count: usize, exchange: impl Fn() -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+/// Does the same many times at once.
+pub(super) fn side_by_side(peer: &Peer, exchange: impl Fn() -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+    // QEMU's own network queues few connections.
+    let count = if peer.is_direct { 32 } else { 4 };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..count).map(|_| scope.spawn(&exchange)).collect();
         threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a panic".to_owned())))
@@ -76,8 +78,7 @@ pub(super) fn everything(peer: &Peer) -> Result<(), Failure> {
     for size in [0, 1, 1459, 1460, 1461, 65_536, 3_000_000] {
         echo(peer, &noise(size))?;
     }
-    // QEMU's own network queues few connections.
-    side_by_side(if peer.is_direct { 32 } else { 4 }, || echo(peer, &noise(50_000)))?;
+    side_by_side(peer, || echo(peer, &noise(50_000)))?;
     sink(peer, 5_000_000)?;
     source(peer, 5_000_000)?;
     for _ in 0..100 {

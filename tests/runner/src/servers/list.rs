@@ -160,7 +160,7 @@ fn memcached(_: &Tools, peer: &Peer) -> Result<(), Failure> {
     ] {
         exchange::say(peer, 11211, request, answer)?;
     }
-    exchange::side_by_side(20, || exchange::say(peer, 11211, "get long\r\n", &get))
+    exchange::side_by_side(peer, || exchange::say(peer, 11211, "get long\r\n", &get))
 }
 
 fn nginx(tools: &Tools, peer: &Peer) -> Result<(), Failure> {
@@ -205,7 +205,7 @@ fn nginx(tools: &Tools, peer: &Peer) -> Result<(), Failure> {
             return Err("one of thirty requests at once has a wrong answer".to_owned());
         }
     }
-    exchange::side_by_side(20, || {
+    exchange::side_by_side(peer, || {
         let answer = Client::connect(peer, 80)?.get("/numbers.txt")?;
         if answer.body == numbers { Ok(()) } else { Err(format!("side by side: {}", answer.head)) }
     })
@@ -224,7 +224,7 @@ fn esbuild(tools: &Tools, peer: &Peer) -> Result<(), Failure> {
     if missing.status != 404 {
         return Err(format!("{missing:?}"));
     }
-    exchange::side_by_side(20, || {
+    exchange::side_by_side(peer, || {
         let answer = Client::connect(peer, 8000)?.get("/note.txt")?;
         if answer.body == note { Ok(()) } else { Err(format!("side by side: {answer:?}")) }
     })
