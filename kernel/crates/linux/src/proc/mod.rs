@@ -11,6 +11,7 @@ mod maps;
 mod memory;
 mod mounts;
 mod nacre;
+mod network;
 mod process;
 mod status;
 mod sys;

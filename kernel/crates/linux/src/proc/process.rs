@@ -13,7 +13,7 @@ use vfs::fs::generated::{Directory, ListedNode, Node};
 use vfs::{FileKind, PathRef};
 
 use super::text::{Text, parse_number, until_zero};
-use super::{descriptors, maps, mounts, status};
+use super::{descriptors, maps, mounts, network, status};
 use crate::process::Process;
 use crate::system::System;
 use crate::thread::Thread;
@@ -147,7 +147,7 @@ fn task_files(task: &Task) -> Directory {
         .with("maps", task.living_file(0o444, Ok(b""), maps::maps))
         .with("mountinfo", task.living_file(0o444, Err(Errno::EINVAL), mounts::mountinfo))
         .with("mounts", task.living_file(0o444, Err(Errno::EINVAL), mounts::mounts))
-        .with("net", Node::directory(0o555, Directory::new()))
+        .with("net", Node::directory(0o555, network::directory(&task.system)))
         .with("oom_adj", oom_setting())
         .with("oom_score", task.file(0o444, |_| Ok(b"0\n".to_vec())))
         .with("oom_score_adj", oom_setting())

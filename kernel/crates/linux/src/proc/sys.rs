@@ -8,7 +8,7 @@ use vfs::FileKind;
 use vfs::fs::generated::{Directory, ListedNode, Node};
 
 use super::text::{parse_number, range_list};
-use super::{constant, file};
+use super::{constant, file, network};
 use crate::system::System;
 
 /// The most CPUs a kernel of this build could have, less one.
@@ -29,7 +29,8 @@ pub(super) fn root(system: &Arc<System>) -> Directory {
     let memory = Directory::new().with("transparent_hugepage", directory(huge_pages));
     let kernel = Directory::new().with("mm", directory(memory));
     let fs = Directory::new().with("cgroup", directory(Directory::new()));
-    let class = Directory::new().with("block", directory(Directory::new())).with("net", directory(Directory::new()));
+    let class =
+        Directory::new().with("block", directory(Directory::new())).with("net", directory(network::class(system)));
     Directory::new()
         .with("block", directory(Directory::new()))
         .with("bus", directory(Directory::new()))

@@ -10,10 +10,13 @@ use abi::{Errno, Fd, OpenFlags};
 use file::OpenFile;
 use file::tty::TtyFile;
 use mm::user::{read_user_struct, write_user_struct};
+use net::socket::SocketFile;
 use vfs::VnodeFile;
 
+use super::socket_ioctl::socket_ioctl;
 use crate::SyscallResult;
 use crate::credentials::CAP_SYS_ADMIN;
+use crate::lookup::file_as;
 use crate::process::Process;
 use crate::thread::Thread;
 
@@ -55,7 +58,14 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
             Some(tty) => control_terminal(thread, tty, command, argument, address),
             None => Err(Errno::ENOTTY.into()),
         },
-        _ => Ok(open.file().ioctl(&open, command, address)?),
+        _ => {
+            if file_as::<SocketFile>(&open).is_some()
+                && let Some(result) = socket_ioctl(thread, &open, command, address)
+            {
+                return result;
+            }
+            Ok(open.file().ioctl(&open, command, address)?)
+        }
     }
 }
 

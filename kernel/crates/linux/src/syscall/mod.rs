@@ -32,6 +32,7 @@ mod scheduling;
 mod signal;
 mod signalfd;
 mod socket;
+mod socket_ioctl;
 mod socket_message;
 mod socket_option;
 mod stat;

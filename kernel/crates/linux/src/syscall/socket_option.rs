@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::Relaxed;
 
+use abi::interface::IFNAMSIZ;
 use abi::socket::*;
 use abi::{Errno, Fd, Timeval, UserPtr};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
@@ -45,7 +46,7 @@ pub(crate) fn setsockopt(
         UserReader::new(value.address(), bytes.len())?.read_exact(&mut bytes)?;
     }
     if level == SOL_SOCKET {
-        set_common(open.socket(), option, &bytes, &caller)?;
+        set_common(thread, open.socket(), option, &bytes, &caller)?;
     } else {
         open.socket().set_option(level, option, &bytes, &caller)?;
     }
@@ -66,10 +67,10 @@ fn flag_of(options: &SocketOptions, option: i32) -> Option<&AtomicBool> {
     }
 }
 
-fn set_common(socket: &dyn Socket, option: i32, bytes: &[u8], caller: &Caller) -> Result<(), Errno> {
+fn set_common(thread: &Thread, socket: &dyn Socket, option: i32, bytes: &[u8], caller: &Caller) -> Result<(), Errno> {
     let options = socket.options();
     if option == SO_BINDTODEVICE {
-        return socket.set_option(SOL_SOCKET, option, bytes, caller);
+        return bind_to_device(thread, options, bytes);
     }
     let value = i32::from_ne_bytes(*bytes.first_chunk::<INT_LEN>().ok_or(Errno::EINVAL)?);
     if let Some(flag) = flag_of(options, option) {
@@ -164,6 +165,20 @@ fn read_timeout(bytes: &[u8]) -> Result<u64, Errno> {
     }
 }
 
+/// `SO_BINDTODEVICE`: an interface by its name; none takes the bond away.
+fn bind_to_device(thread: &Thread, options: &SocketOptions, bytes: &[u8]) -> Result<(), Errno> {
+    let name = &bytes[..bytes.len().min(IFNAMSIZ - 1)];
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    let index = if name.is_empty() {
+        0
+    } else {
+        let interfaces = thread.process().system().network().interfaces().snapshot();
+        interfaces.interfaces().iter().find(|one| one.name().as_bytes() == name).ok_or(Errno::ENODEV)?.index()
+    };
+    options.bound_interface.store(index, Relaxed);
+    Ok(())
+}
+
 // ---- Getting --------------------------------------------------------------------------------------------------------
 
 pub(crate) fn getsockopt(
@@ -179,7 +194,7 @@ pub(crate) fn getsockopt(
     let wanted = usize::try_from(wanted).map_err(|_| Errno::EINVAL)?;
     let socket = open.socket();
     let bytes = match level {
-        SOL_SOCKET => common(socket, option, wanted, value)?,
+        SOL_SOCKET => common(thread, socket, option, wanted, value)?,
         _ => socket.option(level, option, wanted, &read_argument(value, wanted))?,
     };
     let part = &bytes[..bytes.len().min(wanted)];
@@ -200,7 +215,13 @@ fn read_argument(value: UserPtr, wanted: usize) -> Vec<u8> {
     bytes
 }
 
-fn common(socket: &dyn Socket, option: i32, wanted: usize, argument: UserPtr) -> Result<Vec<u8>, Errno> {
+fn common(
+    thread: &Thread,
+    socket: &dyn Socket,
+    option: i32,
+    wanted: usize,
+    argument: UserPtr,
+) -> Result<Vec<u8>, Errno> {
     let (options, kind) = (socket.options(), socket.kind());
     if let Some(flag) = flag_of(options, option) {
         return Ok(int(i32::from(flag.load(Relaxed))));
@@ -237,6 +258,7 @@ fn common(socket: &dyn Socket, option: i32, wanted: usize, argument: UserPtr) ->
             }
             name
         }
+        SO_BINDTODEVICE => device_name(thread, options, wanted)?,
         SO_COOKIE if wanted < size_of::<u64>() => return Err(Errno::EINVAL),
         // Without a security module there is nothing to tell.
         SO_PEERSEC => return Err(Errno::ENOPROTOOPT),
@@ -251,4 +273,20 @@ fn int(value: i32) -> Vec<u8> {
 fn timeout_bytes(timeout_ns: u64) -> Vec<u8> {
     let timeout_ns = if timeout_ns == NEVER { 0 } else { i64::try_from(timeout_ns).unwrap_or(i64::MAX) };
     Timeval::from_nanoseconds(timeout_ns).as_bytes().to_vec()
+}
+
+/// The name of the interface a socket is bound to, with its closing zero; nothing when it is to none.
+fn device_name(thread: &Thread, options: &SocketOptions, wanted: usize) -> Result<Vec<u8>, Errno> {
+    let index = options.bound_interface.load(Relaxed);
+    if index == 0 {
+        return Ok(Vec::new());
+    }
+    if wanted < IFNAMSIZ {
+        return Err(Errno::EINVAL);
+    }
+    let interfaces = thread.process().system().network().interfaces().snapshot();
+    let interface = interfaces.interfaces().iter().find(|one| one.index() == index).ok_or(Errno::ENODEV)?;
+    let mut name = interface.name().as_bytes().to_vec();
+    name.push(0);
+    Ok(name)
 }

@@ -137,6 +137,8 @@ impl Drop for Rights {
 static DEAD: Lazy<Mutex<Vec<Rights>>> = Lazy::new(|| Mutex::new(rank::UNIX_NAMES, Vec::new()));
 /// Somebody is at work on [`DEAD`].
 static IS_DROPPING: AtomicBool = AtomicBool::new(false);
+/// Sockets were closed in the course of it: garbage is looked for once, at the end.
+static WANTS_COLLECTION: AtomicBool = AtomicBool::new(false);
 
 /// Drops rights, in this call or in that of another thread which is at it already.
 pub(super) fn drop_later(rights: Vec<Rights>) {
@@ -156,9 +158,24 @@ pub(super) fn drop_later(rights: Vec<Rights>) {
         IS_DROPPING.store(false, Ordering::Release);
         // What came between the last look and the store is nobody else's.
         if DEAD.lock().is_empty() {
+            break;
+        }
+    }
+    if WANTS_COLLECTION.swap(false, Ordering::AcqRel) {
+        collect_garbage();
+    }
+}
+
+/// A socket was closed: looks for garbage now, or when the rights that are being dropped are gone.
+pub(super) fn socket_closed() {
+    if IS_DROPPING.load(Ordering::Acquire) {
+        WANTS_COLLECTION.store(true, Ordering::Release);
+        // Whoever was at it may have made its last look.
+        if IS_DROPPING.load(Ordering::Acquire) || !WANTS_COLLECTION.swap(false, Ordering::AcqRel) {
             return;
         }
     }
+    collect_garbage();
 }
 
 /// All rights in a queue.
@@ -195,7 +212,7 @@ fn visit_queues(socket: &UnixSocket, visit: &mut dyn FnMut(usize)) {
 }
 
 /// Closes the sockets that nobody can reach any more.
-pub(super) fn collect_garbage() {
+fn collect_garbage() {
     let table = IN_FLIGHT.lock();
     if table.sockets.is_empty() {
         return;

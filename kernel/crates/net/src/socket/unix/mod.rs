@@ -39,7 +39,7 @@ use super::{
 };
 use crate::Stack;
 
-pub use names::Names;
+pub use names::{BoundSocket, Names};
 
 /// A socket of the Unix domain.
 pub struct UnixSocket {
@@ -499,6 +499,6 @@ impl Socket for UnixSocket {
     fn close(&self) {
         self.names().remove(&self.endpoint);
         self.close_connection();
-        in_flight::collect_garbage();
+        in_flight::socket_closed();
     }
 }

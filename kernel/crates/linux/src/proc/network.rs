@@ -1,0 +1,263 @@
+//! `/proc/net` and `/sys/class/net`: what the network is and does.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use abi::interface::{ARPHRD_ETHER, ARPHRD_LOOPBACK, IFF_RUNNING};
+use net::counters::Counter;
+use net::interface::{Interface, Scope, mask4};
+use net::socket::UnixName;
+use vfs::FileKind;
+use vfs::fs::generated::{Directory, ListedNode, Node};
+
+use super::text::Text;
+use super::{constant, file, system_file};
+use crate::system::System;
+
+/// `RTF_UP` and `RTF_GATEWAY`.
+const ROUTE_UP: u32 = 1;
+const ROUTE_GATEWAY: u32 = 2;
+
+/// The directory `net` of a process.
+pub(super) fn directory(system: &Arc<System>) -> Directory {
+    Directory::new()
+        .with("dev", system_file(system, devices))
+        .with("if_inet6", system_file(system, addresses6))
+        .with("route", system_file(system, routes))
+        .with("snmp", system_file(system, counters))
+        .with("snmp6", system_file(system, counters6))
+        .with("arp", system_file(system, neighbours))
+        .with("unix", system_file(system, unix_sockets))
+        .with("packet", constant("sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n"))
+        .with(
+            "netlink",
+            constant("sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"),
+        )
+}
+
+fn devices(system: &System) -> Vec<u8> {
+    let mut text = Text::new();
+    text.line(format_args!("Inter-|   Receive                                                |  Transmit"));
+    text.line(format_args!(
+        " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed"
+    ));
+    for interface in system.network().interfaces().snapshot().interfaces() {
+        let counts = interface.counters();
+        text.line(format_args!(
+            "{:>6}: {:7} {:7} {:4} {:4} {:4} {:5} {:10} {:9} {:8} {:7} {:4} {:4} {:4} {:5} {:7} {:10}",
+            interface.name(),
+            counts.received_bytes,
+            counts.received_frames,
+            0,
+            counts.receive_drops,
+            0,
+            0,
+            0,
+            0,
+            counts.sent_bytes,
+            counts.sent_frames,
+            0,
+            counts.transmit_drops,
+            0,
+            0,
+            0,
+            0
+        ));
+    }
+    text.into_bytes()
+}
+
+/// The name of an interface.
+fn name_of(interfaces: &[Arc<Interface>], index: u32) -> &str {
+    interfaces.iter().find(|one| one.index() == index).map_or("*", |one| one.name())
+}
+
+fn addresses6(system: &System) -> Vec<u8> {
+    let snapshot = system.network().interfaces().snapshot();
+    let mut text = Text::new();
+    for one in snapshot.addresses() {
+        let IpAddr::V6(address) = one.address else { continue };
+        let scope = match one.scope() {
+            Scope::Host => 0x10,
+            Scope::Link => 0x20,
+            _ => 0,
+        };
+        let flags = if one.valid_until_ns == sync::machine::NEVER { 0x80 } else { 0 };
+        text.line(format_args!(
+            "{:032x} {:02x} {:02x} {scope:02x} {flags:02x} {:>8}",
+            u128::from(address),
+            one.interface,
+            one.prefix_len,
+            name_of(snapshot.interfaces(), one.interface)
+        ));
+    }
+    text.into_bytes()
+}
+
+fn routes(system: &System) -> Vec<u8> {
+    let snapshot = system.network().interfaces().snapshot();
+    let mut text = Text::new();
+    let head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT";
+    text.line(format_args!("{head:<127}"));
+    for one in snapshot.routes() {
+        let IpAddr::V4(destination) = one.destination else { continue };
+        let gateway = match one.gateway {
+            Some(IpAddr::V4(gateway)) => u32::from_ne_bytes(gateway.octets()),
+            _ => 0,
+        };
+        let flags = if one.gateway.is_some() { ROUTE_UP | ROUTE_GATEWAY } else { ROUTE_UP };
+        let line = format!(
+            "{}\t{:08X}\t{gateway:08X}\t{flags:04X}\t0\t0\t{}\t{:08X}\t0\t0\t0",
+            name_of(snapshot.interfaces(), one.interface),
+            u32::from_ne_bytes(destination.octets()),
+            one.metric,
+            mask4(one.prefix_len).swap_bytes()
+        );
+        text.line(format_args!("{line:<127}"));
+    }
+    text.into_bytes()
+}
+
+fn neighbours(system: &System) -> Vec<u8> {
+    let mut text = Text::new();
+    text.line(format_args!("IP address       HW type     Flags       HW address            Mask     Device"));
+    for interface in system.network().interfaces().snapshot().interfaces() {
+        for (address, mac, _) in interface.neighbours().list() {
+            if !address.is_ipv4() {
+                continue;
+            }
+            let flags = if mac.is_some() { 2 } else { 0 };
+            let [a, b, c, d, e, f] = mac.unwrap_or_default();
+            text.line(format_args!(
+                "{:<16} 0x{:<10x}0x{flags:<10x}{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}     *        {}",
+                format!("{address}"),
+                ARPHRD_ETHER,
+                interface.name()
+            ));
+        }
+    }
+    text.into_bytes()
+}
+
+/// What the stack counts, a line of names and a line of values for each protocol.
+fn counters(system: &System) -> Vec<u8> {
+    let mib = system.network().mib();
+    let mut text = Text::new();
+    for group in ["Ip", "Icmp", "Tcp", "Udp"] {
+        let own = || Counter::ALL.iter().filter(move |counter| counter.name().0 == group);
+        text.put(format_args!("{group}:"));
+        own().for_each(|counter| text.put(format_args!(" {}", counter.name().1)));
+        text.put(format_args!("\n{group}:"));
+        own().for_each(|counter| text.put(format_args!(" {}", mib.get(*counter))));
+        text.bytes(b"\n");
+    }
+    text.into_bytes()
+}
+
+/// The same of IPv6, a line each.
+fn counters6(system: &System) -> Vec<u8> {
+    let mib = system.network().mib();
+    let mut text = Text::new();
+    for counter in Counter::ALL {
+        let (group, name) = counter.name();
+        if group.ends_with('6') {
+            text.line(format_args!("{:<32}\t{}", format!("{group}{name}"), mib.get(*counter)));
+        }
+    }
+    text.into_bytes()
+}
+
+/// The sockets of the Unix domain that have a name. Linux shows the others too.
+fn unix_sockets(system: &System) -> Vec<u8> {
+    let mut text = Text::new();
+    text.line(format_args!("Num       RefCount Protocol Flags    Type St Inode Path"));
+    for one in system.network().unix_names().list() {
+        let flags = if one.is_listening { 0x1_0000 } else { 0 };
+        let state = if one.is_connected { 3 } else { 1 };
+        text.put(format_args!(
+            "{:016x}: {:08X} {:08X} {flags:08X} {:04X} {state:02X} {:>5} ",
+            0, 2, 0, one.kind, one.number
+        ));
+        match &one.name {
+            UnixName::Unnamed => {}
+            UnixName::Abstract(name) => {
+                text.bytes(b"@");
+                text.bytes(name);
+            }
+            UnixName::Path { path, .. } => text.bytes(path),
+        }
+        text.bytes(b"\n");
+    }
+    text.into_bytes()
+}
+
+// ---- /sys/class/net -------------------------------------------------------------------------------------------------
+
+/// `class/net`: a directory for each interface.
+pub(super) fn class(system: &Arc<System>) -> Directory {
+    let (found, listed) = (Arc::clone(system), Arc::clone(system));
+    Directory::new().changing(
+        move |name, _| {
+            let snapshot = found.network().interfaces().snapshot();
+            let interface = snapshot.interfaces().iter().find(|one| one.name().as_bytes() == name)?;
+            Some(Node::directory(0o755, one_interface(interface)))
+        },
+        move |give| {
+            for interface in listed.network().interfaces().snapshot().interfaces() {
+                let name = interface.name().as_bytes();
+                give(ListedNode { name, order: interface.index(), kind: FileKind::Directory });
+            }
+        },
+    )
+}
+
+/// A file that shows something of an interface.
+fn of_interface(interface: &Arc<Interface>, show: fn(&Interface) -> alloc::string::String) -> Node {
+    let interface = Arc::clone(interface);
+    file(move || format!("{}\n", show(&interface)).into_bytes())
+}
+
+fn mac_text(mac: [u8; 6]) -> alloc::string::String {
+    let [a, b, c, d, e, f] = mac;
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}
+
+fn one_interface(interface: &Arc<Interface>) -> Directory {
+    let of = |show| of_interface(interface, show);
+    let statistics = Directory::new()
+        .with("rx_bytes", of(|one| format!("{}", one.counters().received_bytes)))
+        .with("rx_dropped", of(|one| format!("{}", one.counters().receive_drops)))
+        .with("rx_packets", of(|one| format!("{}", one.counters().received_frames)))
+        .with("tx_bytes", of(|one| format!("{}", one.counters().sent_bytes)))
+        .with("tx_dropped", of(|one| format!("{}", one.counters().transmit_drops)))
+        .with("tx_packets", of(|one| format!("{}", one.counters().sent_frames)));
+    Directory::new()
+        .with("addr_len", constant("6\n"))
+        .with("address", of(|one| mac_text(one.mac())))
+        .with("broadcast", of(|one| mac_text(if one.is_loopback() { [0; 6] } else { [0xff; 6] })))
+        .with("carrier", of(|one| format!("{}", u8::from(one.flags().bits() & IFF_RUNNING != 0))))
+        // The flags that are seen elsewhere as running are left out here, as in Linux.
+        .with("flags", of(|one| format!("{:#x}", one.flags().bits() & !(IFF_RUNNING | abi::interface::IFF_LOWER_UP))))
+        .with("ifindex", of(|one| format!("{}", one.index())))
+        .with("iflink", of(|one| format!("{}", one.index())))
+        .with("mtu", of(|one| format!("{}", one.mtu())))
+        .with(
+            "operstate",
+            of(|one| {
+                let is_running = one.flags().bits() & IFF_RUNNING != 0;
+                if one.is_loopback() {
+                    "unknown"
+                } else if is_running {
+                    "up"
+                } else {
+                    "down"
+                }
+                .into()
+            }),
+        )
+        .with("statistics", Node::directory(0o755, statistics))
+        .with("tx_queue_len", constant("1000\n"))
+        .with("type", of(|one| format!("{}", if one.is_loopback() { ARPHRD_LOOPBACK } else { ARPHRD_ETHER })))
+}
