@@ -81,6 +81,13 @@ pub const EPOLLONESHOT: u32 = 1 << 30;
 pub const EPOLLET: u32 = 1 << 31;
 pub const EPOLL_CLOEXEC: u32 = 0o2_000_000;
 
+pub const SPLICE_F_MOVE: u32 = 1;
+pub const SPLICE_F_NONBLOCK: u32 = 2;
+pub const SPLICE_F_MORE: u32 = 4;
+pub const SPLICE_F_GIFT: u32 = 8;
+/// All flags of `splice` and its relatives.
+pub const SPLICE_F_ALL: u32 = 15;
+
 pub const EFD_SEMAPHORE: u32 = 1;
 pub const EFD_CLOEXEC: u32 = 0o2_000_000;
 pub const EFD_NONBLOCK: u32 = 0o4000;

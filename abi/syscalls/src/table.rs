@@ -334,10 +334,10 @@ macro_rules! for_each_syscall {
 272 unshare(flags: u64) = Partial("CLONE_FS, CLONE_FILES, CLONE_SYSVSEM; namespaces answer EINVAL");
 273 set_robust_list(head: UserPtr, length: usize) = Full("");
 274 get_robust_list(pid: i32, head: UserPtr, length: UserPtr) = Full("");
-275 splice(input: Fd, input_offset: UserPtr, output: Fd, output_offset: UserPtr, length: usize, flags: u32) = Absent("");
-276 tee(input: Fd, output: Fd, length: usize, flags: u32) = Absent("");
+275 splice(input: Fd, input_offset: UserPtr, output: Fd, output_offset: UserPtr, length: usize, flags: u32) = Full("");
+276 tee(input: Fd, output: Fd, length: usize, flags: u32) = Full("");
 277 sync_file_range(fd: Fd, offset: i64, length: i64, flags: u32) = Full("");
-278 vmsplice(fd: Fd, vector: UserPtr, vector_length: u64, flags: u32) = Absent("");
+278 vmsplice(fd: Fd, vector: UserPtr, vector_length: u64, flags: u32) = Partial("pages are copied, not given");
 279 move_pages(pid: i32, count: u64, pages: UserPtr, nodes: UserPtr, status: UserPtr, flags: i32) = Absent("");
 280 utimensat(directory: Fd, path: UserPtr, times: UserPtr, flags: u32) = Full("");
 281 epoll_pwait(epoll: Fd, events: UserPtr, count: i32, timeout_ms: i32, mask: UserPtr, set_size: usize) = Full("");

@@ -11,6 +11,8 @@
 //!
 //! Lock: [`rank::PIPE`]. What `poll` asks is mirrored in atomics, written under the lock, so readiness takes none.
 
+mod pages;
+
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
@@ -24,6 +26,8 @@ use mm::{Frame, PAGE_SIZE};
 use sync::{Mutex, SpinLock, WaitQueue, rank};
 
 use crate::{Attributes, File, IoResult, OpenFile, Progress};
+
+pub use pages::PipePage;
 
 /// Capacity of a new pipe.
 pub const CAPACITY_DEFAULT: usize = 16 * PAGE_SIZE;
@@ -44,6 +48,11 @@ struct Piece {
 impl Piece {
     fn end(&self) -> usize {
         self.offset + self.len
+    }
+
+    /// Whether `len` bytes may be appended. A page that others see too stays as it is.
+    fn takes(&self, len: usize) -> bool {
+        !self.is_packet && self.end() + len <= PAGE_SIZE && self.frame.is_exclusive()
     }
 }
 
@@ -173,6 +182,11 @@ impl Pipe {
         self.writers.load(Ordering::Acquire) > 0
     }
 
+    /// Whether somebody can read what is written.
+    pub fn is_read(&self) -> bool {
+        self.has_readers()
+    }
+
     fn has_readers(&self) -> bool {
         self.readers.load(Ordering::Acquire) > 0
     }
@@ -231,7 +245,7 @@ impl Pipe {
     fn merge(&self, queue: &mut Queue, from: &mut UserReader<'_>, is_packet: bool) -> Result<usize, Stop> {
         let tail = from.remaining() % PAGE_SIZE;
         match queue.pieces.back_mut() {
-            Some(last) if tail > 0 && !is_packet && !last.is_packet && last.end() + tail <= PAGE_SIZE => {
+            Some(last) if tail > 0 && !is_packet && last.takes(tail) => {
                 copy_whole(&last.frame, last.end(), from, tail).map_err(Stop::Fault)?;
                 last.len += tail;
                 Ok(tail)

@@ -1,0 +1,284 @@
+//! `splice`, `tee` and `vmsplice`: data between pipes and everything else.
+//!
+//! Between two pipes pages move. From and to other files the bytes are copied once more, in the kernel.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::io::{SPLICE_F_ALL, SPLICE_F_NONBLOCK};
+use abi::{Errno, Fd, OpenFlags, PAGE_SIZE, PollEvents, UserPtr};
+use file::pipe::{PipeEnd, PipePage};
+use file::{OpenFile, Progress};
+use mm::user::{UserReader, UserWriter, read_iovecs, read_user_struct, write_user_struct};
+
+use super::read_write::{read_from, write_to};
+use crate::error::SyscallError;
+use crate::lookup::file_as;
+use crate::signal::broken_pipe;
+use crate::thread::Thread;
+use crate::{SyscallResult, wait};
+
+/// Bytes that are moved at a time.
+const CHUNK_LEN: usize = 16 * PAGE_SIZE;
+
+/// One side of a transfer.
+struct Side {
+    open: Arc<OpenFile>,
+    /// Where to go on, or none for the open file's own position.
+    position: Option<u64>,
+}
+
+impl Side {
+    fn pipe(&self) -> Option<&PipeEnd> {
+        file_as(&self.open)
+    }
+
+    fn advance(&mut self, count: usize) {
+        if let Some(position) = &mut self.position {
+            *position = position.saturating_add(count as u64);
+        }
+    }
+}
+
+fn check_flags(flags: u32) -> Result<(), Errno> {
+    if flags & !SPLICE_F_ALL == 0 { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// A position in program memory, if there is one. A pipe has none.
+fn read_position(pointer: UserPtr, open: &OpenFile) -> Result<Option<u64>, Errno> {
+    let Some(pointer) = pointer.non_null() else { return Ok(None) };
+    if file_as::<PipeEnd>(open).is_some() {
+        return Err(Errno::ESPIPE);
+    }
+    let offset: i64 = read_user_struct(pointer.address())?;
+    u64::try_from(offset).map(Some).map_err(|_| Errno::EINVAL)
+}
+
+fn write_position(pointer: UserPtr, side: &Side) -> Result<(), Errno> {
+    match (pointer.non_null(), side.position) {
+        (Some(pointer), Some(position)) => write_user_struct(pointer.address(), &position),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn splice(
+    thread: &Thread,
+    input: Fd,
+    input_offset: UserPtr,
+    output: Fd,
+    output_offset: UserPtr,
+    length: usize,
+    flags: u32,
+) -> SyscallResult {
+    check_flags(flags)?;
+    if length == 0 {
+        return Ok(0);
+    }
+    let fds = thread.fds();
+    let (source, target) = (fds.get(input.raw())?, fds.get(output.raw())?);
+    let input_position = read_position(input_offset, &source)?;
+    let output_position = read_position(output_offset, &target)?;
+    if !source.is_readable() || !target.is_writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let mut input = Side { open: source, position: input_position };
+    let mut output = Side { open: target, position: output_position };
+    let len = length.min(abi::io::RW_COUNT_MAX);
+    let is_nonblocking = flags & SPLICE_F_NONBLOCK != 0;
+    let done = match (input.pipe().is_some(), output.pipe().is_some()) {
+        (true, true) => between_pipes(thread, &input, &output, len, is_nonblocking)?,
+        (true, false) => from_pipe(thread, &input, &mut output, len, is_nonblocking)?,
+        (false, true) => to_pipe(thread, &mut input, &output, len, is_nonblocking)?,
+        (false, false) => return Err(Errno::EINVAL.into()),
+    };
+    write_position(input_offset, &input)?;
+    write_position(output_offset, &output)?;
+    Ok(done)
+}
+
+/// Waits until `attempt` has an answer, unless the transfer does not wait.
+fn wait_for<T>(
+    thread: &Thread,
+    open: &OpenFile,
+    events: PollEvents,
+    is_nonblocking: bool,
+    mut attempt: impl FnMut() -> Result<Option<T>, Errno>,
+) -> Result<T, SyscallError> {
+    if let Some(answer) = attempt()? {
+        return Ok(answer);
+    }
+    if is_nonblocking {
+        return Err(Errno::EAGAIN.into());
+    }
+    let mut answer = None;
+    wait::until_done(thread, open, events, || {
+        answer = attempt()?;
+        Ok(if answer.is_some() { Progress::Done(0) } else { Progress::WouldBlock })
+    })?;
+    answer.ok_or(SyscallError::Errno(Errno::EAGAIN))
+}
+
+/// Whether two ends belong to the same pipe.
+fn is_same_pipe(one: &PipeEnd, other: &PipeEnd) -> bool {
+    Arc::ptr_eq(one.pipe(), other.pipe())
+}
+
+/// The end of a pipe without readers raises `SIGPIPE`.
+fn put_error(thread: &Thread, error: SyscallError) -> SyscallError {
+    if error == SyscallError::Errno(Errno::EPIPE) { broken_pipe(thread) } else { error }
+}
+
+fn between_pipes(thread: &Thread, input: &Side, output: &Side, len: usize, is_nonblocking: bool) -> SyscallResult {
+    let (Some(from), Some(to)) = (input.pipe(), output.pipe()) else { return Err(Errno::EINVAL.into()) };
+    if is_same_pipe(from, to) {
+        return Err(Errno::EINVAL.into());
+    }
+    let is_nonblocking = is_nonblocking || input.open.is_nonblocking() || output.open.is_nonblocking();
+    move_pages(thread, input, output, is_nonblocking, || Ok(from.take_pages(len)), |pages| from.put_back(pages))
+}
+
+/// Moves what `take` gives to the pipe of `output`; `put_back` gets what finds no room.
+fn move_pages(
+    thread: &Thread,
+    input: &Side,
+    output: &Side,
+    is_nonblocking: bool,
+    take: impl FnMut() -> Result<Option<Vec<PipePage>>, Errno>,
+    put_back: impl FnOnce(Vec<PipePage>),
+) -> SyscallResult {
+    let Some(to) = output.pipe() else { return Err(Errno::EINVAL.into()) };
+    let mut pages = wait_for(thread, &input.open, PollEvents::READABLE, is_nonblocking, take)?;
+    if pages.is_empty() {
+        return Ok(0);
+    }
+    let moved = wait_for(thread, &output.open, PollEvents::WRITABLE, is_nonblocking, || {
+        Ok(Some(to.put_pages(&mut pages)?).filter(|moved| *moved > 0))
+    });
+    put_back(pages);
+    moved.map_err(|error| put_error(thread, error))
+}
+
+fn from_pipe(thread: &Thread, input: &Side, output: &mut Side, len: usize, is_nonblocking: bool) -> SyscallResult {
+    let Some(pipe) = input.pipe() else { return Err(Errno::EINVAL.into()) };
+    if output.position.is_some() && !output.open.file().has_positions() {
+        return Err(Errno::EINVAL.into());
+    }
+    if output.open.is_append() && output.open.file().has_positions() {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut done = 0;
+    let mut buffer = Vec::new();
+    while done < len {
+        let part = (len - done).min(CHUNK_LEN);
+        let is_nonblocking = is_nonblocking || input.open.is_nonblocking() || done > 0;
+        let pages = wait_for(thread, &input.open, PollEvents::READABLE, is_nonblocking, || Ok(pipe.take_pages(part)));
+        let mut pages = match pages {
+            Ok(pages) => pages,
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        };
+        let taken = pages.iter().map(PipePage::len).sum();
+        if taken == 0 {
+            break;
+        }
+        buffer.resize(taken, 0);
+        let mut at = 0;
+        for page in &pages {
+            page.read(&mut buffer[at..at + page.len()]);
+            at += page.len();
+        }
+        let written = write_to(thread, &output.open, &mut UserReader::from_kernel(&buffer), output.position);
+        let moved = *written.as_ref().unwrap_or(&0);
+        output.advance(moved);
+        done += moved;
+        if moved < taken {
+            give_back(pipe, &mut pages, moved);
+            return if done > 0 { Ok(done) } else { written };
+        }
+    }
+    Ok(done)
+}
+
+/// Puts back what was not used of pages, of which the first `used` bytes were.
+fn give_back(pipe: &PipeEnd, pages: &mut Vec<PipePage>, used: usize) {
+    let mut left = used;
+    for page in pages.iter_mut() {
+        let part = left.min(page.len());
+        page.trim_front(part);
+        left -= part;
+    }
+    pipe.put_back(core::mem::take(pages));
+}
+
+fn to_pipe(thread: &Thread, input: &mut Side, output: &Side, len: usize, is_nonblocking: bool) -> SyscallResult {
+    let Some(pipe) = output.pipe() else { return Err(Errno::EINVAL.into()) };
+    if input.position.is_some() && !input.open.file().has_positions() {
+        return Err(Errno::EINVAL.into());
+    }
+    let is_output_nonblocking = is_nonblocking || output.open.is_nonblocking();
+    let room = wait_for(thread, &output.open, PollEvents::WRITABLE, is_output_nonblocking, || {
+        Ok(if pipe.has_room() || !pipe.pipe().is_read() { Some(pipe.room()) } else { None })
+    })?;
+    if !pipe.pipe().is_read() {
+        return Err(broken_pipe(thread));
+    }
+    let mut buffer = alloc::vec![0; len.min(room).min(CHUNK_LEN)];
+    let mut to = UserWriter::to_kernel(&mut buffer);
+    let read = if is_nonblocking && !input.open.file().has_positions() {
+        match input.open.file().read(&input.open, &mut to, None)? {
+            Progress::Done(count) => count,
+            Progress::WouldBlock => return Err(Errno::EAGAIN.into()),
+        }
+    } else {
+        read_from(thread, &input.open, &mut to, input.position)?
+    };
+    let mut pages: Vec<PipePage> = Vec::new();
+    for bytes in buffer[..read].chunks(PAGE_SIZE) {
+        pages.push(PipePage::copy_of(bytes)?);
+    }
+    // Others may have filled the room meanwhile: what was read must go in.
+    let mut done = 0;
+    while !pages.is_empty() {
+        done += wait_for(thread, &output.open, PollEvents::WRITABLE, false, || {
+            Ok(Some(pipe.put_pages(&mut pages)?).filter(|moved| *moved > 0))
+        })
+        .map_err(|error| put_error(thread, error))?;
+    }
+    input.advance(done);
+    Ok(done)
+}
+
+pub(crate) fn tee(thread: &Thread, input: Fd, output: Fd, length: usize, flags: u32) -> SyscallResult {
+    check_flags(flags)?;
+    if length == 0 {
+        return Ok(0);
+    }
+    let fds = thread.fds();
+    let input = Side { open: fds.get(input.raw())?, position: None };
+    let output = Side { open: fds.get(output.raw())?, position: None };
+    if !input.open.is_readable() || !output.open.is_writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let (Some(from), Some(to)) = (input.pipe(), output.pipe()) else { return Err(Errno::EINVAL.into()) };
+    if is_same_pipe(from, to) {
+        return Err(Errno::EINVAL.into());
+    }
+    let is_nonblocking = flags & SPLICE_F_NONBLOCK != 0 || input.open.is_nonblocking() || output.open.is_nonblocking();
+    move_pages(thread, &input, &output, is_nonblocking, || Ok(from.peek_pages(length)), drop)
+}
+
+pub(crate) fn vmsplice(thread: &Thread, fd: Fd, vector: UserPtr, vector_length: u64, flags: u32) -> SyscallResult {
+    check_flags(flags)?;
+    let open = thread.fds().get(fd.raw())?;
+    if file_as::<PipeEnd>(&open).is_none() {
+        return Err(Errno::EBADF.into());
+    }
+    let count = usize::try_from(vector_length).map_err(|_| Errno::EINVAL)?;
+    let iovecs = read_iovecs(vector.address(), count)?;
+    let open = if flags & SPLICE_F_NONBLOCK != 0 { open.with_flags(open.flags() | OpenFlags::NONBLOCK) } else { open };
+    if open.is_writable() {
+        write_to(thread, &open, &mut UserReader::from_iovecs(iovecs)?, None)
+    } else {
+        read_from(thread, &open, &mut UserWriter::from_iovecs(iovecs)?, None)
+    }
+}
