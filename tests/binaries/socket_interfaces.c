@@ -102,6 +102,7 @@ static void show_sys(const char *name) {
 int main(void) {
     int fd = (int)MUST(socket(AF_UNIX, SOCK_DGRAM, 0));
     show_ioctls(fd);
+    show_ioctls((int)MUST(socket(AF_INET, SOCK_STREAM, 0)));
     // The library's way, over netlink.
     struct ifaddrs *all = NULL;
     MUST(getifaddrs(&all));
@@ -124,7 +125,7 @@ int main(void) {
     }
     freeifaddrs(all);
     printf("%u\n", if_nametoindex("lo"));
-    printf("%u %s\n", if_nametoindex("none"), error_name(errno));
+    printf("%u\n", if_nametoindex("none"));
     char name[IF_NAMESIZE];
     printf("%s\n", if_indextoname(1, name) ? name : error_name(errno));
     // Netlink by hand.

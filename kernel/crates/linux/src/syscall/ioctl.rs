@@ -59,8 +59,8 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
             None => Err(Errno::ENOTTY.into()),
         },
         _ => {
-            if file_as::<SocketFile>(&open).is_some()
-                && let Some(result) = socket_ioctl(thread, &open, command, address)
+            if let Some(file) = file_as::<SocketFile>(&open)
+                && let Some(result) = socket_ioctl(thread, &open, file.socket().kind().domain, command, address)
             {
                 return result;
             }

@@ -22,11 +22,23 @@ const TRANSMIT_QUEUE_LEN: i32 = 1000;
 const CONFIGURATION_LEN_MAX: usize = 1 << 20;
 
 /// Serves a command about the owner of signals or about interfaces. None: it is the socket's own.
-pub(crate) fn socket_ioctl(thread: &Thread, open: &OpenFile, command: u32, address: usize) -> Option<SyscallResult> {
+pub(crate) fn socket_ioctl(
+    thread: &Thread,
+    open: &OpenFile,
+    domain: i32,
+    command: u32,
+    address: usize,
+) -> Option<SyscallResult> {
     match command {
         FIOSETOWN | SIOCSPGRP => Some(set_owner(open, address)),
         FIOGETOWN | SIOCGPGRP => Some(write_user_struct(address, &open.owner()).map(|()| 0).map_err(Into::into)),
         SIOCATMARK => None,
+        // Addresses are the business of the family that has them.
+        SIOCGIFADDR | SIOCGIFNETMASK | SIOCGIFBRDADDR | SIOCGIFDSTADDR | SIOCADDRT | SIOCDELRT
+            if domain != i32::from(AF_INET) =>
+        {
+            Some(Err(Errno::ENOTTY.into()))
+        }
         SIOC_INTERFACE_FIRST..=SIOC_INTERFACE_LAST => Some(interface_ioctl(thread, command, address)),
         _ => None,
     }

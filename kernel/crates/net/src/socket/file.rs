@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::stat::S_IFSOCK;
 use abi::{Errno, PollEvents};
-use file::{Attributes, File, IoResult, OpenFile, Progress};
+use file::{Attributes, File, IoResult, LockOwner, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
@@ -92,6 +92,10 @@ impl File for SocketFile {
 
     fn ioctl(&self, _open: &OpenFile, command: u32, argument: usize) -> Result<usize, Errno> {
         self.socket.ioctl(command, argument)
+    }
+
+    fn descriptor_closed(&self, open: &OpenFile, _owner: LockOwner) {
+        self.socket.descriptor_closed(open);
     }
 
     fn released(&self, _open: &OpenFile) {

@@ -226,6 +226,11 @@ pub trait Socket: Any + Send + Sync {
         false
     }
 
+    /// A descriptor of its open file was closed.
+    fn descriptor_closed(&self, open: &::file::OpenFile) {
+        let _ = open;
+    }
+
     /// The last descriptor is closed. `SO_LINGER` makes the caller wait for [`Socket::has_lingered`] first.
     fn close(&self);
 }

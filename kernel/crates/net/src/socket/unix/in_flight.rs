@@ -7,7 +7,8 @@
 //! # 2. Cycles
 //!
 //! A socket that lies in its own queue, or two that lie in each other's, keep themselves open when no process has them any more. They are
-//! looked for when a socket is closed and others are in flight:
+//! looked for when a socket is closed, if something happened since the last time that can have made garbage: a descriptor of a socket
+//! in flight was closed, or a reference in flight went away and left others behind:
 //!
 //! 1. An open socket is a candidate when all references to it are in flight: nobody can receive from it.
 //! 2. The messages in queues of candidates are counted. A candidate with more references in flight than were found there lies in a queue that
@@ -29,7 +30,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use abi::Errno;
 use file::OpenFile;
@@ -39,12 +40,20 @@ use super::UnixSocket;
 use super::endpoint::{Message, Queue};
 use crate::socket::{Caller, SocketFile};
 
+/// With more sockets in flight, who sends looks for garbage too.
+const COLLECTION_COUNT: usize = 1024;
+
 /// A socket that lies in queues.
 struct Entry {
     open: Weak<OpenFile>,
     /// In how many places.
     count: usize,
+    /// How often it is still looked at because it may have become garbage: whoever closed its descriptor may not have let go yet.
+    suspicion: u8,
 }
+
+/// The looks at a socket whose descriptor was closed.
+const SUSPICION_MAX: u8 = 4;
 
 #[derive(Default)]
 struct Table {
@@ -76,6 +85,9 @@ impl Rights {
     /// Sends files off. `ETOOMANYREFS` gives them back.
     pub(super) fn new(files: Vec<Arc<OpenFile>>, caller: &Caller) -> Result<Self, (Errno, Vec<Arc<OpenFile>>)> {
         let user = caller.credentials.uid;
+        if SOCKETS_IN_FLIGHT.load(Ordering::Relaxed) > COLLECTION_COUNT {
+            collect_if_dirty();
+        }
         let mut table = IN_FLIGHT.lock();
         let count = table.users.entry(user).or_default();
         if *count as u64 > caller.in_flight_max {
@@ -83,9 +95,10 @@ impl Rights {
         }
         *count += files.len();
         for open in files.iter().filter(|open| unix_socket(open).is_some()) {
-            let new = || Entry { open: Arc::downgrade(open), count: 0 };
+            let new = || Entry { open: Arc::downgrade(open), count: 0, suspicion: 0 };
             table.sockets.entry(address_of(open)).or_insert_with(new).count += 1;
         }
+        SOCKETS_IN_FLIGHT.store(table.sockets.len(), Ordering::Relaxed);
         drop(table);
         Ok(Self { files, user })
     }
@@ -112,9 +125,13 @@ impl Rights {
                 entry.count -= 1;
                 if entry.count == 0 {
                     table.sockets.remove(&address);
+                } else {
+                    entry.suspicion = SUSPICION_MAX;
+                    IS_DIRTY.store(true, Ordering::Relaxed);
                 }
             }
         }
+        SOCKETS_IN_FLIGHT.store(table.sockets.len(), Ordering::Relaxed);
         if let Some(count) = table.users.get_mut(&self.user) {
             *count = count.saturating_sub(files.len());
             if *count == 0 {
@@ -137,6 +154,10 @@ impl Drop for Rights {
 static DEAD: Lazy<Mutex<Vec<Rights>>> = Lazy::new(|| Mutex::new(rank::UNIX_NAMES, Vec::new()));
 /// Somebody is at work on [`DEAD`].
 static IS_DROPPING: AtomicBool = AtomicBool::new(false);
+/// There may be garbage.
+static IS_DIRTY: AtomicBool = AtomicBool::new(false);
+/// Sockets in flight, to see without the lock that there are none.
+static SOCKETS_IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
 /// Sockets were closed in the course of it: garbage is looked for once, at the end.
 static WANTS_COLLECTION: AtomicBool = AtomicBool::new(false);
 
@@ -162,6 +183,23 @@ pub(super) fn drop_later(rights: Vec<Rights>) {
         }
     }
     if WANTS_COLLECTION.swap(false, Ordering::AcqRel) {
+        collect_if_dirty();
+    }
+}
+
+/// A descriptor of a socket was closed.
+pub(super) fn descriptor_closed(open: &OpenFile) {
+    if SOCKETS_IN_FLIGHT.load(Ordering::Relaxed) > 0
+        && let Some(entry) = IN_FLIGHT.lock().sockets.get_mut(&core::ptr::from_ref(open).addr())
+    {
+        entry.suspicion = SUSPICION_MAX;
+        IS_DIRTY.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Looks for garbage if there may be some.
+fn collect_if_dirty() {
+    if IS_DIRTY.swap(false, Ordering::AcqRel) {
         collect_garbage();
     }
 }
@@ -175,7 +213,7 @@ pub(super) fn socket_closed() {
             return;
         }
     }
-    collect_garbage();
+    collect_if_dirty();
 }
 
 /// All rights in a queue.
@@ -213,19 +251,23 @@ fn visit_queues(socket: &UnixSocket, visit: &mut dyn FnMut(usize)) {
 
 /// Closes the sockets that nobody can reach any more.
 fn collect_garbage() {
-    let table = IN_FLIGHT.lock();
+    let mut table = IN_FLIGHT.lock();
     if table.sockets.is_empty() {
         return;
     }
     let mut candidates = BTreeMap::new();
     let mut spared = Vec::new();
-    for (address, entry) in &table.sockets {
+    for (address, entry) in &mut table.sockets {
         let Some(open) = entry.open.upgrade() else { continue };
         // One reference is this one.
         if Arc::strong_count(&open) == entry.count + 1 {
             let candidate = Candidate { open, in_flight: entry.count, found: 0, is_alive: false };
             candidates.insert(*address, candidate);
         } else {
+            entry.suspicion = entry.suspicion.saturating_sub(1);
+            if entry.suspicion > 0 {
+                IS_DIRTY.store(true, Ordering::Relaxed);
+            }
             // It may have become the last one, which is not dropped under the lock.
             spared.push(open);
         }

@@ -16,6 +16,8 @@ mod in_flight;
 mod names;
 mod ring;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -223,7 +225,8 @@ impl UnixSocket {
         let passes = listener.options.pass_credentials.load(Ordering::Relaxed);
         server.endpoint.options.pass_credentials.store(passes, Ordering::Relaxed);
         *server.endpoint.credentials.lock() = Some(caller.credentials);
-        *self.endpoint.credentials.lock() = *listener.credentials.lock();
+        let listens = *listener.credentials.lock();
+        *self.endpoint.credentials.lock() = listens;
         server.link.call_once(|| Arc::clone(&self.endpoint));
         self.link.call_once(|| Arc::clone(&server.endpoint));
         let changed = server.endpoint.change_state(State::Idle, State::Connected);
@@ -494,6 +497,10 @@ impl Socket for UnixSocket {
         // As in Linux: who accepts or receives a datagram takes turns, who reads a stream does not.
         let is_stream = self.endpoint.is_stream() && self.endpoint.state() != State::Listening;
         !is_stream && events.contains(PollEvents::IN) && !events.contains(PollEvents::OUT)
+    }
+
+    fn descriptor_closed(&self, open: &::file::OpenFile) {
+        in_flight::descriptor_closed(open);
     }
 
     fn close(&self) {
