@@ -78,6 +78,12 @@ pub trait Nic: Send + Sync {
     /// Called in threads, never in an interrupt, without spinlocks.
     fn transmit(&self, frames: &mut Vec<TransmitFrame>);
 
+    /// In the worker of a CPU, now and then: lets go of frames that the device has sent since, and tells it once more of frames that it has stood
+    /// still before. True: it has frames to send, and wants this again.
+    fn look_at_transmit(&self) -> bool {
+        false
+    }
+
     /// In the worker of `queue`'s CPU, while the queue is polled: gives up to `budget` frames to `take`. False: there are no more, and the
     /// device interrupts again.
     fn poll(&self, queue: u16, budget: usize, take: &mut dyn FnMut(ReceivedFrame)) -> bool;

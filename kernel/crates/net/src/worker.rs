@@ -7,6 +7,8 @@
 //! 4. *Watching.* A flow that got packets is looked at within [`WATCH_NS`]: if nobody has taken them, the worker does, so that acknowledgements are sent
 //!    and windows open while the program computes. A flow is watched once however many packets come.
 //!
+//! 5. *Devices.* While a device has frames to send it is looked at every [`DEVICE_NS`]: a device that missed that it was told is told again.
+//!
 //! The worker sleeps until the earliest of these. Locks: [`sync::rank::NETWORK_TIMERS`] around the tree of timers, held for no call.
 
 use alloc::collections::BTreeMap;
@@ -29,6 +31,8 @@ const FLOWS_MAX: usize = 1 << 20;
 const POLLS_MAX: usize = 1024;
 /// How long packets of a flow may lie without anybody looking at them. Less than the delay of acknowledgements.
 const WATCH_NS: u64 = 10_000_000;
+/// How often is looked whether a device goes on with what it is to send.
+const DEVICE_NS: u64 = 50_000_000;
 
 /// Names the timer of a flow: when it fires, and where the flow lies.
 type TimerKey = (u64, usize);
@@ -170,7 +174,7 @@ impl Stack {
             self.let_work(&flow, now_ns);
         }
         self.look_at_watched(worker, now_ns);
-        let control_ns = self.work_control(cpu, now_ns);
+        let control_ns = self.work_control(cpu, now_ns).min(self.look_at_devices(now_ns));
         if is_polling {
             return now_ns;
         }
@@ -244,6 +248,14 @@ impl Stack {
             }
         }
         has_more
+    }
+
+    /// Looks whether devices go on with what they are to send.
+    fn look_at_devices(&self, now_ns: u64) -> u64 {
+        let snapshot = self.interfaces().snapshot();
+        let nics = snapshot.interfaces().iter().filter_map(|interface| interface.nic());
+        let is_sending = nics.filter(|nic| nic.look_at_transmit()).count() > 0;
+        if is_sending { now_ns.saturating_add(DEVICE_NS) } else { NEVER }
     }
 
     fn look_at_watched(self: &Arc<Self>, worker: &Worker, now_ns: u64) {

@@ -226,6 +226,11 @@ impl Nic for VirtioNet {
         self.pairs[index].transmit.send(frames);
     }
 
+    fn look_at_transmit(&self) -> bool {
+        let index = PerCpu::number() as usize % self.pairs.len();
+        self.pairs[index].transmit.look()
+    }
+
     fn poll(&self, queue: u16, budget: usize, take: &mut dyn FnMut(ReceivedFrame)) -> bool {
         let Some(pair) = self.pairs.get(usize::from(queue)) else { return false };
         self.polls.fetch_add(1, Relaxed);

@@ -1,7 +1,7 @@
 //! The sending queue of a pair.
 //!
 //! 1. A frame is one chain: its head, with the device's header in front, and its pieces, where they lie. It is the chain's token, so
-//!    all of it stays until the device is done. Frames that were sent are let go when the next ones are sent, without an interrupt.
+//!    all of it stays until the device is done. Frames that were sent are let go when the next ones are sent or the worker looks, without an interrupt.
 //! 2. Frames that find no room wait in order, up to [`WAITING_MAX`], and only then the device is asked for an interrupt, once it is
 //!    done with half of what it has. That has the worker send them ([`Transmit::flush`]).
 //! 3. The device is told once for all frames of a call, if it wants to be told.
@@ -40,6 +40,9 @@ struct Side {
     queue: SplitQueue<TransmitFrame>,
     memory: RingMemory,
     waiting: VecDeque<TransmitFrame>,
+    /// Frames that the device has sent, now and at the last look.
+    sent: u64,
+    sent_before: u64,
 }
 
 #[derive(Default)]
@@ -56,7 +59,7 @@ impl Transmit {
     pub(super) fn new(memory: RingMemory, notifier: Notifier, features: Features) -> Option<Self> {
         let mut queue = SplitQueue::new(memory.len(), features.contains(Features::EVENT_INDEX))?;
         queue.disable_interrupts(&memory);
-        let side = Side { queue, memory, waiting: VecDeque::new() };
+        let side = Side { queue, memory, waiting: VecDeque::new(), sent: 0, sent_before: u64::MAX };
         Some(Self {
             side: Mutex::new(rank::DEVICE, side),
             notifier,
@@ -107,12 +110,29 @@ impl Transmit {
         self.finish(side);
     }
 
+    /// Lets go of what was sent, and tells a device again that has sent nothing since the last look. True: frames are on their way.
+    ///
+    /// QEMU 7.2 forgets to ask to be told when it takes frames while it completes one that had to wait for its backend.
+    pub(super) fn look(&self) -> bool {
+        let mut side = self.side.lock();
+        side.reclaim();
+        let is_sending = side.queue.in_flight() > 0 && !side.queue.is_broken();
+        let sent = side.sent;
+        let stands_still = core::mem::replace(&mut side.sent_before, sent) == sent;
+        drop(side);
+        if is_sending && stands_still {
+            self.counts.kicks.fetch_add(1, Relaxed);
+            self.notifier.notify();
+        }
+        is_sending
+    }
+
     /// Tells the device, and asks it for an interrupt if frames wait.
     fn finish(&self, mut side: sync::MutexGuard<'_, Side>) {
         let mut is_wanted = false;
         loop {
             side.add_waiting();
-            let Side { queue, memory, waiting } = &mut *side;
+            let Side { queue, memory, waiting, .. } = &mut *side;
             is_wanted |= queue.publish(memory);
             let has_waiting = !waiting.is_empty() && !queue.is_broken();
             if has_waiting != self.is_waiting.load(Relaxed) {
@@ -171,6 +191,7 @@ impl Side {
     /// Lets go of frames that were sent.
     fn reclaim(&mut self) {
         while let Some((frame, _)) = self.queue.take_used(&self.memory) {
+            self.sent += 1;
             drop(frame);
         }
     }
