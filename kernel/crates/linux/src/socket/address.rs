@@ -90,7 +90,7 @@ fn parse_inet6(bytes: &[u8], purpose: Purpose) -> Result<Address, Errno> {
         AF_INET if purpose == Purpose::Connect && bytes.len() >= size_of::<SockaddrIn>() => {
             return parse_inet(bytes, purpose);
         }
-        _ if bytes.len() < INET6_LEN_MIN => return Err(Errno::EINVAL),
+        _ if bytes.len() < INET6_LEN_MIN || purpose == Purpose::Send => return Err(Errno::EINVAL),
         _ => return Err(Errno::EAFNOSUPPORT),
     }
     if bytes.len() < INET6_LEN_MIN {

@@ -40,8 +40,8 @@ use super::UnixSocket;
 use super::endpoint::{Message, Queue};
 use crate::socket::{Caller, SocketFile};
 
-/// With more sockets in flight, who sends looks for garbage too.
-const COLLECTION_COUNT: usize = 1024;
+/// Sockets in flight that closing one pays the look at.
+const CREDIT_OF_CLOSE: usize = 64;
 
 /// A socket that lies in queues.
 struct Entry {
@@ -85,8 +85,8 @@ impl Rights {
     /// Sends files off. `ETOOMANYREFS` gives them back.
     pub(super) fn new(files: Vec<Arc<OpenFile>>, caller: &Caller) -> Result<Self, (Errno, Vec<Arc<OpenFile>>)> {
         let user = caller.credentials.uid;
-        if SOCKETS_IN_FLIGHT.load(Ordering::Relaxed) > COLLECTION_COUNT {
-            collect_if_dirty();
+        if IS_DIRTY.load(Ordering::Relaxed) {
+            collect_in_time(1);
         }
         let mut table = IN_FLIGHT.lock();
         let count = table.users.entry(user).or_default();
@@ -156,6 +156,8 @@ static DEAD: Lazy<Mutex<Vec<Rights>>> = Lazy::new(|| Mutex::new(rank::UNIX_NAMES
 static IS_DROPPING: AtomicBool = AtomicBool::new(false);
 /// There may be garbage.
 static IS_DIRTY: AtomicBool = AtomicBool::new(false);
+/// What pays for the next look.
+static CREDIT: AtomicUsize = AtomicUsize::new(0);
 /// Sockets in flight, to see without the lock that there are none.
 static SOCKETS_IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
 /// Sockets were closed in the course of it: garbage is looked for once, at the end.
@@ -197,6 +199,16 @@ pub(super) fn descriptor_closed(open: &OpenFile) {
     }
 }
 
+/// Looks for garbage if there may be some, and if what was done since the last look pays for this one: a look costs as much as there are sockets
+/// in flight.
+fn collect_in_time(credit: usize) {
+    let credit = CREDIT.fetch_add(credit, Ordering::Relaxed).saturating_add(credit);
+    if credit >= SOCKETS_IN_FLIGHT.load(Ordering::Relaxed) {
+        CREDIT.store(0, Ordering::Relaxed);
+        collect_if_dirty();
+    }
+}
+
 /// Looks for garbage if there may be some.
 fn collect_if_dirty() {
     if IS_DIRTY.swap(false, Ordering::AcqRel) {
@@ -213,7 +225,9 @@ pub(super) fn socket_closed() {
             return;
         }
     }
-    collect_if_dirty();
+    if IS_DIRTY.load(Ordering::Relaxed) {
+        collect_in_time(CREDIT_OF_CLOSE);
+    }
 }
 
 /// All rights in a queue.
