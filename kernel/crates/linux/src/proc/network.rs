@@ -25,6 +25,7 @@ pub(super) fn directory(system: &Arc<System>) -> Directory {
     Directory::new()
         .with("dev", system_file(system, devices))
         .with("if_inet6", system_file(system, addresses6))
+        .with("pnp", system_file(system, configuration))
         .with("route", system_file(system, routes))
         .with("snmp", system_file(system, counters))
         .with("snmp6", system_file(system, counters6))
@@ -260,4 +261,15 @@ fn one_interface(interface: &Arc<Interface>) -> Directory {
         .with("statistics", Node::directory(0o755, statistics))
         .with("tx_queue_len", constant("1000\n"))
         .with("type", of(|one| format!("{}", if one.is_loopback() { ARPHRD_LOOPBACK } else { ARPHRD_ETHER })))
+}
+
+/// What was found out of the network, in the form of `resolv.conf`, which is a link to this file in images without one of their own.
+fn configuration(system: &System) -> Vec<u8> {
+    let (servers, domain) = system.network().control().name_servers();
+    let mut text = Text::new();
+    if let Some(domain) = domain {
+        text.line(format_args!("domain {domain}"));
+    }
+    servers.iter().for_each(|server| text.line(format_args!("nameserver {server}")));
+    text.into_bytes()
 }
