@@ -156,8 +156,9 @@ impl Socket for TcpSocket {
     fn readiness(&self) -> PollEvents {
         let low_water = usize::try_from(self.options.receive_low_water.load(Relaxed)).unwrap_or(1);
         let mut inner = self.lock_drained();
-        let has_error = inner.error.is_some();
+        let (has_error, was_disconnected) = (inner.error.is_some(), inner.was_disconnected);
         match &mut inner.phase {
+            Phase::Idle if has_error && was_disconnected => PollEvents::HUP | PollEvents::WRITABLE | PollEvents::ERR,
             Phase::Idle if has_error => {
                 PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP | PollEvents::HUP | PollEvents::ERR
             }

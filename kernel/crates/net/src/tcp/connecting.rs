@@ -40,7 +40,8 @@ impl TcpSocket {
         if inner.is_v6_only && remote.is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
-        if let Some(errno) = inner.error.take() {
+        let error = inner.error.take();
+        if let Some(errno) = error.filter(|_| !core::mem::take(&mut inner.was_disconnected)) {
             return Err(errno);
         }
         if self.stack.interfaces().is_local(remote.ip()) {

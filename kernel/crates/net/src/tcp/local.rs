@@ -101,8 +101,6 @@ pub(super) struct LocalEnd {
     error: Option<Errno>,
     is_read_shut: bool,
     is_write_shut: bool,
-    /// It finished before the other end did.
-    was_first: bool,
 }
 
 impl LocalEnd {
@@ -120,7 +118,6 @@ impl LocalEnd {
             error: None,
             is_read_shut: false,
             is_write_shut: false,
-            was_first: false,
         };
         [end(0, second), end(1, first)]
     }
@@ -276,8 +273,6 @@ impl LocalEnd {
         if core::mem::replace(&mut self.is_write_shut, true) || self.is_dead {
             return;
         }
-        let has_received = self.incoming().lock().is_finished;
-        self.was_first = !has_received;
         self.outgoing().lock().is_finished = true;
         self.wake_peer(PollEvents::READABLE | PollEvents::RDHUP | PollEvents::HUP);
     }
@@ -343,12 +338,12 @@ impl LocalEnd {
     pub(super) fn state(&self) -> State {
         let has_received = self.incoming().lock().is_finished;
         match (self.is_write_shut, has_received) {
+            // Linux's socket is closed then; what is left in TIME-WAIT is not the socket.
             _ if self.is_dead => State::Closed,
+            (true, true) => State::Closed,
             (false, false) => State::Established,
             (false, true) => State::CloseWait,
             (true, false) => State::FinWait2,
-            (true, true) if self.was_first => State::TimeWait,
-            (true, true) => State::Closed,
         }
     }
 

@@ -249,6 +249,7 @@ impl TcpSocket {
             IPPROTO_TCP => self.tcp_option(option),
             IPPROTO_IP => self.ip_option(option),
             IPPROTO_IPV6 if self.domain == AF_INET6 => self.ipv6_option(option),
+            IPPROTO_IPV6 => Err(Errno::EOPNOTSUPP),
             _ => Err(Errno::ENOPROTOOPT),
         }
     }

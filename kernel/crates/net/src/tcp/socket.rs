@@ -71,6 +71,8 @@ pub(super) struct Inner {
     pub(super) defer_accept_seconds: u32,
     /// The error of a connection that is no more.
     pub(super) error: Option<Errno>,
+    /// The program itself ended that connection.
+    pub(super) was_disconnected: bool,
     pub(super) is_v6_only: bool,
     /// The program has let go of it.
     pub(super) is_orphan: bool,
@@ -133,6 +135,7 @@ impl TcpSocket {
             ip: super::options::IpSettings::default(),
             defer_accept_seconds: 0,
             error: None,
+            was_disconnected: false,
             is_v6_only: false,
             is_orphan: false,
             has_told: false,
@@ -264,7 +267,7 @@ impl TcpSocket {
         let mut inner = self.inner.lock();
         match &mut inner.phase {
             Phase::Local(end) if end.state() != State::Closed => Ok(end.remote),
-            Phase::Wire(wire) if !matches!(wire.engine.state(), State::SynSent | State::Closed) => {
+            Phase::Wire(wire) if !matches!(wire.engine.state(), State::SynSent | State::Closed | State::TimeWait) => {
                 Ok(wire.key.remote_end())
             }
             _ => Err(Errno::ENOTCONN),
@@ -335,7 +338,7 @@ impl TcpSocket {
         let (reads, writes) = (half != Half::Write, half != Half::Read);
         match &mut inner.phase {
             Phase::Local(end) => {
-                if end.state() == State::Closed && end.take_error().is_none() {
+                if end.state() == State::Closed {
                     return Err(Errno::ENOTCONN);
                 }
                 if reads {
@@ -346,7 +349,7 @@ impl TcpSocket {
                 }
             }
             Phase::Wire(wire) => {
-                if wire.engine.state() == State::Closed {
+                if matches!(wire.engine.state(), State::Closed | State::TimeWait) {
                     return Err(Errno::ENOTCONN);
                 }
                 if reads {
@@ -400,6 +403,8 @@ impl TcpSocket {
         }
         inner.has_told = false;
         self.abandon_attempt(&mut inner);
+        // The connection is told of, but does not keep the socket from another (`tcp_disconnect`, `tcp_connect_init`).
+        (inner.error, inner.was_disconnected) = (Some(Errno::ECONNRESET), true);
         drop(inner);
         self.wake_for(PollEvents::all());
     }

@@ -94,6 +94,33 @@ fn a_local_connection_carries_bytes_both_ways_and_ends() {
 }
 
 #[test]
+fn a_connection_that_is_closed_on_both_sides_is_none() {
+    let stack = Stack::new(1);
+    let (client, server) = local_pair(&stack);
+    client.shutdown(Half::Write).unwrap();
+    assert!(client.peer_address().is_ok() && server.peer_address().is_ok());
+    server.shutdown(Half::Write).unwrap();
+    for end in [&*client as &dyn Socket, &*server] {
+        assert_eq!(end.peer_address(), Err(Errno::ENOTCONN));
+        assert_eq!(end.shutdown(Half::Read), Err(Errno::ENOTCONN));
+    }
+}
+
+#[test]
+fn a_connection_that_was_given_up_is_told_of_and_does_not_keep_from_another() {
+    let stack = Stack::new(1);
+    let listener = listen(&stack, "127.0.0.1:80", 5);
+    let client = TcpSocket::new(&stack, AF_INET);
+    client.connect(&address("127.0.0.1:80"), &CALLER).unwrap();
+    assert_eq!(client.connect(&Address::Unspecified, &CALLER), Ok(Progress::Done(0)));
+    assert_eq!(client.readiness(), PollEvents::WRITABLE | PollEvents::HUP | PollEvents::ERR);
+    assert_eq!(client.connect(&address("127.0.0.1:80"), &CALLER), Ok(Progress::WouldBlock));
+    assert_eq!(client.finish_connect(), Ok(Progress::Done(0)));
+    assert_eq!(Socket::take_error(&*client), None);
+    listener.close();
+}
+
+#[test]
 fn bytes_unread_make_an_end_a_reset() {
     let stack = Stack::new(1);
     let (client, server) = local_pair(&stack);
