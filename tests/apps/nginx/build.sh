@@ -30,7 +30,7 @@ build() {
     make -j"$jobs"
     strip -o "$out/nginx" objs/nginx
     cp -r "$script_dir/root" "$out/root"
-    mkdir "$out/root/tmp"
+    mkdir -p "$out/root/tmp" "$out/root/html"
     make_files "$out/root/html"
 }
 
