@@ -58,6 +58,11 @@ pub trait QueueMemory {
     fn read_available_event(&self) -> u16;
     /// Passes a full fence.
     fn fence(&self);
+
+    /// As [`Self::fence`], before the driver waits to be interrupted.
+    fn fence_before_waiting(&self) {
+        self.fence();
+    }
 }
 
 /// A buffer of a chain.
@@ -258,7 +263,7 @@ impl<T> SplitQueue<T> {
         } else {
             memory.write_available_flags(0);
         }
-        memory.fence();
+        memory.fence_before_waiting();
         memory.read_used_index().wrapping_sub(self.used) > ahead && !self.is_broken
     }
 

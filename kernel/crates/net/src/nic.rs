@@ -78,9 +78,9 @@ pub trait Nic: Send + Sync {
     /// Called in threads, never in an interrupt, without spinlocks.
     fn transmit(&self, frames: &mut Vec<TransmitFrame>);
 
-    /// In the worker of a CPU, now and then: lets go of frames that the device has sent since, and tells it once more of frames that it has stood
-    /// still before. True: it has frames to send, and wants this again.
-    fn look_at_transmit(&self) -> bool {
+    /// In the worker of a CPU, now and then: lets go of frames that the device has sent since, tells it once more of frames that it has stood
+    /// still before, and takes frames that it has not told of. True: it is busy, and wants this again.
+    fn look_at_queues(&self) -> bool {
         false
     }
 

@@ -7,7 +7,7 @@
 //! 4. *Watching.* A flow that got packets is looked at within [`WATCH_NS`]: if nobody has taken them, the worker does, so that acknowledgements are sent
 //!    and windows open while the program computes. A flow is watched once however many packets come.
 //!
-//! 5. *Devices.* While a device has frames to send it is looked at every [`DEVICE_NS`]: a device that missed that it was told is told again.
+//! 5. *Devices.* A busy device is looked at every [`DEVICE_NS`]: notifications that were lost on either way cost no more than that.
 //!
 //! The worker sleeps until the earliest of these. Locks: [`sync::rank::NETWORK_TIMERS`] around the tree of timers, held for no call.
 
@@ -31,7 +31,7 @@ const FLOWS_MAX: usize = 1 << 20;
 const POLLS_MAX: usize = 1024;
 /// How long packets of a flow may lie without anybody looking at them. Less than the delay of acknowledgements.
 const WATCH_NS: u64 = 10_000_000;
-/// How often is looked whether a device goes on with what it is to send.
+/// How often is looked whether a busy device goes on.
 const DEVICE_NS: u64 = 50_000_000;
 
 /// Names the timer of a flow: when it fires, and where the flow lies.
@@ -254,8 +254,8 @@ impl Stack {
     fn look_at_devices(&self, now_ns: u64) -> u64 {
         let snapshot = self.interfaces().snapshot();
         let nics = snapshot.interfaces().iter().filter_map(|interface| interface.nic());
-        let is_sending = nics.filter(|nic| nic.look_at_transmit()).count() > 0;
-        if is_sending { now_ns.saturating_add(DEVICE_NS) } else { NEVER }
+        let is_busy = nics.filter(|nic| nic.look_at_queues()).count() > 0;
+        if is_busy { now_ns.saturating_add(DEVICE_NS) } else { NEVER }
     }
 
     fn look_at_watched(self: &Arc<Self>, worker: &Worker, now_ns: u64) {

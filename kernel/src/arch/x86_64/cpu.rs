@@ -52,6 +52,13 @@ pub(crate) fn features() -> Features {
     Features::from_bits_retain(FEATURES.load(Ordering::Relaxed))
 }
 
+/// Whether instructions are translated by QEMU (TCG), as its signature says.
+pub(crate) fn is_translated() -> bool {
+    let signature = cpuid(0x4000_0000, 0);
+    let words = [signature.ebx, signature.ecx, signature.edx];
+    features().contains(Features::HYPERVISOR) && words.map(u32::to_le_bytes).as_flattened() == b"TCGTCGTCGTCG"
+}
+
 /// CPUID with the leaf checked against the highest one.
 pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
     let highest = __cpuid(leaf & 0xf000_0000).eax;

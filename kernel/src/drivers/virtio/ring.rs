@@ -10,12 +10,15 @@ use core::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
 
 use devices::split_queue::{Buffer, DescriptorEntry, QueueMemory, SplitQueue};
 use virtio_drivers::transport::Transport;
+use x86_64::instructions::port::Port;
 
 use super::AnyTransport;
+use crate::arch::cpu;
 use crate::drivers::hal::DmaBuffer;
 use crate::memory::PAGE_BYTES;
 use crate::memory::layout::{DIRECT_MAP, DIRECT_MAP_BYTES_MAX, physical_of_direct};
 
+const POST_CODE_PORT: u16 = 0x80;
 const DESCRIPTOR_BYTES: usize = 16;
 const USED_BYTES: usize = 8;
 /// Flags and index in front of each ring.
@@ -35,6 +38,8 @@ pub(in crate::drivers) struct RingMemory {
     /// Where the available and the used ring begin.
     available: usize,
     used: usize,
+    /// The machine is QEMU's translator.
+    is_translated: bool,
 }
 
 impl RingMemory {
@@ -51,7 +56,7 @@ impl RingMemory {
         let block = DmaBuffer::new(used + RING_HEAD_BYTES + USED_BYTES * count + 2)?;
         let start = block.physical();
         transport.queue_set(index, u32::from(len), start, start + available as u64, start + used as u64);
-        Some(Self { block, len, available, used })
+        Some(Self { block, len, available, used, is_translated: cpu::is_translated() })
     }
 
     /// Descriptors.
@@ -127,6 +132,16 @@ impl QueueMemory for RingMemory {
 
     fn fence(&self) {
         fence(Ordering::SeqCst);
+    }
+
+    /// QEMU's translator leaves fences out for a machine of one processor, while the device runs on a thread of its own. An access to a port takes
+    /// QEMU's lock, which is a fence.
+    fn fence_before_waiting(&self) {
+        fence(Ordering::SeqCst);
+        if self.is_translated {
+            // SAFETY: the port of power-on self-test codes: whatever is written there changes nothing.
+            unsafe { Port::<u8>::new(POST_CODE_PORT).write(0) };
+        }
     }
 }
 

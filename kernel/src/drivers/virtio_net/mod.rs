@@ -226,9 +226,17 @@ impl Nic for VirtioNet {
         self.pairs[index].transmit.send(frames);
     }
 
-    fn look_at_transmit(&self) -> bool {
-        let index = PerCpu::number() as usize % self.pairs.len();
-        self.pairs[index].transmit.look()
+    fn look_at_queues(&self) -> bool {
+        let Ok(number) = u16::try_from(PerCpu::number() as usize % self.pairs.len()) else { return false };
+        let pair = &self.pairs[usize::from(number)];
+        let is_sending = pair.transmit.look();
+        let (is_receiving, has_untold) = pair.receive.look();
+        if let Some((stack, interface)) = self.attachment.get()
+            && has_untold
+        {
+            stack.request_poll(pair.cpu, interface, number);
+        }
+        is_sending || is_receiving
     }
 
     fn poll(&self, queue: u16, budget: usize, take: &mut dyn FnMut(ReceivedFrame)) -> bool {

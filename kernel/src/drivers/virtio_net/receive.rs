@@ -39,6 +39,8 @@ struct Side {
     /// Out while somebody consumes.
     consumer: Option<Box<Consumer>>,
     is_told_broken: bool,
+    /// Frames that had come at the last look.
+    frames_before: u64,
 }
 
 /// What only who consumes has.
@@ -79,7 +81,7 @@ impl Receive {
             assembly: Assembly::default(),
             current: None,
         };
-        let side = Side { queue, consumer: Some(Box::new(consumer)), is_told_broken: false };
+        let side = Side { queue, consumer: Some(Box::new(consumer)), is_told_broken: false, frames_before: 0 };
         Some(Self { side: IrqSpinLock::new(rank::DRIVER, side), notifier, is_mergeable, counts: Counts::default() })
     }
 
@@ -124,6 +126,15 @@ impl Receive {
             drop(side);
             self.notify(is_wanted);
         }
+    }
+
+    /// Whether frames have come since the last look, and whether there are some that nobody was told of.
+    pub(super) fn look(&self) -> (bool, bool) {
+        let frames = self.counts.frames.load(Relaxed);
+        let mut side = self.side.lock();
+        let is_busy = core::mem::replace(&mut side.frames_before, frames) != frames;
+        let has_untold = side.consumer.is_some() && side.queue.enable_interrupts();
+        (is_busy, has_untold)
     }
 
     fn notify(&self, is_wanted: bool) {
