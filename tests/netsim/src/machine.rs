@@ -56,7 +56,7 @@ impl Nic for CableNic {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).extend(frames);
     }
 
-    fn poll(&self, _queue: u16, _budget: usize, _take: &mut dyn FnMut(ReceivedFrame)) -> bool {
+    fn poll(&self, _queue: u16, _budget: usize) -> bool {
         false
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::frame::{ReceivedFrame, TransmitFrame};
+use crate::frame::TransmitFrame;
 
 bitflags::bitflags! {
     /// What a device does by itself.
@@ -84,7 +84,7 @@ pub trait Nic: Send + Sync {
         false
     }
 
-    /// In the worker of `queue`'s CPU, while the queue is polled: gives up to `budget` frames to `take`. False: there are no more, and the
-    /// device interrupts again.
-    fn poll(&self, queue: u16, budget: usize, take: &mut dyn FnMut(ReceivedFrame)) -> bool;
+    /// In the worker of `queue`'s CPU, while the queue is polled: gives up to `budget` frames to [`crate::Stack::receive`], as the interrupt
+    /// does, and before that can give later ones. False: there are no more, and the device interrupts again.
+    fn poll(&self, queue: u16, budget: usize) -> bool;
 }

@@ -56,7 +56,7 @@ impl Nic for FakeNic {
         self.sent.lock().unwrap().extend(frames.drain(..).map(|frame| frame.to_vec()));
     }
 
-    fn poll(&self, _queue: u16, _budget: usize, _take: &mut dyn FnMut(ReceivedFrame)) -> bool {
+    fn poll(&self, _queue: u16, _budget: usize) -> bool {
         false
     }
 }

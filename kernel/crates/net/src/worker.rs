@@ -239,10 +239,7 @@ impl Stack {
         let mut has_more = false;
         for (interface, queue) in worker.polls.take() {
             let Some(nic) = interface.nic() else { continue };
-            let mut frames = alloc::vec::Vec::with_capacity(BATCH_MAX);
-            let is_busy = nic.poll(queue, BATCH_MAX, &mut |frame| frames.push(frame));
-            self.receive(&interface, &mut frames.into_iter());
-            if is_busy {
+            if nic.poll(queue, BATCH_MAX) {
                 has_more = true;
                 worker.request_poll(interface, queue);
             }

@@ -22,7 +22,7 @@ use devices::virtio_net::{Features, config, queues_of_pair};
 use net::interface::Interface;
 use net::nic::{NicCounters, NicFeatures, NicProperties};
 use net::stack::BATCH_MAX;
-use net::{Nic, ReceivedFrame, Stack, TransmitFrame};
+use net::{Nic, Stack, TransmitFrame};
 use sync::{IrqSpinLock, Once, rank, rcu};
 use virtio_drivers::transport::{DeviceStatus, InterruptStatus, Transport};
 
@@ -239,13 +239,15 @@ impl Nic for VirtioNet {
         is_sending || is_receiving
     }
 
-    fn poll(&self, queue: u16, budget: usize, take: &mut dyn FnMut(ReceivedFrame)) -> bool {
-        let Some(pair) = self.pairs.get(usize::from(queue)) else { return false };
+    fn poll(&self, queue: u16, budget: usize) -> bool {
+        let (Some(pair), Some((stack, interface))) = (self.pairs.get(usize::from(queue)), self.attachment.get()) else {
+            return false;
+        };
         self.polls.fetch_add(1, Relaxed);
         if pair.transmit.is_waiting() {
             pair.transmit.flush();
         }
-        pair.receive.take(budget, &mut |frames| frames.for_each(&mut *take))
+        pair.receive.take(budget, &mut |frames| stack.receive(interface, frames))
     }
 }
 

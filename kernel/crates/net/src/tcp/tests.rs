@@ -238,7 +238,7 @@ impl Nic for EndNic {
         self.sent.lock().unwrap().extend(frames.drain(..).map(|frame| frame.to_vec()));
     }
 
-    fn poll(&self, _queue: u16, _budget: usize, _take: &mut dyn FnMut(ReceivedFrame)) -> bool {
+    fn poll(&self, _queue: u16, _budget: usize) -> bool {
         false
     }
 }
