@@ -231,7 +231,7 @@ pub trait Socket: Any + Send + Sync {
         let _ = open;
     }
 
-    /// The last descriptor is closed. `SO_LINGER` makes the caller wait for [`Socket::has_lingered`] first.
+    /// The last descriptor is closed. Nobody waits for what `SO_LINGER` asks for, but that no time at all is a reset.
     fn close(&self);
 }
 

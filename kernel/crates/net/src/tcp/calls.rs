@@ -201,7 +201,9 @@ impl TcpSocket {
             let (fault, is_over) = match wire.read(request.to, is_peek.then_some(done), is_truncating) {
                 Ok(Ok(Some(len))) => {
                     done += len;
-                    (None, len == 0 || request.to.is_full() || is_truncating)
+                    let seen = if is_peek { done } else { 0 };
+                    let has_more = wire.engine.readable_len() > seen && !wire.engine.is_at_mark();
+                    (None, len == 0 || request.to.is_full() || is_truncating || !has_more)
                 }
                 Ok(Ok(None)) if done == 0 => return Ok(None),
                 Err(errno) if done == 0 => return Err(errno),

@@ -168,7 +168,7 @@ pub struct TimeWait {
     pub receive_next: SequenceNumber,
     /// The window field of the acknowledgement.
     pub window: u16,
-    /// The last timestamp seen and when, if timestamps are on; and what is added to our clock.
+    /// The peer's last timestamp, and what is added to our clock, if timestamps are on.
     pub timestamps: Option<(u32, u32)>,
 }
 
