@@ -21,6 +21,7 @@ const SCHED_GETAFFINITY: u64 = 204;
 const MEMBARRIER: u64 = 324;
 const RSEQ: u64 = 334;
 const KILL: u64 = 62;
+const MPROTECT: u64 = 10;
 
 /// Where the program's `struct rseq` is, its section, and the section's abort address with the signature before it.
 const AREA: u64 = SCRATCH + 0x1000;
@@ -117,6 +118,18 @@ fn the_program_is_told_its_cpu() {
     assert_eq!((area(&machine).cpu_id_start, area(&machine).cpu_id), (0, u32::MAX));
     interrupt(&mut machine, 0, true);
     assert_eq!(area(&machine).cpu_id, u32::MAX);
+}
+
+#[test]
+fn an_area_that_cannot_be_written_stays_registered() {
+    let mut machine = boot();
+    let protect = |machine: &mut Machine, rights| machine.syscall(MPROTECT, &[AREA, 4096, rights]);
+    register(&mut machine);
+    assert_eq!(protect(&mut machine, 1), 0);
+    assert_eq!(machine.syscall(RSEQ, &[AREA, 32, 1, SIGNATURE.into()]), errno(Errno::EFAULT));
+    assert_eq!(protect(&mut machine, 3), 0);
+    assert_eq!(machine.syscall(RSEQ, &[AREA, 32, 0, SIGNATURE.into()]), errno(Errno::EBUSY));
+    assert_eq!(machine.syscall(RSEQ, &[AREA, 32, 1, SIGNATURE.into()]), 0);
 }
 
 #[test]
