@@ -5,7 +5,7 @@ SHELL := /bin/bash
 KERNEL_CARGO := scripts/kernel-cargo.sh
 
 # Settings of `make image` and `make run`; see the help.
-export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG QEMU_ARGS LOG TIMEOUT KERNEL ONLY MINUTES SEED WORKERS
+export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG QEMU_ARGS LOG TIMEOUT KERNEL KERNEL_PROFILE ONLY MINUTES SEED WORKERS
 
 .PHONY: help
 help: ## Show this list.
@@ -16,6 +16,7 @@ help: ## Show this list.
 	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1'
 	@echo '                  LOG=info|debug|trace QEMU_ARGS="..." TIMEOUT=seconds'
 	@echo 'Settings of test: ONLY=pattern'
+	@echo 'Settings of all:  KERNEL_PROFILE=kernel|kernel-dev (built again within seconds, with more checks)'
 
 .PHONY: setup
 setup: ## Install and build what is missing to build, run and test.

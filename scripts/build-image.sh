@@ -17,6 +17,7 @@ usage: scripts/build-image.sh [PROGRAM] [VARIABLE=value...]
                without it by DHCP and router advertisements
   OUT=file     the image, target/nacre.elf
   KERNEL=file  the kernel to take; without it the kernel of this source tree is built
+  KERNEL_PROFILE=kernel|kernel-dev  how it is built; kernel-dev is quick to build and has more checks
 USAGE
     exit 2
 }
@@ -28,8 +29,9 @@ target=$(target_directory)
 if [ -n "${KERNEL:-}" ]; then
     kernel=$(absolute "$KERNEL" "$start")
 else
-    build scripts/kernel-cargo.sh build -p kernel --profile kernel
-    kernel=$target/x86_64-unknown-none/kernel/kernel
+    profile=${KERNEL_PROFILE:-kernel}
+    build scripts/kernel-cargo.sh build -p kernel --profile "$profile"
+    kernel=$target/x86_64-unknown-none/$profile/kernel
 fi
 build cargo build --release -p image-builder
 

@@ -39,13 +39,18 @@ impl Default for Boot {
     }
 }
 
+/// How the kernel is built: as users get it, unless `KERNEL_PROFILE` says otherwise.
+fn kernel_profile() -> String {
+    std::env::var("KERNEL_PROFILE").unwrap_or_else(|_| "kernel".to_owned())
+}
+
 impl Tools {
     /// Builds the kernel and the host tools.
     pub(crate) fn build() -> Result<Self, Failure> {
         let tools = Self::existing()?;
         say("building the kernel and the tools");
         for (program, arguments) in [
-            ("scripts/kernel-cargo.sh", &["build", "-p", "kernel", "--profile", "kernel"][..]),
+            ("scripts/kernel-cargo.sh", &["build", "-p", "kernel", "--profile", &kernel_profile()][..]),
             ("cargo", &["build", "--release", "-p", "image-builder"][..]),
         ] {
             let status = Command::new(program).args(arguments).current_dir(&tools.root).status();
@@ -68,7 +73,7 @@ impl Tools {
 
     /// The kernel as the linker left it.
     pub(crate) fn kernel(&self) -> PathBuf {
-        self.target.join("x86_64-unknown-none/kernel/kernel")
+        self.target.join("x86_64-unknown-none").join(kernel_profile()).join("kernel")
     }
 
     /// The program behind `scripts/run-qemu.sh`.
