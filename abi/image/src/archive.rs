@@ -207,7 +207,7 @@ impl<'a> Archive<'a> {
             .unwrap_or_default()
     }
 
-    /// The instructions of a file that must be replaced when it is mapped as code; `None` when there are none.
+    /// The places of a file that are changed when it is mapped as code; `None` when there are none.
     pub fn sites(&self, file: InodeIndex) -> Option<Sites<'a>> {
         let record = self.record(file)?;
         run(self.sites, record.first_site.get(), record.site_count.get()).filter(|run| !run.is_empty()).map(Sites::new)

@@ -105,19 +105,36 @@ pub struct EntryRecord {
     pub name: U64,
 }
 
-/// An instruction that must not run as it is.
+/// An instruction that must not run as it is, or a system call that can be rewritten.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct SiteRecord {
-    /// Where the instruction begins in the file.
+    /// Where the first byte that changes lies in the file.
     pub file_offset: U64,
     /// The number of a [`crate::SiteKind`].
     pub kind: u8,
-    /// The first byte of the instruction.
+    /// The first byte.
     pub original: u8,
+    /// [`crate::Patch::length`]; this and all that follows is zero for other kinds.
+    pub length: u8,
+    /// [`crate::Patch::syscall_at`].
+    pub syscall_at: u8,
+    /// The bits [`SITE_R11_DEAD`] and [`SITE_FLAGS_DEAD`].
+    pub flags: u8,
+    /// [`crate::Patch::hop`], 0 for none.
+    pub hop: i8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    /// [`crate::Patch::starts`].
+    pub starts: U32,
+    /// [`crate::Patch::checksum`].
+    pub checksum: U32,
 }
+
+/// Nothing reads r11 as the system call leaves it.
+pub const SITE_R11_DEAD: u8 = 1;
+/// Nothing reads the status flags as the system call leaves them.
+pub const SITE_FLAGS_DEAD: u8 = 2;
 
 /// A function of the kernel.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

@@ -2,8 +2,8 @@
 //!
 //! The image builder appends the payload to the kernel's ELF file and patches the last `PT_LOAD` header, so the boot
 //! loader places it in memory, page aligned. It holds the program's start parameters ([`Config`]), the read-only root
-//! file system ([`Archive`]), the places in its files that must not run as they are ([`Sites`]), and the names of
-//! the kernel's own functions ([`Symbols`]).
+//! file system ([`Archive`]), the places in its files that the kernel changes when it maps them ([`Sites`]), and the
+//! names of the kernel's own functions ([`Symbols`]).
 //!
 //! # Layout
 //!
@@ -39,7 +39,7 @@ pub mod write;
 pub use archive::{Archive, Entries, Entry, Inode, InodeIndex, Kind};
 pub use config::{Config, Strings};
 pub use error::ImageError;
-pub use sites::{Site, SiteKind, Sites};
+pub use sites::{Patch, Site, SiteKind, Sites};
 pub use symbols::Symbols;
 
 use layout::{Extent, Header, Section};
@@ -54,7 +54,7 @@ pub const PLACEHOLDER: [u8; 16] = *b"NACRE-PAYLOAD\0\0\0";
 /// What stands at the start of a payload.
 pub const MAGIC: [u8; 16] = *b"NACRE-IMAGE\0\0\0\0\0";
 /// The version of the layout; kernel and builder always come from one source tree, so there is no compatibility.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A checked payload.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +116,7 @@ impl<'a> Image<'a> {
         self.archive
     }
 
-    /// The instructions of an archive file that must be replaced when it is mapped as code; `None` when there are none.
+    /// The places of an archive file that are changed when it is mapped as code; `None` when there are none.
     pub fn sites(&self, inode: InodeIndex) -> Option<Sites<'a>> {
         self.archive.sites(inode)
     }

@@ -4,7 +4,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "random numbers are cut to size on purpose")]
 
 use image_format::write::{ConfigSource, Content, Metadata, Payload, SpecialKind, SymbolSource, Tree, TreeError};
-use image_format::{Image, ImageError, InodeIndex, Kind, MAGIC, PAGE_SIZE, PLACEHOLDER, Site, SiteKind};
+use image_format::{Image, ImageError, InodeIndex, Kind, MAGIC, PAGE_SIZE, PLACEHOLDER, Patch, Site, SiteKind};
 
 const SEED: u64 = 0x6e61_6372_6531;
 
@@ -25,6 +25,19 @@ fn site(file_offset: u64, original: u8) -> Site {
     Site { file_offset, kind: SiteKind::Privileged, original }
 }
 
+fn system_call(file_offset: u64) -> Site {
+    let patch = Patch {
+        length: 5,
+        syscall_at: 5,
+        starts: 1,
+        hop: None,
+        is_r11_dead: true,
+        are_flags_dead: true,
+        checksum: Patch::checksum_of(&[0xcc; 5], &[]),
+    };
+    Site { file_offset, kind: SiteKind::Syscall(patch), original: 0xcc }
+}
+
 fn symbol(offset: u32, name: &str) -> SymbolSource {
     SymbolSource { offset, name: name.to_owned() }
 }
@@ -32,7 +45,7 @@ fn symbol(offset: u32, name: &str) -> SymbolSource {
 fn sample() -> Payload {
     let mut tree = Tree::new();
     let app = file(&mut tree, b"bin/app", vec![0xcc; 10_000]);
-    tree.set_sites(app, vec![site(17, 0xf4), site(4096, 0xfa), site(9999, 0xcd)]);
+    tree.set_sites(app, vec![site(17, 0xf4), site(4096, 0xfa), system_call(4097), site(9999, 0xcd)]);
     let bin = tree.find(b"/bin").unwrap();
     tree.add_hard_link(bin, b"twin", app).unwrap();
     file(&mut tree, b"etc/passwd", b"root:x:0:0::/:/bin/sh\n".to_vec());
@@ -131,8 +144,8 @@ fn sites_are_found_by_range() {
     let bin = image.archive().lookup(image.archive().root(), b"bin").unwrap();
     let app = image.archive().lookup(bin, b"app").unwrap();
     let sites = image.sites(app).unwrap();
-    assert_eq!(sites.collect::<Vec<_>>(), [site(17, 0xf4), site(4096, 0xfa), site(9999, 0xcd)]);
-    assert_eq!(sites.in_range(18, 9999).collect::<Vec<_>>(), [site(4096, 0xfa)]);
+    assert_eq!(sites.collect::<Vec<_>>(), [site(17, 0xf4), site(4096, 0xfa), system_call(4097), site(9999, 0xcd)]);
+    assert_eq!(sites.in_range(18, 9999).collect::<Vec<_>>(), [site(4096, 0xfa), system_call(4097)]);
     assert!(sites.in_range(0, 17).is_empty() && sites.in_range(10_000, u64::MAX).is_empty());
     assert!(image.sites(bin).is_none());
 }
@@ -219,7 +232,10 @@ fn read_all(image: &Image<'_>) -> usize {
         let index = archive.index(number).unwrap();
         seen += archive.data(index).len() + archive.link_target(index).len() + archive.inode(index).links as usize;
         seen += archive.page(index, 0).map_or(0, <[u8]>::len);
-        seen += image.sites(index).map_or(0, Iterator::count);
+        if let Some(sites) = image.sites(index) {
+            assert_eq!((sites.len(), sites.in_range(0, u64::MAX).len()), (sites.count(), sites.len()));
+            seen += sites.map(|site| usize::from(site.original)).sum::<usize>();
+        }
     }
     seen + walk(image, archive.root()) + (0..0x1000).filter_map(|at| image.kernel_symbols().lookup(at)).count()
 }

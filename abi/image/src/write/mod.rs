@@ -233,7 +233,7 @@ impl<'a> Tables<'a> {
                 record.data_size = record.size;
                 record.first_site = U64::new(wide(self.sites.len()));
                 record.site_count = U64::new(wide(sites.len()));
-                self.sites.extend(sites.iter().map(site_record));
+                self.sites.extend(sites.iter().map(Site::record));
                 self.contents.push((number, content));
             }
             NodeKind::Link(target) => {
@@ -248,15 +248,6 @@ impl<'a> Tables<'a> {
         self.inodes.push(record);
         self.numbers.insert(id, number);
         Ok(number)
-    }
-}
-
-fn site_record(site: &Site) -> SiteRecord {
-    SiteRecord {
-        file_offset: U64::new(site.file_offset),
-        kind: site.kind as u8,
-        original: site.original,
-        reserved: [0; 6],
     }
 }
 

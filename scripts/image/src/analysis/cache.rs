@@ -4,9 +4,11 @@
 //! read or makes no sense is as good as none.
 
 use std::fs;
+use std::num::NonZeroI8;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use image_format::{Site, SiteKind};
+use image_format::{Patch, Site, SiteKind};
 use sha2::{Digest, Sha256};
 
 use super::{Analysis, VERSION, analyse};
@@ -39,7 +41,14 @@ fn file_name(directory: &Path, bytes: &[u8]) -> PathBuf {
 fn encode(analysis: &Analysis) -> String {
     let mut text = format!("{} {}\n", analysis.proven_bytes, analysis.unproven_bytes);
     for site in &analysis.sites {
-        text.push_str(&format!("{} {} {}\n", site.file_offset, site.kind as u8, site.original));
+        text.push_str(&format!("{} {}", site.file_offset, site.original));
+        if let SiteKind::Syscall(patch) = &site.kind {
+            let hop = patch.hop.map_or(0, NonZeroI8::get);
+            let (r11, flags) = (u8::from(patch.is_r11_dead), u8::from(patch.are_flags_dead));
+            let (length, syscall_at) = (patch.length, patch.syscall_at);
+            text.push_str(&format!(" {length} {syscall_at} {} {hop} {r11} {flags} {}", patch.starts, patch.checksum));
+        }
+        text.push('\n');
     }
     text.push_str("end\n");
     text
@@ -48,18 +57,29 @@ fn encode(analysis: &Analysis) -> String {
 fn decode(text: &str) -> Option<Analysis> {
     let mut lines = text.strip_suffix("end\n")?.lines();
     let (proven, unproven) = lines.next()?.split_once(' ')?;
-    let mut sites = Vec::new();
-    for line in lines {
-        let mut fields = line.split(' ');
-        let file_offset = fields.next()?.parse().ok()?;
-        let kind = match fields.next()? {
-            "1" => SiteKind::Privileged,
-            "2" => SiteKind::Syscall,
-            _ => return None,
-        };
-        sites.push(Site { file_offset, kind, original: fields.next()?.parse().ok()? });
-    }
+    let sites = lines.map(decode_site).collect::<Option<Vec<_>>>()?;
     Some(Analysis { sites, proven_bytes: proven.parse().ok()?, unproven_bytes: unproven.parse().ok()? })
+}
+
+fn decode_site(line: &str) -> Option<Site> {
+    fn next<T: FromStr>(fields: &mut std::str::Split<'_, char>) -> Option<T> {
+        fields.next()?.parse().ok()
+    }
+    let mut fields = line.split(' ');
+    let (file_offset, original) = (next(&mut fields)?, next(&mut fields)?);
+    let kind = match next(&mut fields) {
+        None => SiteKind::Privileged,
+        Some(length) => SiteKind::Syscall(Patch {
+            length,
+            syscall_at: next(&mut fields)?,
+            starts: next(&mut fields)?,
+            hop: NonZeroI8::new(next(&mut fields)?),
+            is_r11_dead: next::<u8>(&mut fields)? != 0,
+            are_flags_dead: next::<u8>(&mut fields)? != 0,
+            checksum: next(&mut fields)?,
+        }),
+    };
+    Some(Site { file_offset, kind, original })
 }
 
 #[cfg(test)]
@@ -67,10 +87,23 @@ mod tests {
     use super::*;
     use crate::testing::Scratch;
 
+    fn system_call() -> Site {
+        let patch = Patch {
+            length: 2,
+            syscall_at: 2,
+            starts: 1,
+            hop: NonZeroI8::new(-90),
+            is_r11_dead: true,
+            are_flags_dead: false,
+            checksum: 77,
+        };
+        Site { file_offset: 99, kind: SiteKind::Syscall(patch), original: 0x31 }
+    }
+
     #[test]
     fn results_are_kept_and_damage_is_noticed() {
         let analysis = Analysis {
-            sites: vec![Site { file_offset: 77, kind: SiteKind::Privileged, original: 0xf4 }],
+            sites: vec![Site { file_offset: 77, kind: SiteKind::Privileged, original: 0xf4 }, system_call()],
             proven_bytes: 1234,
             unproven_bytes: 5,
         };

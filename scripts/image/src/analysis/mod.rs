@@ -37,7 +37,7 @@ use code_map::CodeMap;
 use object::Object;
 
 /// Changes whenever the analysis may give another result; results in the cache are bound to it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What is known about one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
