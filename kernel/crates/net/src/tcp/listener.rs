@@ -4,12 +4,15 @@
 //! connections wait in `waiting`, as their first segment would be dropped and sent again; those of the network have their half-open
 //! records in `half_open`, and cookies when these are too many.
 //!
-//! Lock: [`rank::LISTENERS`], before those of sockets.
+//! Lock: [`rank::LISTENERS`], before those of sockets. How many connections are ready can be asked without it, under the lock of a socket.
 
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicU32, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use abi::PollEvents;
 use sync::{Mutex, rank};
@@ -34,6 +37,8 @@ struct Queues {
 pub(crate) struct Listener {
     queues: Mutex<Queues>,
     backlog: AtomicU32,
+    /// The length of `Queues::ready`, written under the lock.
+    ready_len: AtomicUsize,
     owner: Weak<TcpSocket>,
     /// The port.
     pub(crate) port: u16,
@@ -54,7 +59,8 @@ pub(super) enum Arrival {
 impl Listener {
     pub(super) fn new(owner: Weak<TcpSocket>, port: u16, scope: Scope, backlog: u32) -> Arc<Self> {
         let queues = Mutex::new(rank::LISTENERS, Queues::default());
-        Arc::new(Self { queues, backlog: AtomicU32::new(backlog), owner, port, scope })
+        let (backlog, ready_len) = (AtomicU32::new(backlog), AtomicUsize::new(0));
+        Arc::new(Self { queues, backlog, ready_len, owner, port, scope })
     }
 
     /// The socket that listens, unless it is closed.
@@ -68,7 +74,7 @@ impl Listener {
 
     /// Connections that may wait, and how many do.
     pub(super) fn backlog(&self) -> (u32, usize) {
-        (self.backlog.load(Relaxed), self.queues.lock().ready.len())
+        (self.backlog.load(Relaxed), self.ready_len.load(Acquire))
     }
 
     fn has_room(&self, queues: &Queues) -> bool {
@@ -89,6 +95,7 @@ impl Listener {
         }
         if self.has_room(&queues) {
             queues.ready.push_back(make());
+            self.ready_len.store(queues.ready.len(), Release);
             drop(queues);
             self.wake();
             return Arrival::Ready;
@@ -107,6 +114,7 @@ impl Listener {
             return false;
         }
         queues.ready.push_back(socket);
+        self.ready_len.store(queues.ready.len(), Release);
         drop(queues);
         self.wake();
         true
@@ -116,19 +124,21 @@ impl Listener {
     pub(super) fn take(&self) -> (Option<Arc<TcpSocket>>, Option<Arc<TcpSocket>>) {
         let mut queues = self.queues.lock();
         let ready = queues.ready.pop_front();
+        self.ready_len.store(queues.ready.len(), Release);
         let next = if self.has_room(&queues) { queues.waiting.pop_front() } else { None };
         (ready, next)
     }
 
     /// Whether there is something to accept.
     pub(super) fn has_ready(&self) -> bool {
-        !self.queues.lock().ready.is_empty()
+        self.ready_len.load(Acquire) > 0
     }
 
     /// Ends it, and answers what waited: connections, and those who wanted to be one.
     pub(super) fn close(&self) -> (VecDeque<Arc<TcpSocket>>, VecDeque<Arc<TcpSocket>>) {
         let mut queues = self.queues.lock();
         queues.is_closed = true;
+        self.ready_len.store(0, Release);
         (core::mem::take(&mut queues.ready), core::mem::take(&mut queues.waiting))
     }
 
