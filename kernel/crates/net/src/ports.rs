@@ -77,7 +77,7 @@ impl Scope {
 pub enum Sharing {
     /// A socket that was bound.
     Bound {
-        /// `SO_REUSEADDR`, as it was when the socket was bound.
+        /// `SO_REUSEADDR`, as it is now.
         reuse_address: bool,
         /// `SO_REUSEPORT` with the socket's user.
         reuse_port: Option<u32>,
@@ -244,6 +244,22 @@ impl Claim {
         Self { ports: Arc::clone(&self.ports), port: self.port, scope: self.scope, sharing }
     }
 
+    /// Shares as `sharing` says from now on; whether it takes connections stays as it is.
+    pub fn renew(&mut self, sharing: Sharing) {
+        let (Sharing::Bound { is_listening, .. }, Sharing::Bound { reuse_address, reuse_port, .. }) =
+            (self.sharing, sharing)
+        else {
+            return;
+        };
+        let sharing = Sharing::Bound { reuse_address, reuse_port, is_listening };
+        let mut claims = self.ports.claims.lock();
+        Ports::count_out(&mut claims, self.port, self.scope, self.sharing);
+        // There is room: it was counted a moment ago.
+        let _is_counted = Ports::count_in(claims.entry(self.port).or_default(), self.scope, sharing);
+        drop(claims);
+        self.sharing = sharing;
+    }
+
     /// Makes it that of a socket that takes connections. `EADDRINUSE` if another one does already that it cannot share with.
     pub fn listen(&mut self) -> Result<(), Errno> {
         let Sharing::Bound { reuse_address, reuse_port, .. } = self.sharing else { return Ok(()) };
@@ -327,6 +343,19 @@ mod tests {
         let mut claims: Vec<_> = (0..3).map(|_| ports.claim(80, HERE, of(7)).unwrap()).collect();
         claims.iter_mut().for_each(|claim| claim.listen().unwrap());
         assert!(ports.claim(80, HERE, of(8)).is_err());
+    }
+
+    #[test]
+    fn an_address_is_reused_once_its_owner_says_so() {
+        let ports = Ports::new();
+        let mut first = ports.claim(80, HERE, PLAIN).unwrap();
+        assert!(ports.claim(80, HERE, REUSING).is_err());
+        first.renew(REUSING);
+        let second = ports.claim(80, HERE, REUSING).unwrap();
+        first.renew(PLAIN);
+        assert!(ports.claim(80, HERE, REUSING).is_err());
+        drop((first, second));
+        assert!(ports.claims.lock().is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 pub(crate) mod control;
+pub(crate) mod linger;
 pub(crate) mod pages;
 pub(crate) mod transfer;
 

@@ -7,6 +7,7 @@ use mm::user::{UserReader, read_user_struct};
 use vfs::OpenRequest;
 
 use crate::lookup::{View, read_path, start};
+use crate::socket::linger::Lingering;
 use crate::thread::Thread;
 use crate::{SyscallResult, wait};
 
@@ -125,7 +126,11 @@ fn strict_request(how: &OpenHow) -> Result<OpenRequest, Errno> {
 }
 
 pub(crate) fn close(thread: &Thread, fd: Fd) -> SyscallResult {
-    drop(thread.fds().remove(fd.raw())?);
+    let open = thread.fds().remove(fd.raw())?;
+    match Lingering::of(&open) {
+        None => drop(open),
+        Some(lingering) => lingering.close(thread, open),
+    }
     Ok(0)
 }
 

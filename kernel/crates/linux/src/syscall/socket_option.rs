@@ -96,8 +96,8 @@ fn set_common(thread: &Thread, socket: &dyn Socket, option: i32, bytes: &[u8], c
         }
         SO_LINGER => {
             let (linger, _) = Linger::read_from_prefix(bytes).map_err(|_| Errno::EINVAL)?;
-            let seconds = if linger.l_onoff == 0 { -1 } else { linger.l_linger.max(0) };
-            options.linger_seconds.store(seconds, Relaxed);
+            // A negative time is a very long one.
+            options.set_linger((linger.l_onoff != 0).then_some(linger.l_linger.cast_unsigned()));
         }
         SO_TIMESTAMP | SO_TIMESTAMP_NEW => options.timestamp.store(u32::from(value != 0), Relaxed),
         SO_TIMESTAMPNS | SO_TIMESTAMPNS_NEW => options.timestamp.store(if value != 0 { 2 } else { 0 }, Relaxed),
@@ -246,8 +246,8 @@ fn common(
         SO_TIMESTAMP | SO_TIMESTAMP_NEW => int(i32::from(options.timestamp.load(Relaxed) == 1)),
         SO_TIMESTAMPNS | SO_TIMESTAMPNS_NEW => int(i32::from(options.timestamp.load(Relaxed) == 2)),
         SO_LINGER => {
-            let seconds = options.linger_seconds.load(Relaxed);
-            Linger { l_onoff: i32::from(seconds >= 0), l_linger: seconds.max(0) }.as_bytes().to_vec()
+            let (is_on, seconds) = (options.linger_seconds().is_some(), options.linger_time());
+            Linger { l_onoff: i32::from(is_on), l_linger: seconds.cast_signed() }.as_bytes().to_vec()
         }
         SO_RCVTIMEO | SO_RCVTIMEO_NEW => timeout_bytes(options.receive_timeout_ns.load(Relaxed)),
         SO_SNDTIMEO | SO_SNDTIMEO_NEW => timeout_bytes(options.send_timeout_ns.load(Relaxed)),

@@ -231,8 +231,14 @@ pub trait Socket: Any + Send + Sync {
         let _ = open;
     }
 
-    /// The last descriptor is closed. Nobody waits for what `SO_LINGER` asks for, but that no time at all is a reset.
+    /// The last descriptor is closed. `SO_LINGER` with no time at all makes it a reset; with some, the caller may wait while
+    /// [`Socket::is_lingering`].
     fn close(&self);
+
+    /// Whether it is closed, and the other end has not acknowledged all that was sent. [`Socket::wait_queue`] is woken when that ends.
+    fn is_lingering(&self) -> bool {
+        false
+    }
 }
 
 /// The longest option value that is looked at.

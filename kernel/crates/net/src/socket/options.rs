@@ -11,6 +11,9 @@ pub const BUFFER_DEFAULT: u32 = 212_992;
 /// The most that `SO_SNDBUF` and `SO_RCVBUF` set without privilege (`net.core.rmem_max`), before it is doubled.
 pub const BUFFER_MAX: u32 = 212_992;
 
+/// The bit above the seconds that says that they count.
+const LINGERS: u64 = 1 << 32;
+
 /// What all sockets have.
 #[derive(Debug)]
 pub struct SocketOptions {
@@ -30,8 +33,8 @@ pub struct SocketOptions {
     pub pass_credentials: AtomicBool,
     /// `SO_TIMESTAMP`, `SO_TIMESTAMPNS`: 0 none, 1 microseconds, 2 nanoseconds.
     pub timestamp: AtomicU32,
-    /// `SO_LINGER`: seconds, or -1 for off.
-    pub linger_seconds: AtomicI32,
+    /// `SO_LINGER`: see [`SocketOptions::linger_seconds`].
+    linger: AtomicU64,
     /// `SO_SNDBUF` as `getsockopt` shows it: doubled.
     pub send_buffer: AtomicU32,
     /// `SO_RCVBUF` as `getsockopt` shows it.
@@ -77,7 +80,7 @@ impl SocketOptions {
             oob_inline: AtomicBool::new(false),
             pass_credentials: AtomicBool::new(false),
             timestamp: AtomicU32::new(0),
-            linger_seconds: AtomicI32::new(-1),
+            linger: AtomicU64::new(0),
             send_buffer: AtomicU32::new(send),
             receive_buffer: AtomicU32::new(receive),
             is_send_buffer_set: AtomicBool::new(false),
@@ -109,7 +112,7 @@ impl SocketOptions {
             oob_inline: flag(&self.oob_inline),
             pass_credentials: flag(&self.pass_credentials),
             timestamp: word(&self.timestamp),
-            linger_seconds: number(&self.linger_seconds),
+            linger: time(&self.linger),
             send_buffer: word(&self.send_buffer),
             receive_buffer: word(&self.receive_buffer),
             is_send_buffer_set: flag(&self.is_send_buffer_set),
@@ -123,6 +126,25 @@ impl SocketOptions {
             busy_poll_us: word(&self.busy_poll_us),
             incoming_cpu: number(&self.incoming_cpu),
         }
+    }
+
+    /// How long the last `close` waits for the other end (`SO_LINGER`); none while that is off. Not at all is a reset.
+    #[must_use]
+    pub fn linger_seconds(&self) -> Option<u32> {
+        let linger = self.linger.load(Relaxed);
+        (linger & LINGERS != 0).then_some(self.linger_time())
+    }
+
+    /// The time that was last set, whether it counts or not.
+    #[must_use]
+    pub fn linger_time(&self) -> u32 {
+        u32::try_from(self.linger.load(Relaxed) & !LINGERS).unwrap_or(u32::MAX)
+    }
+
+    /// Sets `SO_LINGER`. Off keeps the time.
+    pub fn set_linger(&self, seconds: Option<u32>) {
+        let value = seconds.map_or_else(|| self.linger_time().into(), |seconds| LINGERS | u64::from(seconds));
+        self.linger.store(value, Relaxed);
     }
 
     /// Bytes that may wait to be sent.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 use abi::ioctl::{FIONREAD, TIOCOUTQ};
-use abi::socket::{IPPROTO_TCP, SOCK_STREAM};
+use abi::socket::{IPPROTO_TCP, SO_REUSEADDR, SO_REUSEPORT, SOCK_STREAM, SOL_SOCKET};
 use abi::{Errno, PollEvents};
 use file::{IoResult, Progress};
 use mm::user::write_user_struct;
@@ -102,7 +102,11 @@ impl Socket for TcpSocket {
         self.shut(half)
     }
 
-    fn set_option(&self, level: i32, option: i32, value: &[u8], _caller: &Caller) -> Result<(), Errno> {
+    fn set_option(&self, level: i32, option: i32, value: &[u8], caller: &Caller) -> Result<(), Errno> {
+        if level == SOL_SOCKET && matches!(option, SO_REUSEADDR | SO_REUSEPORT) {
+            self.renew_sharing(caller);
+            return Ok(());
+        }
         self.set_any_option(level, option, value)
     }
 
@@ -183,6 +187,10 @@ impl Socket for TcpSocket {
 
     fn close(&self) {
         self.end(false);
+    }
+
+    fn is_lingering(&self) -> bool {
+        TcpSocket::is_lingering(self)
     }
 }
 

@@ -203,6 +203,13 @@ impl TcpSocket {
         }
     }
 
+    /// `SO_REUSEADDR` or `SO_REUSEPORT` was set: it counts for those who bind from now on.
+    pub(super) fn renew_sharing(&self, caller: &Caller) {
+        if let Some(bound) = &mut self.inner.lock().bound {
+            bound.claim.renew(self.sharing(caller));
+        }
+    }
+
     // ---- Names --------------------------------------------------------------------------------------------------
 
     pub(super) fn bind_to(&self, address: &Address, caller: &Caller) -> Result<(), Errno> {
@@ -413,7 +420,7 @@ impl TcpSocket {
     pub(super) fn end(&self, is_abortive: bool) {
         let mut inner = self.lock_drained();
         inner.is_orphan = true;
-        let is_abortive = is_abortive || self.options.linger_seconds.load(Ordering::Relaxed) == 0;
+        let is_abortive = is_abortive || self.options.linger_seconds() == Some(0);
         let now_ns = machine::now_ns();
         match &mut inner.phase {
             Phase::Listening(listener) => {
@@ -439,6 +446,13 @@ impl TcpSocket {
             Phase::Idle | Phase::Waiting { .. } => inner.phase = Phase::Idle,
         }
         inner.bound = None;
+    }
+
+    /// Whether the program has let go of it and the other end has not acknowledged all yet (`sk_stream_closing`).
+    pub(super) fn is_lingering(&self) -> bool {
+        let inner = self.lock_drained();
+        let Phase::Wire(wire) = &inner.phase else { return false };
+        inner.is_orphan && matches!(wire.engine.state(), State::FinWait1 | State::Closing | State::LastAck)
     }
 
     // ---- The engine ---------------------------------------------------------------------------------------------

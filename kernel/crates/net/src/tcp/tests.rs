@@ -355,6 +355,26 @@ fn a_connection_between_machines_begins_carries_and_ends() {
 }
 
 #[test]
+fn a_close_lingers_until_all_is_acknowledged() {
+    let mut link = Link::new(NicFeatures::empty());
+    let (client, server) = connect_over(&mut link);
+    send(&*client, b"last").unwrap();
+    assert!(!client.is_lingering(), "it is not closed");
+    client.close();
+    assert!(client.is_lingering());
+    link.settle(|from, _| from == 1);
+    assert!(client.is_lingering(), "the acknowledgement is lost");
+    link.pass(SECOND_NS, LOSSLESS);
+    assert!(!client.is_lingering());
+    assert_eq!(receive(&*server, 10), Ok(Some(b"last".to_vec())));
+    // The other side is next: its FIN is the last.
+    server.close();
+    assert!(server.is_lingering());
+    link.pass(SECOND_NS, LOSSLESS);
+    assert!(!server.is_lingering());
+}
+
+#[test]
 fn a_port_without_a_listener_refuses_and_a_silent_machine_times_out() {
     let mut link = Link::new(NicFeatures::empty());
     let client = TcpSocket::new(&link.ends[0].stack, AF_INET);
