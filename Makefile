@@ -6,6 +6,7 @@ KERNEL_CARGO := scripts/kernel-cargo.sh
 
 # Settings of `make image` and `make run`; see the help.
 export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG QEMU_ARGS LOG TIMEOUT KERNEL KERNEL_PROFILE ONLY MINUTES SEED WORKERS
+export ROWS ROUNDS SYSTEMS SERVERS SETS
 
 .PHONY: help
 help: ## Show this list.
@@ -16,6 +17,7 @@ help: ## Show this list.
 	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1'
 	@echo '                  LOG=info|debug|trace QEMU_ARGS="..." TIMEOUT=seconds'
 	@echo 'Settings of test: ONLY=pattern'
+	@echo 'Settings of bench: ROWS="pattern ..." SYSTEMS="native linux trapped rewritten shim" ROUNDS=5'
 	@echo 'Settings of all:  KERNEL_PROFILE=kernel|kernel-dev (built again within seconds, with more checks)'
 
 .PHONY: setup
@@ -67,8 +69,14 @@ soak: setup ## Torture threads in a machine: MINUTES=30 CPUS=4 SEED=1.
 	@scripts/soak.sh
 
 .PHONY: bench
-bench: setup ## Measure, and write docs/FIGURES.md.
+bench: setup ## Measure, and write docs/bench; ROWS="tcp read": instructions of these alone.
 	@scripts/bench.sh
+
+.PHONY: bench-check bench-update
+bench-check: setup ## Compare the instructions of system calls with tests/bench/counts.txt.
+	@scripts/bench-counts.sh check
+bench-update: setup ## Make the instructions of system calls what they are compared with.
+	@scripts/bench-counts.sh update
 
 .PHONY: bench-net
 bench-net: setup ## Measure the network, and write docs/NET-FIGURES.md.

@@ -1,13 +1,23 @@
 #!/usr/bin/env bash
-# Measures what docs/FIGURES.md shows, and writes it: the same static program on a Linux guest and on Nacre, in turn, in the
-# same emulator. Counts are instructions under -icount, which repeat within a percent; times are of whatever machine this is.
+# Measures what docs/bench shows, and writes it: the same static program on this machine's Linux, on a Linux guest and on Nacre, the
+# guests in turn in the same emulator. Counts are instructions under -icount, which repeat within a percent; times are of
+# whatever machine this is.
 #
 #   ROUNDS=5         boots of each system for wall times
 #   BENCH_CPU=...    the emulated processor; Linux's byte copies would be counted one by one with ERMS
-#   ONLY="a b"       rows whose names contain one of these, printed and not written to docs/
+#   ROWS="a b"       rows whose names contain one of these, printed and not written to docs/: instructions on Nacre alone, beside
+#                    the committed counts, within a minute ...
+#   SYSTEMS="..."    ... or on these systems, times too: native linux trapped rewritten shim
+#
+# On Nacre the program runs with every system call trapped, with its call sites rewritten, and linked with the shim, as far as the
+# source tree has these.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
+
+if [ -n "${ROWS:-}" ] && [ -z "${SYSTEMS:-}" ]; then
+    exec scripts/bench-counts.sh show
+fi
 
 work=$(target_directory)/bench
 results=$work/results
@@ -19,7 +29,7 @@ mkdir -p "$results"
 
 musl-gcc -static -O2 -o "$work/bench" tests/bench/program/*.c
 musl-gcc -static -O2 -o "$work/hello" tests/binaries/hello.c
-build cargo build --release -p bench >&2
+build cargo build --release -p bench -p image-builder >&2
 # One kernel for all of it, whatever happens to the sources meanwhile.
 if [ -z "${KERNEL:-}" ]; then
     build scripts/kernel-cargo.sh build -p kernel --profile kernel >&2
@@ -28,7 +38,27 @@ if [ -z "${KERNEL:-}" ]; then
 fi
 bench=$(target_directory)/release/bench
 
-# Boots Linux with the benchmark as its first program: processors, unit, names of rows.
+has_rewriting() { grep -q REWRITE scripts/image/src/run/settings.rs; }
+has_shim() { [ -x scripts/nacre-gcc ]; }
+
+systems=(native linux trapped)
+! has_rewriting || systems+=(rewritten)
+! has_shim || systems+=(shim)
+[ -z "${SYSTEMS:-}" ] || read -ra systems <<< "$SYSTEMS"
+if [[ " ${systems[*]} " == *" shim "* ]]; then
+    # Its system calls are calls of the library, which are all that the shim serves.
+    scripts/nacre-gcc -static -O2 -DCALLS_BY_LIBRARY -o "$work/bench-shim" tests/bench/program/*.c
+fi
+
+# Linux itself: processors, unit, names of rows. It counts no instructions.
+boot_native() {
+    local cpus=$1 unit=$2 processors
+    shift 2
+    processors=$(taskset -cp $$ | sed 's/.*: //; s/-/,/' | cut -d, -f "1-$cpus")
+    taskset -c "$processors" "$work/bench" "$unit" "$@" </dev/null
+}
+
+# Boots Linux with the benchmark as its first program.
 boot_linux() {
     local cpus=$1 unit=$2 accelerator=(-accel tcg,thread=multi) khz=2600000
     shift 2
@@ -45,13 +75,17 @@ rcupdate.rcu_expedited=1 panic=-1 tsc_early_khz=$khz -- $unit $*" </dev/null
 
 # The same for Nacre, whose arguments are in the image.
 boot_nacre() {
-    local cpus=$1 unit=$2 options="-cpu $processor"
-    shift 2
+    local program=$1 rewrite=$2 cpus=$3 unit=$4 options="-cpu $processor"
+    shift 4
     [ "$unit" != instructions ] || options="$icount $options"
-    scripts/build-image.sh APP="$work/bench" ARGS="$unit $*" OUT="$work/bench.elf" >&2
-    ACCEL=tcg MACHINE=microvm MEM=256M CPUS=$cpus QEMU_ARGS=$options TIMEOUT=${TIMEOUT:-300} \
+    REWRITE=$rewrite scripts/build-image.sh APP="$program" ARGS="$unit $*" OUT="$work/bench.elf" >&2
+    REWRITE=$rewrite ACCEL=tcg MACHINE=microvm MEM=256M CPUS=$cpus QEMU_ARGS=$options TIMEOUT=${TIMEOUT:-300} \
         scripts/run-qemu.sh "$work/bench.elf" </dev/null
 }
+
+boot_trapped() { boot_nacre "$work/bench" off "$@"; }
+boot_rewritten() { boot_nacre "$work/bench" on "$@"; }
+boot_shim() { boot_nacre "$work/bench-shim" on "$@"; }
 
 # One boot of one system: system, kind of boots, round, processors, unit, names of rows.
 measure() {
@@ -68,20 +102,21 @@ measure() {
     }
 }
 
-systems=(linux nacre)
-if linux=$(scripts/linux-kernel.sh); then
-    "$bench" initramfs "$work/bench" "$work/initramfs"
-else
-    systems=(nacre)
-    cp tests/bench/linux-6.1.txt "$results/linux.instructions.1"
-    echo 'bench: no Linux guest here; its figures are the kept ones of tests/bench/linux-6.1.txt' >&2
-    echo 'No Linux guest ran: its figures are those of tests/bench/linux-6.1.txt.' >> "$results/notes"
+if [[ " ${systems[*]} " == *" linux "* ]]; then
+    if linux=$(scripts/linux-kernel.sh); then
+        "$bench" initramfs "$work/bench" "$work/initramfs"
+    else
+        read -ra systems <<< "$(sed 's/\<linux\>//' <<< "${systems[*]}")"
+        cp tests/bench/linux-6.1.txt "$results/linux.instructions.1"
+        echo 'bench: no Linux guest here; its figures are the kept ones of tests/bench/linux-6.1.txt' >&2
+        echo 'No Linux guest ran: its figures are those of tests/bench/linux-6.1.txt.' >> "$results/notes"
+    fi
 fi
 
-names=${ONLY:-}
+names=${ROWS:-}
 # shellcheck disable=SC2086 # Names are words.
 for system in "${systems[@]}"; do
-    measure "$system" instructions 1 1 instructions $names
+    [ "$system" = native ] || measure "$system" instructions 1 1 instructions $names
 done
 # shellcheck disable=SC2086
 for ((round = 1; round <= rounds; round++)); do
@@ -92,9 +127,9 @@ for ((round = 1; round <= rounds; round++)); do
 done
 
 touch "$results/system"
-if [ -n "$names" ]; then
-    "$bench" report "$results" tests/bench/goals.txt "$work/FIGURES.md" "$work/figures.json"
-    cat "$work/FIGURES.md"
+if [ -n "$names" ] || [ -n "${SYSTEMS:-}" ]; then
+    "$bench" report "$results" tests/bench/goals.txt /dev/null "$work"
+    cat "$work/README.md"
     exit
 fi
 
@@ -135,5 +170,5 @@ kept() { awk -v name="$1" '$2 == name { print $3 }' tests/bench/linux-6.1.txt; }
     printf "%s\t%s\t%s\n" "least memory that runs hello, MiB" "$(kept memory_floor_mib)" "$floor"
     printf "%s\t\t%s\n" "image of hello: kernel, program and files, bytes" "$(stat -c %s "$work/hello.elf")"
 } > "$results/system"
-"$bench" report "$results" tests/bench/goals.txt docs/FIGURES.md "$work/figures.json"
-cat docs/FIGURES.md
+"$bench" report "$results" tests/bench/goals.txt tests/bench/closing.md docs/bench
+cat docs/bench/README.md

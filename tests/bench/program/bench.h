@@ -34,7 +34,7 @@ struct rows {
 };
 
 extern const struct rows call_rows, file_rows, memory_rows, time_rows, event_rows, signal_rows, thread_rows,
-	network_rows;
+	network_rows, process_rows;
 
 #define ROWS(array) { array, sizeof array / sizeof *array }
 
@@ -44,6 +44,20 @@ bool partner_start(void (*body)(void));
 void partner_join(void);
 extern atomic_bool partner_stops;
 
+#ifdef CALLS_BY_LIBRARY
+// System calls through the C library, as programs have them: what a library can do without trapping.
+static inline long call6(long number, long a, long b, long c, long d, long e, long f)
+{
+	long result = syscall(number, a, b, c, d, e, f);
+	return result == -1 ? -errno : result;
+}
+
+static inline long call3(long number, long a, long b, long c)
+{
+	long result = syscall(number, a, b, c);
+	return result == -1 ? -errno : result;
+}
+#else
 // System calls without the C library.
 static inline long call6(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -64,6 +78,7 @@ static inline long call3(long number, long a, long b, long c)
 	__asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
 	return result;
 }
+#endif
 
 // Tells whether a call worked that answers as the kernel does, and sets errno.
 static inline bool worked(long result)

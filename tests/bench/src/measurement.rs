@@ -1,13 +1,24 @@
-//! What the guests printed, as `program/main.c` describes it, gathered from the files of one run of the benchmark:
-//! `linux.KIND.ROUND` and `nacre.KIND.ROUND` hold the output of one boot each, where the kind tells the unit and how many
-//! processors there were; `system` holds lines of NAME, Linux's figure and ours.
+//! What the systems printed, as `program/main.c` describes it, gathered from the files of one run of the benchmark:
+//! `SYSTEM.KIND.ROUND` holds the output of one boot, where the kind tells the unit and how many processors there were; `system`
+//! holds lines of NAME, Linux's figure and ours.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-/// The two systems.
-pub(crate) const SYSTEMS: [&str; 2] = ["linux", "nacre"];
+/// Where the program runs, as it appears in file names, and the title of its column.
+pub(crate) const SYSTEMS: [(&str, &str); SYSTEM_COUNT] = [
+    ("native", "native"),
+    ("linux", "Linux"),
+    ("trapped", "Nacre, trapped"),
+    ("rewritten", "Nacre, rewritten"),
+    ("shim", "Nacre, by call"),
+];
+const SYSTEM_COUNT: usize = 5;
+/// What others are compared with.
+pub(crate) const LINUX: usize = 1;
+/// How a user's program runs on Nacre: the last of these that was measured.
+const OURS: [usize; 2] = [2, 3];
 
 /// A kind of boots, as it appears in file names, and its title.
 pub(crate) const KINDS: [(&str, &str); 3] = [
@@ -21,14 +32,23 @@ pub(crate) const KINDS: [(&str, &str); 3] = [
 pub(crate) struct Figure {
     pub(crate) least: f64,
     pub(crate) median: f64,
+    /// The least and the largest median of a boot.
+    pub(crate) spread: (f64, f64),
 }
 
-/// One operation on both systems.
+/// One operation on all systems.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     pub(crate) name: String,
     /// In the order of `SYSTEMS`; `None` where it cannot be done.
-    pub(crate) figures: [Option<Figure>; 2],
+    pub(crate) figures: [Option<Figure>; SYSTEM_COUNT],
+}
+
+impl Row {
+    /// What a user of Nacre gets.
+    pub(crate) fn ours(&self) -> Option<Figure> {
+        OURS.iter().rev().find_map(|system| self.figures[*system])
+    }
 }
 
 /// A figure of the whole system.
@@ -60,8 +80,8 @@ impl Results {
         let mut rounds = 0;
         let mut tables = Vec::new();
         for (kind, _) in KINDS {
-            let mut boots = [Vec::new(), Vec::new()];
-            for (system, boots) in SYSTEMS.iter().zip(&mut boots) {
+            let mut boots = [const { Vec::new() }; SYSTEM_COUNT];
+            for ((system, _), boots) in SYSTEMS.iter().zip(&mut boots) {
                 for round in 1.. {
                     let path = directory.join(format!("{system}.{kind}.{round}"));
                     if !path.exists() {
@@ -83,10 +103,11 @@ impl Results {
     }
 }
 
-type Boot = Vec<(String, Option<Figure>)>;
+/// The rows of one boot, in order; `None` for what cannot be done.
+pub(crate) type Boot = Vec<(String, Option<Figure>)>;
 
 /// The rows of one boot's output. Other lines are a console's talk.
-fn parse_boot(text: &str) -> Result<Boot, String> {
+pub(crate) fn parse_boot(text: &str) -> Result<Boot, String> {
     let mut rows = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -95,7 +116,8 @@ fn parse_boot(text: &str) -> Result<Boot, String> {
             ["row", name, "-", ..] => rows.push((name.to_owned(), None)),
             ["row", name, least, median, _] => {
                 let number = |word: &str| word.parse::<f64>().map_err(|_| format!("not a figure: {line}"));
-                rows.push((name.to_owned(), Some(Figure { least: number(least)?, median: number(median)? })));
+                let (least, median) = (number(least)?, number(median)?);
+                rows.push((name.to_owned(), Some(Figure { least, median, spread: (median, median) })));
             }
             _ => {}
         }
@@ -107,7 +129,7 @@ fn parse_boot(text: &str) -> Result<Boot, String> {
 }
 
 /// One row per operation: the least of all boots, and the median of their medians.
-fn combine(boots: &[Vec<Boot>; 2]) -> Vec<Row> {
+fn combine(boots: &[Vec<Boot>; SYSTEM_COUNT]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (system, boots) in boots.iter().enumerate() {
         let mut found: Vec<(&str, Vec<Figure>)> = Vec::new();
@@ -120,7 +142,7 @@ fn combine(boots: &[Vec<Boot>; 2]) -> Vec<Row> {
         }
         for (name, figures) in found {
             let index = rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
-                rows.push(Row { name: name.to_owned(), figures: [None, None] });
+                rows.push(Row { name: name.to_owned(), figures: [None; SYSTEM_COUNT] });
                 rows.len() - 1
             });
             rows[index].figures[system] = summarize(&figures);
@@ -134,7 +156,7 @@ fn summarize(figures: &[Figure]) -> Option<Figure> {
     let least = figures.iter().map(|figure| figure.least).min_by(f64::total_cmp)?;
     let mut medians: Vec<f64> = figures.iter().map(|figure| figure.median).collect();
     medians.sort_by(f64::total_cmp);
-    Some(Figure { least, median: medians[medians.len() / 2] })
+    Some(Figure { least, median: medians[medians.len() / 2], spread: (*medians.first()?, *medians.last()?) })
 }
 
 fn parse_whole(line: &str) -> Option<Whole> {
@@ -159,7 +181,7 @@ mod tests {
     use super::*;
 
     fn figure(least: f64, median: f64) -> Option<Figure> {
-        Some(Figure { least, median })
+        Some(Figure { least, median, spread: (median, median) })
     }
 
     #[test]
@@ -180,14 +202,16 @@ mod tests {
         let boot = |least, median| vec![("a".to_owned(), figure(least, median)), ("absent".to_owned(), None)];
         let linux = vec![boot(3.0, 4.0), boot(1.0, 9.0), boot(2.0, 5.0)];
         let nacre = vec![vec![("b".to_owned(), figure(1.0, 1.0))]];
-        let rows = combine(&[linux, nacre]);
+        let rows = combine(&[Vec::new(), linux, nacre, Vec::new(), Vec::new()]);
+        let a = Figure { least: 1.0, median: 5.0, spread: (4.0, 9.0) };
         assert_eq!(
             rows,
             [
-                Row { name: "a".to_owned(), figures: [figure(1.0, 5.0), None] },
-                Row { name: "b".to_owned(), figures: [None, figure(1.0, 1.0)] },
+                Row { name: "a".to_owned(), figures: [None, Some(a), None, None, None] },
+                Row { name: "b".to_owned(), figures: [None, None, figure(1.0, 1.0), None, None] },
             ]
         );
+        assert_eq!(rows[1].ours(), figure(1.0, 1.0));
     }
 
     #[test]

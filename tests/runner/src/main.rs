@@ -3,13 +3,14 @@
 //! The stages, in order: `check` (formatting, lints, layers), `host` (the unit and integration tests of all crates),
 //! `loom` (lock-free code under every interleaving), and then in the virtual machine `binaries` (small programs against
 //! the host's Linux), `qemu` (streams, statuses, signals, machines, bad input), `net` (the network device and its link), `apps`
-//! (real programs against the host's Linux) and `servers` (real servers, used from the host). `ONLY=text` runs the tests
+//! (real programs against the host's Linux), `servers` (real servers, used from the host) and `bench` (counts of instructions). `ONLY=text` runs the tests
 //! whose name, such as `binaries/hello`, contains the text; `check`, `host` and `loom`
 //! run only if the text begins with their names.
 //!
 //! The last line is `N passed, N failed`; the status is 1 if anything failed or nothing ran.
 
 mod apps;
+mod bench;
 mod binaries;
 mod cargo;
 mod case;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
                 report.stage("net", |report| schedule::run(network::tests(&tools), &selection, report));
                 report.stage("apps", |report| schedule::run(apps::tests(&tools, &selection), &selection, report));
                 report.stage("servers", |report| schedule::run(servers::tests(&tools, &selection), &selection, report));
+                report.stage("bench", |report| schedule::run(bench::tests(&tools), &selection, report));
             }
             Err(error) => report.fail("build", &error),
         }

@@ -40,7 +40,7 @@ impl Default for Boot {
 }
 
 /// How the kernel is built: as users get it, unless `KERNEL_PROFILE` says otherwise.
-fn kernel_profile() -> String {
+pub(crate) fn kernel_profile() -> String {
     std::env::var("KERNEL_PROFILE").unwrap_or_else(|_| "kernel".to_owned())
 }
 
