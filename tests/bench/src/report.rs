@@ -104,7 +104,8 @@ fn number(value: Option<f64>) -> String {
 
 fn time(figure: Option<Figure>) -> String {
     let Some(Figure { least, median, spread: (low, high) }) = figure else { return "-".to_owned() };
-    format!("{least:.0}, {median:.0} ({low:.0} to {high:.0})")
+    let spread = if low < high { format!(" ({low:.0} to {high:.0})") } else { String::new() };
+    format!("{least:.0}, {median:.0}{spread}")
 }
 
 fn ratio(linux: Option<Figure>, nacre: Option<Figure>, part: impl Fn(Figure) -> f64) -> String {
