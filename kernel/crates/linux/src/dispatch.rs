@@ -6,8 +6,11 @@
 //!
 //! Every call takes this road, so it is kept short: a handler is compiled into its entry of the table, and how the call
 //! ended travels in one register ([`Answer`]) instead of a `Result` in memory.
+//!
+//! The table is there twice: [`ENTRIES`], where the machine's entry code jumps, and what it was at first. So [`crate::trace`] can
+//! take the place of a handler and still call it.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 use abi::{Errno, Fd, SyscallArgument, UserPtr};
 
@@ -28,9 +31,22 @@ pub struct Answer(i64);
 const RESTARTS: [(i64, Restart); 4] =
     [(-512, Restart::IfAllowed), (-513, Restart::Always), (-514, Restart::IfNoHandler), (-516, Restart::Continue)];
 
+/// Answers from here to -1 are errors.
+const ERROR_FIRST: i64 = -4095;
+
 impl Answer {
     fn is_restart(self) -> bool {
         (RESTARTS[3].0..=RESTARTS[0].0).contains(&self.0)
+    }
+
+    /// The number that the program finds, unless the call is to be restarted.
+    pub(crate) fn value(self) -> i64 {
+        self.0
+    }
+
+    /// Whether the call failed or was interrupted.
+    pub(crate) fn is_error(self) -> bool {
+        (ERROR_FIRST..0).contains(&self.0)
     }
 
     fn restart(self) -> Option<Restart> {
@@ -70,12 +86,26 @@ pub const RESTART_COUNT: i64 = RESTARTS[0].0 - RESTARTS[3].0 + 1;
 /// result there. True: the call was interrupted, and [`syscall_exit`] must run; it must run as well when
 /// [`Thread::needs_attention`].
 pub fn syscall_entry(thread: &Thread, registers: &mut Registers) -> bool {
-    // The low half of rax alone counts, as in Linux.
-    let number = registers.original_rax & u64::from(u32::MAX);
-    let entry = usize::try_from(number).ok().and_then(|number| ENTRIES.get(number)).copied().unwrap_or(absent);
-    let answer = entry(thread, registers);
+    let answer = handler(number(registers))(thread, registers);
     registers.rax = answer.0.cast_unsigned();
     answer.is_restart()
+}
+
+/// The number of the call that a program makes: the low half of rax alone counts, as in Linux.
+pub(crate) fn number(registers: &Registers) -> usize {
+    word::<u32>(registers.original_rax) as usize
+}
+
+/// What serves the call with this number.
+pub(crate) fn handler(number: usize) -> Entry {
+    HANDLERS.get(number).copied().unwrap_or(absent)
+}
+
+/// Makes `entry` serve a call. Before the first program runs: what is being served is not waited for.
+pub(crate) fn replace(number: usize, entry: Entry) {
+    if let Some(place) = ENTRIES.get(number) {
+        place.store(entry as *mut (), Relaxed);
+    }
 }
 
 /// Does everything there is to do between a system call and the program's next instruction; all registers are in place.
@@ -151,15 +181,28 @@ macro_rules! entry {
 
 macro_rules! generate_entries {
     ($($number:literal $name:ident($($argument:ident: $type:ty),*) = $level:ident($note:literal);)*) => {
-        /// The entry of every number. The machine's entry code calls them itself: with the low half of rax below
-        /// [`ENTRY_COUNT`] the entry at that place, else [`absent`].
-        pub static ENTRIES: [Entry; ENTRY_COUNT] = {
+        /// What serves the call of every number.
+        static HANDLERS: [Entry; ENTRY_COUNT] = FIRST_ENTRIES;
+
+        const FIRST_ENTRIES: [Entry; ENTRY_COUNT] = {
             let mut entries: [Entry; ENTRY_COUNT] = [absent; ENTRY_COUNT];
             $(entries[$number] = entry!($level $name($($type),*));)*
             entries
         };
     };
 }
+
+/// The entry of every number, an [`Entry`] each. The machine's entry code calls them itself: with the low half of rax below
+/// [`ENTRY_COUNT`] the entry at that place, else [`absent`].
+pub static ENTRIES: [AtomicPtr<()>; ENTRY_COUNT] = {
+    let mut entries = [const { AtomicPtr::new(core::ptr::null_mut()) }; ENTRY_COUNT];
+    let mut number = 0;
+    while number < ENTRY_COUNT {
+        entries[number] = AtomicPtr::new(FIRST_ENTRIES[number] as *mut ());
+        number += 1;
+    }
+    entries
+};
 
 /// One more than the largest number in the table.
 pub const ENTRY_COUNT: usize = match abi::SYSCALLS.last() {

@@ -52,6 +52,7 @@ pub mod system;
 pub mod thread;
 pub mod timer;
 mod timerfd;
+pub mod trace;
 mod transition;
 pub mod wait;
 

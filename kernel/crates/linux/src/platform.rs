@@ -286,6 +286,11 @@ pub trait Platform: Send + Sync {
         let _ = now_ns;
     }
 
+    /// Takes one line that tells the host what the program does ([`crate::trace`]). May wait for the host.
+    fn observe(&self, line: &[u8]) {
+        let _ = line;
+    }
+
     /// Ends the machine: the first process is gone.
     fn end(&self, outcome: Outcome) -> !;
 }
