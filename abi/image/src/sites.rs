@@ -196,7 +196,8 @@ impl Site {
     }
 
     /// The end of the bytes that belong to this site alone.
-    fn end(&self) -> u64 {
+    #[must_use]
+    pub fn end(&self) -> u64 {
         let size = match &self.kind {
             SiteKind::Privileged => 1,
             SiteKind::Syscall(patch) => patch.end(),

@@ -97,7 +97,7 @@ pub fn build(request: &Request) -> Result<Summary> {
         files_size,
         file_count,
         program,
-        site_count: analysis.sites.len(),
+        site_count: analysis.privileged_count(),
         proven_code: analysis.proven_bytes,
         unproven_code: analysis.unproven_bytes,
     })

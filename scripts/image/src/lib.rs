@@ -11,6 +11,7 @@ pub mod build;
 mod failure;
 pub mod kernel_file;
 pub mod program;
+pub mod report;
 pub mod root;
 pub mod run;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use image_builder::build::{Request, Summary, build, megabytes};
-use image_builder::{Failure, Result, words};
+use image_builder::{Failure, Result, report, words};
 
 const USAGE: &str = "usage: image-builder --app FILE --kernel FILE --output FILE [--arguments WORDS] \
                      [--environment WORDS] [--files DIR] [--cwd DIR] [--network CONFIGURATION] \
@@ -38,11 +38,7 @@ fn analyse(files: impl Iterator<Item = OsString>) -> ExitCode {
         match std::fs::read(&file) {
             Ok(bytes) => {
                 let found = image_builder::analysis::analyse(&bytes);
-                let (proven, unproven) = (found.proven_bytes, found.unproven_bytes);
-                println!("{}: {} sites, {proven} bytes proven, {unproven} not", file.display(), found.sites.len());
-                for site in found.sites {
-                    println!("  {:#x} {:02x}", site.file_offset, site.original);
-                }
+                print!("{}", report::in_full(&file.display().to_string(), &found));
             }
             Err(error) => {
                 eprintln!("image: {}", Failure::io(&file, &error));

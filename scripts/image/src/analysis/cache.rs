@@ -1,6 +1,7 @@
 //! Results of the analysis, kept by the hash of the file: most files of an image are those of the last one.
 //!
-//! A result is a text file of lines: the proven and the unproven bytes, then one line for each site. A file that cannot be
+//! A result is a text file of lines: the proven and the unproven bytes, then one line for each site and for each system
+//! call that is left alone. A file that cannot be
 //! read or makes no sense is as good as none.
 
 use std::fs;
@@ -11,6 +12,7 @@ use std::str::FromStr;
 use image_format::{Patch, Site, SiteKind};
 use sha2::{Digest, Sha256};
 
+use super::rewrite::{Left, Reason};
 use super::{Analysis, VERSION, analyse};
 
 /// Analyses a file, or takes the result of the last time.
@@ -50,6 +52,9 @@ fn encode(analysis: &Analysis) -> String {
         }
         text.push('\n');
     }
+    for left in &analysis.left {
+        text.push_str(&format!("left {} {}\n", left.file_offset, left.reason as usize));
+    }
     text.push_str("end\n");
     text
 }
@@ -57,8 +62,21 @@ fn encode(analysis: &Analysis) -> String {
 fn decode(text: &str) -> Option<Analysis> {
     let mut lines = text.strip_suffix("end\n")?.lines();
     let (proven, unproven) = lines.next()?.split_once(' ')?;
-    let sites = lines.map(decode_site).collect::<Option<Vec<_>>>()?;
-    Some(Analysis { sites, proven_bytes: proven.parse().ok()?, unproven_bytes: unproven.parse().ok()? })
+    let (proven_bytes, unproven_bytes) = (proven.parse().ok()?, unproven.parse().ok()?);
+    let mut analysis = Analysis { proven_bytes, unproven_bytes, ..Analysis::default() };
+    for line in lines {
+        match line.strip_prefix("left ") {
+            Some(left) => analysis.left.push(decode_left(left)?),
+            None => analysis.sites.push(decode_site(line)?),
+        }
+    }
+    Some(analysis)
+}
+
+fn decode_left(fields: &str) -> Option<Left> {
+    let (file_offset, reason) = fields.split_once(' ')?;
+    let reason = *Reason::ALL.get(reason.parse::<usize>().ok()?)?;
+    Some(Left { file_offset: file_offset.parse().ok()?, reason })
 }
 
 fn decode_site(line: &str) -> Option<Site> {
@@ -104,6 +122,7 @@ mod tests {
     fn results_are_kept_and_damage_is_noticed() {
         let analysis = Analysis {
             sites: vec![Site { file_offset: 77, kind: SiteKind::Privileged, original: 0xf4 }, system_call()],
+            left: vec![Left { file_offset: 11, reason: Reason::PageEnd }],
             proven_bytes: 1234,
             unproven_bytes: 5,
         };

@@ -10,6 +10,9 @@ use super::object::{Object, Segment};
 const COVERED: u8 = 1;
 /// A proven instruction begins here.
 const START: u8 = 2;
+/// The opcode and the size of a direct call.
+const CALL: u8 = 0xe8;
+const CALL_SIZE: usize = 5;
 /// The prefix that programs jump over to leave it out.
 const LOCK_PREFIX: u8 = 0xf0;
 
@@ -131,6 +134,23 @@ impl<'a> CodeMap<'a> {
     /// The instructions that were proven after the first `count` ones.
     pub(super) fn proven_since(&self, count: usize) -> impl Iterator<Item = Instruction> {
         self.proven.get(count..).unwrap_or_default().iter().filter_map(|&address| self.decode(address))
+    }
+
+    /// The targets of all proven direct calls, in order.
+    pub(super) fn call_targets(&self) -> Vec<u64> {
+        let mut targets = Vec::new();
+        for Marked { segment, marks } in &self.segments {
+            for ((address, window), mark) in (segment.address..).zip(segment.bytes.windows(CALL_SIZE)).zip(marks) {
+                let &[CALL, a, b, c, d] = window else { continue };
+                if mark & START != 0 {
+                    let distance = i64::from(i32::from_le_bytes([a, b, c, d]));
+                    targets.push((address + 5).wrapping_add_signed(distance));
+                }
+            }
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        targets
     }
 
     /// The first address behind `start` of which nothing is known.

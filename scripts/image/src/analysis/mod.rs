@@ -1,4 +1,4 @@
-//! Finds the instructions in a program that must not run in ring 0 as they are.
+//! Finds the instructions in a program that must not run in ring 0 as they are, and the system calls that can be rewritten.
 //!
 //! The program runs at the kernel's own privilege, so an instruction that Linux answers with SIGSEGV would do something
 //! there. The kernel replaces the first byte of each such instruction when it maps the code; here, on the host, is
@@ -15,7 +15,7 @@
 //!    parts. A suspect is tried: everything that follows from it must be consistent with what is proven, and at least one
 //!    reference in it must be of a kind that no random bytes contain ([`suspects`]).
 //!
-//! What remains is counted and left alone.
+//! What remains is counted and left alone. Which system calls in proven code can be rewritten is decided in [`rewrite`].
 //!
 //! # 2. What it does not do
 //!
@@ -24,8 +24,10 @@
 pub mod cache;
 mod code_map;
 mod descent;
+mod exception_table;
 mod forbidden;
 mod object;
+pub mod rewrite;
 mod suspects;
 mod sweep;
 #[cfg(test)]
@@ -35,15 +37,18 @@ use image_format::{Site, SiteKind};
 
 use code_map::CodeMap;
 use object::Object;
+use rewrite::Left;
 
 /// Changes whenever the analysis may give another result; results in the cache are bound to it.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What is known about one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Analysis {
-    /// The instructions that must not run, sorted by their place in the file.
+    /// The instructions that must not run and the system calls that can be rewritten, sorted by their place in the file.
     pub sites: Vec<Site>,
+    /// The other system calls, sorted likewise.
+    pub left: Vec<Left>,
     /// How many bytes are proven to be code.
     pub proven_bytes: u64,
     /// How many bytes of executable segments are not, padding left out.
@@ -68,9 +73,28 @@ pub fn analyse(bytes: &[u8]) -> Analysis {
             Some(Site { file_offset, kind: SiteKind::Privileged, original })
         })
         .collect();
+    let rewrite::Found { sites: system_calls, left } = rewrite::find(&object, &map);
+    sites.extend(system_calls);
     sites.sort_unstable_by_key(|site| site.file_offset);
     // The same bytes may be mapped twice.
-    sites.dedup_by_key(|site| site.file_offset);
+    let mut free_from = 0;
+    sites.retain(|site| {
+        let is_free = site.file_offset >= free_from;
+        free_from = free_from.max(site.end());
+        is_free
+    });
     let (proven_bytes, unproven_bytes) = map.count();
-    Analysis { sites, proven_bytes, unproven_bytes }
+    Analysis { sites, left, proven_bytes, unproven_bytes }
+}
+
+impl Analysis {
+    /// How many instructions must not run.
+    pub fn privileged_count(&self) -> usize {
+        self.sites.iter().filter(|site| site.kind == SiteKind::Privileged).count()
+    }
+
+    /// How many system calls can be rewritten.
+    pub fn rewritten_count(&self) -> usize {
+        self.sites.len() - self.privileged_count()
+    }
 }

@@ -15,6 +15,8 @@ use goblin::elf::program_header::{PT_GNU_EH_FRAME, PT_LOAD};
 use goblin::elf::reloc::{R_X86_64_IRELATIVE, R_X86_64_RELATIVE};
 use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC};
 
+use super::exception_table;
+
 /// The size of an address in the file.
 const WORD: usize = 8;
 /// Programs lie below this address.
@@ -43,6 +45,15 @@ impl Segment<'_> {
 pub(super) struct Object<'a> {
     segments: Vec<Segment<'a>>,
     elf: Elf<'a>,
+    frames: Vec<Frame>,
+}
+
+/// What call frame information says about a function.
+struct Frame {
+    address: u64,
+    size: u64,
+    /// Where its exception table lies, if it has one.
+    exception_table: Option<Pointer>,
 }
 
 impl<'a> Object<'a> {
@@ -65,7 +76,9 @@ impl<'a> Object<'a> {
             });
         }
         segments.sort_by_key(|segment| segment.address);
-        Some(Self { segments, elf })
+        let mut object = Self { segments, elf, frames: Vec::new() };
+        object.frames = object.frame_section().map(|(address, bytes)| parse_frames(address, bytes)).unwrap_or_default();
+        Some(object)
     }
 
     /// All loaded segments by address.
@@ -97,11 +110,19 @@ impl<'a> Object<'a> {
         segment.bytes.get(start..start.checked_add(usize::try_from(size).ok()?)?)
     }
 
+    /// Everything from an address to the end of its segment in the file.
+    fn rest(&self, address: u64) -> Option<&'a [u8]> {
+        let segment = self.segments.iter().find(|segment| segment.file_range().contains(&address))?;
+        segment.bytes.get(usize::try_from(address - segment.address).ok()?..)
+    }
+
     /// The functions whose start and end are known, by address, the longest of those that start together first.
     pub(super) fn function_ranges(&self) -> Vec<Range<u64>> {
         let symbols = self.functions().filter(|(_, size)| *size > 0);
-        let mut ranges: Vec<_> =
-            symbols.chain(self.frames()).filter_map(|(start, size)| self.code(start, size)).collect();
+        let mut ranges: Vec<_> = symbols
+            .chain(self.frames.iter().map(|frame| (frame.address, frame.size)))
+            .filter_map(|(start, size)| self.code(start, size))
+            .collect();
         ranges.sort_unstable_by(|left, right| (left.start, right.end).cmp(&(right.start, left.end)));
         ranges.dedup();
         ranges
@@ -131,6 +152,44 @@ impl<'a> Object<'a> {
         roots.sort_unstable();
         roots.dedup();
         roots
+    }
+
+    /// Every address that a symbol, a function's extent or a relocation against a symbol names.
+    pub(super) fn labels(&self) -> impl Iterator<Item = u64> {
+        let symbols = self.elf.syms.iter().chain(self.elf.dynsyms.iter()).map(|symbol| symbol.st_value);
+        let extents = self.function_ranges().into_iter().flat_map(|range| [range.start, range.end]);
+        let relocated = self.elf.dynrelas.iter().chain(self.elf.dynrels.iter()).chain(self.elf.pltrelocs.iter());
+        let relocated = relocated.filter_map(|relocation| {
+            let symbol = self.elf.dynsyms.get(relocation.r_sym)?;
+            Some(symbol.st_value.wrapping_add_signed(relocation.r_addend.unwrap_or(0)))
+        });
+        symbols.chain(extents).chain(relocated).chain(self.roots())
+    }
+
+    /// Where the exception tables of some functions let the unwinder go on. If such a table cannot be read, that may be
+    /// anywhere in its function.
+    pub(super) fn landing_pads(&self, is_asked_for: impl Fn(&Range<u64>) -> bool) -> Vec<u64> {
+        let mut pads = Vec::new();
+        for frame in &self.frames {
+            let function = frame.address..frame.address.saturating_add(frame.size);
+            let Some(table) = frame.exception_table.filter(|_| is_asked_for(&function)) else { continue };
+            let bytes = match table {
+                Pointer::Direct(address) => self.rest(address).map(|bytes| (address, bytes)),
+                Pointer::Indirect(_) => None,
+            };
+            match bytes.and_then(|(address, bytes)| exception_table::landing_pads(bytes, address, function.start)) {
+                Some(found) => pads.extend(found),
+                None => pads.extend(function),
+            }
+        }
+        pads
+    }
+
+    /// The addresses at which certain bytes lie in code.
+    pub(super) fn code_with(&self, pattern: [u8; 2]) -> Vec<u64> {
+        let code = self.segments.iter().filter(|segment| segment.is_executable);
+        let places = code.flat_map(|segment| (segment.address..).zip(segment.bytes.windows(2)));
+        places.filter(|(_, bytes)| *bytes == pattern).map(|(address, _)| address).collect()
     }
 
     /// The addresses of code that data mentions.
@@ -194,11 +253,6 @@ impl<'a> Object<'a> {
         self.segments.iter().any(fits).then_some(range)
     }
 
-    /// Start and size of every function with call frame information.
-    fn frames(&self) -> Vec<(u64, u64)> {
-        self.frame_section().map(|(address, bytes)| parse_frames(address, bytes)).unwrap_or_default()
-    }
-
     /// The call frame information, through its section or through the program header of its index.
     fn frame_section(&self) -> Option<(u64, &'a [u8])> {
         if let Some(range) = self.section(".eh_frame") {
@@ -214,7 +268,7 @@ impl<'a> Object<'a> {
     }
 }
 
-fn parse_frames(address: u64, bytes: &[u8]) -> Vec<(u64, u64)> {
+fn parse_frames(address: u64, bytes: &[u8]) -> Vec<Frame> {
     let section = EhFrame::new(bytes, LittleEndian);
     let bases = BaseAddresses::default().set_eh_frame(address);
     let mut entries = section.entries(&bases);
@@ -223,7 +277,7 @@ fn parse_frames(address: u64, bytes: &[u8]) -> Vec<(u64, u64)> {
         if let CieOrFde::Fde(partial) = entry
             && let Ok(frame) = partial.parse(EhFrame::cie_from_offset)
         {
-            frames.push((frame.initial_address(), frame.len()));
+            frames.push(Frame { address: frame.initial_address(), size: frame.len(), exception_table: frame.lsda() });
         }
     }
     frames
