@@ -16,8 +16,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("loader", &["abi"]),
     ("sched", &["sync"]),
     ("mm", &["abi", "sync"]),
+    ("block", &["mm"]),
     ("file", &["mm"]),
-    ("vfs", &["file", "image-format"]),
+    ("vfs", &["block", "file", "image-format"]),
     ("net", &["file"]),
     ("linux", &["loader", "net", "sched", "vfs"]),
     ("kernel", &["devices", "entropy", "firmware", "linux"]),
@@ -27,6 +28,7 @@ const CRATES: &[(&str, &[&str])] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("bitflags", &["*"]),
     ("buddy_system_allocator", &["kernel"]),
+    ("crc", &["block", "vfs"]),
     ("goblin", &["loader"]),
     ("hashbrown", &["net", "vfs"]),
     ("log", &["*"]),

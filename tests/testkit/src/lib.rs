@@ -8,6 +8,7 @@
 //! - [`user`]: program memory: a small [`user::Arena`], or the address space of a [`Cpu`];
 //! - [`frames`]: frames on the heap, counted, with a budget;
 //! - [`FakePageTable`], [`Cpu`]: page tables as maps, and a CPU that faults as hardware does;
+//! - [`disk`]: a disk that remembers, fails and loses its power;
 //! - [`entropy`], [`Random`]: the same numbers in every run;
 //! - [`WakeCounter`]: what a wait queue wakes.
 //!
@@ -22,10 +23,11 @@
 //! The unit tests inside `mm/src` are another crate than the `mm` this one is built on, so its [`frames`] are not theirs:
 //! tests that need frames go to `mm/tests`. `sync` has a small seam of its own, for the same reason.
 //!
-//! What is not here: files, processes, devices. Test support that needs upper layers belongs to those who test them.
+//! What is not here: files and processes. Test support that needs upper layers belongs to those who test them.
 
 pub mod clock;
 mod cpu;
+pub mod disk;
 pub mod entropy;
 pub mod frames;
 mod machine;

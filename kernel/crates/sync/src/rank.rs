@@ -109,6 +109,12 @@ ranks! {
     ADDRESS_SPACE,
     /// The pages of one file. A page fault takes this lock under [`ADDRESS_SPACE`].
     FILE_PAGES,
+    /// Who writes the buffers of one volume.
+    BUFFER_WRITERS,
+    /// Which blocks of one volume are in memory.
+    BUFFER_TABLES,
+    /// The bytes of one block in memory, which are read from the disk under it.
+    BUFFERS,
     /// One block device request queue or another slow device, waited for under the locks above.
     DEVICE,
 

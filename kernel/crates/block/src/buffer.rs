@@ -1,0 +1,314 @@
+//! [`BufferCache`]: the blocks of a volume that describe it, in memory: superblocks, bitmaps, tables, directories, trees.
+//!
+//! Contents of files are not here; they are in the page caches of the files.
+//!
+//! # 1. A buffer
+//!
+//! A [`Buffer`] is one block. There is at most one for a block, so who changes it and who reads it agree. Its bytes are behind a lock
+//! of its own, which is held while the block is read from the disk, and never while another buffer's is taken.
+//!
+//! # 2. From change to disk
+//!
+//! A buffer that was changed is marked dirty, and reaches the disk with the next [`BufferCache::write_back`]. A journal holds
+//! buffers back ([`Buffer::hold`]) until their change is in the journal: what is held is neither written nor dropped. Writing takes
+//! a copy first, so a change while it is written is not lost, and makes it dirty again.
+//!
+//! # 3. Memory
+//!
+//! The cache is bounded by [`BufferCache::set_limit`]. When it is passed, buffers that are clean, that nobody uses, and that were not
+//! asked for since the last time, are dropped.
+//!
+//! Lock ranks: `BUFFER_WRITERS`, then `BUFFER_TABLES`, then `BUFFERS`. The table is not locked over a transfer.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use mm::{Frame, PAGE_SIZE};
+use sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use sync::{Mutex, rank};
+
+use crate::{BlockError, Completion, Operation, Plug, SECTOR_LEN, Segment, Volume};
+
+/// It must be written.
+const DIRTY: u32 = 1;
+/// It was asked for since the last look for what can be dropped.
+const USED: u32 = 2;
+/// What one holder counts, above the flags.
+const HELD_ONE: u32 = 4;
+
+/// The number of buffers at which unused ones are dropped, unless set otherwise.
+const LIMIT: usize = 4096;
+/// The most buffers written at once: each has a copy meanwhile.
+const WRITTEN_MAX: usize = 256;
+
+/// One block of a volume in memory.
+pub struct Buffer {
+    number: u64,
+    flags: AtomicU32,
+    /// None before it was read.
+    bytes: Mutex<Option<Box<[u8]>>>,
+}
+
+impl Buffer {
+    fn new(number: u64) -> Self {
+        Self { number, flags: AtomicU32::new(USED), bytes: Mutex::new(rank::BUFFERS, None) }
+    }
+
+    /// Which block it is.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Looks at the bytes. Takes no other buffer.
+    pub fn read<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        let bytes = self.bytes.lock();
+        look(bytes.as_deref().unwrap_or_default())
+    }
+
+    /// Changes the bytes. Takes no other buffer. Whether, and when, they are written is for the caller to say.
+    pub fn change<R>(&self, change: impl FnOnce(&mut [u8]) -> R) -> R {
+        let mut bytes = self.bytes.lock();
+        change(bytes.as_deref_mut().unwrap_or_default())
+    }
+
+    /// Says that it must be written.
+    pub fn mark_dirty(&self) {
+        self.flags.fetch_or(DIRTY, Ordering::Relaxed);
+    }
+
+    /// Whether it must be written.
+    pub fn is_dirty(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & DIRTY != 0
+    }
+
+    /// Keeps it from being written until [`Buffer::let_go`] was called as often.
+    pub fn hold(&self) {
+        self.flags.fetch_add(HELD_ONE, Ordering::Relaxed);
+    }
+
+    /// Ends one [`Buffer::hold`].
+    pub fn let_go(&self) {
+        let before = self.flags.fetch_sub(HELD_ONE, Ordering::Relaxed);
+        debug_assert!(before >= HELD_ONE, "a buffer is let go that nobody held");
+    }
+
+    /// Whether somebody holds it.
+    pub fn is_held(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) >= HELD_ONE
+    }
+
+    /// Takes the mark away for a copy that is going to be written. None when it is not dirty, or held.
+    fn take_for_writing(&self) -> Option<Result<Frame, BlockError>> {
+        let bytes = self.bytes.lock();
+        if !self.is_dirty() || self.is_held() {
+            return None;
+        }
+        let bytes = bytes.as_deref()?;
+        let Ok(frame) = Frame::allocate() else { return Some(Err(BlockError::OutOfMemory)) };
+        frame.write(0, bytes);
+        self.flags.fetch_and(!DIRTY, Ordering::Relaxed);
+        Some(Ok(frame))
+    }
+}
+
+/// The buffers of one volume.
+pub struct BufferCache {
+    volume: Volume,
+    block_len: usize,
+    buffers: Mutex<BTreeMap<u64, Arc<Buffer>>>,
+    limit: AtomicUsize,
+    /// One writes at a time: two copies of a block on their way could overtake each other.
+    writer: Mutex<()>,
+}
+
+impl BufferCache {
+    /// The cache of a volume with blocks of this size; None unless the size is a power of two from a sector to a page.
+    pub fn new(volume: Volume, block_len: usize) -> Option<Self> {
+        let is_sane = block_len.is_power_of_two() && (SECTOR_LEN..=PAGE_SIZE).contains(&block_len);
+        is_sane.then(|| Self {
+            volume,
+            block_len,
+            buffers: Mutex::new(rank::BUFFER_TABLES, BTreeMap::new()),
+            limit: AtomicUsize::new(LIMIT),
+            writer: Mutex::new(rank::BUFFER_WRITERS, ()),
+        })
+    }
+
+    /// The volume.
+    pub fn volume(&self) -> &Volume {
+        &self.volume
+    }
+
+    /// Bytes in a block.
+    pub fn block_len(&self) -> usize {
+        self.block_len
+    }
+
+    /// Sets the number of buffers at which unused ones are dropped.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// How many buffers there are.
+    pub fn count(&self) -> usize {
+        self.buffers.lock().len()
+    }
+
+    /// The first sector of a block.
+    pub fn sector_of(&self, number: u64) -> Result<u64, BlockError> {
+        number.checked_mul((self.block_len / SECTOR_LEN) as u64).ok_or(BlockError::OutOfRange)
+    }
+
+    /// A block, read from the disk if it is not in memory.
+    pub fn get(&self, number: u64) -> Result<Arc<Buffer>, BlockError> {
+        let buffer = self.entry(number);
+        let mut bytes = buffer.bytes.lock();
+        if bytes.is_none() {
+            match self.load(number) {
+                Ok(loaded) => *bytes = Some(loaded),
+                Err(error) => {
+                    drop(bytes);
+                    self.drop_unread(&buffer);
+                    return Err(error);
+                }
+            }
+        }
+        drop(bytes);
+        Ok(buffer)
+    }
+
+    /// A block whose contents do not matter, as zeroes, without reading it.
+    pub fn get_zeroed(&self, number: u64) -> Arc<Buffer> {
+        let buffer = self.entry(number);
+        let mut bytes = buffer.bytes.lock();
+        match bytes.as_deref_mut() {
+            Some(bytes) => bytes.fill(0),
+            None => *bytes = Some(vec![0; self.block_len].into_boxed_slice()),
+        }
+        drop(bytes);
+        buffer
+    }
+
+    /// A block that is in memory.
+    pub fn find(&self, number: u64) -> Option<Arc<Buffer>> {
+        self.buffers.lock().get(&number).cloned()
+    }
+
+    /// A block has been freed: what it holds is not written any more. One that is held stays until it is let go.
+    pub fn forget(&self, number: u64) {
+        let Some(buffer) = self.find(number) else { return };
+        buffer.flags.fetch_and(!DIRTY, Ordering::Relaxed);
+        if !buffer.is_held() {
+            self.buffers.lock().remove(&number);
+        }
+    }
+
+    fn entry(&self, number: u64) -> Arc<Buffer> {
+        let mut buffers = self.buffers.lock();
+        if let Some(buffer) = buffers.get(&number) {
+            buffer.flags.fetch_or(USED, Ordering::Relaxed);
+            return buffer.clone();
+        }
+        let dropped =
+            if buffers.len() >= self.limit.load(Ordering::Relaxed) { sweep(&mut buffers) } else { Vec::new() };
+        let buffer = Arc::new(Buffer::new(number));
+        buffers.insert(number, buffer.clone());
+        drop(buffers);
+        drop(dropped);
+        buffer
+    }
+
+    fn load(&self, number: u64) -> Result<Box<[u8]>, BlockError> {
+        let frame = Frame::allocate().map_err(|_| BlockError::OutOfMemory)?;
+        self.volume.read(self.sector_of(number)?, vec![self.segment(&frame)?])?;
+        let mut bytes = vec![0; self.block_len].into_boxed_slice();
+        frame.read(0, &mut bytes);
+        Ok(bytes)
+    }
+
+    fn segment(&self, frame: &Frame) -> Result<Segment, BlockError> {
+        Segment::new(frame.clone(), 0, self.block_len).ok_or(BlockError::OutOfRange)
+    }
+
+    /// Takes a buffer that could not be read out again, unless somebody waits to try it himself.
+    fn drop_unread(&self, buffer: &Arc<Buffer>) {
+        let mut buffers = self.buffers.lock();
+        // The table's and the caller's.
+        if Arc::strong_count(buffer) <= 2 {
+            buffers.remove(&buffer.number);
+        }
+    }
+
+    /// Writes every dirty buffer that nobody holds, and waits. What could not be written is dirty still. It is not stable before
+    /// the volume is flushed.
+    pub fn write_back(&self) -> Result<(), BlockError> {
+        let dirty = {
+            let buffers = self.buffers.lock();
+            buffers.values().filter(|buffer| buffer.is_dirty() && !buffer.is_held()).cloned().collect()
+        };
+        self.write(dirty)
+    }
+
+    /// Writes those of the buffers that are dirty and not held, in the order of the disk, and waits.
+    pub fn write(&self, mut buffers: Vec<Arc<Buffer>>) -> Result<(), BlockError> {
+        let _writer = self.writer.lock();
+        buffers.sort_by_key(|buffer| buffer.number);
+        let mut result = Ok(());
+        for part in buffers.chunks(WRITTEN_MAX) {
+            if let Err(error) = self.write_part(part) {
+                part.iter().for_each(|buffer| buffer.mark_dirty());
+                result = Err(error);
+            }
+        }
+        result
+    }
+
+    fn write_part(&self, buffers: &[Arc<Buffer>]) -> Result<(), BlockError> {
+        let completion = Completion::new();
+        let mut plug = Plug::new(self.volume.disk());
+        let mut begun = Ok(());
+        for buffer in buffers {
+            begun = self.begin_writing(buffer, &mut plug, &completion);
+            if begun.is_err() {
+                break;
+            }
+        }
+        drop(plug);
+        self.volume.disk().wait(&completion).and(begun)
+    }
+
+    fn begin_writing(&self, buffer: &Buffer, plug: &mut Plug, completion: &Arc<Completion>) -> Result<(), BlockError> {
+        let Some(frame) = buffer.take_for_writing() else { return Ok(()) };
+        let segment = self.segment(&frame?)?;
+        let write = Operation::Write { is_forced: false };
+        self.volume.start(plug, write, self.sector_of(buffer.number)?, vec![segment], || completion.add())
+    }
+
+    /// Drops every buffer that is clean and that nobody uses; how many.
+    pub fn shrink(&self) -> usize {
+        let mut buffers = self.buffers.lock();
+        buffers.values().for_each(|buffer| {
+            buffer.flags.fetch_and(!USED, Ordering::Relaxed);
+        });
+        let dropped = sweep(&mut buffers);
+        drop(buffers);
+        dropped.len()
+    }
+}
+
+/// Takes out what is clean, unused, and not asked for since the last sweep. Dropped by the caller, without the lock.
+fn sweep(buffers: &mut BTreeMap<u64, Arc<Buffer>>) -> Vec<Arc<Buffer>> {
+    let mut dropped = Vec::new();
+    buffers.retain(|_, buffer| {
+        let flags = buffer.flags.fetch_and(!USED, Ordering::Relaxed);
+        let is_kept = flags != 0 || Arc::strong_count(buffer) > 1;
+        if !is_kept {
+            dropped.push(buffer.clone());
+        }
+        is_kept
+    });
+    dropped
+}
