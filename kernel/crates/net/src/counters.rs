@@ -81,6 +81,11 @@ counters! {
         TcpActiveOpens, TcpPassiveOpens, TcpAttemptFails, TcpEstabResets, TcpInSegs, TcpOutSegs, TcpRetransSegs, TcpInErrs,
         TcpOutRsts, TcpInCsumErrors,
     }
+    "TcpExt" {
+        TcpExtSyncookiesSent, TcpExtSyncookiesRecv, TcpExtTW, TcpExtListenOverflows, TcpExtListenDrops,
+    }
+    "IpExt" {
+    }
     "Udp" {
         UdpInDatagrams, UdpNoPorts, UdpInErrors, UdpOutDatagrams, UdpRcvbufErrors, UdpSndbufErrors, UdpInCsumErrors,
         UdpIgnoredMulti,
@@ -120,7 +125,7 @@ impl MibCounters {
         self.0.add(counter as usize, count);
     }
 
-    /// The sum over all CPUs.
+    /// The sum over all CPUs. What connections count is added when they end; see [`crate::tcp::Tcp::live_counts`].
     #[must_use]
     pub fn get(&self, counter: Counter) -> u64 {
         self.0.get(counter as usize)

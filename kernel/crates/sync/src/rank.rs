@@ -87,6 +87,8 @@ ranks! {
     LOCAL_STREAMS,
     /// Who has which port, who listens there, and what connections were there.
     PORT_TABLES,
+    /// Which sockets programs have open: a part of them.
+    SOCKET_FILES,
     /// The names of flows, while they change.
     FLOW_TABLE,
     /// The neighbours of one interface, and what waits for their addresses.

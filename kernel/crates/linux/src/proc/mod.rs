@@ -7,12 +7,14 @@
 
 mod cpu;
 mod descriptors;
+mod groups;
 mod maps;
 mod memory;
 mod mounts;
 mod nacre;
 mod network;
 mod process;
+mod sockets;
 mod status;
 mod sys;
 mod sysctl;

@@ -8,21 +8,24 @@ use core::net::IpAddr;
 use abi::interface::{ARPHRD_ETHER, ARPHRD_LOOPBACK, IFF_RUNNING};
 use net::counters::Counter;
 use net::interface::{Interface, Scope, mask4};
-use net::socket::UnixName;
+use sync::machine;
 use vfs::FileKind;
 use vfs::fs::generated::{Directory, ListedNode, Node};
 
 use super::text::Text;
-use super::{constant, file, system_file};
+use super::{constant, file, groups, sockets, system_file};
 use crate::system::System;
 
+/// States of connections in Linux's numbers.
+const ESTABLISHED: u8 = 1;
+const CLOSE_WAIT: u8 = 8;
 /// `RTF_UP` and `RTF_GATEWAY`.
 const ROUTE_UP: u32 = 1;
 const ROUTE_GATEWAY: u32 = 2;
 
 /// The directory `net` of a process.
 pub(super) fn directory(system: &Arc<System>) -> Directory {
-    Directory::new()
+    let directory = Directory::new()
         .with("dev", system_file(system, devices))
         .with("if_inet6", system_file(system, addresses6))
         .with("pnp", system_file(system, configuration))
@@ -30,12 +33,9 @@ pub(super) fn directory(system: &Arc<System>) -> Directory {
         .with("snmp", system_file(system, counters))
         .with("snmp6", system_file(system, counters6))
         .with("arp", system_file(system, neighbours))
-        .with("unix", system_file(system, unix_sockets))
-        .with("packet", constant("sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n"))
-        .with(
-            "netlink",
-            constant("sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"),
-        )
+        .with("ipv6_route", system_file(system, routes6))
+        .with("netstat", system_file(system, extended_counters));
+    groups::add(sockets::add(directory, system), system)
 }
 
 fn devices(system: &System) -> Vec<u8> {
@@ -121,6 +121,31 @@ fn routes(system: &System) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// `RTF_UP` and `RTF_GATEWAY`, as the list of IPv6 has them, in the form of Linux.
+fn routes6(system: &System) -> Vec<u8> {
+    let snapshot = system.network().interfaces().snapshot();
+    let mut text = Text::new();
+    for one in snapshot.routes() {
+        let IpAddr::V6(destination) = one.destination else { continue };
+        let gateway = match one.gateway {
+            Some(IpAddr::V6(gateway)) => u128::from(gateway),
+            _ => 0,
+        };
+        let flags = if one.gateway.is_some() { ROUTE_UP | ROUTE_GATEWAY } else { ROUTE_UP };
+        text.line(format_args!(
+            "{:032x} {:02x} {:032x} 00 {gateway:032x} {:08x} {:08x} {:08x} {flags:08x} {:>8}",
+            u128::from(destination),
+            one.prefix_len,
+            0,
+            one.metric,
+            1,
+            0,
+            name_of(snapshot.interfaces(), one.interface)
+        ));
+    }
+    text.into_bytes()
+}
+
 fn neighbours(system: &System) -> Vec<u8> {
     let mut text = Text::new();
     text.line(format_args!("IP address       HW type     Flags       HW address            Mask     Device"));
@@ -142,18 +167,60 @@ fn neighbours(system: &System) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// What the stack counts, a line of names and a line of values for each protocol.
+/// A line of names and a line of values of a protocol: what the stack counts, behind what is so.
+fn put_group(text: &mut Text, system: &System, group: &str, facts: &[(&str, i64)]) {
+    let network = system.network();
+    let live = if group == "Tcp" { network.tcp().live_counts(network) } else { [0; 3] };
+    let value = |counter: Counter| {
+        let of_connections = match counter {
+            Counter::TcpInSegs => live[0],
+            Counter::TcpOutSegs => live[1],
+            Counter::TcpRetransSegs => live[2],
+            _ => 0,
+        };
+        network.mib().get(counter).wrapping_add(of_connections)
+    };
+    let own = || Counter::ALL.iter().filter(move |counter| counter.name().0 == group);
+    text.put(format_args!("{group}:"));
+    facts.iter().for_each(|(name, _)| text.put(format_args!(" {name}")));
+    own().for_each(|counter| text.put(format_args!(" {}", counter.name().1)));
+    text.put(format_args!("\n{group}:"));
+    facts.iter().for_each(|(_, value)| text.put(format_args!(" {value}")));
+    own().for_each(|counter| text.put(format_args!(" {}", value(*counter))));
+    text.bytes(b"\n");
+}
+
+/// What the protocols count (RFC 2011 and its relatives).
 fn counters(system: &System) -> Vec<u8> {
-    let mib = system.network().mib();
     let mut text = Text::new();
-    for group in ["Ip", "Icmp", "Tcp", "Udp"] {
-        let own = || Counter::ALL.iter().filter(move |counter| counter.name().0 == group);
-        text.put(format_args!("{group}:"));
-        own().for_each(|counter| text.put(format_args!(" {}", counter.name().1)));
-        text.put(format_args!("\n{group}:"));
-        own().for_each(|counter| text.put(format_args!(" {}", mib.get(*counter))));
-        text.bytes(b"\n");
-    }
+    // Nothing is forwarded.
+    put_group(&mut text, system, "Ip", &[("Forwarding", 2), ("DefaultTTL", 64)]);
+    put_group(&mut text, system, "Icmp", &[]);
+    // Time-outs are those of RFC 6298, with Linux's bounds in milliseconds; nothing bounds the connections.
+    let network = system.network();
+    let rows = network.tcp().rows(network, machine::now_ns());
+    let established = rows.iter().filter(|row| matches!(row.state, ESTABLISHED | CLOSE_WAIT)).count();
+    let established = i64::try_from(established).unwrap_or(i64::MAX);
+    let tcp = [("RtoAlgorithm", 1), ("RtoMin", 200), ("RtoMax", 120_000), ("MaxConn", -1), ("CurrEstab", established)];
+    put_group(&mut text, system, "Tcp", &tcp);
+    put_group(&mut text, system, "Udp", &[]);
+    text.into_bytes()
+}
+
+/// What Linux counts besides.
+fn extended_counters(system: &System) -> Vec<u8> {
+    let mut text = Text::new();
+    put_group(&mut text, system, "TcpExt", &[]);
+    let snapshot = system.network().interfaces().snapshot();
+    let total = |count: fn(&Interface) -> u64| {
+        let sum = snapshot.interfaces().iter().map(|one| count(one)).fold(0, u64::wrapping_add);
+        i64::try_from(sum).unwrap_or(i64::MAX)
+    };
+    let octets = [
+        ("InOctets", total(|one| one.counters().received_bytes)),
+        ("OutOctets", total(|one| one.counters().sent_bytes)),
+    ];
+    put_group(&mut text, system, "IpExt", &octets);
     text.into_bytes()
 }
 
@@ -166,30 +233,6 @@ fn counters6(system: &System) -> Vec<u8> {
         if group.ends_with('6') {
             text.line(format_args!("{:<32}\t{}", format!("{group}{name}"), mib.get(*counter)));
         }
-    }
-    text.into_bytes()
-}
-
-/// The sockets of the Unix domain that have a name. Linux shows the others too.
-fn unix_sockets(system: &System) -> Vec<u8> {
-    let mut text = Text::new();
-    text.line(format_args!("Num       RefCount Protocol Flags    Type St Inode Path"));
-    for one in system.network().unix_names().list() {
-        let flags = if one.is_listening { 0x1_0000 } else { 0 };
-        let state = if one.is_connected { 3 } else { 1 };
-        text.put(format_args!(
-            "{:016x}: {:08X} {:08X} {flags:08X} {:04X} {state:02X} {:>5} ",
-            0, 2, 0, one.kind, one.number
-        ));
-        match &one.name {
-            UnixName::Unnamed => {}
-            UnixName::Abstract(name) => {
-                text.bytes(b"@");
-                text.bytes(name);
-            }
-            UnixName::Path { path, .. } => text.bytes(path),
-        }
-        text.bytes(b"\n");
     }
     text.into_bytes()
 }

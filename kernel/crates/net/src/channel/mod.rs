@@ -16,6 +16,7 @@ use sync::machine::NEVER;
 
 use crate::classify::Layout;
 use crate::frame::ReceivedFrame;
+use crate::tcp::TcpSocket;
 use crate::{FlowKey, Stack};
 
 pub use table::FlowTable;
@@ -125,4 +126,9 @@ pub trait Flow: Send + Sync {
 
     /// The stack's part.
     fn state(&self) -> &FlowState;
+
+    /// Itself, if it is a connection.
+    fn connection(&self) -> Option<&TcpSocket> {
+        None
+    }
 }

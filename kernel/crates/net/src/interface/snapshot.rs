@@ -22,6 +22,8 @@ pub const PATH_MTUS_MAX: usize = 128;
 
 /// The group of all machines on a link.
 const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+/// The same in IPv6.
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// A way to a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,6 +260,17 @@ impl Snapshot {
     /// The groups that were joined: interface, group.
     pub fn groups(&self) -> impl Iterator<Item = (u32, IpAddr)> {
         self.groups.iter().map(|(interface, group, _)| (*interface, *group))
+    }
+
+    /// The groups that an interface is in, and how many sockets put it there; those that it is always in first, with one.
+    pub fn groups_of(&self, interface: u32) -> impl Iterator<Item = (IpAddr, u32)> {
+        let all = [IpAddr::V4(ALL_SYSTEMS), IpAddr::V6(ALL_NODES)].map(|group| (group, 1));
+        let solicited = self.addresses_of(interface).filter_map(|own| match own.address {
+            IpAddr::V6(address) if !address.is_loopback() => Some((IpAddr::V6(solicited_node(address)), 1)),
+            _ => None,
+        });
+        let joined = self.groups.iter().filter(move |(index, ..)| *index == interface);
+        all.into_iter().chain(solicited).chain(joined.map(|(_, group, count)| (*group, *count)))
     }
 
     /// One more is in a group. True: it is the first.

@@ -1,7 +1,7 @@
 //! [`SocketFile`]: a socket behind a descriptor.
 
 use alloc::format;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +11,7 @@ use file::{Attributes, File, IoResult, LockOwner, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
+use super::open_sockets::OPEN_SOCKETS;
 use super::{Caller, MessageFlags, ReceiveRequest, SendRequest, Socket};
 
 /// Numbers the sockets, as the inode numbers that `fstat` shows.
@@ -25,19 +26,28 @@ pub struct SocketFile {
     inode: u64,
     /// Who made it: writes by `write` are its.
     creator: Caller,
+    /// Its place among the open sockets.
+    place: usize,
 }
 
 impl SocketFile {
     /// The file of a socket that `creator` made or accepted.
     #[must_use]
     pub fn new(socket: Arc<dyn Socket>, creator: Caller) -> Arc<Self> {
-        Arc::new(Self { socket, inode: NEXT_INODE.fetch_add(1, Ordering::Relaxed), creator })
+        let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
+        Arc::new_cyclic(|me| Self { socket, inode, creator, place: OPEN_SOCKETS.add(inode, Weak::clone(me)) })
     }
 
     /// The socket.
     #[must_use]
     pub fn socket(&self) -> &Arc<dyn Socket> {
         &self.socket
+    }
+
+    /// The user who made or accepted it.
+    #[must_use]
+    pub fn user(&self) -> u32 {
+        self.creator.credentials.uid
     }
 
     /// Its inode number.
@@ -99,6 +109,7 @@ impl File for SocketFile {
     }
 
     fn released(&self, _open: &OpenFile) {
+        OPEN_SOCKETS.remove(self.inode, self.place);
         self.socket.close();
     }
 

@@ -10,7 +10,9 @@ mod datagram;
 mod factory;
 mod file;
 mod flags;
+pub mod listing;
 pub mod netlink;
+mod open_sockets;
 pub mod options;
 pub mod raw;
 pub mod udp;
@@ -32,6 +34,7 @@ pub use self::file::SocketFile;
 pub use address::{Address, UnixName};
 pub use control_message::{ControlMessage, SocketCredentials};
 pub use flags::MessageFlags;
+pub use open_sockets::open_sockets;
 
 /// What sort of socket it is, in Linux's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

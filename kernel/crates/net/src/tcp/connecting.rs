@@ -13,6 +13,7 @@ use super::listener::Arrival;
 use super::local::{self, LocalEnd};
 use super::socket::{Bound, Inner, Phase, TcpSocket};
 use super::wire::{self, Wire};
+use crate::counters::Counter;
 use crate::interface::AddressClass;
 use crate::socket::options::SocketOptions;
 use crate::socket::{Address, Caller};
@@ -126,7 +127,7 @@ impl TcpSocket {
         drop(inner);
         let me = self.arc();
         match self.stack.tcp().arrive_locally(&listener, &me, [local, remote]) {
-            Arrival::Ready | Arrival::Waits => {}
+            Arrival::Ready | Arrival::Waits => self.stack.mib().count(Counter::TcpActiveOpens),
             Arrival::Refused => {
                 let mut inner = self.inner.lock();
                 self.abandon_attempt(&mut inner);
@@ -206,6 +207,7 @@ impl TcpSocket {
             self.abandon_attempt(&mut inner);
             return Err(Errno::EADDRNOTAVAIL);
         }
+        self.stack.mib().count(Counter::TcpActiveOpens);
         self.settle(&mut inner, machine::now_ns());
         Ok(Progress::WouldBlock)
     }

@@ -76,4 +76,8 @@ impl Flow for TcpSocket {
     fn state(&self) -> &FlowState {
         &self.flow_state
     }
+
+    fn connection(&self) -> Option<&TcpSocket> {
+        Some(self)
+    }
 }

@@ -8,7 +8,8 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
-use core::net::SocketAddr;
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{
     AtomicU32, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
@@ -127,6 +128,21 @@ impl Listener {
         self.ready_len.store(queues.ready.len(), Release);
         let next = if self.has_room(&queues) { queues.waiting.pop_front() } else { None };
         (ready, next)
+    }
+
+    /// The connections that wait to be accepted.
+    pub(super) fn ready(&self) -> Vec<Arc<TcpSocket>> {
+        self.queues.lock().ready.iter().cloned().collect()
+    }
+
+    /// The address it serves: that of nobody for any.
+    pub(super) fn address(&self) -> SocketAddr {
+        let address = match self.scope {
+            Scope::Exact(address) => address,
+            Scope::AnyV4 => Ipv4Addr::UNSPECIFIED.into(),
+            Scope::AnyV6 | Scope::AnyDual => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        SocketAddr::new(address, self.port)
     }
 
     /// Whether there is something to accept.

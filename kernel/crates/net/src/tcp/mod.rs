@@ -5,6 +5,7 @@
 //!   interrupts and workers do with it.
 //! - [`wire`]: a connection over the network: an engine, its packets and the way to its other end.
 //! - [`local`]: connections of the machine with itself, without packets.
+//! - [`listing`]: all of them, for those who ask.
 //! - [`listener`], [`passive`]: who takes connections, and how they come about.
 //! - [`time_wait`]: what stays of connections that have ended.
 //! - [`segment`]: headers from and to bytes.
@@ -17,6 +18,7 @@ pub mod engine;
 mod flow;
 mod information;
 mod listener;
+pub mod listing;
 mod local;
 mod options;
 mod passive;
@@ -35,6 +37,7 @@ use core::net::SocketAddr;
 use sync::{Mutex, machine, rank};
 
 use crate::Stack;
+use crate::counters::Counter;
 use crate::flow_key::{FlowKey, protocol};
 use crate::ports::Ports;
 use crate::ports::Scope;
@@ -130,6 +133,9 @@ impl Tcp {
             own_end = Some(own);
             socket
         });
+        if matches!(arrival, Arrival::Ready) {
+            connector.stack.mib().count(Counter::TcpPassiveOpens);
+        }
         if let Some(end) = own_end
             && let Err(mut end) = connector.become_local(end)
         {

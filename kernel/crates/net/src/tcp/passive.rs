@@ -20,14 +20,16 @@ use sync::machine::{self, NEVER};
 use sync::{Mutex, rank};
 
 use super::Tcp;
-use super::engine::{Handshake, SegmentFlags, SegmentHeader, Settings};
+use super::engine::{Handshake, SegmentFlags, SegmentHeader, Settings, State};
 use super::listener::Listener;
+use super::listing::TcpRow;
 use super::segment::{self, bare};
 use super::socket::{Phase, TcpSocket};
 use super::time_wait::Verdict;
 use super::wire::Wire;
 use crate::Stack;
 use crate::channel::{Flow, Packet};
+use crate::counters::Counter;
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
 use crate::frame::ReceivedFrame;
 use crate::interface::{Route, RouteRequest};
@@ -142,6 +144,17 @@ impl HalfOpen {
     pub(super) fn len(&self) -> usize {
         self.records.lock().len()
     }
+
+    /// A line for each.
+    pub(super) fn rows(&self, now_ns: u64) -> Vec<TcpRow> {
+        let row = |(key, pending): (&FlowKey, &Pending)| TcpRow {
+            timer: 1,
+            timer_left_ns: pending.due_ns.saturating_sub(now_ns),
+            retransmits: u8::try_from(pending.answers.saturating_sub(1)).unwrap_or(u8::MAX),
+            ..TcpRow::record(key.local_end(), key.remote_end(), State::SynReceived)
+        };
+        self.records.lock().iter().map(row).collect()
+    }
 }
 
 /// A segment that belongs to no connection, without its packet's headers.
@@ -161,7 +174,11 @@ impl Tcp {
             return;
         }
         let (key, interface) = (packet.key, packet.interface);
-        let Some((header, frame)) = segment::parse(packet) else { return };
+        stack.mib().count(Counter::TcpInSegs);
+        let Some((header, frame)) = segment::parse(packet) else {
+            stack.mib().count(Counter::TcpInErrs);
+            return stack.mib().count(Counter::TcpInCsumErrors);
+        };
         let stray = Stray { key, interface, header, payload_len: frame.len() };
         let now_ns = machine::now_ns();
         match self.time_waits.receive(&self.secrets, &key, &header, stray.payload_len, millis(now_ns)) {
@@ -246,6 +263,7 @@ impl Tcp {
 
     /// Answers a SYN of which nothing is kept.
     fn answer_with_cookie(&self, stack: &Arc<Stack>, stray: &Stray, settings: &Settings, now_ns: u64) {
+        stack.mib().count(Counter::TcpExtSyncookiesSent);
         let wanted = stray.header.mss.unwrap_or(COOKIE_SIZES[0]);
         let size = COOKIE_SIZES.iter().rposition(|size| *size <= wanted).unwrap_or(0);
         let sequence = self.secrets.cookie(&stray.key, stray.header.sequence, size, now_ns / COOKIE_NS);
@@ -270,7 +288,12 @@ impl Tcp {
         }
         let listener = Arc::clone(&pending.listener);
         let is_early = stray.payload_len == 0 && listener.owner().is_some_and(|owner| owner.defers_accept());
-        if is_early || !listener.can_take() {
+        let is_full = !listener.can_take();
+        if is_full {
+            stack.mib().count(Counter::TcpExtListenOverflows);
+            stack.mib().count(Counter::TcpExtListenDrops);
+        }
+        if is_early || is_full {
             // The other side believes that it is connected, and sends its data again.
             return true;
         }
@@ -290,7 +313,10 @@ impl Tcp {
         let Some(listener) = self.find_listener(key.local_end(), self.secrets.hash(key)) else { return false };
         let Some(size) = self.secrets.open_cookie(key, peer_sequence, cookie, now_ns) else { return false };
         let Some(owner) = listener.owner() else { return false };
+        stack.mib().count(Counter::TcpExtSyncookiesRecv);
         if !listener.can_take() {
+            stack.mib().count(Counter::TcpExtListenOverflows);
+            stack.mib().count(Counter::TcpExtListenDrops);
             return true;
         }
         let Ok(route) = self.route_of(stack, key, stray.interface) else { return true };
@@ -323,6 +349,7 @@ impl Tcp {
         if !stack.flows().insert(key, Arc::clone(&socket) as Arc<dyn Flow>) {
             return;
         }
+        stack.mib().count(Counter::TcpPassiveOpens);
         socket.take_segment(&stray.header, frame, now_ns);
         if !listener.push(Arc::clone(&socket)) {
             socket.end(true);
@@ -343,6 +370,7 @@ impl Tcp {
     /// Answers a segment that belongs to nobody.
     fn refuse(&self, stack: &Arc<Stack>, stray: &Stray) {
         if let Some(reset) = segment::reset_for(&stray.header, stray.payload_len) {
+            stack.mib().count(Counter::TcpOutRsts);
             self.answer(stack, stray, reset);
         }
     }
@@ -355,6 +383,7 @@ impl Tcp {
     fn send(&self, stack: &Arc<Stack>, key: &FlowKey, interface: u32, header: SegmentHeader) {
         // Who cannot be reached is not told.
         let Ok(route) = self.route_of(stack, key, interface) else { return };
+        stack.mib().count(Counter::TcpOutSegs);
         let _is_sent = route.send(stack, &mut alloc::vec![segment::build(key, &bare(header))]);
     }
 

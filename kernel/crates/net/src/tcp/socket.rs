@@ -27,6 +27,7 @@ use super::local::LocalEnd;
 use super::wire::{self, Wire};
 use crate::Stack;
 use crate::channel::{FLOW_PACKETS_MAX, Flow, FlowState, Packet};
+use crate::counters::Counter;
 use crate::frame::ReceivedFrame;
 use crate::interface::{AddressClass, Route};
 use crate::ports::{Claim, Scope, Sharing};
@@ -438,7 +439,7 @@ impl TcpSocket {
                 if is_abortive {
                     wire.abort(&self.stack);
                 } else {
-                    wire.close(now_ns);
+                    wire.close(&self.stack, now_ns);
                 }
                 self.settle(&mut inner, now_ns);
                 return;
@@ -473,7 +474,10 @@ impl TcpSocket {
         let now_ns = machine::now_ns();
         if let Phase::Wire(wire) = &mut inner.phase {
             for packet in self.packets.take() {
-                wire.receive(packet);
+                if !wire.receive(packet) {
+                    self.stack.mib().count(Counter::TcpInErrs);
+                    self.stack.mib().count(Counter::TcpInCsumErrors);
+                }
             }
             self.settle(inner, now_ns);
         } else {
@@ -487,6 +491,9 @@ impl TcpSocket {
         let Phase::Wire(wire) = &mut inner.phase else { return };
         wire.poll(&self.stack, now_ns);
         let state = wire.engine.state();
+        if state != State::Closed {
+            wire.last_state = state;
+        }
         self.awaits_acknowledgement.store(wire.engine.awaits_acknowledgement(), Ordering::Release);
         if matches!(state, State::Closed | State::TimeWait) {
             self.detach(inner);
@@ -503,16 +510,34 @@ impl TcpSocket {
         let Phase::Wire(wire) = &mut inner.phase else { return };
         if !wire.is_detached {
             wire.is_detached = true;
+            self.count_end(wire);
             let flow = self.flow();
             self.stack.cancel_timer(&flow);
             self.stack.flows().remove(&wire.key, self);
             if let Some(record) = wire.engine.time_wait() {
+                self.stack.mib().count(Counter::TcpExtTW);
                 self.stack.tcp().enter_time_wait(&wire.key, &record);
             }
         }
         if inner.is_orphan {
             inner.phase = Phase::Idle;
             inner.bound = None;
+        }
+    }
+
+    /// Adds what a connection has counted to what the stack has.
+    fn count_end(&self, wire: &Wire) {
+        let mib = self.stack.mib();
+        let counts = wire.engine.information(machine::now_ns());
+        mib.add(Counter::TcpInSegs, counts.segments_in.into());
+        mib.add(Counter::TcpOutSegs, counts.segments_out.into());
+        mib.add(Counter::TcpRetransSegs, counts.total_retransmits.into());
+        if !wire.was_established {
+            mib.count(Counter::TcpAttemptFails);
+        } else if wire.engine.state() == State::Closed
+            && matches!(wire.last_state, State::Established | State::CloseWait)
+        {
+            mib.count(Counter::TcpEstabResets);
         }
     }
 

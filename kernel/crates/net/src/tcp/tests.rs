@@ -13,6 +13,7 @@ use testkit::clock;
 use super::TcpSocket;
 use super::socket::AF_INET;
 use crate::Stack;
+use crate::counters::Counter;
 use crate::frame::{ChecksumState, Payload, ReceivedFrame, TransmitFrame};
 use crate::interface::{Evidence, Interface, InterfaceAddress, Origin};
 use crate::nic::{Nic, NicCounters, NicFeatures, NicProperties};
@@ -352,6 +353,33 @@ fn a_connection_between_machines_begins_carries_and_ends() {
     assert_eq!(counts, [(0, 1), (0, 0)], "flows, and records of TIME-WAIT");
     link.pass(62 * SECOND_NS, LOSSLESS);
     assert_eq!(link.ends[0].stack.tcp().record_counts(), (0, 0));
+}
+
+#[test]
+fn segments_and_connections_are_counted() {
+    let mut link = Link::new(NicFeatures::empty());
+    let (client, server) = connect_over(&mut link);
+    send(&*client, b"counted").unwrap();
+    link.settle(LOSSLESS);
+    assert_eq!(receive(&*server, 10), Ok(Some(b"counted".to_vec())));
+    let stack = &link.ends[0].stack;
+    let [received, sent, repeated] = stack.tcp().live_counts(stack);
+    assert!(received >= 1 && sent >= 3 && repeated == 0, "{received} received, {sent} sent, {repeated} repeated");
+    let rows = stack.tcp().rows(stack, sync::machine::now_ns());
+    assert!(rows.is_empty(), "no program has it open");
+    client.close();
+    assert_eq!(stack.tcp().rows(stack, sync::machine::now_ns()).len(), 1, "a connection without an owner is listed");
+    link.settle(LOSSLESS);
+    server.close();
+    link.pass(SECOND_NS, LOSSLESS);
+    let stack = &link.ends[0].stack;
+    assert_eq!(stack.tcp().live_counts(stack), [0; 3]);
+    let counted = |counter| link.ends.each_ref().map(|end| end.stack.mib().get(counter));
+    assert!(counted(Counter::TcpInSegs)[0] > received && counted(Counter::TcpOutSegs)[0] > sent);
+    assert_eq!(counted(Counter::TcpActiveOpens), [1, 0]);
+    assert_eq!(counted(Counter::TcpPassiveOpens), [0, 1]);
+    assert_eq!(counted(Counter::TcpExtTW), [1, 0]);
+    assert_eq!(stack.tcp().rows(stack, sync::machine::now_ns())[0].state, 6);
 }
 
 #[test]

@@ -12,12 +12,14 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 use sync::machine::NEVER;
 use sync::{Mutex, rank};
 
-use super::engine::{SegmentFlags, SegmentHeader, TimeWait};
+use super::engine::{SegmentFlags, SegmentHeader, State, TimeWait};
+use super::listing::TcpRow;
 use super::passive::Secrets;
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
 use crate::ports::Ports;
@@ -124,6 +126,19 @@ impl TimeWaits {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.records.lock().places.len()
+    }
+
+    /// A line for each.
+    pub(super) fn rows(&self, now_ns: u64) -> Vec<TcpRow> {
+        let row = |record: &Record| {
+            let key = record.key();
+            TcpRow {
+                timer: 3,
+                timer_left_ns: (u64::from(record.expires_seconds) * SECOND_NS).saturating_sub(now_ns),
+                ..TcpRow::record(key.local_end(), key.remote_end(), State::TimeWait)
+            }
+        };
+        self.records.lock().list.iter().filter(|record| !record.is_over).map(row).collect()
     }
 
     /// Keeps a record of a connection that has ended. False: there are too many.

@@ -15,6 +15,7 @@ use super::options::IpSettings;
 use super::passive::Secrets;
 use super::segment::{self, Frames, HEADER_LEN};
 use crate::channel::Packet;
+use crate::counters::Counter;
 use crate::flow_key::{FlowKey, protocol};
 use crate::frame::{Piece, ReceivedFrame};
 use crate::interface::{Route, RouteRequest};
@@ -36,6 +37,8 @@ pub(super) struct Wire {
     has_more: bool,
     /// It has been connected, whatever has become of it since.
     pub(super) was_established: bool,
+    /// The state it was in before it was closed.
+    pub(super) last_state: State,
     /// It is in no table any more.
     pub(super) is_detached: bool,
 }
@@ -65,17 +68,26 @@ impl Wire {
     }
 
     fn new(key: FlowKey, engine: Box<dyn Engine>, route: Route, was_established: bool) -> Self {
-        let (is_corked, has_more) = (engine.settings().is_corked, false);
-        Self { key, engine, route, frames: Vec::new(), is_corked, has_more, was_established, is_detached: false }
+        Self {
+            key,
+            is_corked: engine.settings().is_corked,
+            last_state: engine.state(),
+            engine,
+            route,
+            frames: Vec::new(),
+            has_more: false,
+            was_established,
+            is_detached: false,
+        }
     }
 
-    /// Takes a packet.
-    pub(super) fn receive(&mut self, packet: Packet) {
+    /// Takes a packet. False: its checksum is wrong.
+    pub(super) fn receive(&mut self, packet: Packet) -> bool {
         // Not later: the time that it lay here is not part of the round trip.
         let now_ns = packet.received_ns;
-        if let Some((header, frame)) = segment::parse(packet) {
-            self.receive_parsed(&header, frame, now_ns);
-        }
+        let Some((header, frame)) = segment::parse(packet) else { return false };
+        self.receive_parsed(&header, frame, now_ns);
+        true
     }
 
     /// Takes a segment whose headers are cut off.
@@ -163,13 +175,18 @@ impl Wire {
     pub(super) fn abort(&mut self, stack: &Stack) {
         let mut output = Frames { key: &self.key, frames: &mut self.frames };
         self.engine.abort(&mut output);
+        if !self.frames.is_empty() {
+            stack.mib().count(Counter::TcpOutRsts);
+        }
         self.flush(stack);
     }
 
     /// The program lets go of it.
-    pub(super) fn close(&mut self, now_ns: u64) {
+    pub(super) fn close(&mut self, stack: &Stack, now_ns: u64) {
         let mut output = Frames { key: &self.key, frames: &mut self.frames };
-        self.engine.close(now_ns, &mut output);
+        if self.engine.close(now_ns, &mut output) {
+            stack.mib().count(Counter::TcpOutRsts);
+        }
     }
 
     /// The network reports that a packet did not arrive.

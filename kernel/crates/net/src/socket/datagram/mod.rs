@@ -13,7 +13,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use abi::{Errno, PollEvents};
 use sync::batch_queue::Pushed;
@@ -100,6 +100,8 @@ pub(super) struct Datagrams {
     reading: Reading,
     channel: BatchQueue<Datagram>,
     queued_bytes: AtomicUsize,
+    /// Packets for which there was no room.
+    drops: AtomicU32,
     filter: RcuCell<Filter>,
     pub(super) waiters: WaitQueue,
     pub(super) state: Mutex<State>,
@@ -115,6 +117,7 @@ impl Datagrams {
             reading,
             channel: BatchQueue::new(PACKETS_MAX),
             queued_bytes: AtomicUsize::new(0),
+            drops: AtomicU32::new(0),
             filter: RcuCell::new(Arc::new(Filter::default())),
             waiters: WaitQueue::new(),
             state: Mutex::new(rank::SOCKETS, State::default()),
@@ -129,6 +132,7 @@ impl Datagrams {
         // As Linux has it: one packet may go beyond the limit, so that any packet can be received.
         if self.queued_bytes.fetch_add(len, Ordering::Relaxed) > limit {
             self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
+            self.drops.fetch_add(1, Ordering::Relaxed);
             return Delivery::Dropped;
         }
         let timestamp_ns = match self.options.timestamp.load(Ordering::Relaxed) {
@@ -141,9 +145,20 @@ impl Datagrams {
             Pushed::Behind => Delivery::Wake,
             Pushed::Full => {
                 self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
+                self.drops.fetch_add(1, Ordering::Relaxed);
                 Delivery::Dropped
             }
         }
+    }
+
+    /// Bytes that wait, with the memory that keeps them.
+    pub(super) fn queued_len(&self) -> usize {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Packets for which there was no room.
+    pub(super) fn drops(&self) -> u32 {
+        self.drops.load(Ordering::Relaxed)
     }
 
     /// Looks at what the socket takes, in a read section.

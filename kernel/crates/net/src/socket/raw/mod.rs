@@ -91,6 +91,15 @@ impl RawSocket {
         socket
     }
 
+    pub(super) fn datagrams(&self) -> &Datagrams {
+        &self.datagrams
+    }
+
+    /// Whether it sends echo requests alone.
+    pub(super) fn is_ping(&self) -> bool {
+        self.is_ping
+    }
+
     /// The identifier of a socket for echo requests; it gets one if it has none.
     fn identifier(&self) -> Result<u16, Errno> {
         if let Some(local) = self.datagrams.state.lock().local.filter(|local| local.port() != 0) {

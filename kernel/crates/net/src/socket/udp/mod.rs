@@ -126,6 +126,10 @@ impl UdpSocket {
         &self.datagrams.stack
     }
 
+    pub(super) fn datagrams(&self) -> &Datagrams {
+        &self.datagrams
+    }
+
     fn table(&self) -> &UdpTable {
         self.stack().udp()
     }

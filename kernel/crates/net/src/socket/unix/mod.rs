@@ -35,13 +35,14 @@ use sync::{Once, SpinLock, WaitQueue, rank};
 use zerocopy::IntoBytes;
 
 use self::endpoint::{Endpoint, RECEIVE_SHUT, SEND_SHUT, State, wake_blocked};
+use super::listing::UnixRow;
 use super::options::SocketOptions;
 use super::{
     Accepted, Address, Caller, Half, Kind, ReceiveRequest, Received, SendRequest, Socket, SocketCredentials, UnixName,
 };
 use crate::Stack;
 
-pub use names::{BoundSocket, Names};
+pub use names::Names;
 
 /// A socket of the Unix domain.
 pub struct UnixSocket {
@@ -110,6 +111,25 @@ impl UnixSocket {
         let address = peer.as_ref().map_or(0, |peer| Arc::as_ptr(peer) as usize);
         self.endpoint.connected_to.store(address, Ordering::Release);
         core::mem::replace(&mut *self.peer.lock(), peer)
+    }
+
+    /// What lists show of it.
+    pub(super) fn row(&self) -> UnixRow {
+        let state = self.endpoint.state();
+        UnixRow {
+            kind: self.endpoint.kind,
+            is_listening: state == State::Listening,
+            is_connected: state == State::Connected || self.endpoint.connected_to.load(Ordering::Acquire) != 0,
+            is_embryo: false,
+            inode: 0,
+            name: (*self.endpoint.name()).clone(),
+        }
+    }
+
+    /// The same of the connections that nobody has accepted.
+    pub(super) fn pending_rows(&self) -> Vec<UnixRow> {
+        let pending: Vec<_> = self.endpoint.queue().pending.iter().cloned().collect();
+        pending.iter().map(|connection| UnixRow { is_embryo: true, ..connection.row() }).collect()
     }
 
     /// The name of a sender, if it has one.

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use abi::Errno;
 use sync::{Mutex, machine, rank};
 
-use super::endpoint::{Endpoint, State};
+use super::endpoint::Endpoint;
 use crate::socket::UnixName;
 use crate::socket::address::InodeKey;
 
@@ -36,21 +36,6 @@ impl Key {
     }
 }
 
-/// A socket that has a name, for those who list them.
-#[derive(Clone, Debug)]
-pub struct BoundSocket {
-    /// Its own number.
-    pub number: u64,
-    /// `SOCK_`.
-    pub kind: i32,
-    /// It listens.
-    pub is_listening: bool,
-    /// It has a connection.
-    pub is_connected: bool,
-    /// Its name.
-    pub name: UnixName,
-}
-
 /// The names in use.
 pub struct Names {
     table: Mutex<BTreeMap<Key, Weak<Endpoint>>>,
@@ -63,24 +48,6 @@ impl Default for Names {
 }
 
 impl Names {
-    /// All that are bound, in the order of their numbers.
-    #[must_use]
-    pub fn list(&self) -> Vec<BoundSocket> {
-        let endpoints: Vec<_> = self.table.lock().values().filter_map(Weak::upgrade).collect();
-        let mut list: Vec<_> = endpoints
-            .iter()
-            .map(|endpoint| BoundSocket {
-                number: endpoint.number,
-                kind: endpoint.kind,
-                is_listening: endpoint.state() == State::Listening,
-                is_connected: endpoint.state() == State::Connected,
-                name: (*endpoint.name()).clone(),
-            })
-            .collect();
-        list.sort_by_key(|one| one.number);
-        list
-    }
-
     /// The socket that is bound to `name`, as a socket of `kind` sees it.
     pub(super) fn find(&self, name: &UnixName, kind: i32) -> Option<Arc<Endpoint>> {
         self.table.lock().get(&Key::of(name, kind)?)?.upgrade()

@@ -1,9 +1,12 @@
 //! The figures of `TCP_INFO`.
 
-use super::Information;
+use sync::machine::NEVER;
+
 use super::connection::Connection;
 use super::handshake::advertised_mss;
 use super::sequence::{distance, length};
+use super::timers::Timer;
+use super::{Information, State};
 
 /// `TCPI_OPT_TIMESTAMPS`.
 const OPTION_TIMESTAMPS: u8 = 1;
@@ -22,6 +25,7 @@ impl Connection {
         let (send_scale, receive_scale) = self.options.window_scales.unwrap_or((0, 0));
         let counters = &self.counters;
         let phase = self.recovery.phase();
+        let (timer, timer_at_ns) = self.shown_timer();
         Information {
             state: self.state as u8,
             congestion_state: phase as u8,
@@ -72,6 +76,21 @@ impl Connection {
             bytes_retransmitted: counters.bytes_retransmitted,
             send_window: self.send.window,
             receive_window: self.receive.window.left(self.receive.next),
+            timer,
+            timer_left_ns: timer_at_ns.saturating_sub(now_ns),
+        }
+    }
+
+    /// The timer that is shown, in Linux's number, and when it is due.
+    fn shown_timer(&self) -> (u8, u64) {
+        let due = |timers: &[Timer]| timers.iter().map(|timer| self.timers.at(*timer)).min().unwrap_or(NEVER);
+        let repeats_ns = due(&[Timer::Retransmit, Timer::Probe, Timer::Reorder]);
+        let idle_ns = due(&[Timer::Keepalive, Timer::Linger]);
+        match (repeats_ns, idle_ns) {
+            (NEVER, NEVER) => (0, 0),
+            (NEVER, idle_ns) => (2, idle_ns),
+            (repeats_ns, _) if self.send.board.is_empty() && self.state != State::SynSent => (4, repeats_ns),
+            (repeats_ns, _) => (1, repeats_ns),
         }
     }
 

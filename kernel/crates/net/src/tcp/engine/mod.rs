@@ -308,4 +308,7 @@ pub struct Information {
     pub bytes_retransmitted: u64,
     pub send_window: u32,
     pub receive_window: u32,
+    /// As `/proc/net/tcp` numbers it: 0 none, 1 retransmission, 2 keepalive or the end of FIN-WAIT-2, 4 window probes; and how long until then.
+    pub timer: u8,
+    pub timer_left_ns: u64,
 }
