@@ -101,6 +101,8 @@ ranks! {
     RENAME,
     /// An inode: its attributes and, in a directory, its names. Several are held at once, in the order that `vfs` documents.
     INODES,
+    /// Who writes the pages of one file back.
+    WRITE_BACK,
     /// The inodes a stacked file system has made for those of the layer below.
     OVERLAY_INODES,
     /// The names in one directory of a file system, under the lock of its inode.

@@ -25,8 +25,8 @@ use sync::{Mutex, rank};
 
 use crate::Inode;
 
-use super::sparse_map::SparseMap;
 use super::{MemoryInode, Shared};
+use crate::sparse_map::SparseMap;
 
 /// The largest size of a file.
 const SIZE_MAX: u64 = i64::MAX.unsigned_abs();

@@ -21,7 +21,6 @@ mod data;
 mod directory;
 mod inode;
 mod lower;
-mod sparse_map;
 mod table;
 
 use alloc::format;

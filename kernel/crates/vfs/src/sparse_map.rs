@@ -146,17 +146,17 @@ enum Taken<T> {
 
 /// What was taken out of a map: dropped when the caller wants it, without the map's lock.
 #[must_use = "drop it outside the lock"]
-pub(super) struct Removed<T>(Vec<Taken<T>>);
+pub(crate) struct Removed<T>(Vec<Taken<T>>);
 
 impl<T> Removed<T> {
     /// How many values were taken.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.0.iter().map(|taken| if let Taken::Node(node) = taken { node.count() } else { 1 }).sum()
     }
 }
 
 /// A map from 64-bit numbers to values.
-pub(super) struct SparseMap<T> {
+pub(crate) struct SparseMap<T> {
     root: Option<Node<T>>,
     /// Level of the root.
     level: u32,
@@ -165,12 +165,12 @@ pub(super) struct SparseMap<T> {
 
 impl<T> SparseMap<T> {
     /// An empty map.
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { root: None, level: 0, len: 0 }
     }
 
     /// How many values there are.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
@@ -182,7 +182,7 @@ impl<T> SparseMap<T> {
 
     /// The value of a number.
     #[inline]
-    pub(super) fn get(&self, index: u64) -> Option<&T> {
+    pub(crate) fn get(&self, index: u64) -> Option<&T> {
         if !self.reaches(index) {
             return None;
         }
@@ -197,8 +197,24 @@ impl<T> SparseMap<T> {
         }
     }
 
+    /// The value of a number, to be changed.
+    pub(crate) fn get_mut(&mut self, index: u64) -> Option<&mut T> {
+        if !self.reaches(index) {
+            return None;
+        }
+        let mut node = self.root.as_mut()?;
+        let mut level = self.level;
+        loop {
+            match node {
+                Node::Leaf(leaf) => return leaf.ways[way(index, 0)].as_mut(),
+                Node::Inner(inner) => node = inner.ways[way(index, level)].as_mut()?,
+            }
+            level -= 1;
+        }
+    }
+
     /// Sets the value of a number and gives the one it had.
-    pub(super) fn insert(&mut self, index: u64, value: T) -> Option<T> {
+    pub(crate) fn insert(&mut self, index: u64, value: T) -> Option<T> {
         if self.root.is_none() {
             self.level = 0;
         }
@@ -218,7 +234,7 @@ impl<T> SparseMap<T> {
     }
 
     /// Takes out all values in `first..end`.
-    pub(super) fn remove_range(&mut self, first: u64, end: u64) -> Removed<T> {
+    pub(crate) fn remove_range(&mut self, first: u64, end: u64) -> Removed<T> {
         let mut removed = Removed(Vec::new());
         if let Some(root) = &mut self.root {
             root.take_range(0, self.level, first, end, &mut removed.0);
@@ -231,7 +247,7 @@ impl<T> SparseMap<T> {
     }
 
     /// The first number from `from` on that has a value.
-    pub(super) fn next_present(&self, from: u64) -> Option<u64> {
+    pub(crate) fn next_present(&self, from: u64) -> Option<u64> {
         if !self.reaches(from) {
             return None;
         }
@@ -239,7 +255,7 @@ impl<T> SparseMap<T> {
     }
 
     /// The first number from `from` on that has none.
-    pub(super) fn next_absent(&self, from: u64) -> u64 {
+    pub(crate) fn next_absent(&self, from: u64) -> u64 {
         if !self.reaches(from) {
             return from;
         }

@@ -1,0 +1,546 @@
+//! [`PageCache`]: the contents of a file on a disk, in memory. One for every regular file of every file system with a disk.
+//!
+//! # 1. Pages
+//!
+//! A page is a frame that holds what the disk holds, or will hold. Reads, writes and mappings of the file all use the one frame, so
+//! they agree. A page that is being read has a mark in its place, with a number of its own: who needs it waits, and if the file is
+//! cut meanwhile the mark is gone and what was read is thrown away.
+//!
+//! # 2. The file system's part
+//!
+//! A [`PageStore`] knows where on the disk pages are. Before a page becomes dirty the store is asked to find room for it, so that a
+//! full disk is an error of `write`, not of something later that nobody sees.
+//!
+//! # 3. Dirty pages
+//!
+//! A page is dirty from the moment something is stored in it until it is on its way to the disk. Stores by mappings are seen when
+//! they begin ([`PageCache::page_for_write`]): a page is taken away from all mappings before it is written back, so the next store
+//! faults and makes it dirty again. Nothing is copied for writing back; a page that changes on its way is dirty again and is
+//! written once more. What could not be written stays dirty and is tried again, and the error is kept for the next `fsync`.
+//!
+//! All dirty pages of the system are counted. A writer that finds more than a fifth of memory dirty writes its own file back before
+//! it goes on.
+//!
+//! # 4. Reading ahead
+//!
+//! Misses that follow each other double a window, up to [`AHEAD_MAX`] pages; any other miss closes it.
+//!
+//! # 5. Locks
+//!
+//! The map of pages is locked (rank `FILE_PAGES`) for looks and changes of it, never over a transfer or while program memory is
+//! touched. Writers and changes of size hold the inode's lock, page faults do not. One thread writes a file back at a time (rank
+//! `WRITE_BACK`), or else an older copy of a page could overtake a newer one.
+
+mod write_back;
+
+use alloc::vec::Vec;
+
+use abi::Errno;
+use mm::object::Mappings;
+use mm::user::{UserReader, UserWriter};
+use mm::{Frame, PAGE_SHIFT, PAGE_SIZE};
+use sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use sync::{Mutex, WaitQueue, rank};
+
+use crate::sparse_map::{Removed, SparseMap};
+
+/// The most pages read ahead.
+const AHEAD_MAX: u64 = 32;
+/// Pages of the first window, at the beginning of a file.
+const AHEAD_FIRST: u64 = 4;
+/// Bytes in a page.
+const PAGE: u64 = PAGE_SIZE as u64;
+/// The share of memory that may be dirty before writers wait is one part in this.
+const DIRTY_SHARE: u64 = 5;
+
+/// Dirty pages of all files.
+static DIRTY: AtomicUsize = AtomicUsize::new(0);
+
+/// Dirty pages of all files, for `/proc/meminfo`.
+pub fn dirty_pages() -> usize {
+    DIRTY.load(Relaxed)
+}
+
+/// Where on a disk the pages of a file are: implemented by the inodes of file systems.
+pub trait PageStore {
+    /// Length of the file in bytes.
+    fn size(&self) -> u64;
+
+    /// Fills the frames of the pages from `first` on. What no block holds is zero. Waits.
+    fn read_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno>;
+
+    /// Finds room on the disk for the pages `first..end`; `ENOSPC` when there is none.
+    fn reserve(&self, first: u64, end: u64) -> Result<(), Errno>;
+
+    /// Whether no block holds anything of the page.
+    fn is_hole(&self, index: u64) -> Result<bool, Errno>;
+
+    /// Writes the pages from `first` on, all of which have room. Waits.
+    fn write_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno>;
+
+    /// The file has got its first dirty page since it was last written back.
+    fn note_dirty(&self) {}
+}
+
+/// What the map has for a page.
+enum Slot {
+    Page(Page),
+    /// It is being read, by the reading with this number.
+    Filling(u64),
+}
+
+struct Page {
+    frame: Frame,
+    is_dirty: bool,
+    /// A mapping may store in it without a fault.
+    is_mapped_for_stores: bool,
+}
+
+struct Pages {
+    map: SparseMap<Slot>,
+    dirty: u64,
+}
+
+/// The contents of a file.
+pub struct PageCache {
+    pages: Mutex<Pages>,
+    mappings: Mappings,
+    /// Who waits for a page that another thread reads.
+    filled: WaitQueue,
+    next_filling: AtomicU64,
+    /// The page after the last window that was read, and the size of that window.
+    ahead_at: AtomicU64,
+    ahead: AtomicU64,
+    writer: Mutex<()>,
+    /// The error of writing back that nobody was told of yet, 0 for none.
+    error: AtomicU32,
+}
+
+impl Default for PageCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PageCache {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self {
+            pages: Mutex::new(rank::FILE_PAGES, Pages { map: SparseMap::new(), dirty: 0 }),
+            mappings: Mappings::new(),
+            filled: WaitQueue::new(),
+            next_filling: AtomicU64::new(0),
+            ahead_at: AtomicU64::new(0),
+            ahead: AtomicU64::new(0),
+            writer: Mutex::new(rank::WRITE_BACK, ()),
+            error: AtomicU32::new(0),
+        }
+    }
+
+    /// Who maps the file.
+    pub fn mappings(&self) -> &Mappings {
+        &self.mappings
+    }
+
+    /// Reads from `position` on; 0 at the end.
+    pub fn read(&self, store: &dyn PageStore, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        let mut done = 0;
+        let mut position = position;
+        while !to.is_full() {
+            let left = store.size().saturating_sub(position);
+            if left == 0 {
+                break;
+            }
+            let offset = offset_in_page(position);
+            let len = min_len((PAGE_SIZE - offset).min(to.remaining()), left);
+            let copied = self.frame(store, page_of(position)).and_then(|frame| copy_out(&frame, offset, to, len));
+            match copied {
+                Ok(copied) => {
+                    done += copied;
+                    position += copied as u64;
+                }
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes at `position`, under the inode's lock. `grow` is told the new end when the file becomes longer. Positions are below
+    /// the largest size of a file.
+    pub fn write(
+        &self,
+        store: &dyn PageStore,
+        position: u64,
+        from: &mut UserReader<'_>,
+        grow: impl Fn(u64),
+    ) -> Result<usize, Errno> {
+        let mut done = 0;
+        let mut position = position;
+        while !from.is_empty() {
+            let offset = offset_in_page(position);
+            let len = (PAGE_SIZE - offset).min(from.remaining());
+            match self.write_page(store, page_of(position), offset, from, len) {
+                Ok(copied) => {
+                    done += copied;
+                    position = position.checked_add(copied as u64).ok_or(Errno::EFBIG)?;
+                    if position > store.size() {
+                        grow(position);
+                    }
+                }
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        self.throttle(store);
+        Ok(done)
+    }
+
+    fn write_page(
+        &self,
+        store: &dyn PageStore,
+        index: u64,
+        offset: usize,
+        from: &mut UserReader<'_>,
+        len: usize,
+    ) -> Result<usize, Errno> {
+        store.reserve(index, index + 1)?;
+        let is_new = index >= store.size().div_ceil(PAGE);
+        let frame = match self.present(index) {
+            Some(frame) => frame,
+            None if is_new || len == PAGE_SIZE => return self.write_new_page(store, index, offset, from, len),
+            None => self.frame(store, index)?,
+        };
+        let copied = copy_in(&frame, offset, from, len)?;
+        self.mark_dirty(store, index, &frame, false);
+        Ok(copied)
+    }
+
+    /// Writes to a page that is not in memory and whose old contents do not matter.
+    fn write_new_page(
+        &self,
+        store: &dyn PageStore,
+        index: u64,
+        offset: usize,
+        from: &mut UserReader<'_>,
+        len: usize,
+    ) -> Result<usize, Errno> {
+        let frame = Frame::allocate()?;
+        let copied = copy_in(&frame, offset, from, len)?;
+        let is_whole = copied == PAGE_SIZE;
+        if !is_whole && index < store.size().div_ceil(PAGE) {
+            // The program's memory ended early: what the file had is needed after all.
+            let old = self.frame(store, index)?;
+            copy_between(&frame, &old, offset, copied);
+            self.mark_dirty(store, index, &old, false);
+            return Ok(copied);
+        }
+        frame.zero_range(0, offset);
+        frame.zero_range(offset + copied, PAGE_SIZE - offset - copied);
+        let other = {
+            let mut pages = self.pages.lock();
+            match pages.map.get(index) {
+                Some(Slot::Page(page)) => Some(page.frame.clone()),
+                // A page that is being read: its mark goes, and with it what is read.
+                Some(Slot::Filling(_)) | None => {
+                    let page = Page { frame: frame.clone(), is_dirty: false, is_mapped_for_stores: false };
+                    pages.map.insert(index, Slot::Page(page));
+                    None
+                }
+            }
+        };
+        self.filled.wake_all();
+        if let Some(other) = &other {
+            copy_between(&frame, other, offset, copied);
+        }
+        self.mark_dirty(store, index, other.as_ref().unwrap_or(&frame), false);
+        Ok(copied)
+    }
+
+    /// Marks a page dirty after a store in this frame. If the page is gone by now the file was cut.
+    fn mark_dirty(&self, store: &dyn PageStore, index: u64, frame: &Frame, is_mapped: bool) {
+        let is_first = {
+            let mut pages = self.pages.lock();
+            let Pages { map, dirty } = &mut *pages;
+            let Some(Slot::Page(page)) = map.get_mut(index) else { return };
+            if page.frame.number() != frame.number() {
+                return;
+            }
+            page.is_mapped_for_stores |= is_mapped;
+            if page.is_dirty {
+                return;
+            }
+            page.is_dirty = true;
+            *dirty += 1;
+            *dirty == 1
+        };
+        DIRTY.fetch_add(1, Relaxed);
+        if is_first {
+            store.note_dirty();
+        }
+    }
+
+    /// Lets a writer wait while too much of memory is dirty.
+    fn throttle(&self, store: &dyn PageStore) {
+        let limit = usize::try_from(mm::frame::total() / DIRTY_SHARE).unwrap_or(usize::MAX);
+        if dirty_pages() > limit {
+            // An error stays for fsync to tell.
+            let _ = self.write_back(store, 0, u64::MAX);
+        }
+    }
+
+    /// A page that is in memory.
+    fn present(&self, index: u64) -> Option<Frame> {
+        match self.pages.lock().map.get(index) {
+            Some(Slot::Page(page)) => Some(page.frame.clone()),
+            _ => None,
+        }
+    }
+
+    /// A page, read from the disk if it is not in memory.
+    fn frame(&self, store: &dyn PageStore, index: u64) -> Result<Frame, Errno> {
+        if let Some(frame) = self.present(index) {
+            return Ok(frame);
+        }
+        loop {
+            match self.begin_filling(store, index) {
+                Filling::Present(frame) => return Ok(frame),
+                Filling::Ours { filling, count } => return self.fill(store, filling, index, count),
+                Filling::Others => self.filled.block_until(u32::MAX, || {
+                    let is_filling = matches!(self.pages.lock().map.get(index), Some(Slot::Filling(_)));
+                    (!is_filling).then_some(())
+                }),
+            }
+        }
+    }
+
+    /// Puts marks in the place of a missing page and those to be read ahead with it.
+    fn begin_filling(&self, store: &dyn PageStore, index: u64) -> Filling {
+        let window = self.next_window(index);
+        let end = (index + window).min(store.size().div_ceil(PAGE)).max(index + 1);
+        let filling = self.next_filling.fetch_add(1, Relaxed);
+        let mut pages = self.pages.lock();
+        match pages.map.get(index) {
+            Some(Slot::Page(page)) => return Filling::Present(page.frame.clone()),
+            Some(Slot::Filling(_)) => return Filling::Others,
+            None => {}
+        }
+        let end = pages.map.next_present(index).map_or(end, |present| end.min(present));
+        for at in index..end {
+            pages.map.insert(at, Slot::Filling(filling));
+        }
+        self.ahead_at.store(end, Relaxed);
+        Filling::Ours { filling, count: end - index }
+    }
+
+    /// How many pages to read from a missing one on.
+    fn next_window(&self, index: u64) -> u64 {
+        let window = if index == 0 {
+            AHEAD_FIRST
+        } else if index == self.ahead_at.load(Relaxed) {
+            (self.ahead.load(Relaxed) * 2).clamp(AHEAD_FIRST, AHEAD_MAX)
+        } else {
+            1
+        };
+        self.ahead.store(window, Relaxed);
+        window
+    }
+
+    /// Reads the pages that have our mark, and answers the first.
+    fn fill(&self, store: &dyn PageStore, filling: u64, index: u64, count: u64) -> Result<Frame, Errno> {
+        let result = (|| {
+            let first = Frame::allocate()?;
+            // Those ahead are welcome, not necessary.
+            let ahead = (1..count).map_while(|_| Frame::allocate().ok());
+            let frames: Vec<Frame> = core::iter::once(first).chain(ahead).collect();
+            store.read_pages(index, &frames).map(|()| frames)
+        })();
+        let frames = result.as_deref().unwrap_or_default();
+        {
+            let mut pages = self.pages.lock();
+            for (number, at) in (index..index + count).enumerate() {
+                let Some(slot) = pages.map.get_mut(at) else { continue };
+                if !matches!(slot, Slot::Filling(other) if *other == filling) {
+                    continue;
+                }
+                match frames.get(number) {
+                    Some(frame) => {
+                        let page = Page { frame: frame.clone(), is_dirty: false, is_mapped_for_stores: false };
+                        *slot = Slot::Page(page);
+                    }
+                    None => drop(pages.map.remove_range(at, at + 1)),
+                }
+            }
+        }
+        self.filled.wake_all();
+        let frame = result?.into_iter().next().ok_or(Errno::EIO)?;
+        // Somebody may have written a new page in its place.
+        Ok(self.present(index).unwrap_or(frame))
+    }
+
+    /// A page for a mapping; `EFAULT` behind the end.
+    pub fn page(&self, store: &dyn PageStore, index: u64) -> Result<Frame, Errno> {
+        if index >= store.size().div_ceil(PAGE) {
+            return Err(Errno::EFAULT);
+        }
+        self.frame(store, index)
+    }
+
+    /// A page for a shared mapping that is about to store.
+    pub fn page_for_write(&self, store: &dyn PageStore, index: u64) -> Result<Frame, Errno> {
+        let frame = self.page(store, index)?;
+        store.reserve(index, index + 1)?;
+        self.mark_dirty(store, index, &frame, true);
+        Ok(frame)
+    }
+
+    /// Whether a page is in memory.
+    pub fn is_resident(&self, index: u64) -> bool {
+        matches!(self.pages.lock().map.get(index), Some(Slot::Page(_)))
+    }
+
+    /// Cuts the file, under the inode's lock, after the shorter size was set: pages behind the end go, and what is behind it in the
+    /// last page becomes zero.
+    pub fn cut(&self, store: &dyn PageStore, len: u64) -> Result<(), Errno> {
+        let first_gone = len.div_ceil(PAGE);
+        let removed = self.take_range(first_gone, u64::MAX);
+        self.mappings.truncate(first_gone, u64::MAX);
+        drop(removed);
+        let offset = offset_in_page(len);
+        if offset == 0 { Ok(()) } else { self.zero(store, page_of(len), offset, PAGE_SIZE - offset) }
+    }
+
+    /// Drops whole pages whose blocks were taken away or zeroed on the disk, under the inode's lock.
+    pub fn punch(&self, first: u64, end: u64) {
+        let removed = self.take_range(first, end);
+        self.mappings.invalidate(first, end);
+        drop(removed);
+    }
+
+    /// Makes part of a page zero, under the inode's lock.
+    pub fn zero(&self, store: &dyn PageStore, index: u64, offset: usize, len: usize) -> Result<(), Errno> {
+        let is_hole = store.is_hole(index)?;
+        match self.present(index) {
+            Some(frame) => frame.zero_range(offset, len),
+            None if is_hole => {}
+            None => self.frame(store, index)?.zero_range(offset, len),
+        }
+        if !is_hole && let Some(frame) = self.present(index) {
+            self.mark_dirty(store, index, &frame, false);
+        }
+        Ok(())
+    }
+
+    fn take_range(&self, first: u64, end: u64) -> Removed<Slot> {
+        let (removed, clean) = {
+            let mut pages = self.pages.lock();
+            let before = pages.dirty;
+            let left = pages.count_dirty_outside(first, end);
+            pages.dirty = left;
+            (pages.map.remove_range(first, end), before - left)
+        };
+        DIRTY.fetch_sub(usize::try_from(clean).unwrap_or(0), Relaxed);
+        self.filled.wake_all();
+        removed
+    }
+
+    /// Drops every page that is clean, that no mapping has, and that nobody uses; how many. For a system short of memory.
+    pub fn shrink(&self) -> u64 {
+        let mut dropped = 0;
+        let mut pages = self.pages.lock();
+        let mut next = pages.map.next_present(0);
+        while let Some(index) = next {
+            let is_unused = match pages.map.get(index) {
+                Some(Slot::Page(page)) => !page.is_dirty && page.frame.is_exclusive(),
+                _ => false,
+            };
+            if is_unused {
+                drop(pages.map.remove_range(index, index + 1));
+                dropped += 1;
+            }
+            next = index.checked_add(1).and_then(|index| pages.map.next_present(index));
+        }
+        dropped
+    }
+}
+
+impl Pages {
+    /// Dirty pages that are not in `first..end`.
+    fn count_dirty_outside(&self, first: u64, end: u64) -> u64 {
+        let mut inside = 0;
+        let mut next = if self.dirty == 0 { None } else { self.map.next_present(first) };
+        while let Some(index) = next.filter(|index| *index < end) {
+            inside += u64::from(matches!(self.map.get(index), Some(Slot::Page(page)) if page.is_dirty));
+            next = index.checked_add(1).and_then(|index| self.map.next_present(index));
+        }
+        self.dirty.saturating_sub(inside)
+    }
+}
+
+impl Drop for PageCache {
+    fn drop(&mut self) {
+        let dirty = self.pages.get_mut().dirty;
+        DIRTY.fetch_sub(usize::try_from(dirty).unwrap_or(0), Relaxed);
+    }
+}
+
+/// How filling a page begins.
+enum Filling {
+    /// It is there.
+    Present(Frame),
+    /// We have marked it and some behind it.
+    Ours { filling: u64, count: u64 },
+    /// Somebody else reads it.
+    Others,
+}
+
+/// The page a byte is in.
+fn page_of(position: u64) -> u64 {
+    position >> PAGE_SHIFT
+}
+
+/// Where in its page a byte is.
+fn offset_in_page(position: u64) -> usize {
+    (position % PAGE) as usize
+}
+
+/// The lesser of a length in memory and one in a file.
+fn min_len(len: usize, bound: u64) -> usize {
+    usize::try_from(bound).map_or(len, |bound| len.min(bound))
+}
+
+/// Copies from a frame to program memory, paging the program's memory in. At least one byte, or the error.
+fn copy_out(frame: &Frame, offset: usize, to: &mut UserWriter<'_>, len: usize) -> Result<usize, Errno> {
+    loop {
+        match frame.read_to(offset, to, len) {
+            Ok(copied) => return Ok(copied),
+            Err(fault) => fault.resolve()?,
+        }
+    }
+}
+
+/// Copies from program memory to a frame, paging the program's memory in. At least one byte, or the error.
+fn copy_in(frame: &Frame, offset: usize, from: &mut UserReader<'_>, len: usize) -> Result<usize, Errno> {
+    loop {
+        match frame.write_from(offset, from, len) {
+            Ok(copied) => return Ok(copied),
+            Err(fault) => fault.resolve()?,
+        }
+    }
+}
+
+/// Copies a part of a frame to the same place of another.
+fn copy_between(from: &Frame, to: &Frame, offset: usize, len: usize) {
+    const CHUNK_LEN: usize = 256;
+    let mut chunk = [0; CHUNK_LEN];
+    let mut done = 0;
+    while done < len {
+        let part = CHUNK_LEN.min(len - done);
+        from.read(offset + done, &mut chunk[..part]);
+        to.write(offset + done, &chunk[..part]);
+        done += part;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use testkit::user::Arena;
+use testkit::{Random, frames, threads};
+
+use super::*;
+
+/// A file on a disk that is a map of pages.
+#[derive(Default)]
+struct FakeStore {
+    size: AtomicU64,
+    disk: Mutex<BTreeMap<u64, Vec<u8>>>,
+    room: AtomicU64,
+    reads: AtomicUsize,
+    writes: AtomicUsize,
+    is_broken: std::sync::atomic::AtomicBool,
+}
+
+/// What fills a page at first.
+fn value_of(index: u64) -> u8 {
+    u8::try_from(index + 1).expect("a small file")
+}
+
+impl FakeStore {
+    fn new(pages: u64) -> Self {
+        frames::install();
+        let store = Self::default();
+        store.room.store(u64::MAX, Ordering::Relaxed);
+        store.size.store(pages * PAGE, Ordering::Relaxed);
+        for index in 0..pages {
+            store.disk.lock().unwrap().insert(index, vec![value_of(index); PAGE_SIZE]);
+        }
+        store
+    }
+
+    fn on_disk(&self, index: u64) -> Option<Vec<u8>> {
+        self.disk.lock().unwrap().get(&index).cloned()
+    }
+}
+
+impl PageStore for FakeStore {
+    fn size(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    fn read_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        std::thread::yield_now();
+        if self.is_broken.load(Ordering::Relaxed) {
+            return Err(Errno::EIO);
+        }
+        for (index, frame) in (first..).zip(frames) {
+            match self.on_disk(index) {
+                Some(bytes) => frame.write(0, &bytes),
+                None => frame.zero(),
+            }
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, first: u64, end: u64) -> Result<(), Errno> {
+        let mut disk = self.disk.lock().unwrap();
+        for index in first..end {
+            if let std::collections::btree_map::Entry::Vacant(entry) = disk.entry(index) {
+                let room = self.room.load(Ordering::Relaxed);
+                self.room.store(room.checked_sub(1).ok_or(Errno::ENOSPC)?, Ordering::Relaxed);
+                entry.insert(vec![0; PAGE_SIZE]);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_hole(&self, index: u64) -> Result<bool, Errno> {
+        Ok(self.on_disk(index).is_none())
+    }
+
+    fn write_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        if self.is_broken.load(Ordering::Relaxed) {
+            return Err(Errno::EIO);
+        }
+        for (index, frame) in (first..).zip(frames) {
+            let mut bytes = vec![0; PAGE_SIZE];
+            frame.read(0, &mut bytes);
+            assert!(self.disk.lock().unwrap().insert(index, bytes).is_some(), "page {index} has no room");
+        }
+        Ok(())
+    }
+}
+
+fn write(cache: &PageCache, store: &FakeStore, position: u64, bytes: &[u8]) -> Result<usize, Errno> {
+    let arena = Arena::install(bytes.len().div_ceil(PAGE_SIZE).max(1));
+    arena.write(0, bytes);
+    let mut from = UserReader::new(Arena::BASE, bytes.len())?;
+    cache.write(store, position, &mut from, |size| store.size.store(size, Ordering::Relaxed))
+}
+
+fn read(cache: &PageCache, store: &FakeStore, position: u64, len: usize) -> Result<Vec<u8>, Errno> {
+    let arena = Arena::install(len.div_ceil(PAGE_SIZE).max(1));
+    let mut to = UserWriter::new(Arena::BASE, len)?;
+    let done = cache.read(store, position, &mut to)?;
+    Ok(arena.read(0, done))
+}
+
+#[test]
+fn reads_are_cached_and_run_ahead() {
+    let (store, cache) = (FakeStore::new(100), PageCache::new());
+    for index in 0..100 {
+        assert_eq!(read(&cache, &store, index * PAGE, 3).unwrap(), [value_of(index); 3]);
+    }
+    // 4, 8, 16, 32, 32 and what is left.
+    assert_eq!(store.reads.load(Ordering::Relaxed), 6);
+    assert_eq!(read(&cache, &store, 100 * PAGE - 1, 10).unwrap(), [100]);
+    assert_eq!(read(&cache, &store, 100 * PAGE, 10).unwrap(), []);
+    assert_eq!(store.reads.load(Ordering::Relaxed), 6);
+    assert_eq!(cache.shrink(), 100);
+    assert_eq!(frames::used(), 0);
+}
+
+#[test]
+fn a_write_reaches_the_disk_when_it_is_written_back() {
+    let (store, cache) = (FakeStore::new(4), PageCache::new());
+    write(&cache, &store, PAGE - 2, &[9; 4]).unwrap();
+    assert_eq!(store.on_disk(0).unwrap()[PAGE_SIZE - 1], 1);
+    assert!(cache.is_dirty());
+    assert_eq!(cache.shrink(), 2, "those that were read ahead");
+    cache.synchronize(&store).unwrap();
+    assert!(!cache.is_dirty());
+    assert_eq!(store.on_disk(0).unwrap()[PAGE_SIZE - 3..], [1, 9, 9]);
+    assert_eq!(store.on_disk(1).unwrap()[..3], [9, 9, 2]);
+    assert_eq!(store.writes.load(Ordering::Relaxed), 1);
+    cache.synchronize(&store).unwrap();
+    assert_eq!(store.writes.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_whole_page_is_written_without_reading_it() {
+    let (store, cache) = (FakeStore::new(2), PageCache::new());
+    write(&cache, &store, 0, &[7; PAGE_SIZE]).unwrap();
+    write(&cache, &store, 5 * PAGE + 3, &[8; 2]).unwrap();
+    assert_eq!(store.reads.load(Ordering::Relaxed), 0);
+    assert_eq!(store.size(), 5 * PAGE + 5);
+    assert_eq!(read(&cache, &store, 5 * PAGE, 9).unwrap(), [0, 0, 0, 8, 8]);
+    assert_eq!(read(&cache, &store, 3 * PAGE, 1).unwrap(), [0]);
+}
+
+#[test]
+fn a_full_disk_is_told_by_the_write() {
+    let (store, cache) = (FakeStore::new(1), PageCache::new());
+    store.room.store(1, Ordering::Relaxed);
+    assert_eq!(write(&cache, &store, 0, &[3; 3 * PAGE_SIZE]), Ok(2 * PAGE_SIZE));
+    assert_eq!(write(&cache, &store, 2 * PAGE, &[3]), Err(Errno::ENOSPC));
+    assert_eq!(store.size(), 2 * PAGE);
+    cache.synchronize(&store).unwrap();
+}
+
+#[test]
+fn what_could_not_be_written_is_kept_and_told_once() {
+    let (store, cache) = (FakeStore::new(2), PageCache::new());
+    write(&cache, &store, 0, &[5]).unwrap();
+    store.is_broken.store(true, Ordering::Relaxed);
+    assert_eq!(cache.write_back(&store, 0, u64::MAX), Err(Errno::EIO));
+    store.is_broken.store(false, Ordering::Relaxed);
+    assert_eq!(cache.synchronize(&store), Err(Errno::EIO), "of the earlier try");
+    assert_eq!(store.on_disk(0).unwrap()[0], 5);
+    assert_eq!(cache.synchronize(&store), Ok(()));
+    cache.punch(0, 2);
+    store.is_broken.store(true, Ordering::Relaxed);
+    assert_eq!(read(&cache, &store, 0, 1), Err(Errno::EIO));
+    store.is_broken.store(false, Ordering::Relaxed);
+    assert_eq!(read(&cache, &store, 0, 1).unwrap(), [5], "a page that could not be read is tried again");
+}
+
+#[test]
+fn a_cut_zeroes_the_rest_of_the_last_page() {
+    let (store, cache) = (FakeStore::new(3), PageCache::new());
+    write(&cache, &store, 2 * PAGE, &[5]).unwrap();
+    store.size.store(10, Ordering::Relaxed);
+    cache.cut(&store, 10).unwrap();
+    store.disk.lock().unwrap().retain(|index, _| *index == 0);
+    cache.synchronize(&store).unwrap();
+    assert_eq!(store.on_disk(0).unwrap()[8..12], [1, 1, 0, 0]);
+    store.size.store(3 * PAGE, Ordering::Relaxed);
+    assert_eq!(read(&cache, &store, 8, 4).unwrap(), [1, 1, 0, 0]);
+    assert_eq!(read(&cache, &store, 2 * PAGE, 1).unwrap(), [0]);
+}
+
+#[test]
+fn stores_of_mappings_are_seen() {
+    let (store, cache) = (FakeStore::new(1), PageCache::new());
+    store.size.store(100, Ordering::Relaxed);
+    let frame = cache.page_for_write(&store, 0).unwrap();
+    frame.write(50, &[1; 100]);
+    cache.synchronize(&store).unwrap();
+    assert_eq!(store.on_disk(0).unwrap()[98..102], [1, 1, 0, 0], "nothing behind the end");
+    assert!(!cache.is_dirty());
+    assert_eq!(cache.page(&store, 1).unwrap_err(), Errno::EFAULT);
+}
+
+#[test]
+fn threads_agree() {
+    let store = Arc::new(FakeStore::new(64));
+    let cache = Arc::new(PageCache::new());
+    let inode = Arc::new(Mutex::new(()));
+    let workers: Vec<_> = (0..4)
+        .map(|seed| {
+            let (store, cache, inode) = (store.clone(), cache.clone(), inode.clone());
+            threads::spawn(move || {
+                let mut random = Random::new(seed);
+                for _ in 0..300 {
+                    let index = random.below(64) as u64;
+                    match random.below(5) {
+                        0 => {
+                            let _lock = inode.lock().unwrap();
+                            let mut value = [0; PAGE_SIZE];
+                            random.fill(&mut value);
+                            assert_eq!(write(&cache, &store, index * PAGE, &value), Ok(PAGE_SIZE));
+                        }
+                        1 => cache.write_back(&*store, index, index + 9).unwrap(),
+                        2 => drop(cache.shrink()),
+                        _ => {
+                            let bytes = read(&cache, &store, index * PAGE, PAGE_SIZE).unwrap();
+                            assert_eq!(bytes.len(), PAGE_SIZE);
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    cache.synchronize(&*store).unwrap();
+    for index in 0..64 {
+        assert_eq!(read(&cache, &store, index * PAGE, PAGE_SIZE).unwrap(), store.on_disk(index).unwrap());
+    }
+}
