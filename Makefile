@@ -62,7 +62,7 @@ prepush: check test ## What must pass before a push.
 
 .PHONY: loom
 loom: setup ## Check the lock-free code under every interleaving.
-	RUSTFLAGS='--cfg loom' cargo test --release -p sync -p sched --target-dir $${CARGO_TARGET_DIR:-target}/loom
+	RUSTFLAGS='--cfg loom' cargo test --release -p sync -p sched -p vdso --target-dir $${CARGO_TARGET_DIR:-target}/loom
 
 .PHONY: soak
 soak: setup ## Torture threads in a machine: MINUTES=30 CPUS=4 SEED=1.

@@ -2,7 +2,7 @@
 //!
 //! One [`Generator`] serves everybody. It is seeded at start-up from the processor (RDSEED, RDRAND), the host (virtio
 //! entropy device), and the noise of the cycle counter; each source is mixed in, none is trusted alone. It is seeded again
-//! when [`RESEED_NS`] have passed. The counter's noise earns no credit: a machine that has nothing else is told of in the
+//! when [`RESEED_NS`] have passed; the generators that programs derive from it in the vDSO hear of that by a count. The counter's noise earns no credit: a machine that has nothing else is told of in the
 //! log, and gets what there is.
 //!
 //! Lock rank: `ENTROPY`. Seeds are gathered outside of the lock.
@@ -16,6 +16,7 @@ use sync::{SpinLock, rank};
 use crate::arch::clock;
 use crate::arch::cpu::{self, Features};
 use crate::drivers::virtio_rng;
+use crate::platform::vdso::PAGE;
 
 /// How often the generator is seeded again.
 const RESEED_NS: u64 = 300_000_000_000;
@@ -66,6 +67,7 @@ fn seed() {
     seed_from_host();
     let noise = noise();
     GENERATOR.lock().mix(&noise, 0);
+    PAGE.random.advance();
 }
 
 fn seed_from_host() {

@@ -19,6 +19,7 @@ bitflags::bitflags! {
         const SHARED = 0x1;
         const PRIVATE = 0x2;
         const SHARED_VALIDATE = 0x3;
+        const DROPPABLE = 0x8;
         const FIXED = 0x10;
         const ANONYMOUS = 0x20;
         const MAP_32BIT = 0x40;
@@ -66,7 +67,7 @@ impl MapFlags {
     /// The bits of the mapping type.
     pub const MAP_TYPE: u32 = 0xf;
 
-    /// `MAP_SHARED`, `MAP_PRIVATE`, `MAP_SHARED_VALIDATE` or nonsense.
+    /// `MAP_SHARED`, `MAP_PRIVATE`, `MAP_SHARED_VALIDATE`, `MAP_DROPPABLE` or nonsense.
     pub const fn map_type(self) -> u32 {
         self.bits() & Self::MAP_TYPE
     }

@@ -7,14 +7,15 @@ use core::sync::atomic::Ordering;
 
 use abi::Errno;
 use linux::{
-    CpuCounters, CpuInfo, FlushCounters, InvalidVectorState, Outcome, Platform, Thread, ThreadStart, VectorLayout,
+    CpuCounters, CpuInfo, FlushCounters, InvalidVectorState, Outcome, Platform, Thread, ThreadStart, VdsoFrames,
+    VectorLayout,
 };
 use mm::{AddressSpace, PageTable};
 use sched::{CpuSet, Policy};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::FsBase;
 
-use super::end;
+use super::{end, vdso};
 use crate::arch::cpu::{self, Features};
 use crate::arch::percpu::{self, PerCpu};
 use crate::arch::{clock, smp, vector_state};
@@ -178,6 +179,14 @@ impl Platform for MachinePlatform {
 
     fn set_realtime_ns(&self, now_ns: u64) {
         clock::set_realtime(now_ns);
+    }
+
+    fn vdso(&self) -> Option<VdsoFrames> {
+        Some(vdso::frames())
+    }
+
+    fn set_time_zone(&self, minutes_west: i32, dst_time: i32) {
+        vdso::PAGE.zone.set(minutes_west, dst_time);
     }
 
     fn set_timer(&self, deadline_ns: u64) {

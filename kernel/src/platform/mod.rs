@@ -7,6 +7,7 @@ pub(crate) mod log;
 mod network;
 mod program;
 mod seam;
+pub(crate) mod vdso;
 
 pub(crate) use end::fail;
 pub(crate) use program::{expire_timers, run};

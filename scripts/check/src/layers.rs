@@ -10,6 +10,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("abi", &[]),
     ("image-format", &[]),
     ("sync", &[]),
+    ("vdso", &[]),
     ("devices", &[]),
     ("entropy", &[]),
     ("firmware", &[]),
@@ -21,7 +22,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("vfs", &["block", "file", "image-format"]),
     ("net", &["file"]),
     ("linux", &["loader", "net", "sched", "vfs"]),
-    ("kernel", &["devices", "entropy", "firmware", "linux"]),
+    ("kernel", &["devices", "entropy", "firmware", "linux", "vdso"]),
 ];
 
 /// Where an external crate may be imported, by crates of the kernel. Those absent here may be imported nowhere.
@@ -32,7 +33,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("goblin", &["loader"]),
     ("hashbrown", &["net", "vfs"]),
     ("log", &["*"]),
-    ("loom", &["sync"]),
+    ("loom", &["sync", "vdso"]),
     ("rustc-demangle", &["kernel"]),
     ("siphasher", &["net"]),
     ("smoltcp", &["net"]),

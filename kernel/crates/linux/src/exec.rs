@@ -200,6 +200,8 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
         entry = interpreter.plan.entry.wrapping_add(bias);
     }
 
+    facts.vdso = crate::vdso::map(&address_space, starter.platform)?.map(|address| address as u64);
+
     let contents = Contents {
         arguments: &arguments,
         environment: &environment,

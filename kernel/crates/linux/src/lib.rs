@@ -54,6 +54,7 @@ pub mod timer;
 mod timerfd;
 pub mod trace;
 mod transition;
+mod vdso;
 pub mod wait;
 
 pub use dispatch::{syscall_entry, syscall_exit};
@@ -62,7 +63,7 @@ pub use exec::{BootError, BootRequest, boot};
 pub use exit::interrupt_exit;
 pub use fault::{Fault, fault_entry, page_in};
 pub use platform::{
-    CpuCounters, CpuInfo, FlushCounters, InvalidVectorState, Outcome, Platform, ThreadStart, VectorLayout,
+    CpuCounters, CpuInfo, FlushCounters, InvalidVectorState, Outcome, Platform, ThreadStart, VdsoFrames, VectorLayout,
 };
 pub use process::Process;
 pub use registers::Registers;

@@ -5,10 +5,11 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use abi::signal::{FPX_SW_BYTES_OFFSET, FXSAVE_SIZE};
 use abi::{Errno, Signal};
-use mm::{AddressSpace, PageTable, UserReader, UserWriter};
+use mm::{AddressSpace, Frame, PageTable, UserReader, UserWriter};
 use sched::{CpuSet, Policy};
 
 use crate::registers::Registers;
@@ -83,6 +84,14 @@ pub struct FlushCounters {
     pub cpus: u64,
     /// CPUs that were idle and only marked.
     pub spared: u64,
+}
+
+/// The frames of the vDSO; none of them is ever freed.
+pub struct VdsoFrames {
+    /// The page of data that the image reads, which lies right before it.
+    pub data: Frame,
+    /// The image.
+    pub image: Vec<Frame>,
 }
 
 /// How a new thread begins.
@@ -279,6 +288,16 @@ pub trait Platform: Send + Sync {
     /// timers locked.
     fn set_timer(&self, deadline_ns: u64) {
         let _ = deadline_ns;
+    }
+
+    /// The pages of the vDSO, of which every program gets a mapping. `None` when there is no vDSO.
+    fn vdso(&self) -> Option<VdsoFrames> {
+        None
+    }
+
+    /// Tells the vDSO what `gettimeofday` says of the time zone.
+    fn set_time_zone(&self, minutes_west: i32, dst_time: i32) {
+        let _ = (minutes_west, dst_time);
     }
 
     /// Sets the wall clock (`sync::machine::realtime_ns`).

@@ -37,6 +37,8 @@ bitflags! {
         const WIPE_ON_FORK = 1 << 6;
         /// Left out of core dumps (MADV_DONTDUMP).
         const DONT_DUMP = 1 << 7;
+        /// The kernel may empty it at any time (MAP_DROPPABLE). Never locked.
+        const DROPPABLE = 1 << 8;
     }
 }
 

@@ -53,6 +53,14 @@ pub(crate) fn image_layout() -> ImageLayout {
     }
 }
 
+/// Where the image lies in memory (kernel.ld).
+const LOAD_BASE: u64 = 0x10_0000;
+
+/// The physical address of something in the image.
+pub(crate) fn physical_in_image(address: usize) -> u64 {
+    address.wrapping_sub(&raw const __image_start as usize) as u64 + LOAD_BASE
+}
+
 /// True when `address` is code of the kernel.
 pub(crate) fn is_kernel_text(address: usize) -> bool {
     let start = &raw const __text_start as usize;

@@ -1,35 +1,35 @@
 //! Time from the cycle counter.
 //!
-//! `now_ns` is the monotonic clock: nanoseconds since the kernel was entered. The conversion is a 64 by 64 bit multiply
-//! with a 128-bit product, so no frequency between 1 MHz and 1 THz overflows it. Wall clock is an offset to it.
+//! `now_ns` is the monotonic clock: nanoseconds since the kernel was entered. Wall clock is an offset to it. What turns the
+//! counter into a time is the page that programs share ([`vdso::page`]): their vDSO and the kernel read one clock.
 //!
 //! # Several CPUs
 //!
 //! The clock never goes back, not even for somebody who reads it on one CPU after he was told of a reading on another:
 //! 1. The counters of all CPUs agree, as hypervisors and firmware have it. Each CPU's is compared with the first one's when
 //!    it starts. One that differs is corrected, if it can be; else the difference is kept and added at every reading,
-//!    and what the comparison left unknown is covered by the latest reading of all CPUs, below which no reading goes.
+//!    and what the comparison left unknown is covered by the latest reading of all CPUs, below which no reading goes. Programs
+//!    have to ask the kernel then.
 //! 2. The counter is read after all that the program did before, by a fence: the CPU could run ahead otherwise.
-#![expect(clippy::cast_possible_truncation, reason = "nanoseconds since boot fit for centuries")]
 
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use firmware::clock::CounterOffset;
+use vdso::page::{MONOTONIC, Rate};
 use x86_64::registers::model_specific::Msr;
 
 use super::cpu::{self, Features};
 use super::interrupts;
 use super::percpu::PerCpu;
 use super::smp::CPUS_MAX;
+use crate::platform::vdso::PAGE;
 
-/// Nanoseconds per cycle, 32 binary places.
+/// Nanoseconds per cycle, 32 binary places, also where the page does not tell.
 static NS_PER_CYCLE_2_32: AtomicU64 = AtomicU64::new(0);
 /// Cycles per nanosecond, 32 binary places.
 static CYCLES_PER_NS_2_32: AtomicU64 = AtomicU64::new(0);
-static BASE_CYCLES: AtomicU64 = AtomicU64::new(0);
 static FREQUENCY_HZ: AtomicU64 = AtomicU64::new(0);
-static REALTIME_OFFSET_NS: AtomicI64 = AtomicI64::new(0);
 /// Whether the counters of some CPUs differ.
 static IS_SKEWED: AtomicBool = AtomicBool::new(false);
 /// What is to be added to the counter of each CPU.
@@ -59,7 +59,7 @@ pub(crate) fn cycles() -> u64 {
 
 /// Starts the monotonic clock: it is zero now. A hypervisor's counter may have run for days.
 pub(crate) fn start() {
-    BASE_CYCLES.store(cycles(), Ordering::Relaxed);
+    change_rate(|rate| Rate { base_cycles: cycles(), ..rate });
 }
 
 /// Sets the counter's frequency.
@@ -67,9 +67,15 @@ pub(crate) fn set_frequency(frequency_hz: u64) {
     let frequency_hz = frequency_hz.max(1_000_000);
     let ns_per_cycle = (u128::from(NS_PER_SECOND) << 32) / u128::from(frequency_hz);
     let cycles_per_ns = (u128::from(frequency_hz) << 32) / u128::from(NS_PER_SECOND);
-    NS_PER_CYCLE_2_32.store(u64::try_from(ns_per_cycle).unwrap_or(u64::MAX), Ordering::Relaxed);
+    let multiplier = u64::try_from(ns_per_cycle).unwrap_or(u64::MAX);
+    NS_PER_CYCLE_2_32.store(multiplier, Ordering::Relaxed);
     CYCLES_PER_NS_2_32.store(u64::try_from(cycles_per_ns).unwrap_or(u64::MAX), Ordering::Relaxed);
     FREQUENCY_HZ.store(frequency_hz, Ordering::Relaxed);
+    change_rate(|rate| Rate { multiplier, ..rate });
+}
+
+fn change_rate(change: impl FnOnce(Rate) -> Rate) {
+    interrupts::without(|| PAGE.clock.change_rate(change));
 }
 
 /// The counter's frequency, zero until known.
@@ -80,10 +86,7 @@ pub(crate) fn frequency_hz() -> u64 {
 /// Nanoseconds since `start`; zero until the frequency is known.
 #[inline]
 pub(crate) fn now_ns() -> u64 {
-    if IS_SKEWED.load(Ordering::Relaxed) {
-        return skewed_now_ns();
-    }
-    nanoseconds(ordered_cycles())
+    PAGE.clock.nanoseconds(MONOTONIC, ordered_cycles).unwrap_or_else(untold_now_ns)
 }
 
 /// The cycle counter, not read before what precedes in the program.
@@ -97,14 +100,14 @@ fn ordered_cycles() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-fn nanoseconds(cycles: u64) -> u64 {
-    let elapsed = cycles.wrapping_sub(BASE_CYCLES.load(Ordering::Relaxed));
-    ((u128::from(elapsed) * u128::from(NS_PER_CYCLE_2_32.load(Ordering::Relaxed))) >> 32) as u64
-}
-
+/// As `now_ns`, where the counter alone does not tell.
 #[cold]
-fn skewed_now_ns() -> u64 {
-    let now = interrupts::without(|| nanoseconds(ordered_cycles().wrapping_add_signed(own_offset())));
+fn untold_now_ns() -> u64 {
+    if !IS_SKEWED.load(Ordering::Relaxed) {
+        return 0;
+    }
+    let rate = Rate { multiplier: NS_PER_CYCLE_2_32.load(Ordering::Relaxed), ..PAGE.clock.rate() };
+    let now = interrupts::without(|| rate.nanoseconds(ordered_cycles().wrapping_add_signed(own_offset())));
     now.max(LATEST_NS.fetch_max(now, Ordering::AcqRel))
 }
 
@@ -115,8 +118,10 @@ fn own_offset() -> i64 {
 
 /// The value of this CPU's counter at a time of the monotonic clock; the caller cannot migrate.
 pub(crate) fn tsc_at(time_ns: u64) -> u64 {
+    let rate = PAGE.clock.rate();
+    let time_ns = time_ns.saturating_sub(rate.base_ns);
     let elapsed = (u128::from(time_ns) * u128::from(CYCLES_PER_NS_2_32.load(Ordering::Relaxed))) >> 32;
-    let cycles = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(BASE_CYCLES.load(Ordering::Relaxed));
+    let cycles = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(rate.base_cycles);
     if IS_SKEWED.load(Ordering::Relaxed) { cycles.saturating_sub_signed(own_offset()) } else { cycles }
 }
 
@@ -153,6 +158,7 @@ pub(crate) fn compare_with_first() {
             kept.store(offset, Ordering::SeqCst);
         }
         IS_SKEWED.store(true, Ordering::SeqCst);
+        change_rate(|rate| Rate { multiplier: 0, ..rate });
     }
     QUESTION.store(COMPARISON_IS_OVER, Ordering::SeqCst);
 }
@@ -175,12 +181,12 @@ fn measure_offset(question: &mut u64) -> i64 {
 /// Sets the wall clock: it is `realtime_ns` since 1970 now.
 pub(crate) fn set_realtime(realtime_ns: u64) {
     let offset = (realtime_ns as i64).wrapping_sub(now_ns() as i64);
-    REALTIME_OFFSET_NS.store(offset, Ordering::Relaxed);
+    interrupts::without(|| PAGE.clock.set_realtime_offset(offset));
 }
 
 /// Wall clock, nanoseconds since 1970.
 pub(crate) fn realtime_ns() -> u64 {
-    now_ns().wrapping_add(REALTIME_OFFSET_NS.load(Ordering::Relaxed) as u64)
+    now_ns().wrapping_add_signed(PAGE.clock.realtime_offset())
 }
 
 /// Turns of the busy loop that stands for a delay while the frequency is unknown.

@@ -10,6 +10,8 @@ use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, Efer, EferFlags};
 use x86_64::registers::model_specific::{LStar, Msr};
 use x86_64::registers::rflags::RFlags;
 
+use super::percpu::PerCpu;
+
 bitflags::bitflags! {
     /// Optional features that the kernel acts on.
     #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,7 @@ bitflags::bitflags! {
         const TSC_DEADLINE = 1 << 10;
         const GLOBAL_PAGES = 1 << 11;
         const TSC_ADJUST = 1 << 12;
+        const TSC_AUX = 1 << 13;
     }
 }
 
@@ -35,6 +38,8 @@ static FEATURES: AtomicU32 = AtomicU32::new(0);
 /// MSR numbers (SDM volume 4).
 const MSR_STAR: u32 = 0xc000_0081;
 const MSR_SFMASK: u32 = 0xc000_0084;
+/// What RDTSCP and RDPID tell: the number of the CPU, as on Linux.
+const MSR_TSC_AUX: u32 = 0xc000_0103;
 
 /// What `syscall` clears: IF, TF, DF, AC, NT.
 const SYSCALL_CLEARED: RFlags = RFlags::INTERRUPT_FLAG
@@ -89,6 +94,7 @@ pub(crate) fn detect() {
         (Features::PCID, one.ecx & (1 << 17) != 0),
         (Features::TSC_DEADLINE, one.ecx & (1 << 24) != 0),
         (Features::TSC_ADJUST, seven.ebx & (1 << 1) != 0),
+        (Features::TSC_AUX, extended.edx & (1 << 27) != 0 || seven.ecx & (1 << 22) != 0),
         (Features::GLOBAL_PAGES, one.edx & (1 << 13) != 0),
     ] {
         found.set(feature, is_there);
@@ -126,6 +132,9 @@ pub(crate) unsafe fn configure() {
         // Bits 47:32 are the CS of `syscall`; SS is the next selector.
         Msr::new(MSR_STAR).write(0x08 << 32);
         Msr::new(MSR_SFMASK).write(SYSCALL_CLEARED.bits());
+        if features.contains(Features::TSC_AUX) {
+            Msr::new(MSR_TSC_AUX).write(PerCpu::number().into());
+        }
     }
     LStar::write(VirtAddr::new(&raw const syscall_entry as u64));
 }

@@ -14,6 +14,7 @@ use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::{Descriptor, DescriptorFlags, GlobalDescriptorTable, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
 
+use super::percpu::PerCpu;
 use crate::memory::stacks::{self, KernelStack};
 
 global_asm!(
@@ -48,6 +49,12 @@ struct Gate {
 
 const INTERRUPT_GATE: u8 = 0x8e;
 const KERNEL_CS: u16 = 0x08;
+/// The selector of a segment nobody loads: its limit is the number of the CPU, which `lsl` tells at any privilege. It is
+/// Linux's, for programs that know it.
+const CPU_SEGMENT: u16 = 0x7b;
+const GDT_ENTRIES_MAX: usize = (CPU_SEGMENT as usize >> 3) + 1;
+/// Of 32 bits, present, for ring 3, data that is read, accessed (SDM volume 3, 3.4.5).
+const CPU_SEGMENT_KIND: u64 = 0x0040_f100_0000_0000;
 
 struct IdtCell(UnsafeCell<[Gate; VECTORS]>);
 // SAFETY: written once, by the first CPU before any other runs and before it is loaded; read by CPUs only.
@@ -72,7 +79,7 @@ const fn interrupt_stack(vector: usize) -> u8 {
 
 /// The descriptor tables of one CPU. They must never move or die once loaded.
 pub(crate) struct Descriptors {
-    gdt: GlobalDescriptorTable,
+    gdt: GlobalDescriptorTable<GDT_ENTRIES_MAX>,
     tss: TaskStateSegment,
     stacks: [KernelStack; 7],
 }
@@ -88,7 +95,7 @@ impl Descriptors {
             *top = VirtAddr::new(stack.top() as u64);
         }
         tss.interrupt_stack_table = tops;
-        Some(Descriptors { gdt: GlobalDescriptorTable::new(), tss, stacks })
+        Some(Descriptors { gdt: GlobalDescriptorTable::empty(), tss, stacks })
     }
 
     /// Loads the tables on the CPU that runs this.
@@ -98,6 +105,10 @@ impl Descriptors {
         let data = self.gdt.append(Descriptor::UserSegment(DescriptorFlags::KERNEL_DATA.bits()));
         let tss = self.gdt.append(Descriptor::tss_segment(&self.tss));
         debug_assert_eq!(code.0, KERNEL_CS, "traps.s counts on the selector");
+        while self.gdt.entries().len() < usize::from(CPU_SEGMENT >> 3) {
+            self.gdt.append(Descriptor::UserSegment(0));
+        }
+        self.gdt.append(Descriptor::UserSegment(CPU_SEGMENT_KIND | u64::from(PerCpu::number())));
         self.gdt.load();
         // SAFETY: the selectors are those just made; `self` is 'static, so table and TSS stay; the IDT has been filled by
         // `fill_idt`. Writing the GS selector clears its base, which is this CPU's own: it comes back before anybody looks.

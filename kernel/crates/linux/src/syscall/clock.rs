@@ -66,6 +66,7 @@ pub(crate) fn settimeofday(thread: &Thread, time: UserPtr, zone: UserPtr) -> Sys
             return Err(Errno::EINVAL.into());
         }
         thread.process().system().timers().time_of_day().change(|settings| settings.zone = zone);
+        thread.platform().set_time_zone(zone.tz_minuteswest, zone.tz_dsttime);
     }
     if let Some(time_ns) = time {
         set_time(thread, time_ns)?;

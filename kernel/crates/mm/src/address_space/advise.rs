@@ -112,7 +112,12 @@ fn check(area: &Area, action: Action) -> Result<(), Errno> {
         }
         Action::ReclaimHint => !area.is_locked(),
         Action::WipeOnFork => area.is_anonymous(),
-        Action::Hint | Action::Flags { .. } | Action::Remove | Action::Populate(_) => true,
+        // Memory that may vanish stays what it is.
+        Action::Flags { mask, flags } => {
+            let essential = AreaFlags::WIPE_ON_FORK | AreaFlags::DONT_DUMP;
+            !area.flags.contains(AreaFlags::DROPPABLE) || !mask.intersects(essential) || mask == flags
+        }
+        Action::Hint | Action::Remove | Action::Populate(_) => true,
     };
     if is_right_kind { Ok(()) } else { Err(Errno::EINVAL) }
 }

@@ -150,7 +150,10 @@ impl State {
         while at < range.end() {
             let area = self.areas.find(at).filter(|_| at < USER_END).ok_or(Errno::ENOMEM)?;
             let part = PageRange::new(at, area.range.end().min(range.end()));
-            self.change_flags(part, AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT, lock)?;
+            // As on Linux, who locks memory that may vanish is not told that it may.
+            if !area.flags.contains(AreaFlags::DROPPABLE) {
+                self.change_flags(part, AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT, lock)?;
+            }
             at = part.end();
         }
         Ok(())
@@ -159,9 +162,12 @@ impl State {
     /// Gives all areas these lock flags.
     fn change_lock_all(&mut self, lock: AreaFlags) {
         let mut at = 0;
-        while let Some(range) = self.areas.find_ending_after(at).map(|area| area.range) {
-            // Whole areas: no cut, so no failure.
-            let _ = self.change_flags(range, AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT, lock);
+        while let Some(area) = self.areas.find_ending_after(at) {
+            let range = area.range;
+            if !area.flags.contains(AreaFlags::DROPPABLE) {
+                // Whole areas: no cut, so no failure.
+                let _ = self.change_flags(range, AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT, lock);
+            }
             at = range.end();
         }
     }

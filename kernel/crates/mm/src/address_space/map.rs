@@ -35,7 +35,9 @@ impl AddressSpace {
             return Err(Errno::EEXIST);
         }
         let mut flags = request.flags();
-        flags |= state.lock_future.flags();
+        if !flags.contains(AreaFlags::DROPPABLE) {
+            flags |= state.lock_future.flags();
+        }
         if flags.contains(AreaFlags::LOCKED) {
             state.check_map_locked(request.options.contains(MapOptions::LOCKED), pages)?;
         }
@@ -93,12 +95,19 @@ impl MapRequest {
         flags.set(AreaFlags::GROWS_DOWN, self.options.contains(MapOptions::GROWS_DOWN));
         flags.set(AreaFlags::NORESERVE, self.options.contains(MapOptions::NORESERVE));
         flags.set(AreaFlags::LOCKED, self.options.contains(MapOptions::LOCKED));
+        if self.options.contains(MapOptions::DROPPABLE) {
+            let kept_nowhere = AreaFlags::NORESERVE | AreaFlags::WIPE_ON_FORK | AreaFlags::DONT_DUMP;
+            flags |= AreaFlags::DROPPABLE | kept_nowhere;
+        }
         flags
     }
 
     /// What the program may ever be allowed to do with the mapping.
     fn rights_max(&self) -> Result<Rights, Errno> {
         let is_shared = self.sharing == Sharing::Shared;
+        if self.options.contains(MapOptions::FINAL_RIGHTS) {
+            return Ok(self.rights);
+        }
         let Backing::File { access, .. } = self.backing else {
             let is_shared_stack = is_shared && self.options.contains(MapOptions::GROWS_DOWN);
             return if is_shared_stack { Err(Errno::EINVAL) } else { Ok(Rights::all()) };

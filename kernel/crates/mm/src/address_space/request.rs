@@ -78,6 +78,10 @@ bitflags! {
         const LOCKED = 1 << 5;
         /// In the first 2 GiB (MAP_32BIT).
         const LOW = 1 << 6;
+        /// The program is never allowed more than the rights of the mapping. No flag of mmap.
+        const FINAL_RIGHTS = 1 << 7;
+        /// May be emptied at any time, is not inherited and not dumped (MAP_DROPPABLE).
+        const DROPPABLE = 1 << 8;
     }
 }
 
@@ -112,6 +116,13 @@ impl MapOptions {
         let sharing = match flags.map_type() {
             bits if bits == type_bits(MapFlags::PRIVATE) => Sharing::Private,
             bits if bits == type_bits(MapFlags::SHARED) => Sharing::Shared,
+            bits if bits == type_bits(MapFlags::DROPPABLE) => {
+                let senseless = MapFlags::LOCKED | MapFlags::HUGETLB | MapFlags::GROWSDOWN;
+                if !is_anonymous || flags.intersects(senseless) {
+                    return Err(Errno::EINVAL);
+                }
+                Sharing::Private
+            }
             bits if bits == type_bits(MapFlags::SHARED_VALIDATE) && !is_anonymous => {
                 if flags.bits() & !VALIDATED != 0 {
                     return Err(Errno::EOPNOTSUPP);
@@ -132,6 +143,7 @@ impl MapOptions {
         options.set(Self::POPULATE, flags.contains(MapFlags::POPULATE) && !flags.contains(MapFlags::NONBLOCK));
         options.set(Self::LOCKED, flags.contains(MapFlags::LOCKED));
         options.set(Self::LOW, flags.contains(MapFlags::MAP_32BIT));
+        options.set(Self::DROPPABLE, flags.map_type() == type_bits(MapFlags::DROPPABLE));
         Ok((sharing, options))
     }
 }

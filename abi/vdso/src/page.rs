@@ -1,0 +1,358 @@
+//! The page of data that the kernel shares with the vDSO of every program.
+//!
+//! The kernel and the image are compiled from this file both, so they agree on the layout ([`Page`]), on the protocol and on
+//! the arithmetic. It is a module of no crate in particular: nothing from outside of `core` is used.
+//!
+//! 1. [`Clock`] is guarded by a sequence number, odd during a write. A reader takes a copy, and again if the number was
+//!    odd or has changed (H.-J. Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012).
+//!    The cycle counter is read between the two looks at the number: a time is computed by the rate that was valid when
+//!    the counter was read.
+//! 2. Writers exclude each other by the same number. They disable interrupts, so that a handler on the same CPU can read.
+//! 3. A time is `base + (cycles - base cycles) * multiplier / 2^32`, with a product of 128 bits: no frequency of the
+//!    counter and no uptime overflow it. Offsets turn the monotonic time into that of each clock.
+//! 4. A multiplier of zero: the counter is no clock here (not measured yet, or not the same on all CPUs), and the time
+//!    has to be asked of the kernel.
+//! 5. [`Random`] counts how often the kernel's generator was seeded: keys derived before are to be replaced.
+
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+
+/// How many clock numbers have an offset.
+pub const CLOCKS: usize = 12;
+/// `CLOCK_REALTIME`, `CLOCK_REALTIME_COARSE` and `CLOCK_TAI`: the time of day.
+pub const REALTIME_CLOCKS: u32 = 1 << 0 | 1 << 5 | 1 << 11;
+/// `CLOCK_MONOTONIC`, `CLOCK_MONOTONIC_RAW`, `CLOCK_MONOTONIC_COARSE` and `CLOCK_BOOTTIME`: the time since the start.
+pub const MONOTONIC_CLOCKS: u32 = 1 << 1 | 1 << 4 | 1 << 6 | 1 << 7;
+/// The number of `CLOCK_REALTIME`.
+pub const REALTIME: usize = 0;
+/// The number of `CLOCK_MONOTONIC`.
+pub const MONOTONIC: usize = 1;
+
+/// What is shared. The kernel alone writes; it begins all zero, which means: ask the kernel.
+#[repr(C, align(4096))]
+pub struct Page {
+    /// The clocks.
+    pub clock: Clock,
+    /// The kernel's generator of random numbers.
+    pub random: Random,
+    /// What `gettimeofday` says of the time zone.
+    pub zone: Zone,
+}
+
+/// How the cycle counter is a clock.
+#[repr(C, align(64))]
+pub struct Clock {
+    sequence: AtomicU32,
+    reserved: u32,
+    base_cycles: AtomicU64,
+    /// Nanoseconds a cycle, 32 binary places; zero: the counter is no clock.
+    multiplier: AtomicU64,
+    base_ns: AtomicU64,
+    /// What to add to the monotonic time, by clock number.
+    offsets_ns: [AtomicI64; CLOCKS],
+}
+
+/// The state of the kernel's generator.
+#[repr(C)]
+pub struct Random {
+    generation: AtomicU64,
+}
+
+/// The time zone.
+#[repr(C)]
+pub struct Zone {
+    minutes_west: AtomicU32,
+    dst_time: AtomicU32,
+}
+
+/// From the cycle counter to the monotonic clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// A count of cycles.
+    pub base_cycles: u64,
+    /// The time then.
+    pub base_ns: u64,
+    /// Nanoseconds a cycle, 32 binary places.
+    pub multiplier: u64,
+}
+
+impl Rate {
+    /// The time at a count of cycles.
+    #[inline]
+    pub const fn nanoseconds(&self, cycles: u64) -> u64 {
+        let elapsed = cycles.wrapping_sub(self.base_cycles);
+        #[expect(clippy::cast_possible_truncation, reason = "nanoseconds since the start fit for centuries")]
+        let elapsed_ns = ((elapsed as u128 * self.multiplier as u128) >> 32) as u64;
+        self.base_ns.wrapping_add(elapsed_ns)
+    }
+}
+
+#[cfg(not(loom))]
+impl Page {
+    /// Nothing is known yet.
+    pub const fn new() -> Self {
+        Self {
+            clock: Clock::new(),
+            random: Random { generation: AtomicU64::new(0) },
+            zone: Zone { minutes_west: AtomicU32::new(0), dst_time: AtomicU32::new(0) },
+        }
+    }
+}
+
+#[cfg(not(loom))]
+impl Default for Page {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(not(loom))]
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock {
+    /// A counter that is no clock.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Self {
+            sequence: AtomicU32::new(0),
+            reserved: 0,
+            base_cycles: AtomicU64::new(0),
+            multiplier: AtomicU64::new(0),
+            base_ns: AtomicU64::new(0),
+            offsets_ns: [const { AtomicI64::new(0) }; CLOCKS],
+        }
+    }
+
+    /// The time of clock number `clock` by the counter, which `cycles` reads; `None` if the counter is no clock.
+    /// The number is one of [`REALTIME_CLOCKS`] or [`MONOTONIC_CLOCKS`].
+    #[inline]
+    pub fn nanoseconds(&self, clock: usize, cycles: impl Fn() -> u64) -> Option<u64> {
+        loop {
+            let before = self.sequence.load(Ordering::Acquire);
+            let (rate, offset_ns) = (self.load(), self.offsets_ns.get(clock)?.load(Ordering::Relaxed));
+            let now = cycles();
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
+                if rate.multiplier == 0 {
+                    return None;
+                }
+                return Some(rate.nanoseconds(now).wrapping_add_signed(offset_ns));
+            }
+            pause();
+        }
+    }
+
+    /// The rate, whole.
+    #[inline]
+    pub fn rate(&self) -> Rate {
+        loop {
+            let before = self.sequence.load(Ordering::Acquire);
+            let rate = self.load();
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
+                return rate;
+            }
+            pause();
+        }
+    }
+
+    /// Replaces the rate by a function of it, which is called while no reader can finish by the old one: a counter it reads
+    /// is later than every reading by the old rate. Interrupts are disabled.
+    pub fn change_rate(&self, change: impl FnOnce(Rate) -> Rate) {
+        self.write(|clock| {
+            let rate = change(clock.load());
+            clock.base_cycles.store(rate.base_cycles, Ordering::Relaxed);
+            clock.base_ns.store(rate.base_ns, Ordering::Relaxed);
+            clock.multiplier.store(rate.multiplier, Ordering::Relaxed);
+        });
+    }
+
+    /// Sets by how much the time of day is ahead of the monotonic time. Interrupts are disabled.
+    pub fn set_realtime_offset(&self, offset_ns: i64) {
+        self.write(|clock| {
+            for (number, offset) in clock.offsets_ns.iter().enumerate() {
+                if REALTIME_CLOCKS & 1 << number != 0 {
+                    offset.store(offset_ns, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+
+    /// By how much the time of day is ahead of the monotonic time.
+    #[inline]
+    pub fn realtime_offset(&self) -> i64 {
+        self.offsets_ns[REALTIME].load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn load(&self) -> Rate {
+        Rate {
+            base_cycles: self.base_cycles.load(Ordering::Relaxed),
+            base_ns: self.base_ns.load(Ordering::Relaxed),
+            multiplier: self.multiplier.load(Ordering::Relaxed),
+        }
+    }
+
+    fn write(&self, change: impl FnOnce(&Self)) {
+        let sequence = loop {
+            let sequence = self.sequence.load(Ordering::Relaxed);
+            let odd = sequence.wrapping_add(1);
+            if sequence.is_multiple_of(2)
+                && self.sequence.compare_exchange(sequence, odd, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
+                break sequence;
+            }
+            pause();
+        };
+        // Keeps the stores behind the odd number.
+        fence(Ordering::Release);
+        change(self);
+        self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+    }
+}
+
+impl Random {
+    /// Notes that the generator was seeded: keys made before are old. Zero, the first value, means never.
+    pub fn advance(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the generator was seeded.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}
+
+impl Zone {
+    /// Sets `struct timezone`.
+    pub fn set(&self, minutes_west: i32, dst_time: i32) {
+        self.minutes_west.store(minutes_west.cast_unsigned(), Ordering::Relaxed);
+        self.dst_time.store(dst_time.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// `struct timezone`: `tz_minuteswest` and `tz_dsttime`.
+    #[inline]
+    pub fn get(&self) -> (i32, i32) {
+        let (minutes, dst) = (self.minutes_west.load(Ordering::Relaxed), self.dst_time.load(Ordering::Relaxed));
+        (minutes.cast_signed(), dst.cast_signed())
+    }
+}
+
+#[inline]
+fn pause() {
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+    #[cfg(loom)]
+    loom::hint::spin_loop();
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn rate_of(frequency_hz: u64) -> Rate {
+        let multiplier = (1_000_000_000_u128 << 32) / u128::from(frequency_hz);
+        Rate { base_cycles: 1000, base_ns: 7, multiplier: multiplier.try_into().expect("at least 1 MHz") }
+    }
+
+    #[test]
+    fn no_frequency_overflows() {
+        const YEAR_SECONDS: u64 = 366 * 86400;
+        for frequency_hz in [1_000_000, 999_999_999, 1_000_000_000, 2_600_000_000, 1_000_000_000_000] {
+            let rate = rate_of(frequency_hz);
+            assert_eq!(rate.nanoseconds(1000), 7);
+            let years = if frequency_hz > 1 << 34 { 1 } else { 100 };
+            let cycles = frequency_hz.saturating_mul(YEAR_SECONDS * years.min(u64::MAX / frequency_hz / YEAR_SECONDS));
+            let expected = u128::from(cycles) * 1_000_000_000 / u128::from(frequency_hz);
+            let error = u128::from(rate.nanoseconds(1000 + cycles) - 7).abs_diff(expected);
+            assert!(error * 1_000_000 <= expected, "{frequency_hz}: off by {error} of {expected}");
+        }
+    }
+
+    #[test]
+    fn a_page_says_first_that_nothing_is_known() {
+        let page = Page::new();
+        assert_eq!(page.clock.nanoseconds(MONOTONIC, || 5), None);
+        assert_eq!((page.random.generation(), page.zone.get()), (0, (0, 0)));
+        assert!(size_of::<Page>() == 4096);
+    }
+
+    #[test]
+    fn offsets_belong_to_the_time_of_day_alone() {
+        let page = Page::new();
+        page.clock.change_rate(|_| rate_of(1_000_000_000));
+        page.clock.set_realtime_offset(-3);
+        for number in 0..CLOCKS {
+            let time = page.clock.nanoseconds(number, || 2000);
+            let is_realtime = REALTIME_CLOCKS & 1 << number != 0;
+            assert_eq!(time, Some(if is_realtime { 1004 } else { 1007 }), "clock {number}");
+        }
+        assert_eq!(page.clock.realtime_offset(), -3);
+        assert_eq!(REALTIME_CLOCKS & MONOTONIC_CLOCKS, 0);
+    }
+
+    #[test]
+    fn a_change_of_rate_sees_the_old_one() {
+        let page = Page::new();
+        page.clock.change_rate(|_| rate_of(2_000_000_000));
+        page.clock.change_rate(|old| Rate { base_cycles: 3000, base_ns: old.nanoseconds(3000), multiplier: 1 << 31 });
+        assert_eq!(page.clock.rate(), Rate { base_cycles: 3000, base_ns: 1007, multiplier: 1 << 31 });
+        assert_eq!(page.clock.nanoseconds(MONOTONIC, || 3010), Some(1012));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn clock() -> Clock {
+        Clock {
+            sequence: AtomicU32::new(0),
+            reserved: 0,
+            base_cycles: AtomicU64::new(0),
+            multiplier: AtomicU64::new(1 << 32),
+            base_ns: AtomicU64::new(0),
+            offsets_ns: core::array::from_fn(|_| AtomicI64::new(0)),
+        }
+    }
+
+    #[test]
+    fn a_time_is_of_one_rate() {
+        loom::model(|| {
+            let clock = Arc::new(clock());
+            let reader = {
+                let clock = Arc::clone(&clock);
+                thread::spawn(move || clock.nanoseconds(REALTIME, || 100))
+            };
+            // Either rate says 100; a mixture does not.
+            clock.change_rate(|_| Rate { base_cycles: 50, base_ns: 50, multiplier: 1 << 32 });
+            assert_eq!(reader.join().unwrap(), Some(100));
+        });
+    }
+
+    #[test]
+    fn writers_exclude_each_other() {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(|| {
+            let clock = Arc::new(clock());
+            let add = |clock: &Clock| clock.change_rate(|rate| Rate { base_ns: rate.base_ns + 1, ..rate });
+            let other = {
+                let clock = Arc::clone(&clock);
+                thread::spawn(move || add(&clock))
+            };
+            add(&clock);
+            other.join().unwrap();
+            assert_eq!(clock.rate().base_ns, 2);
+        });
+    }
+}
