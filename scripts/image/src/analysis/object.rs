@@ -11,6 +11,7 @@ use goblin::elf::dynamic::{
     DT_FINI, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_PREINIT_ARRAY,
     DT_PREINIT_ARRAYSZ, DT_RELA, DT_RELASZ,
 };
+use goblin::elf::header::ET_EXEC;
 use goblin::elf::program_header::{PT_GNU_EH_FRAME, PT_LOAD};
 use goblin::elf::reloc::{R_X86_64_IRELATIVE, R_X86_64_RELATIVE};
 use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC};
@@ -79,6 +80,11 @@ impl<'a> Object<'a> {
         let mut object = Self { segments, elf, frames: Vec::new() };
         object.frames = object.frame_section().map(|(address, bytes)| parse_frames(address, bytes)).unwrap_or_default();
         Some(object)
+    }
+
+    /// Whether the file is loaded where it says.
+    pub(super) fn has_fixed_address(&self) -> bool {
+        self.elf.header.e_type == ET_EXEC
     }
 
     /// All loaded segments by address.

@@ -4,10 +4,10 @@
 //!
 //! They reach 128 bytes. Around a system call every proven instruction is looked at, and every byte of which nothing is known.
 //!
-//! # 2. Branches into instructions
+//! # 2. Code that overlaps with other code
 //!
-//! Behind such a target other instructions begin than those that are proven, until both agree again. Where they do
-//! counts as a target as well.
+//! Behind a branch into an instruction, and where a proven instruction is followed by the inside of one, other instructions
+//! begin than those that are proven, until both agree again. All their bytes count as targets, and where they agree.
 //!
 //! # 3. Computed branches
 //!
@@ -24,7 +24,7 @@ use std::ops::Range;
 use iced_x86::{FlowControl, Instruction, OpKind};
 
 use super::super::code_map::{CodeMap, Place};
-use super::super::forbidden::direct_target;
+use super::super::forbidden::{direct_target, ends_flow};
 
 /// How far a branch with one byte reaches, its own size included.
 const SHORT_REACH: u64 = 130;
@@ -54,26 +54,33 @@ pub(super) fn short_targets(map: &CodeMap<'_>, range: &Range<u64>) -> Vec<u64> {
     targets.collect()
 }
 
-/// Where the code behind targets inside instructions falls in with proven code.
-pub(super) fn merges(map: &CodeMap<'_>, targets: &[u64]) -> HashSet<u64> {
-    let mut merges = HashSet::new();
-    for &target in targets.iter().filter(|&&target| map.place(target) == Place::Inside) {
-        let mut address = target;
+/// Where code goes on behind the proven instructions of a range, if that is no proven instruction.
+pub(super) fn loose_ends(map: &CodeMap<'_>, range: &Range<u64>) -> Vec<u64> {
+    let starts = range.clone().filter(|&address| map.place(address) == Place::Start);
+    let ends = starts.filter_map(|address| map.decode(address).filter(|instruction| !ends_flow(instruction)));
+    ends.map(|instruction| instruction.next_ip()).filter(|&next| map.place(next) != Place::Start).collect()
+}
+
+/// The bytes of the code that begins at some places which are no proven instructions, to the point where it falls in with proven
+/// code.
+pub(super) fn overlaps(map: &CodeMap<'_>, beginnings: &[u64]) -> HashSet<u64> {
+    let mut bytes = HashSet::new();
+    for &beginning in beginnings {
+        let mut address = beginning;
         for _ in 0..MERGE_MAX {
-            match map.place(address) {
-                Place::Start => {
-                    merges.insert(address);
-                    break;
-                }
-                Place::Inside | Place::Unknown => {}
-                Place::Outside => break,
+            if !matches!(map.place(address), Place::Inside | Place::Unknown) {
+                break;
             }
             let Some(instruction) = map.decode(address).filter(|instruction| !instruction.is_invalid()) else { break };
-            merges.extend(direct_target(&instruction).map(|(target, _)| target));
+            bytes.extend(address..=instruction.next_ip());
+            bytes.extend(direct_target(&instruction).map(|(target, _)| target));
+            if ends_flow(&instruction) {
+                break;
+            }
             address = instruction.next_ip();
         }
     }
-    merges
+    bytes
 }
 
 /// Functions, as far as they are known.
@@ -113,7 +120,7 @@ pub(super) fn computes_branches(map: &CodeMap<'_>, range: Range<u64>) -> bool {
     for address in range.clone().filter(|&address| map.place(address) == Place::Start) {
         let Some(instruction) = map.decode(address) else { continue };
         has_branch |= is_computed(&instruction);
-        names_label |= named(&instruction).any(|label| label != range.start && range.contains(&label));
+        names_label |= named(&instruction).any(|label| range.contains(&label));
     }
     has_branch && names_label
 }

@@ -10,7 +10,7 @@
 //!    library) ends a path: the calling convention of the psABI passes nothing in r11's old value or in the status flags across
 //!    the borders of functions, and neither does that of Go.
 //! 2. Any other indirect jump leaves both alive.
-//! 3. Another `syscall` puts the flags into r11, so that r11 is followed on behind it, and a read of it is one of both.
+//! 3. Another `syscall` puts the flags into r11, so that a read of r11 behind it is one of the flags.
 //! 4. What is not code, or more than [`PATH_MAX`] instructions, leaves both alive.
 //!
 //! # 2. What a wrong answer would do
@@ -20,7 +20,9 @@
 
 use std::collections::HashMap;
 
-use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register, RflagsBits};
+use iced_x86::{
+    FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, RflagsBits, UsedMemory,
+};
 
 use super::super::code_map::CodeMap;
 
@@ -43,6 +45,27 @@ pub(super) struct Dead {
 struct Pending {
     r11: bool,
     flags: u32,
+    /// Whether r11 holds flags that were pending at another system call.
+    is_copied: bool,
+    /// How much has been pushed since the system call and is still there.
+    pushed_bytes: i32,
+    /// Whether the word at the top of the stack has been stored since the stack pointer moved.
+    is_top_stored: bool,
+}
+
+impl Pending {
+    const ALL: Self = Self { r11: true, flags: STATUS, is_copied: false, pushed_bytes: 0, is_top_stored: false };
+
+    /// What is pending on either of two ways.
+    fn or(self, other: Self) -> Self {
+        Self {
+            r11: self.r11 || other.r11,
+            flags: self.flags | other.flags,
+            is_copied: self.is_copied || other.is_copied,
+            pushed_bytes: self.pushed_bytes.max(other.pushed_bytes),
+            is_top_stored: self.is_top_stored || other.is_top_stored,
+        }
+    }
 }
 
 /// Follows everything behind a system call.
@@ -52,7 +75,7 @@ pub(super) fn behind(map: &CodeMap<'_>, address: u64) -> Dead {
         factory: InstructionInfoFactory::new(),
         dead: Dead { r11: true, flags: true },
         seen: HashMap::new(),
-        work: vec![(address, Pending { r11: true, flags: STATUS }, 0)],
+        work: vec![(address, Pending::ALL, 0)],
         count: 0,
     };
     paths.follow();
@@ -78,12 +101,12 @@ impl Paths<'_, '_> {
 
     fn follow_path(&mut self, mut address: u64, mut pending: Pending, depth: u8) {
         // What is alive already need not be followed.
-        while (pending.r11 && self.dead.r11) || (pending.flags != 0 && self.dead.flags) {
-            if let Some(seen) = self.seen.get(&address) {
-                if (!pending.r11 || seen.r11) && pending.flags & !seen.flags == 0 {
+        while (pending.r11 && self.dead.r11) || ((pending.flags != 0 || pending.is_copied) && self.dead.flags) {
+            if let Some(&seen) = self.seen.get(&address) {
+                pending = pending.or(seen);
+                if pending == seen {
                     return;
                 }
-                pending = Pending { r11: pending.r11 || seen.r11, flags: pending.flags | seen.flags };
             }
             self.seen.insert(address, pending);
             self.count += 1;
@@ -91,8 +114,10 @@ impl Paths<'_, '_> {
             let Some(instruction) = instruction.filter(|_| self.count <= PATH_MAX) else {
                 return self.give_up(pending);
             };
+            let takes_own = pending.pushed_bytes > 0 || pending.is_top_stored;
             self.look_at(&instruction, &mut pending);
             match instruction.flow_control() {
+                FlowControl::Return if takes_own => return self.give_up(pending),
                 FlowControl::Return | FlowControl::IndirectCall | FlowControl::Exception => return,
                 FlowControl::IndirectBranch if instruction.is_ip_rel_memory_operand() => return,
                 FlowControl::IndirectBranch | FlowControl::XbeginXabortXend => return self.give_up(pending),
@@ -103,6 +128,7 @@ impl Paths<'_, '_> {
                 }
                 FlowControl::Call if instruction.mnemonic() != Mnemonic::Syscall => {
                     if depth < DEPTH_MAX {
+                        let pending = Pending { pushed_bytes: 0, is_top_stored: false, ..pending };
                         self.work.push((instruction.near_branch_target(), pending, depth + 1));
                     }
                     return;
@@ -114,7 +140,7 @@ impl Paths<'_, '_> {
 
     fn give_up(&mut self, pending: Pending) {
         self.dead.r11 &= !pending.r11;
-        self.dead.flags &= pending.flags == 0;
+        self.dead.flags &= pending.flags == 0 && !pending.is_copied;
     }
 
     /// Takes account of what an instruction reads, and then of what it writes.
@@ -130,16 +156,41 @@ impl Paths<'_, '_> {
             match used.access() {
                 OpAccess::None | OpAccess::NoMemAccess => {}
                 OpAccess::Write if is_whole => writes_r11 = true,
-                _ if pending.r11 => {
-                    self.dead.r11 = false;
-                    // It may hold the flags that another system call has put there.
-                    self.dead.flags &= pending.flags == 0;
+                _ => {
+                    self.dead.r11 &= !pending.r11;
+                    self.dead.flags &= !pending.is_copied;
                 }
-                _ => {}
             }
         }
-        pending.r11 &= !writes_r11 || is_syscall;
+        let writes = |used: &&UsedMemory| matches!(used.access(), OpAccess::Write | OpAccess::ReadWrite);
+        let is_top = |used: &UsedMemory| {
+            used.base() == Register::RSP && used.index() == Register::None && used.displacement() == 0
+        };
+        let moves_stack = info.used_registers().iter().any(|used| {
+            used.register().full_register() == Register::RSP
+                && !matches!(used.access(), OpAccess::None | OpAccess::Read | OpAccess::CondRead)
+        });
+        pending.is_top_stored =
+            !moves_stack && (pending.is_top_stored || info.used_memory().iter().filter(writes).any(is_top));
+        pending.pushed_bytes = match pushed_bytes(instruction) {
+            Some(bytes) => pending.pushed_bytes.saturating_add(bytes),
+            None if moves_stack => 0,
+            None => pending.pushed_bytes,
+        };
+        pending.r11 &= !writes_r11;
+        pending.is_copied = if is_syscall { pending.flags != 0 } else { pending.is_copied && !writes_r11 };
         pending.flags &= !written_flags(instruction);
+    }
+}
+
+/// How far an instruction moves the stack pointer down, if it adds or subtracts, pushes or pops.
+fn pushed_bytes(instruction: &Instruction) -> Option<i32> {
+    let is_stack_pointer = instruction.op0_kind() == OpKind::Register && instruction.op0_register() == Register::RSP;
+    let immediate = || instruction.try_immediate(1).ok().and_then(|value| i32::try_from(value.cast_signed()).ok());
+    match instruction.mnemonic() {
+        Mnemonic::Add if is_stack_pointer => immediate()?.checked_neg(),
+        Mnemonic::Sub if is_stack_pointer => immediate(),
+        _ => Some(-instruction.stack_pointer_increment()).filter(|&bytes| bytes != 0),
     }
 }
 
@@ -147,6 +198,8 @@ impl Paths<'_, '_> {
 fn written_flags(instruction: &Instruction) -> u32 {
     let is_repeated = instruction.has_rep_prefix() || instruction.has_repne_prefix();
     match instruction.mnemonic() {
+        // It puts them back.
+        Mnemonic::Syscall => 0,
         // By no bits, they leave the flags alone.
         Mnemonic::Shl
         | Mnemonic::Shr

@@ -38,8 +38,8 @@
 //!
 //! # 4. What is assumed
 //!
-//! No code computes the address of a covered instruction from something that names neither it nor another label of its
-//! function, and no pointer leads into an instruction.
+//! No code computes the address of a covered byte from something that names neither it nor another label of its function. A
+//! distance in a table, or from one label to another, never leads into an instruction; a branch or a pointer may.
 
 mod choice;
 mod functions;

@@ -4,12 +4,15 @@
 //!
 //! Every byte offset of every segment is looked at, whether it is known to be code, data or neither:
 //!
-//! 1. Four or eight bytes that are the address: pointers, the addends of relocations, immediate operands.
+//! 1. Four or eight bytes that are the address: pointers, the addends of relocations, immediate operands. In a file whose address
+//!    is not fixed, four bytes cannot be one, but they may be the distance from its start: there, only the first bytes of
+//!    instructions count.
 //! 2. In executable segments, four bytes behind an opcode of a branch or behind a ModRM byte that says "relative to the
 //!    instruction pointer": the distance from their end, or from the end of an immediate operand behind them.
-//! 3. Four bytes that are the distance from themselves: call frame information, tables of exceptions.
+//! 3. Four bytes that are the distance from themselves: call frame information, tables of exceptions. In code, small constants
+//!    would be taken for such distances all the time: there, only the first bytes of instructions count.
 //! 4. Four bytes that are the distance from a place up to [`TABLE_SIZE_MAX`] bytes before them, if that place has a reference by
-//!    rules 1 to 3 and all entries from there on lead to code: jump tables of position independent code.
+//!    rules 1 to 3 and all entries from there on lead to code: jump tables of position independent code. Such tables lead to the first bytes of instructions.
 //!
 //! What is found by chance keeps a system call from being rewritten, nothing else. The rules know no alignment, no section and no
 //! compiler, so they hold for assembly by hand as well.
@@ -30,10 +33,13 @@ use super::super::object::{Object, Segment};
 const TABLE_SIZE_MAX: u64 = 0x4000;
 /// The size of an entry of a jump table.
 const ENTRY_SIZE: u64 = 4;
+/// The largest instruction.
+const INSTRUCTION_SIZE_MAX: u64 = 15;
 /// The sizes of what may follow the distance in an instruction.
 const TRAILING_SIZES: [u64; 4] = [0, 1, 2, 4];
 
 /// A set of addresses, made for many questions that are answered with no.
+#[derive(Clone, Default)]
 pub(super) struct AddressSet {
     low: u64,
     span: u64,
@@ -50,7 +56,7 @@ impl AddressSet {
         addresses.dedup();
         let low = addresses.first().copied().unwrap_or(0) & !(TABLE_SIZE_MAX - 1);
         let span = addresses.last().map_or(0, |last| last + 1 - low);
-        let words = |count: u64| vec![0; usize::try_from(count.div_ceil(64)).unwrap_or(0)];
+        let words = |count: u64| vec![0_u64; usize::try_from(count.div_ceil(64)).unwrap_or(0)];
         let mut set =
             Self { low, span, bits: words(span), blocks: words(span.div_ceil(TABLE_SIZE_MAX)), sorted: addresses };
         for &address in &set.sorted {
@@ -103,10 +109,14 @@ fn get_bit(bits: &[u64], index: u64) -> bool {
 
 /// The places that references are searched for.
 pub(super) struct Wanted {
-    /// All bytes that a branch may lead to.
-    pub(super) bytes: AddressSet,
-    /// The first bytes of instructions among them: what an address can mean.
+    /// Those that a branch may lead to.
+    pub(super) targets: AddressSet,
+    /// Those that may be named.
+    pub(super) names: AddressSet,
+    /// The first bytes of instructions among them.
     pub(super) starts: AddressSet,
+    /// Whether addresses are fixed, so that four bytes can be one.
+    pub(super) is_fixed: bool,
 }
 
 /// A wanted address that something refers to.
@@ -122,7 +132,7 @@ pub(super) enum Found {
 /// that is code, or may be.
 pub(super) fn find(object: &Object<'_>, map: &CodeMap<'_>, wanted: &Wanted) -> HashSet<Found> {
     let mut found = HashSet::new();
-    if wanted.bytes.is_empty() {
+    if wanted.targets.is_empty() {
         return found;
     }
     let mut tables = Vec::new();
@@ -134,6 +144,11 @@ pub(super) fn find(object: &Object<'_>, map: &CodeMap<'_>, wanted: &Wanted) -> H
             Reference::Branch { from, to } => {
                 if map.place(to) != Place::Inside || map.place(from) != Place::Inside {
                     found.insert(Found::Branch(to));
+                }
+            }
+            Reference::Operand { from, to } => {
+                if map.place(to) != Place::Inside || may_be_operand(map, from, to) {
+                    found.insert(Found::Name(to));
                 }
             }
             Reference::Entry { table, entry, target } => {
@@ -155,6 +170,11 @@ enum Reference {
         from: u64,
         to: u64,
     },
+    /// The distance at `from` is relative to the instruction pointer, if it is an operand.
+    Operand {
+        from: u64,
+        to: u64,
+    },
     /// If a table begins at `table`, the entry at `entry` leads to `target`.
     Entry {
         table: u64,
@@ -165,6 +185,8 @@ enum Reference {
 
 /// Applies all rules to a segment; of rule 4, if at all, only that an entry of a table may be there.
 fn scan<const WITH_TABLES: bool>(segment: &Segment<'_>, wanted: &Wanted, found: &mut impl FnMut(Reference)) {
+    let short_names = if wanted.is_fixed { &wanted.names } else { &wanted.starts };
+    let own_names = if segment.is_executable { &wanted.starts } else { &wanted.names };
     // The last eight bytes, the newest one highest.
     let mut window = 0_u64;
     for (count, &byte) in (1_u64..).zip(segment.bytes) {
@@ -175,15 +197,15 @@ fn scan<const WITH_TABLES: bool>(segment: &Segment<'_>, wanted: &Wanted, found: 
         let start = segment.address + count - 4;
         let [.., escape, opcode, a, b, c, d] = window.to_le_bytes();
         let value = u32::from_le_bytes([a, b, c, d]);
-        if wanted.starts.contains(u64::from(value)) {
+        if short_names.contains(u64::from(value)) {
             found(Reference::To(u64::from(value)));
         }
-        if count >= 8 && wanted.starts.contains(window) {
+        if count >= 8 && wanted.names.contains(window) {
             found(Reference::To(window));
         }
         let distance = i64::from(value.cast_signed());
         let target = start.wrapping_add_signed(distance);
-        if wanted.starts.contains(target) {
+        if own_names.contains(target) {
             found(Reference::To(target));
         }
         if WITH_TABLES && wanted.starts.may_touch(target) {
@@ -204,16 +226,28 @@ fn scan<const WITH_TABLES: bool>(segment: &Segment<'_>, wanted: &Wanted, found: 
 fn scan_code(start: u64, target: u64, [escape, opcode]: [u8; 2], wanted: &Wanted, found: &mut impl FnMut(Reference)) {
     let is_conditional = (escape == 0x0f && opcode & 0xf0 == 0x80) || (escape == 0xc7 && opcode == 0xf8);
     let is_branch = matches!(opcode, 0xe8 | 0xe9) || is_conditional;
-    if is_branch && wanted.bytes.contains(target) {
+    if is_branch && wanted.targets.contains(target) {
         found(Reference::Branch { from: start - if is_conditional { 2 } else { 1 }, to: target });
     }
     if opcode & 0xc7 == 0x05 {
         for size in TRAILING_SIZES {
-            if wanted.starts.contains(target.wrapping_add(size)) {
-                found(Reference::To(target.wrapping_add(size)));
+            if wanted.names.contains(target.wrapping_add(size)) {
+                found(Reference::Operand { from: start, to: target.wrapping_add(size) });
             }
         }
     }
+}
+
+/// Whether a proven instruction has this operand, or may have it if it were known.
+fn may_be_operand(map: &CodeMap<'_>, from: u64, to: u64) -> bool {
+    if map.place(from) == Place::Unknown {
+        return true;
+    }
+    let instruction = (1..INSTRUCTION_SIZE_MAX).find_map(|distance| {
+        let start = from.checked_sub(distance).filter(|&start| map.place(start) == Place::Start)?;
+        map.decode(start)
+    });
+    instruction.is_some_and(|instruction| instruction.ip_rel_memory_address() == to)
 }
 
 /// Whether everything from the start of a table to one of its entries leads to code. Zero stands for no entry.
@@ -230,11 +264,12 @@ fn is_table(object: &Object<'_>, table: u64, last: u64) -> bool {
 /// Rule 4: the targets of those entries whose table something refers to.
 fn table_targets(object: &Object<'_>, entries: &[(u64, u64)]) -> Vec<u64> {
     let tables = entries.iter().map(|&(table, _)| table).filter(|&table| object.is_mapped(table)).collect();
-    let wanted = Wanted { bytes: AddressSet::new(Vec::new()), starts: AddressSet::new(tables) };
+    let names = AddressSet::new(tables);
+    let wanted = Wanted { targets: AddressSet::default(), starts: names.clone(), names, is_fixed: true };
     let mut referred = HashSet::new();
     for segment in object.segments() {
         scan::<false>(segment, &wanted, &mut |reference| match reference {
-            Reference::To(table) => {
+            Reference::To(table) | Reference::Operand { to: table, .. } => {
                 referred.insert(table);
             }
             Reference::Branch { .. } | Reference::Entry { .. } => {}

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::super::code_map::CodeMap;
+use super::super::code_map::{CodeMap, Place};
 use super::super::object::Object;
 use super::Reason;
 use super::choice::Candidate;
-use super::functions::{merges, short_targets};
+use super::functions::{loose_ends, overlaps, short_targets};
 use super::references::{self, AddressSet, Wanted};
 
 /// Code that is entered inside an instruction so far in front falls in with the other code before it reaches a patch.
@@ -23,9 +23,14 @@ impl Targets {
             let range = candidate.range();
             range.start.saturating_sub(OVERLAP_REACH)..range.end
         };
+        // At the first byte everybody may arrive.
+        let inside = candidates.iter().flat_map(|candidate| candidate.range().skip(1));
+        let names = AddressSet::new(inside.collect());
         let wanted = Wanted {
-            bytes: AddressSet::new(candidates.iter().flat_map(reach).collect()),
+            targets: AddressSet::new(candidates.iter().flat_map(reach).collect()),
+            names,
             starts: AddressSet::new(candidates.iter().flat_map(Candidate::starts).collect()),
+            is_fixed: object.has_fixed_address(),
         };
         let mut targets = HashMap::new();
         let mut branches: Vec<u64> =
@@ -37,9 +42,11 @@ impl Targets {
                 references::Found::Name(address) => names.push(address),
             }
         }
-        names.extend(object.labels().filter(|&address| wanted.bytes.contains(address)));
-        branches.extend(object.landing_pads(|function| wanted.bytes.touches(function)));
-        branches.extend(merges(map, &branches));
+        names.extend(object.labels().filter(|&address| wanted.targets.contains(address)));
+        branches.extend(object.landing_pads(|function| wanted.targets.touches(function)));
+        let reaches = candidates.iter().flat_map(|candidate| loose_ends(map, &reach(candidate)));
+        let inside = branches.iter().chain(&names).copied().filter(|&address| map.place(address) == Place::Inside);
+        branches.extend(overlaps(map, &reaches.chain(inside).collect::<Vec<_>>()));
         targets.extend(names.into_iter().map(|address| (address, Reason::Named)));
         targets.extend(branches.into_iter().map(|address| (address, Reason::BranchTarget)));
         Self(targets)
