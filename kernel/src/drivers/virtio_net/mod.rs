@@ -176,7 +176,7 @@ impl VirtioNet {
         if let Some((stack, _)) = self.attachment.get()
             && before != self.is_link_up.load(Relaxed)
         {
-            stack.wake_worker(0);
+            stack.note_link_change();
         }
     }
 
@@ -382,8 +382,8 @@ fn on_interrupt(vector: u8) {
 
 /// Runs what reads under RCU in an interrupt, which may have hit an idle CPU, for which nobody waits otherwise.
 fn watched_by_rcu(action: impl FnOnce()) {
-    // The idle loop is idle to RCU wherever interrupts are on, as is a CPU before it has one.
-    let idle = PerCpu::context().is_none().then(PerCpu::number);
+    // The first CPU is none while it boots, though it has no thread yet: it may have been interrupted where it reads.
+    let idle = Some(PerCpu::number()).filter(|cpu| rcu::is_idle(*cpu));
     if let Some(cpu) = idle {
         rcu::idle_exit(cpu);
     }

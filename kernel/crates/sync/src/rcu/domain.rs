@@ -120,7 +120,8 @@ impl Domain {
     }
 
     /// Whether readers on `cpu` are waited for.
-    #[cfg(all(any(debug_assertions, test), not(loom)))]
+    #[cfg(not(loom))]
+    #[inline]
     pub(crate) fn is_watched(&self, cpu: u32) -> bool {
         let is_online = self.online.load(Ordering::Relaxed) & (1 << cpu) != 0;
         is_online && self.cpu(cpu).count.load(Ordering::Relaxed) & IDLE == 0

@@ -120,6 +120,14 @@ pub fn idle_exit(cpu: u32) {
     KERNEL.idle_exit(cpu);
 }
 
+/// Whether the CPU `cpu`, which runs this, counts as idle: between [`idle_enter`] and [`idle_exit`], and before it has started.
+#[cfg(not(loom))]
+#[inline]
+#[must_use]
+pub fn is_idle(cpu: u32) -> bool {
+    !KERNEL.is_watched(cpu)
+}
+
 /// Gives a function that makes a CPU take an interrupt soon, in which the machine calls [`quiescent`] if it may. Used by
 /// [`synchronize`] for CPUs that stay in their program for long.
 #[cfg(not(loom))]
