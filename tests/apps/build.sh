@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 
 # The longest builds first.
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(coreutils redis memcached nginx cpp busybox sqlite cpp-threads lua rust-threads ripgrep esbuild shellcheck just soak)
+[ ${#names[@]} -gt 0 ] || names=(coreutils web-tokio web-go redis memcached nginx cpp busybox sqlite cpp-threads lua rust-threads ripgrep esbuild shellcheck just soak)
 
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT

@@ -113,6 +113,11 @@ int main(void) {
     inet_pton(AF_INET6, "::ffff:127.0.0.1", &mapped6.sin6_addr);
     TRY(connect(mapped, (void *)&mapped6, sizeof mapped6));
     show_names("mapped", mapped);
+    // Another address of this machine that nobody has given it.
+    client = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+    name = in4(INADDR_LOOPBACK + 0x10203, ntohs(any6.sin6_port));
+    TRY(connect(client, (void *)&name, sizeof name));
+    show_names("client of another address", client);
     // Without privilege.
     MUST(syscall(SYS_setresuid, 1000, 1000, 1000));
     TRY(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));

@@ -32,6 +32,9 @@ pub const NETLINK_EXT_ACK: i32 = 11;
 pub const NETLINK_GET_STRICT_CHK: i32 = 12;
 
 pub const RTM_NEWLINK: u16 = 16;
+pub const RTM_SETLINK: u16 = 19;
+pub const RTM_DELADDR: u16 = 21;
+pub const RTM_DELROUTE: u16 = 25;
 pub const RTM_GETLINK: u16 = 18;
 pub const RTM_NEWADDR: u16 = 20;
 pub const RTM_GETADDR: u16 = 22;
@@ -67,6 +70,7 @@ pub const IFA_FLAGS: u16 = 8;
 pub const IFA_F_PERMANENT: u32 = 0x80;
 
 pub const RTA_DST: u16 = 1;
+pub const RTA_SRC: u16 = 2;
 pub const RTA_OIF: u16 = 4;
 pub const RTA_GATEWAY: u16 = 5;
 pub const RTA_PRIORITY: u16 = 6;
@@ -84,6 +88,19 @@ pub const RT_SCOPE_LINK: u8 = 253;
 pub const RT_SCOPE_HOST: u8 = 254;
 pub const RTN_UNICAST: u8 = 1;
 pub const RTN_LOCAL: u8 = 2;
+pub const RTN_BROADCAST: u8 = 3;
+pub const RTN_MULTICAST: u8 = 5;
+/// Not a route that was set, but what a destination comes to.
+pub const RTM_F_CLONED: u32 = 0x200;
+
+/// Groups of those who are told of changes.
+pub const RTNLGRP_LINK: u32 = 1;
+pub const RTNLGRP_IPV4_IFADDR: u32 = 5;
+pub const RTNLGRP_IPV4_ROUTE: u32 = 7;
+pub const RTNLGRP_IPV6_IFADDR: u32 = 9;
+pub const RTNLGRP_IPV6_ROUTE: u32 = 11;
+/// The last group there is.
+pub const RTNLGRP_MAX: u32 = 36;
 
 pub const NDA_DST: u16 = 1;
 pub const NDA_LLADDR: u16 = 2;

@@ -199,6 +199,12 @@ impl Stack {
         self.worker(cpu).wake();
     }
 
+    /// The link of a device came up or went down: who wants to know is told. Callable from interrupts.
+    pub fn note_link_change(&self) {
+        self.control().has_link_change.store(true, Ordering::Release);
+        self.worker(0).wake();
+    }
+
     /// Has the worker of `cpu` poll a queue of an interface's device ([`crate::Nic::poll`]) until that is empty. Callable from interrupts.
     pub fn request_poll(&self, cpu: u32, interface: &Arc<Interface>, queue: u16) {
         self.worker(cpu).request_poll(Arc::clone(interface), queue);

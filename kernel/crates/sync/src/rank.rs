@@ -89,6 +89,8 @@ ranks! {
     PORT_TABLES,
     /// Which sockets programs have open: a part of them.
     SOCKET_FILES,
+    /// Who is told of changes of the network, and what waits at one netlink socket.
+    NETLINK,
     /// The names of flows, while they change.
     FLOW_TABLE,
     /// The neighbours of one interface, and what waits for their addresses.

@@ -62,7 +62,7 @@ pub(super) fn side_by_side(peer: &Peer, exchange: impl Fn() -> Result<(), Failur
 }
 
 /// Bytes without a period that a lost or doubled segment would fit into.
-fn noise(count: usize) -> Vec<u8> {
+pub(super) fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_u32;
     let next = |_| {
         state ^= state << 13;

@@ -75,6 +75,18 @@ impl Client {
         self.receive(true)
     }
 
+    /// Sends a body, while the answer to it is received.
+    pub(super) fn post(&mut self, path: &str, body: &[u8]) -> Result<Answer, Failure> {
+        self.send("POST", path, &format!("Content-Length: {}\r\n", body.len()))?;
+        let mut writer = self.stream.try_clone().map_err(|error| error.to_string())?;
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(move || writer.write_all(body));
+            let answer = self.receive(true);
+            let sent = sender.join().unwrap_or(Ok(())).map_err(|error| format!("POST {path}: {error}"));
+            sent.and(answer)
+        })
+    }
+
     fn receive_chunks(&mut self) -> Result<Vec<u8>, Failure> {
         let mut body = Vec::new();
         loop {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::exchange;
 use super::http::Client;
-use super::{Peer, apps_directory};
+use super::{Peer, apps_directory, web};
 use crate::process::{self, Input};
 use crate::schedule::Failure;
 use crate::tools::Tools;
@@ -92,6 +92,30 @@ pub(super) const SERVERS: &[Server] = &[
         cpus: &[1, 2],
         greet: |peer| Client::connect(peer, 8000)?.get("/note.txt").map(|_| ()),
         exchange: esbuild,
+    },
+    Server {
+        name: "web-go",
+        app: "web-go",
+        program: "web",
+        files: "",
+        arguments: &[],
+        ports: &[8080],
+        datagram_port: None,
+        cpus: &[2],
+        greet: web::greet,
+        exchange: web::exchange_go,
+    },
+    Server {
+        name: "web-tokio",
+        app: "web-tokio",
+        program: "web",
+        files: "",
+        arguments: &[],
+        ports: &[8080],
+        datagram_port: None,
+        cpus: &[2],
+        greet: web::greet,
+        exchange: web::exchange,
     },
 ];
 

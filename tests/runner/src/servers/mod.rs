@@ -3,11 +3,15 @@
 //! one and to open /dev/net/tun.
 //!
 //! For TAP, the runner starts itself once more inside the namespace, which ends with that process: nothing is left behind.
+//! `clients` are programs there that use the host (`servers/client/...`).
 //! `GUEST=linux` boots the same servers in a Linux guest instead: what fails there is the test's fault.
 
+mod clients;
 mod exchange;
+mod host;
 mod http;
 mod list;
+mod web;
 
 use std::fs;
 use std::io::Read;
@@ -71,7 +75,7 @@ pub(crate) fn tests(tools: &Tools, selection: &Selection) -> Vec<Test> {
     if !selection.may_want("servers") {
         return Vec::new();
     }
-    let mut tests = Vec::new();
+    let mut tests = clients::tests(tools);
     for way in ["user", "tap"] {
         for server in SERVERS {
             let app = Arc::new(App::new(tools.root.join("tests/apps").join(server.app)));

@@ -102,7 +102,10 @@ fn routes(system: &System) -> Vec<u8> {
     let mut text = Text::new();
     let head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT";
     text.line(format_args!("{head:<127}"));
-    for one in snapshot.routes() {
+    // In the order in which Linux lists them, not that in which they are tried.
+    let mut routes: Vec<_> = snapshot.routes().iter().collect();
+    routes.sort_by_key(|one| (one.destination, one.prefix_len));
+    for one in routes {
         let IpAddr::V4(destination) = one.destination else { continue };
         let gateway = match one.gateway {
             Some(IpAddr::V4(gateway)) => u32::from_ne_bytes(gateway.octets()),

@@ -161,6 +161,11 @@ impl Stack {
         if cpu != CONTROL_CPU {
             return NEVER;
         }
+        if self.control().has_link_change.swap(false, Ordering::AcqRel) {
+            for interface in self.interfaces().snapshot().interfaces() {
+                self.interfaces().tell_of_link(interface.index());
+            }
+        }
         let tcp_ns = self.tcp().poll(self, now_ns);
         let next_ns = &self.control().next_ns;
         let due_ns = next_ns.load(Ordering::Acquire);

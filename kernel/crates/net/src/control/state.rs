@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sync::machine::NEVER;
 use sync::{Mutex, rank};
@@ -27,6 +27,8 @@ pub const NAME_SERVERS_MAX: usize = 16;
 pub struct Control {
     /// When something is due.
     pub(super) next_ns: AtomicU64,
+    /// A link came up or went down, and nobody has been told yet.
+    pub(crate) has_link_change: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -53,7 +55,11 @@ struct Resolver {
 
 impl Default for Control {
     fn default() -> Self {
-        Self { next_ns: AtomicU64::new(NEVER), state: Mutex::new(rank::NETWORK_CONTROL, State::default()) }
+        Self {
+            next_ns: AtomicU64::new(NEVER),
+            has_link_change: AtomicBool::new(false),
+            state: Mutex::new(rank::NETWORK_CONTROL, State::default()),
+        }
     }
 }
 

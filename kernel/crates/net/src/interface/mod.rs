@@ -27,6 +27,7 @@ use sync::{Mutex, rank};
 use crate::Nic;
 use crate::counters::Counters;
 use crate::nic::NicCounters;
+use crate::socket::netlink;
 
 pub use address::{
     AddressClass, AddressState, InterfaceAddress, Origin, Scope, is_in_prefix, is_same_family, mask4, mask6,
@@ -36,6 +37,7 @@ pub use neighbour::{
     Due, Evidence, Mac, NEIGHBOURS_MAX, Neighbour, NeighbourState, Neighbours, QUEUE_MAX, Solicitation,
 };
 pub use route::{Route, RouteRequest};
+pub(crate) use snapshot::local_source;
 pub use snapshot::{ADDRESSES_MAX, PATH_MTUS_MAX, ROUTES_MAX, RouteEntry, Snapshot};
 
 /// Interfaces that a machine has at most.
@@ -271,11 +273,14 @@ impl Interfaces {
     /// Changes a copy of everything and puts it in place. Sleeps.
     pub fn update<R>(&self, change: impl FnOnce(&mut Snapshot) -> R) -> R {
         let _change = self.change.lock();
-        let mut snapshot = Snapshot::clone(&self.current.load());
+        let old = self.current.load();
+        let mut snapshot = Snapshot::clone(&old);
         let result = change(&mut snapshot);
         snapshot.sort_routes();
-        self.current.replace(Arc::new(snapshot));
+        let new = Arc::new(snapshot);
+        self.current.replace(Arc::clone(&new));
         self.generation.fetch_add(1, Ordering::AcqRel);
+        netlink::notify(self, &old, &new);
         result
     }
 
@@ -355,8 +360,17 @@ impl Interfaces {
         self.update(|snapshot| {
             let interface = snapshot.interface(index).ok_or(Errno::ENODEV)?;
             interface.is_up.store(is_up, Ordering::Relaxed);
-            Ok(())
-        })
+            Ok::<(), Errno>(())
+        })?;
+        self.tell_of_link(index);
+        Ok(())
+    }
+
+    /// Tells who wants to know of the state of a link, which has changed.
+    pub(crate) fn tell_of_link(&self, index: u32) {
+        if let Some(interface) = self.snapshot().interface(index) {
+            netlink::notify_link(self, interface);
+        }
     }
 
     /// Sets the MTU. `EINVAL`: the device does not take it.
@@ -368,8 +382,10 @@ impl Interfaces {
                 return Err(Errno::EINVAL);
             }
             interface.mtu.store(mtu, Ordering::Relaxed);
-            Ok(())
-        })
+            Ok::<(), Errno>(())
+        })?;
+        self.tell_of_link(index);
+        Ok(())
     }
 
     /// Notes what the path to a destination takes, until then.

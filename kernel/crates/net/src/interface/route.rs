@@ -176,6 +176,12 @@ impl Route {
         self.destination
     }
 
+    /// Who gets the frames on the link: the destination, or a router.
+    #[must_use]
+    pub fn next_hop(&self) -> IpAddr {
+        self.next_hop
+    }
+
     /// What the destination is to this machine.
     #[must_use]
     pub fn class(&self) -> AddressClass {

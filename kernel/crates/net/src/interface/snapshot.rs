@@ -352,7 +352,7 @@ const fn loopback_of(family: IpAddr) -> IpAddr {
 }
 
 /// Where packets to an own address come from: from there, but from 127.0.0.1 for all of 127.0.0.0/8.
-fn local_source(destination: IpAddr) -> IpAddr {
+pub(crate) fn local_source(destination: IpAddr) -> IpAddr {
     match destination {
         IpAddr::V4(v4) if v4.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         _ => destination,

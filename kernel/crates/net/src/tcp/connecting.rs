@@ -14,7 +14,7 @@ use super::local::{self, LocalEnd};
 use super::socket::{Bound, Inner, Phase, TcpSocket};
 use super::wire::{self, Wire};
 use crate::counters::Counter;
-use crate::interface::AddressClass;
+use crate::interface::{AddressClass, local_source};
 use crate::socket::options::SocketOptions;
 use crate::socket::{Address, Caller};
 
@@ -122,7 +122,7 @@ impl TcpSocket {
             inner.error = Some(Errno::ECONNREFUSED);
             return Ok(Progress::WouldBlock);
         };
-        let local = self.claim_for(&mut inner, remote.ip(), |_| true)?;
+        let local = self.claim_for(&mut inner, local_source(remote.ip()), |_| true)?;
         inner.phase = Phase::Waiting { remote };
         drop(inner);
         let me = self.arc();

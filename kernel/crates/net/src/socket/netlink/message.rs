@@ -23,6 +23,12 @@ impl MessageWriter {
         Self { datagrams: Vec::new(), request, port }
     }
 
+    /// For news that nobody has asked for.
+    pub(super) fn for_news() -> Self {
+        let request = Nlmsghdr { nlmsg_len: 0, nlmsg_type: 0, nlmsg_flags: 0, nlmsg_seq: 0, nlmsg_pid: 0 };
+        Self::new(request, 0)
+    }
+
     /// The datagrams.
     pub(super) fn into_datagrams(self) -> Vec<Vec<u8>> {
         self.datagrams

@@ -1,21 +1,23 @@
 //! Netlink sockets: what programs ask the kernel about its network.
 //!
-//! A request is served while it is sent; its answers wait in the socket's queue, which has a limit (`ENOBUFS`). There are no multicast
-//! groups: nobody is told of changes, and who asks for that is refused.
+//! A request is served while it is sent; its answers wait in the socket's queue, which has a limit (`ENOBUFS`). Members of groups are told
+//! of links, addresses and routes that change ([`notify`], [`notify_link`]); nothing is ever said in the other groups.
 //!
-//! Lock: [`rank::UNIX_SOCKET`] for the queue, [`rank::UNIX_NAMES`] for the numbers of sockets.
+//! Locks: [`rank::NETLINK`] for the queue and for the list of members, never both; [`rank::UNIX_NAMES`] for the numbers of sockets.
 
 mod message;
 mod route;
 
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use abi::interface::SIOCINQ;
 use abi::netlink::{
-    MAX_LINKS, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_ROUTE, NLM_F_ACK, NLM_F_REQUEST, NLMSG_MIN_TYPE, Nlmsghdr,
+    MAX_LINKS, NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_DROP_MEMBERSHIP, NETLINK_EXT_ACK,
+    NETLINK_LIST_MEMBERSHIPS, NETLINK_NO_ENOBUFS, NETLINK_ROUTE, NLM_F_ACK, NLM_F_REQUEST, NLMSG_MIN_TYPE, Nlmsghdr,
+    RTNLGRP_MAX,
 };
 use abi::socket::{AF_NETLINK, SOL_NETLINK};
 use abi::{Errno, PollEvents};
@@ -28,6 +30,7 @@ use self::message::{ALIGNMENT, MessageWriter};
 use super::options::SocketOptions;
 use super::{Address, Caller, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket};
 use crate::Stack;
+use crate::interface::{Interface, Interfaces, Snapshot};
 
 /// What a request may be long.
 const REQUEST_LEN_MAX: usize = 64 * 1024;
@@ -37,11 +40,21 @@ const PORT_FIRST: u32 = u32::MAX - 4096;
 /// The numbers in use.
 static PORTS: Lazy<Mutex<BTreeSet<u32>>> = Lazy::new(|| Mutex::new(rank::UNIX_NAMES, BTreeSet::new()));
 
-/// What waits to be received.
+/// Who is in a group.
+static MEMBERS: Lazy<Mutex<Vec<Weak<NetlinkSocket>>>> = Lazy::new(|| Mutex::new(rank::NETLINK, Vec::new()));
+/// How many they are, for who has something to tell.
+static MEMBER_COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// What waits to be received: messages, and the group they went to, or 0.
 #[derive(Default)]
 struct Queue {
-    datagrams: VecDeque<Vec<u8>>,
+    datagrams: VecDeque<(Vec<u8>, u32)>,
     len: usize,
+}
+
+/// The bit of a group in masks.
+const fn bit_of(group: u32) -> u64 {
+    1 << (group - 1)
 }
 
 /// A netlink socket.
@@ -51,8 +64,13 @@ pub struct NetlinkSocket {
     options: SocketOptions,
     waiters: WaitQueue,
     queue: Mutex<Queue>,
+    me: Weak<NetlinkSocket>,
     /// Its number; 0 until it is bound.
     port: AtomicU32,
+    /// The groups it is in: a bit each.
+    groups: AtomicU64,
+    /// `NETLINK_NO_ENOBUFS`: it does not want to know that something was lost.
+    ignores_overrun: AtomicBool,
     /// Answers were lost.
     has_overrun: AtomicBool,
     /// `NETLINK_CAP_ACK`: errors do not repeat the request.
@@ -66,12 +84,15 @@ pub fn create(stack: &Arc<Stack>, kind: i32, protocol: i32) -> Result<Arc<Netlin
     if !(0..MAX_LINKS).contains(&protocol) || protocol != NETLINK_ROUTE {
         return Err(Errno::EPROTONOSUPPORT);
     }
-    Ok(Arc::new(NetlinkSocket {
+    Ok(Arc::new_cyclic(|me| NetlinkSocket {
+        me: Weak::clone(me),
+        groups: AtomicU64::new(0),
+        ignores_overrun: AtomicBool::new(false),
         stack: Arc::clone(stack),
         kind: Kind { domain: i32::from(AF_NETLINK), kind, protocol },
         options: SocketOptions::default(),
         waiters: WaitQueue::new(),
-        queue: Mutex::new(rank::UNIX_SOCKET, Queue::default()),
+        queue: Mutex::new(rank::NETLINK, Queue::default()),
         port: AtomicU32::new(0),
         has_overrun: AtomicBool::new(false),
         caps_errors: AtomicBool::new(false),
@@ -127,18 +148,62 @@ impl NetlinkSocket {
             let payload = if self.caps_errors.load(Relaxed) { &[] } else { body };
             out.error(errno, payload);
         }
+        self.queue(out.into_datagrams().into_iter().map(|datagram| (datagram, 0)));
+    }
+
+    /// Lets datagrams wait to be received, as far as there is room.
+    fn queue(&self, datagrams: impl Iterator<Item = (Vec<u8>, u32)>) {
         let limit = self.options.receive_buffer_len();
         let mut queue = self.queue.lock();
-        for datagram in out.into_datagrams() {
+        for (datagram, group) in datagrams {
             if queue.len + datagram.len() > limit {
-                self.has_overrun.store(true, Relaxed);
+                self.has_overrun.store(!self.ignores_overrun.load(Relaxed), Relaxed);
                 break;
             }
             queue.len += datagram.len();
-            queue.datagrams.push_back(datagram);
+            queue.datagrams.push_back((datagram, group));
         }
         drop(queue);
         self.waiters.wake(PollEvents::READABLE.bits());
+    }
+
+    /// Changes the groups it is in.
+    fn set_groups(&self, change: impl FnOnce(u64) -> u64) {
+        let mut members = MEMBERS.lock();
+        let groups = change(self.groups.load(Relaxed));
+        self.groups.store(groups, Relaxed);
+        members.retain(|member| member.strong_count() > 0 && !Weak::ptr_eq(member, &self.me));
+        if groups != 0 {
+            members.push(Weak::clone(&self.me));
+        }
+        MEMBER_COUNT.store(members.len(), Relaxed);
+    }
+}
+
+/// Gives news to the members of its groups in the machine of `interfaces`.
+fn deliver(interfaces: &Interfaces, news: &[route::News]) {
+    let members: Vec<_> = MEMBERS.lock().iter().filter_map(Weak::upgrade).collect();
+    for member in members.iter().filter(|member| core::ptr::eq(member.stack.interfaces(), interfaces)) {
+        let groups = member.groups.load(Relaxed);
+        let mut own = news.iter().filter(|one| groups & bit_of(one.group) != 0).peekable();
+        if own.peek().is_some() {
+            member.queue(own.map(|one| (one.message.clone(), one.group)));
+        }
+    }
+}
+
+/// Tells of the addresses and routes that are different in `new`. Called under the lock of the set of interfaces, so that news come in
+/// their order.
+pub(crate) fn notify(interfaces: &Interfaces, old: &Snapshot, new: &Snapshot) {
+    if MEMBER_COUNT.load(Relaxed) > 0 {
+        deliver(interfaces, &route::changes(old, new));
+    }
+}
+
+/// Tells of the state of a link.
+pub(crate) fn notify_link(interfaces: &Interfaces, interface: &Interface) {
+    if MEMBER_COUNT.load(Relaxed) > 0 {
+        deliver(interfaces, &route::link_change(interface));
     }
 }
 
@@ -149,8 +214,16 @@ impl Socket for NetlinkSocket {
 
     fn bind(&self, address: &Address, caller: &Caller) -> Result<(), Errno> {
         match *address {
-            Address::Netlink { groups, .. } if groups != 0 => Err(Errno::EOPNOTSUPP),
-            Address::Netlink { port, .. } => self.take_port(port, caller),
+            Address::Netlink { port, groups } => {
+                // It has one number for good, and cannot ask for any.
+                if self.port.load(Relaxed) != 0 && self.port.load(Relaxed) != port {
+                    return Err(Errno::EINVAL);
+                }
+                self.take_port(port, caller)?;
+                // Those beyond the mask stay.
+                self.set_groups(|known| known & !u64::from(u32::MAX) | u64::from(groups));
+                Ok(())
+            }
             _ => Err(Errno::EINVAL),
         }
     }
@@ -170,7 +243,9 @@ impl Socket for NetlinkSocket {
     }
 
     fn local_address(&self) -> Result<Address, Errno> {
-        Ok(Address::Netlink { port: self.port.load(Relaxed), groups: 0 })
+        #[expect(clippy::cast_possible_truncation, reason = "the address has the first groups alone")]
+        let groups = self.groups.load(Relaxed) as u32;
+        Ok(Address::Netlink { port: self.port.load(Relaxed), groups })
     }
 
     fn peer_address(&self) -> Result<Address, Errno> {
@@ -209,16 +284,17 @@ impl Socket for NetlinkSocket {
         let datagram = if request.flags.contains(MessageFlags::PEEK) {
             queue.datagrams.front().cloned()
         } else {
-            queue.datagrams.pop_front().inspect(|datagram| queue.len -= datagram.len())
+            queue.datagrams.pop_front().inspect(|(datagram, _)| queue.len -= datagram.len())
         };
         drop(queue);
-        let Some(datagram) = datagram else { return Ok(None) };
+        let Some((datagram, group)) = datagram else { return Ok(None) };
         let copied = datagram.len().min(request.to.remaining());
         request.to.write_all(&datagram[..copied])?;
         let mut flags = MessageFlags::empty();
         flags.set(MessageFlags::TRUNC, copied < datagram.len());
         let len = if request.flags.contains(MessageFlags::TRUNC) { datagram.len() } else { copied };
-        let address = Some(Address::Netlink { port: 0, groups: 0 });
+        let groups = if (1..=32).contains(&group) { 1 << (group - 1) } else { 0 };
+        let address = Some(Address::Netlink { port: 0, groups });
         Ok(Some(Received { len, address, control: Vec::new(), flags }))
     }
 
@@ -234,6 +310,12 @@ impl Socket for NetlinkSocket {
         }
         let value = i32::from_ne_bytes(*value.first_chunk().ok_or(Errno::EINVAL)?);
         match option {
+            NETLINK_ADD_MEMBERSHIP | NETLINK_DROP_MEMBERSHIP => {
+                let group = u32::try_from(value).ok().filter(|group| (1..=RTNLGRP_MAX).contains(group));
+                let bit = bit_of(group.ok_or(Errno::EINVAL)?);
+                self.set_groups(|known| if option == NETLINK_ADD_MEMBERSHIP { known | bit } else { known & !bit });
+            }
+            NETLINK_NO_ENOBUFS => self.ignores_overrun.store(value != 0, Relaxed),
             NETLINK_CAP_ACK => self.caps_errors.store(value != 0, Relaxed),
             // Errors never come with more to say, which is allowed.
             NETLINK_EXT_ACK => self.has_extended_errors.store(value != 0, Relaxed),
@@ -245,6 +327,8 @@ impl Socket for NetlinkSocket {
     fn option(&self, level: i32, option: i32, wanted: usize, argument: &[u8]) -> Result<Vec<u8>, Errno> {
         let _ = (wanted, argument);
         let value = match (level, option) {
+            (SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS) => return Ok(self.groups.load(Relaxed).to_ne_bytes().to_vec()),
+            (SOL_NETLINK, NETLINK_NO_ENOBUFS) => self.ignores_overrun.load(Relaxed),
             (SOL_NETLINK, NETLINK_CAP_ACK) => self.caps_errors.load(Relaxed),
             (SOL_NETLINK, NETLINK_EXT_ACK) => self.has_extended_errors.load(Relaxed),
             _ => return Err(Errno::ENOPROTOOPT),
@@ -264,7 +348,7 @@ impl Socket for NetlinkSocket {
         if command != SIOCINQ {
             return Err(Errno::ENOTTY);
         }
-        let len = self.queue.lock().datagrams.front().map_or(0, Vec::len);
+        let len = self.queue.lock().datagrams.front().map_or(0, |(datagram, _)| datagram.len());
         write_user_struct(argument, &i32::try_from(len).unwrap_or(i32::MAX))?;
         Ok(0)
     }
@@ -283,9 +367,68 @@ impl Socket for NetlinkSocket {
     }
 
     fn close(&self) {
+        if self.groups.load(Relaxed) != 0 {
+            self.set_groups(|_| 0);
+        }
         let port = self.port.swap(0, Relaxed);
         if port != 0 {
             PORTS.lock().remove(&port);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use abi::netlink::{RTM_DELADDR, RTM_NEWADDR, RTM_NEWLINK, RTNLGRP_IPV4_IFADDR};
+    use mm::user::UserWriter;
+    use testkit as _;
+
+    use super::*;
+    use crate::interface::{InterfaceAddress, Origin};
+    use crate::socket::SocketCredentials;
+
+    const CALLER: Caller = Caller {
+        credentials: SocketCredentials { pid: 9, uid: 0, gid: 0 },
+        may_bind_low_ports: true,
+        may_use_raw: true,
+        is_network_admin: true,
+        in_flight_max: 0,
+    };
+
+    /// The type of the next message, and the groups in the address.
+    fn next(socket: &NetlinkSocket) -> Option<(u16, Option<Address>)> {
+        let mut bytes = [0; 4096];
+        let mut to = UserWriter::to_kernel(&mut bytes);
+        let mut request = ReceiveRequest { to: &mut to, flags: MessageFlags::empty(), wants_control: false };
+        let received = socket.receive(&mut request).unwrap()?;
+        let (header, _) = Nlmsghdr::read_from_prefix(&bytes).unwrap();
+        assert_eq!(usize::try_from(header.nlmsg_len).unwrap(), received.len);
+        Some((header.nlmsg_type, received.address))
+    }
+
+    #[test]
+    fn members_are_told_of_what_changes_and_others_are_not() {
+        let stack = Stack::new(1);
+        let [member, other] = [0; 2].map(|_| create(&stack, 3, NETLINK_ROUTE).unwrap());
+        let elsewhere = create(&Stack::new(1), 3, NETLINK_ROUTE).unwrap();
+        let groups = 1 << (RTNLGRP_IPV4_IFADDR - 1) | 1;
+        member.bind(&Address::Netlink { port: 0, groups }, &CALLER).unwrap();
+        elsewhere.bind(&Address::Netlink { port: 0, groups }, &CALLER).unwrap();
+        let address = Ipv4Addr::new(10, 1, 2, 3).into();
+        stack.interfaces().add_address(InterfaceAddress::permanent(1, address, 8, Origin::Static)).unwrap();
+        let from = |group: u32| Some(Address::Netlink { port: 0, groups: 1 << (group - 1) });
+        assert_eq!(next(&member), Some((RTM_NEWADDR, from(RTNLGRP_IPV4_IFADDR))));
+        stack.interfaces().set_mtu(1, 2000).unwrap();
+        assert_eq!(next(&member), Some((RTM_NEWLINK, from(1))));
+        stack.interfaces().remove_address(1, address).unwrap();
+        assert_eq!(next(&member), Some((RTM_DELADDR, from(RTNLGRP_IPV4_IFADDR))));
+        for silent in [&member, &other, &elsewhere] {
+            assert_eq!(next(silent), None);
+        }
+        member.close();
+        stack.interfaces().set_mtu(1, 3000).unwrap();
+        assert_eq!(next(&member), None);
     }
 }

@@ -1,7 +1,7 @@
 //! `NETLINK_ROUTE`: interfaces, addresses, routes and neighbours, as `getifaddrs`, `ip` and language libraries list them.
 //!
 //! Everything can be listed, nothing be changed: requests to change answer `EPERM` or `EOPNOTSUPP`. Filters other than the family are not
-//! applied to lists, as in Linux without `NETLINK_GET_STRICT_CHK`.
+//! applied to lists, as in Linux without `NETLINK_GET_STRICT_CHK`. [`changes`] is what the members of groups are told.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,7 +16,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::message::{ALIGNMENT, MessageWriter, attribute, text_attribute};
 use crate::Stack;
-use crate::interface::{Interface, InterfaceAddress, Origin, RouteEntry, Scope};
+use crate::flow_key::protocol;
+use crate::interface::{AddressClass, Interface, InterfaceAddress, Origin, RouteEntry, RouteRequest, Scope, Snapshot};
 use crate::socket::Caller;
 
 /// The queue of a link, as Linux's default is.
@@ -53,6 +54,7 @@ pub(super) fn serve(
         (RTM_GETLINK, false) => return one_link(stack, body, out),
         (RTM_GETADDR, true) => addresses(stack, *family, out),
         (RTM_GETROUTE, true) => routes(stack, *family, out),
+        (RTM_GETROUTE, false) => return one_route(stack, body, out),
         (RTM_GETNEIGH, true) => neighbours(stack, *family, out),
         _ => return Err(Errno::EOPNOTSUPP),
     }
@@ -82,7 +84,29 @@ fn address_attribute(bytes: &mut Vec<u8>, kind: u16, address: IpAddr) {
 
 fn links(stack: &Stack, out: &mut MessageWriter) {
     for interface in stack.interfaces().snapshot().interfaces() {
-        link(interface, true, out);
+        link(interface, Form::Dump, out);
+    }
+}
+
+/// What a message is part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A list.
+    Dump,
+    /// The answer to a question for one thing.
+    One,
+    /// News of something that is there now, or is gone.
+    News { is_gone: bool },
+}
+
+impl Form {
+    fn is_dump(self) -> bool {
+        self == Self::Dump
+    }
+
+    /// The type of a message: that of news of something gone is the next number.
+    fn kind(self, new: u16) -> u16 {
+        if self == (Self::News { is_gone: true }) { new + 1 } else { new }
     }
 }
 
@@ -97,7 +121,7 @@ fn one_link(stack: &Stack, body: &[u8], out: &mut MessageWriter) -> Result<(), E
         (0, Some(name)) => snapshot.interfaces().iter().find(|one| one.name().as_bytes() == name),
         (index, _) => snapshot.interfaces().iter().find(|one| one.index().cast_signed() == index),
     };
-    link(found.ok_or(Errno::ENODEV)?, false, out);
+    link(found.ok_or(Errno::ENODEV)?, Form::One, out);
     Ok(())
 }
 
@@ -114,7 +138,7 @@ fn find_attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
     None
 }
 
-fn link(interface: &Interface, is_dump: bool, out: &mut MessageWriter) {
+fn link(interface: &Interface, form: Form, out: &mut MessageWriter) {
     let flags = interface.flags();
     let header = Ifinfomsg {
         ifi_family: 0,
@@ -130,7 +154,7 @@ fn link(interface: &Interface, is_dump: bool, out: &mut MessageWriter) {
         (false, true) => IF_OPER_UP,
         (false, false) => IF_OPER_DOWN,
     };
-    out.message(RTM_NEWLINK, is_dump, &header, |bytes| {
+    out.message(form.kind(RTM_NEWLINK), form.is_dump(), &header, |bytes| {
         text_attribute(bytes, IFLA_IFNAME, interface.name());
         attribute(bytes, IFLA_TXQLEN, &TRANSMIT_QUEUE_LEN.to_ne_bytes());
         attribute(bytes, IFLA_OPERSTATE, &[state]);
@@ -173,10 +197,11 @@ fn short_statistics(long: &RtnlLinkStats64) -> [u32; 24] {
 
 fn addresses(stack: &Stack, family: u8, out: &mut MessageWriter) {
     let snapshot = stack.interfaces().snapshot();
-    for one in snapshot.addresses().iter().filter(|one| is_wanted(family, one.address)) {
-        if let Some(interface) = snapshot.interfaces().iter().find(|interface| interface.index() == one.interface) {
-            address(interface, one, out);
-        }
+    // One family after the other.
+    let wanted = || snapshot.addresses().iter().filter(|one| is_wanted(family, one.address));
+    let (v4, v6) = (wanted().filter(|one| one.address.is_ipv4()), wanted().filter(|one| one.address.is_ipv6()));
+    for one in v4.chain(v6) {
+        address(&snapshot, one, Form::Dump, out);
     }
 }
 
@@ -196,7 +221,8 @@ fn seconds_until(time_ns: u64) -> u32 {
     u32::try_from(time_ns.saturating_sub(machine::now_ns()) / NS_PER_SECOND).unwrap_or(FOREVER - 1)
 }
 
-fn address(interface: &Interface, one: &InterfaceAddress, out: &mut MessageWriter) {
+fn address(snapshot: &Snapshot, one: &InterfaceAddress, form: Form, out: &mut MessageWriter) {
+    let Some(interface) = snapshot.interface(one.interface) else { return };
     let flags = if one.valid_until_ns == NEVER { IFA_F_PERMANENT } else { 0 };
     let header = Ifaddrmsg {
         ifa_family: family_of(one.address),
@@ -205,7 +231,7 @@ fn address(interface: &Interface, one: &InterfaceAddress, out: &mut MessageWrite
         ifa_scope: scope(one.scope()),
         ifa_index: one.interface,
     };
-    out.message(RTM_NEWADDR, true, &header, |bytes| {
+    out.message(form.kind(RTM_NEWADDR), form.is_dump(), &header, |bytes| {
         address_attribute(bytes, IFA_ADDRESS, one.address);
         if one.address.is_ipv4() {
             address_attribute(bytes, IFA_LOCAL, one.address);
@@ -229,12 +255,73 @@ fn address(interface: &Interface, one: &InterfaceAddress, out: &mut MessageWrite
 
 fn routes(stack: &Stack, family: u8, out: &mut MessageWriter) {
     let snapshot = stack.interfaces().snapshot();
-    for one in snapshot.routes().iter().filter(|one| is_wanted(family, one.destination)) {
-        route(one, out);
-    }
+    let mut routes: Vec<&RouteEntry> =
+        snapshot.routes().iter().filter(|one| is_wanted(family, one.destination)).collect();
+    // As Linux lists them, not as they are tried.
+    routes.sort_by_key(|one| (one.destination.is_ipv6(), one.destination, one.prefix_len));
+    routes.into_iter().for_each(|one| route(one, Form::Dump, out));
 }
 
-fn route(one: &RouteEntry, out: &mut MessageWriter) {
+/// What a destination comes to.
+fn one_route(stack: &Stack, body: &[u8], out: &mut MessageWriter) -> Result<(), Errno> {
+    let (header, attributes) = Rtmsg::read_from_prefix(body).map_err(|_| Errno::EINVAL)?;
+    let address = |kind| {
+        let value = find_attribute(attributes, kind)?;
+        match u16::from(header.rtm_family) {
+            AF_INET => value.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
+            AF_INET6 => value.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
+            _ => None,
+        }
+    };
+    let nobody = match u16::from(header.rtm_family) {
+        AF_INET => IpAddr::from([0_u8; 4]),
+        AF_INET6 => IpAddr::from([0_u8; 16]),
+        _ => return Err(Errno::EOPNOTSUPP),
+    };
+    let destination = address(RTA_DST).unwrap_or(nobody);
+    let wanted = find_attribute(attributes, RTA_OIF).and_then(|value| value.first_chunk());
+    let request = RouteRequest {
+        source: address(RTA_SRC),
+        interface: wanted.map_or(0, |bytes| u32::from_ne_bytes(*bytes)),
+        ..RouteRequest::new(protocol::UDP, destination)
+    };
+    let found = stack.interfaces().route(&request)?;
+    let kind = match found.class() {
+        AddressClass::Local => RTN_LOCAL,
+        AddressClass::Broadcast => RTN_BROADCAST,
+        AddressClass::Multicast => RTN_MULTICAST,
+        AddressClass::Remote => RTN_UNICAST,
+    };
+    // What Linux says of either family.
+    let (table, flags) = match destination {
+        IpAddr::V4(_) => (RT_TABLE_MAIN, RTM_F_CLONED),
+        IpAddr::V6(_) if kind == RTN_LOCAL => (RT_TABLE_LOCAL, 0),
+        IpAddr::V6(_) => (RT_TABLE_MAIN, 0),
+    };
+    let header = Rtmsg {
+        rtm_family: header.rtm_family,
+        rtm_dst_len: if destination.is_ipv4() { 32 } else { 128 },
+        rtm_src_len: 0,
+        rtm_tos: 0,
+        rtm_table: table,
+        rtm_protocol: 0,
+        rtm_scope: RT_SCOPE_UNIVERSE,
+        rtm_type: kind,
+        rtm_flags: flags,
+    };
+    out.message(RTM_NEWROUTE, false, &header, |bytes| {
+        attribute(bytes, RTA_TABLE, &u32::from(table).to_ne_bytes());
+        address_attribute(bytes, RTA_DST, destination);
+        attribute(bytes, RTA_OIF, &found.interface().index().to_ne_bytes());
+        address_attribute(bytes, RTA_PREFSRC, found.source());
+        if found.class() == AddressClass::Remote && found.next_hop() != found.destination() {
+            address_attribute(bytes, RTA_GATEWAY, found.next_hop());
+        }
+    });
+    Ok(())
+}
+
+fn route(one: &RouteEntry, form: Form, out: &mut MessageWriter) {
     let header = Rtmsg {
         rtm_family: family_of(one.destination),
         rtm_dst_len: one.prefix_len,
@@ -254,7 +341,7 @@ fn route(one: &RouteEntry, out: &mut MessageWriter) {
         rtm_type: RTN_UNICAST,
         rtm_flags: 0,
     };
-    out.message(RTM_NEWROUTE, true, &header, |bytes| {
+    out.message(form.kind(RTM_NEWROUTE), form.is_dump(), &header, |bytes| {
         attribute(bytes, RTA_TABLE, &u32::from(RT_TABLE_MAIN).to_ne_bytes());
         if one.prefix_len > 0 {
             address_attribute(bytes, RTA_DST, one.destination);
@@ -294,4 +381,51 @@ fn neighbours(stack: &Stack, family: u8, out: &mut MessageWriter) {
             });
         }
     }
+}
+
+// ---- News -----------------------------------------------------------------------------------------------------------
+
+/// A message for the members of a group.
+pub(super) struct News {
+    pub(super) group: u32,
+    pub(super) message: Vec<u8>,
+}
+
+/// Appends the message that `write` makes.
+fn tell(news: &mut Vec<News>, group: u32, write: impl FnOnce(&mut MessageWriter)) {
+    let mut out = MessageWriter::for_news();
+    write(&mut out);
+    news.extend(out.into_datagrams().into_iter().map(|message| News { group, message }));
+}
+
+/// What is different in `new`: addresses and routes that came or went. A change of times is none.
+pub(super) fn changes(old: &Snapshot, new: &Snapshot) -> Vec<News> {
+    let mut news = Vec::new();
+    let has_address = |snapshot: &Snapshot, one: &InterfaceAddress| {
+        snapshot.addresses_of(one.interface).any(|other| {
+            (other.address, other.prefix_len, other.is_assigned()) == (one.address, one.prefix_len, one.is_assigned())
+        })
+    };
+    let has_route =
+        |snapshot: &Snapshot, one: &RouteEntry| snapshot.routes().iter().any(|other| other.is_same_way(one));
+    for (from, to, is_gone) in [(old, new, true), (new, old, false)] {
+        let form = Form::News { is_gone };
+        // One that is tried out is no news yet, and when that is over it has not gone.
+        for one in from.addresses().iter().filter(|one| one.is_assigned() && !has_address(to, one)) {
+            let group = if one.address.is_ipv4() { RTNLGRP_IPV4_IFADDR } else { RTNLGRP_IPV6_IFADDR };
+            tell(&mut news, group, |out| address(from, one, form, out));
+        }
+        for one in from.routes().iter().filter(|one| !has_route(to, one)) {
+            let group = if one.destination.is_ipv4() { RTNLGRP_IPV4_ROUTE } else { RTNLGRP_IPV6_ROUTE };
+            tell(&mut news, group, |out| route(one, form, out));
+        }
+    }
+    news
+}
+
+/// The state of a link has changed.
+pub(super) fn link_change(interface: &Interface) -> Vec<News> {
+    let mut news = Vec::new();
+    tell(&mut news, RTNLGRP_LINK, |out| link(interface, Form::News { is_gone: false }, out));
+    news
 }
