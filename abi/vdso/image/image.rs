@@ -19,9 +19,10 @@ mod page;
 mod random;
 mod system_call;
 
-use core::arch::asm;
+use core::arch::{asm, global_asm};
+use core::sync::atomic::Ordering;
 
-use page::{MONOTONIC_CLOCKS, Page, REALTIME, REALTIME_CLOCKS};
+use page::{CLOCKS, MONOTONIC_CLOCKS, Page, REALTIME, REALTIME_CLOCKS};
 use system_call::system_call;
 
 const SYS_GETTIMEOFDAY: usize = 96;
@@ -88,13 +89,31 @@ fn now_ns(clock: u32) -> Option<u64> {
 /// Whether the page has this clock.
 #[inline(always)]
 fn is_one_of(clock: u32, clocks: u32) -> bool {
-    clock < u32::BITS && clocks >> clock & 1 != 0
+    clock < CLOCKS as u32 && clocks >> clock & 1 != 0
 }
 
 /// # Safety
 /// `time` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __vdso_clock_gettime(clock: u32, time: *mut Timespec) -> i32 {
+    if is_one_of(clock, REALTIME_CLOCKS | MONOTONIC_CLOCKS)
+        && let Some(now_ns) = page().clock.glance(clock as usize, cycles)
+    {
+        // SAFETY: per the contract.
+        unsafe { time.write(Timespec { seconds: now_ns / NS_PER_SECOND, nanoseconds: now_ns % NS_PER_SECOND }) };
+        return 0;
+    }
+    // SAFETY: per the contract.
+    unsafe { wait_for_time(clock, time) }
+}
+
+/// As [`__vdso_clock_gettime`], where a look at the page was not enough. Apart, so that what it needs costs nothing before.
+///
+/// # Safety
+/// `time` may be written.
+#[cold]
+#[inline(never)]
+unsafe fn wait_for_time(clock: u32, time: *mut Timespec) -> i32 {
     if is_one_of(clock, REALTIME_CLOCKS | MONOTONIC_CLOCKS)
         && let Some(now_ns) = now_ns(clock)
     {
@@ -158,6 +177,28 @@ pub unsafe extern "C" fn __vdso_time(time: *mut u64) -> i64 {
     }
     seconds as i64
 }
+
+/// The kernel's table of functions that serve system calls, one for each number of arguments from none to six; null: there is
+/// none. The table changes while the program runs, so calls go through it: the number is in rax, the arguments are where C
+/// has them, the answer is in rax, and vector registers stay.
+#[unsafe(no_mangle)]
+pub extern "C" fn __nacre_calls() -> usize {
+    page().calls.load(Ordering::Relaxed) as usize
+}
+
+// What such a function does when it has to use the instruction: the kernel shows a program that is interrupted in its own
+// code here. The linker script puts it where the kernel expects it.
+global_asm!(
+    ".pushsection .calls, \"ax\", @progbits",
+    ".global __nacre_by_syscall",
+    ".type __nacre_by_syscall, @function",
+    "__nacre_by_syscall:",
+    "mov r10, rcx",
+    "syscall",
+    "ret",
+    ".size __nacre_by_syscall, . - __nacre_by_syscall",
+    ".popsection",
+);
 
 /// # Safety
 /// `cpu` and `node` are null or may be written.

@@ -25,6 +25,9 @@ pub const PAGE_BYTES: usize = 4096;
 /// The bytes of [`IMAGE`], a multiple of the page size.
 const IMAGE_LEN: usize = include_bytes!(concat!(env!("OUT_DIR"), "/vdso.so")).len();
 
+/// Where the image has `__nacre_by_syscall`: `mov r10, rcx`, `syscall`, `ret`.
+pub const BY_SYSCALL_OFFSET: usize = 0xf0;
+
 /// Bytes that begin at a page boundary.
 #[repr(C, align(4096))]
 pub struct Image([u8; IMAGE_LEN]);

@@ -3,16 +3,16 @@
 //! The kernel and the image are compiled from this file both, so they agree on the layout ([`Page`]), on the protocol and on
 //! the arithmetic. It is a module of no crate in particular: nothing from outside of `core` is used.
 //!
-//! 1. [`Clock`] is guarded by a sequence number, odd during a write. A reader takes a copy, and again if the number was
-//!    odd or has changed (H.-J. Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012).
-//!    The cycle counter is read between the two looks at the number: a time is computed by the rate that was valid when
-//!    the counter was read.
+//! 1. [`Clock`] is guarded by a sequence number with two flags below it: a write is in progress, and the counter is no clock
+//!    (it is not the same on all CPUs, so that the time has to be asked of the kernel). A reader takes a copy, and again if a
+//!    flag was set or the number has changed (H.-J. Boehm, "Can seqlocks get along with programming language memory models?",
+//!    MSPC 2012). The cycle counter is read between the two looks at the number: a time is computed by the rate that was valid
+//!    when the counter was read. One comparison finds all that is not as it mostly is, and only then is looked what it was.
 //! 2. Writers exclude each other by the same number. They disable interrupts, so that a handler on the same CPU can read.
 //! 3. A time is `base + (cycles - base cycles) * multiplier / 2^32`, with a product of 128 bits: no frequency of the
-//!    counter and no uptime overflow it. Offsets turn the monotonic time into that of each clock.
-//! 4. A multiplier of zero: the counter is no clock here (not measured yet, or not the same on all CPUs), and the time
-//!    has to be asked of the kernel.
-//! 5. [`Random`] counts how often the kernel's generator was seeded: keys derived before are to be replaced.
+//!    counter and no uptime overflow it. Offsets turn the monotonic time into that of each clock. Before the counter was
+//!    measured the multiplier is zero and the clock stands.
+//! 4. [`Random`] counts how often the kernel's generator was seeded: keys derived before are to be replaced.
 
 #[cfg(not(loom))]
 use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
@@ -30,7 +30,7 @@ pub const REALTIME: usize = 0;
 /// The number of `CLOCK_MONOTONIC`.
 pub const MONOTONIC: usize = 1;
 
-/// What is shared. The kernel alone writes; it begins all zero, which means: ask the kernel.
+/// What is shared. The kernel alone writes; it begins all zero: a clock that stands at zero, a generator without a seed.
 #[repr(C, align(4096))]
 pub struct Page {
     /// The clocks.
@@ -39,7 +39,15 @@ pub struct Page {
     pub random: Random,
     /// What `gettimeofday` says of the time zone.
     pub zone: Zone,
+    /// The address of the kernel's table of functions that serve system calls; zero: there is none.
+    pub calls: AtomicU64,
 }
+
+/// Flags below the sequence number: a write is in progress; the counter is no clock.
+const IS_WRITTEN: u32 = 1 << 0;
+const IS_NO_CLOCK: u32 = 1 << 1;
+/// What a write adds to the number.
+const STEP: u32 = 1 << 2;
 
 /// How the cycle counter is a clock.
 #[repr(C, align(64))]
@@ -47,7 +55,7 @@ pub struct Clock {
     sequence: AtomicU32,
     reserved: u32,
     base_cycles: AtomicU64,
-    /// Nanoseconds a cycle, 32 binary places; zero: the counter is no clock.
+    /// Nanoseconds a cycle, 32 binary places.
     multiplier: AtomicU64,
     base_ns: AtomicU64,
     /// What to add to the monotonic time, by clock number.
@@ -97,6 +105,7 @@ impl Page {
             clock: Clock::new(),
             random: Random { generation: AtomicU64::new(0) },
             zone: Zone { minutes_west: AtomicU32::new(0), dst_time: AtomicU32::new(0) },
+            calls: AtomicU64::new(0),
         }
     }
 }
@@ -116,7 +125,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// A counter that is no clock.
+    /// A clock that stands.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
         Self {
@@ -134,28 +143,46 @@ impl Clock {
     #[inline]
     pub fn nanoseconds(&self, clock: usize, cycles: impl Fn() -> u64) -> Option<u64> {
         loop {
-            let before = self.sequence.load(Ordering::Acquire);
-            let (rate, offset_ns) = (self.load(), self.offsets_ns.get(clock)?.load(Ordering::Relaxed));
-            let now = cycles();
-            fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
-                if rate.multiplier == 0 {
-                    return None;
-                }
-                return Some(rate.nanoseconds(now).wrapping_add_signed(offset_ns));
+            if let Some(time_ns) = self.glance(clock, &cycles) {
+                return Some(time_ns);
+            }
+            if !self.is_clock() {
+                return None;
+            }
+        }
+    }
+
+    /// As [`Self::nanoseconds`], but `None` also if a write was in the way.
+    #[inline]
+    pub fn glance(&self, clock: usize, cycles: impl Fn() -> u64) -> Option<u64> {
+        let expected = self.sequence.load(Ordering::Acquire) & !(IS_WRITTEN | IS_NO_CLOCK);
+        let (rate, offset_ns) = (self.load(), self.offsets_ns.get(clock)?.load(Ordering::Relaxed));
+        let now = cycles();
+        fence(Ordering::Acquire);
+        let is_whole = self.sequence.load(Ordering::Relaxed) == expected;
+        is_whole.then(|| rate.nanoseconds(now).wrapping_add_signed(offset_ns))
+    }
+
+    /// Waits for the end of a write, and says whether the counter is a clock.
+    #[cold]
+    fn is_clock(&self) -> bool {
+        loop {
+            let sequence = self.sequence.load(Ordering::Relaxed);
+            if sequence & IS_WRITTEN == 0 {
+                return sequence & IS_NO_CLOCK == 0;
             }
             pause();
         }
     }
 
-    /// The rate, whole.
+    /// The rate, whole, also if the counter is no clock by itself.
     #[inline]
     pub fn rate(&self) -> Rate {
         loop {
             let before = self.sequence.load(Ordering::Acquire);
             let rate = self.load();
             fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
+            if self.sequence.load(Ordering::Relaxed) == before & !IS_WRITTEN {
                 return rate;
             }
             pause();
@@ -171,6 +198,11 @@ impl Clock {
             clock.base_ns.store(rate.base_ns, Ordering::Relaxed);
             clock.multiplier.store(rate.multiplier, Ordering::Relaxed);
         });
+    }
+
+    /// Says that the counter is no clock by itself. Interrupts are disabled.
+    pub fn withdraw(&self) {
+        self.sequence.fetch_or(IS_NO_CLOCK, Ordering::Release);
     }
 
     /// Sets by how much the time of day is ahead of the monotonic time. Interrupts are disabled.
@@ -200,20 +232,21 @@ impl Clock {
     }
 
     fn write(&self, change: impl FnOnce(&Self)) {
-        let sequence = loop {
+        loop {
             let sequence = self.sequence.load(Ordering::Relaxed);
-            let odd = sequence.wrapping_add(1);
-            if sequence.is_multiple_of(2)
-                && self.sequence.compare_exchange(sequence, odd, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            let claimed = sequence | IS_WRITTEN;
+            if sequence != claimed
+                && self.sequence.compare_exchange(sequence, claimed, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
-                break sequence;
+                break;
             }
             pause();
-        };
-        // Keeps the stores behind the odd number.
+        }
+        // Keeps the stores behind the flag.
         fence(Ordering::Release);
         change(self);
-        self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+        // Adds, since the other flag may have been set meanwhile: the flag of the write goes, the number advances.
+        self.sequence.fetch_add(STEP - IS_WRITTEN, Ordering::Release);
     }
 }
 
@@ -279,7 +312,7 @@ mod tests {
     #[test]
     fn a_page_says_first_that_nothing_is_known() {
         let page = Page::new();
-        assert_eq!(page.clock.nanoseconds(MONOTONIC, || 5), None);
+        assert_eq!(page.clock.nanoseconds(MONOTONIC, || 5), Some(0));
         assert_eq!((page.random.generation(), page.zone.get()), (0, (0, 0)));
         assert!(size_of::<Page>() == 4096);
     }
@@ -296,6 +329,16 @@ mod tests {
         }
         assert_eq!(page.clock.realtime_offset(), -3);
         assert_eq!(REALTIME_CLOCKS & MONOTONIC_CLOCKS, 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_withdrawn_keeps_its_rate_to_itself() {
+        let page = Page::new();
+        page.clock.change_rate(|_| rate_of(1_000_000_000));
+        page.clock.withdraw();
+        page.clock.set_realtime_offset(5);
+        assert_eq!(page.clock.nanoseconds(MONOTONIC, || 2000), None);
+        assert_eq!((page.clock.rate(), page.clock.realtime_offset()), (rate_of(1_000_000_000), 5));
     }
 
     #[test]

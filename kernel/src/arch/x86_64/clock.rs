@@ -25,8 +25,6 @@ use super::percpu::PerCpu;
 use super::smp::CPUS_MAX;
 use crate::platform::vdso::PAGE;
 
-/// Nanoseconds per cycle, 32 binary places, also where the page does not tell.
-static NS_PER_CYCLE_2_32: AtomicU64 = AtomicU64::new(0);
 /// Cycles per nanosecond, 32 binary places.
 static CYCLES_PER_NS_2_32: AtomicU64 = AtomicU64::new(0);
 static FREQUENCY_HZ: AtomicU64 = AtomicU64::new(0);
@@ -68,7 +66,6 @@ pub(crate) fn set_frequency(frequency_hz: u64) {
     let ns_per_cycle = (u128::from(NS_PER_SECOND) << 32) / u128::from(frequency_hz);
     let cycles_per_ns = (u128::from(frequency_hz) << 32) / u128::from(NS_PER_SECOND);
     let multiplier = u64::try_from(ns_per_cycle).unwrap_or(u64::MAX);
-    NS_PER_CYCLE_2_32.store(multiplier, Ordering::Relaxed);
     CYCLES_PER_NS_2_32.store(u64::try_from(cycles_per_ns).unwrap_or(u64::MAX), Ordering::Relaxed);
     FREQUENCY_HZ.store(frequency_hz, Ordering::Relaxed);
     change_rate(|rate| Rate { multiplier, ..rate });
@@ -86,7 +83,7 @@ pub(crate) fn frequency_hz() -> u64 {
 /// Nanoseconds since `start`; zero until the frequency is known.
 #[inline]
 pub(crate) fn now_ns() -> u64 {
-    PAGE.clock.nanoseconds(MONOTONIC, ordered_cycles).unwrap_or_else(untold_now_ns)
+    PAGE.clock.nanoseconds(MONOTONIC, ordered_cycles).unwrap_or_else(skewed_now_ns)
 }
 
 /// The cycle counter, not read before what precedes in the program.
@@ -100,13 +97,10 @@ fn ordered_cycles() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// As `now_ns`, where the counter alone does not tell.
+/// As `now_ns`, where the counters of CPUs differ.
 #[cold]
-fn untold_now_ns() -> u64 {
-    if !IS_SKEWED.load(Ordering::Relaxed) {
-        return 0;
-    }
-    let rate = Rate { multiplier: NS_PER_CYCLE_2_32.load(Ordering::Relaxed), ..PAGE.clock.rate() };
+fn skewed_now_ns() -> u64 {
+    let rate = PAGE.clock.rate();
     let now = interrupts::without(|| rate.nanoseconds(ordered_cycles().wrapping_add_signed(own_offset())));
     now.max(LATEST_NS.fetch_max(now, Ordering::AcqRel))
 }
@@ -158,7 +152,7 @@ pub(crate) fn compare_with_first() {
             kept.store(offset, Ordering::SeqCst);
         }
         IS_SKEWED.store(true, Ordering::SeqCst);
-        change_rate(|rate| Rate { multiplier: 0, ..rate });
+        interrupts::without(|| PAGE.clock.withdraw());
     }
     QUESTION.store(COMPARISON_IS_OVER, Ordering::SeqCst);
 }
