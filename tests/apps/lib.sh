@@ -1,6 +1,6 @@
 # Shared by the build scripts of this folder; sourced, never run.
 #
-# A build script sets `app`, sources this file and defines `build`, which is called in an empty scratch folder and puts
+# A build script sets `app` (and `also`, files and folders of the repository besides its own that it depends on), sources this file and defines `build`, which is called in an empty scratch folder and puts
 # the program and what it needs into "$out". `finish` skips the work when nothing changed since the last build.
 #
 # Sources are pinned by the SHA-256 of the upstream archive. They come from the Debian mirror this machine is set up
@@ -126,7 +126,8 @@ finish() {
         return
     fi
     # What the build depends on; manifests are not part of it.
-    stamp=$(cd "$script_dir" && find ../lib.sh build.sh $(ls -d source root 2>/dev/null) -type f -exec sha256sum {} + |
+    stamp=$(cd "$script_dir" && find "$repository/tests/apps/lib.sh" build.sh $(ls -d source root musl 2>/dev/null) ${also:-} -type f \
+        -exec sha256sum {} + |
         LC_ALL=C sort | sha256sum)
     stamp=${stamp%% *}
     mkdir -p "$apps"

@@ -1,0 +1,15 @@
+#!/bin/bash
+# Programs of tests/binaries, linked with the C library of libc-shim, whose system calls are function calls.
+app=shim
+. "$(dirname "$0")/../lib.sh"
+programs="hello cancel_points clone_thread futex_calls pthread_cancel pthread_cancel_points pthread_create signal_restart
+    signal_threads socket_tcp fs_gs_base syscall_registers poll_signals"
+also="$repository/libc-shim/musl $repository/libc-shim/build.sh $repository/tests/binaries"
+
+build() {
+    for program in $programs; do
+        bash "$repository/scripts/nacre-gcc" -static -O2 -o "$out/$program" "$repository/tests/binaries/$program.c"
+    done
+}
+
+finish
