@@ -2,6 +2,7 @@
 
 use core::fmt::{self, Write};
 
+use crate::native::NATIVE_CALLS;
 use crate::table::{Level, SYSCALLS, SyscallRow};
 
 const INTRODUCTION: &str = "\
@@ -16,6 +17,16 @@ from the table in `abi/syscalls/src/table.rs`; do not edit by hand.
 - absent: answers `ENOSYS` and is named once in the kernel's log.
 ";
 
+const NATIVE_INTRODUCTION: &str = "
+# Native calls
+
+What Nacre has beyond Linux, which answers `ENOSYS`. Written from `abi/syscalls/src/native.rs`; programs make them through
+the crate in [libc-shim/rust](../libc-shim/README.md).
+
+| number | call | what it does |
+|---:|---|---|
+";
+
 /// Writes the whole document.
 pub fn write_markdown(out: &mut dyn Write) -> fmt::Result {
     out.write_str(INTRODUCTION)?;
@@ -28,7 +39,22 @@ pub fn write_markdown(out: &mut dyn Write) -> fmt::Result {
         SYSCALLS.len()
     )?;
     out.write_str("\n| number | call | support | note |\n|---:|---|---|---|\n")?;
-    SYSCALLS.iter().try_for_each(|row| write_row(out, row))
+    SYSCALLS.iter().try_for_each(|row| write_row(out, row))?;
+    out.write_str(NATIVE_INTRODUCTION)?;
+    for row in NATIVE_CALLS {
+        write!(out, "| {:#x} | `{}(", row.number, row.name)?;
+        write_arguments(out, row.arguments)?;
+        writeln!(out, ")` | {} |", row.note)?;
+    }
+    Ok(())
+}
+
+fn write_arguments(out: &mut dyn Write, arguments: &[(&str, &str)]) -> fmt::Result {
+    for (position, (name, kind)) in arguments.iter().enumerate() {
+        let separator = if position == 0 { "" } else { ", " };
+        write!(out, "{separator}{name}: {kind}")?;
+    }
+    Ok(())
 }
 
 fn count(level: Level) -> usize {
@@ -37,10 +63,7 @@ fn count(level: Level) -> usize {
 
 fn write_row(out: &mut dyn Write, row: &SyscallRow) -> fmt::Result {
     write!(out, "| {} | `{}(", row.number, row.name)?;
-    for (position, (name, kind)) in row.arguments.iter().enumerate() {
-        let separator = if position == 0 { "" } else { ", " };
-        write!(out, "{separator}{name}: {kind}")?;
-    }
+    write_arguments(out, row.arguments)?;
     let support = match row.level {
         Level::Full => "**full**",
         Level::Partial => "**partial**",

@@ -21,6 +21,7 @@ pub mod interface;
 pub mod io;
 mod layout;
 pub mod mman;
+pub mod native;
 pub mod netlink;
 pub mod open;
 pub mod process;

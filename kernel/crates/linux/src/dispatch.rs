@@ -17,6 +17,7 @@ use abi::{Errno, Fd, SyscallArgument, UserPtr};
 use crate::SyscallResult;
 use crate::error::{Restart, SyscallError};
 use crate::exit;
+use crate::native;
 use crate::registers::Registers;
 use crate::syscall;
 use crate::thread::Thread;
@@ -89,6 +90,16 @@ pub fn syscall_entry(thread: &Thread, registers: &mut Registers) -> bool {
     let answer = handler(number(registers))(thread, registers);
     registers.rax = answer.0.cast_unsigned();
     answer.is_restart()
+}
+
+/// Serves one call of a batch. `None`: it was interrupted.
+pub(crate) fn serve(thread: &Thread, registers: &Registers) -> Option<Result<i64, Errno>> {
+    let answer = handler(number(registers))(thread, registers);
+    if answer.is_restart() {
+        return None;
+    }
+    let errno = Errno::ALL.iter().find(|errno| errno.as_negative() as i64 == answer.0);
+    Some(errno.map_or(Ok(answer.0), |errno| Err(*errno)))
 }
 
 /// The number of the call that a program makes: the low half of rax alone counts, as in Linux.
@@ -228,8 +239,11 @@ static NAMED: [AtomicU64; (NUMBER_MAX / WORD_BITS) as usize] =
 
 /// Answers a call nobody handles.
 #[cold]
-pub extern "C" fn absent(_thread: &Thread, registers: &Registers) -> Answer {
+pub extern "C" fn absent(thread: &Thread, registers: &Registers) -> Answer {
     let number = u64::from(word::<u32>(registers.original_rax));
+    if let Some(handler) = native::handler(number) {
+        return handler(thread, registers).into();
+    }
     let is_new = usize::try_from(number / WORD_BITS).ok().and_then(|index| NAMED.get(index)).is_some_and(|named| {
         let bit = 1 << (number % WORD_BITS);
         named.fetch_or(bit, Relaxed) & bit == 0

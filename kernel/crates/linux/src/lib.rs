@@ -37,6 +37,7 @@ mod held;
 pub mod limits;
 mod lookup;
 mod members;
+mod native;
 pub mod platform;
 pub mod proc;
 pub mod process;
