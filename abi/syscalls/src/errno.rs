@@ -8,8 +8,10 @@ use core::fmt;
 macro_rules! errnos {
     ($($name:ident = $value:literal, $text:literal;)*) => {
         /// An error number, as Linux numbers them on x86-64.
+        ///
+        /// As wide as a register: a result of a count or an error is handed on in two registers then, not through memory.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(u16)]
+        #[repr(u64)]
         pub enum Errno {
             $(#[doc = $text] $name = $value,)*
         }

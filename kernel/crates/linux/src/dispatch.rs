@@ -67,10 +67,10 @@ impl From<SyscallResult> for Answer {
         match result {
             Ok(value) => Self(value.cast_signed() as i64),
             Err(SyscallError::Errno(errno)) => errno.into(),
-            Err(SyscallError::Restart(how)) => {
-                let number = RESTARTS.iter().find(|(_, restart)| *restart == how).map(|(number, _)| *number);
-                number.map_or(Errno::EINTR.into(), Self)
-            }
+            Err(SyscallError::RestartIfAllowed) => Self(RESTARTS[0].0),
+            Err(SyscallError::RestartAlways) => Self(RESTARTS[1].0),
+            Err(SyscallError::RestartIfNoHandler) => Self(RESTARTS[2].0),
+            Err(SyscallError::RestartContinue) => Self(RESTARTS[3].0),
         }
     }
 }
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn answers_carry_how_a_call_ended() {
         for restart in [Restart::IfAllowed, Restart::Always, Restart::IfNoHandler, Restart::Continue] {
-            let answer = Answer::from(Err(SyscallError::Restart(restart)));
+            let answer = Answer::from(Err(restart.into()));
             assert!(answer.is_restart());
             assert_eq!(answer.restart(), Some(restart));
         }

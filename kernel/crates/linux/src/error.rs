@@ -3,13 +3,23 @@
 use abi::Errno;
 
 /// Why a handler has no result. Programs only ever see an error number; the restarts are resolved before they continue.
+///
+/// The restarts are variants of their own, and not one that holds a [`Restart`], so that all of it fits one register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SyscallError {
     /// The program gets this error.
     Errno(Errno),
-    /// A signal interrupted the call; whether it is issued again depends on the signal.
-    Restart(Restart),
+    /// A signal interrupted the call: [`Restart::IfAllowed`].
+    RestartIfAllowed,
+    /// A signal interrupted the call: [`Restart::Always`].
+    RestartAlways,
+    /// A signal interrupted the call: [`Restart::IfNoHandler`].
+    RestartIfNoHandler,
+    /// A signal interrupted the call: [`Restart::Continue`].
+    RestartContinue,
 }
+
+const _: () = assert!(size_of::<SyscallError>() == size_of::<u64>());
 
 /// What happens to an interrupted call once the signal is dealt with. The names in brackets are Linux's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +33,17 @@ pub enum Restart {
     /// Continued by `restart_syscall` when no handler ran, else `EINTR` (`ERESTART_RESTARTBLOCK`). The handler has left
     /// a [`crate::thread::Continuation`] with the thread.
     Continue,
+}
+
+impl From<Restart> for SyscallError {
+    fn from(restart: Restart) -> Self {
+        match restart {
+            Restart::IfAllowed => Self::RestartIfAllowed,
+            Restart::Always => Self::RestartAlways,
+            Restart::IfNoHandler => Self::RestartIfNoHandler,
+            Restart::Continue => Self::RestartContinue,
+        }
+    }
 }
 
 impl From<Errno> for SyscallError {
@@ -39,7 +60,7 @@ pub struct Interrupted;
 impl Interrupted {
     /// The error of a call that restarts like this.
     pub fn restart(self, restart: Restart) -> SyscallError {
-        SyscallError::Restart(restart)
+        restart.into()
     }
 }
 

@@ -47,7 +47,7 @@ use super::wait::{Ending, priority_of};
 use super::word::{self, Absent};
 use super::{ALL_BITS, Entry, QUEUES, Role, Woken};
 use crate::SyscallResult;
-use crate::error::{Restart, SyscallError};
+use crate::error::Restart;
 use crate::scheduling;
 use crate::thread::Thread;
 use graph::{Graph, LockId, Member};
@@ -299,7 +299,7 @@ pub(crate) fn lock(
     match sleep(thread, me, address, deadline)?.0 {
         Ending::Woken => Ok(0),
         Ending::TimedOut => Err(Errno::ETIMEDOUT.into()),
-        Ending::Interrupted => Err(SyscallError::Restart(Restart::Always)),
+        Ending::Interrupted => Err(Restart::Always.into()),
     }
 }
 

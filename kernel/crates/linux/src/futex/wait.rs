@@ -42,7 +42,7 @@ fn interrupted(thread: &Thread, request: Request) -> SyscallError {
         return Interrupted.into();
     }
     thread.set_continuation(Box::new(move |thread: &Thread| wait(thread, request)));
-    SyscallError::Restart(Restart::Continue)
+    Restart::Continue.into()
 }
 
 /// As [`wait`], but if a signal comes the program decides.

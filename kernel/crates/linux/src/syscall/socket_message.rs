@@ -241,9 +241,10 @@ pub(crate) fn recvmmsg(
             Ok(received) => received,
             Err(error) if done > 0 => {
                 // The next call tells of it.
-                match error {
-                    SyscallError::Errno(Errno::EAGAIN) | SyscallError::Restart(_) => {}
-                    SyscallError::Errno(errno) => open.socket().set_error(errno),
+                if let SyscallError::Errno(errno) = error
+                    && errno != Errno::EAGAIN
+                {
+                    open.socket().set_error(errno);
                 }
                 break;
             }

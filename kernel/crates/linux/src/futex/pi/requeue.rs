@@ -14,7 +14,7 @@ use super::{
     Stage, Taker, TaskId, Woken, enter_self, grant, priority_of, sleep, take_or_find,
 };
 use crate::SyscallResult;
-use crate::error::{Restart, SyscallError};
+use crate::error::Restart;
 use crate::futex::word;
 use crate::thread::Thread;
 
@@ -49,7 +49,7 @@ pub(crate) fn wait_for_requeue(
     match sleep(thread, me, lock, deadline)? {
         (Ending::Woken, _) => Ok(0),
         (Ending::TimedOut, _) => Err(Errno::ETIMEDOUT.into()),
-        (Ending::Interrupted, Stage::BeforeLock) => Err(SyscallError::Restart(Restart::Always)),
+        (Ending::Interrupted, Stage::BeforeLock) => Err(Restart::Always.into()),
         // Begun again it would find that the word has changed; so it says that at once.
         (Ending::Interrupted, Stage::AtLock) => Err(Errno::EAGAIN.into()),
     }
