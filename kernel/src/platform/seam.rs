@@ -102,6 +102,26 @@ fn nacre_copy_to_user_nofault(destination: usize, source: &[u8]) -> usize {
 }
 
 #[unsafe(no_mangle)]
+fn nacre_read_user_u64(address: usize) -> Option<u64> {
+    user_copy::read_u64(address)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_read_user_u32(address: usize) -> Option<u32> {
+    user_copy::read_u32(address)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_write_user_u64(address: usize, value: u64) -> bool {
+    user_copy::write_u64(address, value)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_write_user_u32(address: usize, value: u32) -> bool {
+    user_copy::write_u32(address, value)
+}
+
+#[unsafe(no_mangle)]
 fn nacre_page_in_user(address: usize, is_store: bool) -> bool {
     /// The bit of a page fault's error code that says "a store".
     const STORE_SHIFT: u32 = 1;

@@ -84,6 +84,26 @@ fn nacre_copy_to_user_nofault(destination: usize, source: &[u8]) -> usize {
 }
 
 #[unsafe(no_mangle)]
+fn nacre_read_user_u64(address: usize) -> Option<u64> {
+    user::read_word(address).map(u64::from_ne_bytes)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_read_user_u32(address: usize) -> Option<u32> {
+    user::read_word(address).map(u32::from_ne_bytes)
+}
+
+#[unsafe(no_mangle)]
+fn nacre_write_user_u64(address: usize, value: u64) -> bool {
+    user::write_word(address, value.to_ne_bytes())
+}
+
+#[unsafe(no_mangle)]
+fn nacre_write_user_u32(address: usize, value: u32) -> bool {
+    user::write_word(address, value.to_ne_bytes())
+}
+
+#[unsafe(no_mangle)]
 fn nacre_page_in_user(address: usize, is_store: bool) -> bool {
     user::page_in(address, is_store)
 }

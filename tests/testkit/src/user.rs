@@ -147,6 +147,17 @@ pub(crate) fn copy_to(destination: usize, source: &[u8], pages_in: bool) -> usiz
     })
 }
 
+/// A word of program memory.
+pub(crate) fn read_word<const LEN: usize>(address: usize) -> Option<[u8; LEN]> {
+    let mut word = [0; LEN];
+    (copy_from(&mut word, address, true) == LEN).then_some(word)
+}
+
+/// Stores a word to program memory; false if it cannot be stored.
+pub(crate) fn write_word<const LEN: usize>(address: usize, word: [u8; LEN]) -> bool {
+    copy_to(address, &word, true) == LEN
+}
+
 /// Where a part of a copy is, and from which offset.
 enum Place<'a> {
     Arena(&'a mut Vec<u8>, usize),

@@ -75,7 +75,7 @@ impl File for EventFd {
         };
         self.wake(PollEvents::WRITABLE);
         let taken = if self.is_semaphore { 1 } else { before };
-        to.write_all(&taken.to_ne_bytes())?;
+        to.write_struct(&taken)?;
         Ok(Progress::Done(WORD_LEN))
     }
 
@@ -87,9 +87,7 @@ impl File for EventFd {
             return Err(Errno::EINVAL);
         }
         // A caller that waits asks again with the same reader: the word is consumed only when it is counted.
-        let mut bytes = [0; WORD_LEN];
-        from.peek_exact(&mut bytes)?;
-        let amount = u64::from_ne_bytes(bytes);
+        let amount: u64 = from.peek_struct()?;
         if amount == u64::MAX {
             return Err(Errno::EINVAL);
         }

@@ -71,6 +71,7 @@ pub fn fault_in(address: usize, len: usize, is_store: bool) -> Result<(), Errno>
 }
 
 /// EFAULT unless the range lies in the program's half.
+#[inline]
 pub fn check_range(address: usize, len: usize) -> Result<(), Errno> {
     match address.checked_add(len) {
         Some(end) if end <= USER_END => Ok(()),
@@ -79,16 +80,16 @@ pub fn check_range(address: usize, len: usize) -> Result<(), Errno> {
 }
 
 /// Reads a structure of the program.
+#[inline]
 pub fn read_user_struct<T: FromBytes + IntoBytes>(address: usize) -> Result<T, Errno> {
     check_range(address, size_of::<T>())?;
     let mut value = T::new_zeroed();
-    let bytes = value.as_mut_bytes();
-    if machine::copy_from_user(bytes, address) == bytes.len() { Ok(value) } else { Err(Errno::EFAULT) }
+    if machine::read_user_struct(value.as_mut_bytes(), address) { Ok(value) } else { Err(Errno::EFAULT) }
 }
 
 /// Writes a structure to the program.
+#[inline]
 pub fn write_user_struct<T: IntoBytes + Immutable>(address: usize, value: &T) -> Result<(), Errno> {
     check_range(address, size_of::<T>())?;
-    let bytes = value.as_bytes();
-    if machine::copy_to_user(address, bytes) == bytes.len() { Ok(()) } else { Err(Errno::EFAULT) }
+    if machine::write_user_struct(address, value.as_bytes()) { Ok(()) } else { Err(Errno::EFAULT) }
 }

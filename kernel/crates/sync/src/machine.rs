@@ -54,6 +54,10 @@ unsafe extern "Rust" {
     safe fn nacre_copy_to_user(destination: usize, source: &[u8]) -> usize;
     safe fn nacre_copy_from_user_nofault(destination: &mut [u8], source: usize) -> usize;
     safe fn nacre_copy_to_user_nofault(destination: usize, source: &[u8]) -> usize;
+    safe fn nacre_read_user_u64(address: usize) -> Option<u64>;
+    safe fn nacre_read_user_u32(address: usize) -> Option<u32>;
+    safe fn nacre_write_user_u64(address: usize, value: u64) -> bool;
+    safe fn nacre_write_user_u32(address: usize, value: u32) -> bool;
     safe fn nacre_page_in_user(address: usize, is_store: bool) -> bool;
     safe fn nacre_load_user_u32(address: usize) -> Option<u32>;
     safe fn nacre_compare_exchange_user_u32(address: usize, old: u32, new: u32) -> Option<Result<u32, u32>>;
@@ -158,6 +162,55 @@ pub fn copy_from_user_nofault(destination: &mut [u8], source: usize) -> usize {
 #[inline]
 pub fn copy_to_user_nofault(destination: usize, source: &[u8]) -> usize {
     nacre_copy_to_user_nofault(destination, source)
+}
+
+/// Structures up to this size are copied word by word: a copy with a loop costs more than it moves.
+const WORDWISE_LEN_MAX: usize = 32;
+const WORD_LEN: usize = size_of::<u64>();
+
+/// Whether something of this size is copied by words and half a word.
+const fn is_wordwise(len: usize) -> bool {
+    len <= WORDWISE_LEN_MAX && len.is_multiple_of(WORD_LEN / 2)
+}
+
+/// Fills `destination` from user memory, paging it in; false if it cannot be accessed. For structures: where the length is
+/// known to the compiler, nothing but the loads is left of it.
+#[inline(always)]
+#[cfg_attr(debug_assertions, track_caller)]
+pub fn read_user_struct(destination: &mut [u8], source: usize) -> bool {
+    if !is_wordwise(destination.len()) {
+        return copy_from_user(destination, source) == destination.len();
+    }
+    assert_may_access_user_memory();
+    let (words, rest) = destination.as_chunks_mut::<WORD_LEN>();
+    let rest_at = source + words.len() * WORD_LEN;
+    for (index, word) in words.iter_mut().enumerate() {
+        let Some(value) = nacre_read_user_u64(source + index * WORD_LEN) else { return false };
+        *word = value.to_ne_bytes();
+    }
+    if let Some(half) = rest.first_chunk_mut() {
+        let Some(value) = nacre_read_user_u32(rest_at) else { return false };
+        *half = value.to_ne_bytes();
+    }
+    true
+}
+
+/// Copies `source` to user memory; otherwise as [`read_user_struct`].
+#[inline(always)]
+#[cfg_attr(debug_assertions, track_caller)]
+pub fn write_user_struct(destination: usize, source: &[u8]) -> bool {
+    if !is_wordwise(source.len()) {
+        return copy_to_user(destination, source) == source.len();
+    }
+    assert_may_access_user_memory();
+    let (words, rest) = source.as_chunks::<WORD_LEN>();
+    for (index, word) in words.iter().enumerate() {
+        if !nacre_write_user_u64(destination + index * WORD_LEN, u64::from_ne_bytes(*word)) {
+            return false;
+        }
+    }
+    let rest_at = destination + words.len() * WORD_LEN;
+    rest.first_chunk().is_none_or(|half| nacre_write_user_u32(rest_at, u32::from_ne_bytes(*half)))
 }
 
 /// Does what a page fault of the program at `address` would do, without the access. False: the access cannot be made to

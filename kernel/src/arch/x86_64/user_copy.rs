@@ -11,12 +11,23 @@ global_asm!(include_str!("user_copy.s"));
 unsafe extern "C" {
     fn user_copy(destination: usize, source: usize, len: usize) -> usize;
     fn user_copy_nofault(destination: usize, source: usize, len: usize) -> usize;
+    fn user_read_u64(address: usize) -> Word;
+    fn user_read_u32(address: usize) -> Word;
+    fn user_write_u64(address: usize, value: u64) -> u64;
+    fn user_write_u32(address: usize, value: u32) -> u64;
     fn user_load_u32(address: usize) -> u64;
     fn user_compare_exchange_u32(address: usize, old: u32, new: u32) -> u64;
     static user_copy_nofault_start: u8;
     static user_copy_nofault_end: u8;
     static __user_copy_fixups_start: Fixup;
     static __user_copy_fixups_end: Fixup;
+}
+
+/// A word and whether it could not be read, in two registers.
+#[repr(C)]
+struct Word {
+    value: u64,
+    has_failed: u64,
 }
 
 /// Both fields are distances from themselves.
@@ -101,6 +112,49 @@ pub(crate) unsafe fn raw_from_user(destination: usize, source: usize, len: usize
     len - unsafe {
         if may_page_in { user_copy(destination, source, len) } else { user_copy_nofault(destination, source, len) }
     }
+}
+
+/// Whether a word is the program's as far as it can be. What lies right behind the program's half is never mapped, so the end of
+/// a word there faults.
+#[inline]
+fn is_user_word(address: usize) -> bool {
+    address < USER_END
+}
+
+/// A word of the program, fetched once and paged in; `None` when it cannot be had.
+#[inline]
+pub(crate) fn read_u64(address: usize) -> Option<u64> {
+    if !is_user_word(address) {
+        return None;
+    }
+    // SAFETY: the address is in the program's half, and a fault there is recovered.
+    let word = unsafe { user_read_u64(address) };
+    (word.has_failed == 0).then_some(word.value)
+}
+
+/// As `read_u64`, half as much.
+#[inline]
+pub(crate) fn read_u32(address: usize) -> Option<u32> {
+    if !is_user_word(address) {
+        return None;
+    }
+    // SAFETY: as in `read_u64`.
+    let word = unsafe { user_read_u32(address) };
+    if word.has_failed == 0 { u32::try_from(word.value).ok() } else { None }
+}
+
+/// Stores a word to the program, which is paged in; false when it cannot be stored.
+#[inline]
+pub(crate) fn write_u64(address: usize, value: u64) -> bool {
+    // SAFETY: as in `read_u64`.
+    is_user_word(address) && unsafe { user_write_u64(address, value) } == 0
+}
+
+/// As `write_u64`, half as much.
+#[inline]
+pub(crate) fn write_u32(address: usize, value: u32) -> bool {
+    // SAFETY: as in `read_u64`.
+    is_user_word(address) && unsafe { user_write_u32(address, value) } == 0
 }
 
 /// One 32-bit word of the program, fetched once; `None` on a fault or a misaligned address.

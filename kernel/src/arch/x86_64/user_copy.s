@@ -40,6 +40,35 @@
 .section .text.user_copy, "ax"
     COPY user_copy
 
+# user_read_u64(rdi = address) -> rax = value, rdx = 1 on a fault, else 0; user_read_u32 likewise
+.macro READ name, register
+.global \name
+\name:
+1:  mov \register, [rdi]
+    xor edx, edx
+    ret
+2:  xor eax, eax
+    mov edx, 1
+    ret
+    FIXUP 1b, 2b
+.endm
+    READ user_read_u64, rax
+    READ user_read_u32, eax
+
+# user_write_u64(rdi = address, rsi = value) -> rax = 1 on a fault, else 0; user_write_u32 likewise
+.macro WRITE name, register
+.global \name
+\name:
+1:  mov [rdi], \register
+    xor eax, eax
+    ret
+2:  mov eax, 1
+    ret
+    FIXUP 1b, 2b
+.endm
+    WRITE user_write_u64, rsi
+    WRITE user_write_u32, esi
+
 # What follows does not page in: its callers may hold a lock.
 .global user_copy_nofault_start
 user_copy_nofault_start:

@@ -22,6 +22,7 @@ enum Source<'a> {
 
 impl UserReader<'static> {
     /// `len` bytes of program memory. EFAULT when the range leaves the program's half.
+    #[inline]
     pub fn new(address: usize, len: usize) -> Result<Self, Errno> {
         Segments::new(address, len).map(Source::User).map(Self)
     }
@@ -41,6 +42,7 @@ impl<'a> UserReader<'a> {
 
     /// Bytes not yet read.
     #[must_use]
+    #[inline]
     pub const fn remaining(&self) -> usize {
         match &self.0 {
             Source::User(segments) => segments.remaining,
@@ -71,21 +73,27 @@ impl<'a> UserReader<'a> {
     }
 
     /// Reads a structure.
+    #[inline]
     pub fn read_struct<T: FromBytes + IntoBytes>(&mut self) -> Result<T, Errno> {
-        let mut value = T::new_zeroed();
-        self.read_exact(value.as_mut_bytes())?;
+        let value = self.peek_struct()?;
+        self.skip(size_of::<T>());
         Ok(value)
     }
 
-    /// As [`Self::read_exact`], but the bytes are there to be read again.
-    pub fn peek_exact(&self, destination: &mut [u8]) -> Result<(), Errno> {
+    /// As [`Self::read_struct`], but the bytes are there to be read again.
+    #[inline]
+    pub fn peek_struct<T: FromBytes + IntoBytes>(&self) -> Result<T, Errno> {
+        let mut value = T::new_zeroed();
+        let bytes = value.as_mut_bytes();
         match &self.0 {
-            Source::User(segments) if let Some(address) = segments.contiguous(destination.len()) => {
-                let copied = machine::copy_from_user(destination, address);
-                (copied == destination.len()).then_some(()).ok_or(Errno::EFAULT)
+            Source::User(segments) if let Some(address) = segments.contiguous(bytes.len()) => {
+                if !machine::read_user_struct(bytes, address) {
+                    return Err(Errno::EFAULT);
+                }
             }
-            _ => self.clone().read_exact(destination),
+            _ => self.clone().read_exact(bytes)?,
         }
+        Ok(value)
     }
 
     /// As [`Self::read`], but pages nothing in: locks may be held.
@@ -102,6 +110,7 @@ impl<'a> UserReader<'a> {
     }
 
     /// Skips up to `len` bytes and returns how many.
+    #[inline]
     pub fn skip(&mut self, len: usize) -> usize {
         match &mut self.0 {
             Source::User(segments) => segments.transfer(len, |_, _, piece| piece).0,

@@ -14,14 +14,16 @@ pub(super) struct Segments {
     len: usize,
     /// Bytes left in all segments; may be less than their sum, as a transfer has a limit.
     pub(super) remaining: usize,
-    rest: vec::IntoIter<Iovec>,
+    /// The segments behind the current one, if there are any.
+    rest: Option<vec::IntoIter<Iovec>>,
 }
 
 impl Segments {
+    #[inline]
     pub(super) fn new(address: usize, len: usize) -> Result<Self, Errno> {
         check_range(address, len)?;
         let len = len.min(TRANSFER_LEN_MAX);
-        Ok(Self { address, len, remaining: len, rest: Vec::new().into_iter() })
+        Ok(Self { address, len, remaining: len, rest: None })
     }
 
     pub(super) fn from_iovecs(iovecs: Vec<Iovec>) -> Result<Self, Errno> {
@@ -37,7 +39,7 @@ impl Segments {
             check_range(address, len)?;
             remaining = remaining.saturating_add(len);
         }
-        Ok(Self { address: 0, len: 0, remaining: remaining.min(TRANSFER_LEN_MAX), rest: iovecs.into_iter() })
+        Ok(Self { address: 0, len: 0, remaining: remaining.min(TRANSFER_LEN_MAX), rest: Some(iovecs.into_iter()) })
     }
 
     /// The next contiguous piece of at most `len` bytes; empty only at the end or for `len` 0.
@@ -47,7 +49,7 @@ impl Segments {
             return (self.address, 0);
         }
         while self.len == 0 {
-            let Some(iovec) = self.rest.next() else { return (self.address, 0) };
+            let Some(iovec) = self.rest.as_mut().and_then(Iterator::next) else { return (self.address, 0) };
             (self.address, self.len) = iovec_parts(&iovec);
         }
         (self.address, len.min(self.len))
@@ -59,7 +61,8 @@ impl Segments {
         (len <= self.len && len <= self.remaining).then_some(self.address)
     }
 
-    fn advance(&mut self, len: usize) {
+    #[inline]
+    pub(super) fn advance(&mut self, len: usize) {
         debug_assert!(len <= self.len && len <= self.remaining);
         self.address += len;
         self.len -= len;

@@ -23,6 +23,7 @@ enum Sink<'a> {
 
 impl UserWriter<'static> {
     /// `len` bytes of program memory. EFAULT when the range leaves the program's half.
+    #[inline]
     pub fn new(address: usize, len: usize) -> Result<Self, Errno> {
         Segments::new(address, len).map(Sink::User).map(Self)
     }
@@ -42,6 +43,7 @@ impl<'a> UserWriter<'a> {
 
     /// Room not yet written.
     #[must_use]
+    #[inline]
     pub const fn remaining(&self) -> usize {
         match &self.0 {
             Sink::User(segments) => segments.remaining,
@@ -72,8 +74,19 @@ impl<'a> UserWriter<'a> {
     }
 
     /// Writes a structure.
+    #[inline]
     pub fn write_struct<T: IntoBytes + Immutable>(&mut self, value: &T) -> Result<(), Errno> {
-        self.write_all(value.as_bytes())
+        let bytes = value.as_bytes();
+        match &mut self.0 {
+            Sink::User(segments) if let Some(address) = segments.contiguous(bytes.len()) => {
+                if !machine::write_user_struct(address, bytes) {
+                    return Err(Errno::EFAULT);
+                }
+                segments.advance(bytes.len());
+                Ok(())
+            }
+            _ => self.write_all(bytes),
+        }
     }
 
     /// Writes up to `len` zeroes; otherwise as [`Self::write`].

@@ -36,6 +36,26 @@ fn nacre_copy_to_user_nofault(_destination: usize, source: &[u8]) -> usize {
 }
 
 #[unsafe(no_mangle)]
+fn nacre_read_user_u64(_address: usize) -> Option<u64> {
+    None
+}
+
+#[unsafe(no_mangle)]
+fn nacre_read_user_u32(_address: usize) -> Option<u32> {
+    None
+}
+
+#[unsafe(no_mangle)]
+fn nacre_write_user_u64(_address: usize, _value: u64) -> bool {
+    false
+}
+
+#[unsafe(no_mangle)]
+fn nacre_write_user_u32(_address: usize, _value: u32) -> bool {
+    false
+}
+
+#[unsafe(no_mangle)]
 fn nacre_page_in_user(_address: usize, _is_store: bool) -> bool {
     false
 }
