@@ -34,6 +34,12 @@ pub trait DirectorySink {
 /// Checks that need only the open file's flags (was it opened for reading?) are done by the caller. `position` is `None` for
 /// calls that use and move the open file's own position, and `Some` for the `p` family; a stream answers `ESPIPE` to that.
 pub trait File: Any + Send + Sync {
+    /// The file that serves reads, writes and questions of readiness in the place of this one, as long as this one lives: it passes
+    /// them on unchanged, and who asks often may ask there.
+    fn server(&self) -> Option<&dyn File> {
+        None
+    }
+
     /// Reads into `to`.
     fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
         let _ = (open, to, position);

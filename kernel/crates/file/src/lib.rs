@@ -29,4 +29,4 @@ pub use attributes::Attributes;
 pub use file::{DirectorySink, File, IoResult, Progress};
 pub use open_file::{OpenFile, ReleaseWatcher};
 pub use port::{Direction, Port, PortFile};
-pub use table::{DESCRIPTORS_MAX, FdTable, LockOwner, Reservation};
+pub use table::{DESCRIPTORS_MAX, FdRef, FdTable, LockOwner, Reservation};

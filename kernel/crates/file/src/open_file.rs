@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use abi::OpenFlags;
-use sync::{Mutex, SpinLock, rank};
+use sync::{ArcView, Mutex, SpinLock, rank};
 
 use crate::{File, lock};
 
@@ -17,7 +17,8 @@ pub trait ReleaseWatcher: Send + Sync {
 
 /// An open file: the object, the status flags it was opened with and the position.
 pub struct OpenFile {
-    file: Arc<dyn File>,
+    /// The object, with a view of what serves it.
+    file: ArcView<dyn File, dyn File>,
     flags: AtomicU32,
     position: Mutex<u64>,
     /// `F_SETOWN`: a process, or minus a process group.
@@ -42,7 +43,7 @@ impl OpenFile {
     /// An open file at position 0. Creation flags and `O_CLOEXEC` are dropped from `flags`.
     pub fn new(file: Arc<dyn File>, flags: OpenFlags) -> Arc<Self> {
         Arc::new(Self {
-            file,
+            file: ArcView::new(file, |file| file.server().unwrap_or(file)),
             flags: AtomicU32::new(flags.difference(Self::CREATION).bits()),
             position: Mutex::new(rank::FILE_POSITION, 0),
             owner: AtomicI32::new(0),
@@ -56,7 +57,7 @@ impl OpenFile {
     /// The same file at the same position under other flags, for the length of one operation. What it does to the position
     /// is its own.
     pub fn with_flags(&self, flags: OpenFlags) -> Arc<Self> {
-        let other = Self::new(Arc::clone(&self.file), flags);
+        let other = Self::new(Arc::clone(self.file()), flags);
         let position = *self.position.lock();
         *other.position.lock() = position;
         other.is_temporary.store(true, Ordering::Relaxed);
@@ -64,8 +65,16 @@ impl OpenFile {
     }
 
     /// The object.
+    #[inline]
     pub fn file(&self) -> &Arc<dyn File> {
-        &self.file
+        ArcView::owner(&self.file)
+    }
+
+    /// What moves bytes and says what is ready: the object, or what serves it ([`File::server`]), with the same answers by a
+    /// shorter way.
+    #[inline]
+    pub fn server(&self) -> &dyn File {
+        &*self.file
     }
 
     /// Access mode and status flags, as `F_GETFL` shows them.
@@ -80,13 +89,15 @@ impl OpenFile {
         let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
     }
 
-    /// Whether it was opened for reading.
+    /// Whether it was opened for reading; `O_PATH` files are not.
+    #[inline]
     pub fn is_readable(&self) -> bool {
         let flags = self.flags();
         !flags.contains(OpenFlags::PATH) && flags.access_mode().can_read()
     }
 
-    /// Whether it was opened for writing.
+    /// Whether it was opened for writing; `O_PATH` files are not.
+    #[inline]
     pub fn is_writable(&self) -> bool {
         let flags = self.flags();
         !flags.contains(OpenFlags::PATH) && flags.access_mode().can_write()
@@ -174,7 +185,7 @@ impl Drop for OpenFile {
         if *self.has_locks.get_mut() {
             lock::release_open(self);
         }
-        self.file.released(self);
+        self.file().released(self);
         for watcher in core::mem::take(self.watchers.get_mut()) {
             if let Some(watcher) = watcher.upgrade() {
                 watcher.open_file_released();

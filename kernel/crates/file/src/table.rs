@@ -1,6 +1,7 @@
 //! [`FdTable`]: descriptor numbers and the open files they stand for.
 //!
-//! A lookup takes no lock: the open files lie in an [`ArcTable`], where it reads a slot and raises a count.
+//! A lookup takes no lock: the open files lie in an [`ArcTable`], where it reads a slot and, if several threads use the table,
+//! raises a count.
 //!
 //! Invariants: a number is free, reserved (taken, but `open` is still under way) or in use; `used` has a bit for each
 //! number that is not free, a slot is filled only while its number is used, and no free number is below `free_hint`.
@@ -11,10 +12,10 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::Errno;
-use sync::rcu::{ArcTable, Removed, Room};
+use sync::rcu::{ArcTable, Removed, Room, TableRef};
 use sync::{SpinLock, rank};
 
 use crate::{OpenFile, lock};
@@ -24,6 +25,10 @@ pub const DESCRIPTORS_MAX: u64 = 1 << 20;
 /// Slots of a new table.
 const SLOTS_INITIAL: usize = 64;
 const WORD_BITS: usize = u64::BITS as usize;
+
+/// An open file for the length of a call: none is on its way out of a table, and none is shared with a new thread, while one is
+/// borrowed from it.
+pub type FdRef<'a> = TableRef<'a, OpenFile>;
 
 /// Identifies a descriptor table as the owner of POSIX record locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,13 +124,11 @@ impl Bigger {
 
 /// A descriptor table. Threads share it; the last that leaves it closes what is open.
 pub struct FdTable {
-    /// Changed under the lock.
+    /// Changed under the lock. Its users are threads; references alone, such as those of `/proc`, keep nothing open.
     open: ArcTable<OpenFile>,
     numbers: SpinLock<Numbers>,
     limit: AtomicU64,
     id: u64,
-    /// The threads that use it. References alone, such as those of `/proc`, keep nothing open.
-    users: AtomicUsize,
     /// Has taken POSIX record locks, which closing a descriptor releases.
     has_locks: AtomicBool,
 }
@@ -146,7 +149,6 @@ impl FdTable {
             numbers: SpinLock::new(rank::FILE_TABLES, numbers),
             limit: AtomicU64::new(limit),
             id,
-            users: AtomicUsize::new(1),
             has_locks: AtomicBool::new(false),
         }
     }
@@ -178,19 +180,18 @@ impl FdTable {
 
     /// This table for one more thread.
     pub fn share(self: &Arc<Self>) -> Arc<Self> {
-        self.users.fetch_add(1, Ordering::Relaxed);
+        self.open.add_user();
         Arc::clone(self)
     }
 
     /// Whether more than one thread uses it.
     pub fn is_shared(&self) -> bool {
-        // Acquire: what others did with the table before they left is seen by the one that finds itself alone.
-        self.users.load(Ordering::Acquire) > 1
+        !self.open.has_one_user()
     }
 
     /// A thread uses it no longer. The last closes everything.
     pub fn leave(&self) {
-        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.open.remove_user() {
             self.close_all();
         }
     }
@@ -215,16 +216,21 @@ impl FdTable {
         usize::try_from(self.limit.load(Ordering::Relaxed).min(DESCRIPTORS_MAX)).unwrap_or(usize::MAX)
     }
 
-    /// The open file behind `fd`, for calls that use the object: `EBADF` for `O_PATH` files too.
-    #[inline]
-    pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+    /// The open file behind `fd`, for calls that use the object: `EBADF` for `O_PATH` files too. For a thread that uses this table.
+    #[inline(always)]
+    pub fn get(&self, fd: i32) -> Result<FdRef<'_>, Errno> {
         let open = self.get_any(fd)?;
         if open.is_path_only() { Err(Errno::EBADF) } else { Ok(open) }
     }
 
-    /// The open file behind `fd`, `O_PATH` files included.
-    #[inline]
-    pub fn get_any(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+    /// The open file behind `fd`, `O_PATH` files included. For a thread that uses this table.
+    #[inline(always)]
+    pub fn get_any(&self, fd: i32) -> Result<FdRef<'_>, Errno> {
+        self.open.lend(index_of(fd)).ok_or(Errno::EBADF)
+    }
+
+    /// As [`FdTable::get_any`], to be kept. For anybody.
+    pub fn get_counted(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
         self.open.get(index_of(fd)).ok_or(Errno::EBADF)
     }
 
@@ -282,7 +288,7 @@ impl FdTable {
 
     /// `F_DUPFD`: another number, `minimum` or above, for the file behind `fd`. `EINVAL` when `minimum` is out of range.
     pub fn duplicate(&self, fd: i32, minimum: u64, close_on_exec: bool) -> Result<i32, Errno> {
-        let open = self.get_any(fd)?;
+        let open = self.get_counted(fd)?;
         match usize::try_from(minimum) {
             Ok(minimum) if minimum < self.limit() => Ok(self.reserve_from(minimum, close_on_exec)?.install(open)),
             _ => Err(Errno::EINVAL),
@@ -301,7 +307,7 @@ impl FdTable {
             if let Some(bigger) = &mut bigger {
                 self.grow(&mut numbers, bigger);
             }
-            let open = self.get_any(old)?;
+            let open = self.get_counted(old)?;
             if index >= numbers.capacity {
                 drop(numbers);
                 bigger = Some(Bigger::for_index(index));

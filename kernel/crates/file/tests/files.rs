@@ -265,7 +265,7 @@ fn the_limit_counts_and_reservations_return() {
     drop(first);
     assert_eq!(table.install(open(EventFd::new(0, false), RDONLY), false), Ok(0));
     assert_eq!(table.duplicate_to(0, 1, false), Err(Errno::EBUSY));
-    assert_eq!(second.install(table.get(0).unwrap()), 1);
+    assert_eq!(second.install(table.get_counted(0).unwrap()), 1);
     assert_eq!(table.duplicate(0, 0, false), Ok(2));
     assert_eq!(table.duplicate(0, 0, false), Err(Errno::EMFILE));
 }

@@ -1,5 +1,7 @@
 //! [`Limits`]: the resource limits of a process.
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use abi::{Errno, Rlimit, resource as r};
 
 /// The most descriptors a process may ask for; Linux's default of `fs.nr_open`.
@@ -66,6 +68,28 @@ impl Limits {
             locked: self.soft(r::RLIMIT_MEMLOCK),
             may_lock_any,
         }
+    }
+}
+
+/// The soft limits of a process where calls read them without a lock.
+pub(crate) struct SoftLimits([AtomicU64; r::RLIM_NLIMITS]);
+
+impl SoftLimits {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self(limits.0.map(|limit| AtomicU64::new(limit.rlim_cur)))
+    }
+
+    /// Takes over limits that were changed, under their lock.
+    pub(crate) fn set(&self, limits: &Limits) {
+        for (soft, limit) in self.0.iter().zip(&limits.0) {
+            soft.store(limit.rlim_cur, Relaxed);
+        }
+    }
+
+    /// The soft limit of a resource known to exist.
+    #[inline]
+    pub(crate) fn get(&self, resource: usize) -> u64 {
+        self.0[resource].load(Relaxed)
     }
 }
 

@@ -10,7 +10,7 @@ use sync::{Mutex, SpinLock, WaitQueue, machine, rank};
 use vfs::PathRef;
 
 use crate::accounting::ProcessAccounting;
-use crate::limits::Limits;
+use crate::limits::{Limits, SoftLimits};
 use crate::platform::Outcome;
 use crate::signal::{ProcessSignals, Published, SignalTable};
 use crate::syscall::BarrierRegistrations;
@@ -80,6 +80,8 @@ pub struct Process {
     memory_root: AtomicU64,
     image: SpinLock<Arc<ProgramImage>>,
     limits: SpinLock<Limits>,
+    /// Of these, what calls look at.
+    soft_limits: SoftLimits,
     /// Held while limits are put in force, so that the newest win.
     enforcing: Mutex<()>,
     actions: Arc<SignalTable>,
@@ -118,6 +120,7 @@ impl Process {
             memory_root: AtomicU64::new(new.address_space.root()),
             address_space: SpinLock::new(table, new.address_space),
             image: SpinLock::new(table, Arc::new(new.image)),
+            soft_limits: SoftLimits::new(&new.limits),
             limits: SpinLock::new(table, new.limits),
             enforcing: Mutex::new(rank::PROCESS, ()),
             actions: new.actions,
@@ -208,13 +211,17 @@ impl Process {
     }
 
     /// One soft limit, by the number of its resource (`RLIMIT_*`).
+    #[inline]
     pub fn soft_limit(&self, resource: usize) -> u64 {
-        self.limits.lock().soft(resource)
+        self.soft_limits.get(resource)
     }
 
     /// Changes the limits by `change` and puts them in force.
     pub(crate) fn change_limits<R>(&self, change: impl FnOnce(&mut Limits) -> Result<R, Errno>) -> Result<R, Errno> {
-        let result = change(&mut self.limits.lock())?;
+        let mut limits = self.limits.lock();
+        let result = change(&mut limits)?;
+        self.soft_limits.set(&limits);
+        drop(limits);
         self.enforce_limits();
         Ok(result)
     }

@@ -11,6 +11,7 @@
 //! - [`rcu`]: data that readers reach without a lock or a count, and that is freed when none can see it.
 //! - [`ring`]: bounded queues with one consumer and one or many producers.
 //! - [`BatchQueue`]: many contexts append, one takes all at once.
+//! - [`ArcView`]: a counted reference with a way into it at hand.
 //! - [`Once`], [`Lazy`]: one-time initialisation.
 //! - [`machine`]: the functions that the machine (or the fakes of the host tests) supplies at link time.
 //! - [`atomic`]: the atomics of the kernel. Under `--cfg loom` they are loom's, and the tests in `model` explore every
@@ -48,6 +49,8 @@ pub mod ring;
 mod seqlock;
 mod spinlock;
 mod turnstile;
+#[cfg(not(loom))]
+mod view;
 mod wait_queue;
 mod waiters;
 
@@ -64,4 +67,6 @@ pub use rank::Rank;
 pub use seqlock::SeqLock;
 pub use spin::{lazy::Lazy, once::Once};
 pub use spinlock::{IrqSpinLock, IrqSpinLockGuard, SpinLock, SpinLockGuard};
+#[cfg(not(loom))]
+pub use view::ArcView;
 pub use wait_queue::{Turn, WaitNode, WaitQueue, Wake};

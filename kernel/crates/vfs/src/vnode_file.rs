@@ -167,6 +167,10 @@ impl VnodeFile {
 }
 
 impl File for VnodeFile {
+    fn server(&self) -> Option<&dyn File> {
+        self.served_by.as_deref()
+    }
+
     fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
         match &self.served_by {
             Some(file) => file.read(open, to, position),

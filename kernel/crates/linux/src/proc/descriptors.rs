@@ -21,7 +21,7 @@ fn directory(
     Directory::new().changing(
         move |name, _| {
             let fd = i32::try_from(parse_number(name)?).ok()?;
-            let open = found.living_thread(Errno::ENOENT).ok()?.fds().get_any(fd).ok()?;
+            let open = found.living_thread(Errno::ENOENT).ok()?.fds().get_counted(fd).ok()?;
             Some(node(&found, fd, &open))
         },
         move |give| {
@@ -48,12 +48,12 @@ pub(super) fn links(task: &Task) -> Directory {
         let (shown, followed) = (task.clone(), task.clone());
         let text = move |_: &vfs::Credentials| {
             let thread = shown.living_thread(Errno::ENOENT)?;
-            let open = thread.fds().get_any(fd).map_err(|_| Errno::ENOENT)?;
+            let open = thread.fds().get_counted(fd).map_err(|_| Errno::ENOENT)?;
             let context = thread.fs().lock().clone();
             Ok(vfs::path_name(Some(&context), &vfs::path_of(&open)))
         };
         Node::magic_link(permissions, text, move |_| {
-            let open = followed.living_thread(Errno::ENOENT)?.fds().get_any(fd).map_err(|_| Errno::ENOENT)?;
+            let open = followed.living_thread(Errno::ENOENT)?.fds().get_counted(fd).map_err(|_| Errno::ENOENT)?;
             Ok(vfs::path_of(&open))
         })
     })
@@ -66,7 +66,7 @@ pub(super) fn information(task: &Task) -> Directory {
         Node::file(0o400, move || {
             let thread = task.living_thread(Errno::ENOENT)?;
             let fds = thread.fds();
-            let open = fds.get_any(fd).map_err(|_| Errno::ENOENT)?;
+            let open = fds.get_counted(fd).map_err(|_| Errno::ENOENT)?;
             let close_on_exec = fds.is_close_on_exec(fd).unwrap_or_default();
             Ok(describe(&open, close_on_exec))
         })

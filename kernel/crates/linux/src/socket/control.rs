@@ -100,7 +100,8 @@ fn read_rights(thread: &Thread, data: &[u8]) -> Result<Option<ControlMessage>, E
         return Err(Errno::EINVAL);
     }
     let numbers = data.chunks_exact(size_of::<i32>()).filter_map(|number| number.first_chunk());
-    let files: Result<Vec<_>, _> = numbers.map(|number| thread.fds().get_any(i32::from_ne_bytes(*number))).collect();
+    let files: Result<Vec<_>, _> =
+        numbers.map(|number| thread.fds().get_counted(i32::from_ne_bytes(*number))).collect();
     let files = files?;
     Ok((!files.is_empty()).then_some(ControlMessage::Rights(files)))
 }

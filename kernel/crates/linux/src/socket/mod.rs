@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 
 use abi::resource::RLIMIT_NOFILE;
 use abi::{Errno, Fd, OpenFlags, PollEvents};
-use file::OpenFile;
+use file::{FdRef, OpenFile};
 use net::socket::{Caller, Socket, SocketCredentials, SocketFile};
 use sync::machine::{self, NEVER};
 
@@ -29,14 +29,13 @@ pub(crate) const CAP_NET_ADMIN: u32 = 12;
 const CAP_NET_RAW: u32 = 13;
 
 /// An open socket.
-#[derive(Clone)]
-pub(crate) struct OpenSocket {
-    open: Arc<OpenFile>,
+pub(crate) struct OpenSocket<'a> {
+    open: FdRef<'a>,
 }
 
-impl OpenSocket {
+impl<'a> OpenSocket<'a> {
     /// The socket behind a descriptor. `EBADF`, or `ENOTSOCK` for something else.
-    pub(crate) fn get(thread: &Thread, fd: Fd) -> Result<Self, Errno> {
+    pub(crate) fn get(thread: &'a Thread, fd: Fd) -> Result<Self, Errno> {
         let open = thread.fds().get(fd.raw())?;
         if file_as::<SocketFile>(&open).is_some() { Ok(Self { open }) } else { Err(Errno::ENOTSOCK) }
     }

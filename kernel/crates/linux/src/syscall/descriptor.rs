@@ -17,7 +17,7 @@ use crate::{SyscallResult, wait};
 
 pub(crate) fn dup(thread: &Thread, fd: Fd) -> SyscallResult {
     let fds = thread.fds();
-    Ok(number(fds.install(fds.get_any(fd.raw())?, false)?))
+    Ok(number(fds.install(fds.get_counted(fd.raw())?, false)?))
 }
 
 pub(crate) fn dup2(thread: &Thread, old: Fd, new: Fd) -> SyscallResult {

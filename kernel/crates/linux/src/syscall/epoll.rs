@@ -1,7 +1,5 @@
 //! `epoll`: descriptors watched as a set.
 
-use alloc::sync::Arc;
-
 use abi::io::{EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLEXCLUSIVE, EPOLLWAKEUP};
 use abi::{EpollEvent, Errno, Fd, OpenFlags, PollEvents, UserPtr};
 use file::OpenFile;
@@ -54,7 +52,9 @@ pub(crate) fn epoll_ctl(thread: &Thread, epoll: Fd, operation: i32, fd: Fd, even
     if !target.file().is_pollable() {
         return Err(Errno::EPERM.into());
     }
-    let epoll = file_as::<Epoll>(&open).filter(|_| !Arc::ptr_eq(&open, &target)).ok_or(Errno::EINVAL)?;
+    let epoll = file_as::<Epoll>(&open)
+        .filter(|_| !core::ptr::eq(&raw const *open, &raw const *target))
+        .ok_or(Errno::EINVAL)?;
     let inner = file_as::<Epoll>(&target);
     if event.events & EPOLLEXCLUSIVE != 0 {
         let is_allowed = match operation {
@@ -76,10 +76,10 @@ pub(crate) fn epoll_ctl(thread: &Thread, epoll: Fd, operation: i32, fd: Fd, even
                 }
                 None => None,
             };
-            epoll.add(fd.raw(), &target, event)?;
+            epoll.add(fd.raw(), &target.to_arc(), event)?;
         }
-        EPOLL_CTL_MOD => epoll.modify(fd.raw(), &target, event)?,
-        EPOLL_CTL_DEL => epoll.remove(fd.raw(), &target)?,
+        EPOLL_CTL_MOD => epoll.modify(fd.raw(), &target.to_arc(), event)?,
+        EPOLL_CTL_DEL => epoll.remove(fd.raw(), &target.to_arc())?,
         _ => return Err(Errno::EINVAL.into()),
     }
     Ok(0)

@@ -1,7 +1,5 @@
 //! Memory of the program.
 
-use alloc::sync::Arc;
-
 use abi::mman::MLOCK_ONFAULT;
 use abi::{Errno, Fd, MapFlags, MlockallFlags, MremapFlags, MsyncFlags, OpenFlags, PAGE_SIZE, ProtFlags, UserPtr};
 use file::OpenFile;
@@ -47,7 +45,7 @@ pub(crate) fn mmap(
 }
 
 /// The pages of an open file, and what may be done with them.
-fn file_backing(open: &Arc<OpenFile>, offset: u64) -> Result<Backing, Errno> {
+fn file_backing(open: &OpenFile, offset: u64) -> Result<Backing, Errno> {
     let mut access = Rights::empty();
     access.set(Rights::READ, open.is_readable());
     access.set(Rights::WRITE, open.is_writable());

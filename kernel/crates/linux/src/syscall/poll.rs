@@ -1,14 +1,13 @@
 //! Waiting for several descriptors: `poll`, `select` and their relatives.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::mem::offset_of;
 
 use abi::resource::RLIMIT_NOFILE;
 use abi::{Errno, PollEvents, Pollfd, Sigset, SigsetArgument, Timespec, Timeval, UserPtr};
-use file::{DESCRIPTORS_MAX, FdTable, OpenFile};
+use file::{DESCRIPTORS_MAX, FdRef, FdTable};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
 use sync::machine::{self, NEVER};
 
@@ -25,9 +24,9 @@ const FEW: usize = 4;
 
 /// Something that is waited for.
 #[derive(Default)]
-struct Watched {
+struct Watched<'a> {
     /// None where there is nothing to watch, only an answer to give.
-    open: Option<Arc<OpenFile>>,
+    open: Option<FdRef<'a>>,
     fd: i32,
     /// What is found when the descriptor is closed in the meantime.
     when_closed: PollEvents,
@@ -36,7 +35,7 @@ struct Watched {
     found: Cell<PollEvents>,
 }
 
-impl Watched {
+impl Watched<'_> {
     /// Looks; true if there is something to report.
     fn look(&self, thread: &Thread) -> bool {
         if let Some(open) = &self.open {
@@ -65,18 +64,18 @@ impl Watched {
 }
 
 /// Things that are waited for; a few need no memory.
-enum WatchList {
-    Few([Watched; FEW], usize),
-    Many(Vec<Watched>),
+enum WatchList<'a> {
+    Few([Watched<'a>; FEW], usize),
+    Many(Vec<Watched<'a>>),
 }
 
-impl WatchList {
+impl<'a> WatchList<'a> {
     fn with_room_for(count: usize) -> Self {
         if count <= FEW { Self::Few(Default::default(), 0) } else { Self::Many(Vec::with_capacity(count)) }
     }
 
     /// Appends one, for which there is room.
-    fn push(&mut self, watched: Watched) {
+    fn push(&mut self, watched: Watched<'a>) {
         match self {
             Self::Few(few, count) => {
                 if let Some(free) = few.get_mut(*count) {
@@ -87,7 +86,7 @@ impl WatchList {
         }
     }
 
-    fn all(&mut self) -> &mut [Watched] {
+    fn all(&mut self) -> &mut [Watched<'a>] {
         match self {
             Self::Few(few, count) => few.get_mut(..*count).unwrap_or_default(),
             Self::Many(many) => many,
@@ -96,7 +95,7 @@ impl WatchList {
 }
 
 /// Waits until something is found or the time is up; answers how many have found something.
-fn wait_for_any(thread: &Thread, all: &[Watched], deadline_ns: u64) -> Result<usize, Interrupted> {
+fn wait_for_any(thread: &Thread, all: &[Watched<'_>], deadline_ns: u64) -> Result<usize, Interrupted> {
     let look = || all.iter().filter(|one| one.look(thread)).count();
     let ready = look();
     if ready > 0 || deadline_ns == 0 {
@@ -170,17 +169,16 @@ fn write_rest(timeout: UserPtr, deadline_ns: u64) -> Result<(), Errno> {
 
 // ---- poll -----------------------------------------------------------------------------------------------------------
 
-/// Reads the array of descriptors and looks them up.
-fn watch_all(thread: &Thread, descriptors: UserPtr, count: u32) -> Result<WatchList, Errno> {
-    if u64::from(count) > thread.process().soft_limit(RLIMIT_NOFILE) {
-        return Err(Errno::EINVAL);
-    }
-    let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
-    let mut reader = UserReader::new(descriptors.address(), count * size_of::<Pollfd>())?;
+/// Looks descriptors up, to wait for them.
+fn watch_all(
+    thread: &Thread,
+    count: usize,
+    descriptors: impl IntoIterator<Item = Result<Pollfd, Errno>>,
+) -> Result<WatchList<'_>, Errno> {
     let fds = thread.fds();
     let mut watched = WatchList::with_room_for(count);
-    for _ in 0..count {
-        let Pollfd { fd, events, .. } = reader.read_struct()?;
+    for descriptor in descriptors {
+        let Pollfd { fd, events, .. } = descriptor?;
         let open = fds.get(fd).ok();
         let found = if open.is_none() && fd >= 0 { PollEvents::NVAL } else { PollEvents::empty() };
         let events = PollEvents::from_bits_truncate(u32::from(events));
@@ -196,16 +194,71 @@ fn poll_until(
     count: u32,
     deadline_ns: u64,
 ) -> Result<Result<usize, Interrupted>, Errno> {
-    let mut watched = watch_all(thread, descriptors, count)?;
-    let watched = watched.all();
+    if u64::from(count) > thread.process().soft_limit(RLIMIT_NOFILE) {
+        return Err(Errno::EINVAL);
+    }
+    let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
+    let mut reader = UserReader::new(descriptors.address(), count * size_of::<Pollfd>())?;
+    if count > FEW {
+        let descriptors_read = core::iter::repeat_with(|| reader.read_struct()).take(count);
+        let mut watched = watch_all(thread, count, descriptors_read)?;
+        return poll_watched(thread, watched.all(), descriptors, deadline_ns);
+    }
+    let mut few = [Pollfd { fd: 0, events: 0, revents: 0 }; FEW];
+    let few = few.get_mut(..count).unwrap_or_default();
+    for descriptor in &mut *few {
+        *descriptor = reader.read_struct()?;
+    }
+    let ready = look_at_all(thread, few);
+    if ready > 0 || deadline_ns == 0 {
+        let found = few.iter().map(|descriptor| descriptor.revents);
+        return write_found(descriptors, found).map(|()| Ok(ready));
+    }
+    let mut watched = watch_all(thread, count, few.iter().map(|descriptor| Ok(*descriptor)))?;
+    poll_watched(thread, watched.all(), descriptors, deadline_ns)
+}
+
+/// Looks at descriptors, without any preparation for waiting; most polls of a few find something. Answers how many did.
+#[inline]
+fn look_at_all(thread: &Thread, descriptors: &mut [Pollfd]) -> usize {
+    let fds = thread.fds();
+    let mut ready = 0;
+    for descriptor in descriptors {
+        let found = match fds.get(descriptor.fd) {
+            Ok(open) => {
+                let wanted = PollEvents::from_bits_truncate(u32::from(descriptor.events));
+                readiness(thread, &open) & (wanted | PollEvents::ERR | PollEvents::HUP)
+            }
+            Err(_) if descriptor.fd >= 0 => PollEvents::NVAL,
+            Err(_) => PollEvents::empty(),
+        };
+        descriptor.revents = u16::try_from(found.bits()).unwrap_or_default();
+        ready += usize::from(!found.is_empty());
+    }
+    ready
+}
+
+/// Waits for descriptors and tells the program what was found.
+fn poll_watched(
+    thread: &Thread,
+    watched: &[Watched<'_>],
+    descriptors: UserPtr,
+    deadline_ns: u64,
+) -> Result<Result<usize, Interrupted>, Errno> {
     let result = wait_for_any(thread, watched, deadline_ns);
+    let found = watched.iter().map(|one| u16::try_from(one.found.get().bits()).unwrap_or_default());
+    write_found(descriptors, found).map(|()| result)
+}
+
+/// Stores what was found in the array of a poll.
+#[inline]
+fn write_found(descriptors: UserPtr, found: impl IntoIterator<Item = u16>) -> Result<(), Errno> {
     let mut at = descriptors.address() + offset_of!(Pollfd, revents);
-    for one in watched {
-        let found = u16::try_from(one.found.get().bits()).unwrap_or_default();
+    for found in found {
         write_user_struct(at, &found)?;
         at += size_of::<Pollfd>();
     }
-    Ok(result)
+    Ok(())
 }
 
 fn poll_restartable(thread: &Thread, descriptors: UserPtr, count: u32, deadline_ns: u64) -> SyscallResult {
@@ -340,8 +393,8 @@ fn select_until(
 }
 
 /// As [`wait_for_any`], but errors and hang-ups count only for the sets that include them.
-fn wait_for_selected(thread: &Thread, watched: &mut [Watched], deadline_ns: u64) -> Result<usize, Interrupted> {
-    let is_found = |watched: &[Watched]| watched.iter().any(|one| one.found.get().intersects(one.events));
+fn wait_for_selected(thread: &Thread, watched: &mut [Watched<'_>], deadline_ns: u64) -> Result<usize, Interrupted> {
+    let is_found = |watched: &[Watched<'_>]| watched.iter().any(|one| one.found.get().intersects(one.events));
     loop {
         let ready = wait_for_any(thread, watched, deadline_ns)?;
         // A hang-up nobody selected for would end every wait at once; it is left out of the next.

@@ -2,14 +2,12 @@
 //!
 //! Linux's order of checks: the descriptor, its access mode, whether the file has positions, the buffer.
 
-use alloc::sync::Arc;
-
 use abi::open::SEEK_HOLE;
 use abi::resource::RLIMIT_FSIZE;
 use abi::signal::SI_USER;
 use abi::stat::{S_IFMT, S_IFREG};
 use abi::{Errno, Fd, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
-use file::{IoResult, OpenFile, Progress};
+use file::{FdRef, IoResult, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter, read_iovecs};
 use net::socket::SocketFile;
 use sync::machine::{self, NEVER};
@@ -23,14 +21,16 @@ use crate::thread::Thread;
 use crate::{SyscallResult, socket, wait};
 
 /// The open file behind `fd`, which must have been opened for reading.
-fn readable(thread: &Thread, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
-    let open = thread.fds().get(fd.raw())?;
+#[inline(always)]
+fn readable(thread: &Thread, fd: Fd) -> Result<FdRef<'_>, Errno> {
+    let open = thread.fds().get_any(fd.raw())?;
     if open.is_readable() { Ok(open) } else { Err(Errno::EBADF) }
 }
 
 /// The open file behind `fd`, which must have been opened for writing.
-fn writable(thread: &Thread, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
-    let open = thread.fds().get(fd.raw())?;
+#[inline(always)]
+fn writable(thread: &Thread, fd: Fd) -> Result<FdRef<'_>, Errno> {
+    let open = thread.fds().get_any(fd.raw())?;
     if open.is_writable() { Ok(open) } else { Err(Errno::EBADF) }
 }
 
@@ -40,28 +40,30 @@ fn position(offset: i64) -> Result<u64, Errno> {
 }
 
 /// `EINVAL` when the end of a transfer lies beyond the largest position.
+#[inline]
 fn check_end(position: Option<u64>, len: usize) -> Result<(), Errno> {
     let end = position.unwrap_or(0).checked_add(len as u64);
     if end.is_some_and(|end| i64::try_from(end).is_ok()) { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// `ESPIPE` for a file without positions. Told before the access mode is checked, as Linux does.
+#[inline(always)]
 fn check_positions(thread: &Thread, fd: Fd) -> Result<(), Errno> {
     let open = thread.fds().get(fd.raw())?;
-    if open.file().has_positions() { Ok(()) } else { Err(Errno::ESPIPE) }
+    if open.server().has_positions() { Ok(()) } else { Err(Errno::ESPIPE) }
 }
 
 // ---- Reading --------------------------------------------------------------------------------------------------------
 
 /// Reads from an open file, waiting when it is in blocking mode.
-#[inline]
+#[inline(always)]
 pub(crate) fn read_from(
     thread: &Thread,
     open: &OpenFile,
     to: &mut UserWriter<'_>,
     position: Option<u64>,
 ) -> SyscallResult {
-    match open.file().read(open, to, position)? {
+    match open.server().read(open, to, position)? {
         Progress::Done(count) => Ok(count),
         Progress::WouldBlock => read_later(thread, open, to, position),
     }
@@ -205,14 +207,14 @@ fn own_or(offset: u64) -> Result<Option<u64>, Errno> {
 
 /// Writes to an open file. In blocking mode a stream takes everything before the call returns, unless a signal comes. The
 /// end of a broken pipe raises `SIGPIPE`.
-#[inline]
+#[inline(always)]
 pub(crate) fn write_to(
     thread: &Thread,
     open: &OpenFile,
     from: &mut UserReader<'_>,
     position: Option<u64>,
 ) -> SyscallResult {
-    match open.file().write(open, from, position) {
+    match open.server().write(open, from, position) {
         Ok(Progress::Done(count)) if from.is_empty() => Ok(count),
         first => write_rest(thread, open, from, position, first),
     }
@@ -261,15 +263,23 @@ fn write_rest(
 
 /// Applies the limit on the size of files (`RLIMIT_FSIZE`) to a write at `position`: answers how much of it may be done, or
 /// raises `SIGXFSZ` when not one byte fits.
-#[inline]
+#[inline(always)]
 fn limit_write(thread: &Thread, open: &OpenFile, position: Option<u64>, len: usize) -> Result<usize, Errno> {
-    if len == 0 || !open.file().has_positions() { Ok(len) } else { limit_file_write(thread, open, position, len) }
+    match thread.process().soft_limit(RLIMIT_FSIZE) {
+        Rlimit::INFINITY => Ok(len),
+        limit => limit_file_write(thread, open, position, len, limit),
+    }
 }
 
-#[inline(never)]
-fn limit_file_write(thread: &Thread, open: &OpenFile, position: Option<u64>, len: usize) -> Result<usize, Errno> {
-    let limit = thread.process().soft_limit(RLIMIT_FSIZE);
-    if limit == Rlimit::INFINITY {
+#[cold]
+fn limit_file_write(
+    thread: &Thread,
+    open: &OpenFile,
+    position: Option<u64>,
+    len: usize,
+    limit: u64,
+) -> Result<usize, Errno> {
+    if len == 0 || !open.file().has_positions() {
         return Ok(len);
     }
     let attributes = open.file().attributes()?;
@@ -300,7 +310,7 @@ fn file_too_large(thread: &Thread) -> Errno {
     Errno::EFBIG
 }
 
-#[inline]
+#[inline(always)]
 fn write_buffer(
     thread: &Thread,
     open: &OpenFile,

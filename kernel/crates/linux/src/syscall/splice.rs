@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use abi::io::{SPLICE_F_ALL, SPLICE_F_NONBLOCK};
 use abi::{Errno, Fd, OpenFlags, PAGE_SIZE, PollEvents, UserPtr};
 use file::pipe::{PipeEnd, PipePage};
-use file::{OpenFile, Progress};
+use file::{FdRef, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter, read_iovecs, read_user_struct, write_user_struct};
 
 use super::read_write::{read_from, write_to};
@@ -22,13 +22,13 @@ use crate::{SyscallResult, wait};
 const CHUNK_LEN: usize = 16 * PAGE_SIZE;
 
 /// One side of a transfer.
-struct Side {
-    open: Arc<OpenFile>,
+struct Side<'a> {
+    open: FdRef<'a>,
     /// Where to go on, or none for the open file's own position.
     position: Option<u64>,
 }
 
-impl Side {
+impl Side<'_> {
     fn pipe(&self) -> Option<&PipeEnd> {
         file_as(&self.open)
     }
@@ -54,7 +54,7 @@ fn read_position(pointer: UserPtr, open: &OpenFile) -> Result<Option<u64>, Errno
     u64::try_from(offset).map(Some).map_err(|_| Errno::EINVAL)
 }
 
-fn write_position(pointer: UserPtr, side: &Side) -> Result<(), Errno> {
+fn write_position(pointer: UserPtr, side: &Side<'_>) -> Result<(), Errno> {
     match (pointer.non_null(), side.position) {
         (Some(pointer), Some(position)) => write_user_struct(pointer.address(), &position),
         _ => Ok(()),
@@ -128,7 +128,13 @@ fn put_error(thread: &Thread, error: SyscallError) -> SyscallError {
     if error == SyscallError::Errno(Errno::EPIPE) { broken_pipe(thread) } else { error }
 }
 
-fn between_pipes(thread: &Thread, input: &Side, output: &Side, len: usize, is_nonblocking: bool) -> SyscallResult {
+fn between_pipes(
+    thread: &Thread,
+    input: &Side<'_>,
+    output: &Side<'_>,
+    len: usize,
+    is_nonblocking: bool,
+) -> SyscallResult {
     let (Some(from), Some(to)) = (input.pipe(), output.pipe()) else { return Err(Errno::EINVAL.into()) };
     if is_same_pipe(from, to) {
         return Err(Errno::EINVAL.into());
@@ -140,8 +146,8 @@ fn between_pipes(thread: &Thread, input: &Side, output: &Side, len: usize, is_no
 /// Moves what `take` gives to the pipe of `output`; `put_back` gets what finds no room.
 fn move_pages(
     thread: &Thread,
-    input: &Side,
-    output: &Side,
+    input: &Side<'_>,
+    output: &Side<'_>,
     is_nonblocking: bool,
     take: impl FnMut() -> Result<Option<Vec<PipePage>>, Errno>,
     put_back: impl FnOnce(Vec<PipePage>),
@@ -158,7 +164,13 @@ fn move_pages(
     moved.map_err(|error| put_error(thread, error))
 }
 
-fn from_pipe(thread: &Thread, input: &Side, output: &mut Side, len: usize, is_nonblocking: bool) -> SyscallResult {
+fn from_pipe(
+    thread: &Thread,
+    input: &Side<'_>,
+    output: &mut Side<'_>,
+    len: usize,
+    is_nonblocking: bool,
+) -> SyscallResult {
     let Some(pipe) = input.pipe() else { return Err(Errno::EINVAL.into()) };
     if output.position.is_some() && !output.open.file().has_positions() {
         return Err(Errno::EINVAL.into());
@@ -210,7 +222,13 @@ fn give_back(pipe: &PipeEnd, pages: &mut Vec<PipePage>, used: usize) {
     pipe.put_back(core::mem::take(pages));
 }
 
-fn to_pipe(thread: &Thread, input: &mut Side, output: &Side, len: usize, is_nonblocking: bool) -> SyscallResult {
+fn to_pipe(
+    thread: &Thread,
+    input: &mut Side<'_>,
+    output: &Side<'_>,
+    len: usize,
+    is_nonblocking: bool,
+) -> SyscallResult {
     let Some(pipe) = output.pipe() else { return Err(Errno::EINVAL.into()) };
     if input.position.is_some() && !input.open.file().has_positions() {
         return Err(Errno::EINVAL.into());
@@ -275,10 +293,11 @@ pub(crate) fn vmsplice(thread: &Thread, fd: Fd, vector: UserPtr, vector_length: 
     }
     let count = usize::try_from(vector_length).map_err(|_| Errno::EINVAL)?;
     let iovecs = read_iovecs(vector.address(), count)?;
-    let open = if flags & SPLICE_F_NONBLOCK != 0 { open.with_flags(open.flags() | OpenFlags::NONBLOCK) } else { open };
+    let nonblocking = (flags & SPLICE_F_NONBLOCK != 0).then(|| open.with_flags(open.flags() | OpenFlags::NONBLOCK));
+    let open = nonblocking.as_deref().unwrap_or(&open);
     if open.is_writable() {
-        write_to(thread, &open, &mut UserReader::from_iovecs(iovecs)?, None)
+        write_to(thread, open, &mut UserReader::from_iovecs(iovecs)?, None)
     } else {
-        read_from(thread, &open, &mut UserWriter::from_iovecs(iovecs)?, None)
+        read_from(thread, open, &mut UserWriter::from_iovecs(iovecs)?, None)
     }
 }

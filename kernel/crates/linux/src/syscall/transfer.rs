@@ -1,10 +1,8 @@
 //! Moving bytes from one open file to another without the program's memory: `sendfile`, `copy_file_range`.
 
-use alloc::sync::Arc;
-
 use abi::stat::{S_IFDIR, S_IFMT, S_IFREG};
 use abi::{Errno, Fd, PollEvents, UserPtr};
-use file::{Attributes, OpenFile};
+use file::{Attributes, FdRef, OpenFile};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
 
 use super::read_write::{read_from, write_to};
@@ -20,13 +18,13 @@ const CHUNK_LEN: usize = 64 * 1024;
 const TRANSFER_LEN_MAX: usize = abi::io::RW_COUNT_MAX;
 
 /// One side of a transfer.
-struct Side {
-    open: Arc<OpenFile>,
+struct Side<'a> {
+    open: FdRef<'a>,
     /// Where to go on, or none for the open file's own position.
     position: Option<u64>,
 }
 
-impl Side {
+impl Side<'_> {
     fn advance(&mut self, count: usize) {
         if let Some(position) = &mut self.position {
             *position = position.saturating_add(count as u64);
@@ -59,7 +57,7 @@ impl Side {
 }
 
 /// Moves up to `count` bytes. What was moved before an error counts.
-fn transfer(thread: &Thread, input: &mut Side, output: &mut Side, count: usize) -> SyscallResult {
+fn transfer(thread: &Thread, input: &mut Side<'_>, output: &mut Side<'_>, count: usize) -> SyscallResult {
     let count = count.min(TRANSFER_LEN_MAX);
     let mut buffer = alloc::vec![0; CHUNK_LEN.min(count)];
     let mut done = 0;
@@ -99,7 +97,7 @@ fn read_position(pointer: UserPtr) -> Result<Option<u64>, Errno> {
     u64::try_from(offset).map(Some).map_err(|_| Errno::EINVAL)
 }
 
-fn write_position(pointer: UserPtr, side: &Side) -> Result<(), Errno> {
+fn write_position(pointer: UserPtr, side: &Side<'_>) -> Result<(), Errno> {
     match (pointer.non_null(), side.position) {
         (Some(pointer), Some(position)) => write_user_struct(pointer.address(), &position),
         _ => Ok(()),
@@ -198,8 +196,8 @@ pub(crate) fn copy_file_range(
 }
 
 /// `EINVAL` when a file would be copied onto the same bytes of itself.
-fn check_overlap(input: &Side, output: &Side, size: u64, length: usize) -> Result<(), SyscallError> {
-    let start = |side: &Side| side.position.unwrap_or_else(|| *side.open.position().lock());
+fn check_overlap(input: &Side<'_>, output: &Side<'_>, size: u64, length: usize) -> Result<(), SyscallError> {
+    let start = |side: &Side<'_>| side.position.unwrap_or_else(|| *side.open.position().lock());
     let (from, to) = (start(input), start(output));
     let length = (length as u64).min(size.saturating_sub(from));
     let overlaps = from < to.saturating_add(length) && to < from.saturating_add(length);

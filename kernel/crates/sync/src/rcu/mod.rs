@@ -63,7 +63,7 @@ pub(crate) use domain::Domain;
 use domain::Domain;
 pub use domain::{BATCH_MAX, CPUS_MAX};
 pub use hash_map::HashMap;
-pub use table::{ArcTable, Removed, Room};
+pub use table::{ArcTable, Removed, Room, TableRef};
 
 /// The kernel's one set of CPUs and their lists.
 #[cfg(not(loom))]

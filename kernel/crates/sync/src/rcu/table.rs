@@ -8,6 +8,16 @@
 //! A lookup that finds a count of 0 has met a value that was just taken out, and looks again; it finds what came in its place.
 //!
 //! Changes are made by one context at a time: the caller's lock sees to it.
+//!
+//! # Lending
+//!
+//! A table knows how many threads *use* it: change it, or look things up for the length of a call ([`ArcTable::lend`]). If that is
+//! one thread, nothing leaves the table while this thread is busy with a call, and no count is needed: the table lends what it
+//! has, and only keeps in mind how much is lent ([`TableRef`]). Everybody else, for whom [`ArcTable::get`] is, still gets counted
+//! references.
+//!
+//! What the caller promises is checked where it costs nothing: taking something out, or a second user, while something is
+//! lent is a panic. A loan cannot leave its thread, which gives it back before it changes the table or makes another user.
 
 use alloc::alloc::{alloc_zeroed, dealloc, handle_alloc_error};
 use alloc::sync::{Arc, Weak};
@@ -15,14 +25,19 @@ use core::alloc::Layout;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, offset_of};
+use core::ops::Deref;
 use core::ptr::{self, NonNull};
 
 use super::Deferred;
-use crate::atomic::{AtomicPtr, Ordering};
+use crate::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// Slots of references to `T`, each empty or not.
 pub struct ArcTable<T> {
     slots: AtomicPtr<Slots<T>>,
+    /// The threads that use it.
+    users: AtomicUsize,
+    /// What is lent; written by the only user.
+    lent: AtomicUsize,
     owns: PhantomData<Arc<T>>,
 }
 
@@ -82,6 +97,61 @@ impl<T> Slots<T> {
     }
 }
 
+/// What a slot refers to, for the length of a call.
+pub struct TableRef<'a, T: Send + Sync + 'static> {
+    value: NonNull<T>,
+    /// The table that has lent it; none if this is a counted reference.
+    lender: Option<&'a ArcTable<T>>,
+}
+
+impl<T: Send + Sync + 'static> TableRef<'_, T> {
+    fn counted(value: Arc<T>) -> Self {
+        let value = NonNull::new(Arc::into_raw(value).cast_mut()).expect("references are not null");
+        Self { value, lender: None }
+    }
+
+    /// A counted reference to it, to be kept.
+    pub fn to_arc(&self) -> Arc<T> {
+        let value = self.value.as_ptr().cast_const();
+        // SAFETY: the pointer is from `Arc::into_raw`, and the table's count or our own keeps it alive.
+        unsafe {
+            Arc::increment_strong_count(value);
+            Arc::from_raw(value)
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Deref for TableRef<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the count of the table, which nothing leaves while it has lent this, or our own keeps the value alive.
+        unsafe { self.value.as_ref() }
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for TableRef<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        match self.lender {
+            Some(table) => table.lent.store(table.lent.load(Ordering::Relaxed) - 1, Ordering::Relaxed),
+            // SAFETY: this is the end of a counted reference.
+            None => unsafe { release(self.value) },
+        }
+    }
+}
+
+/// Gives a count up. Beside lent references this is rare.
+///
+/// # Safety
+/// The caller has a count of the value, from `Arc::into_raw`, and gives it up.
+#[inline(never)]
+unsafe fn release<T>(value: NonNull<T>) {
+    // SAFETY: the caller's promise.
+    drop(unsafe { Arc::from_raw(value.as_ptr().cast_const()) });
+}
+
 /// What a change took out of a table. Dropped without locks, it gives the memory up after a grace period; it may sleep then.
 #[must_use = "it is dropped where no lock is held"]
 pub struct Removed<T: Send + Sync + 'static> {
@@ -114,9 +184,41 @@ impl<T: Send + Sync + 'static> Drop for Removed<T> {
 }
 
 impl<T: Send + Sync + 'static> ArcTable<T> {
-    /// A table of `length` empty slots.
+    /// A table of `length` empty slots and one user.
     pub fn new(length: usize) -> Self {
-        Self { slots: AtomicPtr::new(Slots::allocate(length).as_ptr()), owns: PhantomData }
+        let slots = AtomicPtr::new(Slots::allocate(length).as_ptr());
+        Self { slots, users: AtomicUsize::new(1), lent: AtomicUsize::new(0), owns: PhantomData }
+    }
+
+    /// A user makes another.
+    pub fn add_user(&self) {
+        assert_eq!(self.lent.load(Ordering::Relaxed), 0, "a table gets a user while something of it is lent");
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A user uses it no longer. True: it was the last.
+    pub fn remove_user(&self) -> bool {
+        // Release: what it did with the table is seen by the one that finds itself alone.
+        self.users.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Whether one thread alone uses it.
+    #[inline]
+    pub fn has_one_user(&self) -> bool {
+        self.users.load(Ordering::Acquire) == 1
+    }
+
+    /// What is in slot `index`, if anything, for the length of a call of a thread that uses the table.
+    #[inline(always)]
+    pub fn lend(&self, index: usize) -> Option<TableRef<'_, T>> {
+        if !self.has_one_user() {
+            return self.get_for_call(index);
+        }
+        // SAFETY: slots are only replaced by a change, and the only one who makes changes is here.
+        let slot = unsafe { Slots::at(self.slots.load(Ordering::Relaxed), index)? };
+        let value = NonNull::new(slot.load(Ordering::Relaxed))?;
+        self.lent.store(self.lent.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        Some(TableRef { value, lender: Some(self) })
     }
 
     /// What is in slot `index`, if anything.
@@ -134,6 +236,12 @@ impl<T: Send + Sync + 'static> ArcTable<T> {
                 return Some(value);
             }
         }
+    }
+
+    /// [`ArcTable::lend`] for one of several users.
+    #[inline(never)]
+    fn get_for_call(&self, index: usize) -> Option<TableRef<'_, T>> {
+        self.get(index).map(TableRef::counted)
     }
 
     /// Whether slot `index` is filled.
@@ -167,6 +275,7 @@ impl<T: Send + Sync + 'static> ArcTable<T> {
         let slot = unsafe { Slots::at(self.slots.load(Ordering::Acquire), index) };
         let slot = slot.expect("the caller knows how many slots there are");
         let old = NonNull::new(slot.swap(new, Ordering::AcqRel))?;
+        assert_eq!(self.lent.load(Ordering::Relaxed), 0, "something leaves a table while something of it is lent");
         // SAFETY: the pointer was stored with these two counts, which pass to the result.
         Some(unsafe { Self::removed(old) })
     }
@@ -296,6 +405,36 @@ mod tests {
         assert!(table.get(0).is_some() && table.get(1).is_none() && table.get(2).is_some());
         drop(table);
         assert_eq!((Arc::strong_count(&value), Arc::weak_count(&value)), (1, 0));
+    }
+
+    #[test]
+    fn a_table_lends_to_its_only_user() {
+        let table = ArcTable::new(1);
+        let value = Arc::new(7);
+        drop(table.set(0, Some(Arc::clone(&value))));
+        let lent = table.lend(0).unwrap();
+        assert_eq!((*lent, Arc::strong_count(&value)), (7, 2));
+        let kept = lent.to_arc();
+        assert_eq!(Arc::strong_count(&value), 3);
+        assert!(table.lend(1).is_none());
+        drop((lent, kept));
+        table.add_user();
+        let counted = table.lend(0).unwrap();
+        assert_eq!(Arc::strong_count(&value), 3);
+        // Of a table with other users something may go at any time.
+        drop(table.set(0, None));
+        assert_eq!((*counted, Arc::strong_count(&value)), (7, 2));
+        drop(counted);
+        assert!(!table.remove_user() && table.has_one_user() && table.remove_user() && !table.has_one_user());
+    }
+
+    #[test]
+    #[should_panic(expected = "something of it is lent")]
+    fn nothing_leaves_a_table_that_has_lent() {
+        let table = ArcTable::new(1);
+        drop(table.set(0, Some(Arc::new(7))));
+        let _lent = table.lend(0);
+        drop(table.set(0, None));
     }
 
     #[test]
