@@ -166,7 +166,7 @@ impl FdTable {
             }
             let new = copy.numbers.get_mut();
             for index in 0..numbers.capacity {
-                if let Some(open) = self.open.get(index) {
+                if let Some(open) = self.open.get_locked(index) {
                     new.take(index, numbers.close_on_exec.contains(index));
                     let before = copy.open.set(index, Some(open));
                     debug_assert!(before.is_none(), "the copy is new");
@@ -231,7 +231,12 @@ impl FdTable {
 
     /// As [`FdTable::get_any`], to be kept. For anybody.
     pub fn get_counted(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-        self.open.get(index_of(fd)).ok_or(Errno::EBADF)
+        self.find_locked(fd, &self.numbers.lock())
+    }
+
+    /// As [`FdTable::get_counted`], with the numbers locked.
+    fn find_locked(&self, fd: i32, _numbers: &Numbers) -> Result<Arc<OpenFile>, Errno> {
+        self.open.get_locked(index_of(fd)).ok_or(Errno::EBADF)
     }
 
     /// `EBADF` unless `fd` stands for an open file, and goes on doing so while `_numbers` is locked.
@@ -307,7 +312,7 @@ impl FdTable {
             if let Some(bigger) = &mut bigger {
                 self.grow(&mut numbers, bigger);
             }
-            let open = self.get_counted(old)?;
+            let open = self.find_locked(old, &numbers)?;
             if index >= numbers.capacity {
                 drop(numbers);
                 bigger = Some(Bigger::for_index(index));

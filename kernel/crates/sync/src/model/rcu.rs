@@ -13,7 +13,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use crate::cell::UnsafeCell;
 use crate::machine;
 use crate::rank;
-use crate::rcu::{self, Deferred, Domain, HashMap, RcuCell};
+use crate::rcu::{self, ArcTable, Deferred, Domain, HashMap, RcuCell};
 
 /// What readers see.
 struct Value(UnsafeCell<u32>);
@@ -207,5 +207,33 @@ fn what_a_map_gives_up_is_freed_after_its_readers() {
         assert_eq!(freed.load(Ordering::Relaxed), 1);
         let (removed, kept) = reader.join().unwrap();
         assert!(removed.is_none_or(|value| value == 1) && kept == Some(2));
+    });
+}
+
+/// A user takes something out and leaves; the other, which may find itself alone, must not borrow what is gone.
+#[test]
+fn a_table_lends_nothing_that_a_user_took_out_before_it_left() {
+    explore(|| {
+        let freed = Arc::new(AtomicU32::new(0));
+        let table = Arc::new(ArcTable::new(1));
+        let value = Arc::new(Last(Value::new(1), Arc::clone(&freed)));
+        // Stands for the grace period of the memory.
+        let _memory = Arc::downgrade(&value);
+        drop(table.set(0, Some(value)));
+        table.add_user();
+        let leaving = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || {
+                drop(table.set(0, None));
+                assert!(!table.remove_user());
+            })
+        };
+        // A counted reference is safe whatever happens, by counts that loom does not see.
+        if table.has_one_user() {
+            assert!(table.lend(0).is_none_or(|last| last.0.read() == 1));
+        }
+        leaving.join().unwrap();
+        assert!(table.lend(0).is_none());
+        assert_eq!(freed.load(Ordering::Relaxed), 1);
     });
 }

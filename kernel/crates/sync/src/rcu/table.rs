@@ -13,8 +13,9 @@
 //!
 //! A table knows how many threads *use* it: change it, or look things up for the length of a call ([`ArcTable::lend`]). If that is
 //! one thread, nothing leaves the table while this thread is busy with a call, and no count is needed: the table lends what it
-//! has, and only keeps in mind how much is lent ([`TableRef`]). Everybody else, for whom [`ArcTable::get`] is, still gets counted
-//! references.
+//! has, and only keeps in mind how much is lent ([`TableRef`]). Nobody then looks into it without a lock but this thread, so the
+//! memory of what is taken out need not wait for anybody. Everybody else looks while the caller's lock keeps changes away
+//! ([`ArcTable::get_locked`]).
 //!
 //! What the caller promises is checked where it costs nothing: taking something out, or a second user, while something is
 //! lent is a panic. A loan cannot leave its thread, which gives it back before it changes the table or makes another user.
@@ -70,6 +71,16 @@ impl<T> Slots<T> {
         let Some(slots) = NonNull::new(memory) else { handle_alloc_error(layout) };
         // SAFETY: the memory is new and large enough. Zeroes are empty slots.
         unsafe { (&raw mut (*slots.as_ptr()).length).write(length) };
+        #[cfg(loom)]
+        for index in 0..length {
+            // SAFETY: as above; loom's pointers are made one by one.
+            unsafe {
+                (&raw mut (*slots.as_ptr()).first)
+                    .cast::<AtomicPtr<T>>()
+                    .add(index)
+                    .write(AtomicPtr::new(ptr::null_mut()))
+            };
+        }
         slots
     }
 
@@ -156,7 +167,8 @@ unsafe fn release<T>(value: NonNull<T>) {
 #[must_use = "it is dropped where no lock is held"]
 pub struct Removed<T: Send + Sync + 'static> {
     value: Option<Arc<T>>,
-    memory: ManuallyDrop<Weak<T>>,
+    /// Its memory, where readers may look at the count.
+    memory: Option<Weak<T>>,
 }
 
 impl<T: Send + Sync + 'static> Removed<T> {
@@ -173,13 +185,11 @@ impl<T: Send + Sync + 'static> Removed<T> {
 
 impl<T: Send + Sync + 'static> Drop for Removed<T> {
     fn drop(&mut self) {
-        // SAFETY: a drop happens once.
-        let memory = unsafe { ManuallyDrop::take(&mut self.memory) };
         drop(self.value.take());
         #[cfg(not(loom))]
-        super::defer(Deferred::from_weak(memory));
-        #[cfg(loom)]
-        drop(memory);
+        if let Some(memory) = self.memory.take() {
+            super::defer(Deferred::from_weak(memory));
+        }
     }
 }
 
@@ -221,7 +231,19 @@ impl<T: Send + Sync + 'static> ArcTable<T> {
         Some(TableRef { value, lender: Some(self) })
     }
 
-    /// What is in slot `index`, if anything.
+    /// What is in slot `index`, if anything. For who has changes locked out, and for nobody else.
+    pub fn get_locked(&self, index: usize) -> Option<Arc<T>> {
+        // SAFETY: slots are only replaced by a change, and there is none now.
+        let slot = unsafe { Slots::at(self.slots.load(Ordering::Acquire), index)? };
+        let value = NonNull::new(slot.load(Ordering::Acquire))?.as_ptr().cast_const();
+        // SAFETY: the count of the table stays until the next change.
+        unsafe {
+            Arc::increment_strong_count(value);
+            Some(Arc::from_raw(value))
+        }
+    }
+
+    /// What is in slot `index`, if anything. For one of several users.
     #[inline]
     pub fn get(&self, index: usize) -> Option<Arc<T>> {
         let section = super::read();
@@ -276,17 +298,12 @@ impl<T: Send + Sync + 'static> ArcTable<T> {
         let slot = slot.expect("the caller knows how many slots there are");
         let old = NonNull::new(slot.swap(new, Ordering::AcqRel))?;
         assert_eq!(self.lent.load(Ordering::Relaxed), 0, "something leaves a table while something of it is lent");
+        let old = old.as_ptr().cast_const();
         // SAFETY: the pointer was stored with these two counts, which pass to the result.
-        Some(unsafe { Self::removed(old) })
-    }
-
-    /// # Safety
-    /// `value` was in a slot and is in none any more.
-    unsafe fn removed(value: NonNull<T>) -> Removed<T> {
-        let value = value.as_ptr().cast_const();
-        // SAFETY: the caller's promise: the two counts of the table are ours.
-        let (value, memory) = unsafe { (Arc::from_raw(value), Weak::from_raw(value)) };
-        Removed { value: Some(value), memory: ManuallyDrop::new(memory) }
+        let (value, memory) = unsafe { (Arc::from_raw(old), Weak::from_raw(old)) };
+        // The only user is here, and reads nothing.
+        let memory = if self.has_one_user() { None } else { Some(memory) };
+        Some(Removed { value: Some(value), memory })
     }
 
     /// Room for `length` slots, to be given to [`ArcTable::grow`].
@@ -370,6 +387,7 @@ mod tests {
     fn what_is_put_in_is_found_until_it_is_taken_out() {
         let table = ArcTable::new(2);
         assert!(table.get(0).is_none() && table.get(2).is_none());
+        table.add_user();
         let value = Arc::new(5);
         assert!(table.set(1, Some(Arc::clone(&value))).is_none());
         assert_eq!(table.get(1).as_deref(), Some(&5));
@@ -418,6 +436,11 @@ mod tests {
         assert_eq!(Arc::strong_count(&value), 3);
         assert!(table.lend(1).is_none());
         drop((lent, kept));
+        // Nothing of what the only user takes out waits for readers.
+        let removed = table.set(0, Some(Arc::clone(&value))).unwrap().into_value();
+        assert_eq!((Arc::strong_count(&removed), Arc::weak_count(&removed)), (3, 1));
+        drop(removed);
+        assert!(Arc::ptr_eq(&table.get_locked(0).unwrap(), &value) && table.get_locked(1).is_none());
         table.add_user();
         let counted = table.lend(0).unwrap();
         assert_eq!(Arc::strong_count(&value), 3);
@@ -441,6 +464,7 @@ mod tests {
     fn lookups_meet_changes() {
         const ROUNDS: usize = 5_000;
         let table = Arc::new(ArcTable::new(1));
+        table.add_user();
         drop(table.set(0, Some(Arc::new(0))));
         let is_over = Arc::new(AtomicBool::new(false));
         let readers: std::vec::Vec<_> = (0..3)
