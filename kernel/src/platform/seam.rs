@@ -122,6 +122,11 @@ fn nacre_write_user_u32(address: usize, value: u32) -> bool {
 }
 
 #[unsafe(no_mangle)]
+fn nacre_copy_string_from_user(destination: &mut [u8], source: usize) -> Option<usize> {
+    user_copy::string_from_user(destination, source)
+}
+
+#[unsafe(no_mangle)]
 fn nacre_page_in_user(address: usize, is_store: bool) -> bool {
     /// The bit of a page fault's error code that says "a store".
     const STORE_SHIFT: u32 = 1;

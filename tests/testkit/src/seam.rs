@@ -104,6 +104,11 @@ fn nacre_write_user_u32(address: usize, value: u32) -> bool {
 }
 
 #[unsafe(no_mangle)]
+fn nacre_copy_string_from_user(destination: &mut [u8], source: usize) -> Option<usize> {
+    user::copy_string(destination, source)
+}
+
+#[unsafe(no_mangle)]
 fn nacre_page_in_user(address: usize, is_store: bool) -> bool {
     user::page_in(address, is_store)
 }

@@ -153,6 +153,17 @@ pub(crate) fn read_word<const LEN: usize>(address: usize) -> Option<[u8; LEN]> {
     (copy_from(&mut word, address, true) == LEN).then_some(word)
 }
 
+/// Copies a string from program memory; answers its length, or all of `destination` if it is longer.
+pub(crate) fn copy_string(destination: &mut [u8], source: usize) -> Option<usize> {
+    for (index, byte) in destination.iter_mut().enumerate() {
+        [*byte] = read_word(source.wrapping_add(index))?;
+        if *byte == 0 {
+            return Some(index);
+        }
+    }
+    Some(destination.len())
+}
+
 /// Stores a word to program memory; false if it cannot be stored.
 pub(crate) fn write_word<const LEN: usize>(address: usize, word: [u8; LEN]) -> bool {
     copy_to(address, &word, true) == LEN

@@ -21,10 +21,11 @@ use loader::stack::{Contents, InitialStack};
 use loader::{ElfError, LoadPlan, VirtualRange};
 use mm::user::UserWriter;
 use mm::{Access, AddressSpace, Backing, MapOptions, MapRequest, MappedObject, PAGE_SIZE, Rights, Sharing};
-use sync::{Mutex, machine, rank};
+use sync::machine;
 use vfs::{Credentials as FileCredentials, FsContext, Lookup, Namespace, PathRef};
 
 use crate::credentials::Credentials;
+use crate::fs::SharedFs;
 use crate::limits::Limits;
 use crate::members;
 use crate::platform::Platform;
@@ -491,8 +492,8 @@ pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootEr
     let thread = Thread::new(
         Arc::clone(&process),
         Arc::new(fds),
-        Arc::new(Mutex::new(rank::FS_CONTEXT, fs)),
-        Arc::new(credentials),
+        SharedFs::new(Arc::new(fs)),
+        (Arc::new(credentials), Arc::new(file_credentials)),
         command_name(file_name(request.program.path)),
     );
     system.register_process(&thread);

@@ -4,14 +4,16 @@
 //! (`EFAULT`, `ENAMETOOLONG`, `ENOENT` when it is empty), then the directory descriptor is looked up (`EBADF`,
 //! `ENOTDIR`), which an absolute path ignores, then the path is walked.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::ops::Deref;
 
 use abi::open::PATH_MAX;
-use abi::{AtFlags, Errno, Fd, PAGE_SIZE, PollEvents, UserPtr};
+use abi::{AtFlags, Errno, Fd, PollEvents, UserPtr};
 use file::{File, OpenFile};
-use mm::user::{UserReader, read_user_cstr};
+use mm::user::read_user_cstr;
+use sync::machine;
 use vfs::{Credentials, FsContext, Lookup, PathRef};
 
 use crate::signalfd::SignalFd;
@@ -19,16 +21,15 @@ use crate::thread::Thread;
 
 /// How a thread sees the file tree, for the length of a call.
 pub(crate) struct View {
-    pub context: FsContext,
-    pub credentials: Credentials,
+    pub context: Arc<FsContext>,
+    pub credentials: Arc<Credentials>,
 }
 
 impl View {
     /// The thread's own.
+    #[inline]
     pub(crate) fn of(thread: &Thread) -> Self {
-        // A copy: a walk may ask for the context again, behind `/proc/self/cwd`.
-        let context = thread.fs().lock().clone();
-        Self { context, credentials: thread.file_credentials() }
+        Self { context: thread.fs().get(), credentials: thread.file_credentials() }
     }
 
     /// Walks a path.
@@ -39,13 +40,13 @@ impl View {
     }
 }
 
-/// The longest path that needs no allocation.
-const SHORT_LEN_MAX: usize = 63;
+/// A path that needs no allocation is shorter than this.
+const SHORT_LEN_END: usize = 64;
 
 /// A path of the program. Most are short and stay on the stack.
 pub(crate) enum UserPath {
     /// The first so many bytes.
-    Short([u8; SHORT_LEN_MAX + 1], usize),
+    Short([u8; SHORT_LEN_END], usize),
     /// A longer one.
     Long(Vec<u8>),
 }
@@ -65,15 +66,11 @@ impl UserPath {
     /// Copies a path, which may be empty.
     #[inline]
     pub(crate) fn read(path: UserPtr) -> Result<Self, Errno> {
-        let address = path.address();
-        // Never past the page: the path may end right before unmapped memory.
-        let in_page = PAGE_SIZE - address % PAGE_SIZE;
-        let mut bytes = [0; SHORT_LEN_MAX + 1];
-        let part = bytes.len().min(in_page);
-        UserReader::new(address, part)?.read_exact(&mut bytes[..part])?;
-        match bytes[..part].iter().position(|byte| *byte == 0) {
+        let mut bytes = [0; SHORT_LEN_END];
+        match machine::copy_string_from_user(&mut bytes, path.address()) {
+            Some(SHORT_LEN_END) => read_user_cstr(path.address(), PATH_MAX).map(Self::Long),
             Some(len) => Ok(Self::Short(bytes, len)),
-            None => read_user_cstr(address, PATH_MAX).map(Self::Long),
+            None => Err(Errno::EFAULT),
         }
     }
 }

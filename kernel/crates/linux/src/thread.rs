@@ -7,17 +7,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use abi::Errno;
-use abi::process::TASK_COMM_LEN;
-use bitflags::bitflags;
-use file::FdTable;
-use mm::AddressSpace;
-use sync::{Mutex, Parker, SpinLock, WaitNode, rank};
-use vfs::FsContext;
-
 use crate::SyscallResult;
 use crate::accounting::Accounting;
 use crate::credentials::{CAP_IPC_LOCK, Credentials};
+use crate::fs::SharedFs;
 use crate::futex::FutexState;
 use crate::held::Held;
 use crate::members::Place;
@@ -27,6 +20,13 @@ use crate::registers::Registers;
 use crate::rseq::Sequence;
 use crate::scheduling::Scheduling;
 use crate::signal::ThreadSignals;
+use abi::Errno;
+use abi::process::TASK_COMM_LEN;
+use bitflags::bitflags;
+use file::FdTable;
+use mm::AddressSpace;
+use sync::rcu::RcuCell;
+use sync::{Parker, SpinLock, WaitNode, rank};
 
 bitflags! {
     /// What the exit path has to look at before the program continues.
@@ -77,7 +77,7 @@ pub struct Thread {
     tid: AtomicU32,
     process: Arc<Process>,
     fds: Held<FdTable>,
-    fs: Held<Mutex<FsContext>>,
+    fs: Held<SharedFs>,
     parker: Arc<Parker>,
     /// Its place in the wait queue of the file it waits for.
     wait_node: Arc<WaitNode>,
@@ -85,7 +85,9 @@ pub struct Thread {
     context: AtomicU64,
     attention: AtomicU32,
     pub(crate) signals: ThreadSignals,
-    credentials: SpinLock<Arc<Credentials>>,
+    credentials: RcuCell<Credentials>,
+    /// The part of them that the file layer looks at; made anew when it is another thread's.
+    file_credentials: RcuCell<vfs::Credentials>,
     name: SpinLock<[u8; TASK_COMM_LEN]>,
     continuation: SpinLock<Option<Continuation>>,
     deferred: SpinLock<Option<Deferred>>,
@@ -120,8 +122,8 @@ impl Thread {
     pub(crate) fn new(
         process: Arc<Process>,
         fds: Arc<FdTable>,
-        fs: Arc<Mutex<FsContext>>,
-        credentials: Arc<Credentials>,
+        fs: Arc<SharedFs>,
+        (credentials, file_credentials): (Arc<Credentials>, Arc<vfs::Credentials>),
         name: [u8; TASK_COMM_LEN],
     ) -> Arc<Self> {
         let parker = Arc::new(Parker::new());
@@ -137,7 +139,8 @@ impl Thread {
             context: AtomicU64::new(NO_CONTEXT),
             attention: AtomicU32::new(0),
             signals: ThreadSignals::new(),
-            credentials: SpinLock::new(rank::PROCESS_TABLES, credentials),
+            credentials: RcuCell::new(credentials),
+            file_credentials: RcuCell::new(file_credentials),
             name: SpinLock::new(rank::PROCESS_TABLES, name),
             continuation: SpinLock::new(rank::PROCESS_TABLES, None),
             deferred: SpinLock::new(rank::PROCESS_TABLES, None),
@@ -159,7 +162,8 @@ impl Thread {
     pub(crate) fn beside(other: &Self, shares_fds: bool, shares_fs: bool) -> Arc<Self> {
         let fds = if shares_fds { other.fds().share() } else { Arc::new(other.fds().duplicate_table()) };
         let fs = if shares_fs { Arc::clone(other.fs()) } else { copy_of(other.fs()) };
-        let thread = Self::new(Arc::clone(&other.process), fds, fs, other.credentials(), other.name());
+        let credentials = (other.credentials(), other.file_credentials.load());
+        let thread = Self::new(Arc::clone(&other.process), fds, fs, credentials, other.name());
         thread.signals.replace_blocked(other.signals.blocked());
         thread.timer_slack_ns.store(other.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         thread
@@ -196,7 +200,7 @@ impl Thread {
 
     /// The root, working directory and umask its calls use.
     #[inline]
-    pub fn fs(&self) -> &Arc<Mutex<FsContext>> {
+    pub(crate) fn fs(&self) -> &Arc<SharedFs> {
         self.fs.get()
     }
 
@@ -256,24 +260,32 @@ impl Thread {
 
     /// Who it is.
     pub fn credentials(&self) -> Arc<Credentials> {
-        Arc::clone(&self.credentials.lock())
+        self.credentials.load()
     }
 
     /// Who it is to the file layer.
-    pub fn file_credentials(&self) -> vfs::Credentials {
-        self.credentials().for_files(self.process.pid(), self.tid())
+    #[inline]
+    pub fn file_credentials(&self) -> Arc<vfs::Credentials> {
+        let credentials = self.file_credentials.load();
+        if credentials.thread == self.tid() { credentials } else { self.renew_file_credentials() }
     }
 
-    /// Makes it someone else.
+    #[cold]
+    fn renew_file_credentials(&self) -> Arc<vfs::Credentials> {
+        let credentials = Arc::new(self.credentials().for_files(self.process.pid(), self.tid()));
+        self.file_credentials.replace(Arc::clone(&credentials));
+        credentials
+    }
+
+    /// Makes it someone else. For the thread itself alone.
     pub(crate) fn set_credentials(&self, credentials: Credentials) {
         self.process.set_may_lock_any(credentials.has(CAP_IPC_LOCK));
-        let credentials = Arc::new(credentials);
-        let user = credentials.user.real;
-        let old = core::mem::replace(&mut *self.credentials.lock(), credentials);
-        if old.user.real != user {
-            self.process.system().change_user(old.user.real, user);
+        let (old_user, user) = (self.credentials().user.real, credentials.user.real);
+        self.credentials.replace(Arc::new(credentials));
+        self.renew_file_credentials();
+        if old_user != user {
+            self.process.system().change_user(old_user, user);
         }
-        drop(old);
     }
 
     /// The command name, zero-padded.
@@ -385,9 +397,8 @@ impl Thread {
     }
 }
 
-fn copy_of(fs: &Mutex<FsContext>) -> Arc<Mutex<FsContext>> {
-    let copy = fs.lock().clone();
-    Arc::new(Mutex::new(rank::FS_CONTEXT, copy))
+fn copy_of(fs: &SharedFs) -> Arc<SharedFs> {
+    SharedFs::new(fs.get())
 }
 
 /// A command name: at most 15 bytes, zero-padded.

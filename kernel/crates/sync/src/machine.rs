@@ -58,6 +58,7 @@ unsafe extern "Rust" {
     safe fn nacre_read_user_u32(address: usize) -> Option<u32>;
     safe fn nacre_write_user_u64(address: usize, value: u64) -> bool;
     safe fn nacre_write_user_u32(address: usize, value: u32) -> bool;
+    safe fn nacre_copy_string_from_user(destination: &mut [u8], source: usize) -> Option<usize>;
     safe fn nacre_page_in_user(address: usize, is_store: bool) -> bool;
     safe fn nacre_load_user_u32(address: usize) -> Option<u32>;
     safe fn nacre_compare_exchange_user_u32(address: usize, old: u32, new: u32) -> Option<Result<u32, u32>>;
@@ -162,6 +163,16 @@ pub fn copy_from_user_nofault(destination: &mut [u8], source: usize) -> usize {
 #[inline]
 pub fn copy_to_user_nofault(destination: usize, source: &[u8]) -> usize {
     nacre_copy_to_user_nofault(destination, source)
+}
+
+/// Copies a string from user memory, paging it in, and answers its length; all of `destination`, a multiple of eight bytes, if
+/// there is no NUL in the first so many. None: memory ends before the string does. What lies behind the NUL is of no meaning.
+#[inline]
+#[cfg_attr(debug_assertions, track_caller)]
+pub fn copy_string_from_user(destination: &mut [u8], source: usize) -> Option<usize> {
+    assert_may_access_user_memory();
+    debug_assert!(destination.len().is_multiple_of(WORD_LEN), "strings are copied by words");
+    nacre_copy_string_from_user(destination, source)
 }
 
 /// Structures up to this size are copied word by word: a copy with a loop costs more than it moves.

@@ -11,6 +11,7 @@ global_asm!(include_str!("user_copy.s"));
 unsafe extern "C" {
     fn user_copy(destination: usize, source: usize, len: usize) -> usize;
     fn user_copy_nofault(destination: usize, source: usize, len: usize) -> usize;
+    fn user_copy_string(destination: usize, source: usize, len: usize) -> usize;
     fn user_read_u64(address: usize) -> Word;
     fn user_read_u32(address: usize) -> Word;
     fn user_write_u64(address: usize, value: u64) -> u64;
@@ -66,6 +67,18 @@ pub(crate) fn to_user(destination: usize, source: &[u8]) -> usize {
     }
     // SAFETY: the source is ours to read; the destination is in the program's half, and faults there are recovered.
     source.len() - unsafe { user_copy(destination, source.as_ptr() as usize, source.len()) }
+}
+
+/// A string of the program and how long it is, or all of `destination` if it is longer; `None` on a fault before its end.
+pub(crate) fn string_from_user(destination: &mut [u8], source: usize) -> Option<usize> {
+    let len = destination.len();
+    if source >= USER_END || !len.is_multiple_of(size_of::<u64>()) || len == 0 {
+        return None;
+    }
+    // SAFETY: the destination is ours to write, and whole words of it; the source begins in the program's half, whose end nothing
+    // is mapped behind, and faults there are recovered.
+    let copied = unsafe { user_copy_string(destination.as_mut_ptr() as usize, source, len) };
+    (copied <= len).then_some(copied)
 }
 
 /// As `from_user`, but a page that is not there is a fault.

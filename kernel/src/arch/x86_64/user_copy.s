@@ -40,6 +40,46 @@
 .section .text.user_copy, "ax"
     COPY user_copy
 
+# user_copy_string(rdi = destination, rsi = source, rdx = bytes, whole words) -> rax = length, rdx for no NUL, or -1 on a fault
+#
+# A word w has a zero byte if (w - 0x01..01) & ~w & 0x80..80 is not zero; the lowest bit set is in the first such byte.
+.global user_copy_string
+user_copy_string:
+    movabs r8, 0x0101010101010101
+    movabs r9, 0x8080808080808080
+    xor eax, eax
+1:  mov rcx, [rsi + rax]
+    mov [rdi + rax], rcx
+    mov r10, rcx
+    sub rcx, r8
+    not r10
+    and rcx, r10
+    and rcx, r9
+    jnz 3f
+    add rax, 8
+    cmp rax, rdx
+    jb 1b
+    ret
+3:  bsf rcx, rcx
+    shr ecx, 3
+    add rax, rcx
+    ret
+4:  lea rcx, [rax + 8]              # a word that cannot be read whole: by bytes, up to the very one
+5:  mov r10b, [rsi + rax]
+    mov [rdi + rax], r10b
+    test r10b, r10b
+    jz 6f
+    inc rax
+    cmp rax, rcx
+    jb 5b
+    cmp rax, rdx
+    jb 1b
+6:  ret
+7:  mov rax, -1
+    ret
+    FIXUP 1b, 4b
+    FIXUP 5b, 7b
+
 # user_read_u64(rdi = address) -> rax = value, rdx = 1 on a fault, else 0; user_read_u32 likewise
 .macro READ name, register
 .global \name

@@ -49,7 +49,7 @@ pub(super) fn links(task: &Task) -> Directory {
         let text = move |_: &vfs::Credentials| {
             let thread = shown.living_thread(Errno::ENOENT)?;
             let open = thread.fds().get_counted(fd).map_err(|_| Errno::ENOENT)?;
-            let context = thread.fs().lock().clone();
+            let context = thread.fs().get();
             Ok(vfs::path_name(Some(&context), &vfs::path_of(&open)))
         };
         Node::magic_link(permissions, text, move |_| {

@@ -1,5 +1,6 @@
 //! `/proc/PID/mounts`, `mountinfo` and `mountstats`.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
@@ -13,8 +14,8 @@ use crate::thread::Thread;
 const ESCAPED: &[u8] = b" \t\n\\#";
 
 /// The mounts a thread sees, and how it sees them.
-fn snapshots(thread: &Thread) -> (FsContext, Vec<MountSnapshot>) {
-    let context = thread.fs().lock().clone();
+fn snapshots(thread: &Thread) -> (Arc<FsContext>, Vec<MountSnapshot>) {
+    let context = thread.fs().get();
     let snapshots = context.namespace.mounts();
     (context, snapshots)
 }

@@ -70,7 +70,7 @@ impl Task {
         let (shown, followed) = (self.clone(), self.clone());
         let text = move |_: &vfs::Credentials| {
             let thread = shown.living_thread(Errno::ENOENT)?;
-            let context = thread.fs().lock().clone();
+            let context = thread.fs().get();
             Ok(vfs::path_name(Some(&context), &place(&thread)))
         };
         Node::magic_link(0o777, text, move |_| Ok(place(&*followed.living_thread(Errno::ENOENT)?)))
@@ -135,7 +135,7 @@ fn task_files(task: &Task) -> Directory {
         .with("cgroup", task.file(0o444, |_| Ok(b"0::/\n".to_vec())))
         .with("cmdline", task.living_file(0o444, Ok(b""), command_line))
         .with("comm", comm(task))
-        .with("cwd", task.link(|thread| thread.fs().lock().cwd.clone()))
+        .with("cwd", task.link(|thread| thread.fs().get().cwd.clone()))
         .with("environ", task.living_file(0o400, Err(Errno::ESRCH), environment))
         .with("exe", task.link(|thread| thread.process().image().executable.clone()))
         .with("fd", Node::directory(0o500, descriptors::links(task)))
@@ -152,7 +152,7 @@ fn task_files(task: &Task) -> Directory {
         .with("oom_score", task.file(0o444, |_| Ok(b"0\n".to_vec())))
         .with("oom_score_adj", oom_setting())
         .with("personality", task.file(0o400, |_| Ok(b"00000000\n".to_vec())))
-        .with("root", task.link(|thread| thread.fs().lock().root.clone()))
+        .with("root", task.link(|thread| thread.fs().get().root.clone()))
         .with("schedstat", task.file(0o444, schedstat))
         .with("setgroups", task.file(0o644, |_| Ok(b"allow\n".to_vec())))
         .with("smaps", task.living_file(0o444, Ok(b""), maps::smaps))

@@ -231,7 +231,7 @@ fn put_identity(text: &mut Text, thread: &Thread) {
     text.escaped(until_zero(&thread.name()), b"\n\\");
     text.bytes(b"\n");
     if !thread.has_ended() {
-        text.line(format_args!("Umask:\t{:04o}", thread.fs().lock().umask));
+        text.line(format_args!("Umask:\t{:04o}", thread.fs().get().umask));
     }
     text.line(format_args!("State:\t{} ({})", state(thread).0, state(thread).1));
     text.line(format_args!("Tgid:\t{}", process.pid()));

@@ -12,8 +12,7 @@ use crate::thread::Thread;
 // ---- Permissions ----------------------------------------------------------------------------------------------------
 
 pub(crate) fn umask(thread: &Thread, mask: u32) -> SyscallResult {
-    let fs = thread.fs();
-    let old = core::mem::replace(&mut fs.lock().umask, mask & 0o777);
+    let old = thread.fs().change(|context| Ok::<_, Errno>(core::mem::replace(&mut context.umask, mask & 0o777)))?;
     Ok(usize::try_from(old).unwrap_or_default())
 }
 

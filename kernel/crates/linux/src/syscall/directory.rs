@@ -99,7 +99,7 @@ pub(crate) fn getdents(thread: &Thread, fd: Fd, buffer: UserPtr, count: u32) -> 
 // ---- The working directory ------------------------------------------------------------------------------------------
 
 pub(crate) fn getcwd(thread: &Thread, buffer: UserPtr, size: usize) -> SyscallResult {
-    let context = thread.fs().lock().clone();
+    let context = thread.fs().get();
     if context.cwd.dentry.is_removed() {
         return Err(Errno::ENOENT.into());
     }
@@ -138,14 +138,7 @@ pub(crate) fn fchdir(thread: &Thread, fd: Fd) -> SyscallResult {
 }
 
 fn enter(thread: &Thread, directory: PathRef) -> SyscallResult {
-    let fs = thread.fs();
-    let mut context = fs.lock();
-    // The old directory is dropped after the lock.
-    let old = context.cwd.clone();
-    let result = context.set_cwd(directory);
-    drop(context);
-    drop(old);
-    result?;
+    thread.fs().change(|context| context.set_cwd(directory))?;
     Ok(0)
 }
 
@@ -156,7 +149,7 @@ pub(crate) fn chroot(thread: &Thread, path: UserPtr) -> SyscallResult {
     if !view.credentials.has(Capabilities::SYS_CHROOT) {
         return Err(Errno::EPERM.into());
     }
-    thread.fs().lock().set_root(place)?;
+    thread.fs().change(|context| context.set_root(place))?;
     Ok(0)
 }
 

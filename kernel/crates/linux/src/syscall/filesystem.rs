@@ -23,7 +23,7 @@ pub(crate) fn fdatasync(thread: &Thread, fd: Fd) -> SyscallResult {
 }
 
 pub(crate) fn sync(thread: &Thread) -> SyscallResult {
-    let namespace = thread.fs().lock().namespace.clone();
+    let namespace = thread.fs().get().namespace.clone();
     let mut seen: Vec<u64> = Vec::new();
     for snapshot in namespace.mounts() {
         let file_system = snapshot.mount.file_system();

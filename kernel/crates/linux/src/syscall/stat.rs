@@ -1,5 +1,7 @@
 //! Attributes of files as programs see them: `stat`, `statx`, `access`, `statfs`.
 
+use alloc::sync::Arc;
+
 use abi::stat::{ANON_INODE_FS_MAGIC, PIPEFS_MAGIC, S_IFIFO, S_IFMT, device_major, device_minor};
 use abi::{AccessRights, AtFlags, Errno, Fd, Stat, Statfs, Statx, StatxMask, StatxTimestamp, Timespec, UserPtr};
 use file::Attributes;
@@ -105,7 +107,7 @@ pub(crate) fn statx(
     let attributes = vfs::stat(&place);
     let mut answered = StatxMask::BASIC_STATS | StatxMask::MNT_ID;
     answered.set(StatxMask::BTIME, attributes.created.is_some());
-    let is_mount_root = alloc::sync::Arc::ptr_eq(&place.dentry, place.mount.root());
+    let is_mount_root = Arc::ptr_eq(&place.dentry, place.mount.root());
     let answer = Statx {
         stx_mask: answered.bits(),
         stx_blksize: attributes.block_size,
@@ -141,10 +143,11 @@ fn check_access(thread: &Thread, directory: Fd, path: UserPtr, mode: u32, flags:
     let mut view = View::of(thread);
     if !flags.contains(AtFlags::EACCESS) {
         let real = thread.credentials();
-        view.credentials.uid = real.user.real;
-        view.credentials.gid = real.group.real;
+        let credentials = Arc::make_mut(&mut view.credentials);
+        credentials.uid = real.user.real;
+        credentials.gid = real.group.real;
         let capabilities = if real.user.real == 0 { real.capabilities.permitted } else { 0 };
-        view.credentials.capabilities = vfs::Capabilities::from_bits_retain(capabilities);
+        credentials.capabilities = vfs::Capabilities::from_bits_retain(capabilities);
     }
     let place = locate_with(thread, &view, directory, path, flags)?;
     vfs::access(&view.credentials, &place, rights)?;

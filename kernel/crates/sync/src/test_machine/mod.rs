@@ -56,6 +56,11 @@ fn nacre_write_user_u32(_address: usize, _value: u32) -> bool {
 }
 
 #[unsafe(no_mangle)]
+fn nacre_copy_string_from_user(_destination: &mut [u8], _source: usize) -> Option<usize> {
+    None
+}
+
+#[unsafe(no_mangle)]
 fn nacre_page_in_user(_address: usize, _is_store: bool) -> bool {
     false
 }
