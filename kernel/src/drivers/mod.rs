@@ -22,6 +22,7 @@ mod power_button;
 mod rtc;
 pub(crate) mod serial;
 mod virtio;
+pub(crate) mod virtio_blk;
 pub(crate) mod virtio_net;
 pub(crate) mod virtio_rng;
 mod virtio_serial;
@@ -40,6 +41,7 @@ use virtio_drivers::transport::DeviceType;
 use crate::arch::smp;
 use listener::Listener;
 use virtio::Found;
+use virtio_blk::VirtioBlk;
 use virtio_net::VirtioNet;
 
 /// The signal that the power button means.
@@ -50,6 +52,8 @@ const STREAMS: [&[u8]; 3] = [b"nacre.stdin", b"nacre.stdout", b"nacre.stderr"];
 static NEEDS_POLLING: AtomicBool = AtomicBool::new(false);
 /// Network devices that nobody drives yet.
 static NETWORKS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::new());
+/// Block devices that nobody drives yet.
+static DISKS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::new());
 static LISTENER: Listener<Request> = Listener::new();
 
 /// Starts everything. The local APIC is on, interrupts are off; afterwards the clocks run and interrupts may come.
@@ -67,13 +71,17 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
     power_button::set_listener(|()| LISTENER.call(Request::Signal(SIGTERM)));
     power_button::init(&facts);
     let functions = pci::init(facts.pci_window, &information.memory_map);
-    let mut networks = Vec::new();
+    let (mut networks, mut disks) = (Vec::new(), Vec::new());
     for found in virtio::find(&facts, line, functions) {
         let has_interrupt = match found.kind() {
             DeviceType::Console => virtio_serial::init(found),
             DeviceType::EntropySource => virtio_rng::init(found),
             DeviceType::Network => {
                 networks.push(found);
+                true
+            }
+            DeviceType::Block => {
+                disks.push(found);
                 true
             }
             _ => true,
@@ -83,6 +91,7 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
         }
     }
     *NETWORKS.lock() = networks;
+    *DISKS.lock() = disks;
     virtio_serial::set_listener(|request| LISTENER.call(request));
 }
 
@@ -90,6 +99,12 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
 pub(crate) fn take_networks() -> impl Iterator<Item = Arc<VirtioNet>> {
     let found = core::mem::take(&mut *NETWORKS.lock());
     found.into_iter().filter_map(VirtioNet::new)
+}
+
+/// The block devices, as [`take_networks`].
+pub(crate) fn take_disks() -> impl Iterator<Item = VirtioBlk> {
+    let found = core::mem::take(&mut *DISKS.lock());
+    found.into_iter().filter_map(VirtioBlk::new)
 }
 
 /// Whether a device has no interrupt, so that [`poll`] must be called while anybody waits.

@@ -1,6 +1,7 @@
 //! The seams of the crates, implemented on this machine, and the way from a running kernel to a running program.
 
 pub(crate) mod deferred;
+mod disks;
 pub(crate) mod end;
 mod linux_platform;
 pub(crate) mod log;

@@ -19,7 +19,7 @@ use vfs::fs::{dev, overlay};
 use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
-use super::{deferred, fail, network};
+use super::{deferred, disks, fail, network};
 use crate::arch::interrupts;
 use crate::drivers::{self, Request};
 use crate::{arch, entropy, threads};
@@ -82,7 +82,9 @@ fn namespace(image: &Image<'static>) -> Result<Arc<Namespace>, Errno> {
     let namespace = Namespace::new(overlay::new(&*lower), b"overlay", MountFlags::empty());
     let temporary = || Tmpfs::new(TmpfsOptions::default());
     let no_privileges = MountFlags::NO_SET_ID | MountFlags::NO_DEVICES;
-    mount(&namespace, b"/dev", dev::new()?, b"devtmpfs", MountFlags::NO_SET_ID)?;
+    let dev = dev::new()?;
+    disks::start(&dev);
+    mount(&namespace, b"/dev", dev, b"devtmpfs", MountFlags::NO_SET_ID)?;
     mount(&namespace, b"/dev/shm", temporary(), b"tmpfs", no_privileges)?;
     mount(&namespace, b"/tmp", temporary(), b"tmpfs", no_privileges)?;
     Ok(namespace)

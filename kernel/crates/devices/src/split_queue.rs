@@ -10,7 +10,8 @@
 //!    modulo 2^16. Each side writes its entry, passes a full fence and reads the other's wish; the other writes its wish, passes a full
 //!    fence and reads the entries: one of them sees the other, and no wake-up is lost.
 //!
-//! Indirect descriptors are not used: a queue has room for several of the longest frames.
+//! 5. *Indirect chains* (2.7.5.3) take one descriptor: the others lie in a table, which the driver has written and which is the
+//!    token's as the buffers are.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -20,6 +21,9 @@ pub const QUEUE_LEN_MAX: u16 = 1 << 15;
 
 const DESCRIPTOR_HAS_NEXT: u16 = 1;
 const DESCRIPTOR_IS_WRITABLE: u16 = 2;
+const DESCRIPTOR_IS_TABLE: u16 = 4;
+/// Bytes of an entry of a descriptor table.
+const DESCRIPTOR_LEN: u32 = 16;
 /// The driver wants no interrupts, the device no notifications; without event indexes.
 const FLAG_QUIET: u16 = 1;
 
@@ -192,13 +196,47 @@ impl<T> SplitQueue<T> {
         }
         self.first_free = at;
         self.free -= wanted;
+        self.offer(memory, head, Chain { token, count: wanted, last, writable_len });
+        Ok(())
+    }
+
+    /// As [`SplitQueue::add`], for a chain in a table at this physical address: `count` entries as [`table_entries`] makes them, of which
+    /// the device may write `writable_len` bytes.
+    pub fn add_table(
+        &mut self,
+        memory: &impl QueueMemory,
+        address: u64,
+        count: u16,
+        writable_len: u32,
+        token: T,
+    ) -> Result<(), T> {
+        if count == 0 || self.free == 0 || self.is_broken {
+            return Err(token);
+        }
+        let head = self.first_free;
+        let len = u32::from(count) * DESCRIPTOR_LEN;
+        memory.write_descriptor(head, DescriptorEntry { address, len, flags: DESCRIPTOR_IS_TABLE, next: 0 });
+        self.first_free = self.next_of(head);
+        self.free -= 1;
+        self.offer(memory, head, Chain { token, count: 1, last: head, writable_len });
+        Ok(())
+    }
+
+    /// Puts a chain into the available ring.
+    fn offer(&mut self, memory: &impl QueueMemory, head: u16, chain: Chain<T>) {
         self.chain_count += 1;
         if let Some(slot) = self.chains.get_mut(usize::from(head)) {
-            *slot = Some(Chain { token, count: wanted, last, writable_len });
+            *slot = Some(chain);
         }
         memory.write_available(self.available & (self.len - 1), head);
         self.available = self.available.wrapping_add(1);
-        Ok(())
+    }
+
+    /// Takes every token back, after the device was reset. The queue is of no use any more.
+    pub fn take_all(&mut self) -> impl Iterator<Item = T> {
+        self.is_broken = true;
+        self.chain_count = 0;
+        self.chains.iter_mut().filter_map(Option::take).map(|chain| chain.token)
     }
 
     /// Tells the device of all chains so far. True: it wants to be notified.
@@ -286,6 +324,22 @@ impl<T> SplitQueue<T> {
     fn next_of(&self, descriptor: u16) -> u16 {
         self.next.get(usize::from(descriptor)).copied().unwrap_or(0)
     }
+}
+
+/// The entries of a table for [`SplitQueue::add_table`], as bytes, one for each buffer.
+pub fn table_entries(buffers: impl ExactSizeIterator<Item = Buffer>) -> impl Iterator<Item = [u8; 16]> {
+    let count = buffers.len();
+    (0_u16..).zip(buffers).map(move |(index, buffer)| {
+        let has_next = usize::from(index) + 1 < count;
+        let writable = if buffer.is_writable { DESCRIPTOR_IS_WRITABLE } else { 0 };
+        let (flags, next) = if has_next { (writable | DESCRIPTOR_HAS_NEXT, index + 1) } else { (writable, 0) };
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&buffer.address.to_le_bytes());
+        bytes[8..12].copy_from_slice(&buffer.len.to_le_bytes());
+        bytes[12..14].copy_from_slice(&flags.to_le_bytes());
+        bytes[14..].copy_from_slice(&next.to_le_bytes());
+        bytes
+    })
 }
 
 /// Whether an index that went from `before` to `now` has passed entry `event` (2.7.7.2).

@@ -11,10 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
-use super::network;
 use super::relay::{self, Streams};
 use super::settings::{Accelerator, Machine, Settings};
 use super::terminal::{TerminalSize, terminals};
+use super::{disk, network};
 use crate::{Failure, Result};
 
 /// The first argument of the process that becomes QEMU; the second is its parent's number.
@@ -180,6 +180,7 @@ fn arguments(settings: &Settings, accelerator: Accelerator, command_line: &str, 
     add(&["-chardev", &format!("socket,id=log,fd={}", ports.log.as_raw_fd()), "-serial", "chardev:log"]);
     let devices = network::arguments(&settings.network, settings.machine, settings.cpus, network::has_multiqueue);
     list.extend(devices.into_iter().map(OsString::from));
+    list.extend(disk::arguments(&settings.disks, settings.machine, settings.cpus));
     list.push("-kernel".into());
     list.push(settings.image.clone().into());
     list.extend(settings.qemu_arguments.iter().cloned());

@@ -9,6 +9,7 @@
 
 pub mod accelerator;
 pub mod control;
+pub mod disk;
 pub mod emulator;
 mod events;
 pub mod network;
@@ -53,6 +54,7 @@ const KERNEL_MEMORY: u64 = 1536 << 10;
 /// What keeps the machine from starting.
 pub fn run(settings: &Settings) -> Result<u8> {
     check_image(settings)?;
+    disk::check(&settings.disks)?;
     let accelerator = accelerator::choose(settings)?;
     let (ports, host) = Ports::new()?;
     let (sender, events) = channel();

@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::disk::{self, DiskFile};
 use super::network::{self, NetworkDevice};
 use crate::{Failure, Result, words};
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub network: Vec<NetworkDevice>,
     /// How the kernel configures them, as its command line has it.
     pub network_configuration: Option<String>,
+    /// The disks, in the order of their names in the machine.
+    pub disks: Vec<DiskFile>,
     /// The kernel's log level.
     pub log: String,
     /// Whether the user asked for a log.
@@ -74,6 +77,7 @@ settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value a
       socket:PATH, listen:PATH, dgram:LOCAL:REMOTE   sockets of the Unix domain
       all take mac=ADDRESS, mtu=BYTES and pcap=FILE
   NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1   addresses of eth0, in place of DHCP; eth1:... for others
+  DISK=file[,ro]       a disk, raw or qcow2 (several: separate them by blanks); vda, vdb... in the machine
   LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
   TIMEOUT=seconds      ends it with status 124
   QEMU_ARGS=\"...\"      further arguments for QEMU
@@ -120,6 +124,7 @@ impl Settings {
             network_configuration: get("NETCFG")
                 .map(|value| network::configuration(&value.to_string_lossy()))
                 .transpose()?,
+            disks: disk::parse(&get("DISK").unwrap_or_default())?,
             is_verbose: matches!(log.as_str(), "info" | "debug" | "trace"),
             log: match log.as_str() {
                 "off" | "error" | "warn" | "info" | "debug" | "trace" => log,

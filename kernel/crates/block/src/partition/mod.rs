@@ -1,7 +1,7 @@
 //! The partitions of a disk.
 //!
-//! A table is believed only as far as it is consistent: entries that lie outside of the disk, that are empty or that overlap one
-//! before them are left out, with a line in the log. The bytes come from outside, so nothing here indexes without a check.
+//! A table is believed only as far as it is consistent: entries that begin outside of the disk, that are empty or that overlap one
+//! before them are left out, with a line in the log; one that ends outside is cut, as on Linux. The bytes come from outside, so nothing here indexes without a check.
 
 mod gpt;
 mod mbr;
@@ -75,15 +75,15 @@ fn find_in(disk: &dyn Sectors, block_sectors: u64) -> Result<Vec<Partition>, Blo
     mbr::find(disk, &table)
 }
 
-/// Those that are not empty, inside of the disk, and apart from those before them.
+/// Those that are not empty and apart from those before them, as far as they are inside of the disk.
 fn believable(found: Vec<Partition>, sectors: u64, name: &str) -> Vec<Partition> {
     let mut kept: Vec<Partition> = Vec::new();
     for partition in found {
-        let end = partition.first.saturating_add(partition.sectors);
-        let is_inside = partition.sectors > 0 && end <= sectors;
-        let is_apart = kept.iter().all(|other| end <= other.first || other.first + other.sectors <= partition.first);
-        if is_inside && is_apart && kept.len() < PARTITIONS_MAX {
-            kept.push(partition);
+        let first = partition.first;
+        let end = first.saturating_add(partition.sectors).min(sectors);
+        let is_apart = kept.iter().all(|other| end <= other.first || other.first + other.sectors <= first);
+        if first < end && is_apart && kept.len() < PARTITIONS_MAX {
+            kept.push(Partition { sectors: end - first, ..partition });
         } else {
             log::warn!("{name}: partition {} is outside of the disk or overlaps another; left out", partition.number);
         }

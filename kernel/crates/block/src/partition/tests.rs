@@ -61,13 +61,13 @@ fn a_chain_that_turns_back_ends() {
 }
 
 #[test]
-fn entries_outside_or_over_others_are_left_out() {
+fn entries_outside_or_over_others_are_left_out_or_cut() {
     let mut image = vec![0; 100 * SECTOR_LEN];
     entry(&mut image, 0, 0, 0x83, 10, 50);
     entry(&mut image, 0, 1, 0x83, 59, 10);
     entry(&mut image, 0, 2, 0x83, 90, 11);
     entry(&mut image, 0, 3, 0x83, u32::MAX, u32::MAX);
-    assert_eq!(find_believable(image), [(1, 10, 50)]);
+    assert_eq!(find_believable(image), [(1, 10, 50), (3, 90, 10)]);
 }
 
 #[test]

@@ -4,9 +4,11 @@
 //! - [`root`]: the archive of the image, read in place.
 //! - [`overlay`]: an archive that can be written, its changes kept in memory.
 //! - [`dev`]: device nodes, and the devices that are nothing but memory.
+//! - [`disk`]: disks and partitions as files.
 //! - [`generated`]: trees whose files are made when they are read, for `/proc` and `/sys`.
 
 pub mod dev;
+pub mod disk;
 pub mod generated;
 pub mod overlay;
 pub mod root;

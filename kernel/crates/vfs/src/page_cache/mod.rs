@@ -166,24 +166,25 @@ impl PageCache {
         Ok(done)
     }
 
-    /// Writes at `position`, under the inode's lock. `grow` is told the new end when the file becomes longer. Positions are below
-    /// the largest size of a file.
+    /// Writes at `position`, under the inode's lock, up to `end_max`, the largest size there can be. `grow` is told the new end when
+    /// the file becomes longer.
     pub fn write(
         &self,
         store: &dyn PageStore,
         position: u64,
+        end_max: u64,
         from: &mut UserReader<'_>,
         grow: impl Fn(u64),
     ) -> Result<usize, Errno> {
         let mut done = 0;
         let mut position = position;
-        while !from.is_empty() {
+        while !from.is_empty() && position < end_max {
             let offset = offset_in_page(position);
-            let len = (PAGE_SIZE - offset).min(from.remaining());
+            let len = min_len((PAGE_SIZE - offset).min(from.remaining()), end_max - position);
             match self.write_page(store, page_of(position), offset, from, len) {
                 Ok(copied) => {
                     done += copied;
-                    position = position.checked_add(copied as u64).ok_or(Errno::EFBIG)?;
+                    position += copied as u64;
                     if position > store.size() {
                         grow(position);
                     }

@@ -94,7 +94,7 @@ fn write(cache: &PageCache, store: &FakeStore, position: u64, bytes: &[u8]) -> R
     let arena = Arena::install(bytes.len().div_ceil(PAGE_SIZE).max(1));
     arena.write(0, bytes);
     let mut from = UserReader::new(Arena::BASE, bytes.len())?;
-    cache.write(store, position, &mut from, |size| store.size.store(size, Ordering::Relaxed))
+    cache.write(store, position, u64::MAX, &mut from, |size| store.size.store(size, Ordering::Relaxed))
 }
 
 fn read(cache: &PageCache, store: &FakeStore, position: u64, len: usize) -> Result<Vec<u8>, Errno> {

@@ -1,0 +1,291 @@
+//! Disks and partitions as files: `/dev/vda`, `/dev/vda1`.
+//!
+//! A [`DiskFile`] has the contents of a volume in a [`PageCache`], one for all who open it. Writes reach the disk with `fsync`, and
+//! when too much of memory is dirty. The file system on a mounted volume has caches of its own: writing to the volume beneath it
+//! breaks it, as on Linux, and what is read here may be older than what the file system has.
+//!
+//! The volume's number finds it again: [`volume_of`].
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::{Errno, OpenFlags};
+use block::{SECTOR_LEN, Segment, Volume};
+use file::{Attributes, File, IoResult, OpenFile, Progress};
+use mm::object::{MappedObject, Mappings};
+use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
+use mm::{Frame, PAGE_SIZE};
+use sync::{Mutex, rank};
+
+use crate::page_cache::{PageCache, PageStore};
+use crate::{FileKind, PathRef, device, path_name};
+
+/// The most volumes.
+const VOLUMES_MAX: usize = 1024;
+/// Sectors in a page.
+const PAGE_SECTORS: u64 = (PAGE_SIZE / SECTOR_LEN) as u64;
+
+/// `ioctl` commands of block devices (`linux/fs.h`).
+mod command {
+    pub(super) const IS_READ_ONLY: u32 = 0x125e;
+    pub(super) const SECTORS: u32 = 0x1260;
+    pub(super) const FLUSH_BUFFERS: u32 = 0x1261;
+    pub(super) const LOGICAL_BLOCK_LEN: u32 = 0x1268;
+    pub(super) const DISCARD: u32 = 0x1277;
+    pub(super) const PHYSICAL_BLOCK_LEN: u32 = 0x127b;
+    pub(super) const ZERO_OUT: u32 = 0x127f;
+    pub(super) const LEN_BYTES: u32 = 0x8008_1272;
+}
+
+static VOLUMES: Mutex<Vec<Volume>> = Mutex::new(rank::DENTRIES, Vec::new());
+
+/// Makes a volume known: it can be opened and mounted by its number.
+pub fn register(volume: &Volume) -> Result<(), Errno> {
+    {
+        let mut volumes = VOLUMES.lock();
+        if volumes.len() >= VOLUMES_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        volumes.push(volume.clone());
+    }
+    let contents =
+        Arc::new(Contents { volume: volume.clone(), cache: PageCache::new(), writers: Mutex::new(rank::INODES, ()) });
+    let open = move |path: &PathRef, flags: OpenFlags| {
+        if flags.access_mode().can_write() && contents.volume.is_read_only() {
+            return Err(Errno::EACCES);
+        }
+        Ok(Arc::new(DiskFile { contents: contents.clone(), path: path.clone() }) as Arc<dyn File>)
+    };
+    device::register(FileKind::BlockDevice, volume.number(), Arc::new(open))
+}
+
+/// The volume with this device number.
+pub fn volume_of(number: u64) -> Option<Volume> {
+    VOLUMES.lock().iter().find(|volume| volume.number() == number).cloned()
+}
+
+/// All volumes, in the order in which they were found.
+pub fn volumes() -> Vec<Volume> {
+    VOLUMES.lock().clone()
+}
+
+/// What all who have a volume open share.
+struct Contents {
+    volume: Volume,
+    cache: PageCache,
+    /// Held by writers.
+    writers: Mutex<()>,
+}
+
+impl Contents {
+    /// The sectors of a run of pages, the last of which the volume may end in.
+    fn segments(&self, first: u64, frames: &[Frame]) -> Result<(u64, Vec<Segment>), Errno> {
+        let sector = first.checked_mul(PAGE_SECTORS).ok_or(Errno::EIO)?;
+        let mut left = self.volume.sectors().saturating_sub(sector);
+        let mut segments = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let len = usize::try_from(left.min(PAGE_SECTORS)).unwrap_or(0) * SECTOR_LEN;
+            if let Some(segment) = Segment::new(frame.clone(), 0, len) {
+                segments.push(segment);
+            }
+            left = left.saturating_sub(PAGE_SECTORS);
+        }
+        Ok((sector, segments))
+    }
+
+    fn synchronize(&self) -> Result<(), Errno> {
+        self.cache.synchronize(self)?;
+        Ok(self.volume.flush()?)
+    }
+
+    /// The whole sectors of a range given in bytes, as `BLKDISCARD` has it; nothing of it stays in the cache.
+    fn take_range(&self, argument: usize) -> Result<(u64, u64), Errno> {
+        let [start, len]: [u64; 2] = read_user_struct(argument)?;
+        let block_len = self.volume.disk().limits().logical_block_len as u64;
+        let end = start.checked_add(len).ok_or(Errno::EINVAL)?;
+        if start % block_len != 0 || len % block_len != 0 || end > self.size() {
+            return Err(Errno::EINVAL);
+        }
+        let page = PAGE_SIZE as u64;
+        self.cache.write_back(self, start / page, end.div_ceil(page))?;
+        self.cache.punch(start / page, end.div_ceil(page));
+        Ok((start / SECTOR_LEN as u64, len / SECTOR_LEN as u64))
+    }
+}
+
+impl PageStore for Contents {
+    fn size(&self) -> u64 {
+        self.volume.len_bytes()
+    }
+
+    fn read_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
+        let (sector, segments) = self.segments(first, frames)?;
+        if let Some((last, segment)) = frames.last().zip(segments.last()) {
+            last.zero_range(segment.len(), PAGE_SIZE - segment.len());
+        }
+        Ok(self.volume.read(sector, segments)?)
+    }
+
+    fn reserve(&self, _first: u64, _end: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn is_hole(&self, _index: u64) -> Result<bool, Errno> {
+        Ok(false)
+    }
+
+    fn write_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
+        let (sector, segments) = self.segments(first, frames)?;
+        Ok(self.volume.write(sector, segments)?)
+    }
+}
+
+/// An open disk or partition.
+struct DiskFile {
+    contents: Arc<Contents>,
+    path: PathRef,
+}
+
+impl File for DiskFile {
+    fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        let contents = &*self.contents;
+        let done = match position {
+            Some(position) => contents.cache.read(contents, position, to)?,
+            None => {
+                let mut position = open.position().lock();
+                let done = contents.cache.read(contents, *position, to)?;
+                *position = position.saturating_add(done as u64);
+                done
+            }
+        };
+        Ok(Progress::Done(done))
+    }
+
+    fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
+        let mut own = None;
+        let at = match position {
+            Some(position) => position,
+            None => **own.insert(open.position().lock()),
+        };
+        let contents = &*self.contents;
+        if from.is_empty() {
+            return Ok(Progress::Done(0));
+        }
+        if at >= contents.size() {
+            return Err(Errno::ENOSPC);
+        }
+        let done = {
+            let _writers = contents.writers.lock();
+            contents.cache.write(contents, at, contents.size(), from, |_| {})?
+        };
+        if let Some(mut position) = own {
+            *position = at.saturating_add(done as u64);
+        }
+        Ok(Progress::Done(done))
+    }
+
+    fn seek(&self, open: &OpenFile, offset: i64, whence: u32) -> Result<u64, Errno> {
+        use abi::open::{SEEK_CUR, SEEK_END, SEEK_SET};
+        let mut position = open.position().lock();
+        let base = match whence {
+            SEEK_SET => 0,
+            SEEK_CUR => *position,
+            SEEK_END => self.contents.size(),
+            _ => return Err(Errno::EINVAL),
+        };
+        let target = base.checked_add_signed(offset).ok_or(Errno::EINVAL)?;
+        if target > self.contents.size() {
+            return Err(Errno::EINVAL);
+        }
+        *position = target;
+        Ok(target)
+    }
+
+    fn has_positions(&self) -> bool {
+        true
+    }
+
+    fn attributes(&self) -> Result<Attributes, Errno> {
+        Ok(self.path.inode().attributes())
+    }
+
+    fn ioctl(&self, open: &OpenFile, command: u32, argument: usize) -> Result<usize, Errno> {
+        let volume = &self.contents.volume;
+        let limits = volume.disk().limits();
+        let as_int = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+        match command {
+            command::LEN_BYTES => write_user_struct(argument, &volume.len_bytes())?,
+            command::SECTORS => write_user_struct(argument, &volume.sectors())?,
+            command::LOGICAL_BLOCK_LEN => write_user_struct(argument, &as_int(limits.logical_block_len))?,
+            command::PHYSICAL_BLOCK_LEN => write_user_struct(argument, &as_int(limits.physical_block_len))?,
+            command::IS_READ_ONLY => write_user_struct(argument, &i32::from(volume.is_read_only()))?,
+            command::FLUSH_BUFFERS => {
+                self.contents.synchronize()?;
+                self.contents.cache.shrink();
+            }
+            command::DISCARD | command::ZERO_OUT => {
+                if !open.is_writable() {
+                    return Err(Errno::EBADF);
+                }
+                let _writers = self.contents.writers.lock();
+                let (sector, sectors) = self.contents.take_range(argument)?;
+                match command {
+                    command::DISCARD => volume.discard(sector, sectors)?,
+                    _ => volume.write_zeroes(sector, sectors)?,
+                }
+            }
+            _ => return Err(Errno::ENOTTY),
+        }
+        Ok(0)
+    }
+
+    fn mapping(&self, _open: &OpenFile) -> Result<Arc<dyn MappedObject>, Errno> {
+        Ok(Arc::new(DiskMapping { contents: self.contents.clone(), path: self.path.clone() }))
+    }
+
+    fn sync(&self, _data_only: bool) -> Result<(), Errno> {
+        self.contents.synchronize()
+    }
+}
+
+/// A volume as mappings see it.
+struct DiskMapping {
+    contents: Arc<Contents>,
+    path: PathRef,
+}
+
+impl MappedObject for DiskMapping {
+    fn page(&self, index: u64) -> Result<Frame, Errno> {
+        self.contents.cache.page(&*self.contents, index)
+    }
+
+    fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
+        self.contents.cache.page_for_write(&*self.contents, index)
+    }
+
+    fn is_resident(&self, index: u64) -> bool {
+        self.contents.cache.is_resident(index)
+    }
+
+    fn synchronize(&self, _first: u64, _end: u64) -> Result<(), Errno> {
+        self.contents.synchronize()
+    }
+
+    fn mappings(&self) -> Option<&Mappings> {
+        Some(self.contents.cache.mappings())
+    }
+
+    fn name(&self) -> Vec<u8> {
+        path_name(None, &self.path)
+    }
+
+    fn device_and_inode(&self) -> (u64, u64) {
+        let metadata = self.path.inode().metadata();
+        (metadata.device(), metadata.number())
+    }
+
+    fn identity(&self) -> (u64, u64) {
+        // Whatever node it was opened by.
+        (u64::MAX - 1, self.contents.volume.number())
+    }
+}

@@ -1,0 +1,118 @@
+// Raw disks: names, sizes, reads and writes that come back and reach the host, the end of a disk, mappings, failures.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define BLKROGET 0x125e
+#define BLKFLSBUF 0x1261
+#define BLKSSZGET 0x1268
+#define BLKDISCARD 0x1277
+#define BLKZEROOUT 0x127f
+#define BLKGETSIZE64 0x80081272
+#define CHUNK 65536
+#define CHUNKS 128
+
+static const char *answer(long result)
+{
+	if (result >= 0)
+		return "done";
+	switch (errno) {
+	case EACCES: return "EACCES";
+	case EINVAL: return "EINVAL";
+	case ENOENT: return "ENOENT";
+	case ENOSPC: return "ENOSPC";
+	default: return strerror(errno);
+	}
+}
+
+static void describe(const char *path)
+{
+	struct stat stat_of;
+	uint64_t len = 0;
+	int block = 0, read_only = -1, fd = open(path, O_RDONLY);
+
+	if (stat(path, &stat_of) || fd < 0) {
+		printf("%s: %s\n", path, answer(-1));
+		return;
+	}
+	ioctl(fd, BLKGETSIZE64, &len);
+	ioctl(fd, BLKSSZGET, &block);
+	ioctl(fd, BLKROGET, &read_only);
+	printf("%s: %s %d, %llu bytes, blocks of %d, read only %d\n", path, S_ISBLK(stat_of.st_mode) ? "block" : "other",
+	       (int)minor(stat_of.st_rdev), (unsigned long long)len, block, read_only);
+	close(fd);
+}
+
+static void fill(char *chunk, int number)
+{
+	for (int i = 0; i < CHUNK; i++)
+		chunk[i] = (char)(number * 31 + i / 512);
+}
+
+static int differ(int fd, long base)
+{
+	static char wanted[CHUNK], found[CHUNK];
+	int wrong = 0;
+
+	for (int number = 0; number < CHUNKS; number++) {
+		fill(wanted, number);
+		if (pread(fd, found, CHUNK, base + (long)number * CHUNK) != CHUNK || memcmp(wanted, found, CHUNK))
+			wrong++;
+	}
+	return wrong;
+}
+
+int main(void)
+{
+	static char chunk[CHUNK];
+	const long base = 1 << 20;
+
+	describe("/dev/vda");
+	describe("/dev/vda1");
+	describe("/dev/vda2");
+	describe("/dev/vda5");
+	describe("/dev/vdb");
+	describe("/dev/vdc");
+	printf("read only: %s\n", answer(open("/dev/vdb", O_RDWR)));
+
+	int fd = open("/dev/vda", O_RDWR);
+	for (int number = 0; number < CHUNKS; number++) {
+		fill(chunk, number);
+		if (pwrite(fd, chunk, CHUNK, base + (long)number * CHUNK) != CHUNK)
+			printf("write %d: %s\n", number, answer(-1));
+	}
+	printf("fsync: %s\n", answer(fsync(fd)));
+	printf("flush: %s\n", answer(ioctl(fd, BLKFLSBUF)));
+	printf("wrong: %d\n", differ(fd, base));
+
+	uint64_t range[2] = { base, 4096 }, outside[2] = { 0, 1ull << 40 }, uneven[2] = { 1, 512 };
+	printf("zeroes: %s\n", answer(ioctl(fd, BLKZEROOUT, range)));
+	printf("outside: %s\n", answer(ioctl(fd, BLKZEROOUT, outside)));
+	printf("uneven: %s\n", answer(ioctl(fd, BLKZEROOUT, uneven)));
+	printf("discard: %s\n", answer(ioctl(fd, BLKDISCARD, range)));
+
+	printf("end: %ld\n", (long)lseek(fd, 0, SEEK_END));
+	printf("read at the end: %ld\n", (long)read(fd, chunk, 1));
+	printf("write at the end: %s\n", answer(write(fd, chunk, 1)));
+	printf("beyond: %s\n", answer(lseek(fd, 1, SEEK_END)));
+	printf("last bytes: %ld\n", (long)pwrite(fd, "end", 4, lseek(fd, 0, SEEK_END) - 3));
+
+	// A partition is the same bytes by another name.
+	int part = open("/dev/vda1", O_RDWR);
+	char *mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, part, 0);
+	strcpy(mapped, "first");
+	printf("msync: %s\n", answer(msync(mapped, 4096, MS_SYNC)));
+	strcpy(mapped + 100, "second");
+	printf("fsync: %s\n", answer(fsync(part)));
+	printf("fsync: %s\n", answer(fsync(fd)));
+	return 0;
+}
