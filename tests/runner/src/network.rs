@@ -2,8 +2,8 @@
 //! speaks ARP by itself; and QEMU's own network gives an address.
 
 use std::fs;
-use std::io::{ErrorKind, Read};
-use std::os::unix::net::UnixDatagram;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ const ARP: [u8; 2] = [8, 6];
 /// All tests of this stage.
 pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     let mut tests = Vec::new();
+    let all = tools;
     for machine in MACHINES {
         for (name, cpus) in [("", 1), ("-2-processors", 2)] {
             let tools = tools.clone();
@@ -39,6 +40,10 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         let name = format!("net/user-{machine}");
         let work = tools.work.join(&name);
         tests.push(Test::plain(name, move || has_address(&tools, work, machine)));
+        let tools = all.clone();
+        let name = format!("net/link-{machine}");
+        let work = tools.work.join(&name);
+        tests.push(Test::plain(name, move || follows_the_link(&tools, &work, machine)));
     }
     tests
 }
@@ -65,11 +70,54 @@ fn has_address(tools: &Tools, work: PathBuf, machine: &'static str) -> Result<()
     }
 }
 
+/// Takes the link away and gives it back, and has a program tell of it.
+fn follows_the_link(tools: &Tools, work: &PathBuf, machine: &'static str) -> Result<(), Failure> {
+    let image = image_of(tools, work, "tests/qemu/link.c")?;
+    let monitor = work.join("monitor");
+    let mut command = tools.boot_command(&image, &Boot { machine, ..Boot::default() });
+    command.env("NET", "user").env("NETCFG", "10.0.2.15/24");
+    command.env("QEMU_ARGS", format!("-monitor unix:{},server=on,wait=off", monitor.display()));
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let result = change_link(&mut child, &monitor);
+    if result.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+        return result;
+    }
+    end(&mut child)?;
+    fs::remove_dir_all(work).map_err(|error| error.to_string())
+}
+
+fn change_link(child: &mut Child, monitor: &PathBuf) -> Result<(), Failure> {
+    let output = child.stdout.take().ok_or("no output")?;
+    let mut lines = BufReader::new(output).lines();
+    let mut expect = |wanted: &str| match lines.next() {
+        Some(Ok(line)) if line == wanted => Ok(()),
+        other => Err(format!("{other:?} in place of {wanted:?}")),
+    };
+    expect("ready, running")?;
+    let mut monitor = UnixStream::connect(monitor).map_err(|error| error.to_string())?;
+    monitor.write_all(b"set_link net0 off\n").map_err(|error| error.to_string())?;
+    expect("not running")?;
+    monitor.write_all(b"set_link net0 on\n").map_err(|error| error.to_string())?;
+    expect("running")
+}
+
+/// A program that waits for the end of its input.
 fn image(tools: &Tools, work: &PathBuf) -> Result<PathBuf, Failure> {
+    image_of(tools, work, "tests/binaries/cat.c")
+}
+
+fn image_of(tools: &Tools, work: &PathBuf, source: &str) -> Result<PathBuf, Failure> {
     let _ = fs::remove_dir_all(work);
     fs::create_dir_all(work).map_err(|error| format!("{}: {error}", work.display()))?;
-    let program = work.join("cat");
-    tools.compile(&tools.root.join("tests/binaries/cat.c"), &program, false, &[])?;
+    let program = work.join("program");
+    tools.compile(&tools.root.join(source), &program, false, &[])?;
     let image = work.join("image");
     tools.image(&image, |request| request.app = program)?;
     Ok(image)

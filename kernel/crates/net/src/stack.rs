@@ -168,10 +168,14 @@ impl Stack {
         let received_ns = machine::now_ns();
         let section = rcu::read();
         let mut batch = Touched::new(self);
+        let hears_transports = self.raw.hears_transports();
         for frame in frames {
             match classify(frame.head(), frame.len()) {
                 Class::Flow(key, layout) => {
                     let packet = Packet { frame, layout, key, interface: interface.index(), received_ns };
+                    if hears_transports {
+                        batch.control(Packet { key: FOR_RAW_SOCKETS, ..packet.copy() });
+                    }
                     match self.flow_of(&key, &section) {
                         Some(flow) => batch.deliver(flow, packet),
                         None => batch.control(packet),
@@ -219,6 +223,8 @@ impl Stack {
 
 /// The key of packets for the control worker.
 const NO_FLOW: FlowKey = FlowKey { local: 0, remote: 0, local_port: 0, remote_port: 0, protocol: 0 };
+/// The key of copies of packets that went to their flows, for raw sockets of TCP and UDP. No packet has this protocol.
+pub(crate) const FOR_RAW_SOCKETS: FlowKey = FlowKey { protocol: u8::MAX, ..NO_FLOW };
 
 /// The flows that a batch has touched so far.
 struct Touched<'a> {

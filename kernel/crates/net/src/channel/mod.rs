@@ -9,13 +9,14 @@
 mod table;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use abi::Errno;
 use sync::machine::NEVER;
 
 use crate::classify::Layout;
-use crate::frame::ReceivedFrame;
+use crate::frame::{Payload, ReceivedFrame};
 use crate::tcp::TcpSocket;
 use crate::{FlowKey, Stack};
 
@@ -37,6 +38,18 @@ pub struct Packet {
     pub interface: u32,
     /// When it came: whoever takes it later measures from then.
     pub received_ns: u64,
+}
+
+impl Packet {
+    /// The same with bytes of its own.
+    pub(crate) fn copy(&self) -> Self {
+        let mut bytes = Vec::with_capacity(self.frame.len());
+        self.frame.pieces().for_each(|piece| bytes.extend_from_slice(piece));
+        let mut frame = ReceivedFrame::new(Payload::from(bytes));
+        frame.checksum = self.frame.checksum;
+        let (layout, key, interface, received_ns) = (self.layout, self.key, self.interface, self.received_ns);
+        Self { frame, layout, key, interface, received_ns }
+    }
 }
 
 /// What became of a packet.

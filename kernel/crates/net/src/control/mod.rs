@@ -31,6 +31,7 @@ use crate::flow_key::protocol;
 use crate::frame::{Payload, ReceivedFrame};
 use crate::interface::{Due, Interface, Mac, Solicitation};
 use crate::socket::raw::Heard;
+use crate::stack::FOR_RAW_SOCKETS;
 use crate::{FlowKey, Stack, TransmitFrame};
 use icmp::Refusal;
 use packet::{IpPacket, extension};
@@ -54,6 +55,9 @@ impl Stack {
         let Some(interface) = self.interfaces().with(|snapshot| snapshot.interface(packet.interface).cloned()) else {
             return;
         };
+        if packet.key == FOR_RAW_SOCKETS {
+            return self.hear_transport(&interface, &packet);
+        }
         if ethernet_type(&packet) == EthernetProtocol::Arp {
             return arp::handle(self, &interface, &packet);
         }
@@ -117,6 +121,15 @@ impl Stack {
                     icmp::refuse(self, interface, packet, Refusal::Protocol);
                 }
             }
+        }
+    }
+
+    /// Gives raw sockets of TCP and UDP the copy of a packet that is this machine's.
+    fn hear_transport(&self, interface: &Interface, packet: &Packet) {
+        if let Some(ip) = IpPacket::of(packet)
+            && self.interfaces().with(|snapshot| snapshot.takes(ip.destination, interface.index()))
+        {
+            self.hear(interface, &ip);
         }
     }
 

@@ -383,6 +383,28 @@ fn segments_and_connections_are_counted() {
 }
 
 #[test]
+fn raw_sockets_hear_segments_that_their_flows_take() {
+    let mut link = Link::new(NicFeatures::empty());
+    let raw = crate::socket::create(&link.ends[1].stack, AF_INET, 3, 6, &CALLER).unwrap();
+    let (client, server) = connect_over(&mut link);
+    send(&*client, b"overheard").unwrap();
+    link.settle(LOSSLESS);
+    assert_eq!(receive(&*server, 20), Ok(Some(b"overheard".to_vec())));
+    let mut heard = Vec::new();
+    while let Some(packet) = receive(&*raw, 2000).unwrap() {
+        assert_eq!((packet[0] >> 4, packet[9]), (4, 6), "from the header of IPv4 on");
+        heard.push(packet);
+    }
+    assert_eq!(heard.iter().filter(|packet| packet.ends_with(b"overheard")).count(), 1);
+    assert!(heard.len() >= 3, "the handshake is heard too: {}", heard.len());
+    raw.close();
+    send(&*client, b"unheard").unwrap();
+    link.settle(LOSSLESS);
+    assert_eq!(receive(&*server, 20), Ok(Some(b"unheard".to_vec())));
+    assert_eq!(receive(&*raw, 2000), Ok(None));
+}
+
+#[test]
 fn a_close_lingers_until_all_is_acknowledged() {
     let mut link = Link::new(NicFeatures::empty());
     let (client, server) = connect_over(&mut link);

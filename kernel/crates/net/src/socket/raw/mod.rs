@@ -1,7 +1,7 @@
 //! [`RawSocket`]: raw(7) sockets of both families, and the sockets of kind `SOCK_DGRAM` that may send echo requests alone.
 //!
-//! A raw socket gets a copy of every packet of its protocol that comes to the control worker: ICMP and what is no transport of its own here. Packets of
-//! TCP and UDP go to their flows without passing there, so raw sockets of these protocols send but do not hear.
+//! A raw socket gets a copy of every packet of its protocol, from the control worker. Packets of TCP and UDP go to their flows without passing there;
+//! while there are raw sockets of these protocols they are copied for them. Connections of the machine with itself have no packets to hear.
 //!
 //! Locks: the socket's, rank `SOCKETS`; the table's, rank `PORT_TABLES`, which is not held while packets are given out.
 

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use abi::Errno;
 use sync::{Mutex, machine, rank};
@@ -20,6 +21,8 @@ const SOCKETS_MAX: usize = 65_536;
 /// The raw sockets of a stack.
 pub(crate) struct RawTable {
     sockets: Mutex<Sockets>,
+    /// Whether some are of TCP or UDP, whose packets are copied for them.
+    hears_transports: AtomicBool,
 }
 
 #[derive(Default)]
@@ -31,7 +34,7 @@ struct Sockets {
 
 impl Default for RawTable {
     fn default() -> Self {
-        Self { sockets: Mutex::new(rank::PORT_TABLES, Sockets::default()) }
+        Self { sockets: Mutex::new(rank::PORT_TABLES, Sockets::default()), hears_transports: AtomicBool::new(false) }
     }
 }
 
@@ -66,6 +69,18 @@ impl RawTable {
         if sockets.raw.len() < SOCKETS_MAX {
             sockets.raw.push(Arc::clone(socket));
         }
+        self.note_transports(&sockets);
+    }
+
+    fn note_transports(&self, sockets: &Sockets) {
+        let hears = sockets.raw.iter().any(|socket| matches!(socket.protocol, protocol::TCP | protocol::UDP));
+        self.hears_transports.store(hears, Relaxed);
+    }
+
+    /// Whether there are raw sockets of TCP or UDP. Callable from interrupts.
+    #[inline]
+    pub(crate) fn hears_transports(&self) -> bool {
+        self.hears_transports.load(Relaxed)
     }
 
     /// Enters a socket for echo requests under an identifier, or for 0 under one that is free. `EADDRINUSE`.
@@ -90,6 +105,7 @@ impl RawTable {
     pub(super) fn remove(&self, socket: &Arc<RawSocket>) {
         let mut sockets = self.sockets.lock();
         sockets.raw.retain(|known| !Arc::ptr_eq(known, socket));
+        self.note_transports(&sockets);
         sockets.ping.retain(|_, known| !Arc::ptr_eq(known, socket));
     }
 

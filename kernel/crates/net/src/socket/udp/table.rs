@@ -18,7 +18,6 @@ use super::UdpSocket;
 use crate::Stack;
 use crate::channel::{Delivery, ErrorReport, Flow, FlowState, Packet};
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
-use crate::frame::{Payload, ReceivedFrame};
 use crate::interface::is_same_family;
 use crate::ports::{EPHEMERAL_FIRST, EPHEMERAL_LAST};
 use crate::socket::datagram::inet_options::InetFlags;
@@ -202,7 +201,7 @@ impl UdpPort {
         let mut delivery = Delivery::Dropped;
         let Some((last, others)) = takers.split_last() else { return delivery };
         for taker in others {
-            if taker.push(copy(&packet)) == Delivery::Wake {
+            if taker.push(packet.copy()) == Delivery::Wake {
                 delivery = Delivery::Wake;
             }
         }
@@ -267,20 +266,5 @@ impl Flow for UdpPort {
 
     fn state(&self) -> &FlowState {
         &self.flow
-    }
-}
-
-/// A packet with bytes of its own.
-fn copy(packet: &Packet) -> Packet {
-    let mut bytes = Vec::with_capacity(packet.frame.len());
-    packet.frame.pieces().for_each(|piece| bytes.extend_from_slice(piece));
-    let mut frame = ReceivedFrame::new(Payload::from(bytes));
-    frame.checksum = packet.frame.checksum;
-    Packet {
-        frame,
-        layout: packet.layout,
-        key: packet.key,
-        interface: packet.interface,
-        received_ns: packet.received_ns,
     }
 }
