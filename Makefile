@@ -84,9 +84,10 @@ bench-net: setup ## Measure the network, and write docs/NET-FIGURES.md.
 	@scripts/bench-net.sh
 
 .PHONY: fuzz
-fuzz: ## Fuzz the program loader until stopped; needs a nightly compiler and cargo-fuzz.
+fuzz: ## Fuzz FUZZ=elf|classify|frames until stopped; needs a nightly compiler and cargo-fuzz.
 	@cargo +nightly fuzz --version >/dev/null 2>&1 || { echo 'fuzz: a nightly compiler and cargo-fuzz are needed' >&2; exit 1; }
-	cargo +nightly fuzz run --fuzz-dir tests/fuzz elf
+	cargo run --quiet --release -p netsim --bin bench-tcp -- corpus tests/fuzz/corpus/frames
+	cargo +nightly fuzz run --fuzz-dir tests/fuzz $${FUZZ:-elf}
 
 .PHONY: bench-tcp
 bench-tcp: ## Measure TCP engines over lossy links beside Linux, and write docs/TCP.md.

@@ -4,10 +4,12 @@
 //! - [`TcpEnd`]: one end of a connection; [`EngineEnd`] is by Nacre's engine, [`SmoltcpEnd`] by smoltcp's TCP.
 //! - [`Simulation`]: two ends and the links between them, in simulated time.
 //! - [`machine`]: Nacre's whole stack with one device.
+//! - [`victim`]: such a machine with everything open; [`mutate`] makes what is thrown at it of what was recorded ([`capture`]).
 //! - [`linux`]: Linux's stack in network namespaces, with this program as the wire between them.
 //!
 //! Packets are bytes; ends of connections exchange IP packets. Times are nanoseconds.
 
+pub mod capture;
 pub mod cost;
 pub mod counting;
 mod end;
@@ -15,9 +17,11 @@ mod engine_end;
 mod link;
 pub mod linux;
 pub mod machine;
+pub mod mutate;
 mod pattern;
 mod simulation;
 mod smoltcp_end;
+pub mod victim;
 
 pub use end::{Received, TcpEnd};
 pub use engine_end::EngineEnd;

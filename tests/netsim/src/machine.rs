@@ -9,10 +9,13 @@ use abi::Errno;
 use file::Progress;
 use mm::user::{UserReader, UserWriter};
 use net::Stack;
+use net::control::Configuration;
 use net::frame::{Payload, ReceivedFrame, TransmitFrame};
 use net::interface::{Interface, InterfaceAddress, Origin};
 use net::nic::{Nic, NicCounters, NicFeatures, NicProperties};
-use net::socket::{Address, Caller, Half, MessageFlags, ReceiveRequest, SendRequest, Socket, SocketCredentials};
+use net::socket::{
+    Address, Caller, Half, MessageFlags, ReceiveRequest, SendRequest, Socket, SocketCredentials, create,
+};
 use net::tcp::TcpSocket;
 use testkit::clock;
 
@@ -109,9 +112,23 @@ impl Machine {
         &self.stack
     }
 
+    /// Gives its interface what is configured.
+    pub fn configure(&self, configuration: &Configuration) -> Result<(), Errno> {
+        self.stack.configure(self.interface.index(), configuration)
+    }
+
+    /// A socket of any kind.
+    pub fn socket(&self, domain: u16, kind: i32, protocol: i32) -> Result<Arc<dyn Socket>, Errno> {
+        create(&self.stack, domain.into(), kind, protocol, &CALLER)
+    }
+
     /// A frame comes in.
     pub fn receive(&self, frame: Vec<u8>) {
-        let frame = ReceivedFrame::new(Payload::from(frame));
+        self.receive_frame(ReceivedFrame::new(Payload::from(frame)));
+    }
+
+    /// A frame comes in, as a device gives it.
+    pub fn receive_frame(&self, frame: ReceivedFrame) {
         self.stack.receive(&self.interface, &mut std::iter::once(frame));
     }
 

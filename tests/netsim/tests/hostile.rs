@@ -1,38 +1,31 @@
-//! Spoilt frames for the classifier and the whole way in: nothing panics, layouts stay within their frames, and the machine serves on.
+//! Spoilt frames for the classifier and the whole way in: nothing panics, layouts stay within their frames, memory stays bounded, and the machine
+//! serves on. The seed is where to begin, from `NETSIM_SEED`; `NETSIM_FRAMES` are how many.
 
 use net::classify::{Class, Layout, classify};
-use netsim::machine::{Machine, receive, send};
-use testkit::{Random, clock};
+use netsim::capture;
+use netsim::counting::{CountingAllocator, allocated_len};
+use netsim::mutate::Mutator;
+use netsim::victim::Victim;
+use testkit::clock;
 
-const SEEDS: u64 = 30_000;
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// All frames of a connection between two machines, with the questions for their link addresses.
-fn real_frames(client: &Machine, server: &Machine) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    let mut carry = || {
-        for _ in 0..8 {
-            for (from, to) in [(client, server), (server, client)] {
-                for frame in from.take_sent() {
-                    frames.push(frame.clone());
-                    to.receive(frame);
-                }
-                to.stack().work(0);
-            }
-        }
-    };
-    let listener = server.listen(5).expect("the port is free");
-    let asking = client.connect(Machine::address4(2)).expect("the way is known");
-    carry();
-    let answering = net::socket::Socket::accept(&*listener).expect("it listens").expect("somebody waits").socket;
-    assert_eq!(send(&*asking, &[7; 3000]), Ok(3000));
-    carry();
-    assert_eq!(receive(&*answering, &mut [0; 4000]), Ok(Some(3000)));
-    net::socket::Socket::close(&*asking);
-    answering.close();
-    carry();
-    net::socket::Socket::close(&*listener);
-    assert!(frames.len() > 8, "ARP, SYN, data and FIN at least");
-    frames
+/// Frames of one machine's life.
+const LIFE_FRAMES: u64 = 5000;
+/// Frames between which everybody goes on with what they do.
+const FRAMES_AT_ONCE: u64 = 10;
+/// What a machine may hold on to at most while it is bombarded: fragments (4 MiB), the buffers of its sockets, neighbours, and the friend's side.
+const BUSY_LEN_MAX: usize = 32 << 20;
+/// What may be left of a machine that has no sockets any more.
+const QUIET_LEN_MAX: usize = 1 << 20;
+
+fn from_environment(name: &str, or: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or)
+}
+
+fn frames() -> Vec<Vec<u8>> {
+    capture::all().flat_map(|(_, frames)| frames).collect()
 }
 
 fn check_layout(layout: &Layout, len: usize) {
@@ -41,31 +34,52 @@ fn check_layout(layout: &Layout, len: usize) {
 }
 
 #[test]
-fn spoilt_frames_harm_nobody() {
-    let first = std::env::var("NETSIM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    clock::stop_at(1_000_000_000);
-    let frames = real_frames(&Machine::new(1), &Machine::new(2));
-    let (client, server) = (Machine::new(1), Machine::new(2));
-    for seed in first..first + SEEDS {
-        let mut random = Random::new(seed);
-        let mut frame = random.pick(&frames).clone();
-        for _ in 0..1 + random.below(4) {
-            let place = random.below(frame.len().min(80));
-            frame[place] = *random.pick(&[0, 1, 0x45, 0x7f, 0xff, frame[place].wrapping_add(1)]);
-        }
-        if random.one_in(3) {
-            frame.truncate(1 + random.below(frame.len()));
-        }
-        match classify(&frame, frame.len()) {
+fn the_classifier_stays_within_the_frame() {
+    let seed = from_environment("NETSIM_SEED", 1);
+    println!("seed {seed}");
+    let mut mutator = Mutator::new(seed, frames());
+    for _ in 0..from_environment("NETSIM_FRAMES", 100_000) {
+        let frame = mutator.make();
+        // As it may come, in a buffer that has only part of it.
+        let head_len = if mutator.random().one_in(4) { mutator.random().below(frame.len() + 1) } else { frame.len() };
+        match classify(&frame[..head_len], frame.len()) {
             Class::Flow(_, layout) | Class::Control(layout) => check_layout(&layout, frame.len()),
             Class::Malformed(_) => {}
         }
-        let machine = if random.one_in(2) { &client } else { &server };
-        machine.receive(frame);
-        machine.stack().work(0);
-        drop(machine.take_sent());
-        clock::advance(1000);
     }
-    let served = real_frames(&Machine::new(1), &server);
-    assert!(!served.is_empty());
+}
+
+#[test]
+fn spoilt_frames_harm_nobody() {
+    let first = from_environment("NETSIM_SEED", 1);
+    let lives = from_environment("NETSIM_FRAMES", 100_000).div_ceil(LIFE_FRAMES);
+    let before = allocated_len();
+    for seed in first..first + lives {
+        println!("seed {seed}");
+        clock::stop_at(1_000_000_000);
+        let mut victim = Victim::new();
+        let mut mutator = Mutator::new(seed, frames());
+        let mut random = mutator.random().clone();
+        let mut busiest = 0;
+        for _ in 0..LIFE_FRAMES / FRAMES_AT_ONCE {
+            for _ in 0..FRAMES_AT_ONCE {
+                victim.receive(&mutator.make(), &mut random);
+            }
+            victim.live(&mut random, &mut |random, frame| {
+                // What the friend sends comes, with something like it before or behind; or it does not.
+                match random.below(8) {
+                    0 => vec![mutator.spoil(frame)],
+                    1 => vec![mutator.spoil(frame.clone()), frame],
+                    2 => vec![frame.clone(), mutator.spoil(frame)],
+                    _ => vec![frame],
+                }
+            });
+            busiest = busiest.max(allocated_len().saturating_sub(before));
+        }
+        assert!(busiest < BUSY_LEN_MAX, "seed {seed}: {busiest} bytes");
+        victim.check_service();
+        victim.end();
+        let left = allocated_len().saturating_sub(before);
+        assert!(left < QUIET_LEN_MAX, "seed {seed}: {left} bytes are left");
+    }
 }
