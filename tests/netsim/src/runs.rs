@@ -103,8 +103,8 @@ pub(crate) fn of_linux(cell: Cell, seconds: u64) -> Result<u64, String> {
     let namespaces = [Namespace::new()?, Namespace::new()?];
     let mut devices =
         [Device::new(&namespaces[0], Kind::Ip, cell.mtu)?, Device::new(&namespaces[1], Kind::Ip, cell.mtu)?];
-    devices[0].add_address(&namespaces[0], *CLIENT.ip())?;
-    devices[1].add_address(&namespaces[1], *SERVER.ip())?;
+    devices[0].add_address(&namespaces[0], (*CLIENT.ip()).into())?;
+    devices[1].add_address(&namespaces[1], (*SERVER.ip()).into())?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let program = program.to_str().ok_or("the program's path is not text")?;
     let (server, milliseconds) = (SERVER.to_string(), (seconds * 1000).to_string());

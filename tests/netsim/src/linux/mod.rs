@@ -11,7 +11,7 @@ pub mod peer;
 pub mod wire;
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -128,10 +128,12 @@ impl Device {
         &self.name
     }
 
-    /// Gives Linux's side an address in a network of 24 bits.
-    pub fn add_address(&self, namespace: &Namespace, address: Ipv4Addr) -> Result<(), String> {
-        let address = format!("{address}/24");
-        run(namespace.command("ip").args(["address", "add", &address, "dev", &self.name]))
+    /// Gives Linux's side an address in a network of 24 bits, or 64 of IPv6.
+    pub fn add_address(&self, namespace: &Namespace, address: IpAddr) -> Result<(), String> {
+        let text = format!("{address}/{}", if address.is_ipv4() { 24 } else { 64 });
+        // Used at once: nobody else is on the link.
+        let nodad = address.is_ipv6().then_some("nodad");
+        run(namespace.command("ip").args(["address", "add", &text, "dev", &self.name]).args(nodad))
     }
 
     /// A packet that Linux has sent, if there is one.

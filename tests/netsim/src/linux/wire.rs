@@ -63,19 +63,19 @@ pub fn join(
 }
 
 /// An end of a connection with a program that works on it, as a station.
-pub struct EndStation<'a, E: TcpEnd> {
+pub struct EndStation<'a, E: TcpEnd + ?Sized> {
     end: &'a mut E,
     work: &'a mut dyn FnMut(&mut E) -> bool,
 }
 
-impl<'a, E: TcpEnd> EndStation<'a, E> {
+impl<'a, E: TcpEnd + ?Sized> EndStation<'a, E> {
     /// `work` reads and writes what it can, and answers whether it did.
     pub fn new(end: &'a mut E, work: &'a mut dyn FnMut(&mut E) -> bool) -> Self {
         Self { end, work }
     }
 }
 
-impl<E: TcpEnd> Station for EndStation<'_, E> {
+impl<E: TcpEnd + ?Sized> Station for EndStation<'_, E> {
     fn give(&mut self, now_ns: u64, packet: Vec<u8>) {
         self.end.receive(now_ns, packet);
     }
