@@ -12,7 +12,10 @@ use abi::inet::{
     TCP_DEFER_ACCEPT, TCP_FASTOPEN, TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG,
     TCP_NODELAY, TCP_NOTSENT_LOWAT, TCP_QUICKACK, TCP_SYNCNT, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP,
 };
-use abi::socket::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP};
+use abi::socket::{
+    IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SO_KEEPALIVE, SO_OOBINLINE, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF,
+    SO_SNDBUFFORCE, SOL_SOCKET,
+};
 
 use super::engine::{CongestionAlgorithm, Settings};
 use super::socket::{AF_INET6, Inner, Phase, TcpSocket};
@@ -99,11 +102,24 @@ fn seconds(value: i32, max: i32) -> Result<u64, Errno> {
 impl TcpSocket {
     pub(super) fn set_any_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
         match level {
+            SOL_SOCKET => self.take_common_option(option),
             IPPROTO_TCP => self.set_tcp_option(option, value),
             IPPROTO_IP => self.set_ip_option(option, value),
             IPPROTO_IPV6 if self.domain == AF_INET6 => self.set_ipv6_option(option, value),
             _ => Err(Errno::ENOPROTOOPT),
         }
+    }
+
+    /// An option of all sockets was set, which a connection may have to know.
+    fn take_common_option(&self, option: i32) -> Result<(), Errno> {
+        let buffers = [SO_SNDBUF, SO_SNDBUFFORCE, SO_RCVBUF, SO_RCVBUFFORCE];
+        if !matches!(option, SO_KEEPALIVE | SO_OOBINLINE) && !buffers.contains(&option) {
+            return Err(Errno::ENOPROTOOPT);
+        }
+        let mut inner = self.lock_drained();
+        let settings = inner.settings;
+        self.apply(&mut inner, settings);
+        Ok(())
     }
 
     fn set_tcp_option(&self, option: i32, value: &[u8]) -> Result<(), Errno> {
@@ -150,6 +166,7 @@ impl TcpSocket {
     /// Makes `settings` those of the socket and of its engine.
     pub(super) fn apply(&self, inner: &mut Inner, settings: Settings) {
         inner.settings = settings;
+        let settings = self.settings_of(inner);
         if let Phase::Wire(wire) = &mut inner.phase {
             wire.change_settings(settings);
             self.settle(inner, sync::machine::now_ns());
@@ -338,7 +355,7 @@ impl TcpSocket {
         Ok(i32::from(inner.ip.flags & flag != 0))
     }
 
-    /// The settings of a connection that begins now: what the program set for TCP and for all sockets.
+    /// The settings of a connection: what the program set for TCP and for all sockets.
     pub(super) fn settings_of(&self, inner: &Inner) -> Settings {
         let options = &self.options;
         let mut settings = inner.settings;
