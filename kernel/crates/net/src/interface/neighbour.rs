@@ -2,9 +2,11 @@
 //!
 //! 1. An entry goes through the states of RFC 4861, section 7.3.2. Its link address and state are one word, which senders read without a
 //!    lock; only what changes an entry takes the lock of the table, rank `NEIGHBOURS`.
-//! 2. Packets for an address that is not resolved wait in its entry, [`QUEUE_MAX`] of them, the latest; when it is resolved they go out, when it cannot
-//!    be they are given back, and their senders are told.
-//! 3. The table has at most [`NEIGHBOURS_MAX`] entries. Of those that nobody uses the one that was changed longest ago makes room.
+//! 2. Packets for an address that is not resolved wait in its entry, [`QUEUE_MAX`] of them, the latest, and [`QUEUED_MAX`] in all; when it is resolved
+//!    they go out, when it cannot be they are given back, and their senders are told.
+//! 3. The table has at most [`NEIGHBOURS_MAX`] entries. Room is made by those that nobody uses: first by such as have not answered, with the packets that
+//!    wait for them, then by one that has; of either kind by those that were changed longest ago. So answers to forged senders keep nobody
+//!    out who is there.
 //!
 //! It sends nothing: solicitations and packets are handed to the caller.
 
@@ -23,6 +25,8 @@ use crate::TransmitFrame;
 pub const NEIGHBOURS_MAX: usize = 1024;
 /// Packets that wait for one link address.
 pub const QUEUE_MAX: usize = 64;
+/// Packets that wait for link addresses in all.
+const QUEUED_MAX: usize = 512;
 /// Solicitations before an address counts as unreachable.
 const SOLICITATIONS_MAX: u8 = 3;
 /// `RETRANS_TIMER`.
@@ -159,22 +163,28 @@ struct Entry {
     changed_ns: u64,
 }
 
+/// The entries, and how many packets wait in all of them.
+#[derive(Default)]
+struct Table {
+    entries: BTreeMap<IpAddr, Entry>,
+    queued: usize,
+}
+
 /// The neighbours of one interface.
 pub struct Neighbours {
-    table: Mutex<BTreeMap<IpAddr, Entry>>,
+    table: Mutex<Table>,
 }
 
 impl Default for Neighbours {
     fn default() -> Self {
-        Self { table: Mutex::new(rank::NEIGHBOURS, BTreeMap::new()) }
+        Self { table: Mutex::new(rank::NEIGHBOURS, Table::default()) }
     }
 }
 
 impl Neighbours {
     /// The entry of an address, made if there is none; `None` when the table is full of entries in use.
     pub fn get(&self, address: IpAddr, now_ns: u64) -> Option<Arc<Neighbour>> {
-        let mut table = self.table.lock();
-        entry(&mut table, address, now_ns).map(|entry| Arc::clone(&entry.neighbour))
+        self.table.lock().entry(address, now_ns).map(|(entry, _)| Arc::clone(&entry.neighbour))
     }
 
     /// Sends what it can: when the neighbour is known, its link address comes back, and the caller sends. Otherwise `frames`, whose first bytes are to
@@ -186,7 +196,7 @@ impl Neighbours {
         now_ns: u64,
     ) -> Result<Mac, Option<Solicitation>> {
         let mut table = self.table.lock();
-        let Some(entry) = entry(&mut table, neighbour.address, now_ns) else {
+        let Some((entry, queued)) = table.entry(neighbour.address, now_ns) else {
             frames.clear();
             return Err(None);
         };
@@ -199,11 +209,7 @@ impl Neighbours {
             neighbour.word.store(entry.neighbour.word.load(Ordering::Relaxed), Ordering::Release);
             return Ok(mac);
         }
-        let room = QUEUE_MAX.saturating_sub(frames.len());
-        let surplus = entry.queue.len().saturating_sub(room);
-        entry.queue.drain(..surplus);
-        entry.queue.extend(frames.drain(..).take(QUEUE_MAX));
-        frames.clear();
+        entry.enqueue(frames, queued);
         if state == NeighbourState::Incomplete {
             return Err(None);
         }
@@ -223,10 +229,10 @@ impl Neighbours {
         now_ns: u64,
     ) -> Vec<TransmitFrame> {
         let mut table = self.table.lock();
-        if !may_create && !table.contains_key(&address) {
+        if !may_create && !table.entries.contains_key(&address) {
             return Vec::new();
         }
-        let Some(entry) = entry(&mut table, address, now_ns) else { return Vec::new() };
+        let Some((entry, queued)) = table.entry(address, now_ns) else { return Vec::new() };
         let (known, state) = entry.neighbour.get();
         let (new, after_ns) = match (evidence, state) {
             (Evidence::Static, _) => (NeighbourState::Permanent, NEVER),
@@ -248,6 +254,7 @@ impl Neighbours {
         let (new, after_ns) = if is_used { (NeighbourState::Delay, DELAY_NS) } else { (new, after_ns) };
         entry.change(mac, new, now_ns, after_ns);
         let mut frames = core::mem::take(&mut entry.queue);
+        *queued -= frames.len();
         for frame in &mut frames {
             set_destination(frame, mac);
         }
@@ -260,7 +267,7 @@ impl Neighbours {
         if !matches!(state, NeighbourState::Stale | NeighbourState::Delay | NeighbourState::Probe) {
             return;
         }
-        if let Some(entry) = self.table.lock().get_mut(&neighbour.address)
+        if let Some(entry) = self.table.lock().entries.get_mut(&neighbour.address)
             && entry.neighbour.get().0 == Some(mac)
         {
             entry.solicitations = 0;
@@ -272,20 +279,22 @@ impl Neighbours {
     pub fn poll(&self, now_ns: u64) -> Due {
         let mut due = Due { deadline_ns: NEVER, ..Due::default() };
         let mut table = self.table.lock();
-        table.retain(|address, entry| {
+        table.entries.retain(|address, entry| {
             if entry.due_ns <= now_ns && !entry.expire(*address, now_ns, &mut due) {
                 return false;
             }
             due.deadline_ns = due.deadline_ns.min(entry.due_ns);
             true
         });
+        // Who does not answer has given back all that waited.
+        table.queued -= due.failed.len();
         due
     }
 
     /// The link address of a neighbour, if it can be sent to.
     #[must_use]
     pub fn known_mac(&self, address: IpAddr) -> Option<Mac> {
-        self.table.lock().get(&address).and_then(|entry| entry.neighbour.get().0)
+        self.table.lock().entries.get(&address).and_then(|entry| entry.neighbour.get().0)
     }
 
     /// Forgets an address. False: it was not known.
@@ -302,11 +311,24 @@ impl Neighbours {
             let (mac, state) = entry.neighbour.get();
             (*address, mac, state)
         };
-        self.table.lock().iter().map(list).filter(|(.., state)| *state != NeighbourState::None).collect()
+        self.table.lock().entries.iter().map(list).filter(|(.., state)| *state != NeighbourState::None).collect()
     }
 }
 
 impl Entry {
+    /// Keeps the latest of what waits and of `frames`, which are empty afterwards. `queued` are all that wait, in all entries.
+    fn enqueue(&mut self, frames: &mut Vec<TransmitFrame>, queued: &mut usize) {
+        let new = frames.len().min(QUEUE_MAX);
+        let surplus = (self.queue.len() + new).saturating_sub(QUEUE_MAX);
+        self.queue.drain(..surplus);
+        *queued -= surplus;
+        let room = QUEUED_MAX.saturating_sub(*queued);
+        let before = self.queue.len();
+        self.queue.extend(frames.drain(..).take(new.min(room)));
+        *queued += self.queue.len() - before;
+        frames.clear();
+    }
+
     fn change(&mut self, mac: Mac, state: NeighbourState, now_ns: u64, after_ns: u64) {
         self.neighbour.set(mac, state);
         self.changed_ns = now_ns;
@@ -360,26 +382,52 @@ fn set_destination(frame: &mut TransmitFrame, mac: Mac) {
     }
 }
 
-fn entry(table: &mut BTreeMap<IpAddr, Entry>, address: IpAddr, now_ns: u64) -> Option<&mut Entry> {
-    if table.len() >= NEIGHBOURS_MAX && !table.contains_key(&address) {
-        let oldest = table
-            .iter()
-            .filter(|(_, entry)| {
-                Arc::strong_count(&entry.neighbour) == 1
-                    && entry.queue.is_empty()
-                    && entry.neighbour.get().1 != NeighbourState::Permanent
-            })
-            .min_by_key(|(_, entry)| entry.changed_ns)
-            .map(|(address, _)| *address)?;
-        table.remove(&oldest);
+impl Table {
+    /// The entry of an address, made if need be, and how many packets wait in all; none if the table is full of entries in use.
+    fn entry(&mut self, address: IpAddr, now_ns: u64) -> Option<(&mut Entry, &mut usize)> {
+        if self.entries.len() >= NEIGHBOURS_MAX && !self.entries.contains_key(&address) {
+            self.make_room();
+            if self.entries.len() >= NEIGHBOURS_MAX {
+                return None;
+            }
+        }
+        let entry = self.entries.entry(address).or_insert_with(|| Entry {
+            neighbour: Arc::new(Neighbour { address, word: AtomicU64::new(pack([0; 6], NeighbourState::None)) }),
+            queue: Vec::new(),
+            solicitations: 0,
+            due_ns: NEVER,
+            changed_ns: now_ns,
+        });
+        Some((entry, &mut self.queued))
     }
-    Some(table.entry(address).or_insert_with(|| Entry {
-        neighbour: Arc::new(Neighbour { address, word: AtomicU64::new(pack([0; 6], NeighbourState::None)) }),
-        queue: Vec::new(),
-        solicitations: 0,
-        due_ns: NEVER,
-        changed_ns: now_ns,
-    }))
+
+    /// Drops the oldest eighth of those that have not answered, so that a flood of forged senders does not have each search them all; or one that has.
+    fn make_room(&mut self) {
+        let is_unused = |entry: &Entry| {
+            Arc::strong_count(&entry.neighbour) == 1 && entry.neighbour.get().1 != NeighbourState::Permanent
+        };
+        let is_silent = |entry: &Entry| is_unused(entry) && entry.neighbour.get().0.is_none();
+        let ages = || self.entries.values().filter(|entry| is_silent(entry)).map(|entry| entry.changed_ns);
+        if let (Some(first_ns), Some(last_ns)) = (ages().min(), ages().max()) {
+            let limit_ns = first_ns + (last_ns - first_ns) / 8;
+            let queued = &mut self.queued;
+            self.entries.retain(|_, entry| {
+                let is_kept = !is_silent(entry) || entry.changed_ns > limit_ns;
+                *queued -= if is_kept { 0 } else { entry.queue.len() };
+                is_kept
+            });
+            return;
+        }
+        let unused = self.entries.iter().filter(|(_, entry)| is_unused(entry));
+        let first = unused.min_by_key(|(_, entry)| entry.changed_ns).map(|(address, _)| *address);
+        drop(first.and_then(|address| self.remove(&address)));
+    }
+
+    fn remove(&mut self, address: &IpAddr) -> Option<Entry> {
+        let entry = self.entries.remove(address)?;
+        self.queued -= entry.queue.len();
+        Some(entry)
+    }
 }
 
 #[cfg(test)]
@@ -477,5 +525,30 @@ mod tests {
         }
         assert_eq!(table.list().len(), NEIGHBOURS_MAX);
         assert_eq!(neighbour.get().0, Some(MAC));
+        // Neither do many addresses with a few packets each take more than their share.
+        let many = (0..600_u32).map(|number| IpAddr::from(core::net::Ipv4Addr::from_bits(0x0c00_0000 + number)));
+        let kept: Vec<_> = many.map(|address| table.get(address, 2).unwrap()).collect();
+        for neighbour in &kept {
+            let _ = table.use_or_queue(neighbour, &mut frames(3), 2);
+        }
+        assert_eq!(table.table.lock().queued, QUEUED_MAX);
+        let failed: usize = (1..4).map(|second| table.poll(2 + second * SECOND).failed.len()).sum();
+        assert_eq!((failed, table.table.lock().queued), (QUEUED_MAX, 0));
+    }
+
+    #[test]
+    fn those_who_do_not_answer_make_room_for_those_who_do() {
+        let table = Neighbours::default();
+        table.learn(address(1), MAC, Evidence::Answer, true, 0);
+        for number in 0..3 * u32::try_from(NEIGHBOURS_MAX).unwrap() {
+            let forged = IpAddr::from(core::net::Ipv4Addr::from_bits(0x0b00_0000 + number));
+            let neighbour = table.get(forged, 1).unwrap();
+            let _ = table.use_or_queue(&neighbour, &mut frames(1), 1);
+        }
+        assert_eq!(table.known_mac(address(1)), Some(MAC));
+        // A new one finds room, too.
+        table.learn(address(2), MAC, Evidence::Claim, true, 2);
+        assert_eq!(table.known_mac(address(2)), Some(MAC));
+        assert!(table.table.lock().queued <= QUEUED_MAX);
     }
 }
