@@ -40,6 +40,8 @@ pub(crate) struct Listener {
     backlog: AtomicU32,
     /// The length of `Queues::ready`, written under the lock.
     ready_len: AtomicUsize,
+    /// Half-open connections for it.
+    pub(super) half_open_len: AtomicUsize,
     owner: Weak<TcpSocket>,
     /// The port.
     pub(crate) port: u16,
@@ -60,8 +62,8 @@ pub(super) enum Arrival {
 impl Listener {
     pub(super) fn new(owner: Weak<TcpSocket>, port: u16, scope: Scope, backlog: u32) -> Arc<Self> {
         let queues = Mutex::new(rank::LISTENERS, Queues::default());
-        let (backlog, ready_len) = (AtomicU32::new(backlog), AtomicUsize::new(0));
-        Arc::new(Self { queues, backlog, ready_len, owner, port, scope })
+        let (backlog, ready_len, half_open_len) = (AtomicU32::new(backlog), AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { queues, backlog, ready_len, half_open_len, owner, port, scope })
     }
 
     /// The socket that listens, unless it is closed.

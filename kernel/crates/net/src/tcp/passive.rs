@@ -14,6 +14,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use siphasher::sip::SipHasher24;
 use sync::machine::{self, NEVER};
@@ -125,14 +126,30 @@ struct Pending {
     due_ns: u64,
 }
 
+impl Pending {
+    fn new(listener: Arc<Listener>, handshake: Handshake, settings: Settings, now_ns: u64) -> Self {
+        listener.half_open_len.fetch_add(1, Relaxed);
+        let due_ns = now_ns.saturating_add(SECOND_NS);
+        Self { listener, handshake, settings, answered_ns: now_ns, answers: 1, due_ns }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.listener.half_open_len.fetch_sub(1, Relaxed);
+    }
+}
+
 /// All connections that were asked for.
 pub(super) struct HalfOpen {
     records: Mutex<BTreeMap<FlowKey, Pending>>,
+    /// When one of them is due, or earlier: until then nobody looks at them all. Written under the lock.
+    next_ns: AtomicU64,
 }
 
 impl HalfOpen {
     pub(super) fn new() -> Self {
-        Self { records: Mutex::new(rank::HALF_OPEN, BTreeMap::new()) }
+        Self { records: Mutex::new(rank::HALF_OPEN, BTreeMap::new()), next_ns: AtomicU64::new(NEVER) }
     }
 
     /// Drops what was asked of a listener that is no more.
@@ -197,6 +214,10 @@ impl Tcp {
 
     /// Sends answers again that were not acknowledged, and answers when the next are due.
     pub(crate) fn poll(&self, stack: &Arc<Stack>, now_ns: u64) -> u64 {
+        let next_ns = self.half_open.next_ns.load(Relaxed);
+        if next_ns > now_ns {
+            return next_ns.min(self.time_waits.expire(&self.secrets, now_ns));
+        }
         let mut due = Vec::new();
         let mut next_ns = NEVER;
         let mut dropped = Vec::new();
@@ -215,6 +236,7 @@ impl Tcp {
             next_ns = next_ns.min(pending.due_ns);
             true
         });
+        self.half_open.next_ns.store(next_ns, Relaxed);
         drop(records);
         drop(dropped);
         for (key, answer) in due {
@@ -243,7 +265,7 @@ impl Tcp {
             }
             records.remove(key);
         }
-        let of_listener = records.values().filter(|pending| Arc::ptr_eq(&pending.listener, &listener)).count();
+        let of_listener = listener.half_open_len.load(Relaxed);
         let (backlog, _) = listener.backlog();
         let is_full = records.len() >= PENDING_MAX || of_listener >= PENDING_MIN.max(backlog as usize);
         if is_full {
@@ -254,10 +276,13 @@ impl Tcp {
         let offset = self.secrets.timestamp_offset(key);
         let handshake = Handshake::from_syn(&stray.header, &settings, sequence, offset);
         let answer = handshake.answer(&settings, now_ns);
-        let due_ns = now_ns.saturating_add(SECOND_NS);
-        let pending = Pending { listener, handshake, settings, answered_ns: now_ns, answers: 1, due_ns };
+        let pending = Pending::new(listener, handshake, settings, now_ns);
+        let due_ns = pending.due_ns;
+        self.half_open.next_ns.fetch_min(due_ns, Relaxed);
         records.insert(*key, pending);
         drop(records);
+        // This may be the worker of another CPU than the one that has the timers.
+        stack.control().request_poll(stack, due_ns);
         self.answer(stack, stray, answer);
     }
 
