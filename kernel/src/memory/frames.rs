@@ -300,6 +300,17 @@ pub(crate) fn is_reserve_low() -> bool {
         && BUDDY.lock().as_ref().is_some_and(|buddy| buddy.free_frames() < reserve(buddy) / 2)
 }
 
+/// Whether memory may be kept for what comes from outside: of the reserve not more than an eighth, or a quarter for what is short.
+pub(crate) fn may_keep(is_short: bool) -> bool {
+    if !IS_SCARCE.load(Ordering::Relaxed) {
+        return true;
+    }
+    BUDDY.lock().as_ref().is_some_and(|buddy| {
+        let reserve = reserve(buddy);
+        buddy.free_frames() > reserve - reserve / if is_short { 4 } else { 8 }
+    })
+}
+
 /// Takes back what `allocate_block` gave.
 pub(crate) fn free_block(physical: u64, order: u32) {
     if order == 0 {

@@ -11,6 +11,7 @@ use net::control::Configuration;
 use net::{Nic, Stack};
 use sync::{Once, machine};
 
+use crate::memory::{PAGE_BYTES, frames};
 use crate::{drivers, threads};
 
 /// How long the program waits for an address.
@@ -27,6 +28,8 @@ pub(super) fn start(image: &str, hostname: &[u8], line: &[u8]) -> Arc<Stack> {
     let cpus = u32::try_from(threads::cpu::count()).unwrap_or(1);
     let stack = STACK.call_once(|| Stack::new(cpus));
     stack.set_starter(start_workers);
+    let memory = frames::total().saturating_mul(PAGE_BYTES as u64);
+    stack.set_memory(usize::try_from(memory).unwrap_or(usize::MAX));
     let mut nics = drivers::take_networks().peekable();
     if nics.peek().is_none() {
         return Arc::clone(stack);

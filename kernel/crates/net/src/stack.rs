@@ -25,6 +25,13 @@ use crate::worker::Worker;
 /// Frames that are taken before anybody is woken.
 pub const BATCH_MAX: usize = 64;
 
+/// What waits to be read in all TCP connections takes at most this part of memory.
+const RECEIVE_MEMORY_PART: usize = 8;
+/// What is left to be sent in connections that no program has any more, this one.
+const ORPHAN_MEMORY_PART: usize = 16;
+/// And fragments that wait for others this one.
+const FRAGMENT_MEMORY_PART: usize = 32;
+
 /// What became of the frames that came in.
 #[derive(Debug, Default)]
 pub struct StackCounters {
@@ -80,6 +87,13 @@ impl Stack {
     /// socket of the Internet families has none.
     pub fn set_starter(&self, start: fn()) {
         self.starter.call_once(|| start);
+    }
+
+    /// Says how much memory the machine has: what comes from outside may wait in a part of it. Before that, in as much as it likes.
+    pub fn set_memory(&self, bytes: usize) {
+        self.tcp.set_receive_memory(bytes / RECEIVE_MEMORY_PART);
+        self.tcp.set_orphan_memory(bytes / ORPHAN_MEMORY_PART);
+        self.control.limit_fragments(bytes / FRAGMENT_MEMORY_PART);
     }
 
     /// The network is going to be used. Starts its workers, once.

@@ -197,13 +197,18 @@ struct Frames<'a> {
 impl Frames<'_> {
     /// The bytes `start..end` of a buffer, in memory that is not the device's any more. `None`: the buffer had to go back as it is.
     fn keep(&mut self, buffer: Box<[u8]>, start: usize, end: usize) -> Option<Payload> {
-        if end <= COPY_LEN_MAX {
+        // The reserve is for what the kernel cannot do without. Short frames may bring what makes memory free.
+        let is_short = end <= COPY_LEN_MAX;
+        if !frames::may_keep(is_short) {
+            self.fresh.push(buffer);
+            return None;
+        }
+        if is_short {
             let copy: Box<[u8]> = buffer.get(..end).unwrap_or_default().into();
             self.fresh.push(buffer);
             return Some(Payload::new(copy, start..end));
         }
-        // The reserve is for what the kernel cannot do without.
-        match new_buffer().filter(|_| !frames::is_reserve_low()) {
+        match new_buffer() {
             Some(successor) => {
                 self.fresh.push(successor);
                 Some(Payload::new(buffer, start..end))

@@ -1,6 +1,7 @@
 //! [`Reassembly`]: datagrams whose fragments come one by one, RFC 791, section 3.2, and RFC 8200, section 4.5.
 //!
-//! 1. Memory is bounded by [`BYTES_MAX`] and [`DATAGRAMS_MAX`]; the oldest datagram makes room.
+//! 1. Memory is bounded by [`BYTES_MAX`], or less on small machines, and [`DATAGRAMS_MAX`]; the oldest datagram makes room. Headers count, which an
+//!    IPv6 packet may have as much of as of anything.
 //! 2. Fragments that overlap end their datagram (RFC 5722), in IPv4 as well; one that comes twice is ignored.
 //! 3. A datagram that is not whole after [`TIMEOUT4_NS`] or [`TIMEOUT6_NS`] is given up; its sender is told if its first fragment came.
 
@@ -79,10 +80,16 @@ pub(super) struct GivenUp {
 }
 
 /// Datagrams whose fragments have not all come.
-#[derive(Default)]
 pub(super) struct Reassembly {
     entries: BTreeMap<Key, Entry>,
     bytes: usize,
+    bytes_max: usize,
+}
+
+impl Default for Reassembly {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), bytes: 0, bytes_max: BYTES_MAX }
+    }
 }
 
 /// Whether a packet is a fragment.
@@ -115,6 +122,11 @@ fn parse(packet: &IpPacket) -> Option<(Fragment<'_>, Option<(usize, u8)>)> {
 }
 
 impl Reassembly {
+    /// Lets fragments take no more than this, nor more than [`BYTES_MAX`].
+    pub(super) fn limit(&mut self, bytes: usize) {
+        self.bytes_max = bytes.min(BYTES_MAX);
+    }
+
     /// Takes a fragment.
     pub(super) fn add(&mut self, packet: &IpPacket, interface: u32, now_ns: u64) -> Progress {
         let Some((fragment, patch)) = parse(packet) else { return Progress::Refused };
@@ -138,7 +150,12 @@ impl Reassembly {
         if offset == 0 && !has_more {
             return Progress::Whole(whole(header, [payload].into_iter(), payload.len()));
         }
-        self.make_room(&key, payload.len() + OVERHEAD);
+        let len = payload.len() + OVERHEAD + if offset == 0 { header.len() } else { 0 };
+        if len > self.bytes_max {
+            self.remove(&key);
+            return Progress::Refused;
+        }
+        self.make_room(&key, len);
         let timeout_ns = if key.source.is_ipv4() { TIMEOUT4_NS } else { TIMEOUT6_NS };
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
             header: None,
@@ -156,8 +173,8 @@ impl Reassembly {
             self.remove(&key);
             return Progress::Refused;
         }
-        entry.bytes += payload.len() + OVERHEAD;
-        self.bytes += payload.len() + OVERHEAD;
+        entry.bytes += len;
+        self.bytes += len;
         entry.pieces.insert(offset, payload.to_vec());
         if offset == 0 {
             entry.header = Some(header);
@@ -198,7 +215,7 @@ impl Reassembly {
 
     fn make_room(&mut self, key: &Key, len: usize) {
         let is_new = !self.entries.contains_key(key);
-        while self.bytes + len > BYTES_MAX || (is_new && self.entries.len() >= DATAGRAMS_MAX) {
+        while self.bytes + len > self.bytes_max || (is_new && self.entries.len() >= DATAGRAMS_MAX) {
             let oldest =
                 self.entries.iter().filter(|(known, _)| *known != key).min_by_key(|(_, entry)| entry.deadline_ns);
             let Some(oldest) = oldest.map(|(known, _)| *known) else { return };
@@ -317,6 +334,41 @@ mod tests {
         assert!(refused(&mut table, fragment(4, 65_528, &[0; 100], false)));
         table.add(&fragment(5, 800, &[0; 8], true), 2, 0);
         assert!(refused(&mut table, fragment(5, 0, &[0; 8], false)) || table.entries.len() == 1);
+    }
+
+    /// The first fragment of an IPv6 packet with as many options as are looked behind.
+    fn long_header(identification: u32) -> IpPacket {
+        let mut bytes = alloc::vec![0; 40];
+        let mut ip = Ipv6Packet::new_unchecked(&mut bytes[..]);
+        ip.set_version(6);
+        ip.set_next_header(IpProtocol::Ipv6Opts);
+        ip.set_src_addr(core::net::Ipv6Addr::LOCALHOST);
+        for place in 0..7 {
+            let next = if place == 6 { extension::FRAGMENT } else { extension::DESTINATION };
+            bytes.extend([next, 100]);
+            bytes.resize(bytes.len() + 8 * 101 - 2, 0);
+        }
+        bytes.extend([17, 0, 0, 1]);
+        bytes.extend(identification.to_be_bytes());
+        bytes.extend([0; 8]);
+        IpPacket::parse(bytes, false).unwrap()
+    }
+
+    #[test]
+    fn headers_count() {
+        let mut table = Reassembly::default();
+        for number in 0..2000 {
+            assert_eq!(table.add(&long_header(number), 2, u64::from(number)), Progress::Waiting);
+            let kept = |entry: &Entry| {
+                entry.header.as_ref().map_or(0, Vec::len) + entry.pieces.values().map(Vec::len).sum::<usize>()
+            };
+            assert!(table.entries.values().map(kept).sum::<usize>() <= BYTES_MAX);
+        }
+        table.limit(10_000);
+        assert_eq!(table.add(&long_header(2000), 2, 2000), Progress::Waiting);
+        assert_eq!(table.entries.len(), 1);
+        table.limit(1000);
+        assert_eq!(table.add(&long_header(2001), 2, 2001), Progress::Refused);
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl Control {
         self.state.lock().hostname = name.into();
     }
 
+    /// Lets fragments that wait for others take no more than this.
+    pub(crate) fn limit_fragments(&self, bytes: usize) {
+        self.state.lock().reassembly.limit(bytes);
+    }
+
     /// See [`Control::set_hostname`].
     #[must_use]
     pub fn hostname(&self) -> String {

@@ -200,7 +200,7 @@ impl TcpSocket {
         })?;
         let mut settings = self.settings_of(&inner);
         wire::fit(&mut settings, inner.ip.mss_max, &route);
-        let wire = Wire::connect(tcp.secrets(), route, [local, remote], settings, machine::now_ns());
+        let wire = Wire::connect(tcp, route, [local, remote], settings, machine::now_ns());
         let key = wire.key;
         inner.phase = Phase::Wire(Box::new(wire));
         if !self.stack.flows().insert(key, self.flow()) {

@@ -7,6 +7,7 @@
 //! - [`local`]: connections of the machine with itself, without packets.
 //! - [`listing`]: all of them, for those who ask.
 //! - [`listener`], [`passive`]: who takes connections, and how they come about.
+//! - `memory`: how much all connections together may take of the machine.
 //! - [`time_wait`]: what stays of connections that have ended.
 //! - [`segment`]: headers from and to bytes.
 //!
@@ -20,6 +21,7 @@ mod information;
 mod listener;
 pub mod listing;
 mod local;
+mod memory;
 mod options;
 mod passive;
 mod segment;
@@ -44,6 +46,7 @@ use crate::ports::Scope;
 use listener::Arrival;
 pub(crate) use listener::Listener;
 use local::LocalEnd;
+use memory::Budget;
 use passive::{HalfOpen, Secrets};
 use socket::Phase;
 pub use socket::TcpSocket;
@@ -56,6 +59,8 @@ pub struct Tcp {
     half_open: HalfOpen,
     time_waits: TimeWaits,
     secrets: Secrets,
+    received: Arc<Budget>,
+    orphaned: Arc<Budget>,
 }
 
 impl Tcp {
@@ -66,8 +71,20 @@ impl Tcp {
             half_open: HalfOpen::new(),
             time_waits: TimeWaits::new(&ports),
             secrets: Secrets::new(),
+            received: Budget::new(),
+            orphaned: Budget::new(),
             ports,
         }
+    }
+
+    /// Sets how many bytes may wait to be read, in all connections together. There is no limit at first.
+    pub fn set_receive_memory(&self, bytes: usize) {
+        self.received.set_limit(bytes);
+    }
+
+    /// Sets how many bytes may be left to be sent in connections that no program has any more. There is no limit at first.
+    pub fn set_orphan_memory(&self, bytes: usize) {
+        self.orphaned.set_limit(bytes);
     }
 
     /// Who has which port.

@@ -367,7 +367,7 @@ impl Tcp {
         let Some(owner) = listener.owner() else { return };
         let Ok(route) = self.route_of(stack, &key, stray.interface) else { return };
         let inherited = owner.inherited();
-        let wire = Wire::accept(key, handshake, route, settings, now_ns);
+        let wire = Wire::accept(self, key, handshake, route, settings, now_ns);
         let claim = inherited.claim.as_ref().map(|claim| claim.share());
         let phase = Phase::Wire(alloc::boxed::Box::new(wire));
         let socket = TcpSocket::accepted(&owner, &inherited, phase, claim, key.local_end().ip());

@@ -10,9 +10,10 @@ use core::net::{IpAddr, SocketAddr};
 use abi::Errno;
 use mm::user::{UserFault, UserReader, UserWriter};
 
+use super::Tcp;
 use super::engine::{Connection, Engine, Handshake, Opening, SegmentHeader, SegmentPayload, Settings, State};
+use super::memory::{Reservation, Share};
 use super::options::IpSettings;
-use super::passive::Secrets;
 use super::segment::{self, Frames, HEADER_LEN};
 use crate::channel::Packet;
 use crate::counters::Counter;
@@ -30,6 +31,10 @@ pub(super) struct Wire {
     pub(super) key: FlowKey,
     pub(super) engine: Box<dyn Engine>,
     route: Route,
+    /// What it keeps for its reader.
+    share: Share,
+    /// Once the program has let go of it.
+    reservation: Option<Reservation>,
     frames: Vec<TransmitFrame>,
     /// `TCP_CORK`.
     is_corked: bool,
@@ -45,35 +50,38 @@ pub(super) struct Wire {
 
 impl Wire {
     /// An attempt to connect two ends. [`Wire::flush`] sends the first segment.
-    pub(super) fn connect(
-        secrets: &Secrets,
-        route: Route,
-        ends: [SocketAddr; 2],
-        settings: Settings,
-        now_ns: u64,
-    ) -> Self {
+    pub(super) fn connect(tcp: &Tcp, route: Route, ends: [SocketAddr; 2], settings: Settings, now_ns: u64) -> Self {
         let key = FlowKey::new(protocol::TCP, ends[0], ends[1]);
         let opening = Opening {
-            initial_sequence: secrets.initial_sequence(&key, now_ns),
-            timestamp_offset: secrets.timestamp_offset(&key),
+            initial_sequence: tcp.secrets().initial_sequence(&key, now_ns),
+            timestamp_offset: tcp.secrets().timestamp_offset(&key),
         };
         let mut frames = Vec::new();
         let engine = Connection::open(now_ns, settings, opening, &mut Frames { key: &key, frames: &mut frames });
-        Self { frames, ..Self::new(key, Box::new(engine), route, false) }
+        Self { frames, ..Self::new(tcp, key, Box::new(engine), route, false) }
     }
 
     /// A connection that a peer has asked for, after its third segment.
-    pub(super) fn accept(key: FlowKey, handshake: &Handshake, route: Route, settings: Settings, now_ns: u64) -> Self {
-        Self::new(key, Box::new(Connection::accept(now_ns, settings, handshake)), route, true)
+    pub(super) fn accept(
+        tcp: &Tcp,
+        key: FlowKey,
+        handshake: &Handshake,
+        route: Route,
+        settings: Settings,
+        now_ns: u64,
+    ) -> Self {
+        Self::new(tcp, key, Box::new(Connection::accept(now_ns, settings, handshake)), route, true)
     }
 
-    fn new(key: FlowKey, engine: Box<dyn Engine>, route: Route, was_established: bool) -> Self {
+    fn new(tcp: &Tcp, key: FlowKey, engine: Box<dyn Engine>, route: Route, was_established: bool) -> Self {
         Self {
             key,
             is_corked: engine.settings().is_corked,
             last_state: engine.state(),
             engine,
             route,
+            share: Share::new(&tcp.received),
+            reservation: None,
             frames: Vec::new(),
             has_more: false,
             was_established,
@@ -93,7 +101,9 @@ impl Wire {
     /// Takes a segment whose headers are cut off.
     pub(super) fn receive_parsed(&mut self, header: &SegmentHeader, frame: ReceivedFrame, now_ns: u64) {
         let mut output = Frames { key: &self.key, frames: &mut self.frames };
+        self.engine.limit_receive(self.share.is_limited());
         self.engine.receive(now_ns, header, SegmentPayload::from_frame(frame), &mut output);
+        self.share.note(self.engine.receive_footprint());
         self.was_established |= matches!(
             self.engine.state(),
             State::Established | State::CloseWait | State::FinWait1 | State::FinWait2 | State::LastAck | State::Closing
@@ -181,8 +191,14 @@ impl Wire {
         self.flush(stack);
     }
 
-    /// The program lets go of it.
+    /// The program lets go of it. Ends with RST where too many others are left without a program.
     pub(super) fn close(&mut self, stack: &Stack, now_ns: u64) {
+        if !matches!(self.engine.state(), State::Closed | State::TimeWait) {
+            self.reservation = Reservation::take(&stack.tcp().orphaned, self.engine.unacknowledged_len().0);
+            if self.reservation.is_none() {
+                return self.abort(stack);
+            }
+        }
         let mut output = Frames { key: &self.key, frames: &mut self.frames };
         if self.engine.close(now_ns, &mut output) {
             stack.mib().count(Counter::TcpOutRsts);
@@ -224,6 +240,8 @@ impl Wire {
             (false, true) => Ok(self.engine.discard(to.remaining())),
             (is_peek, false) => self.engine.read(to, seen, is_peek),
         };
+        self.share.note(self.engine.receive_footprint());
+        self.engine.limit_receive(self.share.is_limited());
         Ok(len.map(Some))
     }
 

@@ -35,6 +35,7 @@ use super::round_trip::RoundTrip;
 use super::scoreboard::Scoreboard;
 use super::send_buffer::{PIECES_MAX, SendBuffer};
 use super::sequence::length;
+use super::settings::LIMITED_BUFFER;
 use super::timers::{Timer, Timers};
 use super::urgent::Urgent;
 use super::window::ReceiveWindow;
@@ -97,6 +98,8 @@ pub(super) struct ReceiveSide {
     pub(super) is_finished: bool,
     /// What comes is dropped.
     pub(super) is_shut: bool,
+    /// No more than [`LIMITED_BUFFER`] may wait, whatever the settings say.
+    pub(super) is_limited: bool,
     /// The program has read since the window was looked at.
     pub(super) has_read: bool,
     /// RFC 7323's TS.Recent, and when it came.
@@ -245,6 +248,7 @@ impl Connection {
                 fin: None,
                 is_finished: false,
                 is_shut: false,
+                is_limited: false,
                 has_read: false,
                 timestamp: handshake.peer_timestamp,
                 timestamp_ns: now_ns,
@@ -303,8 +307,14 @@ impl Connection {
     }
 
     /// All that can wait for the program, in memory.
-    pub(super) fn receive_footprint(&self) -> usize {
+    pub(super) fn kept_len(&self) -> usize {
         self.receive.queue.footprint() + self.receive.assembly.footprint()
+    }
+
+    /// What may wait, in memory.
+    pub(super) fn receive_buffer(&self) -> usize {
+        let limit = if self.receive.is_limited { LIMITED_BUFFER } else { usize::MAX };
+        self.settings.receive_buffer.min(limit)
     }
 
     /// The end, with what the program is told. What has come can still be read.

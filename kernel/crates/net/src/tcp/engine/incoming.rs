@@ -390,9 +390,13 @@ impl Connection {
         if piece.is_empty() {
             return;
         }
+        let has_room = self.kept_len().saturating_add(piece.footprint()) <= self.receive_buffer();
         if start == next {
-            self.append(piece);
-        } else if self.receive_footprint().saturating_add(piece.footprint()) <= self.settings.receive_buffer {
+            // What was offered is kept to, but when there is no more for anybody. What fills a hole frees more than it takes.
+            if has_room || !self.receive.is_limited || !self.receive.assembly.is_empty() {
+                self.append(piece);
+            }
+        } else if has_room {
             self.receive.assembly.insert(start, piece);
         }
     }

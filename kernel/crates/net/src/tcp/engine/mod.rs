@@ -200,6 +200,12 @@ pub trait Engine: Send {
     /// Bytes that can be read now.
     fn readable_len(&self) -> usize;
 
+    /// Memory that all that waits for the program holds on to.
+    fn receive_footprint(&self) -> usize;
+
+    /// From now on no more than a little may wait for the program, or again what the settings say.
+    fn limit_receive(&mut self, is_limited: bool);
+
     /// The other side has sent its last byte, all was read, or the connection is gone: reads answer 0.
     fn is_read_finished(&self) -> bool;
 

@@ -398,7 +398,7 @@ impl Connection {
     /// The window there is.
     pub(super) fn available_window(&self) -> u32 {
         let segment_len = self.acknowledging.segment_len().max(1);
-        self.receive.window.available(&self.settings, self.receive_footprint(), segment_len)
+        self.receive.window.available(&self.settings, self.receive_buffer(), self.kept_len(), segment_len)
     }
 
     /// The highest number that was ever sent.

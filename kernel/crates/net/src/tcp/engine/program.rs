@@ -92,6 +92,14 @@ impl Engine for Connection {
         len
     }
 
+    fn receive_footprint(&self) -> usize {
+        self.kept_len()
+    }
+
+    fn limit_receive(&mut self, is_limited: bool) {
+        self.receive.is_limited = is_limited;
+    }
+
     fn readable_len(&self) -> usize {
         let len = self.receive.queue.len();
         // The urgent byte is not part of the stream.

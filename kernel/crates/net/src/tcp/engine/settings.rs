@@ -1,5 +1,7 @@
 //! [`Settings`]: what a program sets of a connection, with Linux's defaults.
 
+/// What may wait for the program, in memory, where there is no more for all connections.
+pub(super) const LIMITED_BUFFER: usize = 16 << 10;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// How the sender finds out how much the network takes.

@@ -59,10 +59,10 @@ impl ReceiveWindow {
         self.scale
     }
 
-    /// The window that there is now, before the rule of the right edge.
-    pub(super) fn available(&self, settings: &Settings, footprint: usize, segment_len: u32) -> u32 {
-        let mut whole = settings.receive_buffer / 2;
-        let mut free = settings.receive_buffer.saturating_sub(footprint) / 2;
+    /// The window that there is now with `buffer`, of which `footprint` is taken, before the rule of the right edge.
+    pub(super) fn available(&self, settings: &Settings, buffer: usize, footprint: usize, segment_len: u32) -> u32 {
+        let mut whole = buffer / 2;
+        let mut free = buffer.saturating_sub(footprint) / 2;
         if settings.window_clamp != 0 {
             whole = whole.min(settings.window_clamp);
             free = free.min(settings.window_clamp);
@@ -146,11 +146,11 @@ mod tests {
     fn the_edge_never_moves_left() {
         let mut window = ReceiveWindow::new(1000, 65_535, 7, 1460, 0);
         let settings = Settings { receive_buffer: 200_000, ..Settings::default() };
-        let available = window.available(&settings, 190_000, 1460);
+        let available = window.available(&settings, settings.receive_buffer, 190_000, 1460);
         assert_eq!(available, 0);
         assert_eq!(window.offer(2000, available), 505);
         assert!(window.edge().wrapping_sub(66_535) < 128);
-        let available = window.available(&settings, 0, 1460);
+        let available = window.available(&settings, settings.receive_buffer, 0, 1460);
         assert_eq!((available, window.offer(2000, available)), (100_000, 781));
         assert_eq!(window.edge(), 2000 + (781 << 7));
     }
