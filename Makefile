@@ -69,6 +69,10 @@ loom: setup ## Check the lock-free code under every interleaving.
 soak: setup ## Torture threads in a machine: MINUTES=30 CPUS=4 SEED=1.
 	@scripts/soak.sh
 
+.PHONY: soak-net
+soak-net: ## Let COUNT=1000000 connections come and go between two network stacks on this host.
+	@cargo run --quiet --release -p netsim --bin bench-tcp -- churn $${COUNT:-1000000}
+
 .PHONY: bench
 bench: setup ## Measure, and write docs/bench; ROWS="tcp read": instructions of these alone.
 	@scripts/bench.sh

@@ -1,6 +1,8 @@
 //! [`CountingAllocator`]: the system's memory, counted. A test or benchmark that wants it declares it as its global allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
@@ -11,6 +13,42 @@ pub fn allocated_len() -> usize {
     ALLOCATED.load(Relaxed)
 }
 
+/// Buffers of bytes from this size on are those that [`fail_buffers`] speaks of.
+const BUFFER_LEN_MIN: usize = 2048;
+
+thread_local! {
+    /// How many more buffers this thread gets before one is refused.
+    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Runs `action` with memory for so many large buffers of bytes: the one behind them is refused, and then there is memory again. Answers whether that
+/// happened, too. Other allocations, which cannot fail, are left alone.
+pub fn fail_buffers<R>(behind: usize, action: impl FnOnce() -> R) -> (R, bool) {
+    LEFT.set(behind);
+    let result = action();
+    (result, LEFT.replace(usize::MAX) > behind)
+}
+
+/// Whether an allocation is to fail.
+fn is_refused(layout: Layout) -> bool {
+    if layout.align() != 1 || layout.size() < BUFFER_LEN_MIN {
+        return false;
+    }
+    // A thread that ends has no count any more.
+    LEFT.try_with(|left| match left.get() {
+        usize::MAX => false,
+        0 => {
+            left.set(usize::MAX);
+            true
+        }
+        count => {
+            left.set(count - 1);
+            false
+        }
+    })
+    .unwrap_or(false)
+}
+
 /// The system's allocator with a count of bytes, as they were asked for.
 #[derive(Debug)]
 pub struct CountingAllocator;
@@ -18,6 +56,9 @@ pub struct CountingAllocator;
 // SAFETY: All is done by the system's allocator with what the caller gave, so its guarantees hold; counting allocates nothing.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_refused(layout) {
+            return null_mut();
+        }
         // SAFETY: The caller's promise is the one that the system's allocator asks for.
         let memory = unsafe { System.alloc(layout) };
         if !memory.is_null() {

@@ -5,11 +5,13 @@
 //! - [`Simulation`]: two ends and the links between them, in simulated time.
 //! - [`machine`]: Nacre's whole stack with one device.
 //! - [`victim`]: such a machine with everything open; [`mutate`] makes what is thrown at it of what was recorded ([`capture`]).
+//! - [`churn`]: connections between two such machines that come and go.
 //! - [`linux`]: Linux's stack in network namespaces, with this program as the wire between them.
 //!
 //! Packets are bytes; ends of connections exchange IP packets. Times are nanoseconds.
 
 pub mod capture;
+pub mod churn;
 pub mod cost;
 pub mod counting;
 mod end;

@@ -15,9 +15,13 @@ use netsim::linux::peer;
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const USAGE: &str = "\
-usage: bench-tcp FILE.md [SECONDS]     measures, and puts the figures into the file; SECONDS of each run, 20 if not given
+usage: bench-tcp FILE.md [SECONDS [NAME]]  measures, and puts the figures into the file; SECONDS of each run, 20 if not given; only engines
+                                       with NAME in theirs, where the figures of the others are of runs of as many seconds
+       bench-tcp churn COUNT           lets so many connections come and go between two stacks, and compares memory before and after
        bench-tcp corpus DIRECTORY      writes what was recorded on real links as the fuzzer's inputs: a file of each capture
        bench-tcp peer ARGUMENT...      the programs at Linux's ends";
+/// What may be allocated after the churn that was not before.
+const CHURN_LEN_MAX: usize = 32 << 10;
 /// The longest frame that the fuzzer's inputs have: its length and a flag are two bytes.
 const FRAME_LEN_MAX: usize = 0x7fff;
 
@@ -26,12 +30,13 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match *arguments.as_slice() {
         ["peer", ref arguments @ ..] => peer::run(arguments),
+        ["churn", count] => count.parse().map_err(|error| format!("{count}: {error}")).and_then(churn),
         ["corpus", directory] => write_corpus(directory),
-        [file] => report::write(file, 20),
-        [file, seconds] => seconds
+        [file] => report::write(file, 20, ""),
+        [file, seconds, ref only @ ..] if only.len() < 2 => seconds
             .parse()
             .map_err(|error| format!("{seconds}: {error}"))
-            .and_then(|seconds| report::write(file, seconds)),
+            .and_then(|seconds| report::write(file, seconds, only.first().unwrap_or(&""))),
         _ => Err(USAGE.to_owned()),
     };
     match done {
@@ -57,4 +62,11 @@ fn write_corpus(directory: &str) -> Result<(), String> {
         std::fs::write(&path, bytes).map_err(|error| format!("{path}: {error}"))?;
     }
     Ok(())
+}
+
+fn churn(count: u64) -> Result<(), String> {
+    let [before, after] = netsim::churn::measure(count);
+    println!("{count} connections: {before} bytes before, {after} after");
+    // A few sockets may still wait to be freed.
+    if after > before + CHURN_LEN_MAX { Err("memory is lost".to_owned()) } else { Ok(()) }
 }

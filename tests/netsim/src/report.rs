@@ -19,18 +19,41 @@ const ENGINES: &[(&str, Engine)] = &[
     ("Nacre, CUBIC", Engine::Nacre),
 ];
 
-/// Measures, and replaces what is between the marks in `file`.
-pub(crate) fn write(file: &str, seconds: u64) -> Result<(), String> {
+/// Linux, which runs in real time.
+const LINUX: &str = "Linux, CUBIC";
+
+/// Measures, and replaces what is between the marks in `file`. Of throughput only what has `only` in its name is measured; the rest stays as it was.
+pub(crate) fn write(file: &str, seconds: u64, only: &str) -> Result<(), String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     let (before, rest) = text.split_once(BEGIN).ok_or_else(|| format!("{file}: no line {}", BEGIN.trim()))?;
-    let (_, after) = rest.split_once(END).ok_or_else(|| format!("{file}: no line {}", END.trim()))?;
+    let (old, after) = rest.split_once(END).ok_or_else(|| format!("{file}: no line {}", END.trim()))?;
     let mut figures = String::new();
-    throughput(&mut figures, seconds)?;
+    throughput(&mut figures, seconds, &Wanted { only, old })?;
     costs(&mut figures)?;
     fs::write(file, format!("{before}{BEGIN}\n{figures}\n{END}{after}")).map_err(|error| format!("{file}: {error}"))
 }
 
-fn throughput(figures: &mut String, seconds: u64) -> Result<(), String> {
+/// Which engines are measured, and the figures of the others.
+struct Wanted<'a> {
+    only: &'a str,
+    old: &'a str,
+}
+
+impl Wanted<'_> {
+    /// The figure that there was for an engine and the cell whose row begins so, if it is not to be measured.
+    fn kept(&self, name: &str, row: &str) -> Option<String> {
+        if name.contains(self.only) {
+            return None;
+        }
+        let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let header = self.old.lines().find(|line| line.starts_with("| delay")).map(cells).unwrap_or_default();
+        let row = self.old.lines().find(|line| line.starts_with(row)).map(cells).unwrap_or_default();
+        let place = header.iter().position(|known| known == name);
+        Some(place.and_then(|place| row.get(place).cloned()).unwrap_or_else(|| "-".to_owned()))
+    }
+}
+
+fn throughput(figures: &mut String, seconds: u64, wanted: &Wanted<'_>) -> Result<(), String> {
     let obstacle = linux::find_obstacle();
     if let Some(obstacle) = &obstacle {
         eprintln!("bench-tcp: Linux is left out: {obstacle}");
@@ -40,21 +63,31 @@ fn throughput(figures: &mut String, seconds: u64) -> Result<(), String> {
         "Mbit/s of data from one end to the other in the first {seconds} s; the link carries {} Mbit/s, headers included.\n",
         BITS_PER_SECOND / 1_000_000
     );
-    let names: Vec<&str> = ENGINES.iter().map(|(name, _)| *name).chain(["Linux, CUBIC"]).collect();
+    let names: Vec<&str> = ENGINES.iter().map(|(name, _)| *name).chain([LINUX]).collect();
     let _ = writeln!(figures, "| delay | frame | loss | {} |", names.join(" | "));
     let _ = writeln!(figures, "|---|---|---|{}", "---|".repeat(names.len()));
     for cell in Cell::all() {
-        let _ = write!(figures, "| {} ms | {} | {} % |", cell.delay_ms, cell.mtu, cell.loss_percent);
+        let row = format!("| {} ms | {} | {} % |", cell.delay_ms, cell.mtu, cell.loss_percent);
+        figures.push_str(&row);
         for (name, engine) in ENGINES {
-            eprintln!("bench-tcp: {cell:?}: {name}");
-            let _ = write!(figures, " {} |", megabits(runs::simulated(*engine, cell, seconds)?));
+            let figure = match wanted.kept(name, &row) {
+                Some(figure) => figure,
+                None => {
+                    eprintln!("bench-tcp: {cell:?}: {name}");
+                    megabits(runs::simulated(*engine, cell, seconds)?)
+                }
+            };
+            let _ = write!(figures, " {figure} |");
         }
-        if obstacle.is_some() {
-            figures.push_str(" - |\n");
-            continue;
-        }
-        eprintln!("bench-tcp: {cell:?}: Linux");
-        let _ = writeln!(figures, " {} |", megabits(runs::of_linux(cell, seconds)?));
+        let figure = match wanted.kept(LINUX, &row) {
+            Some(figure) => figure,
+            None if obstacle.is_some() => "-".to_owned(),
+            None => {
+                eprintln!("bench-tcp: {cell:?}: Linux");
+                megabits(runs::of_linux(cell, seconds)?)
+            }
+        };
+        let _ = writeln!(figures, " {figure} |");
     }
     Ok(())
 }

@@ -1,12 +1,11 @@
-//! Two whole stacks, by IPv4: over bad links, with many connections, with many idle ones, with a peer that is gone.
+//! Two whole stacks, by IPv4 and IPv6: over bad links, with many connections, with many idle ones, with a peer that is gone.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use abi::Errno;
-use file::Progress;
-use net::socket::Socket;
+use netsim::churn::{self, Churn};
 use netsim::counting::{CountingAllocator, allocated_len};
-use netsim::machine::{Machine, StackEnd, receive, send, settle};
+use netsim::machine::{Machine, StackEnd, receive, send};
 use netsim::{LinkSettings, Outcome, Role, Simulation, Transfer};
 use testkit::{Random, clock};
 
@@ -22,10 +21,10 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn run(transfers: [Transfer; 2], link: LinkSettings, seed: u64) -> Outcome {
-    let (mut client, mut server) = (StackEnd::new(Role::Client, false), StackEnd::new(Role::Server, false));
-    let outcome = Simulation::new([&mut client, &mut server], transfers, [link; 2], seed).run(3600 * SECOND_NS);
-    assert!(outcome.is_over, "seed {seed}, {link:?}, {transfers:?}: {outcome:?}");
+fn run(transfers: [Transfer; 2], link: LinkSettings, is_v6: bool, seed: u64) -> Outcome {
+    let (mut client, mut server) = (StackEnd::new(Role::Client, is_v6), StackEnd::new(Role::Server, is_v6));
+    let outcome = Simulation::new([&mut client, &mut server], transfers, [link; 2], seed).run(4 * 3600 * SECOND_NS);
+    assert!(outcome.is_over, "seed {seed}, v6 {is_v6}, {link:?}, {transfers:?}: {outcome:?}");
     outcome
 }
 
@@ -40,83 +39,61 @@ fn all_data_arrives_over_all_links() {
             queue_len_max: *random.pick(&[20_000, 1 << 20]),
             delay_ns: *random.pick(&[10_000, 1_000_000, 50_000_000]),
             jitter_ns: *random.pick(&[0, 0, 100_000, 5_000_000]),
-            loss_ppm: *random.pick(&[0, 10_000, 50_000]),
+            loss_ppm: *random.pick(&[0, 10_000, 50_000, 100_000]),
             duplicate_ppm: *random.pick(&[0, 10_000, 50_000]),
             reorder_ppm: *random.pick(&[0, 10_000, 200_000]),
             corrupt_ppm: *random.pick(&[0, 10_000]),
         };
         let transfer = |random: &mut Random| {
-            let (read_len, read_pause_ns) = *random.pick(&[(0, 0), (0, 0), (5000, 10_000_000)]);
+            // The last closes the window for seconds at a time.
+            let (read_len, read_pause_ns) =
+                *random.pick(&[(0, 0), (0, 0), (5000, 10_000_000), (60_000, 20 * SECOND_NS)]);
             let len = *random.pick(&[0, 1, 1460, 50_000, 300_000]);
             Transfer { len, read_len, read_pause_ns, stays_open: false }
         };
-        run([transfer(&mut random), transfer(&mut random)], link, seed);
+        run([transfer(&mut random), transfer(&mut random)], link, seed % 2 == 0, seed);
     }
 }
 
-/// Opens a connection, with a question and an answer on it.
-fn converse(client: &Machine, server: &Machine, listener: &dyn Socket) -> [Arc<dyn Socket>; 2] {
-    let asking = client.connect(Machine::address4(2)).expect("the way is known");
-    settle([client, server]);
-    assert_eq!(asking.finish_connect(), Ok(Progress::Done(0)));
-    let answering = listener.accept().expect("it listens").expect("somebody waits").socket;
-    let mut buffer = [0; 100];
-    assert_eq!(send(&*asking, &[1; 100]), Ok(100));
-    settle([client, server]);
-    assert_eq!(receive(&*answering, &mut buffer), Ok(Some(100)));
-    assert_eq!(send(&*answering, &[2; 100]), Ok(100));
-    settle([client, server]);
-    assert_eq!(receive(&*asking, &mut buffer), Ok(Some(100)));
-    [asking, answering]
-}
-
-/// Lets time pass.
-fn pass(machines: [&Machine; 2], seconds: u64) {
-    for _ in 0..seconds * 4 {
-        clock::advance(SECOND_NS / 4);
-        settle(machines);
+#[test]
+fn throughput_by_loss() {
+    let _alone = alone();
+    for loss_ppm in [0, 10_000, 50_000, 100_000] {
+        let link = LinkSettings {
+            bits_per_second: 100_000_000,
+            queue_len_max: 512 << 10,
+            delay_ns: 1_000_000,
+            loss_ppm,
+            ..LinkSettings::default()
+        };
+        for is_v6 in [false, true] {
+            let outcome = run([Transfer::of(1 << 20), Transfer::of(0)], link, is_v6, 1);
+            let family = if is_v6 { "IPv6" } else { "IPv4" };
+            println!("{family}, {loss_ppm} of a million lost: {} bits/s", outcome.bits_per_second(1));
+            // In simulated time: nothing but the protocol counts.
+            assert!(loss_ppm > 0 || outcome.bits_per_second(1) > 40_000_000, "{outcome:?}");
+        }
     }
 }
 
 #[test]
 fn memory_after_many_connections_is_what_it_was_before() {
     let _alone = alone();
-    clock::stop_at(SECOND_NS);
-    let (client, server) = (Machine::new(1), Machine::new(2));
-    let listener = server.listen(100).expect("the port is free");
-    let churn = |count| {
-        for _ in 0..count {
-            let [asking, answering] = converse(&client, &server, &*listener);
-            asking.close();
-            settle([&client, &server]);
-            answering.close();
-            settle([&client, &server]);
-        }
-        pass([&client, &server], 70);
-        let records = [client.stack().tcp().record_counts(), server.stack().tcp().record_counts()];
-        assert_eq!(records, [(0, 0); 2]);
-        assert!(client.stack().flows().is_empty() && server.stack().flows().is_empty());
-    };
-    // Tables grow to their size first.
-    churn(1500);
-    let before = allocated_len();
-    churn(1500);
-    let after = allocated_len();
+    const COUNT: u64 = 1500;
+    let [before, after] = churn::measure(COUNT);
     // A few sockets may still wait to be freed; 32 bytes that each connection left would be more.
-    assert!(after <= before + 32 * 1500, "{before} bytes before, {after} after");
+    assert!(after <= before + 32 * usize::try_from(COUNT).expect("small"), "{before} bytes before, {after} after");
 }
 
 #[test]
 fn ten_thousand_idle_connections_fit_in_200_mb() {
     let _alone = alone();
     const COUNT: usize = 10_000;
-    clock::stop_at(SECOND_NS);
-    let (client, server) = (Machine::new(1), Machine::new(2));
-    let listener = server.listen(100).expect("the port is free");
-    let first = converse(&client, &server, &*listener);
+    let churn = Churn::new();
+    let first = churn.converse(Machine::address4(2));
     let before = allocated_len();
-    let connections: Vec<_> = (0..COUNT).map(|_| converse(&client, &server, &*listener)).collect();
-    pass([&client, &server], 2);
+    let connections: Vec<_> = (0..COUNT).map(|_| churn.converse(Machine::address4(2))).collect();
+    churn.pass(2);
     let len = (allocated_len() - before) / COUNT;
     println!("both ends of an idle connection take {len} bytes");
     // Both ends are counted, where a server has one.
@@ -127,10 +104,9 @@ fn ten_thousand_idle_connections_fit_in_200_mb() {
 #[test]
 fn a_peer_that_is_gone_is_given_up() {
     let _alone = alone();
-    clock::stop_at(SECOND_NS);
-    let (client, server) = (Machine::new(1), Machine::new(2));
-    let listener = server.listen(100).expect("the port is free");
-    let [asking, answering] = converse(&client, &server, &*listener);
+    let churn = Churn::new();
+    let [client, _] = churn.machines();
+    let [asking, answering] = churn.converse(Machine::address4(2));
     assert_eq!(send(&*asking, &[3; 1000]), Ok(1000));
     for _ in 0..2000 {
         clock::advance(SECOND_NS);
