@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use super::crowd;
 use super::exchange;
 use super::http::Client;
 use super::{Peer, apps_directory, web};
@@ -44,6 +45,18 @@ pub(super) const SERVERS: &[Server] = &[
         cpus: &[1, 2],
         greet: |peer| exchange::echo(peer, b"hello"),
         exchange: |_, peer| exchange::everything(peer),
+    },
+    Server {
+        name: "crowd",
+        app: "",
+        program: "crowd",
+        files: "",
+        arguments: &[],
+        ports: &[7001],
+        datagram_port: None,
+        cpus: &[1],
+        greet: crowd::greet,
+        exchange: |_, peer| crowd::everything(peer),
     },
     Server {
         name: "redis",

@@ -7,6 +7,7 @@
 //! `GUEST=linux` boots the same servers in a Linux guest instead: what fails there is the test's fault.
 
 mod clients;
+mod crowd;
 mod exchange;
 mod host;
 mod http;
