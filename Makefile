@@ -5,14 +5,14 @@ SHELL := /bin/bash
 KERNEL_CARGO := scripts/kernel-cargo.sh
 
 # Settings of `make image` and `make run`; see the help.
-export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG DISK QEMU_ARGS LOG TIMEOUT KERNEL KERNEL_PROFILE ONLY MINUTES SEED WORKERS
+export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG DISK QEMU_ARGS LOG TIMEOUT VERBOSE KERNEL KERNEL_PROFILE ONLY MINUTES SEED WORKERS
 export ROWS ROUNDS SYSTEMS SERVERS SETS
 
 .PHONY: help
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 	@echo
-	@echo 'Settings of image and run:  APP=program ARGS="..." ENV="A=1 B=2" FILES=dir CWD=/ NETCFG=... OUT=file'
+	@echo 'Settings of image and run:  APP=program ARGS="..." ENV="A=1 B=2" FILES=dir CWD=/ NETCFG=... OUT=file VERBOSE=1'
 	@echo 'Settings of run:  IMAGE=file MEM=256M CPUS=1 ACCEL=auto|kvm|tcg MACHINE=microvm|q35|pc'
 	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1'
 	@echo '                  DISK="file[,ro] ..."'
@@ -86,6 +86,10 @@ bench-update: setup ## Make the instructions of system calls what they are compa
 .PHONY: bench-net
 bench-net: setup ## Measure the network, and write docs/NET-FIGURES.md.
 	@scripts/bench-net.sh
+
+.PHONY: report-sites
+report-sites: setup ## Say which system calls of real programs are rewritten, and write docs/REWRITING.md.
+	@scripts/report-sites.sh
 
 .PHONY: fuzz
 fuzz: ## Fuzz FUZZ=elf|classify|frames until stopped; needs a nightly compiler and cargo-fuzz.

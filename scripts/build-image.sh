@@ -16,6 +16,7 @@ usage: scripts/build-image.sh [PROGRAM] [VARIABLE=value...]
   NETCFG=...   how network interfaces are configured: 10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1 for eth0, eth1:... for others;
                without it by DHCP and router advertisements
   OUT=file     the image, target/nacre.elf
+  VERBOSE=1    list every system call and privileged instruction that is found, and what becomes of it
   KERNEL=file  the kernel to take; without it the kernel of this source tree is built
   KERNEL_PROFILE=kernel|kernel-dev  how it is built; kernel-dev is quick to build and has more checks
 USAGE

@@ -60,12 +60,8 @@ pub struct Summary {
     pub file_count: usize,
     /// What the program is.
     pub program: Program,
-    /// How many instructions the kernel will keep from running.
-    pub site_count: usize,
-    /// The code of all programs and libraries among the files, in bytes.
-    pub proven_code: u64,
-    /// Bytes in the same segments that may or may not be code, and are left alone.
-    pub unproven_code: u64,
+    /// What was found in each program and library, by its path in the image.
+    pub analyses: Vec<(String, Analysis)>,
 }
 
 /// Makes the image.
@@ -87,31 +83,22 @@ pub fn build(request: &Request) -> Result<Summary> {
         )));
     }
     let config = config(request, &root, &program)?;
-    let analysis = analyse_files(&mut root.tree, request.cache.as_deref())?;
+    let analyses = analyse_files(&mut root.tree, request.cache.as_deref())?;
     let kernel = KernelFile::parse(&read(&request.kernel)?)?;
     let payload = Payload { config, tree: root.tree, symbols: kernel.symbols().to_vec() };
     let image_size = write(&kernel, &payload, &request.output)?;
-    Ok(Summary {
-        image_size,
-        kernel_size: kernel.size(),
-        files_size,
-        file_count,
-        program,
-        site_count: analysis.privileged_count(),
-        proven_code: analysis.proven_bytes,
-        unproven_code: analysis.unproven_bytes,
-    })
+    Ok(Summary { image_size, kernel_size: kernel.size(), files_size, file_count, program, analyses })
 }
 
-/// Analyses every ELF file of the tree, notes its sites there, and returns what was found in all of them together.
-fn analyse_files(tree: &mut Tree, cache: Option<&Path>) -> Result<Analysis> {
+/// Analyses every ELF file of the tree, notes its sites there, and returns what was found, with the names of the files.
+fn analyse_files(tree: &mut Tree, cache: Option<&Path>) -> Result<Vec<(String, Analysis)>> {
     let files: Vec<(NodeId, Content)> = tree.files().map(|(id, content)| (id, content.clone())).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
         while let Some((id, content)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             if let Some(bytes) = elf_bytes(content)? {
-                found.push((*id, cache::analyse_cached(&bytes, cache)));
+                found.push((*id, name_of(content), cache::analyse_cached(&bytes, cache)));
             }
         }
         Ok(found)
@@ -122,16 +109,23 @@ fn analyse_files(tree: &mut Tree, cache: Option<&Path>) -> Result<Analysis> {
         let failed = |_| Err(Failure::new("the analysis of a program failed: please report it"));
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect()
     });
-    let mut total = Analysis::default();
+    let mut analyses = Vec::new();
     for result in results {
-        for (id, analysis) in result? {
-            total.proven_bytes += analysis.proven_bytes;
-            total.unproven_bytes += analysis.unproven_bytes;
-            total.sites.extend_from_slice(&analysis.sites);
-            tree.set_sites(id, analysis.sites);
+        for (id, name, analysis) in result? {
+            tree.set_sites(id, analysis.sites.clone());
+            analyses.push((name, analysis));
         }
     }
-    Ok(total)
+    analyses.sort_by(|(left, _), (right, _)| left.cmp(right));
+    Ok(analyses)
+}
+
+/// Where a file comes from.
+fn name_of(content: &Content) -> String {
+    match content {
+        Content::HostFile { path, .. } => path.display().to_string(),
+        Content::Bytes(_) => "a file made here".to_owned(),
+    }
 }
 
 /// The bytes of a file that is an ELF file for x86-64; of others only the beginning is read.

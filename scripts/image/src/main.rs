@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use image_builder::analysis::{self, Analysis};
 use image_builder::build::{Request, Summary, build, megabytes};
 use image_builder::{Failure, Result, report, words};
 
@@ -17,11 +18,20 @@ const USAGE: &str = "usage: image-builder --app FILE --kernel FILE --output FILE
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).peekable();
     if arguments.next_if(|option| option == "--analyse").is_some() {
-        return analyse(arguments);
+        return print_analyses(arguments, report::in_full);
+    }
+    if arguments.next_if(|option| option == "--table").is_some() {
+        print!("{}", report::TABLE_HEAD);
+        return print_analyses(arguments, report::as_row);
     }
     let result = parse(arguments).and_then(|request| Ok((build(&request)?, request)));
     match result {
         Ok((summary, request)) => {
+            if std::env::var_os("VERBOSE").is_some_and(|value| value == "1") {
+                for (name, analysis) in &summary.analyses {
+                    print!("{}", report::in_full(name, analysis));
+                }
+            }
             println!("{}", describe(&summary, &request));
             ExitCode::SUCCESS
         }
@@ -32,14 +42,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints what the analysis finds in programs, for those who work on it.
-fn analyse(files: impl Iterator<Item = OsString>) -> ExitCode {
+/// Prints what the analysis finds in programs.
+fn print_analyses(files: impl Iterator<Item = OsString>, report: fn(&str, &Analysis) -> String) -> ExitCode {
     for file in files.map(PathBuf::from) {
         match std::fs::read(&file) {
-            Ok(bytes) => {
-                let found = image_builder::analysis::analyse(&bytes);
-                print!("{}", report::in_full(&file.display().to_string(), &found));
-            }
+            Ok(bytes) => print!("{}", report(&file.display().to_string(), &analysis::analyse(&bytes))),
             Err(error) => {
                 eprintln!("image: {}", Failure::io(&file, &error));
                 return ExitCode::FAILURE;
@@ -83,15 +90,13 @@ fn split(variable: &str, value: OsString) -> Result<Vec<Vec<u8>>> {
 
 fn describe(summary: &Summary, request: &Request) -> String {
     format!(
-        "{}: {} ({}) and {} files, {}; {} privileged instructions in {} of code, {} unproven; kernel {}; {} in all",
+        "{}: {} ({}) and {} files, {}; {}; kernel {}; {} in all",
         request.output.display(),
         request.app.display(),
         summary.program.linkage,
         summary.file_count - 1,
         megabytes(summary.files_size),
-        summary.site_count,
-        megabytes(summary.proven_code),
-        megabytes(summary.unproven_code),
+        report::in_short(&summary.analyses),
         megabytes(summary.kernel_size),
         megabytes(summary.image_size),
     )

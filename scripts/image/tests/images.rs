@@ -98,7 +98,8 @@ fn image_holds_everything() {
     let summary = build(&request).unwrap();
     let bytes = fs::read(&request.output).unwrap();
     assert_eq!(summary.image_size, u64::try_from(bytes.len()).unwrap());
-    assert_eq!((summary.file_count, summary.site_count), (2, 4));
+    let [(_, analysis)] = &summary.analyses[..] else { panic!("one program was analysed") };
+    assert_eq!((summary.file_count, analysis.privileged_count(), analysis.rewritten_count()), (2, 4, 1));
 
     let image = Image::parse(payload(&bytes)).unwrap();
     let config = image.config();
