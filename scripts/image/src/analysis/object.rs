@@ -14,6 +14,7 @@ use goblin::elf::dynamic::{
 use goblin::elf::header::ET_EXEC;
 use goblin::elf::program_header::{PT_GNU_EH_FRAME, PT_LOAD};
 use goblin::elf::reloc::{R_X86_64_IRELATIVE, R_X86_64_RELATIVE};
+use goblin::elf::section_header::SectionHeader;
 use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC};
 
 use super::exception_table;
@@ -85,6 +86,15 @@ impl<'a> Object<'a> {
     /// Whether the file is loaded where it says.
     pub(super) fn has_fixed_address(&self) -> bool {
         self.elf.header.e_type == ET_EXEC
+    }
+
+    /// Whether an address may lie in code. An executable segment may hold data as well; sections tell the two apart, where there
+    /// are any.
+    pub(super) fn may_be_code(&self, address: u64) -> bool {
+        let holds =
+            |section: &&SectionHeader| section.vm_range().contains(&usize::try_from(address).unwrap_or(usize::MAX));
+        let mut code = self.elf.section_headers.iter().filter(|section| section.is_executable()).peekable();
+        code.peek().is_none() || code.any(|section| holds(&section))
     }
 
     /// All loaded segments by address.

@@ -210,7 +210,7 @@ impl<'c, 'a> Chooser<'c, 'a> {
             return Some(Reason::PageEnd);
         }
         let function = self.functions.around(candidate.address);
-        let is_reached = choice.starts.len() > 1 && computes_branches(self.map, function);
+        let is_reached = choice.starts.len() > 1 && computes_branches(self.object, self.map, &function);
         is_reached.then_some(Reason::ComputedBranch)
     }
 

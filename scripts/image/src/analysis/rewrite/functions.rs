@@ -25,6 +25,7 @@ use iced_x86::{FlowControl, Instruction, OpKind};
 
 use super::super::code_map::{CodeMap, Place};
 use super::super::forbidden::{direct_target, ends_flow};
+use super::super::object::Object;
 
 /// How far a branch with one byte reaches, its own size included.
 const SHORT_REACH: u64 = 130;
@@ -114,13 +115,13 @@ impl FunctionMap {
 }
 
 /// Whether a function may compute branches to its own labels.
-pub(super) fn computes_branches(map: &CodeMap<'_>, range: Range<u64>) -> bool {
+pub(super) fn computes_branches(object: &Object<'_>, map: &CodeMap<'_>, range: &Range<u64>) -> bool {
     let mut has_branch = false;
     let mut names_label = false;
     for address in range.clone().filter(|&address| map.place(address) == Place::Start) {
         let Some(instruction) = map.decode(address) else { continue };
         has_branch |= is_computed(&instruction);
-        names_label |= named(&instruction).any(|label| range.contains(&label));
+        names_label |= named(&instruction, object.has_fixed_address()).any(|label| range.contains(&label));
     }
     has_branch && names_label
 }
@@ -130,12 +131,14 @@ fn is_computed(instruction: &Instruction) -> bool {
     instruction.flow_control() == FlowControl::IndirectBranch && !instruction.is_ip_rel_memory_operand()
 }
 
-/// The addresses that an instruction names: immediate operands and the places of its memory operands.
-fn named(instruction: &Instruction) -> impl Iterator<Item = u64> {
-    (0..instruction.op_count()).filter_map(|operand| match instruction.op_kind(operand) {
+/// The addresses that an instruction names: the places of its memory operands and, if addresses are fixed, immediate operands.
+fn named(instruction: &Instruction, is_fixed: bool) -> impl Iterator<Item = u64> {
+    (0..instruction.op_count()).filter_map(move |operand| match instruction.op_kind(operand) {
         OpKind::Memory if instruction.is_ip_rel_memory_operand() => Some(instruction.ip_rel_memory_address()),
-        OpKind::Memory => Some(instruction.memory_displacement64()),
-        OpKind::Immediate32 | OpKind::Immediate32to64 | OpKind::Immediate64 => Some(instruction.immediate(operand)),
+        OpKind::Memory if is_fixed => Some(instruction.memory_displacement64()),
+        OpKind::Immediate32 | OpKind::Immediate32to64 | OpKind::Immediate64 if is_fixed => {
+            Some(instruction.immediate(operand))
+        }
         _ => None,
     })
 }

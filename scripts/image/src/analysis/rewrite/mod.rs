@@ -145,8 +145,8 @@ pub(super) fn find(object: &Object<'_>, map: &CodeMap<'_>) -> Found {
     for address in object.code_with(SYSCALL) {
         match map.place(address) {
             Place::Start => candidates.push(Candidate::new(map, address)),
-            Place::Unknown => found.leave(object, address, Reason::Unproven),
-            Place::Inside | Place::Outside => {}
+            Place::Unknown if object.may_be_code(address) => found.leave(object, address, Reason::Unproven),
+            Place::Unknown | Place::Inside | Place::Outside => {}
         }
     }
     let targets = Targets::find(object, map, &candidates);
