@@ -14,7 +14,7 @@ const START: u8 = 2;
 const CALL: u8 = 0xe8;
 const CALL_SIZE: usize = 5;
 /// The prefix that programs jump over to leave it out.
-const LOCK_PREFIX: u8 = 0xf0;
+pub(super) const LOCK_PREFIX: u8 = 0xf0;
 
 /// Marks for all code of an object.
 pub(super) struct CodeMap<'a> {

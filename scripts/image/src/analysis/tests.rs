@@ -2,11 +2,11 @@
 
 use super::*;
 
-const CODE: u64 = 0x40_1000;
-const DATA: u64 = 0x40_3000;
+pub(super) const CODE: u64 = 0x40_1000;
+pub(super) const DATA: u64 = 0x40_3000;
 
 /// A program with code at [`CODE`], where it starts, and data at [`DATA`].
-fn elf(code: &[u8], data: &[u8]) -> Vec<u8> {
+pub(super) fn elf(code: &[u8], data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 0x3000];
     bytes[..20].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0");
     bytes[20] = 1;

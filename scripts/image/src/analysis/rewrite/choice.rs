@@ -5,7 +5,7 @@ use std::ops::Range;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 use image_format::{PAGE_SIZE, Patch, Site, SiteKind};
 
-use super::super::code_map::{CodeMap, Place};
+use super::super::code_map::{CodeMap, LOCK_PREFIX, Place};
 use super::super::object::Object;
 use super::functions::{FunctionMap, computes_branches};
 use super::targets::Targets;
@@ -101,10 +101,13 @@ impl Candidate {
     }
 }
 
-/// The proven instruction that ends at an address.
+/// The proven instruction that ends at an address, with its lock prefix if it has one.
 fn previous(map: &CodeMap<'_>, end: u64) -> Option<Instruction> {
+    let is_locked = |start: u64| {
+        start.checked_sub(1).is_some_and(|lock| map.place(lock) == Place::Start && map.byte(lock) == Some(LOCK_PREFIX))
+    };
     (1..=INSTRUCTION_SIZE_MAX).find_map(|size| {
-        let start = end.checked_sub(size)?;
+        let start = end.checked_sub(size).filter(|&start| !is_locked(start))?;
         let instruction = (map.place(start) == Place::Start).then(|| map.decode(start))??;
         (instruction.next_ip() == end).then_some(instruction)
     })

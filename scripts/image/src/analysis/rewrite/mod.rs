@@ -47,6 +47,8 @@ mod liveness;
 mod movable;
 mod references;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

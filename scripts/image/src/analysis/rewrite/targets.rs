@@ -47,8 +47,8 @@ impl Targets {
         let reaches = candidates.iter().flat_map(|candidate| loose_ends(map, &reach(candidate)));
         let inside = branches.iter().chain(&names).copied().filter(|&address| map.place(address) == Place::Inside);
         branches.extend(overlaps(map, &reaches.chain(inside).collect::<Vec<_>>()));
-        targets.extend(names.into_iter().map(|address| (address, Reason::Named)));
         targets.extend(branches.into_iter().map(|address| (address, Reason::BranchTarget)));
+        targets.extend(names.into_iter().map(|address| (address, Reason::Named)));
         Self(targets)
     }
 
