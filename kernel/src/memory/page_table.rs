@@ -69,6 +69,12 @@ fn slot(table: u64, position: usize) -> &'static AtomicU64 {
     unsafe { AtomicU64::from_ptr((direct(table) as *mut u64).wrapping_add(position)) }
 }
 
+/// All entries of a table.
+fn slots(table: u64) -> &'static [AtomicU64; ENTRIES] {
+    // SAFETY: as for `slot`; a table has so many.
+    unsafe { &*(direct(table) as *const [AtomicU64; ENTRIES]) }
+}
+
 /// Reads an entry of a table of ours.
 fn get(table: u64, position: usize) -> u64 {
     slot(table, position).load(Ordering::Relaxed)
@@ -338,14 +344,17 @@ impl UserPageTable {
     fn clear_lowest(&self, table: u64, start: usize, end: usize, batch: &mut Batch) -> bool {
         debug_assert!(start.is_multiple_of(PAGE_BYTES) && start < end, "whole pages are removed");
         let first = index(start, 1);
+        let pages = (end - start) / PAGE_BYTES;
         let mut removed = 0;
-        for position in first..first + (end - start) / PAGE_BYTES {
-            if get(table, position) & HELD != 0 {
-                let entry = exchange(table, position, 0);
-                removed += 1;
-                if !batch.push(start + (position - first) * PAGE_BYTES, entry) {
-                    self.drain(batch);
-                }
+        for (page, slot) in slots(table)[first..first + pages].iter().enumerate() {
+            // Most of what is unmapped was never touched.
+            if slot.load(Ordering::Relaxed) & HELD == 0 {
+                continue;
+            }
+            let entry = slot.swap(0, Ordering::AcqRel);
+            removed += 1;
+            if !batch.push(start + page * PAGE_BYTES, entry) {
+                self.drain(batch);
             }
         }
         self.remove_entries(table, removed)

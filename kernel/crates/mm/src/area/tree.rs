@@ -25,6 +25,9 @@ use crate::range::PageRange;
 /// The largest gap that the tree tells from larger ones.
 const GAP_MAX: usize = 1 << 40;
 
+/// So many areas are taken out one by one, the rest of a range as a whole.
+const FEW: usize = 2;
+
 type Link = Option<Box<Node>>;
 
 struct Node {
@@ -170,6 +173,27 @@ impl AreaTree {
     pub(crate) fn take(&mut self, range: PageRange) -> Self {
         self.cut(range.start());
         self.cut(range.end());
+        let mut few = Self::new();
+        // A few go one by one, which leaves the rest of the tree as it is: a thread's stack and its guard.
+        for _ in 0..FEW {
+            let first = self.find_ending_after(range.start()).map(|area| area.range.start());
+            let Some((node, _)) =
+                first.filter(|start| *start < range.end()).and_then(|start| remove(&mut self.root, start))
+            else {
+                return few;
+            };
+            self.len -= 1;
+            insert(&mut few.root, node);
+            few.len += 1;
+        }
+        let mut taken = self.take_many(range);
+        taken.root = join_two(few.root.take(), taken.root.take());
+        taken.len += few.len;
+        taken
+    }
+
+    /// Takes out the areas of `range`, none of which reaches beyond it.
+    fn take_many(&mut self, range: PageRange) -> Self {
         let (below, rest) = split(self.root.take(), range.start());
         let (taken, above) = split(rest, range.end());
         self.root = join_two(below, above);
@@ -382,6 +406,7 @@ fn remove(link: &mut Link, address: usize) -> Option<(Box<Node>, bool)> {
         Ordering::Equal => {
             let mut node = link.take()?;
             *link = join_two(node.left.take(), node.right.take());
+            node.update();
             return Some((node, true));
         }
     };
