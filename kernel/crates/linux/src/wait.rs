@@ -159,24 +159,26 @@ pub fn until_turn<T>(
     has_more: impl FnOnce() -> bool,
 ) -> Result<Option<T>, Interrupted> {
     let mut turn = Turn::new(source.queue, node_for(thread, source.events, true));
-    loop {
-        let mut answer = check();
+    let mut answer = check();
+    while answer.is_none() {
+        if thread.is_interrupted() {
+            return Err(Interrupted);
+        }
+        let is_timed_out = park(thread, deadline_ns);
+        // Nearly always there is something now, and no need to get in line again for it. What happened at the very end counts.
+        answer = check();
+        if is_timed_out {
+            break;
+        }
         if answer.is_none() {
-            if thread.is_interrupted() {
-                return Err(Interrupted);
-            }
-            if !park(thread, deadline_ns) {
-                turn.arm();
-                continue;
-            }
-            // What happened at the very end counts.
+            turn.arm();
             answer = check();
         }
-        if answer.is_some() {
-            turn.finish(has_more);
-        }
-        return Ok(answer);
     }
+    if answer.is_some() {
+        turn.finish(has_more);
+    }
+    Ok(answer)
 }
 
 /// Sleeps until a point in time.

@@ -52,14 +52,14 @@ impl Event {
     fn wait_in_turn(&self) {
         let parker = Arc::new(Parker::new());
         let mut turn = Turn::new(&self.queue, WaitNode::with_events(parker.clone(), READY, true));
-        loop {
-            if self.take() {
-                turn.finish(|| self.available.load(Ordering::Relaxed) > 0);
-                return;
-            }
+        while !self.take() {
             parker.park();
+            if self.take() {
+                break;
+            }
             turn.arm();
         }
+        turn.finish(|| self.available.load(Ordering::Relaxed) > 0);
     }
 }
 
