@@ -202,6 +202,17 @@ impl<K: Key, R: Copy, const BUCKETS: usize> KeyedQueues<K, R, BUCKETS> {
         self.buckets[Self::number(key)].count.load(Ordering::Relaxed) != 0
     }
 
+    /// Locks the queue of `key` if anybody may wait in its bucket: [`has_waiters`](Self::has_waiters) and [`lock`](Self::lock).
+    #[inline]
+    pub fn lock_waited(&self, key: &K) -> Option<Queue<'_, K, R>> {
+        let number = Self::number(key);
+        let bucket = &self.buckets[number];
+        // Section 1: Y and Z.
+        fence(Ordering::SeqCst);
+        let has_waiters = bucket.count.load(Ordering::Relaxed) != 0;
+        has_waiters.then(|| Queue { number, bucket, list: bucket.list.lock() })
+    }
+
     /// Locks the queue of `key` for a thread that may wait: what it reads from now on is not older than what wakers that miss
     /// it have written.
     #[inline]

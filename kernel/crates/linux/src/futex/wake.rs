@@ -1,7 +1,7 @@
 //! Waking those who wait for a word, and making them wait for another one.
 
 use abi::Errno;
-use sync::keyed::Step;
+use sync::keyed::{Queue, Step};
 
 use super::key::{Key, Sharing};
 use super::word;
@@ -57,14 +57,15 @@ pub(super) fn wake_in(
         return Err(Errno::EINVAL);
     }
     let key = Key::of(process, sharing, address, false)?;
-    if QUEUES.has_waiters(&key) { wake_key(&key, count, bits) } else { Ok(0) }
+    QUEUES.lock_waited(&key).map_or(Ok(0), |queue| wake_queue(queue, &key, count, bits))
 }
 
 #[inline(never)]
-fn wake_key(key: &Key, count: Count, bits: u32) -> Result<i32, Errno> {
+fn wake_queue(mut queue: Queue<'_, Key, Role>, key: &Key, count: Count, bits: u32) -> Result<i32, Errno> {
     let mut woken = Woken::new();
     let mut wakes = Wakes::new(count, bits);
-    QUEUES.lock(key).walk(key, &mut woken, |entry| wakes.visit(entry));
+    queue.walk(key, &mut woken, |entry| wakes.visit(entry));
+    drop(queue);
     drop(woken);
     wakes.answer()
 }
@@ -73,9 +74,9 @@ fn wake_key(key: &Key, count: Count, bits: u32) -> Result<i32, Errno> {
 pub(super) fn take_one(process: &Process, sharing: Sharing, address: usize) -> Result<Woken, Errno> {
     let key = Key::of(process, sharing, address, false)?;
     let mut woken = Woken::new();
-    if QUEUES.has_waiters(&key) {
+    if let Some(mut queue) = QUEUES.lock_waited(&key) {
         let mut wakes = Wakes::new(Count::at_most(1), ALL_BITS);
-        QUEUES.lock(&key).walk(&key, &mut woken, |entry| wakes.visit(entry));
+        queue.walk(&key, &mut woken, |entry| wakes.visit(entry));
     }
     Ok(woken)
 }

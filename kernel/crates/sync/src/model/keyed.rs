@@ -46,9 +46,9 @@ impl Futex {
     /// Wakes one waiter of a key, by the way that takes no lock if there is none.
     fn wake(&self, key: Number) -> u32 {
         let mut count = 0;
-        if self.queues.has_waiters(&key) {
-            let mut woken = Woken::new();
-            self.queues.lock(&key).walk(&key, &mut woken, |_| {
+        let mut woken = Woken::new();
+        if let Some(mut queue) = self.queues.lock_waited(&key) {
+            queue.walk(&key, &mut woken, |_| {
                 count += 1;
                 Step::WakeAndStop
             });
