@@ -40,6 +40,11 @@ fn nacre_wake_waiter(thread: ThreadHandle) {
 }
 
 #[unsafe(no_mangle)]
+fn nacre_release_waiter(thread: ThreadHandle) {
+    wait::release(thread);
+}
+
+#[unsafe(no_mangle)]
 fn nacre_interrupts_disable_save() -> bool {
     let were_enabled = cpu_interrupts::are_enabled();
     if were_enabled {

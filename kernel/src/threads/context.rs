@@ -1,10 +1,12 @@
 //! [`Context`]: what the machine keeps of a thread; [`TABLE`]: where all of them are.
 //!
-//! 1. Contexts live in chunks that are made when needed and never freed, so an index is always good to follow. A context whose thread
+//! 1. Contexts live in chunks that are made when needed and never freed, so a name is always good to follow. A context whose thread
 //!    has ended goes to a list, with its kernel stack, and serves the next thread.
-//! 2. A handle to a thread ([`sync::machine::ThreadHandle`], `linux::Thread::context`) is the index. A stale one leads to another thread,
-//!    which is then woken for nothing; every wait allows for that.
-//! 3. The cells belong to whoever the module above says: the creator before the launch, then the CPU that the thread is on.
+//! 2. A context's name ([`ThreadId`]) is where it lies in the direct map, in units of its alignment: whoever has a name has the context
+//!    at once. Names are made by [`Context::id`] alone.
+//! 3. A handle to a thread ([`sync::machine::ThreadHandle`], `linux::Thread::context`) is that number. A stale one leads to another
+//!    thread, which is then woken for nothing; every wait allows for that.
+//! 4. The cells belong to whoever the module above says: the creator before the launch, then the CPU that the thread is on.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -20,6 +22,7 @@ use sync::HeldRanks;
 use sync::{IrqSpinLock, rank};
 
 use crate::arch::vector_state;
+use crate::memory::layout::DIRECT_MAP;
 use crate::memory::paging;
 use crate::memory::stacks::{self, KernelStack, THREAD_STACK_PAGES};
 
@@ -61,22 +64,33 @@ pub(crate) struct Context {
     pub(crate) root: AtomicU64,
     thread: Cell<*const Thread>,
     stack: UnsafeCell<Option<KernelStack>>,
+    /// The lowest address of the stack, and where the vector state begins.
+    stack_bounds: Cell<(usize, usize)>,
     next_spare: Cell<u32>,
     /// The timer of its sleep: the CPU that has it, and its name there.
     pub(crate) sleep: Cell<Option<super::timer::Sleep>>,
-    index: u32,
     #[cfg(debug_assertions)]
     held: HeldRanks,
+    /// [`SEAL`].
+    #[cfg(debug_assertions)]
+    seal: u64,
 }
 
+/// What every context has in it, for builds that check names.
+#[cfg(debug_assertions)]
+const SEAL: u64 = 0x7c6f_3a51_90de_4b28;
+
+/// The unit of the names of contexts.
+const NAME_UNIT: usize = align_of::<Context>();
+
 // SAFETY: the cells are touched by one context of execution at a time, handed on with release and acquire order of `is_on_cpu`, the
-// queue's lock or the inbox (module documentation, 3).
+// queue's lock or the inbox (module documentation, 4).
 unsafe impl Sync for Context {}
 // SAFETY: nothing in it belongs to a CPU.
 unsafe impl Send for Context {}
 
 impl Context {
-    fn new(index: u32) -> Self {
+    fn new() -> Self {
         Self {
             node: Node::new(Policy::Other { nice: 0 }, CpuSet::ALL),
             state: AtomicU32::new(RUNNABLE),
@@ -89,17 +103,21 @@ impl Context {
             root: AtomicU64::new(0),
             thread: Cell::new(null()),
             stack: UnsafeCell::new(None),
+            stack_bounds: Cell::new((0, 0)),
             next_spare: Cell::new(NONE),
             sleep: Cell::new(None),
-            index,
             #[cfg(debug_assertions)]
             held: HeldRanks::new(),
+            #[cfg(debug_assertions)]
+            seal: SEAL,
         }
     }
 
     /// Its name to the scheduler.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the heap lies in the first 256 GiB: `Table::has_chunk` looks")]
     pub(crate) fn id(&self) -> ThreadId {
-        ThreadId(self.index)
+        ThreadId(((core::ptr::from_ref(self).addr() - DIRECT_MAP) / NAME_UNIT) as u32)
     }
 
     /// The thread; null once it ends, and for a worker.
@@ -134,6 +152,7 @@ impl Context {
         match self.arrival.load(Ordering::Relaxed) {
             0 => Arrival::New,
             1 => Arrival::Woken,
+            2 => Arrival::Released,
             _ => Arrival::Moved,
         }
     }
@@ -143,7 +162,8 @@ impl Context {
         let value = match arrival {
             Arrival::New => 0,
             Arrival::Woken => 1,
-            Arrival::Moved => 2,
+            Arrival::Released => 2,
+            Arrival::Moved => 3,
         };
         self.arrival.store(value, Ordering::Relaxed);
     }
@@ -155,10 +175,9 @@ impl Context {
     }
 
     /// The stack it enters the kernel on, from the lowest address to where the vector state begins.
+    #[inline]
     pub(crate) fn stack_bounds(&self) -> (usize, usize) {
-        // SAFETY: the stack is set at creation and taken with the context in the list of spare ones, when nobody runs it.
-        let stack = unsafe { (*self.stack.get()).as_ref() };
-        stack.map_or((0, 0), |stack| (stack.bottom(), vector_area(stack)))
+        self.stack_bounds.get()
     }
 
     /// Where its vector registers are saved: at the top of its stack, aligned to 64.
@@ -172,13 +191,19 @@ impl Context {
     }
 
     fn has_stack(&self) -> bool {
-        // SAFETY: as in `stack_bounds`.
-        unsafe { (*self.stack.get()).is_some() }
+        self.stack_bounds.get() != (0, 0)
     }
-}
 
-fn vector_area(stack: &KernelStack) -> usize {
-    stack.top() - vector_state::size_bytes().next_multiple_of(64)
+    /// Gives it a stack, or takes it away.
+    ///
+    /// # Safety
+    /// The context is in no list and has no thread: it is the caller's.
+    unsafe fn replace_stack(&self, stack: Option<KernelStack>) -> Option<KernelStack> {
+        let vector_area = |stack: &KernelStack| stack.top() - vector_state::size_bytes().next_multiple_of(64);
+        self.stack_bounds.set(stack.as_ref().map_or((0, 0), |stack| (stack.bottom(), vector_area(stack))));
+        // SAFETY: per the contract nobody else looks.
+        unsafe { core::mem::replace(&mut *self.stack.get(), stack) }
+    }
 }
 
 type Chunk = [Context; CHUNK_CONTEXTS];
@@ -218,26 +243,35 @@ impl Table {
     /// that have left their process, and will never touch its memory again, can still be on them.
     pub(crate) fn forget_root(&self, root: u64) {
         let made = self.made.load(Ordering::Acquire);
-        for context in (0..made).filter_map(|index| u32::try_from(index).ok()).map(|index| self.get(ThreadId(index))) {
+        for context in (0..made).map(|index| self.at(index)) {
             // Who loses sees the new value, or has replaced it itself.
             let _ = context.root.compare_exchange(root, paging::kernel_root(), Ordering::SeqCst, Ordering::SeqCst);
         }
     }
 
-    /// The context of an id that this table gave.
+    /// The context of a name.
     #[inline]
     pub(crate) fn get(&self, id: ThreadId) -> &'static Context {
-        let index = id.0 as usize;
+        let context = (DIRECT_MAP + id.0 as usize * NAME_UNIT) as *const Context;
+        // SAFETY: names are made by `Context::id` alone, and contexts are shared only and never freed.
+        let context = unsafe { &*context };
+        #[cfg(debug_assertions)]
+        assert_eq!(context.seal, SEAL, "a name is that of a context");
+        context
+    }
+
+    /// The context of an index below `made`.
+    fn at(&self, index: usize) -> &'static Context {
         let chunk = self.chunks[index / CHUNK_CONTEXTS].load(Ordering::Acquire);
-        assert!(!chunk.is_null(), "an id names a context");
+        assert!(!chunk.is_null(), "contexts are made in order");
         // SAFETY: chunks are whole, shared only and never freed.
         unsafe { &(*chunk)[index % CHUNK_CONTEXTS] }
     }
 
-    /// The context that a thread's word names.
+    /// The context that a thread's word names: what [`Context::id`] gave, or a number that has more bits.
+    #[inline]
     pub(crate) fn of_word(&self, word: u64) -> Option<&'static Context> {
-        let index = u32::try_from(word).ok()?;
-        (self.made.load(Ordering::Acquire) > index as usize).then(|| self.get(ThreadId(index)))
+        u32::try_from(word).ok().map(|name| self.get(ThreadId(name)))
     }
 
     /// A context with a stack and without a thread. `None` when memory or the table is used up. May sleep.
@@ -253,7 +287,7 @@ impl Table {
             None => self.make()?,
         };
         // SAFETY: the context is in no list and has no thread: it is ours.
-        unsafe { *context.stack.get() = Some(stack) };
+        unsafe { context.replace_stack(Some(stack)) };
         // SAFETY: the area lies in the stack, which nobody uses; the header of a vector state has to be zero.
         unsafe { context.vector_area().as_ptr().write_bytes(0, vector_state::size_bytes()) };
         Some(context)
@@ -269,7 +303,7 @@ impl Table {
         loop {
             let Some(context) = self.spare.lock().take_surplus(self) else { return };
             // SAFETY: the context is in no list and has no thread: it is ours.
-            let stack = unsafe { (*context.stack.get()).take() };
+            let stack = unsafe { context.replace_stack(None) };
             drop(stack);
             self.spare.lock().give_bare(context);
         }
@@ -283,7 +317,7 @@ impl Table {
                 (made < THREADS_MAX && self.has_chunk(made / CHUNK_CONTEXTS)).then(|| made + 1)
             })
             .ok()?;
-        Some(self.get(ThreadId(u32::try_from(index).ok()?)))
+        Some(self.at(index))
     }
 
     /// Makes sure of a chunk.
@@ -293,11 +327,13 @@ impl Table {
         if !place.load(Ordering::Acquire).is_null() {
             return true;
         }
-        let first = chunk * CHUNK_CONTEXTS;
         // One after another, in place: all of them would be too much for a kernel stack.
-        let contexts: Vec<Context> =
-            (first..first + CHUNK_CONTEXTS).map(|index| Context::new(u32::try_from(index).unwrap_or(NONE))).collect();
+        let contexts: Vec<Context> = (0..CHUNK_CONTEXTS).map(|_| Context::new()).collect();
         let Ok(contexts) = Box::<Chunk>::try_from(contexts.into_boxed_slice()) else { return false };
+        let end = contexts.as_ptr_range().end.addr();
+        if end.checked_sub(DIRECT_MAP).is_none_or(|offset| offset / NAME_UNIT >= NONE as usize) {
+            return false;
+        }
         let contexts = Box::into_raw(contexts);
         if place.compare_exchange(null_mut(), contexts, Ordering::AcqRel, Ordering::Acquire).is_err() {
             // SAFETY: the pointer came from `into_raw` and was not published.
@@ -334,12 +370,12 @@ impl Spare {
     fn give(&mut self, context: &'static Context) {
         debug_assert!(context.has_stack(), "a context that was in use has a stack");
         context.next_spare.set(self.first);
-        self.first = context.index;
+        self.first = context.id().0;
         self.with_stack += 1;
     }
 
     fn give_bare(&mut self, context: &'static Context) {
         context.next_spare.set(self.first_bare);
-        self.first_bare = context.index;
+        self.first_bare = context.id().0;
     }
 }

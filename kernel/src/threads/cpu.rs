@@ -11,7 +11,7 @@ use sched::{CPUS_MAX, Inbox, RunQueue, TimerQueue, Urgency, WEIGHT_UNIT};
 use sync::machine::NEVER;
 use sync::{HeldRanks, IrqSpinLock, rank};
 
-use super::context::{Context, TABLE};
+use super::context::Context;
 use super::timer::Sleeper;
 use crate::arch::percpu::PerCpu;
 use crate::arch::{clock, ipi};
@@ -154,7 +154,7 @@ impl Cpu {
     /// Publishes what the CPU has to do; under the lock of its queue.
     #[inline]
     pub(crate) fn publish(&self, queue: &RunQueue) {
-        let load = queue.load(&TABLE);
+        let load = queue.load();
         self.weight.store(load.weight, Ordering::Relaxed);
         self.urgency.store(u64::from(load.running.to_bits()), Ordering::Relaxed);
         self.runnable.store(load.runnable, Ordering::Relaxed);

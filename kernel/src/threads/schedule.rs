@@ -29,6 +29,9 @@ pub(super) fn reschedule(mut leave: Leave) {
     let cpu = cpu::current();
     let current = PerCpu::context();
     percpu::switch_is_made();
+    if let Some(thread) = PerCpu::thread() {
+        thread.forget_reschedule();
+    }
     if take_inbox(cpu, current) && leave == Leave::Blocks {
         // Woken before it had left.
         leave = Leave::Preempted;
@@ -81,7 +84,14 @@ fn choose(cpu: &'static Cpu, current: Option<&'static Context>, leave: Leave, fa
 }
 
 /// Enters in the queue of this CPU what others have handed to it. True: `current` was among them. It is not entered, as it has not left yet.
+#[inline]
 fn take_inbox(cpu: &'static Cpu, current: Option<&'static Context>) -> bool {
+    // Nearly always there is nothing, and nobody has been told that this CPU looks: who comes now sends an interrupt.
+    (cpu.is_notified.load(Ordering::Relaxed) || !cpu.inbox.is_empty()) && empty_inbox(cpu, current)
+}
+
+#[inline(never)]
+fn empty_inbox(cpu: &'static Cpu, current: Option<&'static Context>) -> bool {
     let mut has_current = false;
     cpu.is_notified.store(false, Ordering::SeqCst);
     for id in cpu.inbox.take(&TABLE) {
@@ -110,23 +120,30 @@ fn wait_until_off(context: &Context) {
 
 /// Enters a thread in the queue of this CPU; sends it on if it may not run here any more.
 fn enter(cpu: &'static Cpu, context: &'static Context) {
-    let now_ns = clock::now_ns();
     let mut queue = cpu.queue.lock();
-    let preempts = queue.enqueue(&TABLE, context.id(), now_ns, context.arrival());
+    let quickly = queue.enqueue_woken(&TABLE, context.id(), context.arrival(), cpu.armed_ns.get());
+    let preempts = quickly.unwrap_or_else(|| {
+        let now_ns = clock::now_ns();
+        let preempts = queue.enqueue(&TABLE, context.id(), now_ns, context.arrival());
+        // Where a choice follows, that sets the timer.
+        if !preempts {
+            timer::follow(cpu, &queue, now_ns);
+        }
+        preempts
+    });
     if !context.node.affinity().contains(cpu.index as usize) {
-        queue.remove(&TABLE, context.id(), now_ns);
+        queue.remove(&TABLE, context.id(), clock::now_ns());
+        cpu.publish(&queue);
         drop(queue);
         context.set_arrival(Arrival::Moved);
         return send(context);
     }
     cpu.publish(&queue);
-    timer::follow(cpu, &queue, now_ns);
     drop(queue);
     if preempts {
         ask_here();
     }
-    let is_pinned = context.node.affinity() == CpuSet::of(cpu.index as usize);
-    if cpu.runnable() > 1 && cpu::count() > 1 && !is_pinned {
+    if cpu::count() > 1 && cpu.runnable() > 1 && context.node.affinity() != CpuSet::of(cpu.index as usize) {
         ask_for_help(cpu);
     }
 }

@@ -76,10 +76,20 @@ pub(super) fn set_without_thread(deadline_ns: u64) {
 /// Makes the timer fire when the turn of the running thread is over. Under the lock of the queue.
 #[inline]
 pub(super) fn follow(cpu: &Cpu, queue: &RunQueue, now_ns: u64) {
+    let armed_ns = cpu.armed_ns.get();
+    let ahead_ns = armed_ns.saturating_sub(now_ns);
     // No turn is shorter: a timer that fires by then needs no second look.
-    if cpu.armed_ns.get() > now_ns.saturating_add(GRANULE_MIN_NS)
-        && let Some(at_ns) = queue.next_event_by(&TABLE, cpu.armed_ns.get())
-    {
+    let is_soon = ahead_ns <= GRANULE_MIN_NS;
+    let is_early = ahead_ns <= SAMPLE_MIN_NS && queue.has_no_event_before(armed_ns);
+    if !is_soon && !is_early {
+        set_for_turn(cpu, queue, now_ns);
+    }
+}
+
+/// Sets the timer for the end of a turn, or for a sample that comes first.
+#[inline(never)]
+fn set_for_turn(cpu: &Cpu, queue: &RunQueue, now_ns: u64) {
+    if let Some(at_ns) = queue.next_event(&TABLE) {
         arm(cpu, at_ns.max(now_ns.saturating_add(GRANULE_MIN_NS)));
     }
     if cpu.armed_ns.get() > now_ns.saturating_add(SAMPLE_MIN_NS) && queue.current().is_some() {

@@ -13,7 +13,7 @@ use x86_64::instructions::interrupts as cpu_interrupts;
 use super::context::{BLOCKED, Context, RUNNABLE, TABLE};
 use super::{schedule, timer};
 use crate::arch::clock;
-use crate::arch::percpu::PerCpu;
+use crate::arch::percpu::{self, PerCpu};
 use crate::drivers;
 use crate::platform::deferred;
 
@@ -60,20 +60,29 @@ fn take(context: &Context) -> bool {
 /// Wakes a thread if it sleeps. From anywhere, under any lock before the queue's.
 pub(crate) fn wake(handle: ThreadHandle) {
     if let Some(context) = TABLE.of_word(handle.0) {
-        wake_context(context);
+        wake_as(context, Arrival::Woken);
+    }
+}
+
+/// The same for a caller that goes on with something else.
+pub(crate) fn release(handle: ThreadHandle) {
+    if let Some(context) = TABLE.of_word(handle.0) {
+        wake_as(context, Arrival::Released);
     }
 }
 
 pub(super) fn wake_id(id: ThreadId) {
-    wake_context(TABLE.get(id));
+    wake_as(TABLE.get(id), Arrival::Woken);
 }
 
 #[inline]
-fn wake_context(context: &'static Context) {
+fn wake_as(context: &'static Context, arrival: Arrival) {
+    // If it preempts the caller, it does so here and not on the way back to the program, which is longer.
+    let _guard = percpu::SwitchGuard::new();
     // Whoever has taken a thread keeps the CPU until it is in a queue: it is in none meanwhile.
     crate::arch::interrupts::without(|| {
         if take(context) {
-            context.set_arrival(Arrival::Woken);
+            context.set_arrival(arrival);
             schedule::send(context);
         }
     });

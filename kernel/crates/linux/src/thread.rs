@@ -247,6 +247,14 @@ impl Thread {
         self.attention.fetch_or(Attention::RESCHEDULE.bits(), Ordering::Relaxed);
     }
 
+    /// Takes back what [`note_reschedule`](Self::note_reschedule) asked for, as the machine chooses now.
+    #[inline]
+    pub fn forget_reschedule(&self) {
+        if self.attention.load(Ordering::Relaxed) & Attention::RESCHEDULE.bits() != 0 {
+            self.attention.fetch_and(!Attention::RESCHEDULE.bits(), Ordering::Relaxed);
+        }
+    }
+
     /// A node that wakes it, for the thread itself.
     #[inline]
     pub(crate) fn wait_node(&self) -> &Arc<WaitNode> {

@@ -132,8 +132,14 @@ impl Segment {
         weight.cost(duration_ns.saturating_mul(self.slope))
     }
 
-    /// A bound of what [`growth`] adds in the next `duration_ns` after a time of the segment, unless that is long.
-    pub(crate) fn growth_at_most(&self, duration_ns: u64) -> Option<u64> {
+    /// What [`growth`] adds from a time of the segment to a later one, or a bound of that if it is beyond the segment; none if it is
+    /// far beyond.
+    #[inline]
+    pub(crate) fn growth_between(&self, from_ns: u64, to_ns: u64) -> Option<u64> {
+        let duration_ns = to_ns.saturating_sub(from_ns);
+        if to_ns <= self.end_ns {
+            return Some(self.slope * duration_ns);
+        }
         // The slope doubles in a half-life, so in a quarter of one it grows by less than a fifth.
         (duration_ns <= HALF_LIFE_NS / 4).then(|| self.slope * duration_ns / 4 * 5 + 4 * self.slope)
     }
@@ -228,8 +234,11 @@ mod tests {
             assert_eq!(segment.slope(), slope(from_ns, base), "seed {SEED:#x}");
             let duration_ns = random.next_u64() % (H_NS / 4);
             let target = growth(from_ns + duration_ns, base);
-            let bound = segment.growth_at_most(duration_ns).unwrap();
+            let bound = segment.growth_between(from_ns, from_ns + duration_ns).unwrap();
             assert!(target - growth(from_ns, base) <= bound, "seed {SEED:#x}");
+            let end_ns = (from_ns | (SEGMENT_NS - 1)) + 1;
+            let exact = growth(end_ns, base) - growth(from_ns, base);
+            assert_eq!(segment.growth_between(from_ns, end_ns), Some(exact), "seed {SEED:#x}");
             assert_eq!(segment.time_of(target, from_ns, base), time_of(target, from_ns, base), "seed {SEED:#x}");
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! Equal keys have no order of their own. The heap does not depend on it: who runs gets a greater key.
 
-use crate::node::{NONE, Nodes, ThreadId};
+use crate::node::{NONE, Node, Nodes, ThreadId};
 
 /// The waiting threads by key.
 #[derive(Debug)]
@@ -25,8 +25,9 @@ impl Heap {
         some(self.root)
     }
 
-    pub(crate) fn insert<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) {
-        let node = nodes.node(id);
+    /// Enters a thread and its node.
+    #[inline]
+    pub(crate) fn insert<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, node: &Node) {
         node.parent.set(NONE);
         node.left.set(NONE);
         node.right.set(NONE);
@@ -35,8 +36,18 @@ impl Heap {
     }
 
     /// Removes a thread that is in the heap.
-    pub(crate) fn remove<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) {
-        let node = nodes.node(id);
+    #[inline(always)]
+    pub(crate) fn remove<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, node: &Node) {
+        let is_alone = self.root == id.0 && node.left.get() == NONE;
+        if is_alone {
+            self.root = NONE;
+        } else {
+            self.remove_from_others(nodes, id, node);
+        }
+    }
+
+    #[inline(never)]
+    fn remove_from_others<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, node: &Node) {
         let parent = node.parent.get();
         // Who has a right child has a left one.
         let (left, right) = (node.left.get(), node.right.get());
@@ -146,7 +157,7 @@ mod tests {
     use testkit::Random;
 
     use super::*;
-    use crate::node::{CpuSet, Node};
+    use crate::node::CpuSet;
     use crate::policy::Policy;
 
     fn assert_is_leftist(nodes: &[Node], heap: &Heap) {
@@ -173,13 +184,13 @@ mod tests {
             let id = ThreadId(u32::try_from(random.below(nodes.len())).unwrap());
             let entry = (nodes.node(id).key.get(), id);
             if model.remove(&entry) {
-                heap.remove(nodes, id);
+                heap.remove(nodes, id, nodes.node(id));
             } else if random.below(300) * 2 > model.len() {
                 nodes.node(id).key.set(random.next_u64() % 1000);
-                heap.insert(nodes, id);
+                heap.insert(nodes, id, nodes.node(id));
                 model.insert((nodes.node(id).key.get(), id));
             } else if let Some(first) = heap.first() {
-                heap.remove(nodes, first);
+                heap.remove(nodes, first, nodes.node(first));
                 assert_eq!(model.first().map(|entry| entry.0), Some(nodes.node(first).key.get()), "seed {SEED:#x}");
                 model.remove(&(nodes.node(first).key.get(), first));
             }
@@ -197,7 +208,7 @@ mod tests {
         let mut heap = Heap::new();
         for (key, node) in (0..).zip(&nodes) {
             node.key.set(u64::from(key));
-            heap.insert(nodes.as_slice(), ThreadId(key));
+            heap.insert(nodes.as_slice(), ThreadId(key), node);
         }
         assert_is_leftist(&nodes, &heap);
         assert!(heap.iter(nodes.as_slice()).all(|id| nodes.node(id).rank.get() <= 14));

@@ -215,7 +215,7 @@ impl Node {
         }
     }
 
-    /// How long the thread has run, up to the last charge.
+    /// How long the thread has run, up to its last turn; [`RunQueue::runtime_ns`](crate::RunQueue::runtime_ns) knows the present one.
     #[must_use]
     pub fn runtime_ns(&self) -> u64 {
         self.runtime_ns.get()
@@ -241,6 +241,12 @@ impl Node {
         Policy::from_bits(self.in_force.get())
     }
 
+    /// Whether the thread is an ordinary one of nice 0, and nothing else is asked for.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.policy.get() | self.in_force.get() == Policy::PLAIN_BITS
+    }
+
     /// Makes what is asked for what the thread is counted by, and answers it.
     pub(crate) fn follow_policy(&self) -> Policy {
         let policy = self.policy();
@@ -257,7 +263,9 @@ impl Node {
         self.cpu.set(cpu);
         self.set_place(Place::Queued);
         fence(Ordering::SeqCst);
-        self.follow_policy();
+        if self.policy.get() != self.in_force.get() {
+            self.follow_policy();
+        }
     }
 
     /// The weight of the policy in force.

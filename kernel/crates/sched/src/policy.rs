@@ -65,6 +65,9 @@ pub struct Weight {
 }
 
 impl Weight {
+    /// That of nice 0.
+    pub(crate) const UNIT: Self = Self::of(WEIGHT_UNIT);
+
     #[expect(clippy::cast_possible_truncation, reason = "every weight is at least 3, so the quotient has 31 bits")]
     const fn of(value: u32) -> Self {
         debug_assert!(value >= IDLE_WEIGHT);
@@ -88,7 +91,11 @@ impl Weight {
     }
 
     /// `amount * WEIGHT_UNIT / weight`, rounded down.
+    #[inline]
     pub(crate) fn cost(self, amount: u64) -> u64 {
+        if self.value == WEIGHT_UNIT {
+            return amount;
+        }
         let scaled = (u128::from(amount) * u128::from(self.inverse)) >> INVERSE_SHIFT;
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
@@ -129,6 +136,12 @@ impl Policy {
         }
     }
 
+    /// Whether it is one of the fair policies, not a real-time one.
+    #[inline]
+    pub(crate) const fn is_fair(self) -> bool {
+        !matches!(self, Self::Fifo { .. } | Self::RoundRobin { .. })
+    }
+
     /// The priority of a real-time policy.
     #[must_use]
     pub fn priority(self) -> Option<u8> {
@@ -153,6 +166,9 @@ impl Policy {
         let rank = |policy: Self| (policy.urgency(), policy.weight().value());
         if rank(other) > rank(self) { other } else { self }
     }
+
+    /// What [`to_bits`](Self::to_bits) says of `SCHED_OTHER` with nice 0.
+    pub(crate) const PLAIN_BITS: u32 = 0;
 
     /// The policy in one word.
     pub(crate) fn to_bits(self) -> u32 {
@@ -238,7 +254,9 @@ mod tests {
             Policy::RoundRobin { priority: 1 },
         ] {
             assert_eq!(Policy::from_bits(policy.to_bits()), policy);
+            assert_ne!(policy.to_bits(), Policy::PLAIN_BITS);
         }
+        assert_eq!(Policy::Other { nice: 0 }.to_bits(), Policy::PLAIN_BITS);
     }
 
     #[test]

@@ -35,6 +35,12 @@ impl Realtime {
         Self { occupied: 0, lists: [List { first: NONE, last: NONE }; LISTS] }
     }
 
+    /// True if no real-time thread waits.
+    #[inline]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.occupied == 0
+    }
+
     /// The first thread of the highest priority.
     pub(crate) fn first(&self) -> Option<ThreadId> {
         let priority = self.occupied.checked_ilog2()?;

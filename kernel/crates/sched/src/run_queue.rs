@@ -25,20 +25,27 @@
 //!
 //! No key is placed above `floor + DEBT_MAX_NS * k`.
 //!
+//! [`RunQueue::enqueue_woken`] is the first of these without the time, for threads of nice 0: by the floor and the keys as of the
+//! last call that gave it. It refuses where that could matter: a key that a limit would change, a thread that preempts, and a turn
+//! that would end before the timer that is set. So the running thread has run for less than a granule beyond the key of the woken
+//! one, by so much is the floor behind for a while, and not even the right one would have lifted the key. A thread that is
+//! ahead by the margin only since the last call waits for the end of the turn. Who is released waits for the end of the shortest
+//! turn in any case, and is taken when the timer is set for that.
+//!
 //! # 4. The bound
 //!
 //! Let a fair thread `i` wait. Its key is at most `floor + G * k_i` (it ran only while its key was less than one granule `G` above the
 //! least, and the floor only rises), and it runs at the latest when all others have passed it. Another thread `j` has a key of at
 //! least `floor - C * k_j` (`C` the credit) however often it sleeps and wakes in the meantime, since keys never fall, and passes
-//! `i` by less than a granule. So while `i` waits, `j` runs for at most
+//! `i` by less than a granule; a floor that is behind may cost another one. So while `i` waits, `j` runs for at most
 //!
 //! ```text
-//! C + G + G * w_j / w_i
+//! C + 2 * G + G * w_j / w_i
 //! ```
 //!
 //! nanoseconds altogether, and the wait is at most the sum of that over the other fair threads that are runnable at any time of the
 //! wait (the slope of the decay only shortens it), plus what real-time threads take, plus the lateness of the timer. Among `n` threads
-//! of nice 0: `(n - 1) * 6 ms`. Threads that are created during the wait come after `i` if their weight is no greater.
+//! of nice 0: `(n - 1) * 7.5 ms`. Threads that are created during the wait come after `i` if their weight is no greater.
 //!
 //! A thread that yields goes behind the first that waits, and so gives its claim up: for it the bound begins there.
 //!
@@ -76,6 +83,9 @@ pub const WAKE_MARGIN_NS: u64 = 1_000_000;
 /// The farthest behind that a thread is placed, in its own running time.
 pub const DEBT_MAX_NS: u64 = 2 * GRANULE_NS;
 
+/// Up to this much weight of runnable threads, a round has room for whole granules.
+const UNCROWDED_WEIGHT: u64 = ROUND_NS / GRANULE_NS * WEIGHT_UNIT as u64;
+
 /// The turn of a `SCHED_RR` thread; Linux's, which `sched_rr_get_interval` reports.
 pub const ROUND_ROBIN_NS: u64 = 100_000_000;
 
@@ -89,6 +99,9 @@ pub enum Arrival {
     New,
     /// It was blocked.
     Woken,
+    /// It was blocked, and who woke it goes on with something else, as one does who lets go of a lock. It does not preempt a thread
+    /// whose turn has just begun ([`GRANULE_MIN_NS`]).
+    Released,
     /// It was taken from another queue, where it was runnable.
     Moved,
 }
@@ -117,6 +130,18 @@ pub struct RunQueue {
     /// See section 3.
     floor: u64,
     current: Option<ThreadId>,
+    /// The policy in force of the running thread; of no meaning without one.
+    running: Policy,
+    /// The weight that goes with it.
+    running_weight: Weight,
+    /// A thread runs, and it is an ordinary one of nice 0.
+    is_plain: bool,
+    /// The key of the running thread, if that is a fair one. Its node has it when the turn is over.
+    running_key: u64,
+    /// When the turn of the running thread began.
+    turn_ns: u64,
+    /// The key of the first fair thread that waits; [`u64::MAX`] without one.
+    least_key: u64,
     /// Since when the running thread has not been charged.
     charged_ns: u64,
     /// [`decay::growth`] at that time.
@@ -142,6 +167,12 @@ impl RunQueue {
             base: 0,
             floor: 0,
             current: None,
+            running: Policy::Idle,
+            running_weight: Weight::UNIT,
+            is_plain: false,
+            running_key: 0,
+            turn_ns: 0,
+            least_key: u64::MAX,
             charged_ns: 0,
             grown: 0,
             segment: Segment::NONE,
@@ -160,8 +191,10 @@ impl RunQueue {
     }
 
     /// What the CPU has to do, for others to see.
-    pub fn load<N: Nodes + ?Sized>(&self, nodes: &N) -> Load {
-        let running = self.current.map_or(Urgency::NOTHING, |id| nodes.node(id).in_force().urgency());
+    #[inline]
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let running = if self.current.is_some() { self.running.urgency() } else { Urgency::NOTHING };
         Load { weight: self.weight, runnable: self.runnable, running }
     }
 
@@ -175,78 +208,128 @@ impl RunQueue {
         node.arrive(self.cpu);
         node.key.set(self.placed(node, arrival, is_home));
         self.count(node.weight(), true);
-        self.insert(nodes, id, End::Last);
-        self.is_preempted_by(nodes, id)
+        self.insert(nodes, id, node, End::Last);
+        self.is_preempted_by(node, arrival)
+    }
+
+    /// [`enqueue`](Self::enqueue) without a look at the clock, for a thread that wakes where it fell asleep: section 3. None: it is
+    /// not entered, as the time is needed. Else a timer that fires at `alarm_ns` is early enough.
+    #[inline]
+    pub fn enqueue_woken<N: Nodes + ?Sized>(
+        &mut self,
+        nodes: &N,
+        id: ThreadId,
+        arrival: Arrival,
+        alarm_ns: u64,
+    ) -> Option<bool> {
+        let is_released = match arrival {
+            Arrival::Woken => false,
+            Arrival::Released => true,
+            Arrival::New | Arrival::Moved => return None,
+        };
+        let node = nodes.node(id);
+        let key = node.key.get();
+        let slope = self.segment.slope();
+        let is_ordinary = node.is_plain() && node.cpu() == self.cpu as usize && node.base.get() == self.base;
+        let is_placed =
+            key.wrapping_sub(self.floor.saturating_sub(slope * CREDIT_NS)) <= slope * (CREDIT_NS + DEBT_MAX_NS);
+        if !self.is_plain || !is_ordinary || !is_placed || !self.realtime.is_empty() {
+            return None;
+        }
+        let is_behind = || {
+            let left = (self.least_key.min(key) + self.granule).saturating_sub(self.running_key);
+            key + slope * WAKE_MARGIN_NS >= self.running_key
+                && self.segment.growth_between(self.charged_ns, alarm_ns).is_some_and(|grown| grown <= left)
+        };
+        let is_soon = is_released && alarm_ns <= self.turn_ns + 2 * GRANULE_MIN_NS;
+        if !is_soon && !is_behind() {
+            return None;
+        }
+        debug_assert_eq!(node.place(), Place::Off, "{id:?} is in a queue");
+        node.arrive(self.cpu);
+        self.count(node.weight(), true);
+        self.insert(nodes, id, node, End::Last);
+        // A policy that was changed meanwhile is looked at by a choice.
+        Some(!node.is_plain())
     }
 
     /// Removes a waiting thread, to hand it to another CPU or because it ends.
     pub fn remove<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, now_ns: u64) {
         self.advance(nodes, now_ns);
-        self.unlink(nodes, id);
-        self.detach(nodes, id);
+        let node = nodes.node(id);
+        self.unlink(nodes, id, node);
+        self.detach(node);
     }
 
     /// Ends the turn of the running thread, if there is one, and chooses the next; it may be the same. None: the CPU is idle.
     pub fn schedule<N: Nodes + ?Sized>(&mut self, nodes: &N, now_ns: u64, leave: Leave) -> Option<ThreadId> {
         self.advance(nodes, now_ns);
-        let current = self.current.take();
-        if leave == Leave::Yields
-            && let (Some(id), Some(first)) = (current, self.fair.first())
-        {
-            let key = &nodes.node(id).key;
-            key.set(key.get().max(nodes.node(first).key.get() + 1));
+        let current = self.current.take().map(|id| (id, nodes.node(id)));
+        self.is_plain = false;
+        if let Some((_, node)) = current {
+            self.settle(node);
         }
-        let next = match current {
-            Some(id) if matches!(leave, Leave::Preempted | Leave::Yields) && self.is_all_fair(nodes, id) => {
-                self.exchange(nodes, id)
+        let (id, node) = match current {
+            Some(current) if matches!(leave, Leave::Preempted | Leave::Yields) && self.is_all_fair() => {
+                self.exchange(nodes, current, leave)
             }
-            Some(id) => {
-                self.put_back(nodes, id, leave);
+            Some(current) => {
+                self.put_back(nodes, current, leave);
                 self.take_first(nodes)?
             }
             None => self.take_first(nodes)?,
         };
-        let node = nodes.node(next);
         node.set_place(Place::Running);
         if node.quantum_ns.get() == 0 {
             node.quantum_ns.set(ROUND_ROBIN_NS);
         }
-        self.current = Some(next);
-        self.begin_turn(node.weight());
-        Some(next)
+        self.current = Some(id);
+        self.begin_turn(node);
+        Some(id)
     }
 
     /// True if neither the running thread nor any that waits is a real-time one.
-    fn is_all_fair<N: Nodes + ?Sized>(&self, nodes: &N, running: ThreadId) -> bool {
-        nodes.node(running).priority().is_none() && self.realtime.first().is_none()
+    #[inline]
+    fn is_all_fair(&self) -> bool {
+        self.running.is_fair() && self.realtime.is_empty()
     }
 
     /// Chooses between the fair thread that ran and the first that waits, and puts the other in the heap.
-    fn exchange<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) -> ThreadId {
-        let Some(first) = self.fair.first() else { return id };
-        if nodes.node(id).key.get() < nodes.node(first).key.get() {
-            return id;
+    fn exchange<'a, N: Nodes + ?Sized>(
+        &mut self,
+        nodes: &'a N,
+        current: (ThreadId, &'a Node),
+        leave: Leave,
+    ) -> (ThreadId, &'a Node) {
+        let Some(first) = self.fair.first() else { return current };
+        let (id, node) = current;
+        if leave == Leave::Yields {
+            node.key.set(self.running_key.max(self.least_key + 1));
+        } else if self.running_key < self.least_key {
+            return current;
         }
-        self.unlink(nodes, first);
-        self.insert(nodes, id, End::Last);
-        first
+        let first_node = nodes.node(first);
+        self.unlink(nodes, first, first_node);
+        self.insert(nodes, id, node, End::Last);
+        (first, first_node)
     }
 
     /// Puts the thread that ran where it belongs now.
-    fn put_back<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, leave: Leave) {
-        let node = nodes.node(id);
+    fn put_back<N: Nodes + ?Sized>(&mut self, nodes: &N, (id, node): (ThreadId, &Node), leave: Leave) {
         match leave {
-            Leave::Preempted if node.quantum_ns.get() != 0 => self.insert(nodes, id, End::First),
-            Leave::Preempted | Leave::Yields => self.insert(nodes, id, End::Last),
-            Leave::Blocks | Leave::Moves => self.detach(nodes, id),
+            Leave::Preempted if node.quantum_ns.get() != 0 => self.insert(nodes, id, node, End::First),
+            Leave::Preempted | Leave::Yields => self.insert(nodes, id, node, End::Last),
+            Leave::Blocks | Leave::Moves => self.detach(node),
         }
     }
 
     /// Takes the thread that goes first.
-    fn take_first<N: Nodes + ?Sized>(&mut self, nodes: &N) -> Option<ThreadId> {
+    #[inline]
+    fn take_first<'a, N: Nodes + ?Sized>(&mut self, nodes: &'a N) -> Option<(ThreadId, &'a Node)> {
         let next = self.realtime.first().or_else(|| self.fair.first())?;
-        self.unlink(nodes, next);
-        Some(next)
+        let node = nodes.node(next);
+        self.unlink(nodes, next, node);
+        Some((next, node))
     }
 
     /// Charges the running thread. True: its turn is over, call [`schedule`](Self::schedule) with [`Leave::Preempted`].
@@ -258,32 +341,34 @@ impl RunQueue {
     /// When to call [`tick`](Self::tick) next, as of the last call that gave the time. None: the running thread may run as long as
     /// it likes, stop the timer.
     pub fn next_event<N: Nodes + ?Sized>(&self, nodes: &N) -> Option<u64> {
-        self.next_event_by(nodes, u64::MAX)
-    }
-
-    /// [`next_event`](Self::next_event) for who has a timer that fires at `alarm_ns` already. None as well if that is early
-    /// enough, which is found out at once.
-    #[inline]
-    pub fn next_event_by<N: Nodes + ?Sized>(&self, nodes: &N, alarm_ns: u64) -> Option<u64> {
         let node = nodes.node(self.current?);
         if let Some(priority) = node.priority() {
             let takes_turns = matches!(node.in_force(), Policy::RoundRobin { .. }) && self.realtime.has(priority);
             return takes_turns.then(|| self.charged_ns + node.quantum_ns.get());
         }
-        if self.realtime.first().is_some() {
+        if !self.realtime.is_empty() {
             return Some(self.now_ns);
         }
-        let weight = node.weight();
-        let limit = nodes.node(self.fair.first()?).key.get() + self.granule;
-        let left = limit.saturating_sub(node.key.get());
-        let until_alarm_ns = alarm_ns.saturating_sub(self.charged_ns);
-        if let Some(grown) = self.segment.growth_at_most(until_alarm_ns)
-            && weight.cost(grown) < left
-        {
-            return None;
-        }
-        let target = self.grown.saturating_add(weight.amount(left));
+        self.fair.first()?;
+        let target = self.grown.saturating_add(self.running_weight.amount(self.left_of_turn()));
         Some(self.segment.time_of(target, self.charged_ns, self.base))
+    }
+
+    /// True if [`next_event`](Self::next_event) is surely not before `alarm_ns`, which is found out at once: who has a timer that
+    /// fires then need not ask.
+    #[inline]
+    #[must_use]
+    pub fn has_no_event_before(&self, alarm_ns: u64) -> bool {
+        let grown = |grown: u64| self.running_weight.cost(grown) <= self.left_of_turn();
+        let is_sure =
+            self.least_key == u64::MAX || self.segment.growth_between(self.charged_ns, alarm_ns).is_some_and(grown);
+        self.is_all_fair() && is_sure
+    }
+
+    /// What the running fair thread may run beyond its key until its turn is over.
+    #[inline]
+    fn left_of_turn(&self) -> u64 {
+        self.least_key.saturating_add(self.granule).saturating_sub(self.running_key)
     }
 
     /// Where a thread is that may be in this queue; [`Place::Off`] if it is not, but in another or in none.
@@ -305,7 +390,9 @@ impl RunQueue {
         self.advance(nodes, now_ns);
         let is_waiting = place == Place::Queued;
         if is_waiting {
-            self.unlink(nodes, id);
+            self.unlink(nodes, id, node);
+        } else {
+            self.settle(node);
         }
         self.count(old.weight(), false);
         let policy = node.follow_policy();
@@ -315,17 +402,17 @@ impl RunQueue {
         if is_waiting {
             // A thread whose priority is lowered goes before its new peers, see sched_setscheduler(2).
             let end = if old.priority() > policy.priority() { End::First } else { End::Last };
-            self.insert(nodes, id, end);
-            return self.is_preempted_by(nodes, id);
+            self.insert(nodes, id, node, end);
+            return self.is_preempted_by(node, Arrival::Moved);
         }
-        self.begin_turn(policy.weight());
+        self.begin_turn(node);
         let waiting = self.realtime.first().or_else(|| self.fair.first());
-        waiting.is_some_and(|waiting| self.is_preempted_by(nodes, waiting))
+        waiting.is_some_and(|waiting| self.is_preempted_by(nodes.node(waiting), Arrival::Moved))
     }
 
     /// How long a thread of this queue, or of none, has run by now.
     pub fn runtime_ns<N: Nodes + ?Sized>(&self, nodes: &N, id: ThreadId, now_ns: u64) -> u64 {
-        let since_ns = if self.current == Some(id) { now_ns.saturating_sub(self.charged_ns) } else { 0 };
+        let since_ns = if self.current == Some(id) { now_ns.saturating_sub(self.turn_ns) } else { 0 };
         nodes.node(id).runtime_ns().saturating_add(since_ns)
     }
 
@@ -342,7 +429,7 @@ impl RunQueue {
     /// Takes a waiting thread that may run on the CPU `cpu`, whose load is `load`, and that gains by it (see [`crate::balance`]).
     /// The caller hands it over as [`Arrival::Moved`].
     pub fn take_for<N: Nodes + ?Sized>(&mut self, nodes: &N, cpu: usize, load: Load, now_ns: u64) -> Option<ThreadId> {
-        let surplus = self.load(nodes).surplus_over(load)?;
+        let surplus = self.load().surplus_over(load)?;
         let evenness = |id: &ThreadId| surplus.abs_diff(2 * u64::from(nodes.node(*id).weight().value()));
         let chosen = self
             .realtime
@@ -357,22 +444,20 @@ impl RunQueue {
     }
 
     /// Brings the queue to the time: charges the running thread, moves base and floor. Time does not go backwards.
+    #[inline]
     fn advance<N: Nodes + ?Sized>(&mut self, nodes: &N, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
         if self.segment.ends_by(self.now_ns) {
             self.enter_segment(nodes);
         }
         let grown = self.segment.growth(self.now_ns);
-        let mut least = self.fair.first().map_or(u64::MAX, |id| nodes.node(id).key.get());
+        let mut least = self.least_key;
         if let Some(id) = self.current {
-            let node = nodes.node(id);
-            let ran_ns = self.now_ns - self.charged_ns;
-            node.add_runtime(ran_ns);
-            if node.priority().is_none() {
-                let key = node.key.get() + node.weight().cost(grown - self.grown);
-                node.key.set(key);
-                least = least.min(key);
-            } else if let Policy::RoundRobin { .. } = node.in_force() {
+            if self.running.is_fair() {
+                self.running_key += self.running_weight.cost(grown - self.grown);
+                least = least.min(self.running_key);
+            } else if let Policy::RoundRobin { .. } = self.running {
+                let (node, ran_ns) = (nodes.node(id), self.now_ns - self.charged_ns);
                 node.quantum_ns.set(node.quantum_ns.get().saturating_sub(ran_ns));
             }
         }
@@ -394,19 +479,53 @@ impl RunQueue {
 
     /// Moves all keys to a later base. A shift keeps their order, so the heap stays as it is.
     fn rebase<N: Nodes + ?Sized>(&mut self, nodes: &N, epoch: u64) {
-        for id in self.current.into_iter().chain(self.fair.iter(nodes)) {
+        for id in self.fair.iter(nodes) {
             let key = &nodes.node(id).key;
             key.set(decay::rescale_from(key.get(), self.base, epoch));
         }
+        self.running_key = decay::rescale_from(self.running_key, self.base, epoch);
+        self.note_least(nodes);
         self.floor = decay::rescale_from(self.floor, self.base, epoch);
         self.granule = decay::rescale_from(self.granule, self.base, epoch);
         self.base = epoch;
         self.grown = decay::growth(self.charged_ns, epoch);
     }
 
-    fn begin_turn(&mut self, weight: Weight) {
-        let part_ns = ROUND_NS * u64::from(weight.value()) / self.weight.max(1);
-        let granule_ns = granule_ns(weight).min(part_ns.max(GRANULE_MIN_NS));
+    /// Gives the node of the running thread what was kept here during its turn.
+    #[inline]
+    fn settle(&self, node: &Node) {
+        node.add_runtime(self.now_ns - self.turn_ns);
+        if self.running.is_fair() {
+            node.key.set(self.running_key);
+        }
+    }
+
+    /// The thread of `node` runs from now on.
+    #[inline]
+    fn begin_turn(&mut self, node: &Node) {
+        self.running_key = node.key.get();
+        self.turn_ns = self.now_ns;
+        self.is_plain = node.is_plain();
+        if self.is_plain && self.weight <= UNCROWDED_WEIGHT {
+            self.running = Policy::Other { nice: 0 };
+            self.running_weight = Weight::UNIT;
+            self.granule = self.segment.slope() * GRANULE_NS;
+        } else {
+            self.begin_special_turn(node);
+        }
+    }
+
+    /// The rest of [`begin_turn`](Self::begin_turn) in general.
+    #[inline(never)]
+    fn begin_special_turn(&mut self, node: &Node) {
+        let weight = node.weight();
+        self.running = node.in_force();
+        self.running_weight = weight;
+        let mut granule_ns = granule_ns(weight);
+        if self.weight > UNCROWDED_WEIGHT {
+            let part_ns = ROUND_NS * u64::from(weight.value()) / self.weight;
+            granule_ns = granule_ns.min(part_ns.max(GRANULE_MIN_NS));
+        }
         self.granule = self.units(granule_ns, weight);
     }
 
@@ -416,8 +535,8 @@ impl RunQueue {
         let from = node.base.get();
         let key = match arrival {
             Arrival::New => self.floor + self.units(granule_ns(weight), weight) + 1,
-            Arrival::Woken if is_home => decay::rescale_from(node.key.get(), from, self.base),
-            Arrival::Woken => {
+            Arrival::Woken | Arrival::Released if is_home => decay::rescale_from(node.key.get(), from, self.base),
+            Arrival::Woken | Arrival::Released => {
                 let slept_ns = self.now_ns.saturating_sub(node.off_since_ns.get());
                 let rate = u64::from(WEIGHT_UNIT);
                 let risen_ns = slept_ns.min(decay::HALF_LIFE_NS) * rate / (self.weight + u64::from(weight.value()));
@@ -456,42 +575,55 @@ impl RunQueue {
     }
 
     /// True if `id`, which waits, should run instead of the running thread.
-    fn is_preempted_by<N: Nodes + ?Sized>(&self, nodes: &N, id: ThreadId) -> bool {
-        let Some(current) = self.current else { return true };
-        let (new, running) = (nodes.node(id), nodes.node(current));
-        let priorities = (new.priority(), running.priority());
+    fn is_preempted_by(&self, new: &Node, arrival: Arrival) -> bool {
+        if self.current.is_none() {
+            return true;
+        }
+        let priorities = (new.priority(), self.running.priority());
         if priorities != (None, None) {
             return priorities.0 > priorities.1;
         }
-        let margin_ns = match (new.in_force(), running.in_force()) {
-            (Policy::Idle | Policy::Batch { .. }, _) => return false,
-            (_, Policy::Idle) => 0,
-            _ => WAKE_MARGIN_NS,
-        };
-        new.key.get() + self.units(margin_ns, new.weight()) < running.key.get()
+        let margin_ns = if self.running == Policy::Idle { 0 } else { WAKE_MARGIN_NS };
+        let turn_min_ns = if arrival == Arrival::Released && margin_ns > 0 { GRANULE_MIN_NS } else { 0 };
+        let is_ahead = new.key.get() + self.units(margin_ns, new.weight()) < self.running_key;
+        is_ahead
+            && self.now_ns - self.turn_ns >= turn_min_ns
+            && !matches!(new.in_force(), Policy::Idle | Policy::Batch { .. })
     }
 
-    fn insert<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, end: End) {
-        let node = nodes.node(id);
+    #[inline]
+    fn insert<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, node: &Node, end: End) {
         node.set_place(Place::Queued);
         match node.priority() {
             Some(priority) => self.realtime.insert(nodes, id, priority, end),
-            None => self.fair.insert(nodes, id),
+            None => {
+                self.fair.insert(nodes, id, node);
+                self.least_key = self.least_key.min(node.key.get());
+            }
         }
     }
 
-    fn unlink<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) {
-        let node = nodes.node(id);
+    #[inline(always)]
+    fn unlink<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, node: &Node) {
         debug_assert!(node.place() == Place::Queued && node.cpu() == self.cpu as usize, "{id:?} does not wait here");
         match node.priority() {
             Some(priority) => self.realtime.remove(nodes, id, priority),
-            None => self.fair.remove(nodes, id),
+            None => {
+                self.fair.remove(nodes, id, node);
+                self.note_least(nodes);
+            }
         }
     }
 
+    /// Looks again whose key is the least of those that wait.
+    #[inline]
+    fn note_least<N: Nodes + ?Sized>(&mut self, nodes: &N) {
+        self.least_key = self.fair.first().map_or(u64::MAX, |id| nodes.node(id).key.get());
+    }
+
     /// Notes where an unlinked thread stands, for its next arrival.
-    fn detach<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId) {
-        let node = nodes.node(id);
+    #[inline]
+    fn detach(&mut self, node: &Node) {
         self.count(node.weight(), false);
         node.set_place(Place::Off);
         node.base.set(self.base);

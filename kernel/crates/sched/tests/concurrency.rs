@@ -72,7 +72,7 @@ impl Machine {
     }
 
     fn publish(&self, cpu: usize, queue: &RunQueue) {
-        *self.cpus[cpu].load.lock().unwrap() = queue.load(self.nodes.as_slice());
+        *self.cpus[cpu].load.lock().unwrap() = queue.load();
     }
 
     /// Locks the queue that a thread is in or was in last.
@@ -254,7 +254,7 @@ fn torture(seed: u64) {
         *sum = (sum.0 + u64::from(node.policy().weight().value()), sum.1 + 1);
     }
     for (cpu, sum) in sums.into_iter().enumerate() {
-        let load = machine.cpus[cpu].queue.lock().unwrap().load(machine.nodes.as_slice());
+        let load = machine.cpus[cpu].queue.lock().unwrap().load();
         assert_eq!((load.weight, load.runnable), sum, "seed {seed}: CPU {cpu}");
     }
 }

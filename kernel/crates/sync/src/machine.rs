@@ -44,6 +44,7 @@ unsafe extern "Rust" {
     safe fn nacre_current_thread() -> ThreadHandle;
     safe fn nacre_wait_for_wake(state: &AtomicU32, deadline_ns: u64);
     safe fn nacre_wake_waiter(thread: ThreadHandle);
+    safe fn nacre_release_waiter(thread: ThreadHandle);
     safe fn nacre_interrupts_disable_save() -> bool;
     safe fn nacre_interrupts_restore(were_enabled: bool);
     safe fn nacre_preemption_disable();
@@ -96,6 +97,13 @@ pub fn wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
 #[inline]
 pub fn wake_waiter(thread: ThreadHandle) {
     nacre_wake_waiter(thread);
+}
+
+/// As [`wake_waiter`], for a caller that goes on with something else, as one does who lets go of a lock: a thread that has just got the
+/// CPU keeps it for a moment.
+#[inline]
+pub fn release_waiter(thread: ThreadHandle) {
+    nacre_release_waiter(thread);
 }
 
 /// Disables interrupts on this CPU and says whether they were enabled.

@@ -80,6 +80,13 @@ impl Parker {
         }
     }
 
+    /// As [`unpark`](Self::unpark), for a caller that goes on with something else: see [`machine::release_waiter`].
+    pub fn release(&self) {
+        if self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
+            machine::release_waiter(ThreadHandle(self.thread.load(Ordering::Relaxed)));
+        }
+    }
+
     /// Takes the token if there is one, without sleeping.
     pub fn take_token(&self) -> bool {
         self.state.compare_exchange(NOTIFIED, EMPTY, Ordering::Acquire, Ordering::Relaxed).is_ok()

@@ -38,6 +38,7 @@ use core::ptr;
 
 use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::cell::UnsafeCell;
+use crate::machine;
 use crate::park::Parker;
 use crate::rank::{self, Rank};
 use crate::spinlock::IrqSpinLock;
@@ -218,7 +219,11 @@ impl WaitQueue {
     }
 
     fn wake_listed(&self, events: u32) -> bool {
-        self.list.lock().wake(events)
+        // Who is woken and goes first does so when the lock is released, not on the way back to the program, which is longer.
+        machine::preemption_disable();
+        let is_any_woken = self.list.lock().wake(events);
+        machine::preemption_enable();
+        is_any_woken
     }
 
     /// Wakes every node, exclusive or not, whatever its events.
@@ -277,6 +282,8 @@ impl WaitQueue {
 ///     if let Done(n) = operation() { turn.finish(|| is_more_left()); return n; }
 ///     if signal_is_pending() { return EINTR; }
 ///     parker.park();
+///     // Usually it is done now; only who finds nothing gets in line again, and then looks once more.
+///     if let Done(n) = operation() { turn.finish(|| is_more_left()); return n; }
 ///     turn.arm();
 /// }
 /// ```

@@ -52,7 +52,7 @@ impl Waiter {
         // SAFETY: as above; the swap is the last access to the record.
         let previous = unsafe { (*waiter).state.swap(GRANTED, Ordering::AcqRel) };
         if previous == PARKED {
-            machine::wake_waiter(thread);
+            machine::release_waiter(thread);
         }
     }
 }

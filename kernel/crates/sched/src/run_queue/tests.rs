@@ -31,7 +31,7 @@ fn a_thread_alone_needs_no_timer() {
     // A year later it has not lost its place.
     let year_ns = START_NS + 31_536_000_000 * MS;
     assert!(!queue.tick(nodes.as_slice(), year_ns));
-    assert_eq!(nodes[0].runtime_ns(), year_ns - START_NS);
+    assert_eq!(queue.runtime_ns(nodes.as_slice(), ThreadId(0), year_ns), year_ns - START_NS);
     assert!(!queue.enqueue(nodes.as_slice(), ThreadId(1), year_ns, Arrival::New));
     let turn_ns = queue.next_event(nodes.as_slice()).unwrap() - year_ns;
     assert!((GRANULE_NS..=2 * GRANULE_NS).contains(&turn_ns), "{turn_ns}");
@@ -51,10 +51,7 @@ fn the_event_is_when_the_turn_ends() {
         for alarm_ns in
             [now_ns, now_ns + 1, event_ns.saturating_sub(MS), event_ns - 1, event_ns, event_ns + MS, u64::MAX]
         {
-            match queue.next_event_by(nodes, alarm_ns) {
-                Some(by_ns) => assert_eq!(by_ns, event_ns),
-                None => assert!(alarm_ns < event_ns),
-            }
+            assert!(!queue.has_no_event_before(alarm_ns) || alarm_ns <= event_ns);
         }
         assert!(event_ns == now_ns || !queue.tick(nodes, event_ns - 1));
         // An event may come a whole half-life early, never by a little.
@@ -78,6 +75,54 @@ fn a_sleeper_preempts_and_a_batch_thread_does_not() {
         queue.schedule(nodes, START_NS, Leave::Preempted);
         assert_eq!(queue.enqueue(nodes, ThreadId(1), START_NS + 50 * MS, Arrival::Woken), preempts, "{policy:?}");
     }
+}
+
+#[test]
+fn who_is_released_waits_for_the_shortest_turn() {
+    for (ran_ns, preempts) in [(GRANULE_MIN_NS - 1, false), (GRANULE_MIN_NS, true)] {
+        let nodes = nodes(&[other(0), other(0)]);
+        let nodes = nodes.as_slice();
+        let mut queue = queue_of(nodes);
+        let sleeper = queue.schedule(nodes, START_NS, Leave::Preempted).unwrap();
+        queue.schedule(nodes, START_NS, Leave::Blocks);
+        let turn_ns = START_NS + 50 * MS;
+        queue.schedule(nodes, turn_ns, Leave::Preempted);
+        assert_eq!(queue.enqueue(nodes, sleeper, turn_ns + ran_ns, Arrival::Released), preempts, "{ran_ns}");
+    }
+}
+
+/// Enters a thread, and says whether it preempts.
+type Enter<'a> = &'a mut dyn FnMut(&mut RunQueue, &[Node], ThreadId) -> Option<bool>;
+
+#[test]
+fn a_wake_without_the_time_is_like_one_with_it() {
+    const SEED: u64 = 0x3a1e;
+    let mut random = testkit::Random::new(SEED);
+    let mut quick = 0;
+    for _ in 0..2_000 {
+        let (ran_ns, slept_ns) = (random.next_u64() % (4 * MS), random.next_u64() % (2 * MS));
+        let alarm_ns = START_NS + ran_ns + slept_ns + 1 + random.next_u64() % MS;
+        let wake = |enter: Enter<'_>| {
+            let nodes = nodes(&[other(0), other(0)]);
+            let mut queue = queue_of(&nodes);
+            let sleeper = queue.schedule(nodes.as_slice(), START_NS, Leave::Preempted).unwrap();
+            queue.schedule(nodes.as_slice(), START_NS + ran_ns, Leave::Blocks);
+            let preempts = enter(&mut queue, &nodes, sleeper);
+            queue.tick(nodes.as_slice(), alarm_ns);
+            (preempts, nodes[sleeper.0 as usize].key.get(), queue.floor, queue.load())
+        };
+        let without = wake(&mut |queue, nodes, id| queue.enqueue_woken(nodes, id, Arrival::Woken, alarm_ns));
+        let with =
+            wake(&mut |queue, nodes, id| Some(queue.enqueue(nodes, id, START_NS + ran_ns + slept_ns, Arrival::Woken)));
+        if without.0.is_some() {
+            quick += 1;
+            assert_eq!(without.0, Some(false), "seed {SEED:#x}");
+            assert_eq!((without.1, without.3), (with.1, with.3), "seed {SEED:#x}");
+            let behind = with.2.checked_sub(without.2).unwrap();
+            assert!(behind <= decay::slope(alarm_ns, decay::epoch(START_NS)) * GRANULE_NS, "seed {SEED:#x}: {behind}");
+        }
+    }
+    assert!(quick > 100, "seed {SEED:#x}: {quick}");
 }
 
 #[test]
@@ -162,7 +207,7 @@ fn priorities_are_strict_and_round_robin_takes_turns() {
     assert_eq!(queue.schedule(nodes, START_NS + 152 * MS, Leave::Blocks), id(2));
     assert_eq!(queue.schedule(nodes, START_NS + 153 * MS, Leave::Blocks), id(0));
     assert_eq!(queue.schedule(nodes, START_NS + 154 * MS, Leave::Blocks), None);
-    assert_eq!(queue.load(nodes), Load::default());
+    assert_eq!(queue.load(), Load::default());
 }
 
 #[test]
@@ -182,7 +227,7 @@ fn a_change_of_policy_takes_effect_at_once() {
     assert!(change(&mut queue, waiting, other(19), START_NS + 3 * MS));
     assert_eq!(queue.schedule(nodes, START_NS + 3 * MS, Leave::Preempted), Some(running));
     change(&mut queue, running, other(0), START_NS + 4 * MS);
-    assert_eq!(queue.load(nodes).weight, 1024 + 15);
+    assert_eq!(queue.load().weight, 1024 + 15);
 }
 
 #[test]
@@ -198,7 +243,7 @@ fn a_queue_counts_by_what_it_has_followed() {
         nodes.node(id).set_policy(other(19));
         assert_eq!(nodes.node(id).policy(), other(19));
     }
-    assert_eq!(queue.load(nodes).weight, 2 * 1024);
+    assert_eq!(queue.load().weight, 2 * 1024);
     // What is in no queue, or in another, is none of its business.
     assert!(!queue.follow_policy(nodes, off, START_NS));
     assert!(!elsewhere.follow_policy(nodes, waiting, START_NS));
@@ -206,12 +251,12 @@ fn a_queue_counts_by_what_it_has_followed() {
     assert_eq!((queue.place(nodes, running), queue.place(nodes, off)), (Place::Running, Place::Off));
     // The one leaves as what it was counted, the others follow, or come as what they are.
     queue.remove(nodes, waiting, START_NS + MS);
-    assert_eq!(queue.load(nodes).weight, 1024);
+    assert_eq!(queue.load().weight, 1024);
     queue.follow_policy(nodes, running, START_NS + MS);
     queue.enqueue(nodes, off, START_NS + MS, Arrival::Woken);
-    assert_eq!(queue.load(nodes).weight, 2 * 15);
+    assert_eq!(queue.load().weight, 2 * 15);
     elsewhere.enqueue(nodes, waiting, START_NS + MS, Arrival::Moved);
-    assert_eq!(elsewhere.load(nodes).weight, 15);
+    assert_eq!(elsewhere.load().weight, 15);
     assert_eq!(queue.place(nodes, waiting), Place::Off);
 }
 

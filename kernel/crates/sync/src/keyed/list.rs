@@ -292,7 +292,7 @@ impl<K, R> Drop for Woken<K, R> {
             };
             // Release: the thread, and its next wake, come after all that was done to the node.
             waiter.place.store(FREE, Ordering::Release);
-            waiter.parker.unpark();
+            waiter.parker.release();
             at = next;
         }
     }

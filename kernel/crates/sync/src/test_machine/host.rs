@@ -54,6 +54,11 @@ fn nacre_wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
 }
 
 #[unsafe(no_mangle)]
+fn nacre_release_waiter(thread: ThreadHandle) {
+    nacre_wake_waiter(thread);
+}
+
+#[unsafe(no_mangle)]
 fn nacre_wake_waiter(thread: ThreadHandle) {
     let index = usize::try_from(thread.0).expect("handles are indices");
     THREADS.lock().expect("no test panics with the lock")[index].unpark();

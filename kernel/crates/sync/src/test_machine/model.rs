@@ -58,6 +58,11 @@ fn nacre_wait_for_wake(state: &AtomicU32, deadline_ns: u64) {
 }
 
 #[unsafe(no_mangle)]
+fn nacre_release_waiter(thread: ThreadHandle) {
+    nacre_wake_waiter(thread);
+}
+
+#[unsafe(no_mangle)]
 fn nacre_wake_waiter(thread: ThreadHandle) {
     let index = index_of(thread);
     let sleeper = THREADS.with_borrow(|threads| threads[index].is_waiting.then(|| threads[index].thread.clone()));
