@@ -170,8 +170,9 @@ pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>)
     drop(queue);
     wake_blocked(blocked);
     message.from.uncharge(Message::charge(message.bytes.len()));
+    me.move_peek_offset(false, message.bytes.len());
     let rights = message.rights.take().map(|rights| ControlMessage::Rights(rights.take()));
-    finish(socket, request, &message, rights).map(Some)
+    finish(socket, request, &message, 0, rights).map(Some)
 }
 
 /// The answer of an empty queue.
@@ -184,7 +185,13 @@ fn at_end(request: &ReceiveRequest<'_, '_>, is_shut: bool, is_datagram: bool) ->
 fn peek(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>, is_shut: bool) -> Result<Option<Received>, Errno> {
     let me = socket.endpoint();
     let queue = me.queue();
-    let Some(front) = queue.messages.front() else {
+    let mut skipped = me.peek_start();
+    let is_behind = |message: &&Message| {
+        let is_passed = skipped > 0 && skipped >= message.bytes.len();
+        skipped -= if is_passed { message.bytes.len() } else { 0 };
+        !is_passed
+    };
+    let Some(front) = queue.messages.iter().find(is_behind) else {
         drop(queue);
         return Ok(at_end(request, is_shut, me.is_datagram()));
     };
@@ -196,19 +203,24 @@ fn peek(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>, is_shut: bool
     };
     let rights = front.rights.as_ref().map(|rights| ControlMessage::Rights(rights.peek()));
     drop(queue);
-    finish(socket, request, &copy, rights).map(Some)
+    let room = request.to.remaining();
+    let received = finish(socket, request, &copy, skipped, rights)?;
+    me.move_peek_offset(true, room.min(copy.bytes.len() - skipped));
+    Ok(Some(received))
 }
 
-/// Hands a message over.
+/// Hands a message over, from its byte `skipped` on.
 fn finish(
     socket: &UnixSocket,
     request: &mut ReceiveRequest<'_, '_>,
     message: &Message,
+    skipped: usize,
     rights: Option<ControlMessage>,
 ) -> Result<Received, Errno> {
-    let len = message.bytes.len();
+    let bytes = &message.bytes[skipped..];
+    let len = bytes.len();
     let copied = len.min(request.to.remaining());
-    request.to.write_all(&message.bytes[..copied])?;
+    request.to.write_all(&bytes[..copied])?;
     let mut flags = MessageFlags::empty();
     flags.set(MessageFlags::TRUNC, copied < len);
     let mut control = Vec::new();

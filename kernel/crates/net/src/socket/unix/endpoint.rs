@@ -161,6 +161,23 @@ impl Endpoint {
         })
     }
 
+    /// Where the next look at what waits begins (`SO_PEEK_OFF`).
+    pub(super) fn peek_start(&self) -> usize {
+        usize::try_from(self.peek_offset.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// So many bytes were looked at, or taken: later looks begin behind the same byte as before. Off stays off.
+    pub(super) fn move_peek_offset(&self, is_peek: bool, len: usize) {
+        let len = i32::try_from(len).unwrap_or(i32::MAX);
+        let moved = |offset: i32| match offset {
+            ..0 => None,
+            offset if is_peek => Some(offset.saturating_add(len)),
+            offset => Some(offset.saturating_sub(len).max(0)),
+        };
+        // None: it is off.
+        let _moved = self.peek_offset.fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
+    }
+
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock()
     }

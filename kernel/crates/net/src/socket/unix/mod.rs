@@ -453,7 +453,12 @@ impl Socket for UnixSocket {
     }
 
     fn set_option(&self, level: i32, option: i32, value: &[u8], caller: &Caller) -> Result<(), Errno> {
-        let _ = (option, value, caller);
+        let _ = caller;
+        if (level, option) == (SOL_SOCKET, SO_PEEK_OFF) {
+            let value = i32::from_ne_bytes(*value.first_chunk().ok_or(Errno::EINVAL)?);
+            self.endpoint.peek_offset.store(value, Ordering::Relaxed);
+            return Ok(());
+        }
         Err(if level == SOL_SOCKET { Errno::ENOPROTOOPT } else { Errno::EOPNOTSUPP })
     }
 

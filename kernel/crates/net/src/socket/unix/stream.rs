@@ -148,6 +148,8 @@ struct Gathered {
     peeked: Option<ControlMessage>,
     credentials: Option<SocketCredentials>,
     is_over: bool,
+    /// Where a look begins.
+    skipped: usize,
 }
 
 pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno> {
@@ -161,11 +163,11 @@ pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>)
     let is_peek = request.flags.contains(MessageFlags::PEEK);
     let passes_credentials = me.options.pass_credentials.load(core::sync::atomic::Ordering::Relaxed);
     let writable_below = peer.options.send_buffer_len();
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered { skipped: if is_peek { me.peek_start() } else { 0 }, ..Gathered::default() };
     let wants_none = request.to.is_full();
     loop {
         let mut queue = me.queue();
-        if queue.bytes.len() == 0 {
+        if queue.bytes.len() <= gathered.skipped {
             drop(queue);
             if gathered.done > 0 {
                 break;
@@ -191,6 +193,7 @@ pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>)
         }
     }
     debug_assert!(gathered.done > 0 || wants_none);
+    me.move_peek_offset(is_peek, gathered.done);
     let mut control = Vec::new();
     if passes_credentials {
         control.push(ControlMessage::Credentials(gathered.credentials.unwrap_or(NOBODY)));
@@ -211,7 +214,7 @@ fn gather(
 ) -> Option<mm::user::UserFault> {
     let mut index = 0;
     loop {
-        let offset = if is_peek { gathered.done } else { 0 };
+        let offset = if is_peek { gathered.skipped + gathered.done } else { 0 };
         let at = queue.taken + offset as u64;
         let left = queue.bytes.len().saturating_sub(offset);
         if left == 0 {
