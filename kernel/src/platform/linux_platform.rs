@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::arch::x86_64::CpuidResult;
+use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 use abi::Errno;
@@ -187,6 +188,10 @@ impl Platform for MachinePlatform {
 
     fn set_time_zone(&self, minutes_west: i32, dst_time: i32) {
         vdso::PAGE.zone.set(minutes_west, dst_time);
+    }
+
+    fn call_by_syscall(&self) -> Option<Range<u64>> {
+        Some(percpu::call_code())
     }
 
     fn set_timer(&self, deadline_ns: u64) {

@@ -20,7 +20,7 @@ use crate::exit;
 use crate::native;
 use crate::registers::Registers;
 use crate::syscall;
-use crate::thread::Thread;
+use crate::thread::{Attention, Thread};
 
 /// How a call ended, in one register: a result, a negated error number, or one of [`RESTARTS`].
 #[derive(Clone, Copy)]
@@ -61,27 +61,39 @@ impl From<Errno> for Answer {
     }
 }
 
-impl From<SyscallResult> for Answer {
-    #[inline]
-    fn from(result: SyscallResult) -> Self {
-        match result {
-            Ok(value) => Self(value.cast_signed() as i64),
-            Err(SyscallError::Errno(errno)) => errno.into(),
-            Err(SyscallError::RestartIfAllowed) => Self(RESTARTS[0].0),
-            Err(SyscallError::RestartAlways) => Self(RESTARTS[1].0),
-            Err(SyscallError::RestartIfNoHandler) => Self(RESTARTS[2].0),
-            Err(SyscallError::RestartContinue) => Self(RESTARTS[3].0),
-        }
+impl From<Restart> for Answer {
+    fn from(how: Restart) -> Self {
+        let number = RESTARTS.iter().find(|(_, restart)| *restart == how).map(|(number, _)| *number);
+        number.map_or(Errno::EINTR.into(), Self)
+    }
+}
+
+/// The answer of a call that ended in this way.
+#[inline]
+fn answer(thread: &Thread, result: SyscallResult) -> Answer {
+    match result {
+        Ok(value) => Answer(value.cast_signed() as i64),
+        Err(SyscallError::Errno(errno)) => errno.into(),
+        Err(error) => interrupted(thread, error),
+    }
+}
+
+/// The answer of a call that was interrupted. What interrupted it may be gone: the exit path settles how it goes on all the
+/// same, and nothing but the attention word leads there.
+#[cold]
+fn interrupted(thread: &Thread, error: SyscallError) -> Answer {
+    thread.note(Attention::SIGNAL);
+    match error {
+        SyscallError::Errno(errno) => errno.into(),
+        SyscallError::RestartIfAllowed => Restart::IfAllowed.into(),
+        SyscallError::RestartAlways => Restart::Always.into(),
+        SyscallError::RestartIfNoHandler => Restart::IfNoHandler.into(),
+        SyscallError::RestartContinue => Restart::Continue.into(),
     }
 }
 
 /// What serves one call. Callee-saved registers in the frame are neither read nor written.
 pub type Entry = extern "C" fn(&Thread, &Registers) -> Answer;
-
-/// The first and the number of answers that mean: [`syscall_exit`] must run.
-pub const RESTART_FIRST: i64 = RESTARTS[3].0;
-/// See [`RESTART_FIRST`].
-pub const RESTART_COUNT: i64 = RESTARTS[0].0 - RESTARTS[3].0 + 1;
 
 /// Serves a system call as the machine's entry code does: reads its number and arguments from the registers and leaves its
 /// result there. True: the call was interrupted, and [`syscall_exit`] must run; it must run as well when
@@ -184,7 +196,7 @@ macro_rules! entry {
         extern "C" fn $name(thread: &Thread, registers: &Registers) -> Answer {
             // Not all calls have arguments.
             let _ = registers;
-            Answer::from(call!($name thread registers; $($types),*))
+            answer(thread, call!($name thread registers; $($types),*))
         }
         $name as Entry
     }};
@@ -261,15 +273,14 @@ mod tests {
     #[test]
     fn answers_carry_how_a_call_ended() {
         for restart in [Restart::IfAllowed, Restart::Always, Restart::IfNoHandler, Restart::Continue] {
-            let answer = Answer::from(Err(restart.into()));
+            let answer = Answer::from(restart);
             assert!(answer.is_restart());
             assert_eq!(answer.restart(), Some(restart));
         }
         for errno in Errno::ALL {
-            let answer = Answer::from(Err(SyscallError::Errno(*errno)));
+            let answer = Answer::from(*errno);
             assert!(!answer.is_restart() && answer.restart().is_none());
             assert_eq!(answer.0, errno.as_negative() as i64);
         }
-        assert_eq!(Answer::from(Ok(7)).0, 7);
     }
 }

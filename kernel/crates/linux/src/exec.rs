@@ -223,6 +223,7 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
         auxiliary_vector: stack.auxv.clone(),
         code,
         stack_start: to_address(stack.stack_pointer)?,
+        call_by_syscall: None,
     };
     Ok(Prepared { address_space, image, entry, stack, zeroed })
 }

@@ -15,6 +15,7 @@ use crate::members::{self, Remaining};
 use crate::platform::Outcome;
 use crate::process::Process;
 use crate::registers::Registers;
+use crate::rewrite;
 use crate::rseq;
 use crate::signal::{delivery, force, frame, mask};
 use crate::thread::{Attention, FaultRecord, Thread};
@@ -32,6 +33,7 @@ pub fn interrupt_exit(thread: &Thread, registers: &mut Registers) {
 /// Does everything there is to do before the program continues: signals, stops, the end. `restart` says that a system
 /// call was interrupted; its result register already says `EINTR`.
 pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Option<Restart>) {
+    rewrite::show_original(thread, registers);
     loop {
         let attention = thread.take_attention();
         if attention.contains(Attention::MEMORY) {

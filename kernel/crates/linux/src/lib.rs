@@ -43,6 +43,7 @@ pub mod platform;
 pub mod proc;
 pub mod process;
 pub mod registers;
+mod rewrite;
 mod rseq;
 mod scheduling;
 mod script;

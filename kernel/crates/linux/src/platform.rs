@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use abi::signal::{FPX_SW_BYTES_OFFSET, FXSAVE_SIZE};
 use abi::{Errno, Signal};
@@ -298,6 +299,11 @@ pub trait Platform: Send + Sync {
     /// Tells the vDSO what `gettimeofday` says of the time zone.
     fn set_time_zone(&self, minutes_west: i32, dst_time: i32) {
         let _ = (minutes_west, dst_time);
+    }
+
+    /// Where the machine's own code makes a call of the C entry by the instruction `syscall`: `mov r10, rcx`, `syscall`, `ret`.
+    fn call_by_syscall(&self) -> Option<Range<u64>> {
+        None
     }
 
     /// Sets the wall clock (`sync::machine::realtime_ns`).

@@ -35,6 +35,8 @@ pub struct ProgramImage {
     pub code: core::ops::Range<usize>,
     /// The stack pointer at the start (`stat`).
     pub stack_start: usize,
+    /// The vDSO's own copy of what [`crate::Platform::call_by_syscall`] names.
+    pub call_by_syscall: Option<u64>,
 }
 
 /// A file that is being executed: nobody can open it for writing (`ETXTBSY`).

@@ -18,12 +18,12 @@ use super::percpu::PerCpu;
 use crate::memory::stacks::{self, KernelStack};
 
 global_asm!(
+    include_str!("frame.s"),
     include_str!("traps.s"),
+    include_str!("syscall.s"),
     syscall_entries = sym linux::dispatch::ENTRIES,
     syscall_absent = sym linux::dispatch::absent,
     SYSCALL_COUNT = const linux::dispatch::ENTRY_COUNT,
-    RESTART_FIRST = const linux::dispatch::RESTART_FIRST,
-    RESTART_COUNT = const linux::dispatch::RESTART_COUNT,
 );
 
 unsafe extern "C" {

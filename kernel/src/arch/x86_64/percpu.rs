@@ -5,8 +5,9 @@
 
 use core::cell::Cell;
 use core::mem::offset_of;
+use core::ops::Range;
 use core::ptr::null;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use linux::{Registers, Thread};
 use x86_64::VirtAddr;
@@ -307,6 +308,13 @@ pub(crate) fn set_program_gs(address: u64) {
         // SAFETY: a byte that only ever becomes 1. A CPU has a thread with a gs base of its own only after the thread came to it, which
         // made the byte visible there too.
         unsafe { (&raw mut program_has_gs).write_volatile(1) };
+        // Ways in that use gs at once are closed, to all threads: they share the code that goes there.
+        // SAFETY: labels of syscall.s; the words are only ever touched as atomics.
+        unsafe {
+            let by_syscall = [&raw const site_by_syscall as usize, &raw const call_by_syscall as usize];
+            site_entries.iter().for_each(|entry| entry.store(by_syscall[0], Ordering::Relaxed));
+            call_entries.iter().for_each(|entry| entry.store(by_syscall[1], Ordering::Relaxed));
+        }
         KernelGsBase::write(VirtAddr::new_truncate(address));
         LStar::write(VirtAddr::new(&raw const syscall_entry_own_gs as u64));
     });
@@ -325,6 +333,25 @@ unsafe extern "C" {
     static mut program_has_gs: u8;
     static syscall_entry_own_gs: u8;
     static syscall_entry: u8;
+    static site_entries: [AtomicUsize; 2];
+    static call_entries: [AtomicUsize; CALL_ENTRIES];
+    static site_by_syscall: u8;
+    static call_by_syscall: u8;
+    static call_return: u8;
+}
+
+/// The C entries: for calls without arguments up to those with six (syscall.s, the third way).
+const CALL_ENTRIES: usize = 7;
+
+/// Where the addresses of the C entries are, for programs to read: `call [table + 8 * arguments]`.
+#[expect(dead_code, reason = "the vDSO will publish it")]
+pub(crate) fn call_table() -> usize {
+    &raw const call_entries as usize
+}
+
+/// Where the C entry makes a call by the instruction.
+pub(crate) fn call_code() -> Range<u64> {
+    &raw const call_by_syscall as u64..&raw const call_return as u64 + 1
 }
 
 /// What a CPU without a thread looks at.

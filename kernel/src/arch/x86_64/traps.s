@@ -5,63 +5,15 @@
 #    handler that may enable interrupts, block or deliver signals first moves its frame to the thread's kernel stack:
 #    to the stack's top when the program was interrupted, to just below the interrupted rsp when the kernel was (kernel code
 #    has no red zone).
-# 2. Program and kernel are told apart by RIP alone: kernel means RIP in [__text_start, __text_end), but for the exit window.
-# 3. The exit window: `syscall_exit_window_start` is a `pop rsp`, the next instruction a `jmp rcx`. Interrupts are on there and
-#    all other registers hold the program's values. An event there is one of the program at RIP = rcx; its frame is mended
-#    so before anybody looks at it.
-# 4. Registers in memory are linux::registers::Registers. cs and ss in it are what Linux shows (0x33, 0x2b); the real ones are
+# 2. Program and kernel are told apart by RIP alone: kernel means RIP in [__text_start, __text_end), but for the ways in and out
+#    of system calls, where it depends on the instruction: syscall.s says how, and mends the frame before anybody looks at it.
+# 3. Registers in memory are linux::registers::Registers. cs and ss in it are what Linux shows (0x33, 0x2b); the real ones are
 #    constants and never come from memory that a program can reach.
-#
-# 5. The gs base is the CPU's own, a kernel address. A thread that sets a gs base of its own (a lower-half address) runs with
+# 4. The gs base is the CPU's own, a kernel address. A thread that sets a gs base of its own (a lower-half address) runs with
 #    it in place and the CPU's swapped out: its system calls come in by syscall_entry_own_gs, every other entry looks at the
 #    sign of the base, once any thread has done so.
 #
 # Interrupts are off on every entry (interrupt gates).
-
-.set FRAME_R15, 0
-.set FRAME_R14, 8
-.set FRAME_R13, 16
-.set FRAME_R12, 24
-.set FRAME_RBP, 32
-.set FRAME_RBX, 40
-.set FRAME_R11, 48
-.set FRAME_R10, 56
-.set FRAME_R9, 64
-.set FRAME_R8, 72
-.set FRAME_RAX, 80
-.set FRAME_RCX, 88
-.set FRAME_RDX, 96
-.set FRAME_RSI, 104
-.set FRAME_RDI, 112
-.set FRAME_ORIGINAL_RAX, 120
-.set FRAME_RIP, 128
-.set FRAME_CS, 136
-.set FRAME_RFLAGS, 144
-.set FRAME_RSP, 152
-.set FRAME_SS, 160
-.set FRAME_WORDS, 21
-.set FRAME_BYTES, 168
-
-# TF, NT and RF are not for popfq: a single step must begin after the program's next instruction.
-.set RFLAGS_BY_IRETQ, 0x14100
-
-.set KERNEL_CS, 0x08
-.set KERNEL_SS, 0x10
-.set LINUX_CS, 0x33
-.set LINUX_SS, 0x2b
-
-# struct PerCpu (percpu.rs)
-.set CPU_KERNEL_STACK, 8
-.set CPU_SCRATCH, 16
-.set CPU_THREAD, 24
-.set CPU_ATTENTION, 32
-.set CPU_STACK_BOTTOM, 40
-.set CPU_HAS_OWN_GS, 48
-.set CPU_PROGRAM_FRAME, 56
-.set CPU_PREEMPTION, 64
-.set CPU_CONTEXT, 72
-
-.set MSR_GS_BASE, 0xc0000101
 
 # The vector has been pushed above the error code (or a zero): swap it with rdi, then save the rest.
 .macro SAVE_REGISTERS
@@ -122,8 +74,7 @@
     pop rdi
 .endm
 
-# Jumps to \kernel when the saved RIP is kernel code outside of the exit window; mends the frame inside of it.
-# Clobbers rax, rcx.
+# Jumps to \kernel when the event is one of the kernel, by the saved RIP (sort_event). Clobbers rax, rcx, rdx, rsi.
 .macro BRANCH_IF_KERNEL kernel
     mov rax, [rsp + FRAME_RIP]
     lea rcx, [rip + __text_start]
@@ -132,19 +83,14 @@
     lea rcx, [rip + __text_end]
     cmp rax, rcx
     jae 11f
-    lea rcx, [rip + syscall_exit_window_start]
+    lea rcx, [rip + syscall_code_start]
     cmp rax, rcx
     jb \kernel
-    je 12f
-    lea rcx, [rip + syscall_exit_window_jump]
+    lea rcx, [rip + syscall_code_end]
     cmp rax, rcx
-    jne \kernel
-    jmp 13f
-12: mov rcx, [rsp + FRAME_RSP]      # before the pop: the program's rsp is still on the kernel stack
-    mov rcx, [rcx]
-    mov [rsp + FRAME_RSP], rcx
-13: mov rcx, [rsp + FRAME_RCX]
-    mov [rsp + FRAME_RIP], rcx
+    jae \kernel
+    call sort_event
+    jc \kernel
 11:
 .endm
 
@@ -326,101 +272,6 @@ exit_work:
     xor ebp, ebp
     call nacre_exit_work
     jmp return_to_program
-
-# The `syscall` instruction: rcx = rip, r11 = rflags, IF TF DF AC NT clear, rsp still the program's (which may be anything).
-# Nothing may be pushed before the stack is ours.
-#
-# Only what Rust code may change is saved at first: the callee-saved registers survive the call by themselves and are put
-# in the frame when something wants to look at it.
-# The handler is an entry of linux::dispatch::ENTRIES, called with the thread and the frame; its answer is in rax.
-.macro SYSCALL_CALL
-    mov gs:[CPU_SCRATCH], rsp
-    mov rsp, gs:[CPU_PROGRAM_FRAME]
-    mov [rsp + FRAME_RIP], rcx
-    mov rcx, gs:[CPU_SCRATCH]
-    mov [rsp + FRAME_RSP], rcx
-    mov [rsp + FRAME_RFLAGS], r11
-    mov [rsp + FRAME_ORIGINAL_RAX], rax
-    mov [rsp + FRAME_RDI], rdi
-    mov [rsp + FRAME_RSI], rsi
-    mov [rsp + FRAME_RDX], rdx
-    mov [rsp + FRAME_R8], r8
-    mov [rsp + FRAME_R9], r9
-    mov [rsp + FRAME_R10], r10
-    mov rdi, gs:[CPU_THREAD]
-    mov rsi, rsp
-    sti
-    mov eax, eax                    # only the low half is the number
-    cmp eax, {SYSCALL_COUNT}
-    jae 31f
-    lea rcx, [rip + {syscall_entries}]
-    call [rcx + rax * 8]
-30: cli
-    mov [rsp + FRAME_RAX], rax
-    sub rax, {RESTART_FIRST}
-    cmp rax, {RESTART_COUNT}
-.endm
-
-# The rest of SYSCALL_CALL, out of the way.
-.macro SYSCALL_ABSENT
-31: call {syscall_absent}
-    jmp 30b
-.endm
-
-.balign 64
-.global syscall_entry
-syscall_entry:
-    SYSCALL_CALL
-    jb syscall_slow_exit            # interrupted, to be restarted or not
-    mov rcx, gs:[CPU_ATTENTION]
-    cmp dword ptr [rcx], 0
-    jne syscall_slow_exit
-    mov r11, [rsp + FRAME_RFLAGS]
-    test r11d, RFLAGS_BY_IRETQ
-    jne syscall_slow_exit
-    mov r10, [rsp + FRAME_R10]
-    mov r9, [rsp + FRAME_R9]
-    mov r8, [rsp + FRAME_R8]
-    mov rax, [rsp + FRAME_RAX]
-    mov rdx, [rsp + FRAME_RDX]
-    mov rsi, [rsp + FRAME_RSI]
-    mov rdi, [rsp + FRAME_RDI]
-    mov rcx, [rsp + FRAME_RIP]
-    add rsp, FRAME_RFLAGS
-    popfq                           # interrupts are on from here
-.global syscall_exit_window_start
-syscall_exit_window_start:
-    pop rsp
-.global syscall_exit_window_jump
-syscall_exit_window_jump:
-    jmp rcx
-    SYSCALL_ABSENT
-
-syscall_slow_exit:
-    mov qword ptr [rsp + FRAME_CS], LINUX_CS
-    mov qword ptr [rsp + FRAME_SS], LINUX_SS
-    mov [rsp + FRAME_R15], r15
-    mov [rsp + FRAME_R14], r14
-    mov [rsp + FRAME_R13], r13
-    mov [rsp + FRAME_R12], r12
-    mov [rsp + FRAME_RBP], rbp
-    mov [rsp + FRAME_RBX], rbx
-    mov rcx, [rsp + FRAME_RIP]
-    mov [rsp + FRAME_RCX], rcx
-    mov r11, [rsp + FRAME_RFLAGS]
-    mov [rsp + FRAME_R11], r11
-    mov rdi, rsp
-    xor ebp, ebp
-    call nacre_syscall_exit
-    jmp return_to_program
-
-.balign 16
-.global syscall_entry_own_gs
-syscall_entry_own_gs:
-    swapgs
-    SYSCALL_CALL
-    jmp syscall_slow_exit
-    SYSCALL_ABSENT
 
 # One stub a vector, 16 bytes apart.
 .macro STUB vector, error, target

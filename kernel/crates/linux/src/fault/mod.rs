@@ -19,6 +19,7 @@ use mm::{Access, FaultError, USER_END};
 use crate::exit;
 use crate::platform::Outcome;
 use crate::registers::Registers;
+use crate::rewrite;
 use crate::signal::force;
 use crate::thread::{FaultRecord, Thread};
 
@@ -116,12 +117,19 @@ struct Consequence {
 pub fn fault_entry(thread: &Thread, registers: &mut Registers, fault: Fault) {
     if let Fault::PageFault { address, error_code } = fault {
         page_fault(thread, address, error_code);
-    } else if let Some(consequence) = consequence(thread, registers, fault) {
+        return leave_if_asked(thread, registers);
+    }
+    rewrite::show_original(thread, registers);
+    if let Some(consequence) = consequence(thread, registers, fault) {
         let fault_address = thread.fault().fault_address;
         let Consequence { trap_number, error_code, info } = consequence;
         thread.set_fault(FaultRecord { trap_number, error_code, fault_address });
         force(thread, info);
     }
+    leave_if_asked(thread, registers);
+}
+
+fn leave_if_asked(thread: &Thread, registers: &mut Registers) {
     if thread.needs_attention() {
         exit::leave(thread, registers, None);
     }
