@@ -49,6 +49,9 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     x86_64::instructions::interrupts::enable();
     arch::ipi::init();
     arch::smp::start(options.cpus);
+    if options.is_rewriting {
+        mm::rewrite::enable(arch::percpu::site_entries());
+    }
     let config = image.config();
     let arguments: Vec<&[u8]> = config.arguments().collect();
     let environment: Vec<&[u8]> = config.environment().collect();

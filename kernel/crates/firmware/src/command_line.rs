@@ -46,6 +46,8 @@ pub struct Options {
     pub cpus: Option<u32>,
     /// `nacre.console=serial`: the program's standard streams go to the serial port.
     pub is_console_serial: bool,
+    /// `rewrite=off`: all system calls of programs are trapped.
+    pub is_rewriting: bool,
 }
 
 impl Options {
@@ -58,6 +60,7 @@ impl Options {
             clock_seconds: None,
             cpus: None,
             is_console_serial: false,
+            is_rewriting: true,
         };
         for word in words(line) {
             let Some((key, value)) = split_once(word, b'=') else { continue };
@@ -70,6 +73,7 @@ impl Options {
                     options.cpus = parse_number(value).and_then(|cpus| cpus.try_into().ok()).filter(|cpus| *cpus > 0)
                 }
                 b"nacre.console" => options.is_console_serial = value == b"serial",
+                b"rewrite" => options.is_rewriting = value != b"off",
                 _ => {}
             }
         }
@@ -177,14 +181,15 @@ mod tests {
 
     #[test]
     fn own_options() {
-        let options =
-            Options::parse(b"tty=0,2 winsize=24x80 log=debug  clock=1700000000 cpus=4 nacre.console=serial quiet");
+        let options = Options::parse(
+            b"tty=0,2 winsize=24x80 log=debug  clock=1700000000 cpus=4 nacre.console=serial rewrite=off",
+        );
         assert_eq!(options.is_terminal, [true, false, true]);
         assert_eq!(options.window_size, Some((24, 80)));
         assert_eq!(options.log_level, Some(LogLevel::Debug));
         assert_eq!(options.clock_seconds, Some(1_700_000_000));
         assert_eq!(options.cpus, Some(4));
-        assert!(options.is_console_serial);
+        assert!(options.is_console_serial && !options.is_rewriting);
     }
 
     #[test]
@@ -195,7 +200,7 @@ mod tests {
         assert_eq!(options.log_level, None);
         assert_eq!(options.clock_seconds, None);
         assert_eq!(options.cpus, None);
-        assert!(!options.is_console_serial);
+        assert!(!options.is_console_serial && options.is_rewriting);
     }
 
     #[test]

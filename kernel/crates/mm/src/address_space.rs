@@ -14,7 +14,8 @@
 //! 4. Objects are asked for pages with no lock held, since that may sleep. The fault
 //!    then looks again whether area, page and object still belong together (`fault.rs`).
 //! 5. Code sites. Pages of private executable file mappings that hold instructions not fit for ring 0
-//!    are mapped as copies with those instructions replaced (`code.rs`).
+//!    are mapped as copies with those instructions replaced (`code.rs`), and `syscall`s that can be rewritten are
+//!    (`rewrite.rs`).
 //!
 //! # Locks
 //!
@@ -45,6 +46,7 @@ mod protect;
 mod query;
 mod remap;
 mod request;
+mod rewrite;
 mod state;
 mod synchronize;
 mod unmap;

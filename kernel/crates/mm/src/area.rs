@@ -39,6 +39,8 @@ bitflags! {
         const DONT_DUMP = 1 << 7;
         /// The kernel may empty it at any time (MAP_DROPPABLE). Never locked.
         const DROPPABLE = 1 << 8;
+        /// Stubs of rewritten call sites: the kernel's, sealed, counted nowhere.
+        const STUBS = 1 << 15;
     }
 }
 
@@ -79,6 +81,10 @@ impl Area {
 
     pub(crate) fn is_stack(&self) -> bool {
         self.flags.contains(AreaFlags::GROWS_DOWN)
+    }
+
+    pub(crate) fn is_stubs(&self) -> bool {
+        self.flags.contains(AreaFlags::STUBS)
     }
 
     pub(crate) fn is_locked(&self) -> bool {

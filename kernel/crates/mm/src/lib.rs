@@ -11,6 +11,7 @@
 //! - [`object`]: [`MappedObject`], what a file mapping maps.
 //! - [`page_table`]: the seam to the hardware's tables.
 //! - [`flush`]: what a flush of cached translations covers.
+//! - [`rewrite`]: `syscall` instructions that became jumps.
 //! - [`address_space`]: [`AddressSpace`]: mmap and its family, and page faults.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ pub mod frame;
 pub mod object;
 pub mod page_table;
 pub mod range;
+pub mod rewrite;
 pub mod user;
 
 pub use address_space::{
@@ -35,6 +37,7 @@ pub use frame::{Frame, FrameMachine, FrameNumber, FrameStatistics};
 pub use object::{CodeSite, MappedObject, Mappings};
 pub use page_table::{PageCounts, PageEntry, PageKind, PageTable, Rights};
 pub use range::PageRange;
+pub use rewrite::{CallPatch, OriginalAddress};
 pub use user::{UserFault, UserReader, UserWriter};
 
 /// Bytes in a page and in a frame.

@@ -16,18 +16,20 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use abi::Errno;
 
 use crate::frame::Frame;
+use crate::rewrite::CallPatch;
 
 pub use mappings::Mappings;
 pub(crate) use shared_memory::SharedMemory;
 
-/// An instruction of a file's page that must not run in ring 0; its first byte is replaced when
-/// the page is mapped for execution.
+/// A place in a file's page that is changed when the page is mapped for execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeSite {
-    /// Where the instruction begins in its page.
+    /// Where it begins in its page.
     pub offset_in_page: u16,
     /// The byte that stands there in the file.
     pub original: u8,
+    /// How a `syscall` is rewritten there. None: an instruction that must not run in ring 0; its first byte is replaced.
+    pub call: Option<CallPatch>,
 }
 
 /// The pages of a file, as mappings see them.
@@ -43,7 +45,7 @@ pub trait MappedObject: Send + Sync {
         self.page(index)
     }
 
-    /// Sites of page `index` to make harmless before it is executed. None or empty: nothing to
+    /// Sites of page `index` to change before it is executed. None or empty: nothing to
     /// do. Called with the address space locked: takes no lock that comes before it.
     fn code_sites(&self, index: u64) -> Option<Vec<CodeSite>> {
         let _ = index;

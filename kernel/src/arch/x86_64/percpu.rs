@@ -349,6 +349,17 @@ pub(crate) fn call_table() -> usize {
     &raw const call_entries as usize
 }
 
+/// The low halves of the addresses of the words through which stubs of rewritten call sites come in; the kernel lies in the upper two
+/// gigabytes, so the rest is known.
+pub(crate) fn site_entries() -> [u32; 2] {
+    let first = &raw const site_entries as usize;
+    [first, first + size_of::<AtomicUsize>()].map(|address| {
+        let low = address as u32;
+        debug_assert_eq!(low.cast_signed() as usize, address, "the kernel lies in the upper two gigabytes");
+        low
+    })
+}
+
 /// Where the C entry makes a call by the instruction.
 pub(crate) fn call_code() -> Range<u64> {
     &raw const call_by_syscall as u64..&raw const call_return as u64 + 1

@@ -147,6 +147,9 @@ fn command_line(settings: &Settings, size: Option<TerminalSize>) -> String {
             line.push_str(&format!(" winsize={rows}x{columns}"));
         }
     }
+    if !settings.is_rewriting {
+        line.push_str(" rewrite=off");
+    }
     if let Some(configuration) = &settings.network_configuration {
         line.push_str(&format!(" {configuration}"));
     }

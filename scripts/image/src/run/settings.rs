@@ -50,6 +50,8 @@ pub struct Settings {
     pub disks: Vec<DiskFile>,
     /// The kernel's log level.
     pub log: String,
+    /// Whether `syscall` instructions are rewritten.
+    pub is_rewriting: bool,
     /// Whether the user asked for a log.
     pub is_verbose: bool,
     /// The machine is switched off after this time.
@@ -79,6 +81,7 @@ settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value a
   NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1   addresses of eth0, in place of DHCP; eth1:... for others
   DISK=file[,ro]       a disk, raw or qcow2 (several: separate them by blanks); vda, vdb... in the machine
   LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
+  REWRITE=on|off       off: all system calls are trapped, none is rewritten
   TIMEOUT=seconds      ends it with status 124
   QEMU_ARGS=\"...\"      further arguments for QEMU
   QEMU=program         the emulator, qemu-system-x86_64";
@@ -129,6 +132,11 @@ impl Settings {
             log: match log.as_str() {
                 "off" | "error" | "warn" | "info" | "debug" | "trace" => log,
                 other => return Err(bad("LOG", other, "off, error, warn, info, debug or trace")),
+            },
+            is_rewriting: match text("REWRITE", "on").as_str() {
+                "on" => true,
+                "off" => false,
+                other => return Err(bad("REWRITE", other, "on or off")),
             },
             timeout: match get("TIMEOUT") {
                 None => None,
@@ -224,6 +232,7 @@ mod tests {
             ("ACCEL", "xen"),
             ("MACHINE", "isapc"),
             ("LOG", "loud"),
+            ("REWRITE", "no"),
             ("TIMEOUT", "0"),
             ("TIMEOUT", "-1"),
             ("TIMEOUT", "nan"),

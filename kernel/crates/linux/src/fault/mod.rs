@@ -119,6 +119,9 @@ pub fn fault_entry(thread: &Thread, registers: &mut Registers, fault: Fault) {
         page_fault(thread, address, error_code);
         return leave_if_asked(thread, registers);
     }
+    if rewrite::goes_on(thread, registers, fault) {
+        return leave_if_asked(thread, registers);
+    }
     rewrite::show_original(thread, registers);
     if let Some(consequence) = consequence(thread, registers, fault) {
         let fault_address = thread.fault().fault_address;

@@ -18,7 +18,8 @@ pub(super) fn directory(system: &Arc<System>) -> Node {
             .with("cpus", system_file(system, system::cpus))
             .with("flushes", system_file(system, system::flushes))
             .with("locks", system_file(system, locks))
-            .with("network", system_file(system, network)),
+            .with("network", system_file(system, network))
+            .with("rewriting", system_file(system, rewriting)),
     )
 }
 
@@ -26,6 +27,21 @@ pub(super) fn directory(system: &Arc<System>) -> Node {
 fn locks(_system: &System) -> Vec<u8> {
     let mut text = Text::new();
     sync::order::for_each_contended(|rank, count| text.line(format_args!("{}: {count}", rank.name())));
+    text.into_bytes()
+}
+
+/// What became of `syscall` instructions that the image builder found a way to rewrite.
+fn rewriting(_system: &System) -> Vec<u8> {
+    let mm::rewrite::Statistics { written, changed, no_place, no_memory } = mm::rewrite::statistics();
+    let mut text = Text::new();
+    for (name, count) in [
+        ("sites written", written),
+        ("left: other bytes", changed),
+        ("left: no place for a stub", no_place),
+        ("left: no memory", no_memory),
+    ] {
+        text.line(format_args!("{name}: {count}"));
+    }
     text.into_bytes()
 }
 

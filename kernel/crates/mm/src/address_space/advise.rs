@@ -91,6 +91,9 @@ impl State {
                 result = Err(Errno::ENOMEM);
             }
             let part = area.range.intersection(PageRange::new(at, range.end()));
+            if area.is_stubs() && !matches!(action, Action::Hint | Action::Populate(_)) {
+                return Err(Errno::EPERM);
+            }
             check(area, action)?;
             match action {
                 Action::Drop { .. } => self.drop_pages(part),

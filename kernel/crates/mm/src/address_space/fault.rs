@@ -12,6 +12,7 @@
 //! 4. Stacks grow here, when the address lies below one.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::AddressSpace;
 use super::code;
@@ -19,7 +20,7 @@ use super::request::{Access, FaultError};
 use super::state::State;
 use crate::area::{Area, STACK_GUARD_GAP, is_same_object};
 use crate::frame::{self, Frame};
-use crate::object::MappedObject;
+use crate::object::{CodeSite, MappedObject};
 use crate::page_table::{PageEntry, PageKind, Rights};
 use crate::range::page_down;
 use crate::{PAGE_SIZE, USER_START};
@@ -46,6 +47,14 @@ pub(super) struct Fetch {
     invalidations: u64,
 }
 
+/// What came of it.
+struct Fetched {
+    frame: Frame,
+    kind: PageKind,
+    /// What is to be changed in `frame`, which is the mapping's own, before it is mapped.
+    sites: Vec<CodeSite>,
+}
+
 impl AddressSpace {
     /// Makes one access at `address` work, or says why it cannot. Called without locks from
     /// [`sync::rank::ADDRESS_SPACE`] on; may sleep.
@@ -65,8 +74,8 @@ impl AddressSpace {
 
     /// Fetches the page and installs it. False: things have changed, the fault starts over.
     pub(super) fn complete(&self, fetch: &Fetch) -> Result<bool, FaultError> {
-        let (frame, kind) = fetch.run()?;
-        self.state().install(fetch, frame, kind)
+        let fetched = fetch.run()?;
+        self.state().install(fetch, fetched)
     }
 }
 
@@ -149,7 +158,8 @@ impl State {
     }
 
     /// Installs a fetched page. False: things have changed.
-    fn install(&mut self, fetch: &Fetch, frame: Frame, kind: PageKind) -> Result<bool, FaultError> {
+    fn install(&mut self, fetch: &Fetch, fetched: Fetched) -> Result<bool, FaultError> {
+        let Fetched { frame, kind, sites } = fetched;
         let page = fetch.address;
         if self.invalidations != fetch.invalidations {
             return Ok(false);
@@ -163,6 +173,7 @@ impl State {
         };
         let rights = if may_store { area.page_rights() } else { area.page_rights() - Rights::WRITE };
         let Some(entry) = self.page_table.lookup(page) else {
+            self.rewrite_calls(page, &frame, &sites);
             self.page_table.map(page, frame, rights, kind).map_err(out_of_memory)?;
             self.count_mapped(kind);
             return Ok(true);
@@ -209,7 +220,7 @@ impl State {
 
 impl Fetch {
     /// Fetches the page, without any lock. What comes back is ready to be mapped.
-    fn run(&self) -> Result<(Frame, PageKind), FaultError> {
+    fn run(&self) -> Result<Fetched, FaultError> {
         let is_store = self.access == Access::Write;
         let page = if self.is_shared && is_store {
             self.object.page_for_write(self.index)
@@ -218,15 +229,15 @@ impl Fetch {
         };
         let page = page.map_err(FaultError::from_object)?;
         if !self.is_shared {
-            let sites = if self.is_executable { self.object.code_sites(self.index) } else { None };
-            let sites = sites.unwrap_or_default();
+            let sites = if self.is_executable { code::sites_of(&self.object, self.index) } else { Vec::new() };
             if is_store || !sites.is_empty() {
                 let copy = page.duplicate().map_err(out_of_memory)?;
                 code::disarm(&copy, &sites);
-                return Ok((copy, PageKind::Anonymous));
+                return Ok(Fetched { frame: copy, kind: PageKind::Anonymous, sites });
             }
         }
-        Ok((page, if self.object.is_shared_memory() { PageKind::Shared } else { PageKind::File }))
+        let kind = if self.object.is_shared_memory() { PageKind::Shared } else { PageKind::File };
+        Ok(Fetched { frame: page, kind, sites: Vec::new() })
     }
 
     /// True when the page still belongs at its address in this way.

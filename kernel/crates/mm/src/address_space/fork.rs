@@ -35,6 +35,7 @@ impl AddressSpace {
         child.limits = parent.limits;
         child.heap = parent.heap;
         child.stack_start = parent.stack_start;
+        child.rewritten = parent.rewritten.clone();
         let mut at = 0;
         while let Some(area) = parent.areas.find_ending_after(at) {
             let area = area.clone();

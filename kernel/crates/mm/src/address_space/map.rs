@@ -34,6 +34,7 @@ impl AddressSpace {
         if request.options.contains(MapOptions::FIXED_NOREPLACE) && !state.areas.is_free(range) {
             return Err(Errno::EEXIST);
         }
+        state.check_sealed(range)?;
         let mut flags = request.flags();
         if !flags.contains(AreaFlags::DROPPABLE) {
             flags |= state.lock_future.flags();

@@ -29,6 +29,7 @@ impl AddressSpace {
         let rights = Rights::from_protection(protection);
 
         let mut state = self.state();
+        state.check_sealed(PageRange::new(address, end))?;
         // Beyond the program's half nothing is mapped.
         let mut at = state.protect_start(address, end.min(USER_END), protection)?;
         while at < end {

@@ -81,6 +81,7 @@ impl State {
         let is_stack = range.start() <= self.stack_start && self.stack_start <= range.end();
         let name: &[u8] = match area.origin {
             Origin::Object { .. } => b"",
+            Origin::Anonymous if area.is_stubs() => b"[stubs]",
             Origin::Anonymous if is_heap => b"[heap]",
             Origin::Anonymous if is_stack => b"[stack]",
             Origin::Anonymous => b"",

@@ -92,6 +92,7 @@ impl Remap {
 impl State {
     fn remap(&mut self, remap: Remap, done: &mut Remapped) -> Result<(), Errno> {
         let Remap { old_address, old_len, new_len, flags, .. } = remap;
+        self.check_sealed(PageRange::new(old_address, old_address.saturating_add(old_len)))?;
         let is_placed = flags.intersects(MremapFlags::FIXED | MremapFlags::DONTUNMAP);
         if is_placed {
             remap.check_target()?;
@@ -140,6 +141,7 @@ impl State {
         let options = if is_fixed { MapOptions::FIXED } else { MapOptions::empty() };
         if is_fixed {
             let target = self.place(new_address, new_len, options)?;
+            self.check_sealed(target)?;
             done.removed.push(self.remove(target)?);
         }
         self.remove_tail(old_address, new_len, remap.old_len, done)?;
@@ -209,6 +211,7 @@ impl State {
         let mut area = self.areas.find(old.start()).ok_or(Errno::EFAULT)?.clone();
         self.check_overcommit(area.rights, area.flags, new.pages())?;
         if !old.is_empty() {
+            self.restore_calls(old)?;
             self.page_table.move_range(old, new.start())?;
         }
         if remap.flags.contains(MremapFlags::DONTUNMAP) {

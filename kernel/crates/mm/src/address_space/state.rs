@@ -13,6 +13,7 @@ use crate::area::tree::AreaTree;
 use crate::area::{Area, AreaFlags};
 use crate::page_table::{PageCounts, PageKind, PageTable, Rights};
 use crate::range::{PageRange, page_down};
+use crate::rewrite::Table;
 use crate::{PAGE_SHIFT, USER_END, frame};
 
 /// Everything the mutex protects.
@@ -34,6 +35,8 @@ pub(super) struct State {
     /// Counts the times an object took pages away, so that a fault which fetched one before
     /// notices ([`super::fault`]).
     pub(super) invalidations: u64,
+    /// The call sites that are rewritten.
+    pub(super) rewritten: Table,
 }
 
 impl State {
@@ -51,6 +54,7 @@ impl State {
             packed_from: layout.mmap_base,
             frames_total: frame::total(),
             invalidations: 0,
+            rewritten: Table::default(),
         }
     }
 
@@ -107,6 +111,7 @@ impl State {
             self.unpack(range);
             self.shorten(old, range)
         };
+        self.forget_calls(range);
         self.drop_pages(range);
         Ok(removed)
     }
@@ -240,6 +245,9 @@ impl State {
 impl Usage {
     /// Counts `pages` pages of an area in or out.
     pub(super) fn count(&mut self, area: &Area, pages: usize, change: fn(usize, usize) -> usize) {
+        if area.is_stubs() {
+            return;
+        }
         self.mapped_max = self.mapped_max.max(self.mapped);
         self.mapped = change(self.mapped, pages);
         if area.is_locked() {
@@ -270,6 +278,7 @@ impl AddressSpace {
         let removed = state.take_areas(everything);
         state.drop_pages(everything);
         state.heap = Heap::default();
+        state.rewritten = Table::default();
         drop(state);
         // The objects' last references may go here, which may sleep.
         drop(removed);

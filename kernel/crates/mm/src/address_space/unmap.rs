@@ -18,7 +18,9 @@ impl AddressSpace {
         }
         let end = page_up(address + length).ok_or(Errno::EINVAL)?;
         let mut state = self.state();
-        let removed = state.remove(PageRange::new(address, end))?;
+        let range = PageRange::new(address, end);
+        state.check_sealed(range)?;
+        let removed = state.remove(range)?;
         drop(state);
         drop(removed);
         Ok(())

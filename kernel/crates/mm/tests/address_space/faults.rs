@@ -203,7 +203,7 @@ fn stacks_keep_their_distance() {
 }
 
 fn site(page: u64, offset_in_page: u16, original: u8) -> (u64, CodeSite) {
-    (page, CodeSite { offset_in_page, original })
+    (page, CodeSite { offset_in_page, original, call: None })
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn code_sites_are_disarmed_in_executable_pages() {
     assert_eq!(cpu.execute(address + PAGE_SIZE + 9), Ok(0), "other bytes than those analysed are left alone");
     assert_eq!(cpu.execute(address + 2 * PAGE_SIZE), Ok(3));
     assert_eq!((file.byte(0), frames::used()), (1, before + 2), "pages without sites are mapped in place");
-    assert_eq!(cpu.space.code_site_at(address + 7), Some(CodeSite { offset_in_page: 7, original: 0 }));
+    assert_eq!(cpu.space.code_site_at(address + 7), Some(CodeSite { offset_in_page: 7, original: 0, call: None }));
     assert_eq!(cpu.space.code_site_at(address + 8), None);
     assert_eq!(cpu.space.code_site_at(BASE), None);
 

@@ -12,7 +12,7 @@ use file::DirectorySink;
 use image_format::{Archive, InodeIndex, SiteKind};
 use mm::object::CodeSite;
 use mm::user::UserWriter;
-use mm::{Frame, PAGE_SIZE};
+use mm::{CallPatch, Frame, PAGE_SIZE};
 use sync::{Mutex, rank};
 
 use crate::file_system::anonymous_device;
@@ -184,15 +184,25 @@ impl Inode for ArchiveInode {
         let page = PAGE_SIZE as u64;
         let start = index.checked_mul(page)?;
         let sites = self.archive.sites(self.index)?.in_range(start, start.checked_add(page)?);
-        let harmful = sites.filter(|site| site.kind == SiteKind::Privileged);
         let code_site = |site: image_format::Site| {
             let offset_in_page = u16::try_from(site.file_offset - start).ok()?;
-            Some(CodeSite { offset_in_page, original: site.original })
+            let call = match site.kind {
+                SiteKind::Privileged => None,
+                SiteKind::Syscall(patch) => Some(call_patch(&patch)?),
+            };
+            Some(CodeSite { offset_in_page, original: site.original, call })
         };
-        Some(harmful.filter_map(code_site).collect())
+        Some(sites.filter_map(code_site).collect())
     }
 
     fn is_mappable(&self) -> bool {
         self.metadata.is_regular()
     }
+}
+
+/// How a call is rewritten, for those who map files. Not yet by a second jump.
+fn call_patch(patch: &image_format::Patch) -> Option<CallPatch> {
+    let image_format::Patch { length, syscall_at, starts, checksum, .. } = *patch;
+    let is_full = !(patch.is_r11_dead && patch.are_flags_dead);
+    patch.hop.is_none().then_some(CallPatch { length, syscall_at, starts, is_full, checksum })
 }
