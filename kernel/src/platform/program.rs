@@ -50,7 +50,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     arch::ipi::init();
     arch::smp::start(options.cpus);
     if options.is_rewriting {
-        mm::rewrite::enable(arch::percpu::site_entries());
+        mm::rewrite::enable(arch::percpu::site_words());
     }
     let config = image.config();
     let arguments: Vec<&[u8]> = config.arguments().collect();

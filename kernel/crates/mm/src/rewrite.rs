@@ -35,7 +35,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 pub use stub::{CallPatch, OriginalAddress};
 pub(crate) use stub::{STUB_LEN_MAX, Stub};
-pub(crate) use table::{POOL_LENGTHS, Table};
+pub(crate) use table::{POOL_LENGTHS, Table, has_place};
 
 /// The low halves of the addresses of the words through which stubs enter the kernel; zero: nothing is rewritten.
 static ENTRIES: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];

@@ -351,7 +351,7 @@ pub(crate) fn call_table() -> usize {
 
 /// The low halves of the addresses of the words through which stubs of rewritten call sites come in; the kernel lies in the upper two
 /// gigabytes, so the rest is known.
-pub(crate) fn site_entries() -> [u32; 2] {
+pub(crate) fn site_words() -> [u32; 2] {
     let first = &raw const site_entries as usize;
     [first, first + size_of::<AtomicUsize>()].map(|address| {
         let low = address as u32;

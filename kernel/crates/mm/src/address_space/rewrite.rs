@@ -29,6 +29,8 @@ const FILLER: u8 = 0xcc;
 /// How far below the text a pool lies where there is room for it. All distances into it have a highest byte that
 /// traps (0xea), if the text is not larger than a few megabytes: any combination of instructions can be served.
 const POOL_DISTANCE: usize = 0x1580_0000;
+/// The same for a pool above (0x3f).
+const POOL_DISTANCE_ABOVE: usize = 0x3f40_0000;
 /// A `jmp rel32` reaches this far; a bit less is taken.
 const REACH: usize = (2 << 30) - (16 << 20);
 
@@ -96,7 +98,7 @@ impl State {
         if let Some(stub) = self.rewritten.take(site, patch) {
             return Some(stub);
         }
-        let range = self.find_pool(site)?;
+        let range = self.find_pool(site, &patch)?;
         self.check_area_count(1).ok()?;
         if !self.rewritten.add_pool(range) {
             return None;
@@ -113,22 +115,24 @@ impl State {
         self.rewritten.take(site, patch)
     }
 
-    /// Room for a pool near a site: at the best distance, below, or above.
-    fn find_pool(&self, site: usize) -> Option<PageRange> {
-        let site = page_down(site);
-        let best = site.checked_sub(POOL_DISTANCE).filter(|start| *start >= USER_START);
-        let best = best.and_then(|start| PageRange::from_length(start, POOL_LENGTHS[0]));
-        if let Some(range) = best.filter(|range| self.areas.is_free(*range) && self.rewritten.pool_in(*range).is_none())
-        {
-            return Some(range);
-        }
-        let below = (site.saturating_sub(REACH).max(USER_START), site);
-        let above = (site, (site + REACH).min(USER_END));
-        POOL_LENGTHS.into_iter().find_map(|len| {
-            let room = |(floor, ceiling)| self.areas.find_room(len, floor, ceiling);
-            let start = room(below).or_else(|| room(above))?;
-            Some(PageRange::new(start, start + len))
-        })
+    /// Room for a pool near a site, with a place for its stub: at the best distance, below, above, or far above, where the
+    /// distances have a highest byte that traps as well.
+    fn find_pool(&self, site: usize, patch: &CallPatch) -> Option<PageRange> {
+        let serves = |range: &PageRange| rewrite::has_place(*range, site, patch);
+        let is_free = |range: &PageRange| range.end() <= USER_END && self.areas.is_free(*range) && serves(range);
+        let at = |start| PageRange::from_length(start, POOL_LENGTHS[0]).filter(is_free);
+        let room = |floor, ceiling| {
+            POOL_LENGTHS.into_iter().find_map(|len| {
+                let start = self.areas.find_room(len, floor, ceiling)?;
+                Some(PageRange::new(start, start + len)).filter(serves)
+            })
+        };
+        let page = page_down(site);
+        let best = page.checked_sub(POOL_DISTANCE).filter(|start| *start >= USER_START);
+        best.and_then(at)
+            .or_else(|| room(page.saturating_sub(REACH).max(USER_START), page))
+            .or_else(|| room(page, (page + REACH).min(USER_END)))
+            .or_else(|| at(page + POOL_DISTANCE_ABOVE))
     }
 
     /// Writes a stub, which lies in one page, into its page.

@@ -105,7 +105,13 @@ impl Pool {
     }
 }
 
+/// Whether a pool in this range would have a place for the stub of a site.
+pub(crate) fn has_place(range: PageRange, site: usize, patch: &CallPatch) -> bool {
+    Pool { range, pages: Vec::new(), stubs: 0 }.take(site, patch).is_some()
+}
+
 impl Table {
+    /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.pools.is_empty()
     }
