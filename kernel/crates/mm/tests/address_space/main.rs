@@ -4,6 +4,7 @@
 mod calls;
 mod faults;
 mod model;
+mod rewriting;
 mod support;
 mod threads;
 mod words;

@@ -6,7 +6,7 @@ use abi::{Errno, MremapFlags, ProtFlags, mman};
 use mm::{CallPatch, CodeSite, MapRequest, OriginalAddress, PAGE_SIZE, Rights};
 use testkit::Cpu;
 
-use super::support::{FakeFile, Observe};
+use crate::support::{FakeFile, Observe};
 
 const READ_EXECUTE: Rights = Rights::READ.union(Rights::EXECUTE);
 /// Where the site is in page 0: nine bytes in front of a `syscall`, with instructions at 0, 3 and 4.

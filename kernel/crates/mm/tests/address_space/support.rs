@@ -91,6 +91,11 @@ impl FakeFile {
         })
     }
 
+    /// Puts bytes in a page of the file.
+    pub(crate) fn write(&self, index: usize, offset: usize, bytes: &[u8]) {
+        self.pages.lock().unwrap()[index].write(offset, bytes);
+    }
+
     pub(crate) fn byte(&self, index: usize) -> u8 {
         let mut byte = [0];
         self.pages.lock().unwrap()[index].read(0, &mut byte);
