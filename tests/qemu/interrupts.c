@@ -63,7 +63,7 @@ __asm__(".text\n"
         // No room to rewrite.
         FUNCTION("trapped", "mov $110, %eax; jmp 6f; 6: syscall; 5: jmp 6f; 6: lea 5b(%rip), %r11; sub %r11, %rcx; add %rcx, %rax\n")
         // The call and what follows are in the stub.
-        FUNCTION("within", "mov $110, %eax; test %edx, %edx; jz 6f; 6: syscall; 5: xor %r11d, %r11d; lea 5b(%rip), %r11;"
+        FUNCTION("within", "mov $110, %eax; test %edx, %edx; js 6f; mov %rax, %rax; 6: syscall; 5: xor %r11d, %r11d; lea 5b(%rip), %r11;"
                            "sub %r11, %rcx; add %rcx, %rax\n"));
 
 typedef void function(const struct state *before, struct state *after, uint64_t delay);
