@@ -1,3 +1,7 @@
+//@ run:
+//@ run: gs
+//@ static-pie
+//@ trapped
 // Functions around a system call in the shapes that are rewritten, and some that are not: what they compute, and where the program is seen
 // to be when it is stepped through them, gets a signal at each instruction, faults in them, or is left to run on from any of them.
 #include "observe.h"
@@ -109,7 +113,11 @@ static long step(int row, int signals, int leaves) {
     return stepped(start, 1000, NUMBER, memory) - getppid();
 }
 
-int main(void) {
+int main(int count_arguments, char **arguments) {
+    // With a gs base of its own a program has other ways into the kernel.
+    static long block[] = {1, 2, 3};
+    if (count_arguments > 1 && !strcmp(arguments[1], "gs"))
+        MUST(syscall(SYS_arch_prctl, 0x1001, block));
     struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO};
     sigaddset(&action.sa_mask, SIGUSR1);
     MUST(sigaction(SIGTRAP, &action, NULL));
@@ -155,6 +163,11 @@ int main(void) {
             sums += call(row, 5) - call(row, 5);
     timer = (struct itimerval){0};
     MUST(setitimer(ITIMER_REAL, &timer, NULL));
+    if (count_arguments > 1) {
+        long word;
+        __asm__ volatile("mov %%gs:8, %0" : "=r"(word));
+        printf("word at gs: %ld\n", word);
+    }
     printf("sums differ by %ld, ticks in no code of ours %ld\n", sums, strangers);
     return 0;
 }

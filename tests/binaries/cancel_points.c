@@ -1,3 +1,4 @@
+//@ trapped
 //@ cpus: 1 2 4
 //@ timeout: 120
 // pthread_cancel of a thread in every call that blocks and is a cancellation point: it ends, its clean-up runs, and what it

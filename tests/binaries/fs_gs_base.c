@@ -1,3 +1,4 @@
+//@ trapped
 // arch_prctl: the fs and gs bases, read, set and used.
 #include "observe.h"
 

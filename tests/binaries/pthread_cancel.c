@@ -1,3 +1,4 @@
+//@ trapped
 //@ cpus: 1 2 4
 // Cancellation: states, types, what is cleaned up, condition waits that take their mutex back, threads that resist.
 #include "pthread_observe.h"

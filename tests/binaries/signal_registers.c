@@ -1,3 +1,4 @@
+//@ trapped
 // A signal handler returns to exactly the registers it interrupted.
 #include "observe.h"
 

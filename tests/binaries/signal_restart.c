@@ -1,3 +1,4 @@
+//@ trapped
 //@ cpus: 1 2 4
 //@ timeout: 120
 // Every call that blocks, interrupted by a handler in a thread of its own: once without and once with SA_RESTART. The sender

@@ -1,3 +1,4 @@
+//@ trapped
 // The trap flag: SIGTRAP after every instruction, also around a system call, until it is cleared.
 #include "observe.h"
 #include <ucontext.h>

@@ -1,3 +1,4 @@
+//@ trapped
 // A system call changes rax, rcx and r11 and no other register, general or vector.
 #include "observe.h"
 

@@ -27,6 +27,7 @@ struct Header {
     environment: Vec<Vec<u8>>,
     compares_stderr: bool,
     is_pie_too: bool,
+    is_trapped_too: bool,
     flags: Vec<Vec<u8>>,
     cpus: Vec<u32>,
     boot: Boot,
@@ -131,8 +132,15 @@ fn tests_of(tools: &Tools, source: &Path) -> Vec<Test> {
                 cpus: header.cpus.clone(),
                 boot: header.boot.clone(),
             };
-            let (compiler, variant) = (tools.clone(), Arc::clone(&variant));
-            tests.extend(case.tests(tools, move || variant.compile(&compiler).map_err(Err)));
+            let trapped = header.is_trapped_too.then(|| Case {
+                name: format!("{}-trapped", case.name),
+                boot: Boot { is_rewriting: false, ..case.boot.clone() },
+                ..case.clone()
+            });
+            for case in [Some(case), trapped].into_iter().flatten() {
+                let (compiler, variant) = (tools.clone(), Arc::clone(&variant));
+                tests.extend(case.tests(tools, move || variant.compile(&compiler).map_err(Err)));
+            }
         }
     }
     tests
@@ -146,6 +154,7 @@ fn parse(source: &str) -> Result<Header, Failure> {
         environment: Vec::new(),
         compares_stderr: false,
         is_pie_too: false,
+        is_trapped_too: false,
         flags: Vec::new(),
         cpus: vec![1],
         boot: Boot::default(),
@@ -164,6 +173,7 @@ fn parse(source: &str) -> Result<Header, Failure> {
             "env" => header.environment = notation::words(value)?,
             "stderr" if value.trim() == "compare" => header.compares_stderr = true,
             "static-pie" => header.is_pie_too = true,
+            "trapped" => header.is_trapped_too = true,
             "cpus" => header.cpus = notation::cpus(value)?,
             "cflags" => header.flags = notation::words(value)?,
             "timeout" => header.boot.timeout = Duration::from_secs(number(value.trim())?.into()),

@@ -1,6 +1,7 @@
 //! What `make image` and `make run` promise: streams, statuses, signals, terminals, machines, and clear words for bad input.
 
 mod disk;
+mod interrupts;
 mod refusals;
 
 use std::fs::{self, File};
@@ -45,7 +46,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 29] = [
+    let named: [(&str, Run); 30] = [
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
         ("stdin-file", Bench::stdin_file),
@@ -56,6 +57,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("triple-fault", Bench::triple_fault),
         ("kernel-crash", Bench::kernel_crash),
         ("processors", Bench::processors),
+        ("call-interrupts", Bench::call_interrupts),
         ("power-button", Bench::power_button),
         ("serial-only", Bench::serial_only),
         ("linux-protocol", Bench::linux_protocol),
@@ -292,20 +294,8 @@ impl Bench {
         let image = self.image("tests/binaries/hello.c", |_| {})?;
         for machine in ["microvm,pit=on,pic=on,rtc=on", "q35", "pc"] {
             let mut command = Command::new("qemu-system-x86_64");
-            command.args([
-                "-M",
-                machine,
-                "-accel",
-                "tcg",
-                "-cpu",
-                "max",
-                "-m",
-                "64",
-                "-nodefaults",
-                "-display",
-                "none",
-            ]);
-            command.args(["-serial", "stdio", "-no-reboot", "-kernel"]).arg(&image);
+            let options = "-accel tcg -cpu max -m 64 -nodefaults -display none -serial stdio -no-reboot";
+            command.args(["-M", machine]).args(options.split(' ')).arg("-kernel").arg(&image);
             let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
             if output.stdout != b"hello, world\r\n" && output.stdout != b"hello, world\n" {
                 return Err(format!("{machine}: {}", describe(&output)));

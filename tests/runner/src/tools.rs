@@ -31,11 +31,13 @@ pub(crate) struct Boot {
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u32,
     pub(crate) timeout: Duration,
+    /// Whether `syscall` instructions are rewritten, if `REWRITE` does not forbid it.
+    pub(crate) is_rewriting: bool,
 }
 
 impl Default for Boot {
     fn default() -> Self {
-        Self { machine: "microvm", memory_mib: 128, cpus: 1, timeout: Duration::from_secs(30) }
+        Self { machine: "microvm", memory_mib: 128, cpus: 1, timeout: Duration::from_secs(30), is_rewriting: true }
     }
 }
 
@@ -102,6 +104,9 @@ impl Tools {
         }
         command.env("IMAGE", image).env("MACHINE", boot.machine).env("MEM", format!("{}M", boot.memory_mib));
         command.env("CPUS", boot.cpus.to_string());
+        if !boot.is_rewriting {
+            command.env("REWRITE", "off");
+        }
         command
     }
 

@@ -203,6 +203,7 @@ site_entry_full:
     jne site_by_syscall_with_flags
     mov [rsp + FRAME_RSP], r11
     mov [rsp + FRAME_RIP], rcx
+site_entry_full_end:
     jmp syscall_call
 
 # The flags as they were, the stack as it was, and the `syscall` itself.
