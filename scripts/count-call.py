@@ -1,6 +1,6 @@
 # For gdb: counts the kernel's instructions in one system call, by function, by single steps.
 #
-#   QEMU_ARGS='-s' scripts/run-qemu.sh image &  NUMBER=0 SKIP=100 scripts/gdb.sh -batch -x scripts/count-call.py
+#   REWRITE=off QEMU_ARGS='-s' scripts/run-qemu.sh image &  NUMBER=0 SKIP=100 scripts/gdb.sh -batch -x scripts/count-call.py
 #
 # NUMBER is the system call, SKIP how many calls of it to let pass first.
 import collections

@@ -31,7 +31,7 @@ def record(image, seconds_before, seconds):
     with tempfile.TemporaryDirectory() as directory:
         log, monitor = f"{directory}/log", f"{directory}/monitor"
         options = f"-icount shift=0,sleep=off -cpu max,-erms -singlestep -monitor unix:{monitor},server,nowait"
-        environment = dict(os.environ, IMAGE=image, ACCEL="tcg", MACHINE="microvm", QEMU_ARGS=options, TIMEOUT="120")
+        environment = dict(os.environ, IMAGE=image, ACCEL="tcg", MACHINE="microvm", REWRITE="off", QEMU_ARGS=options, TIMEOUT="120")
         runner = subprocess.Popen([f"{TARGET}/release/nacre-run"], env=environment, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

@@ -32,6 +32,9 @@ __asm__(".text\n"
         // Memory: the red zone, the number itself.
         SITE("red_zone", "mov %rdi, -8(%rsp); mov %esi, -128(%rsp); mov -128(%rsp), %eax; syscall; add -8(%rsp), %rax; ret;")
         SITE("loads", "mov (%rdx), %eax; mov %rdi, %r9; syscall; add %r9, %rax; ret;")
+        // The alignment check and nested task flags.
+        SITE("rare_flags", "pushf; orl $0x44000, (%rsp); popf; mov $110, %eax; syscall; pushf; pop %rcx; and $0x44000, %ecx;"
+                           "add %rcx, %rax; pushf; andl $~0x44000, (%rsp); popf; ret;")
         // No room.
         SITE("cramped", "mov %esi, %eax; jmp 1f; 1: syscall; ret;"));
 
@@ -41,6 +44,7 @@ typedef long function(long a, long number, long *memory);
     DO(plain) DO(moves) DO(second) DO(third) DO(fourth) DO(joined) DO(flags) DO(r11) DO(rcx) DO(direction) DO(red_zone) \
     DO(loads) DO(cramped)
 EACH(DECLARE)
+DECLARE(rare_flags)
 
 static const struct {
     const char *name;
@@ -142,6 +146,8 @@ int main(int count_arguments, char **arguments) {
         }
         printf("\n  wrong %d\n", wrong);
     }
+    // Not to be met by a handler, which C code need not survive with these flags.
+    printf("rare flags: %#lx\n", ((function *)rare_flags)(0, NUMBER, NULL) - getppid());
     long flags = 0;
     ((function *)r11)(0, NUMBER, &flags);
     printf("r11 has the flags: %d\n", (flags & ~0x8d5l) == 0x202);

@@ -7,6 +7,7 @@
 //!   uses `syscall`: there it can be restarted, and there its caller is found by who walks the stack.
 //! - A single step does not see the jump to a stub, which is no instruction of the program.
 
+use mm::USER_END;
 use mm::rewrite::may_be_stub;
 
 use crate::fault::Fault;
@@ -21,7 +22,8 @@ const DEBUG_STEP: u64 = 1 << 14;
 pub(crate) fn show_original(thread: &Thread, registers: &mut Registers) {
     if may_be_stub(address(registers.rip)) {
         leave_stub(thread, registers);
-    } else if let Some(kernel) = thread.platform().call_by_syscall()
+    } else if registers.rip >= USER_END as u64
+        && let Some(kernel) = thread.platform().call_by_syscall()
         && kernel.contains(&registers.rip)
         && let Some(address) = thread.process().image().call_by_syscall
     {

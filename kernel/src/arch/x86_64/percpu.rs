@@ -354,8 +354,9 @@ pub(crate) fn call_table() -> usize {
 pub(crate) fn site_words() -> [u32; 2] {
     let first = &raw const site_entries as usize;
     [first, first + size_of::<AtomicUsize>()].map(|address| {
-        let low = address as u32;
-        debug_assert_eq!(low.cast_signed() as usize, address, "the kernel lies in the upper two gigabytes");
+        let [a, b, c, d, ..] = address.to_le_bytes();
+        let low = u32::from_le_bytes([a, b, c, d]);
+        debug_assert_eq!(low.cast_signed() as isize, address.cast_signed(), "the kernel is in the upper two gigabytes");
         low
     })
 }

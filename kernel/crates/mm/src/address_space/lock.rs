@@ -151,7 +151,7 @@ impl State {
             let area = self.areas.find(at).filter(|_| at < USER_END).ok_or(Errno::ENOMEM)?;
             let part = PageRange::new(at, area.range.end().min(range.end()));
             // As on Linux, who locks memory that may vanish is not told that it may.
-            if !area.flags.contains(AreaFlags::DROPPABLE) {
+            if !area.flags.intersects(AreaFlags::DROPPABLE | AreaFlags::STUBS) {
                 self.change_flags(part, AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT, lock)?;
             }
             at = part.end();
@@ -164,7 +164,7 @@ impl State {
         let mut at = 0;
         while let Some(area) = self.areas.find_ending_after(at) {
             let range = area.range;
-            if !area.flags.contains(AreaFlags::DROPPABLE) {
+            if !area.flags.intersects(AreaFlags::DROPPABLE | AreaFlags::STUBS) {
                 // Whole areas: no cut, so no failure.
                 let _ = self.change_flags(range, AreaFlags::LOCKED | AreaFlags::LOCK_ON_FAULT, lock);
             }
