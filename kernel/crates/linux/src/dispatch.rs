@@ -254,7 +254,7 @@ static NAMED: [AtomicU64; (NUMBER_MAX / WORD_BITS) as usize] =
 pub extern "C" fn absent(thread: &Thread, registers: &Registers) -> Answer {
     let number = u64::from(word::<u32>(registers.original_rax));
     if let Some(handler) = native::handler(number) {
-        return handler(thread, registers).into();
+        return answer(thread, handler(thread, registers));
     }
     let is_new = usize::try_from(number / WORD_BITS).ok().and_then(|index| NAMED.get(index)).is_some_and(|named| {
         let bit = 1 << (number % WORD_BITS);
