@@ -14,7 +14,6 @@ build() {
         GOCACHE=$apps/.go-cache GOPATH=$PWD/path
     cp "$script_dir"/source/* .
     "$GOROOT/bin/go" build -trimpath -ldflags '-s -w' -o "$out/web" .
-    file "$out/web" || true
 }
 
 finish

@@ -12,7 +12,6 @@ build() {
     CARGO_TARGET_DIR=$PWD/target RUSTFLAGS='-C target-feature=+crt-static' \
         cargo build --quiet --locked --release --target $target
     install -m 755 "target/$target/release/web" "$out/web"
-    file "$out/web" || true
 }
 
 finish
