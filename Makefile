@@ -6,6 +6,7 @@ KERNEL_CARGO := scripts/kernel-cargo.sh
 
 # Settings of `make image` and `make run`; see the help.
 export APP ARGS ENV FILES CWD OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG DISK QEMU_ARGS LOG REWRITE TIMEOUT VERBOSE KERNEL KERNEL_PROFILE ONLY MINUTES SEED WORKERS
+export TRACE TRACE_OUT PROFILE PROFILE_HZ
 export ROWS ROUNDS SYSTEMS SERVERS SETS
 
 .PHONY: help
@@ -17,6 +18,7 @@ help: ## Show this list.
 	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1'
 	@echo '                  DISK="file[,ro] ..."'
 	@echo '                  LOG=info|debug|trace REWRITE=on|off QEMU_ARGS="..." TIMEOUT=seconds'
+	@echo '                  TRACE=all|openat,read,...|count TRACE_OUT=file PROFILE=out.svg PROFILE_HZ=997'
 	@echo 'Settings of test: ONLY=pattern'
 	@echo 'Settings of bench: ROWS="pattern ..." SYSTEMS="native linux trapped rewritten shim" ROUNDS=5'
 	@echo 'Settings of all:  KERNEL_PROFILE=kernel|kernel-dev (built again within seconds, with more checks)'

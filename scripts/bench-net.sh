@@ -9,6 +9,9 @@
 #   SETS="1 2"                  numbers of processors of the guests
 #   SYSTEMS="native linux nacre"
 #   SERVERS="serve redis memcached nginx"
+#
+# Of the guests' redis, memcached and nginx it counts as well how many instructions a request takes in the kernel and in the program,
+# by a plugin of QEMU and in boots of their own, as that makes guests slower.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
@@ -36,6 +39,9 @@ for program in serve load; do
     musl-gcc -static -O2 -o "$work/$program" "tests/bench/net/$program.c"
 done
 load=$work/load
+# The plugins of QEMU 9.1 and later are of version 3 and more.
+qemu_version=$(qemu-system-x86_64 --version | sed -n 's/.*version \([0-9]*\)\..*/\1/p')
+gcc -shared -fPIC -O2 -DPLUGIN_VERSION=$((qemu_version < 9 ? 1 : 2)) -o "$work/shares.so" tests/bench/net/shares.c
 for server in $servers; do
     [ ! -f "tests/apps/$server/build.sh" ] || bash "tests/apps/$server/build.sh"
 done
@@ -111,7 +117,7 @@ start_native() {
 }
 
 start_linux() {
-    APP=$app FILES=$files ARGS=$arguments CPUS=$1 MEM=1G NET=tap:tap-linux NETCFG=10.77.1.2/24,gw=10.77.1.1 \
+    QEMU_ARGS=$plugin APP=$app FILES=$files ARGS=$arguments CPUS=$1 MEM=1G NET=tap:tap-linux NETCFG=10.77.1.2/24,gw=10.77.1.1 \
         scripts/run-linux.sh > "$work/console" 2>&1 </dev/null &
 }
 
@@ -120,7 +126,7 @@ start_nacre() {
     [ -z "$arguments" ] || quoted=$(while IFS= read -r word; do printf '"%s" ' "$word"; done <<< "$arguments")
     scripts/build-image.sh APP="$app" FILES="$files" ARGS="$quoted" OUT="$work/image.elf" >&2
     IMAGE=$work/image.elf ACCEL=tcg MACHINE=q35 CPUS=$1 MEM=1G NET=tap:tap-nacre \
-        NETCFG=10.77.2.2/24,gw=10.77.2.1 QEMU_ARGS="-cpu ${BENCH_CPU:-max,-erms}" \
+        NETCFG=10.77.2.2/24,gw=10.77.2.1 QEMU_ARGS="-cpu ${BENCH_CPU:-max,-erms} $plugin" \
         "$target/release/nacre-run" > "$work/console" 2>&1 </dev/null &
 }
 
@@ -182,15 +188,53 @@ loads_of_nginx() {
     [ -z "$has_wrk" ] || { export -f use_wrk; row nginx_612_wrk env host="$host" seconds="$seconds" bash -c use_wrk; }
 }
 
+# What the plugin has counted so far: of the kernel and of the program.
+counted() { od -A n -t u8 "$work/shares" | tr '\n' ' '; }
+
+# One load: how many instructions of each a request of it takes. The first time makes everything warm. A line of the output is
+# "share NAME KERNEL PROGRAM".
+share() {
+    local name=$1 output before after
+    shift
+    if ! "$@" >/dev/null 2>&1 || ! { before=$(counted) && output=$("$@" 2>&1) && after=$(counted); }; then
+        echo "bench-net: $system, $name: ${output:-failed}" >&2
+        echo "**$system: $name could not be counted.**" >> "$results/notes"
+        return
+    fi
+    awk -v name="$name" -v before="$before" -v after="$after" '{ for (i = 1; i < NF; i += 2) if ($i == "count") count = $(i + 1) }
+        END { split(before, b, " "); split(after, a, " ")
+            if (count > 0) printf "share %s %.0f %.0f\n", name, (a[1] - b[1]) / count, (a[2] - b[2]) / count }' \
+        <<< "$output" >> "$results/shares.$system"
+}
+
+redis_requests() { # OPERATION DEPTH COUNT
+    "$apps/redis/redis-benchmark" -h "$host" -t "$1" -c 16 -P "$2" -n "$3" --csv >/dev/null && echo "count $3"
+}
+
+shares_of_serve() { :; }
+
+shares_of_redis() {
+    export -f redis_requests
+    share redis_get_p1 env host="$host" apps="$apps" bash -c 'redis_requests get 1 20000'
+    share redis_get_p16 env host="$host" apps="$apps" bash -c 'redis_requests get 16 200000'
+}
+
+shares_of_memcached() {
+    share memcached_get_16x1 "$load" memcached "$host" 11211 16 1 "$seconds"
+    share memcached_get_16x16 "$load" memcached "$host" 11211 16 16 "$seconds"
+}
+
+shares_of_nginx() { share nginx_612_keep "$load" http "$host" 80 16 1 "$seconds" /612.html; }
+
 # One server on one system.
 measure() {
-    echo "bench-net: $system, $server, processors $cpus, round $round" >&2
+    echo "bench-net: $system, $server, processors $cpus, $what, round $round" >&2
     host=${address[$system]}
     describe "$server" "$cpus"
     "start_$system" "$cpus"
     server_process=$!
     if timeout 70 "$load" wait "$host" "$port" 60 2>/dev/null && kill -0 $server_process 2>/dev/null; then
-        "loads_of_$server"
+        "${what}_$server"
     else
         echo "bench-net: $system: $server does not serve: $(tail -n 3 "$work/console")" >&2
         echo "**$system, $cpus processors, round $round: $server did not serve.**" >> "$results/notes"
@@ -206,6 +250,7 @@ measure() {
     server_process=
 }
 
+what=loads_of plugin=
 for ((round = 1; round <= rounds; round++)); do
     for cpus in $sets; do
         for server in $servers; do
@@ -214,6 +259,14 @@ for ((round = 1; round <= rounds; round++)); do
                 measure
             done
         done
+    done
+done
+
+what=shares_of cpus=1 round=1
+plugin="-plugin $work/shares.so,counters=$work/shares"
+for server in $servers; do
+    for system in $systems; do
+        [ "$system" = native ] || [ "$server" = serve ] || measure
     done
 done
 

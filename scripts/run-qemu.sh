@@ -18,4 +18,6 @@ else
     IMAGE=$PWD/target/nacre.elf
 fi
 export IMAGE
+[ -z "${PROFILE:-}" ] || PROFILE=$(absolute "$PROFILE" "$start")
+[ -z "${TRACE_OUT:-}" ] || TRACE_OUT=$(absolute "$TRACE_OUT" "$start")
 exec "$runner"

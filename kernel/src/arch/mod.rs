@@ -2,4 +2,6 @@
 
 pub(crate) mod x86_64;
 
-pub(crate) use x86_64::{apic, boot, clock, cpu, descriptors, interrupts, ipi, percpu, smp, user_copy, vector_state};
+pub(crate) use x86_64::{
+    apic, backtrace, boot, clock, cpu, descriptors, interrupts, ipi, percpu, smp, user_copy, vector_state,
+};

@@ -49,6 +49,9 @@ const SIGTERM: u8 = 15;
 /// The names of the ports of stdin, stdout and stderr.
 const STREAMS: [&[u8]; 3] = [b"nacre.stdin", b"nacre.stdout", b"nacre.stderr"];
 
+/// The name of the port that the host listens to.
+const OBSERVER: &[u8] = b"nacre.observer";
+
 static NEEDS_POLLING: AtomicBool = AtomicBool::new(false);
 /// Network devices that nobody drives yet.
 static NETWORKS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::new());
@@ -133,6 +136,11 @@ pub(crate) fn standard_streams(options: &Options) -> [Option<Arc<dyn Port>>; 3] 
     }
     let port = serial::port();
     [port.clone(), port.clone(), port]
+}
+
+/// The port on which the host is told what the program does, if it wants to know.
+pub(crate) fn observer() -> Option<Arc<dyn Port>> {
+    virtio_serial::port(OBSERVER)
 }
 
 /// Makes `listener` hear of signals for the program and of new window sizes; it runs in interrupt handlers.

@@ -223,6 +223,34 @@ pub(crate) fn entry(table: u64, position: usize) -> u64 {
     unsafe { (direct(table) as *const u64).wrapping_add(position).read_volatile() }
 }
 
+/// A word of the program's memory on the current tables, if its page is there and readable as it is; nothing is paged in. For
+/// interrupt handlers: with interrupts off, what is found stays, as freeing it waits for this CPU to flush.
+pub(crate) fn read_program_word(address: usize) -> Option<u64> {
+    if !address.is_multiple_of(size_of::<u64>()) || address >= mm::USER_END {
+        return None;
+    }
+    let mut table = current_root();
+    for level in (1..=4).rev() {
+        let entry = entry(table, index(address, level));
+        if entry & Entry::PRESENT.bits() == 0 {
+            return None;
+        }
+        let physical = entry & ENTRY_ADDRESS;
+        if level == 1 || entry & Entry::LARGE.bits() != 0 {
+            let offset_mask = (PAGE_BYTES as u64) << (9 * (level - 1));
+            let at = (physical & !(offset_mask - 1)) + (address as u64 & (offset_mask - 1));
+            if at >= super::layout::DIRECT_MAP_BYTES_MAX {
+                return None;
+            }
+            // SAFETY: the program's pages are memory, all of which the direct map shows; the word is aligned, and what the program
+            // makes of it meanwhile is no more than a number here.
+            return Some(unsafe { (direct(at) as *const u64).read_volatile() });
+        }
+        table = physical;
+    }
+    None
+}
+
 /// Writes an entry of a table.
 ///
 /// # Safety

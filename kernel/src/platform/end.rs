@@ -6,12 +6,14 @@ use linux::Outcome;
 
 use crate::arch::ipi;
 use crate::drivers::{self, Report};
+use crate::platform::observe;
 
 /// Somebody is switching the machine off.
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Tells the host how the program ended and switches off. The first to say so is believed.
 pub(crate) fn program_ended(outcome: Outcome) -> ! {
+    observe::finish();
     sync::machine::preemption_disable();
     if IS_ENDING.swap(true, Ordering::SeqCst) {
         loop {

@@ -8,15 +8,15 @@ use core::sync::atomic::Ordering;
 
 use abi::Errno;
 use linux::{
-    CpuCounters, CpuInfo, FlushCounters, InvalidVectorState, Outcome, Platform, Thread, ThreadStart, VdsoFrames,
-    VectorLayout,
+    CpuCounters, CpuInfo, ExceptionCounters, FlushCounters, InvalidVectorState, Outcome, Platform, Thread, ThreadStart,
+    VdsoFrames, VectorLayout,
 };
 use mm::{AddressSpace, PageTable};
 use sched::{CpuSet, Policy};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::FsBase;
 
-use super::{end, vdso};
+use super::{end, observe, vdso};
 use crate::arch::cpu::{self, Features};
 use crate::arch::percpu::{self, PerCpu};
 use crate::arch::{clock, smp, vector_state};
@@ -161,6 +161,10 @@ impl Platform for MachinePlatform {
         threads::cpu::counters(cpu)
     }
 
+    fn exception_counters(&self, cpu: u32) -> ExceptionCounters {
+        threads::cpu::exceptions(cpu)
+    }
+
     fn flush_counters(&self) -> FlushCounters {
         tlb::counters()
     }
@@ -196,6 +200,10 @@ impl Platform for MachinePlatform {
 
     fn set_timer(&self, deadline_ns: u64) {
         timer::set_service(deadline_ns);
+    }
+
+    fn observe(&self, line: &[u8]) {
+        observe::write(line);
     }
 
     fn end(&self, outcome: Outcome) -> ! {

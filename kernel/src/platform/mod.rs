@@ -6,6 +6,8 @@ pub(crate) mod end;
 mod linux_platform;
 pub(crate) mod log;
 mod network;
+mod observe;
+pub(crate) mod profile;
 mod program;
 mod seam;
 pub(crate) mod vdso;

@@ -19,7 +19,7 @@ use vfs::fs::{dev, overlay};
 use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
-use super::{deferred, disks, fail, network};
+use super::{deferred, disks, fail, network, observe};
 use crate::arch::interrupts;
 use crate::drivers::{self, Request};
 use crate::{arch, entropy, threads};
@@ -49,10 +49,10 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     x86_64::instructions::interrupts::enable();
     arch::ipi::init();
     arch::smp::start(options.cpus);
-    super::vdso::publish_calls();
     if options.is_rewriting {
         mm::rewrite::enable(arch::percpu::site_words());
     }
+    observe::start(line);
     let config = image.config();
     let arguments: Vec<&[u8]> = config.arguments().collect();
     let environment: Vec<&[u8]> = config.environment().collect();
@@ -78,6 +78,11 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
         Ok((thread, registers)) => enter(thread, registers),
         Err(error) => fail(&alloc::format!("{error}")),
     }
+}
+
+/// The first process, once there is one.
+pub(super) fn process() -> Option<&'static Arc<Process>> {
+    PROCESS.get()
 }
 
 /// The image's files under a writable layer, with devices and temporary directories mounted on it.

@@ -75,6 +75,17 @@ pub(crate) struct Counts {
     pub(crate) notifications: AtomicU64,
     pub(crate) migrations: AtomicU64,
     pub(crate) timer_interrupts: AtomicU64,
+    pub(crate) wakes: AtomicU64,
+    /// By the number of the exception.
+    pub(crate) exceptions: [AtomicU64; linux::EXCEPTION_COUNT],
+}
+
+impl Counts {
+    /// Counts one more. By the CPU itself, with interrupts off: nobody else writes.
+    #[inline]
+    pub(crate) fn add_own(counter: &AtomicU64) {
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
 }
 
 // SAFETY: the cells are touched by the CPU of the value alone, with interrupts or preemption off.
@@ -128,8 +139,23 @@ pub(crate) fn counters(index: u32) -> CpuCounters {
         timer_interrupts: read(&cpu.counts.timer_interrupts),
         reschedule_interrupts: read(&cpu.counts.notifications),
         flush_interrupts: tlb::served(index),
+        wakes: read(&cpu.counts.wakes),
         runnable: cpu.runnable(),
     }
+}
+
+/// Counts an exception on this CPU. Interrupts are off.
+pub(crate) fn count_exception(vector: u8) {
+    let counter = PerCpu::scheduler().and_then(|cpu| cpu.counts.exceptions.get(usize::from(vector)));
+    if let Some(counter) = counter {
+        Counts::add_own(counter);
+    }
+}
+
+/// The exceptions of a CPU.
+pub(crate) fn exceptions(index: u32) -> linux::ExceptionCounters {
+    let Some(cpu) = get(index as usize) else { return [0; linux::EXCEPTION_COUNT] };
+    core::array::from_fn(|vector| cpu.counts.exceptions[vector].load(Ordering::Relaxed))
 }
 
 /// How many CPUs run threads.

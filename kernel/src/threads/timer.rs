@@ -19,7 +19,7 @@ use super::{schedule, wait};
 use crate::arch::percpu::{self, PerCpu};
 use crate::arch::{apic, clock};
 use crate::drivers;
-use crate::platform::expire_timers;
+use crate::platform::{expire_timers, profile};
 
 /// How far ahead the timer is set at most, so that its counter cannot overflow (4 s at 1 GHz).
 const TIMER_NS_MAX: u64 = 2_000_000_000;
@@ -112,7 +112,7 @@ fn wanted_ns(cpu: &Cpu, now_ns: u64) -> u64 {
     if cpu.index == 0 && drivers::needs_polling() {
         at_ns = at_ns.min(now_ns.saturating_add(POLL_NS));
     }
-    at_ns
+    at_ns.min(now_ns.saturating_add(profile::period_ns()))
 }
 
 /// Starts the timer of a sleep. False: there is no memory for it.
@@ -156,6 +156,7 @@ pub(super) fn end_sleep(context: &Context) {
 pub(crate) fn on_interrupt(_vector: u8) {
     let Some(cpu) = PerCpu::scheduler() else { return };
     cpu.armed_ns.set(NEVER);
+    profile::sample(cpu.index);
     cpu.counts.timer_interrupts.fetch_add(1, Ordering::Relaxed);
     wake_sleepers(cpu);
     let now_ns = clock::now_ns();

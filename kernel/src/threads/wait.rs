@@ -11,6 +11,7 @@ use sync::machine::{NEVER, PARKED, ThreadHandle};
 use x86_64::instructions::interrupts as cpu_interrupts;
 
 use super::context::{BLOCKED, Context, RUNNABLE, TABLE};
+use super::cpu::Counts;
 use super::{schedule, timer};
 use crate::arch::clock;
 use crate::arch::percpu::{self, PerCpu};
@@ -82,6 +83,9 @@ fn wake_as(context: &'static Context, arrival: Arrival) {
     // Whoever has taken a thread keeps the CPU until it is in a queue: it is in none meanwhile.
     crate::arch::interrupts::without(|| {
         if take(context) {
+            if let Some(cpu) = PerCpu::scheduler() {
+                Counts::add_own(&cpu.counts.wakes);
+            }
             context.set_arrival(arrival);
             schedule::send(context);
         }

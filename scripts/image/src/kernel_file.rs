@@ -124,6 +124,16 @@ pub fn read_memory(image: &mut (impl Read + Seek)) -> Result<ImageMemory> {
     Ok(ImageMemory { loaded: end.saturating_sub(base), program })
 }
 
+/// The payload of an image.
+///
+/// # Errors
+/// When it is no image.
+pub fn payload(image: &[u8]) -> Result<&[u8]> {
+    let elf = Elf::parse(image).map_err(|error| Failure::new(format!("the image is no ELF file: {error}")))?;
+    let header = elf.program_headers.iter().rfind(|header| header.p_type == PT_LOAD);
+    header.and_then(|header| segment_bytes(image, header)).ok_or_else(|| Failure::new("the image has no payload"))
+}
+
 fn page_size() -> usize {
     usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX)
 }

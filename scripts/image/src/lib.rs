@@ -10,12 +10,14 @@ pub mod analysis;
 pub mod build;
 mod failure;
 pub mod kernel_file;
+pub mod profile;
 pub mod program;
 pub mod report;
 pub mod root;
 pub mod run;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 pub mod words;
 
 pub use failure::{Failure, Result};

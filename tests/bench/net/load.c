@@ -110,7 +110,7 @@ static int by_size(const void *a, const void *b)
 
 static void report(double count, double seconds)
 {
-	printf("rate %.1f", count / seconds);
+	printf("rate %.1f count %.0f", count / seconds, count);
 	if (sample_count) {
 		qsort(samples, sample_count, sizeof *samples, by_size);
 		printf(" p50 %.1f p99 %.1f max %.1f", samples[sample_count / 2], samples[sample_count * 99 / 100],

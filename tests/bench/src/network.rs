@@ -1,5 +1,6 @@
 //! What `scripts/bench-net.sh` measured, as tables: files `SYSTEM.PROCESSORS.ROUND` hold lines of "row NAME VALUE", where more
-//! is better unless the name ends in `_us`. `notes` holds what the reader must know.
+//! is better unless the name ends in `_us`; `shares.SYSTEM` holds lines of "share NAME KERNEL PROGRAM", instructions a request.
+//! `notes` holds what the reader must know.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
@@ -24,11 +25,22 @@ struct Row {
     values: [Values; 3],
 }
 
+/// What a request takes in each guest, in the order of `SYSTEMS`: instructions of the kernel and of the program.
+#[derive(Debug, Default)]
+struct Share {
+    name: String,
+    counts: [Option<(f64, f64)>; 3],
+}
+
+/// What of Linux's kernel a request may take of ours.
+const KERNEL_SHARE_GOAL: f64 = 1.0 / 3.0;
+
 /// Everything that was measured.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     /// The guests' number of processors, and the rows.
     tables: Vec<(u32, Vec<Row>)>,
+    shares: Vec<Share>,
     goals: HashMap<String, f64>,
     notes: Vec<String>,
 }
@@ -48,6 +60,11 @@ impl Results {
             let parts: Vec<&str> = name.split('.').collect();
             match *parts.as_slice() {
                 ["notes"] => results.notes = text.lines().map(str::to_owned).collect(),
+                ["shares", system] => {
+                    if let Some(system) = SYSTEMS.iter().position(|known| *known == system) {
+                        results.add_shares(system, &text)?;
+                    }
+                }
                 [system, cpus, _] => {
                     let system = SYSTEMS.iter().position(|known| *known == system);
                     if let (Some(system), Ok(cpus)) = (system, cpus.parse()) {
@@ -80,6 +97,23 @@ impl Results {
             let values = &mut rows[row].values[system];
             let place = values.partition_point(|other| *other < value);
             values.insert(place, value);
+        }
+        Ok(())
+    }
+
+    fn add_shares(&mut self, system: usize, text: &str) -> Result<(), String> {
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let ["share", name, kernel, program] = *words.as_slice() else {
+                return Err(format!("not a share: {line}"));
+            };
+            let number = |word: &str| word.parse::<f64>().map_err(|_| format!("not a figure: {line}"));
+            let counts = (number(kernel)?, number(program)?);
+            let share = self.shares.iter().position(|share| share.name == name).unwrap_or_else(|| {
+                self.shares.push(Share { name: name.to_owned(), ..Share::default() });
+                self.shares.len() - 1
+            });
+            self.shares[share].counts[system] = Some(counts);
         }
         Ok(())
     }
@@ -125,7 +159,36 @@ pub(crate) fn markdown(results: &Results) -> String {
             );
         }
     }
+    shares_table(&mut text, &results.shares);
     text
+}
+
+fn shares_table(text: &mut String, shares: &[Share]) {
+    if shares.is_empty() {
+        return;
+    }
+    text.push_str(
+        "\nInstructions a request, counted by a plugin of QEMU (`tests/bench/net/shares.c`) in guests of one processor:\n\n\
+         | instructions a request | Linux: kernel | program | Nacre: kernel | program | kernel, Nacre / Linux | goal |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for share in shares {
+        let [_, linux, nacre] = share.counts;
+        let cells = |counts: Option<(f64, f64)>| {
+            counts.map_or_else(|| "- | -".to_owned(), |(kernel, program)| format!("{kernel:.0} | {program:.0}"))
+        };
+        let ratio = match (linux, nacre) {
+            (Some((linux, _)), Some((nacre, _))) if linux > 0.0 => format!("{:.2}", nacre / linux),
+            _ => "-".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {ratio} | {KERNEL_SHARE_GOAL:.2} |",
+            share.name,
+            cells(linux),
+            cells(nacre)
+        );
+    }
 }
 
 /// The same for programs.
@@ -142,6 +205,14 @@ pub(crate) fn json(results: &Results) -> Value {
         });
         tables.insert(format!("processors_{cpus}"), Value::Object(rows.collect()));
     }
+    let shares = results.shares.iter().map(|share| {
+        let counts = SYSTEMS.iter().zip(share.counts).filter_map(|(system, counts)| {
+            let (kernel, program) = counts?;
+            Some(((*system).to_owned(), json!({ "kernel": kernel, "program": program })))
+        });
+        (share.name.clone(), Value::Object(counts.collect()))
+    });
+    tables.insert("instructions_per_request".to_owned(), Value::Object(shares.collect()));
     tables.insert("notes".to_owned(), json!(results.notes));
     Value::Object(tables)
 }
@@ -199,6 +270,18 @@ mod tests {
         assert_eq!(value["processors_1"]["rr"]["native"]["median"], Value::Null);
         assert_eq!(value["processors_1"]["rr"]["goal"], 9000.0);
         assert_eq!(value["processors_2"]["stream"]["goal"], Value::Null);
+    }
+
+    #[test]
+    fn shares_stand_beside_each_other() {
+        let mut results = Results::default();
+        results.add_shares(1, "share get 9000 1000\n").unwrap();
+        results.add_shares(2, "share get 2700 1010\nshare set 1 2\n").unwrap();
+        let text = markdown(&results);
+        assert!(text.contains("\n| get | 9000 | 1000 | 2700 | 1010 | 0.30 | 0.33 |\n"), "{text}");
+        assert!(text.contains("\n| set | - | - | 1 | 2 | - | 0.33 |\n"), "{text}");
+        assert_eq!(json(&results)["instructions_per_request"]["get"]["nacre"]["kernel"], 2700.0);
+        assert!(results.add_shares(1, "share get 1\n").is_err());
     }
 
     #[test]

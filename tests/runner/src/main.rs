@@ -16,6 +16,7 @@ mod cargo;
 mod case;
 mod network;
 mod notation;
+mod observe;
 mod process;
 mod qemu;
 mod schedule;
@@ -59,7 +60,13 @@ fn main() -> ExitCode {
         match Tools::build() {
             Ok(tools) => {
                 report.stage("binaries", |report| schedule::run(binaries::tests(&tools), &selection, report));
-                report.stage("qemu", |report| schedule::run(qemu::tests(&tools), &selection, report));
+                report.stage("qemu", |report| {
+                    schedule::run(
+                        [qemu::tests(&tools), observe::tests(&tools)].into_iter().flatten().collect(),
+                        &selection,
+                        report,
+                    )
+                });
                 report.stage("net", |report| schedule::run(network::tests(&tools), &selection, report));
                 report.stage("apps", |report| schedule::run(apps::tests(&tools, &selection), &selection, report));
                 report.stage("servers", |report| schedule::run(servers::tests(&tools, &selection), &selection, report));

@@ -99,7 +99,9 @@ impl Tools {
     /// A command that boots an image.
     pub(crate) fn boot_command(&self, image: &Path, boot: &Boot) -> Command {
         let mut command = Command::new(self.runner());
-        for variable in ["ACCEL", "LOG", "NET", "NETCFG", "QEMU_ARGS", "TIMEOUT"] {
+        for variable in
+            ["ACCEL", "LOG", "NET", "NETCFG", "QEMU_ARGS", "TIMEOUT", "TRACE", "TRACE_OUT", "PROFILE", "PROFILE_HZ"]
+        {
             command.env_remove(variable);
         }
         command.env("IMAGE", image).env("MACHINE", boot.machine).env("MEM", format!("{}M", boot.memory_mib));

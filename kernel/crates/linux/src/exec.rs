@@ -201,8 +201,7 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
         entry = interpreter.plan.entry.wrapping_add(bias);
     }
 
-    let vdso = crate::vdso::map(&address_space, starter.platform)?;
-    facts.vdso = vdso.map(|vdso| vdso.image);
+    facts.vdso = crate::vdso::map(&address_space, starter.platform)?.map(|address| address as u64);
 
     let contents = Contents {
         arguments: &arguments,
@@ -224,7 +223,7 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
         auxiliary_vector: stack.auxv.clone(),
         code,
         stack_start: to_address(stack.stack_pointer)?,
-        call_by_syscall: vdso.map(|vdso| vdso.by_syscall),
+        call_by_syscall: None,
     };
     Ok(Prepared { address_space, image, entry, stack, zeroed })
 }

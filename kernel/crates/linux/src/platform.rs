@@ -72,9 +72,16 @@ pub struct CpuCounters {
     pub reschedule_interrupts: u64,
     /// Interrupts that others sent it to flush translations.
     pub flush_interrupts: u64,
+    /// Threads it woke.
+    pub wakes: u64,
     /// Threads that run or wait there now.
     pub runnable: u32,
 }
+
+/// How many exceptions the architecture has.
+pub const EXCEPTION_COUNT: usize = 32;
+/// How often each exception happened on a CPU, by its number: in the program, or in copies from and to its memory.
+pub type ExceptionCounters = [u64; EXCEPTION_COUNT];
 
 /// How often CPUs had translations flushed by others, in all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -93,8 +100,6 @@ pub struct VdsoFrames {
     pub data: Frame,
     /// The image.
     pub image: Vec<Frame>,
-    /// Where the image has its copy of what [`Platform::call_by_syscall`] names.
-    pub by_syscall: usize,
 }
 
 /// How a new thread begins.
@@ -273,6 +278,12 @@ pub trait Platform: Send + Sync {
     fn cpu_counters(&self, cpu: u32) -> CpuCounters {
         let _ = cpu;
         CpuCounters::default()
+    }
+
+    /// The exceptions of a CPU; all zero for one that is not there.
+    fn exception_counters(&self, cpu: u32) -> ExceptionCounters {
+        let _ = cpu;
+        [0; EXCEPTION_COUNT]
     }
 
     /// What flushes cost the other CPUs.

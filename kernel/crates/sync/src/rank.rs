@@ -65,6 +65,8 @@ ranks! {
     EPOLL_NESTING,
     /// One epoll instance: its set of watched files.
     EPOLL,
+    /// What the host has been told for a profile.
+    PROFILE,
     /// One terminal: line discipline, termios, edit buffer.
     TERMINAL,
     /// One pipe or FIFO.
@@ -123,6 +125,8 @@ ranks! {
     BUFFERS,
     /// One block device request queue or another slow device, waited for under the locks above.
     DEVICE,
+    /// The port on which the host is told what the program does.
+    OBSERVER,
 
     // ---- Band 2: spinlocks of thread context --------------------------------------------------------------------
 
@@ -171,6 +175,8 @@ ranks! {
     RUN_QUEUE,
     /// The contexts of threads that have ended, for reuse.
     CONTEXTS,
+    /// What one CPU has seen itself do, for a profile.
+    SAMPLES,
     /// The kernel heap.
     HEAP,
     /// The frame allocator.

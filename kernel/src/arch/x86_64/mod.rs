@@ -1,6 +1,7 @@
 //! The CPU: how it starts, traps, counts time and keeps vector state. All of it is x86-64.
 
 pub(crate) mod apic;
+pub(crate) mod backtrace;
 pub(crate) mod boot;
 pub(crate) mod clock;
 pub(crate) mod cpu;

@@ -41,6 +41,8 @@ pub(crate) struct PerCpu {
     context: Cell<*const Context>,
     /// The scheduler's part of this CPU.
     scheduler: Cell<*const Cpu>,
+    /// The registers of what the interrupt interrupted that is being served.
+    interrupted: Cell<*const Registers>,
 }
 
 /// The bit of [`PerCpu::preemption`] that is clear while a switch is wanted.
@@ -83,6 +85,7 @@ impl PerCpu {
             interrupted_program: Cell::new(0),
             context: Cell::new(null()),
             scheduler: Cell::new(null()),
+            interrupted: Cell::new(null()),
         }
     }
 
@@ -196,9 +199,29 @@ impl PerCpu {
         number
     }
 
-    /// Notes whether the interrupt that is served now interrupted the program.
-    pub(crate) fn set_interrupted_program(&self, is_program: bool) {
+    /// Notes whether the interrupt that is served now interrupted the program, and where its registers are.
+    pub(crate) fn set_interrupted(&self, is_program: bool, registers: &Registers) {
         self.interrupted_program.set(u32::from(is_program));
+        self.interrupted.set(registers);
+    }
+
+    /// The registers of what the interrupt interrupted that is served now. For handlers of interrupts, called by one.
+    pub(crate) fn interrupted_registers(&self) -> Registers {
+        // SAFETY: a handler runs between the entry, which set the pointer to the frame that it saved, and the return from that frame.
+        // Interrupts are off, so it is this handler's own.
+        unsafe { *self.interrupted.get() }
+    }
+
+    /// The stack that entries from the program use.
+    pub(crate) fn kernel_stack(&self) -> core::ops::Range<u64> {
+        self.kernel_stack_bottom.get() as u64..(self.kernel_stack.get() + 8) as u64
+    }
+
+    /// What a system call or an exception saved of the program of this CPU's thread, which is in the kernel. A system call saves its
+    /// own registers alone.
+    pub(crate) fn program_frame(&self) -> Registers {
+        // SAFETY: the frame lies at the top of the current thread's kernel stack, which is mapped as long as it is current.
+        unsafe { *(self.program_frame.get() as *const Registers) }
     }
 
     /// Whether the interrupt that is served now interrupted the program.
@@ -344,6 +367,7 @@ unsafe extern "C" {
 const CALL_ENTRIES: usize = 7;
 
 /// Where the addresses of the C entries are, for programs to read: `call [table + 8 * arguments]`.
+#[expect(dead_code, reason = "the vDSO will publish it")]
 pub(crate) fn call_table() -> usize {
     &raw const call_entries as usize
 }

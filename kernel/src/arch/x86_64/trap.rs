@@ -10,6 +10,7 @@ use super::percpu::PerCpu;
 use super::{interrupts, user_copy, vector_state};
 use crate::panic::die_of_fault;
 use crate::platform::deferred;
+use crate::threads;
 
 const DIVIDE_ERROR: u8 = 0;
 const DEBUG: u8 = 1;
@@ -49,6 +50,7 @@ unsafe extern "C" fn nacre_syscall_exit(registers: &mut Registers) {
 /// Called by fault_common only, with the frame of the program.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nacre_program_fault(registers: &mut Registers, vector: u8, address: usize) {
+    threads::cpu::count_exception(vector);
     let error_code = registers.original_rax;
     registers.original_rax = u64::MAX;
     let fault = match vector {
@@ -94,6 +96,7 @@ unsafe extern "C" fn nacre_kernel_fault(registers: &mut Registers, vector: u8, a
     } else {
         None
     };
+    threads::cpu::count_exception(vector);
     let Some(copy) = copy else { die_of_fault(registers, vector, address, "unexpected exception in the kernel") };
     let can_page_in = vector == PAGE_FAULT && !copy.is_nofault && address < USER_END;
     if can_page_in && let Some(thread) = PerCpu::thread() {
@@ -139,8 +142,8 @@ unsafe extern "C" fn nacre_nmi(registers: &Registers) {
 /// # Safety
 /// Called by interrupt_common only.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn nacre_interrupt(vector: u8, from_program: bool) -> bool {
-    PerCpu::current().set_interrupted_program(from_program);
+unsafe extern "C" fn nacre_interrupt(vector: u8, from_program: bool, registers: &Registers) -> bool {
+    PerCpu::current().set_interrupted(from_program, registers);
     if interrupts::dispatch(vector) {
         deferred::run();
         return true;

@@ -107,6 +107,7 @@
 .section .entry.text, "ax"
 
 # Faults, #DB and #BP: rdi = vector after the save.
+.type fault_common, @function
 fault_common:
     test spl, 8                     # IST stacks begin at a multiple of 16: an even number of words has no error code
     jz made_up_fault
@@ -165,6 +166,7 @@ made_up_fault:
     sub qword ptr [rsp + 16], 2
     jmp fault_saved
 
+.type fatal_common, @function
 fatal_common:
     test spl, 8
     jz made_up_fault
@@ -173,6 +175,7 @@ fatal_common:
     mov rbp, cr2
     jmp fault_fatal
 
+.type nmi_common, @function
 nmi_common:
     SAVE_REGISTERS
     mov rdi, rsp
@@ -185,6 +188,7 @@ nmi_common:
     iretq
 
 # Device interrupts and IPIs.
+.type interrupt_common, @function
 interrupt_common:
     SAVE_REGISTERS
     mov rbx, rdi
@@ -192,6 +196,7 @@ interrupt_common:
     mov edi, ebx
     mov esi, 1
     mov rbp, rsp
+    mov rdx, rsp
     and rsp, -16
     call nacre_interrupt
     mov rsp, rbp
@@ -226,6 +231,7 @@ interrupt_in_kernel:
     mov edi, ebx
     xor esi, esi
     mov rbp, rsp
+    mov rdx, rsp
     and rsp, -16
     call nacre_interrupt
     mov rsp, rbp
@@ -255,6 +261,7 @@ preempt_kernel:
 
 # Back to the program with every register from the frame at rsp. Interrupts may be on.
 .global return_to_program
+.type return_to_program, @function
 return_to_program:
     cli
     mov rax, gs:[CPU_ATTENTION]

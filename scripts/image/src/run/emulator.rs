@@ -37,27 +37,36 @@ pub struct HostPorts {
     pub streams: Streams,
     /// The one that carries records.
     pub control: UnixStream,
+    /// The one on which the kernel tells what the program does, if somebody wants to know.
+    pub observer: Option<UnixStream>,
 }
 
 impl Ports {
-    /// Makes both ends of all sockets.
+    /// Makes both ends of all sockets, with one for the observer or not.
     ///
     /// # Errors
     /// When the system has no more of them.
-    pub fn new() -> Result<(Self, HostPorts)> {
+    pub fn new(has_observer: bool) -> Result<(Self, HostPorts)> {
         let pair = || UnixStream::pair().map_err(|error| Failure::new(format!("sockets: {error}")));
         let (stdin, stdin_port) = pair()?;
         let (stdout, stdout_port) = pair()?;
         let (stderr, stderr_port) = pair()?;
         let (control, control_port) = pair()?;
         let (log, log_port) = pair()?;
-        let named = vec![
+        let mut named = vec![
             ("nacre.stdin", stdin_port),
             ("nacre.stdout", stdout_port),
             ("nacre.stderr", stderr_port),
             ("nacre.control", control_port),
         ];
-        Ok((Self { named, log: log_port }, HostPorts { streams: Streams { stdin, stdout, stderr, log }, control }))
+        let mut observer = None;
+        if has_observer {
+            let (host, port) = pair()?;
+            observer = Some(host);
+            named.push(("nacre.observer", port));
+        }
+        let streams = Streams { stdin, stdout, stderr, log };
+        Ok((Self { named, log: log_port }, HostPorts { streams, control, observer }))
     }
 
     fn all(&self) -> impl Iterator<Item = &UnixStream> {
@@ -150,6 +159,12 @@ fn command_line(settings: &Settings, size: Option<TerminalSize>) -> String {
     if !settings.is_rewriting {
         line.push_str(" rewrite=off");
     }
+    if let Some(request) = &settings.trace {
+        line.push_str(&format!(" trace={request}"));
+    }
+    if settings.profile.is_some() {
+        line.push_str(&format!(" profile={}", settings.profile_hertz));
+    }
     if let Some(configuration) = &settings.network_configuration {
         line.push_str(&format!(" {configuration}"));
     }
@@ -175,7 +190,8 @@ fn arguments(settings: &Settings, accelerator: Accelerator, command_line: &str, 
     };
     add(&["-object", "rng-random,id=entropy,filename=/dev/urandom"]);
     add(&["-device", &format!("virtio-rng-{bus},rng=entropy")]);
-    add(&["-device", &format!("virtio-serial-{bus},id=ports,max_ports=5")]);
+    // Number 0 is kept for consoles.
+    add(&["-device", &format!("virtio-serial-{bus},id=ports,max_ports={}", ports.named.len() + 1)]);
     for (number, (name, stream)) in (1..).zip(&ports.named) {
         add(&["-chardev", &format!("socket,id={name},fd={}", stream.as_raw_fd())]);
         add(&["-device", &format!("virtserialport,bus=ports.0,nr={number},chardev={name},name={name}")]);
@@ -225,7 +241,7 @@ mod tests {
             pair.map(|(_, value)| OsString::from(value))
         };
         let settings = Settings::read(find).unwrap();
-        let (ports, _host) = Ports::new().unwrap();
+        let (ports, _host) = Ports::new(settings.observes()).unwrap();
         let list = arguments(&settings, Accelerator::Tcg, "log=error", &ports);
         list.into_iter().map(|argument| argument.into_string().unwrap()).collect()
     }

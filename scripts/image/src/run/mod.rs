@@ -13,6 +13,7 @@ pub mod disk;
 pub mod emulator;
 mod events;
 pub mod network;
+mod observer;
 pub mod relay;
 pub mod settings;
 mod terminal;
@@ -31,6 +32,7 @@ use crate::{Failure, Result};
 use control::{Outcome, Record};
 use emulator::{Emulator, Ports};
 use events::Event;
+use observer::Observer;
 use relay::{Activity, Relays};
 use settings::Settings;
 use terminal::{RawMode, TerminalSize};
@@ -56,7 +58,8 @@ pub fn run(settings: &Settings) -> Result<u8> {
     check_image(settings)?;
     disk::check(&settings.disks)?;
     let accelerator = accelerator::choose(settings)?;
-    let (ports, host) = Ports::new()?;
+    let (ports, host) = Ports::new(settings.observes())?;
+    let observer = Observer::start(settings, host.observer)?;
     let (sender, events) = channel();
     // From here on no signal ends this process, so the terminal is always restored.
     events::watch_signals(&sender)?;
@@ -71,6 +74,9 @@ pub fn run(settings: &Settings) -> Result<u8> {
     // Whatever the program wrote before its end still has to reach the caller.
     relays.finish();
     raw_mode.leave();
+    if let Some(message) = observer.and_then(Observer::finish) {
+        session.say(&message);
+    }
     Ok(session.report(outcome, &complaint))
 }
 

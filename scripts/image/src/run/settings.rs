@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::disk::{self, DiskFile};
 use super::network::{self, NetworkDevice};
-use crate::{Failure, Result, words};
+use crate::{Failure, Result, trace, words};
 
 /// The machines an image boots on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,14 @@ pub struct Settings {
     pub is_rewriting: bool,
     /// Whether the user asked for a log.
     pub is_verbose: bool,
+    /// What system calls are told of, as the kernel's command line has it.
+    pub trace: Option<String>,
+    /// Where that goes, if not to standard error.
+    pub trace_output: Option<PathBuf>,
+    /// Where a flame graph goes.
+    pub profile: Option<PathBuf>,
+    /// How many samples a second it has.
+    pub profile_hertz: u32,
     /// The machine is switched off after this time.
     pub timeout: Option<Duration>,
     /// Further arguments for QEMU.
@@ -64,6 +72,9 @@ pub struct Settings {
 
 /// More processors the kernel does not use.
 const CPUS_MAX: u32 = 64;
+
+/// More samples a second the kernel does not take.
+const PROFILE_HERTZ_MAX: u32 = 10_000;
 
 /// What can be set, for a user who got it wrong.
 pub const USAGE: &str = "\
@@ -82,6 +93,10 @@ settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value a
   DISK=file[,ro]       a disk, raw or qcow2 (several: separate them by blanks); vda, vdb... in the machine
   LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
   REWRITE=on|off       off: all system calls are trapped, none is rewritten
+  TRACE=all|openat,read,...|count   system calls on standard error, as strace shows them, or how many there were
+  TRACE_OUT=file       ... in a file
+  PROFILE=out.svg      a flame graph of the kernel and the program
+  PROFILE_HZ=997       its samples a second
   TIMEOUT=seconds      ends it with status 124
   QEMU_ARGS=\"...\"      further arguments for QEMU
   QEMU=program         the emulator, qemu-system-x86_64";
@@ -103,6 +118,8 @@ impl Settings {
         let accelerator = text("ACCEL", "auto");
         let machine = text("MACHINE", "microvm");
         let log = text("LOG", "error");
+        // A prime: what the program does at regular times is not always seen at the same place.
+        let hertz = text("PROFILE_HZ", "997");
         Ok(Self {
             image: get("IMAGE").ok_or_else(|| Failure::new("IMAGE is not set"))?.into(),
             memory: parse_size(&memory).ok_or_else(|| bad("MEM", &memory, "a size like 256M"))?,
@@ -138,6 +155,14 @@ impl Settings {
                 "off" => false,
                 other => return Err(bad("REWRITE", other, "on or off")),
             },
+            trace: get("TRACE").map(|names| trace::request(&names.to_string_lossy())).transpose()?,
+            trace_output: get("TRACE_OUT").map(PathBuf::from),
+            profile: get("PROFILE").map(PathBuf::from),
+            profile_hertz: hertz
+                .parse()
+                .ok()
+                .filter(|hertz| (1..=PROFILE_HERTZ_MAX).contains(hertz))
+                .ok_or_else(|| bad("PROFILE_HZ", &hertz, &format!("a number from 1 to {PROFILE_HERTZ_MAX}")))?,
             timeout: match get("TIMEOUT") {
                 None => None,
                 Some(value) => Some(
@@ -152,6 +177,11 @@ impl Settings {
                 .collect(),
             qemu: get("QEMU").unwrap_or_else(|| "qemu-system-x86_64".into()),
         })
+    }
+
+    /// Whether the kernel is to tell what the program does.
+    pub fn observes(&self) -> bool {
+        self.trace.is_some() || self.profile.is_some()
     }
 
     /// Whether the user gives QEMU this option himself.
@@ -241,5 +271,15 @@ mod tests {
             assert!(message.starts_with(&format!("{name}={value}: it should be ")), "{message}");
         }
         assert!(read(&[("QEMU_ARGS", "'")]).is_err());
+        assert!(read(&[("TRACE", "read,raed")]).is_err());
+        assert!(read(&[("PROFILE_HZ", "0")]).is_err());
+    }
+
+    #[test]
+    fn observing_is_asked_for() {
+        assert!(!read(&[]).unwrap().observes());
+        let settings = read(&[("TRACE", "read,write"), ("PROFILE_HZ", "100")]).unwrap();
+        assert_eq!((settings.trace.as_deref(), settings.profile_hertz), (Some("0,1"), 100));
+        assert!(settings.observes() && read(&[("PROFILE", "out.svg")]).unwrap().observes());
     }
 }

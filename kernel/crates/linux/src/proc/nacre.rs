@@ -9,18 +9,70 @@ use vfs::fs::generated::{Directory, Node};
 use super::text::Text;
 use super::{system, system_file};
 use crate::system::System;
+use crate::trace;
 
 /// The directory.
 pub(super) fn directory(system: &Arc<System>) -> Node {
     Node::directory(
         0o555,
         Directory::new()
+            .with("calls", system_file(system, calls))
             .with("cpus", system_file(system, system::cpus))
             .with("flushes", system_file(system, system::flushes))
             .with("locks", system_file(system, locks))
             .with("network", system_file(system, network))
-            .with("rewriting", system_file(system, rewriting)),
+            .with("rewriting", system_file(system, rewriting))
+            .with("traps", system_file(system, traps)),
     )
+}
+
+/// System calls since the start, if they are counted (`TRACE=count`).
+fn calls(_system: &System) -> Vec<u8> {
+    let mut text = Text::new();
+    match trace::counts() {
+        None => text.line(format_args!("not counted")),
+        Some(counts) => {
+            text.line(format_args!("call calls errors taken_us"));
+            for (number, count) in counts {
+                let name = u64::try_from(number).ok().and_then(abi::name).unwrap_or("unknown");
+                text.line(format_args!("{name} {} {} {}", count.calls, count.errors, count.taken_ns / 1000));
+            }
+        }
+    }
+    text.into_bytes()
+}
+
+/// Exceptions by CPU: those of the program, and those of the kernel's copies from and to its memory. Kinds that never were are left
+/// out.
+fn traps(system: &System) -> Vec<u8> {
+    let platform = system.platform();
+    let mut text = Text::new();
+    text.line(format_args!("cpu exception count"));
+    for cpu in 0..platform.cpu_info().count {
+        for (vector, count) in platform.exception_counters(cpu).iter().enumerate().filter(|(_, count)| **count > 0) {
+            text.line(format_args!("{cpu} {} {count}", exception_name(vector)));
+        }
+    }
+    text.into_bytes()
+}
+
+fn exception_name(vector: usize) -> &'static str {
+    match vector {
+        0 => "divide_error",
+        1 => "debug",
+        3 => "breakpoint",
+        4 => "overflow",
+        5 => "bound_range",
+        6 => "invalid_opcode",
+        11 => "segment_not_present",
+        12 => "stack_segment",
+        13 => "general_protection",
+        14 => "page_fault",
+        16 => "x87_error",
+        17 => "alignment_check",
+        19 => "simd_error",
+        _ => "other",
+    }
 }
 
 /// How often locks of each rank were found taken, since the start; ranks that never were are left out.

@@ -141,13 +141,14 @@ fn interrupts(system: &System) -> Vec<u8> {
 /// The runnable threads and the time of each CPU, one line a CPU: what idleness, polling before halts and balancing cost.
 pub(super) fn cpus(system: &System) -> Vec<u8> {
     let mut text = Text::new();
-    text.line(format_args!("cpu runnable switches migrations idle_us polled_us halts timer reschedule flush"));
+    text.line(format_args!("cpu runnable switches migrations wakes idle_us polled_us halts timer reschedule flush"));
     for (number, cpu) in counters(system).iter().enumerate() {
         text.line(format_args!(
-            "{number} {} {} {} {} {} {} {} {} {}",
+            "{number} {} {} {} {} {} {} {} {} {} {}",
             cpu.runnable,
             cpu.switches,
             cpu.migrations,
+            cpu.wakes,
             cpu.idle_ns / 1000,
             cpu.polled_ns / 1000,
             cpu.halts,
