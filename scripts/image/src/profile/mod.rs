@@ -4,24 +4,22 @@
 //! exact. The program's beyond the first follow frame pointers that it may not have, so a return address counts only if it lies
 //! behind a call instruction; there the stack ends otherwise.
 
+mod flame_graph;
 mod symbols;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use inferno::flamegraph::color::{MultiPalette, Palette};
-use inferno::flamegraph::{self, Options};
 use rustc_demangle::demangle;
 
 use crate::kernel_file::payload;
 use crate::{Failure, Result};
+use flame_graph::KERNEL_MARK;
 use symbols::Symbols;
 
 /// What samples of the kernel's own threads stand under.
 const WORKERS: &str = "kernel threads";
-/// How inferno knows the kernel's functions.
-const KERNEL_MARK: &str = "_[k]";
 
 /// An executable area of the program's memory.
 #[derive(Debug)]
@@ -177,15 +175,7 @@ impl Profile {
         if self.samples == 0 {
             return Err(Failure::new("the profile has no samples: the program ran too short, or waited all the time"));
         }
-        let mut options = Options::default();
-        options.title = format!("{}: {} samples", self.program, self.samples);
-        options.count_name = "samples".to_owned();
-        options.colors = Palette::Multi(MultiPalette::Java);
-        options.deterministic = true;
-        let lines: Vec<String> = self.stacks.iter().map(|(stack, count)| format!("{stack} {count}")).collect();
-        let mut svg = Vec::new();
-        flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)
-            .map_err(|error| Failure::new(format!("the flame graph: {error}")))?;
+        let svg = flame_graph::draw(&format!("{}: {} samples", self.program, self.samples), &self.stacks).into_bytes();
         let lost = if self.lost > 0 { format!(", {} lost", self.lost) } else { String::new() };
         Ok((svg, format!("profile: {} samples, {} idle{lost}", self.samples, self.idle)))
     }
