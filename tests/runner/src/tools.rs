@@ -43,7 +43,8 @@ impl Default for Boot {
 
 /// How the kernel is built: as users get it, unless `KERNEL_PROFILE` says otherwise.
 pub(crate) fn kernel_profile() -> String {
-    std::env::var("KERNEL_PROFILE").unwrap_or_else(|_| "kernel".to_owned())
+    let set = std::env::var("KERNEL_PROFILE").ok().filter(|profile| !profile.is_empty());
+    set.unwrap_or_else(|| "kernel".to_owned())
 }
 
 impl Tools {
