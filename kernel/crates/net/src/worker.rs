@@ -25,6 +25,8 @@ use crate::stack::{BATCH_MAX, Stack};
 
 /// Packets of no flow that wait.
 const CONTROL_MAX: usize = 1024;
+/// How often what was sent to the machine itself is handled at once: what is handled may send again.
+const SETTLING_ROUNDS_MAX: usize = 4;
 /// Flows that are watched, and flows to be looked at; as many as there can be of either.
 const FLOWS_MAX: usize = 1 << 20;
 /// Queues that wait to be polled.
@@ -183,6 +185,21 @@ impl Stack {
         fence(Ordering::SeqCst);
         // A timer that was set before `wakes_ns` could be seen.
         at_ns.min(worker.next_timer_ns())
+    }
+
+    /// Handles what this CPU has for its worker at once, after the machine has sent something to itself: as on Linux, the error that
+    /// a datagram causes is there when `send` returns. Called without locks. What other CPUs have is left to their workers.
+    pub(crate) fn settle(self: &Arc<Self>) {
+        for _ in 0..SETTLING_ROUNDS_MAX {
+            let mut was_any = false;
+            for packet in self.worker(machine::current_cpu()).control.take() {
+                self.handle_control(packet);
+                was_any = true;
+            }
+            if !was_any {
+                break;
+            }
+        }
     }
 
     /// Sleeps until there is work for CPU `cpu`, at most until `deadline_ns`. Called by the worker of that CPU only.

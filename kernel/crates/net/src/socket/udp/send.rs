@@ -196,7 +196,12 @@ impl UdpSocket {
     fn transmit(&self, route: &Route, frames: &mut Vec<TransmitFrame>) -> Result<(), Errno> {
         let counter = if route.source().is_ipv4() { Counter::UdpOutDatagrams } else { Counter::Udp6OutDatagrams };
         self.stack().mib().add(counter, frames.len() as u64);
-        route.send(self.stack(), frames)
+        let is_local = route.interface().is_loopback();
+        route.send(self.stack(), frames)?;
+        if is_local {
+            self.stack().settle();
+        }
+        Ok(())
     }
 }
 
