@@ -8,5 +8,6 @@ fn main() {
         println!("cargo:rustc-link-arg-bins=--build-id=none");
         println!("cargo:rustc-link-arg-bins=-zmax-page-size=4096");
         println!("cargo:rustc-link-arg-bins=-znorelro");
+        println!("cargo:rustc-link-arg-bins=-zpack-relative-relocs");
     }
 }

@@ -182,6 +182,31 @@ common64:
     add rsi, 24
     jmp 4b
 5:
+    # The packed ones (SHT_RELR): an even word is a place, an odd one has a bit for each of the 63 words behind the last place
+    # that is one, too. What is added to is in the place itself.
+    lea rsi, [rip + __packed_relocations_start]
+    lea rdi, [rip + __packed_relocations_end]
+41: cmp rsi, rdi
+    jae 46f
+    mov rax, [rsi]
+    add rsi, 8
+    test al, 1
+    jne 42f
+    sub rax, r8
+    add [rax], r13
+    lea rbx, [rax + 8]          # the first of the 63
+    jmp 41b
+42: mov rcx, rbx
+43: shr rax, 1
+    je 45f
+    test al, 1
+    je 44f
+    add [rcx], r13
+44: add rcx, 8
+    jmp 43b
+45: add rbx, 63 * 8
+    jmp 41b
+46:
     add r8, r13                 # r8 = virtual minus physical of the image
     lea rax, [rip + 6f]
     add rax, r8
