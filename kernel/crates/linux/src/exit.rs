@@ -33,8 +33,7 @@ pub fn interrupt_exit(thread: &Thread, registers: &mut Registers) {
 /// Does everything there is to do before the program continues: signals, stops, the end. `restart` says that a system
 /// call was interrupted; its result register already says `EINTR`.
 pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Option<Restart>) {
-    let shown = rewrite::show_original(thread, registers);
-    let mut has_returned = false;
+    rewrite::show_original(thread, registers);
     loop {
         let attention = thread.take_attention();
         if attention.contains(Attention::MEMORY) {
@@ -51,11 +50,8 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
         {
             deferred(thread, registers);
         }
-        if attention.contains(Attention::SIGNAL_RETURN) {
-            has_returned = true;
-            if frame::restore(thread, registers).is_err() {
-                force(thread, Siginfo::new(Signal::SIGSEGV, SI_KERNEL));
-            }
+        if attention.contains(Attention::SIGNAL_RETURN) && frame::restore(thread, registers).is_err() {
+            force(thread, Siginfo::new(Signal::SIGSEGV, SI_KERNEL));
         }
         if attention.contains(Attention::STOP) {
             delivery::wait_while_stopped(thread);
@@ -71,12 +67,6 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
             rseq::resume(thread, registers);
         }
         if !thread.needs_attention() && continues_in_program(thread, registers) {
-            // From here on nobody looks where the program is.
-            match shown {
-                _ if has_returned => rewrite::skip_trap(thread, registers),
-                Some(shown) => shown.go_on(registers),
-                None => {}
-            }
             return;
         }
     }

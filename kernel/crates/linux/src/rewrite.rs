@@ -8,58 +8,26 @@
 //! - A single step does not see the jump to a stub, which is no instruction of the program.
 
 use mm::USER_END;
-use mm::rewrite::{may_be_stub, traps};
-use mm::user::read_user_struct;
+use mm::rewrite::may_be_stub;
 
 use crate::fault::Fault;
-use crate::registers::{Registers, flags};
+use crate::registers::Registers;
 use crate::thread::Thread;
 
 /// DR6: a single step.
 const DEBUG_STEP: u64 = 1 << 14;
 
-/// A program that was put where it would be in its own code.
-#[derive(Clone, Copy)]
-pub(crate) struct Shown {
-    stub: u64,
-    original: u64,
-}
-
-impl Shown {
-    /// Puts the program back into the stub if nobody led it elsewhere: the same goes on there, without a trap.
-    #[inline]
-    pub(crate) fn go_on(self, registers: &mut Registers) {
-        if registers.rip == self.original {
-            registers.rip = self.stub;
-        }
-    }
-}
-
-/// Puts the program where it would be in its own code. Answers what changed, if it came from a stub.
+/// Puts the program where it would be in its own code.
 #[inline]
-pub(crate) fn show_original(thread: &Thread, registers: &mut Registers) -> Option<Shown> {
-    let rip = registers.rip;
-    if may_be_stub(address(rip)) {
+pub(crate) fn show_original(thread: &Thread, registers: &mut Registers) {
+    if may_be_stub(address(registers.rip)) {
         leave_stub(thread, registers);
-        return (registers.rip != rip).then_some(Shown { stub: rip, original: registers.rip });
-    }
-    if registers.rip >= USER_END as u64
+    } else if registers.rip >= USER_END as u64
         && let Some(kernel) = thread.platform().call_by_syscall()
         && kernel.contains(&registers.rip)
         && let Some(address) = thread.process().image().call_by_syscall
     {
         registers.rip = address + (registers.rip - kernel.start);
-    }
-    None
-}
-
-/// After the return from a signal handler: a program that goes on in the middle of a rewritten site goes on in the stub at once, as
-/// the trap that stands there would have it. One that is stepped takes the trap.
-pub(crate) fn skip_trap(thread: &Thread, registers: &mut Registers) {
-    let rip = address(registers.rip);
-    let is_trap = registers.rflags & flags::TF == 0 && read_user_struct::<u8>(rip).is_ok_and(traps);
-    if is_trap && let Some(address) = thread.address_space().stand_in(rip) {
-        registers.rip = address as u64;
     }
 }
 

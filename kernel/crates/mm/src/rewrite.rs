@@ -33,7 +33,6 @@ mod table;
 
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-pub use place::traps;
 pub use stub::{CallPatch, OriginalAddress};
 pub(crate) use stub::{STUB_LEN_MAX, Stub};
 pub(crate) use table::{POOL_LENGTHS, Table, has_place};

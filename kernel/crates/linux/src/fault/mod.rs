@@ -122,7 +122,7 @@ pub fn fault_entry(thread: &Thread, registers: &mut Registers, fault: Fault) {
     if rewrite::goes_on(thread, registers, fault) {
         return leave_if_asked(thread, registers);
     }
-    let _ = rewrite::show_original(thread, registers);
+    rewrite::show_original(thread, registers);
     if let Some(consequence) = consequence(thread, registers, fault) {
         let fault_address = thread.fault().fault_address;
         let Consequence { trap_number, error_code, info } = consequence;

@@ -25,9 +25,7 @@ const fn trap_map() -> [u64; 4] {
 
 static TRAP_MAP: [u64; 4] = trap_map();
 
-/// Whether no instruction of a program begins with this byte without a trap: what stands where covered instructions began does.
-#[must_use]
-pub fn traps(byte: u8) -> bool {
+fn traps(byte: u8) -> bool {
     TRAP_MAP[usize::from(byte >> 6)] >> (byte & 63) & 1 != 0
 }
 
