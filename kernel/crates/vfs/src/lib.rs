@@ -57,6 +57,7 @@ mod name;
 mod name_table;
 mod open;
 mod page_cache;
+mod page_copy;
 mod path_name;
 mod remove;
 mod rename;

@@ -38,18 +38,17 @@ use alloc::vec::Vec;
 use abi::Errno;
 use mm::object::Mappings;
 use mm::user::{UserReader, UserWriter};
-use mm::{Frame, PAGE_SHIFT, PAGE_SIZE};
+use mm::{Frame, PAGE_SIZE};
 use sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use sync::{Mutex, WaitQueue, rank};
 
+use crate::page_copy::{PAGE, copy_between, copy_in, copy_out, min_len, offset_in_page, page_of};
 use crate::sparse_map::{Removed, SparseMap};
 
 /// The most pages read ahead.
 const AHEAD_MAX: u64 = 32;
 /// Pages of the first window, at the beginning of a file.
 const AHEAD_FIRST: u64 = 4;
-/// Bytes in a page.
-const PAGE: u64 = PAGE_SIZE as u64;
 /// The share of memory that may be dirty before writers wait is one part in this.
 const DIRTY_SHARE: u64 = 5;
 
@@ -493,54 +492,6 @@ enum Filling {
     Ours { filling: u64, count: u64 },
     /// Somebody else reads it.
     Others,
-}
-
-/// The page a byte is in.
-fn page_of(position: u64) -> u64 {
-    position >> PAGE_SHIFT
-}
-
-/// Where in its page a byte is.
-fn offset_in_page(position: u64) -> usize {
-    (position % PAGE) as usize
-}
-
-/// The lesser of a length in memory and one in a file.
-fn min_len(len: usize, bound: u64) -> usize {
-    usize::try_from(bound).map_or(len, |bound| len.min(bound))
-}
-
-/// Copies from a frame to program memory, paging the program's memory in. At least one byte, or the error.
-fn copy_out(frame: &Frame, offset: usize, to: &mut UserWriter<'_>, len: usize) -> Result<usize, Errno> {
-    loop {
-        match frame.read_to(offset, to, len) {
-            Ok(copied) => return Ok(copied),
-            Err(fault) => fault.resolve()?,
-        }
-    }
-}
-
-/// Copies from program memory to a frame, paging the program's memory in. At least one byte, or the error.
-fn copy_in(frame: &Frame, offset: usize, from: &mut UserReader<'_>, len: usize) -> Result<usize, Errno> {
-    loop {
-        match frame.write_from(offset, from, len) {
-            Ok(copied) => return Ok(copied),
-            Err(fault) => fault.resolve()?,
-        }
-    }
-}
-
-/// Copies a part of a frame to the same place of another.
-fn copy_between(from: &Frame, to: &Frame, offset: usize, len: usize) {
-    const CHUNK_LEN: usize = 256;
-    let mut chunk = [0; CHUNK_LEN];
-    let mut done = 0;
-    while done < len {
-        let part = CHUNK_LEN.min(len - done);
-        from.read(offset + done, &mut chunk[..part]);
-        to.write(offset + done, &chunk[..part]);
-        done += part;
-    }
 }
 
 #[cfg(test)]

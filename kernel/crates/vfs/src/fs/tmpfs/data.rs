@@ -20,18 +20,17 @@ use alloc::vec::Vec;
 use abi::{Errno, FallocateFlags};
 use mm::object::{CodeSite, Mappings};
 use mm::user::{UserReader, UserWriter};
-use mm::{Frame, PAGE_SHIFT, PAGE_SIZE};
+use mm::{Frame, PAGE_SIZE};
 use sync::{Mutex, rank};
 
 use crate::Inode;
 
 use super::{MemoryInode, Shared};
+use crate::page_copy::{PAGE, copy_between, copy_in, min_len, offset_in_page, page_of};
 use crate::sparse_map::SparseMap;
 
 /// The largest size of a file.
 const SIZE_MAX: u64 = i64::MAX.unsigned_abs();
-/// Bytes in a page.
-const PAGE: u64 = PAGE_SIZE as u64;
 
 /// The contents of a regular file.
 pub(super) struct FileData {
@@ -77,21 +76,6 @@ impl Pages {
             lower => (self.map.len() + lower).min(size.div_ceil(PAGE)),
         }
     }
-}
-
-/// The page a byte is in.
-fn page_of(position: u64) -> u64 {
-    position >> PAGE_SHIFT
-}
-
-/// Where in its page a byte is.
-fn offset_in_page(position: u64) -> usize {
-    (position % PAGE) as usize
-}
-
-/// The lesser of a length in memory and one in a file.
-fn min_len(len: usize, bound: u64) -> usize {
-    usize::try_from(bound).map_or(len, |bound| len.min(bound))
 }
 
 impl FileData {
@@ -475,29 +459,5 @@ impl FileData {
     /// Gives the pages of a node that is going back to the limit.
     pub(super) fn give_back(&mut self, shared: &Shared) {
         shared.pages.give_back(self.pages.get_mut().map.len());
-    }
-}
-
-/// Copies from program memory to a frame, paging the program's memory in. At least one byte, or the error.
-#[inline]
-fn copy_in(frame: &Frame, offset: usize, from: &mut UserReader<'_>, len: usize) -> Result<usize, Errno> {
-    loop {
-        match frame.write_from(offset, from, len) {
-            Ok(copied) => return Ok(copied),
-            Err(fault) => fault.resolve()?,
-        }
-    }
-}
-
-/// Copies a part of a frame to the same place of another.
-fn copy_between(from: &Frame, to: &Frame, offset: usize, len: usize) {
-    const CHUNK_LEN: usize = 256;
-    let mut chunk = [0; CHUNK_LEN];
-    let mut done = 0;
-    while done < len {
-        let part = CHUNK_LEN.min(len - done);
-        from.read(offset + done, &mut chunk[..part]);
-        to.write(offset + done, &chunk[..part]);
-        done += part;
     }
 }
