@@ -55,8 +55,10 @@ mod word;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 
+use sync::atomic::AtomicBool;
 use sync::{Mutex, MutexGuard, rank};
 
+use crate::area::Area;
 use crate::page_table::PageTable;
 use state::State;
 
@@ -73,6 +75,8 @@ pub struct AddressSpace {
     root: u64,
     /// Itself, for the notes of objects.
     this: Weak<Self>,
+    /// A shared mapping that may be written is or was here. Set before the mapping is there, and never taken back.
+    has_shared: AtomicBool,
 }
 
 impl AddressSpace {
@@ -84,7 +88,9 @@ impl AddressSpace {
     }
 
     fn with_state(state: State, root: u64) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self { state: Mutex::new(rank::ADDRESS_SPACE, state), root, this: this.clone() })
+        let has_shared = AtomicBool::new(state.areas.iter().any(Area::is_shared));
+        let state = Mutex::new(rank::ADDRESS_SPACE, state);
+        Arc::new_cyclic(|this| Self { state, root, this: this.clone(), has_shared })
     }
 
     /// [`PageTable::root`], without a lock: for switching to this address space.

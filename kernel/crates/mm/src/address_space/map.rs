@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 
 use abi::Errno;
+use sync::atomic::Ordering::Release;
 
 use super::AddressSpace;
 use super::request::{Backing, MapOptions, MapRequest, Sharing};
@@ -46,6 +47,9 @@ impl AddressSpace {
         let rights_max = request.rights_max()?;
         state.check_map_limits(&request, flags, range)?;
         let origin = self.origin(&state, &request, first_page, pages)?;
+        if flags.contains(AreaFlags::SHARED) && rights_max.contains(Rights::WRITE) {
+            self.has_shared.store(true, Release);
+        }
 
         replaced = if request.options.contains(MapOptions::FIXED) { state.remove(range)? } else { AreaTree::new() };
         state.insert_area(Area { range, rights: request.rights, rights_max, flags, origin });

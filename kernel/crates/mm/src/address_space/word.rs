@@ -6,6 +6,8 @@
 //! anonymous memory that cannot be written will never change, so it is refused.
 
 use abi::Errno;
+use sync::atomic::Ordering::Acquire;
+use sync::machine;
 
 use super::AddressSpace;
 use super::request::{Access, FaultError};
@@ -39,6 +41,9 @@ impl AddressSpace {
     /// Who owns the word at `address`, which the caller will only read, or write as well. EFAULT when the program could not do
     /// that. Called without locks from [`sync::rank::ADDRESS_SPACE`] on; may sleep.
     pub fn word_owner(&self, address: usize, is_store: bool) -> Result<WordOwner, Errno> {
+        if !self.has_shared.load(Acquire) && can_be_stored_to(address) {
+            return Ok(WordOwner::Memory);
+        }
         loop {
             let look = self.state().word_owner(address, is_store)?;
             match look {
@@ -47,6 +52,14 @@ impl AddressSpace {
             }
         }
     }
+}
+
+/// Whether the word's page is there and takes stores: what is stored is what was read. Without a shared mapping the word then belongs
+/// to the address space, and no lock is needed to know it. With the lock, threads that end one after the other while hundreds wait for
+/// a word made each other wait for the lock, and found another value in the word whenever they had it.
+fn can_be_stored_to(address: usize) -> bool {
+    let word = machine::load_user_u32(address);
+    word.is_some_and(|value| machine::compare_exchange_user_u32(address, value, value).is_some())
 }
 
 fn refused(error: FaultError) -> Errno {

@@ -1,7 +1,9 @@
 //! Who owns a word, as futexes ask.
 
+use std::sync::{Arc, Mutex};
+
 use abi::Errno;
-use mm::{Backing, MapRequest, PAGE_SIZE, Rights, Sharing, WordOwner};
+use mm::{AddressSpace, Backing, Frame, MapRequest, MappedObject, PAGE_SIZE, Rights, Sharing, WordOwner};
 use testkit::Cpu;
 
 use crate::support::{FakeFile, Observe};
@@ -18,6 +20,44 @@ fn private_memory_that_can_be_written_owns_its_words() {
     assert_eq!(cpu.space.word_owner(file, false), Ok(WordOwner::Memory));
     assert_eq!(cpu.space.word_owner(file + PAGE_SIZE, false), Err(Errno::EFAULT));
     cpu.check_invariants();
+}
+
+/// A file that asks who owns a word when the address space asks it something, which it does locked.
+struct Curious {
+    space: Arc<AddressSpace>,
+    word: usize,
+    answer: Mutex<Option<Result<WordOwner, Errno>>>,
+}
+
+impl MappedObject for Curious {
+    fn page(&self, _index: u64) -> Result<Frame, Errno> {
+        Frame::allocate_zeroed()
+    }
+
+    fn is_resident(&self, _index: u64) -> bool {
+        *self.answer.lock().unwrap() = Some(self.space.word_owner(self.word, false));
+        true
+    }
+
+    fn name(&self) -> Vec<u8> {
+        b"/curious".to_vec()
+    }
+
+    fn device_and_inode(&self) -> (u64, u64) {
+        (3, 4)
+    }
+}
+
+#[test]
+fn without_shared_mappings_no_lock_is_needed() {
+    let cpu = Cpu::new();
+    let word = cpu.space.map(MapRequest::anonymous(PAGE_SIZE, READ_WRITE)).unwrap();
+    cpu.make_current();
+    cpu.store(word, 1).unwrap();
+    let curious = Arc::new(Curious { space: cpu.space.clone(), word, answer: Mutex::default() });
+    let file = cpu.space.map(MapRequest::private_file(curious.clone(), 0, PAGE_SIZE, Rights::READ)).unwrap();
+    cpu.space.residency(file, PAGE_SIZE).unwrap();
+    assert_eq!(*curious.answer.lock().unwrap(), Some(Ok(WordOwner::Memory)));
 }
 
 #[test]
