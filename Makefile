@@ -17,7 +17,7 @@ help: ## Show this list.
 	@echo 'Settings of run:  IMAGE=file MEM=256M CPUS=1 ACCEL=auto|kvm|tcg MACHINE=microvm|q35|pc'
 	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1'
 	@echo '                  DISK="file[,ro] ..."'
-	@echo '                  LOG=info|debug|trace REWRITE=auto|on|off QEMU_ARGS="..." TIMEOUT=seconds'
+	@echo '                  LOG=info|debug|trace REWRITE=on|off QEMU_ARGS="..." TIMEOUT=seconds'
 	@echo '                  TRACE=all|openat,read,...|count TRACE_OUT=file PROFILE=out.svg PROFILE_HZ=997'
 	@echo 'Settings of test: ONLY=pattern'
 	@echo 'Settings of bench: ROWS="pattern ..." SYSTEMS="native linux trapped rewritten shim" ROUNDS=5'

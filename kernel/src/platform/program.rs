@@ -49,8 +49,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     x86_64::instructions::interrupts::enable();
     arch::ipi::init();
     arch::smp::start(options.cpus);
-    // With several CPUs ten thousand threads that wake each other have been seen to stand still when calls are rewritten.
-    if options.is_rewriting.unwrap_or(arch::smp::count() == 1) {
+    if options.is_rewriting {
         mm::rewrite::enable(arch::percpu::site_words());
     }
     observe::start(line);

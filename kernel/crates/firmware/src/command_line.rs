@@ -46,8 +46,8 @@ pub struct Options {
     pub cpus: Option<u32>,
     /// `nacre.console=serial`: the program's standard streams go to the serial port.
     pub is_console_serial: bool,
-    /// `rewrite=off`: all system calls of programs are trapped; `rewrite=on`: call sites are rewritten. None: as the kernel sees fit.
-    pub is_rewriting: Option<bool>,
+    /// `rewrite=off`: all system calls of programs are trapped.
+    pub is_rewriting: bool,
 }
 
 impl Options {
@@ -60,7 +60,7 @@ impl Options {
             clock_seconds: None,
             cpus: None,
             is_console_serial: false,
-            is_rewriting: None,
+            is_rewriting: true,
         };
         for word in words(line) {
             let Some((key, value)) = split_once(word, b'=') else { continue };
@@ -73,7 +73,7 @@ impl Options {
                     options.cpus = parse_number(value).and_then(|cpus| cpus.try_into().ok()).filter(|cpus| *cpus > 0)
                 }
                 b"nacre.console" => options.is_console_serial = value == b"serial",
-                b"rewrite" => options.is_rewriting = Some(value != b"off"),
+                b"rewrite" => options.is_rewriting = value != b"off",
                 _ => {}
             }
         }
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(options.log_level, Some(LogLevel::Debug));
         assert_eq!(options.clock_seconds, Some(1_700_000_000));
         assert_eq!(options.cpus, Some(4));
-        assert!(options.is_console_serial && options.is_rewriting == Some(false));
+        assert!(options.is_console_serial && !options.is_rewriting);
     }
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(options.log_level, None);
         assert_eq!(options.clock_seconds, None);
         assert_eq!(options.cpus, None);
-        assert!(!options.is_console_serial && options.is_rewriting.is_none());
+        assert!(!options.is_console_serial && options.is_rewriting);
     }
 
     #[test]

@@ -156,8 +156,8 @@ fn command_line(settings: &Settings, size: Option<TerminalSize>) -> String {
             line.push_str(&format!(" winsize={rows}x{columns}"));
         }
     }
-    if let Some(is_rewriting) = settings.is_rewriting {
-        line.push_str(if is_rewriting { " rewrite=on" } else { " rewrite=off" });
+    if !settings.is_rewriting {
+        line.push_str(" rewrite=off");
     }
     if let Some(request) = &settings.trace {
         line.push_str(&format!(" trace={request}"));

@@ -50,8 +50,8 @@ pub struct Settings {
     pub disks: Vec<DiskFile>,
     /// The kernel's log level.
     pub log: String,
-    /// Whether `syscall` instructions are rewritten; `None`: the kernel decides.
-    pub is_rewriting: Option<bool>,
+    /// Whether `syscall` instructions are rewritten.
+    pub is_rewriting: bool,
     /// Whether the user asked for a log.
     pub is_verbose: bool,
     /// What system calls are told of, as the kernel's command line has it.
@@ -92,7 +92,7 @@ settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value a
   NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1   addresses of eth0, in place of DHCP; eth1:... for others
   DISK=file[,ro]       a disk, raw or qcow2 (several: separate them by blanks); vda, vdb... in the machine
   LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
-  REWRITE=auto|on|off  whether system calls become jumps; auto: with one processor
+  REWRITE=on|off       off: all system calls are trapped, none is rewritten
   TRACE=all|openat,read,...|count   system calls on standard error, as strace shows them, or how many there were
   TRACE_OUT=file       ... in a file
   PROFILE=out.svg      a flame graph of the kernel and the program
@@ -150,11 +150,10 @@ impl Settings {
                 "off" | "error" | "warn" | "info" | "debug" | "trace" => log,
                 other => return Err(bad("LOG", other, "off, error, warn, info, debug or trace")),
             },
-            is_rewriting: match text("REWRITE", "auto").as_str() {
-                "auto" => None,
-                "on" => Some(true),
-                "off" => Some(false),
-                other => return Err(bad("REWRITE", other, "auto, on or off")),
+            is_rewriting: match text("REWRITE", "on").as_str() {
+                "on" => true,
+                "off" => false,
+                other => return Err(bad("REWRITE", other, "on or off")),
             },
             trace: get("TRACE").map(|names| trace::request(&names.to_string_lossy())).transpose()?,
             trace_output: get("TRACE_OUT").map(PathBuf::from),
