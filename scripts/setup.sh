@@ -18,6 +18,8 @@ needs=(
     "make|make|GNU make"
     "qemu-system-x86_64|qemu-system-x86|QEMU 7.0 or later with qemu-system-x86_64"
     "musl-gcc|musl-tools|musl with its musl-gcc wrapper (for tests/binaries)"
+    "e2fsck|e2fsprogs|e2fsprogs (mke2fs and e2fsck, for tests of file systems)"
+    "fsck.fat|dosfstools|dosfstools (mkfs.fat and fsck.fat, for tests of file systems)"
 )
 
 check_rust() {
