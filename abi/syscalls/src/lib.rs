@@ -33,6 +33,7 @@ pub mod stat;
 pub mod table;
 pub mod time;
 pub mod tty;
+pub mod xattr;
 
 pub use argument::{Fd, SyscallArgument, UserPtr};
 pub use directory::{LinuxDirent, LinuxDirent64};

@@ -247,18 +247,18 @@ macro_rules! for_each_syscall {
 185 security() = Absent("never in Linux");
 186 gettid() = Full("");
 187 readahead(fd: Fd, offset: i64, count: usize) = Full("");
-188 setxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Absent("");
-189 lsetxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Absent("");
-190 fsetxattr(fd: Fd, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Absent("");
-191 getxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize) = Absent("");
-192 lgetxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize) = Absent("");
-193 fgetxattr(fd: Fd, name: UserPtr, value: UserPtr, size: usize) = Absent("");
-194 listxattr(path: UserPtr, list: UserPtr, size: usize) = Absent("");
-195 llistxattr(path: UserPtr, list: UserPtr, size: usize) = Absent("");
-196 flistxattr(fd: Fd, list: UserPtr, size: usize) = Absent("");
-197 removexattr(path: UserPtr, name: UserPtr) = Absent("");
-198 lremovexattr(path: UserPtr, name: UserPtr) = Absent("");
-199 fremovexattr(fd: Fd, name: UserPtr) = Absent("");
+188 setxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Partial("no access control lists (`system.posix_acl_*`)");
+189 lsetxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Partial("no access control lists (`system.posix_acl_*`)");
+190 fsetxattr(fd: Fd, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Partial("no access control lists (`system.posix_acl_*`)");
+191 getxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize) = Full("");
+192 lgetxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize) = Full("");
+193 fgetxattr(fd: Fd, name: UserPtr, value: UserPtr, size: usize) = Full("");
+194 listxattr(path: UserPtr, list: UserPtr, size: usize) = Full("");
+195 llistxattr(path: UserPtr, list: UserPtr, size: usize) = Full("");
+196 flistxattr(fd: Fd, list: UserPtr, size: usize) = Full("");
+197 removexattr(path: UserPtr, name: UserPtr) = Full("");
+198 lremovexattr(path: UserPtr, name: UserPtr) = Full("");
+199 fremovexattr(fd: Fd, name: UserPtr) = Full("");
 200 tkill(tid: i32, signal: i32) = Full("");
 201 time(result: UserPtr) = Full("");
 202 futex(word: UserPtr, operation: u32, value: u32, timeout: u64, second_word: UserPtr, third_value: u32) = Full("FUTEX_FD is refused, as on Linux");
@@ -433,6 +433,10 @@ macro_rules! for_each_syscall {
 460 lsm_set_self_attr(attribute: u32, context: UserPtr, size: u32, flags: u32) = Absent("");
 461 lsm_list_modules(ids: UserPtr, size: UserPtr, flags: u32) = Absent("");
 462 mseal(address: usize, length: usize, flags: u64) = Absent("");
+463 setxattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr, arguments: UserPtr, size: usize) = Partial("as setxattr");
+464 getxattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr, arguments: UserPtr, size: usize) = Full("");
+465 listxattrat(directory: Fd, path: UserPtr, at: u32, names: UserPtr, size: usize) = Full("");
+466 removexattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr) = Full("");
         }
     };
 }
@@ -454,12 +458,13 @@ mod tests {
 
     #[test]
     fn the_table_is_whole() {
-        assert_eq!(SYSCALLS.len(), 335 + 39);
+        assert_eq!(SYSCALLS.len(), 335 + 43);
         assert_eq!(name(0), Some("read"));
         assert_eq!(name(334), Some("rseq"));
         assert_eq!(name(335), None);
         assert_eq!(name(462), Some("mseal"));
-        assert_eq!(name(463), None);
+        assert_eq!(name(466), Some("removexattrat"));
+        assert_eq!(name(467), None);
     }
 
     #[test]

@@ -174,7 +174,7 @@ pub fn statfs(path: &PathRef) -> FileSystemStatistics {
 }
 
 /// Changes attributes under the inode's lock.
-fn change(path: &PathRef, change: impl FnOnce(&dyn Inode) -> Result<(), Errno>) -> Result<(), Errno> {
+pub(crate) fn change(path: &PathRef, change: impl FnOnce(&dyn Inode) -> Result<(), Errno>) -> Result<(), Errno> {
     path.mount.check_writable()?;
     let inode = &**path.inode();
     let _lock = inode.metadata().lock();

@@ -28,6 +28,8 @@ bitflags! {
         const SYS_RESOURCE = 1 << 24;
         /// `CAP_MKNOD`: make device nodes.
         const MKNOD = 1 << 27;
+        /// `CAP_SETFCAP`: give files capabilities.
+        const SETFCAP = 1 << 31;
         const _ = !0;
     }
 }

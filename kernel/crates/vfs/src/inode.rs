@@ -14,7 +14,7 @@ use mm::object::{CodeSite, Mappings};
 use mm::user::{UserReader, UserWriter};
 
 use crate::name::{HashedName, Name};
-use crate::{Credentials, Metadata, PathRef};
+use crate::{Credentials, Metadata, PathRef, XattrChange};
 
 /// What is to be made in a directory.
 #[derive(Clone, Copy, Debug)]
@@ -230,6 +230,26 @@ pub trait Inode: Any + Send + Sync {
     /// Whether the inode has pages, and so can be mapped.
     fn is_mappable(&self) -> bool {
         false
+    }
+
+    /// The value of an extended attribute, whose name is given with its name space: `ENODATA` when there is none, `EOPNOTSUPP` for name
+    /// spaces that are not kept. Called without the inode's lock, beside a change.
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        let _ = name;
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Sets or removes an extended attribute, under the inode's lock and after all checks but [`XattrChange::check_presence`]. Names are at
+    /// most 255 bytes, values 64 KiB; `ENOSPC` or `ERANGE` for what does not fit.
+    fn change_xattr(&self, name: &[u8], change: XattrChange<'_>) -> Result<(), Errno> {
+        let _ = (name, change);
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Gives the full names of all extended attributes. Called as [`Inode::xattr`] is.
+    fn list_xattrs(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
+        let _ = sink;
+        Ok(())
     }
 
     /// Brings the file to stable storage.

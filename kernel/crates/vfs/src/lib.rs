@@ -5,7 +5,7 @@
 //!
 //! - By name: [`resolve`], [`open`], [`mkdir`], [`mknod`], [`symlink`], [`link`], [`unlink`], [`rmdir`], [`rename`].
 //! - On a place already found, a [`PathRef`]: [`stat`], [`readlink`], [`access`], [`chmod`], [`chown`], [`utimens`],
-//!   [`truncate`], [`statfs`], [`path_name`].
+//!   [`truncate`], [`statfs`], [`path_name`], [`get_xattr`], [`change_xattr`], [`list_xattrs`].
 //! - Mounts: [`Namespace`].
 //!
 //! # How it fits together
@@ -64,6 +64,7 @@ mod rename;
 mod sparse_map;
 mod vnode_file;
 mod walk;
+mod xattr;
 
 pub use anonymous::{anonymous_path, memory_file, path_of};
 pub use attributes::{SetTime, access, chmod, chown, readlink, stat, statfs, truncate, utimens};
@@ -84,6 +85,7 @@ pub use remove::{rmdir, unlink};
 pub use rename::rename;
 pub use vnode_file::VnodeFile;
 pub use walk::{Lookup, resolve};
+pub use xattr::{XattrChange, change_xattr, get_xattr, list_xattrs};
 
 /// The longest path, with its closing zero.
 pub const PATH_LEN_MAX: usize = 4096;

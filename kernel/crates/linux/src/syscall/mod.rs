@@ -41,6 +41,7 @@ mod system;
 mod time;
 mod timer;
 mod transfer;
+mod xattr;
 
 pub(crate) use affinity::*;
 pub(crate) use attributes::*;
@@ -78,3 +79,4 @@ pub(crate) use system::*;
 pub(crate) use time::*;
 pub(crate) use timer::*;
 pub(crate) use transfer::*;
+pub(crate) use xattr::*;

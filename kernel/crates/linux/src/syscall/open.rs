@@ -91,7 +91,7 @@ pub(crate) fn openat2(thread: &Thread, directory: Fd, path: UserPtr, how: UserPt
 }
 
 /// `E2BIG` when a structure longer than ours has anything in the part we do not know.
-fn check_rest_is_zero(structure: UserPtr, known: usize, size: usize) -> Result<(), Errno> {
+pub(super) fn check_rest_is_zero(structure: UserPtr, known: usize, size: usize) -> Result<(), Errno> {
     let rest = structure.checked_add(known).ok_or(Errno::EFAULT)?;
     let mut reader = UserReader::new(rest.address(), size - known)?;
     let mut bytes = [0; 64];

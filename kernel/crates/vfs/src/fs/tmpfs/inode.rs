@@ -14,11 +14,14 @@ use mm::user::{UserReader, UserWriter};
 
 use crate::inode::Renaming;
 use crate::metadata::FileKind;
-use crate::{Credentials, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef};
+use crate::{
+    Credentials, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef, XattrChange,
+};
 
-use super::Shared;
 use super::data::FileData;
 use super::directory::Directory;
+use super::xattr::Xattrs;
+use super::{INODE_SPACE, Shared};
 
 /// What Linux says a directory entry takes.
 pub(super) const ENTRY_SIZE: u64 = 20;
@@ -30,6 +33,7 @@ pub struct MemoryInode {
     pub(super) metadata: Metadata,
     pub(super) shared: Arc<Shared>,
     contents: Contents,
+    xattrs: Xattrs,
     /// It lies over a node of the layer below.
     has_lower: bool,
     /// It is known to be pinned.
@@ -49,8 +53,8 @@ impl MemoryInode {
     /// The root directory of an empty file system.
     pub(super) fn root(shared: &Arc<Shared>, mode: u32) -> Arc<Self> {
         // A limit is at least one, and the root is the first.
-        debug_assert_eq!(shared.inodes.used(), 0);
-        let _ = shared.inodes.take(1);
+        debug_assert_eq!(shared.inode_space.used(), 0);
+        let _ = shared.inode_space.take(INODE_SPACE);
         Self::new(shared, &NewInode { mode, uid: 0, gid: 0, represents: 0, target: &[] })
     }
 
@@ -80,7 +84,14 @@ impl MemoryInode {
             time: FileTime::now(),
         });
         let is_pinned = AtomicBool::new(false);
-        Arc::new(Self { metadata, shared: shared.clone(), contents, has_lower: false, is_pinned })
+        Arc::new(Self {
+            metadata,
+            shared: shared.clone(),
+            contents,
+            xattrs: Xattrs::new(),
+            has_lower: false,
+            is_pinned,
+        })
     }
 
     /// A node over a node of the layer below.
@@ -98,12 +109,12 @@ impl MemoryInode {
         };
         let metadata = Metadata::over(below, shared.device);
         let is_pinned = AtomicBool::new(false);
-        Arc::new(Self { metadata, shared: shared.clone(), contents, has_lower: true, is_pinned })
+        Arc::new(Self { metadata, shared: shared.clone(), contents, xattrs: Xattrs::new(), has_lower: true, is_pinned })
     }
 
     /// A new node with the given attributes, counted against the limit.
     pub(super) fn make(&self, new: &NewInode<'_>) -> Result<Arc<Self>, Errno> {
-        self.shared.inodes.take(1)?;
+        self.shared.inode_space.take(INODE_SPACE)?;
         Ok(Self::new(&self.shared, new))
     }
 
@@ -265,6 +276,19 @@ impl Inode for MemoryInode {
     fn is_mappable(&self) -> bool {
         matches!(self.contents, Contents::Regular(_))
     }
+
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.xattrs.get(name)
+    }
+
+    fn change_xattr(&self, name: &[u8], change: XattrChange<'_>) -> Result<(), Errno> {
+        self.xattrs.change(&self.shared.inode_space, name, change)
+    }
+
+    fn list_xattrs(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
+        self.xattrs.list(sink);
+        Ok(())
+    }
 }
 
 impl Drop for MemoryInode {
@@ -274,8 +298,9 @@ impl Drop for MemoryInode {
                 lower.forget(self.metadata.number());
             }
         } else {
-            self.shared.inodes.give_back(1);
+            self.shared.inode_space.give_back(INODE_SPACE);
         }
+        self.xattrs.give_back(&self.shared.inode_space);
         match &mut self.contents {
             Contents::Regular(data) => data.give_back(&self.shared),
             Contents::Directory(directory) => directory.drop_tree(),

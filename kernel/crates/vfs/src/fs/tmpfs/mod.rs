@@ -9,7 +9,7 @@
 //! # Limits
 //!
 //! Pages and inodes are counted against limits, half of memory each when nothing else is said, as on Linux. `ENOSPC` at the
-//! limit, `ENOMEM` when memory itself runs out.
+//! limit, `ENOMEM` when memory itself runs out. Extended attributes count as inodes, of [`INODE_SPACE`] bytes each.
 //!
 //! # Locks
 //!
@@ -22,6 +22,7 @@ mod directory;
 mod inode;
 mod lower;
 mod table;
+mod xattr;
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -41,6 +42,9 @@ use lower::LowerNodes;
 
 /// Numbers of nodes that lie over nothing begin here when there is a layer below, whose own numbers lie under it.
 const FIRST_NUMBER_ABOVE: u64 = 1 << 32;
+/// What an inode takes of the limit on inodes, which is kept in bytes: extended attributes take their share of it (Linux's
+/// `BOGO_INODE_SIZE`).
+const INODE_SPACE: u64 = 1024;
 
 /// What a tmpfs is made with.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +97,8 @@ struct Shared {
     device: u64,
     next_number: AtomicU64,
     pages: Budget,
-    inodes: Budget,
+    /// Bytes for inodes and extended attributes.
+    inode_space: Budget,
     /// The nodes made for those of the layer below.
     lower: Option<LowerNodes>,
 }
@@ -138,7 +143,7 @@ impl Tmpfs {
             device: anonymous_device(),
             next_number: AtomicU64::new(first_number),
             pages: Budget::new(options.size_max.map_or(half_of_memory, |size| size.div_ceil(page))),
-            inodes: Budget::new(options.inodes_max.unwrap_or(half_of_memory)),
+            inode_space: Budget::new(options.inodes_max.unwrap_or(half_of_memory).saturating_mul(INODE_SPACE)),
             lower,
         })
     }
@@ -190,7 +195,7 @@ impl FileSystem for Tmpfs {
     }
 
     fn statistics(&self) -> FileSystemStatistics {
-        let (pages, inodes) = (&self.shared.pages, &self.shared.inodes);
+        let (pages, inodes) = (&self.shared.pages, &self.shared.inode_space);
         let pages_free = pages.max.saturating_sub(pages.used());
         let magic = if self.shared.lower.is_some() { OVERLAYFS_SUPER_MAGIC } else { TMPFS_MAGIC };
         FileSystemStatistics {
@@ -199,8 +204,8 @@ impl FileSystem for Tmpfs {
             blocks: pages.max,
             blocks_free: pages_free,
             blocks_available: pages_free,
-            files: inodes.max,
-            files_free: inodes.max.saturating_sub(inodes.used()),
+            files: inodes.max / INODE_SPACE,
+            files_free: inodes.max.saturating_sub(inodes.used()) / INODE_SPACE,
             name_len_max: NAME_LEN_MAX as u64,
             id: self.shared.device,
             flags: 0,
@@ -216,7 +221,7 @@ impl FileSystem for Tmpfs {
             text.extend(format!(",size={}k", self.shared.pages.max * 4).into_bytes());
         }
         if self.options.inodes_max.is_some() {
-            text.extend(format!(",nr_inodes={}", self.shared.inodes.max).into_bytes());
+            text.extend(format!(",nr_inodes={}", self.shared.inode_space.max / INODE_SPACE).into_bytes());
         }
         if self.options.mode != TmpfsOptions::default().mode {
             text.extend(format!(",mode={:o}", self.options.mode).into_bytes());

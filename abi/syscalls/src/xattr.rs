@@ -1,0 +1,33 @@
+//! Extended attributes: limits, flags and the names that mean something to the kernel.
+#![expect(missing_docs, reason = "fields and constants are named as in Linux's headers")]
+
+use crate::layout::abi_struct;
+
+/// The longest name.
+pub const XATTR_NAME_MAX: usize = 255;
+/// The longest value.
+pub const XATTR_SIZE_MAX: usize = 65536;
+/// The longest list of names.
+pub const XATTR_LIST_MAX: usize = 65536;
+
+pub const XATTR_CREATE: u32 = 0x1;
+pub const XATTR_REPLACE: u32 = 0x2;
+
+/// Capabilities that a program gets from its file.
+pub const XATTR_NAME_CAPS: &[u8] = b"security.capability";
+
+/// What `security.capability` begins with, for values of two lengths.
+pub const VFS_CAP_REVISION_MASK: u32 = 0xff00_0000;
+pub const VFS_CAP_REVISION_2: u32 = 0x0200_0000;
+pub const VFS_CAP_REVISION_3: u32 = 0x0300_0000;
+pub const XATTR_CAPS_SZ_2: usize = 20;
+pub const XATTR_CAPS_SZ_3: usize = 24;
+
+abi_struct! {
+    /// `struct xattr_args`.
+    pub struct XattrArgs: 16 {
+        pub value: u64,
+        pub size: u32,
+        pub flags: u32,
+    }
+}
