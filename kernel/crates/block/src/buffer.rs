@@ -36,8 +36,10 @@ use crate::{BlockError, Completion, Operation, Plug, SECTOR_LEN, Segment, Volume
 const DIRTY: u32 = 1;
 /// It was asked for since the last look for what can be dropped.
 const USED: u32 = 2;
+/// Its checksum was compared.
+const CHECKED: u32 = 4;
 /// What one holder counts, above the flags.
-const HELD_ONE: u32 = 4;
+const HELD_ONE: u32 = 8;
 
 /// The number of buffers at which unused ones are dropped, unless set otherwise.
 const LIMIT: usize = 4096;
@@ -82,6 +84,16 @@ impl Buffer {
     /// Whether it must be written.
     pub fn is_dirty(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & DIRTY != 0
+    }
+
+    /// Says that the checksum in it was found right, or written, so that nobody need compare it as long as the block is in memory.
+    pub fn mark_checked(&self) {
+        self.flags.fetch_or(CHECKED, Ordering::Relaxed);
+    }
+
+    /// Whether its checksum was compared since it was read.
+    pub fn is_checked(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & CHECKED != 0
     }
 
     /// Keeps it from being written until [`Buffer::let_go`] was called as often.
@@ -184,6 +196,7 @@ impl BufferCache {
     pub fn get_zeroed(&self, number: u64) -> Arc<Buffer> {
         let buffer = self.entry(number);
         let mut bytes = buffer.bytes.lock();
+        buffer.flags.fetch_and(!CHECKED, Ordering::Relaxed);
         match bytes.as_deref_mut() {
             Some(bytes) => bytes.fill(0),
             None => *bytes = Some(vec![0; self.block_len].into_boxed_slice()),
@@ -200,7 +213,7 @@ impl BufferCache {
     /// A block has been freed: what it holds is not written any more. One that is held stays until it is let go.
     pub fn forget(&self, number: u64) {
         let Some(buffer) = self.find(number) else { return };
-        buffer.flags.fetch_and(!DIRTY, Ordering::Relaxed);
+        buffer.flags.fetch_and(!(DIRTY | CHECKED), Ordering::Relaxed);
         if !buffer.is_held() {
             self.buffers.lock().remove(&number);
         }
@@ -304,7 +317,7 @@ fn sweep(buffers: &mut BTreeMap<u64, Arc<Buffer>>) -> Vec<Arc<Buffer>> {
     let mut dropped = Vec::new();
     buffers.retain(|_, buffer| {
         let flags = buffer.flags.fetch_and(!USED, Ordering::Relaxed);
-        let is_kept = flags != 0 || Arc::strong_count(buffer) > 1;
+        let is_kept = flags & !CHECKED != 0 || Arc::strong_count(buffer) > 1;
         if !is_kept {
             dropped.push(buffer.clone());
         }
