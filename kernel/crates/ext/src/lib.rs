@@ -5,7 +5,7 @@
 //!
 //! - [`Superblock`]: the description of the file system, and which features are understood.
 //! - [`Change`]: a unit of change of metadata, complete on the disk or absent from it after a crash.
-//! - [`DirectoryBlocks`]: the blocks of a directory, as the code for names sees them.
+//! - [`DirectoryBlocks`]: the blocks of a directory, as the code for names sees them; [`directory`] is that code.
 //! - [`bytes`], [`checksum`]: reading and writing of fields, and the two checksums there are.
 //!
 //! # 1. What is trusted
@@ -33,6 +33,7 @@ extern crate testkit;
 pub mod bytes;
 mod change;
 pub mod checksum;
+pub mod directory;
 mod directory_blocks;
 pub mod superblock;
 
