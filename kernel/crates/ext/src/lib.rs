@@ -30,15 +30,29 @@ extern crate alloc;
 #[cfg(test)]
 extern crate testkit;
 
+mod allocate;
+mod bitmap;
 pub mod bytes;
 mod change;
 pub mod checksum;
+mod data;
 pub mod directory;
 mod directory_blocks;
+mod file_system;
+mod group;
+mod inline;
+mod inode;
+mod map;
+mod orphan;
+mod record;
 pub mod superblock;
 
 pub use change::{Change, Handle, Journal};
 pub use directory_blocks::{DirectoryBlocks, DirectoryFormat};
+pub use file_system::{FileSystem, Options};
+pub use inode::{CREATE_CREDITS, Inode, NewInode};
+pub use orphan::ORPHAN_CREDITS;
+pub use record::Record;
 pub use superblock::{Compatible, Incompatible, ReadOnlyCompatible, Superblock};
 
 use abi::Errno;

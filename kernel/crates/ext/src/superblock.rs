@@ -18,7 +18,7 @@ pub const OFFSET: usize = 1024;
 /// Its length in bytes.
 pub const LEN: usize = 1024;
 /// Where its checksum is.
-const CHECKSUM_OFFSET: usize = 1020;
+pub(crate) const CHECKSUM_OFFSET: usize = 1020;
 /// The largest block: a page.
 const BLOCK_LEN_MAX: usize = 4096;
 /// The most groups. Their table in memory is in proportion to them; it is enough for 64 TiB in blocks of 4096 bytes.
@@ -434,6 +434,20 @@ impl Superblock {
         }
         let group = index.saturating_mul(self.descriptors_per_block());
         self.group_start(group) + u64::from(self.has_backup(group))
+    }
+
+    /// The blocks at the beginning of a group that hold the superblock or a copy, descriptors, and room for more of those.
+    pub fn base_blocks(&self, group: u32) -> u32 {
+        let superblock = u32::from(self.has_backup(group));
+        let meta_group = group / self.descriptors_per_block();
+        if !self.has_meta_groups() || meta_group < self.first_meta_group {
+            let reserved = u32::from(self.descriptor_blocks_reserved);
+            let all = if self.has_meta_groups() { self.first_meta_group } else { self.descriptor_blocks() };
+            return if superblock == 0 { 0 } else { 1 + all + reserved };
+        }
+        let in_meta_group = group % self.descriptors_per_block();
+        let has_descriptors = in_meta_group < 2 || in_meta_group == self.descriptors_per_block() - 1;
+        superblock + u32::from(has_descriptors)
     }
 }
 

@@ -107,6 +107,12 @@ ranks! {
     INODES,
     /// Who writes the pages of one file back.
     WRITE_BACK,
+    /// Where on the disk the pages of one file are, while they are written or taken away.
+    LAYOUTS,
+    /// One of the locks under which inodes of a disk are read.
+    INODE_LOADS,
+    /// The inodes of a disk that are in memory, and which of them must be written.
+    INODE_TABLES,
     /// The inodes a stacked file system has made for those of the layer below.
     OVERLAY_INODES,
     /// The names in one directory of a file system, under the lock of its inode.
@@ -117,6 +123,12 @@ ranks! {
     ADDRESS_SPACE,
     /// The pages of one file. A page fault takes this lock under [`ADDRESS_SPACE`].
     FILE_PAGES,
+    /// The inodes without names, and those being cut, of one file system on a disk.
+    ORPHANS,
+    /// Where on the disk the blocks of one file are.
+    BLOCK_MAPS,
+    /// One group of blocks and inodes of a file system on a disk.
+    BLOCK_GROUPS,
     /// Who writes the buffers of one volume.
     BUFFER_WRITERS,
     /// Which blocks of one volume are in memory.

@@ -1,0 +1,303 @@
+//! Which blocks and inodes are given to whom.
+//!
+//! # 1. Blocks of data: data first
+//!
+//! Room for data is *claimed* while a program writes, which is a counter; *promised* when the data is written back, which is a note in
+//! memory that keeps others away; and *kept* when the data is on the disk: only then bitmap, descriptor and block map are changed,
+//! in one [`Change`]. So nothing on the disk ever refers to a block whose data is not there, with and without extents, with and
+//! without a journal, and a commit never waits for data. A crash loses promises, and with them nothing.
+//!
+//! # 2. Blocks that were freed
+//!
+//! A block that a transaction frees still belongs to its file if that transaction is lost. So nobody gets it before the transaction
+//! is on the disk.
+//!
+//! # 3. Where
+//!
+//! The goal is the block behind the file's last one, else the group of its inode; the search takes the first long run from there on,
+//! group after group. An inode goes to the group of its directory or one that follows; a directory below the root to a group
+//! that is emptier than most, so that trees spread, and other directories stay near their parents. (A simple form of
+//! G. Orlov's allocator, as in BSD and ext3.)
+
+use abi::Errno;
+
+use crate::group::{Bitmap, BitmapKind, Flags, Group};
+use crate::{Change, FileSystem, ROOT_INODE, bitmap, corrupt};
+
+/// A run that is as long as this is long enough, in the first look.
+const RUN_GOOD: u32 = 16;
+/// What keeping or freeing one run changes: the bitmaps and descriptors of two groups.
+pub(crate) const RUN_CREDITS: u32 = 4;
+/// What allocating an inode changes: bitmap, descriptor, record.
+pub(crate) const INODE_CREDITS: u32 = 3;
+
+impl FileSystem {
+    /// Promises up to `wanted` blocks near `goal`, which were claimed: the first, and how many.
+    pub(crate) fn promise(&self, goal: u64, wanted: u32) -> Result<(u64, u32), Errno> {
+        let found = self.search(goal, wanted, |_, group, _, run| {
+            group.promised.push(run);
+            Ok(())
+        })?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        // There are blocks, but all of them are freed by transactions that are not on the disk.
+        let journal = self.journal().ok_or(Errno::ENOSPC)?;
+        journal.commit(journal.current())?;
+        let promise = |_: &Self, group: &mut Group, _, run| {
+            group.promised.push(run);
+            Ok(())
+        };
+        self.search(goal, wanted, promise)?.ok_or(Errno::ENOSPC)
+    }
+
+    /// Looks for free blocks, and lets `take` have them while their group is locked.
+    fn search(
+        &self,
+        goal: u64,
+        wanted: u32,
+        mut take: impl FnMut(&Self, &mut Group, Bitmap, (u32, u32)) -> Result<(), Errno>,
+    ) -> Result<Option<(u64, u32)>, Errno> {
+        let groups = self.groups.count();
+        let (goal_group, goal_index) = self.superblock.group_of(goal).unwrap_or((0, 0));
+        for least in [wanted.min(RUN_GOOD), 1] {
+            for step in 0..groups {
+                let number = (goal_group + step) % groups;
+                let mut group = self.groups.lock(number)?;
+                self.let_go_committed(&mut group);
+                if group.free_blocks < least {
+                    continue;
+                }
+                let bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
+                let mut taken = bits.bits.clone();
+                for (first, count) in group.promised.iter().chain(group.freed.iter().map(|(_, run)| run)) {
+                    bitmap::set(&mut taken, *first, *count);
+                }
+                let goal = if step == 0 { goal_index } else { 0 };
+                let len = self.superblock.group_blocks(number);
+                let run = bitmap::find_run(&taken, goal, len, wanted);
+                if let Some(run) = run.filter(|run| run.1 >= least) {
+                    take(self, &mut group, bits, run)?;
+                    return Ok(Some((self.superblock.group_start(number) + u64::from(run.0), run.1)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Blocks whose freeing is on the disk may be used again.
+    fn let_go_committed(&self, group: &mut Group) {
+        if let Some(journal) = self.journal() {
+            group.freed.retain(|(transaction, _)| !journal.is_committed(*transaction));
+        }
+    }
+
+    /// Makes promised blocks taken, on the disk as well.
+    pub(crate) fn keep(&self, change: &Change<'_>, first: u64, count: u32) -> Result<(), Errno> {
+        self.in_groups(first, count, |group, index, count| {
+            let mut bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
+            take_promise(group, index, count);
+            self.take_bits(change, group, &mut bits, (index, count))?;
+            bits.store(&self.superblock, change, group)
+        })
+    }
+
+    fn take_bits(
+        &self,
+        _change: &Change<'_>,
+        group: &mut Group,
+        bits: &mut Bitmap,
+        (index, count): (u32, u32),
+    ) -> Result<(), Errno> {
+        if !bitmap::is_all(&bits.bits, index, count, false) {
+            return Err(corrupt(format_args!("blocks of group {} are taken twice", group.number)));
+        }
+        bitmap::set(&mut bits.bits, index, count);
+        group.free_blocks = group.free_blocks.saturating_sub(count);
+        Ok(())
+    }
+
+    /// Takes a promise back. What was claimed stays claimed.
+    pub(crate) fn withdraw(&self, first: u64, count: u32) {
+        let withdrawn = self.in_groups(first, count, |group, index, count| {
+            take_promise(group, index, count);
+            Ok(())
+        });
+        debug_assert!(withdrawn.is_ok(), "a promise was inside");
+    }
+
+    /// Takes one block for metadata, near `goal`.
+    pub(crate) fn allocate_block(&self, change: &Change<'_>, goal: u64) -> Result<u64, Errno> {
+        self.claim(1, true)?;
+        let found = self.search(goal, 1, |_, group, mut bits, run| {
+            self.take_bits(change, group, &mut bits, run)?;
+            bits.store(&self.superblock, change, group)
+        });
+        match found {
+            Ok(Some((block, _))) => Ok(block),
+            found => {
+                self.give_back(1);
+                found.and(Err(Errno::ENOSPC))
+            }
+        }
+    }
+
+    /// Frees blocks. `EUCLEAN` when one of them is free, or is none that could belong to a file.
+    pub(crate) fn free_blocks(
+        &self,
+        change: &Change<'_>,
+        first: u64,
+        count: u32,
+        is_metadata: bool,
+    ) -> Result<(), Errno> {
+        if !self.superblock.has_blocks(first, count.into()) {
+            return Err(corrupt(format_args!("block {first} cannot belong to a file")));
+        }
+        self.in_groups(first, count, |group, index, count| {
+            let mut bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
+            if !bitmap::is_all(&bits.bits, index, count, true) || self.is_metadata(group, index, count) {
+                return Err(corrupt(format_args!("blocks of group {} are freed that are no file's", group.number)));
+            }
+            bitmap::clear(&mut bits.bits, index, count);
+            group.free_blocks = group.free_blocks.saturating_add(count);
+            if let Some(transaction) = change.transaction() {
+                group.freed.push((transaction, (index, count)));
+            }
+            bits.store(&self.superblock, change, group)
+        })?;
+        self.give_back(count.into());
+        if is_metadata { change.freed(first, count.into()) } else { Ok(()) }
+    }
+
+    /// Whether one of the blocks holds the group's own bitmaps or inodes.
+    fn is_metadata(&self, group: &Group, index: u32, count: u32) -> bool {
+        let first = self.superblock.group_start(group.number) + u64::from(index);
+        let end = first + u64::from(count);
+        let table_end = group.inode_table + u64::from(self.superblock.inode_table_blocks());
+        let parts = [
+            (group.block_bitmap, group.block_bitmap + 1),
+            (group.inode_bitmap, group.inode_bitmap + 1),
+            (group.inode_table, table_end),
+        ];
+        parts.into_iter().any(|(from, to)| first < to && from < end)
+    }
+
+    /// Calls `act` for each part of a range of blocks that lies in one group.
+    fn in_groups(
+        &self,
+        first: u64,
+        count: u32,
+        mut act: impl FnMut(&mut Group, u32, u32) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut at = first;
+        let mut left = count;
+        while left > 0 {
+            let (number, index) = self.superblock.group_of(at).ok_or(Errno::EUCLEAN)?;
+            let part = left.min(self.superblock.group_blocks(number).saturating_sub(index)).max(1);
+            act(&mut *self.groups.lock(number)?, index, part)?;
+            at += u64::from(part);
+            left -= part;
+        }
+        Ok(())
+    }
+
+    /// Takes an inode for a new node in the directory `parent`.
+    pub(crate) fn allocate_inode(&self, change: &Change<'_>, parent: u32, is_directory: bool) -> Result<u32, Errno> {
+        let (parent_group, _) = self.superblock.group_of_inode(parent).unwrap_or((0, 0));
+        let start = if is_directory && parent == ROOT_INODE { self.emptiest_group()? } else { parent_group };
+        let groups = self.groups.count();
+        for step in 0..groups {
+            let number = (start + step) % groups;
+            let mut group = self.groups.lock(number)?;
+            if group.free_inodes == 0 {
+                continue;
+            }
+            let mut bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Inodes)?;
+            let reserved = if number == 0 { self.superblock.first_inode - 1 } else { 0 };
+            let per_group = self.superblock.inodes_per_group;
+            let Some(index) = bitmap::find(&bits.bits, reserved, per_group, false) else {
+                return Err(corrupt(format_args!("group {number} has no free inode, and says that it has")));
+            };
+            bitmap::set(&mut bits.bits, index, 1);
+            group.free_inodes -= 1;
+            group.directories += u32::from(is_directory);
+            group.unused_inodes = group.unused_inodes.min(per_group - index - 1);
+            bits.store(&self.superblock, change, &mut group)?;
+            self.make_block_bitmap(change, &mut group)?;
+            self.count_inodes(false);
+            return Ok(number * per_group + index + 1);
+        }
+        Err(Errno::ENOSPC)
+    }
+
+    /// A group in use has its bitmap of blocks on the disk: e2fsck wants it so.
+    fn make_block_bitmap(&self, change: &Change<'_>, group: &mut Group) -> Result<(), Errno> {
+        if !group.flags.contains(Flags::BLOCKS_UNWRITTEN) {
+            return Ok(());
+        }
+        let bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
+        bits.store(&self.superblock, change, group)
+    }
+
+    /// The group for a directory below the root: with free inodes and blocks not below the average, the one with the fewest
+    /// directories.
+    fn emptiest_group(&self) -> Result<u32, Errno> {
+        let (blocks, inodes, _) = self.groups.sums();
+        let groups = u64::from(self.groups.count()).max(1);
+        let mut best = (0, u32::MAX);
+        for number in 0..self.groups.count() {
+            let group = self.groups.lock(number)?;
+            let is_good = u64::from(group.free_blocks) >= blocks / groups
+                && u64::from(group.free_inodes) >= inodes / groups
+                && group.free_inodes > 0;
+            if is_good && group.directories < best.1 {
+                best = (number, group.directories);
+            }
+        }
+        Ok(best.0)
+    }
+
+    /// Frees an inode whose record was cleared.
+    pub(crate) fn free_inode(&self, change: &Change<'_>, inode: u32, is_directory: bool) -> Result<(), Errno> {
+        let (number, index) = self.superblock.group_of_inode(inode).ok_or(Errno::EUCLEAN)?;
+        let mut group = self.groups.lock(number)?;
+        let mut bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Inodes)?;
+        if !bitmap::is_set(&bits.bits, index) || inode < self.superblock.first_inode {
+            return Err(corrupt(format_args!("inode {inode} is freed twice")));
+        }
+        bitmap::clear(&mut bits.bits, index, 1);
+        group.free_inodes += 1;
+        group.directories = group.directories.saturating_sub(u32::from(is_directory));
+        bits.store(&self.superblock, change, &mut group)?;
+        self.count_inodes(true);
+        Ok(())
+    }
+
+    /// Whether the bitmap says that an inode is in use.
+    pub(crate) fn is_inode_in_use(&self, inode: u32) -> Result<bool, Errno> {
+        let (number, index) = self.superblock.group_of_inode(inode).ok_or(Errno::EUCLEAN)?;
+        let group = self.groups.lock(number)?;
+        let bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Inodes)?;
+        Ok(bitmap::is_set(&bits.bits, index))
+    }
+}
+
+/// Removes a range from what is promised in a group.
+fn take_promise(group: &mut Group, index: u32, count: u32) {
+    let end = index.saturating_add(count);
+    let mut rest = (0, 0);
+    group.promised.retain_mut(|(first, len)| {
+        let run_end = *first + *len;
+        if *first >= end || run_end <= index {
+            return true;
+        }
+        if run_end > end {
+            rest = (end, run_end - end);
+        }
+        *len = index.saturating_sub(*first);
+        *len > 0
+    });
+    if rest.1 > 0 {
+        group.promised.push(rest);
+    }
+}

@@ -1,0 +1,354 @@
+//! [`FileSystem`]: one file system on a volume, mounted.
+//!
+//! # State on the disk
+//!
+//! While it is mounted for writing, the superblock says that it was not unmounted, so that a check is due after a crash; with a
+//! journal, whoever replays it says so instead. What is found damaged is noted there for good, until somebody checks the file
+//! system, and then nothing more is written, unless the superblock asks for going on.
+//!
+//! # Counters
+//!
+//! Group descriptors are what counts; the sums in the superblock are set when it is written anyway. `available` is what can still
+//! be promised: the free blocks without those claimed for data that waits in memory ([`FileSystem::claim`]).
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::Errno;
+use block::{Buffer, BufferCache, Segment, Volume};
+use mm::Frame;
+use sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use sync::{Mutex, Once, rank};
+
+use crate::bytes::{get_u16, get_u32, put_u16, put_u32, split};
+use crate::checksum::{CRC32C_START, crc32c};
+use crate::group::Groups;
+use crate::superblock::{self, Compatible, Incompatible, Superblock};
+use crate::{Change, DirectoryFormat, Journal};
+
+/// Bits of the state in the superblock.
+const STATE_CLEAN: u16 = 1;
+const STATE_DAMAGED: u16 = 2;
+/// The value of "go on" in what to do when it is found damaged.
+const ON_ERROR_CONTINUE: u16 = 1;
+/// Buffers in memory at which unused ones are dropped are this part of memory.
+const BUFFER_SHARE: u64 = 16;
+/// At least so many.
+const BUFFERS_MIN: usize = 64;
+
+/// How a file system is mounted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Nothing is written, but what replaying the journal needs.
+    pub is_read_only: bool,
+    /// The journal is left alone, whatever it holds.
+    pub ignores_journal: bool,
+    /// What is done when it is found damaged, instead of what the superblock says: 1 continue, 2 read only.
+    pub on_error: Option<u16>,
+}
+
+/// A mounted file system.
+pub struct FileSystem {
+    pub(crate) superblock: Superblock,
+    pub(crate) cache: BufferCache,
+    pub(crate) groups: Groups,
+    journal: Once<Box<dyn Journal>>,
+    directory_format: DirectoryFormat,
+    /// Free blocks that nothing was promised of.
+    available: AtomicU64,
+    free_inodes: AtomicU64,
+    /// The list of orphans as it is on the disk, from its head.
+    pub(crate) orphans: Mutex<Vec<u32>>,
+    is_read_only: AtomicBool,
+    on_error: u16,
+    /// Whether the state was clean when it was mounted.
+    was_clean: bool,
+    next_generation: AtomicU64,
+}
+
+impl FileSystem {
+    /// Reads what is on a volume. `EINVAL` when that is no file system of this family, or one that is not understood.
+    pub fn open(volume: Volume, options: Options) -> Result<Arc<Self>, Errno> {
+        let bytes = read_superblock(&volume)?;
+        let superblock = Superblock::parse(&bytes, volume.len_bytes())?;
+        let is_read_only = options.is_read_only || volume.is_read_only() || !is_writable(&superblock);
+        let cache = BufferCache::new(volume, superblock.block_len).ok_or(Errno::EINVAL)?;
+        let share = usize::try_from(mm::frame::total() / BUFFER_SHARE).unwrap_or(usize::MAX);
+        cache.set_limit(share.saturating_mul(mm::PAGE_SIZE / superblock.block_len).max(BUFFERS_MIN));
+        let groups = Groups::read(&cache, &superblock)?;
+        let (free_blocks, free_inodes, _) = groups.sums();
+        Ok(Arc::new(Self {
+            directory_format: directory_format(&superblock),
+            groups,
+            journal: Once::new(),
+            available: AtomicU64::new(free_blocks),
+            free_inodes: AtomicU64::new(free_inodes),
+            orphans: Mutex::new(rank::ORPHANS, Vec::new()),
+            is_read_only: AtomicBool::new(is_read_only),
+            on_error: options.on_error.unwrap_or(superblock.on_error),
+            was_clean: get_u16(&bytes, 58) & (STATE_CLEAN | STATE_DAMAGED) == STATE_CLEAN,
+            next_generation: AtomicU64::new(sync::machine::realtime_ns()),
+            cache,
+            superblock,
+        }))
+    }
+
+    /// Its description.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// The buffers of its metadata.
+    pub fn cache(&self) -> &BufferCache {
+        &self.cache
+    }
+
+    /// Whether nothing may be changed (any more).
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only.load(Relaxed)
+    }
+
+    /// Whether the journal holds something that must be replayed before anything is read.
+    pub fn needs_recovery(&self) -> bool {
+        self.superblock.incompatible.contains(Incompatible::NEEDS_RECOVERY)
+    }
+
+    /// Makes all later changes go through a journal. Once, before the first.
+    pub fn set_journal(&self, journal: Box<dyn Journal>) {
+        self.journal.call_once(|| journal);
+    }
+
+    /// The journal, if changes go through one.
+    pub fn journal(&self) -> Option<&dyn Journal> {
+        self.journal.get().map(|journal| &**journal)
+    }
+
+    /// Begins a change of at most `blocks` blocks. `EROFS` when nothing may be changed.
+    pub fn begin(&self, blocks: u32) -> Result<Change<'_>, Errno> {
+        if self.is_read_only() {
+            return Err(Errno::EROFS);
+        }
+        Change::begin(&self.cache, self.journal(), blocks)
+    }
+
+    /// How directories are written, but for the seed of their checksums.
+    pub fn directory_format(&self) -> &DirectoryFormat {
+        &self.directory_format
+    }
+
+    /// A generation for a new inode, other than those of inodes that had its number.
+    pub(crate) fn generation(&self) -> u32 {
+        split(self.next_generation.fetch_add(1, Relaxed)).0
+    }
+
+    /// Free blocks without those that are promised.
+    pub fn blocks_available(&self) -> u64 {
+        self.available.load(Relaxed)
+    }
+
+    /// Free inodes.
+    pub fn inodes_free(&self) -> u64 {
+        self.free_inodes.load(Relaxed)
+    }
+
+    /// Takes blocks out of what can be promised; `ENOSPC` when there are not enough. Who is not privileged leaves alone what is
+    /// reserved.
+    pub fn claim(&self, blocks: u64, is_privileged: bool) -> Result<(), Errno> {
+        let kept = if is_privileged { 0 } else { self.superblock.blocks_reserved };
+        let take = |available: u64| available.checked_sub(blocks).filter(|left| blocks == 0 || *left >= kept);
+        self.available.fetch_update(Relaxed, Relaxed, take).map(drop).map_err(|_| Errno::ENOSPC)
+    }
+
+    /// Gives back what was claimed and not used.
+    pub fn give_back(&self, blocks: u64) {
+        self.available.fetch_add(blocks, Relaxed);
+    }
+
+    pub(crate) fn count_inodes(&self, is_more: bool) {
+        if is_more {
+            self.free_inodes.fetch_add(1, Relaxed);
+        } else {
+            self.free_inodes.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Reads from the blocks from `block` on into the segments.
+    pub fn read_blocks(&self, block: u64, segments: Vec<Segment>) -> Result<(), Errno> {
+        Ok(self.cache.volume().read(self.cache.sector_of(block)?, segments)?)
+    }
+
+    /// The segments of blocks in a frame: `count` of them from the one at `offset` bytes on.
+    pub fn segment(frame: &Frame, offset: usize, len: usize) -> Result<Segment, Errno> {
+        Segment::new(frame.clone(), offset, len).ok_or(Errno::EIO)
+    }
+
+    // ---- The superblock on the disk -----------------------------------------------------------------------------
+
+    fn superblock_buffer(&self) -> Result<(Arc<Buffer>, usize), Errno> {
+        let block = superblock::OFFSET / self.superblock.block_len;
+        Ok((self.cache.get(block as u64)?, superblock::OFFSET % self.superblock.block_len))
+    }
+
+    /// Looks at the superblock's bytes as they are now.
+    pub(crate) fn read_superblock<R>(&self, look: impl FnOnce(&[u8]) -> R) -> Result<R, Errno> {
+        let (buffer, offset) = self.superblock_buffer()?;
+        Ok(buffer.read(|bytes| look(bytes.get(offset..offset + superblock::LEN).unwrap_or_default())))
+    }
+
+    /// Changes fields of the superblock, and its checksum with them.
+    pub fn change_superblock(&self, change: &Change<'_>, apply: impl FnOnce(&mut [u8])) -> Result<(), Errno> {
+        let (buffer, offset) = self.superblock_buffer()?;
+        change.write(&buffer, |bytes| {
+            let Some(bytes) = bytes.get_mut(offset..offset + superblock::LEN) else { return };
+            apply(bytes);
+            if self.superblock.has_checksums() {
+                let sum = crc32c(CRC32C_START, bytes.get(..superblock::CHECKSUM_OFFSET).unwrap_or_default());
+                put_u32(bytes, superblock::CHECKSUM_OFFSET, sum);
+            }
+        })
+    }
+
+    /// Says on the disk that the file system is in use.
+    pub fn begin_writing(&self) -> Result<(), Errno> {
+        if !self.was_clean {
+            log::warn!("ext: the file system was not unmounted, or was found damaged: a check is recommended");
+        }
+        {
+            let change = self.begin(1)?;
+            let now = now_seconds();
+            self.change_superblock(&change, |bytes| {
+                if self.journal().is_none() {
+                    put_u16(bytes, 58, get_u16(bytes, 58) & !STATE_CLEAN);
+                }
+                put_u16(bytes, 52, get_u16(bytes, 52).saturating_add(1));
+                put_u32(bytes, 44, now);
+            })?;
+        }
+        self.write_metadata()
+    }
+
+    /// Says on the disk that nothing is missing, when nothing is; all else was written before.
+    pub fn end_writing(&self) -> Result<(), Errno> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        {
+            let change = self.begin(1)?;
+            self.store_sums(&change, |bytes| {
+                if self.was_clean {
+                    put_u16(bytes, 58, get_u16(bytes, 58) | STATE_CLEAN);
+                }
+            })?;
+        }
+        self.write_metadata()
+    }
+
+    /// Brings all metadata to stable storage.
+    pub fn sync(&self) -> Result<(), Errno> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        {
+            let change = self.begin(1)?;
+            self.store_sums(&change, |_| {})?;
+        }
+        self.write_metadata()
+    }
+
+    /// Writes what is dirty, without a look at the counters.
+    pub fn write_metadata(&self) -> Result<(), Errno> {
+        if let Some(journal) = self.journal() {
+            return journal.commit(journal.current());
+        }
+        self.cache.write_back()?;
+        Ok(self.cache.volume().flush()?)
+    }
+
+    fn store_sums(&self, change: &Change<'_>, apply: impl FnOnce(&mut [u8])) -> Result<(), Errno> {
+        let (free_blocks, free_inodes, _) = self.groups.sums();
+        let (low, high) = split(free_blocks);
+        let now = now_seconds();
+        self.change_superblock(change, |bytes| {
+            put_u32(bytes, 12, low);
+            if self.superblock.incompatible.contains(Incompatible::WIDE) {
+                put_u32(bytes, 344, high);
+            }
+            put_u32(bytes, 16, split(free_inodes).0);
+            put_u32(bytes, 48, now);
+            apply(bytes);
+        })
+    }
+
+    /// The file system was found damaged: that is noted, and unless it is to go on, nothing is changed any more.
+    #[cold]
+    pub fn note_damage(&self) {
+        if self.is_read_only() {
+            return;
+        }
+        let noted = self.begin(1).and_then(|change| {
+            self.change_superblock(&change, |bytes| {
+                put_u16(bytes, 58, get_u16(bytes, 58) & !STATE_CLEAN | STATE_DAMAGED);
+                put_u32(bytes, 404, get_u32(bytes, 404).saturating_add(1));
+                put_u32(bytes, 460, now_seconds());
+            })
+        });
+        if noted.is_err() {
+            log::error!("ext: the damage cannot be noted in the superblock");
+        }
+        if self.on_error != ON_ERROR_CONTINUE {
+            self.stop_writing();
+        }
+    }
+
+    /// From now on nothing is changed.
+    pub fn stop_writing(&self) {
+        if !self.is_read_only.swap(true, Relaxed) {
+            log::error!("ext: the file system is read-only from now on");
+            // What is noted of the damage goes out, best as it can.
+            let _ = self.superblock_buffer().and_then(|(buffer, _)| Ok(self.cache.write([buffer].into())?));
+        }
+    }
+}
+
+fn now_seconds() -> u32 {
+    split(sync::machine::realtime_ns() / 1_000_000_000).0
+}
+
+/// The bytes of the superblock, before the size of blocks is known.
+fn read_superblock(volume: &Volume) -> Result<Vec<u8>, Errno> {
+    let frame = Frame::allocate()?;
+    let sector = (superblock::OFFSET / block::SECTOR_LEN) as u64;
+    let segment = Segment::new(frame.clone(), 0, superblock::LEN).ok_or(Errno::EIO)?;
+    volume.read(sector, [segment].into()).map_err(|error| match error {
+        block::BlockError::OutOfRange => Errno::EINVAL,
+        error => error.into(),
+    })?;
+    let mut bytes = alloc::vec![0; superblock::LEN];
+    frame.read(0, &mut bytes);
+    Ok(bytes)
+}
+
+fn is_writable(superblock: &Superblock) -> bool {
+    match superblock.check_writable() {
+        Ok(()) => true,
+        Err((incompatible, read_only)) => {
+            let (incompatible, read_only) = (incompatible.bits(), read_only.bits());
+            log::warn!("ext: features {incompatible:#x}, {read_only:#x} are only supported for reading");
+            false
+        }
+    }
+}
+
+fn directory_format(superblock: &Superblock) -> DirectoryFormat {
+    DirectoryFormat {
+        block_len: superblock.block_len,
+        checksum_seed: superblock.has_checksums().then_some(superblock.checksum_seed),
+        has_file_types: superblock.incompatible.contains(Incompatible::FILE_TYPE),
+        may_have_index: superblock.compatible.contains(Compatible::DIRECTORY_INDEX),
+        is_large: superblock.incompatible.contains(Incompatible::LARGE_DIRECTORIES),
+        hash_version: superblock.hash_version,
+        hash_is_unsigned: superblock.hash_is_unsigned,
+        hash_seed: superblock.hash_seed,
+    }
+}
