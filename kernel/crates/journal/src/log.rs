@@ -78,16 +78,6 @@ impl Log {
         self.blocks
     }
 
-    /// Bytes in a block.
-    pub(crate) fn block_len(&self) -> usize {
-        self.block_len
-    }
-
-    /// The volume.
-    pub(crate) fn volume(&self) -> &Volume {
-        &self.volume
-    }
-
     /// Whether a block of the volume is part of the journal.
     pub(crate) fn contains(&self, block: u64) -> bool {
         self.runs.iter().any(|run| (run.block..run.block + u64::from(run.count)).contains(&block))
@@ -140,12 +130,11 @@ impl Log {
         self.volume.start(plug, write, sector, vec![self.segment(frame)?], || completion.add())
     }
 
-    /// Writes one block; it is stable afterwards.
-    pub(crate) fn write_forced(&self, at: u32, bytes: &[u8]) -> Result<(), BlockError> {
+    /// Writes one block by way of a frame; it is stable afterwards.
+    pub(crate) fn write_forced(&self, at: u32, frame: &Frame, bytes: &[u8]) -> Result<(), BlockError> {
         let (sector, _) = self.place(at)?;
-        let frame = Frame::allocate().map_err(|_| BlockError::OutOfMemory)?;
         frame.write(0, bytes);
-        self.volume.write_forced(sector, vec![self.segment(frame)?])
+        self.volume.write_forced(sector, vec![self.segment(frame.clone())?])
     }
 }
 

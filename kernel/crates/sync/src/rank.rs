@@ -105,6 +105,8 @@ ranks! {
     RENAME,
     /// An inode: its attributes and, in a directory, its names. Several are held at once, in the order that `vfs` documents.
     INODES,
+    /// Who writes to the log of one journal. Held over transfers, and while the data of files is written that a transaction needs.
+    JOURNAL_LOGS,
     /// Who writes the pages of one file back.
     WRITE_BACK,
     /// Where on the disk the pages of one file are, while they are written or taken away.
@@ -129,6 +131,8 @@ ranks! {
     BLOCK_MAPS,
     /// One group of blocks and inodes of a file system on a disk.
     BLOCK_GROUPS,
+    /// The transactions of one journal.
+    JOURNALS,
     /// Who writes the buffers of one volume.
     BUFFER_WRITERS,
     /// Which blocks of one volume are in memory.

@@ -7,8 +7,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use block::{BufferCache, Disk, SECTOR_LEN, Volume};
-use journal::Log;
+use block::{BufferCache, Disk, SECTOR_LEN, Segment, Volume};
+use journal::{Journal, Log, Needs};
+use mm::Frame;
 use testkit::disk::{FakeDisk, Image};
 use testkit::frames;
 
@@ -117,4 +118,43 @@ pub(crate) fn differences(one: &[u8], other: &[u8], journal: &[u64]) -> Vec<u64>
     let blocks = (0..).zip(one.chunks(BLOCK).zip(other.chunks(BLOCK)));
     let differing = blocks.filter(|(_, (one, other))| one != other).map(|(number, _)| number);
     differing.filter(|number| *number != 1 && !journal.contains(number)).collect()
+}
+
+/// Blocks of a small log.
+pub(crate) const SMALL: u32 = 80;
+/// The first block of the log on a disk that is [`blank`].
+const SMALL_FIRST: u64 = 100;
+
+/// A disk with nothing but an empty journal of [`SMALL`] blocks.
+pub(crate) fn blank() -> Image {
+    let mut superblock = vec![0; BLOCK];
+    for (offset, value) in [(0, 0xc03b_3998), (4, 4), (0x0c, 1024), (0x10, SMALL), (0x14, 1), (0x18, 1)] {
+        superblock[offset..offset + 4].copy_from_slice(&value.to_be_bytes());
+    }
+    let mut image = Image::default();
+    for (sector, part) in (SMALL_FIRST * 2..).zip(superblock.chunks(SECTOR_LEN)) {
+        image.set(sector, part.try_into().unwrap());
+    }
+    image
+}
+
+/// Opens the journal of a disk that was [`blank`] once.
+pub(crate) fn open_small(image: Image) -> (FakeDisk, Arc<Journal>) {
+    let (fake, cache) = disk(image);
+    let blocks: Vec<u64> = (SMALL_FIRST..SMALL_FIRST + u64::from(SMALL)).collect();
+    let log = log(&cache, &blocks);
+    let (journal, _) = Journal::open(cache, log, Needs { has_checksums: true, is_64_bit: false }).unwrap();
+    (fake, Arc::new(journal))
+}
+
+/// A block of an image.
+pub(crate) fn block_of(image: &Image, number: u64) -> Vec<u8> {
+    (number * 2..number * 2 + 2).flat_map(|sector| image.get(sector)).collect()
+}
+
+/// Writes a block as the data of a file is written: past all buffers.
+pub(crate) fn write_data(cache: &BufferCache, number: u64, bytes: &[u8]) {
+    let frame = Frame::allocate().unwrap();
+    frame.write(0, bytes);
+    cache.volume().write(number * 2, vec![Segment::new(frame, 0, BLOCK).unwrap()]).unwrap();
 }
