@@ -52,7 +52,12 @@ impl Image {
     /// The contents of the first `sectors` sectors.
     #[must_use]
     pub fn to_bytes(&self, sectors: u64) -> Vec<u8> {
-        (0..sectors).flat_map(|sector| self.get(sector)).collect()
+        let mut bytes = vec![0; usize::try_from(sectors).unwrap_or(0) * SECTOR_LEN];
+        for (sector, data) in self.0.range(..sectors) {
+            let start = usize::try_from(*sector).unwrap_or(0) * SECTOR_LEN;
+            bytes[start..start + SECTOR_LEN].copy_from_slice(data);
+        }
+        bytes
     }
 
     /// One sector.

@@ -129,17 +129,16 @@ impl FileSystem {
     /// Takes one block for metadata, near `goal`.
     pub(crate) fn allocate_block(&self, change: &Change<'_>, goal: u64) -> Result<u64, Errno> {
         self.claim(1, true)?;
+        self.allocate_claimed_block(change, goal).inspect_err(|_| self.give_back(1))
+    }
+
+    /// As [`FileSystem::allocate_block`], of a block that was claimed.
+    pub(crate) fn allocate_claimed_block(&self, change: &Change<'_>, goal: u64) -> Result<u64, Errno> {
         let found = self.search(goal, 1, |_, group, mut bits, run| {
             self.take_bits(change, group, &mut bits, run)?;
             bits.store(&self.superblock, change, group)
-        });
-        match found {
-            Ok(Some((block, _))) => Ok(block),
-            found => {
-                self.give_back(1);
-                found.and(Err(Errno::ENOSPC))
-            }
-        }
+        })?;
+        found.map(|(block, _)| block).ok_or(Errno::ENOSPC)
     }
 
     /// Frees blocks. `EUCLEAN` when one of them is free, or is none that could belong to a file.

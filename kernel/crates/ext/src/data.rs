@@ -127,7 +127,21 @@ struct Written {
     end: u64,
 }
 
+impl Map {
+    /// All blocks that are claimed.
+    fn claims(&self) -> u64 {
+        let of_pages: u64 = self.waiting.values().map(|claimed| u64::from(claimed & !CLAIMED_AGAIN)).sum();
+        of_pages + self.claimed_extra
+    }
+}
+
 impl Inode {
+    /// Blocks that are claimed for pages that wait to be written, in units of 512 bytes: `stat` counts them.
+    pub fn sectors_claimed(&self) -> u64 {
+        let map = self.map.lock();
+        (map.claims() - map.claimed_extra) * (self.block_len() as u64 / 512)
+    }
+
     fn per_page(&self) -> u64 {
         (PAGE_SIZE / self.block_len()) as u64
     }
@@ -152,9 +166,6 @@ impl Inode {
 
     /// Fills the frames of the pages from `first` on.
     pub fn read_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
-        if self.map.lock().is_inline() {
-            return self.read_inline(first, frames);
-        }
         let pages = self.pages(first, frames);
         let mut transfers = Transfers::new(self, Operation::Read);
         let begun = self.start_reading(pages, &mut transfers);
@@ -179,22 +190,10 @@ impl Inode {
         Ok(())
     }
 
-    /// The contents of a small file that stand in its record. What attributes hold of them is for `inline` to say.
-    fn read_inline(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
-        let bytes = crate::inline::contents(self)?;
-        for (index, frame) in (first..).zip(frames) {
-            frame.zero();
-            if index == 0 {
-                frame.write(0, bytes.get(..PAGE_SIZE.min(bytes.len())).unwrap_or_default());
-            }
-        }
-        Ok(())
-    }
-
     /// Whether no block holds anything of a page, and none will.
     pub fn is_hole(&self, index: u64) -> Result<bool, Errno> {
         let mut map = self.map.lock();
-        if map.waiting.contains_key(&index) || map.is_inline() {
+        if map.waiting.contains_key(&index) {
             return Ok(false);
         }
         Ok(self.count_holes(&mut map, index)?.1 == 0)
@@ -229,9 +228,6 @@ impl Inode {
         let end = size.div_ceil(block_len);
         let mut at = offset / block_len;
         let mut map = self.map.lock();
-        if map.is_inline() {
-            return Ok(if wants_hole { size } else { offset });
-        }
         while at < end {
             let page = at / self.per_page();
             let run = self.find(&mut map, Self::logical(at)?)?;
@@ -301,6 +297,9 @@ impl Inode {
     }
 
     fn forget_waiting_in(&self, first: u64, end: u64) {
+        if first >= end {
+            return;
+        }
         let mut map = self.map.lock();
         let pages: Vec<u64> = map.waiting.range(first..end).map(|(page, _)| *page).collect();
         for page in pages {
@@ -308,6 +307,20 @@ impl Inode {
             self.file_system().give_back((claimed & !CLAIMED_AGAIN).into());
         }
         self.settle_extra(&mut map);
+    }
+
+    /// Blocks of a page that waits were taken away: those are claimed, too.
+    fn renew_claims(&self, index: u64) -> Result<(), Errno> {
+        let mut map = self.map.lock();
+        let Some(claimed) = map.waiting.get(&index).map(|claimed| claimed & !CLAIMED_AGAIN) else { return Ok(()) };
+        let holes = self.count_holes(&mut map, index)?.0;
+        let more = holes.saturating_sub(claimed);
+        if self.file_system().claim(more.into(), true).is_ok()
+            && let Some(claimed) = map.waiting.get_mut(&index)
+        {
+            *claimed += more;
+        }
+        Ok(())
     }
 
     // ---- Writing ----------------------------------------------------------------------------------------------------
@@ -350,8 +363,8 @@ impl Inode {
                 Place::Hole => {
                     let waiting = self.count_waiting(at, run.end());
                     if waiting == 0 {
-                        // Punched while it was on its way.
-                        at = (at / self.per_page() + 1) * self.per_page();
+                        // Nothing was written here since it was punched.
+                        at = run.end().min((at / self.per_page() + 1) * self.per_page());
                         continue;
                     }
                     let goal = match written.promised.last() {
@@ -440,9 +453,12 @@ impl Inode {
     /// Blocks that pages waited for have been taken.
     fn use_claims(&self, map: &mut Map, logical: u32, count: u32) {
         for block in u64::from(logical)..u64::from(logical) + u64::from(count) {
-            if let Some(claimed) = map.waiting.get_mut(&(block / self.per_page())) {
-                debug_assert!(*claimed & !CLAIMED_AGAIN > 0, "no more blocks than were claimed");
-                *claimed = claimed.saturating_sub(1);
+            match map.waiting.get_mut(&(block / self.per_page())) {
+                Some(claimed) if *claimed & !CLAIMED_AGAIN > 0 => *claimed -= 1,
+                // It was punched meanwhile, and there was no room to claim it again; now there is one less.
+                _ => {
+                    let _ = self.file_system().claim(1, true);
+                }
             }
         }
     }
@@ -490,7 +506,7 @@ impl Inode {
             let change = self.file_system().begin(ORPHAN_CREDITS)?;
             self.file_system().remove_orphan(&change, self)?;
         }
-        Ok(())
+        self.renew_claims(len / PAGE_SIZE as u64)
     }
 
     /// Sets a greater length on the disk.
@@ -511,7 +527,8 @@ impl Inode {
         if first < end_block {
             self.remove_in_changes(Self::logical(first)?, end_block)?;
         }
-        Ok(())
+        self.renew_claims(offset / PAGE_SIZE as u64)?;
+        self.renew_claims(end / PAGE_SIZE as u64)
     }
 
     /// Finds room for a range of bytes, without data. `EOPNOTSUPP` for files that cannot say that a block has none.
@@ -560,6 +577,8 @@ impl Inode {
 
 impl Drop for Inode {
     fn drop(&mut self) {
-        self.forget_waiting(0);
+        // Without a lock: it may be dropped where none may be taken.
+        let (blocks, file_system) = (self.map.get_mut().claims(), self.file_system());
+        file_system.give_back(blocks);
     }
 }

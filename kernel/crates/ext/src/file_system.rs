@@ -165,6 +165,14 @@ impl FileSystem {
         self.available.fetch_add(blocks, Relaxed);
     }
 
+    /// Blocks that hold no file's contents, and never will: `statfs` leaves them out. The journal's are not counted.
+    pub fn overhead(&self) -> u64 {
+        let superblock = &self.superblock;
+        let of_group =
+            |group| u64::from(superblock.base_blocks(group)) + 2 + u64::from(superblock.inode_table_blocks());
+        u64::from(superblock.first_block) + (0..superblock.groups).map(of_group).sum::<u64>()
+    }
+
     pub(crate) fn count_inodes(&self, is_more: bool) {
         if is_more {
             self.free_inodes.fetch_add(1, Relaxed);

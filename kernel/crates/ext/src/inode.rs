@@ -260,7 +260,7 @@ impl Inode {
         let len = len.ok_or_else(|| corrupt(format_args!("the link {} is too long", self.number)))?;
         let (is_short, root) = {
             let map = self.map.lock();
-            (len < MAP_LEN && (map.is_inline() || !map.has_extents()), map.root)
+            (len < MAP_LEN && !map.has_extents(), map.root)
         };
         // Without extents a link with a block of its own is told by the space it takes, but for one of attributes.
         if is_short && self.is_short_link()? {
@@ -271,12 +271,7 @@ impl Inode {
     }
 
     fn is_short_link(&self) -> Result<bool, Errno> {
-        let map = self.map.lock();
-        if map.is_inline() {
-            return Ok(true);
-        }
-        let sectors = map.sectors;
-        drop(map);
+        let sectors = self.map.lock().sectors;
         let has_attributes = self.read_record(|bytes| get_u32(bytes, 104) != 0 || get_u16(bytes, 118) != 0)?;
         let of_attributes = if has_attributes { self.block_len() as u64 / 512 } else { 0 };
         Ok(sectors <= of_attributes)
@@ -376,7 +371,7 @@ impl Inode {
     /// Whether its map is one.
     fn has_map(&self, map: &Map) -> bool {
         let has_blocks = [record::KIND_DIRECTORY, record::KIND_REGULAR, record::KIND_SYMLINK].contains(&self.kind);
-        has_blocks && !map.is_inline() && (map.has_extents() || self.kind != record::KIND_SYMLINK || map.sectors > 0)
+        has_blocks && (map.has_extents() || self.kind != record::KIND_SYMLINK || map.sectors > 0)
     }
 
     /// Takes the blocks of the file `first..end` away, in as many changes as that needs. The layout is locked.

@@ -40,7 +40,6 @@ pub mod directory;
 mod directory_blocks;
 mod file_system;
 mod group;
-mod inline;
 mod inode;
 mod map;
 mod orphan;

@@ -48,8 +48,6 @@ pub(crate) mod flag {
     pub(crate) const HUGE: u32 = 0x4_0000;
     /// The map has extents.
     pub(crate) const EXTENTS: u32 = 0x8_0000;
-    /// The contents are in the record.
-    pub(crate) const INLINE: u32 = 0x1000_0000;
     /// What a new file takes from its directory (`EXT4_FL_INHERITED`), of what is supported.
     pub(crate) const INHERITED: u32 = 0x4 | 0x8 | 0x20 | 0x40 | 0x80 | 0x400 | 0x8000 | 0x1_0000;
 }
@@ -274,7 +272,7 @@ mod tests {
             seal(9, &mut bytes);
             assert!(is_sealed(9, &bytes) && !is_sealed(8, &bytes));
             bytes[len - 1] ^= 1;
-            assert_eq!(is_sealed(9, &bytes), false);
+            assert!(!is_sealed(9, &bytes));
         }
     }
 

@@ -72,8 +72,6 @@ bitflags! {
         const CHECKSUM_SEED = 0x2000;
         /// Directories may be larger than 2 GiB.
         const LARGE_DIRECTORIES = 0x4000;
-        /// Small files are in their inodes.
-        const INLINE_DATA = 0x8000;
         /// Files may be encrypted.
         const ENCRYPTED = 0x1_0000;
         /// Directories may ignore case.
@@ -118,16 +116,12 @@ impl Incompatible {
         .union(Self::ATTRIBUTE_INODES)
         .union(Self::CHECKSUM_SEED)
         .union(Self::LARGE_DIRECTORIES)
-        .union(Self::INLINE_DATA)
         .union(Self::ENCRYPTED)
         .union(Self::CASE_FOLDED);
 
     /// What can be read and must not be written.
-    const NOT_WRITABLE: Self = Self::MULTIPLE_MOUNT
-        .union(Self::ATTRIBUTE_INODES)
-        .union(Self::INLINE_DATA)
-        .union(Self::ENCRYPTED)
-        .union(Self::CASE_FOLDED);
+    const NOT_WRITABLE: Self =
+        Self::MULTIPLE_MOUNT.union(Self::ATTRIBUTE_INODES).union(Self::ENCRYPTED).union(Self::CASE_FOLDED);
 }
 
 impl ReadOnlyCompatible {
@@ -277,6 +271,10 @@ impl Superblock {
             log::error!("ext: it has features that are not known ({:#x}), and cannot be read", unknown.bits());
             return Err(Errno::EINVAL);
         }
+        if self.read_only_compatible.contains(ReadOnlyCompatible::CLUSTERS) {
+            log::error!("ext: clusters (bigalloc) are not supported");
+            return Err(Errno::EINVAL);
+        }
         Ok(())
     }
 
@@ -362,6 +360,11 @@ impl Superblock {
     /// Whether new files get extents.
     pub fn has_extents(&self) -> bool {
         self.incompatible.contains(Incompatible::EXTENTS)
+    }
+
+    /// Whether a directory may have more subdirectories than can be counted.
+    pub fn has_many_subdirectories(&self) -> bool {
+        self.read_only_compatible.contains(ReadOnlyCompatible::MANY_SUBDIRECTORIES)
     }
 
     /// Inode records in a block.

@@ -160,6 +160,7 @@ pub(crate) fn set_len(inode: &dyn Inode, len: u64, keeps_set_id: bool, notes_alw
     if is_change || notes_always {
         metadata.touch_modified();
     }
+    inode.attributes_changed();
     Ok(())
 }
 

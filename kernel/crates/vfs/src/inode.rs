@@ -84,8 +84,12 @@ pub trait Inode: Any + Send + Sync {
         Ok(())
     }
 
-    /// Told after its mode, owner or times were changed in its metadata, under its lock.
+    /// Told after its mode, owner or times were changed in its metadata, under its lock; also after each write, and each change of its
+    /// length.
     fn attributes_changed(&self) {}
+
+    /// Told after the time of its last read was changed in its metadata, without a lock.
+    fn accessed(&self) {}
 
     /// Whether names found (and not found) in this directory stay so until changed through it.
     fn caches_names(&self) -> bool {

@@ -172,6 +172,16 @@ impl Metadata {
         }
     }
 
+    /// The attributes of an inode that was read from a disk, with the times of the last read, change of contents, change of attributes,
+    /// and of making.
+    pub(crate) fn with_times(new: NewMetadata, [accessed, modified, changed, created]: [FileTime; 4]) -> Self {
+        let metadata = Self::new(NewMetadata { time: created, ..new });
+        metadata.accessed.set(accessed);
+        metadata.modified.set(modified);
+        metadata.changed.set(changed);
+        metadata
+    }
+
     /// The attributes of a node that lies over `below` in a file system of this device number.
     pub(crate) fn over(below: &Self, device: u64) -> Self {
         let new = Self::new(NewMetadata {
@@ -308,9 +318,9 @@ impl Metadata {
         self.gid.store(gid, Relaxed);
     }
 
-    /// Notes a read, unless the mount's rule for it says that there is nothing to note.
+    /// Notes a read, unless the mount's rule for it says that there is nothing to note; whether there was.
     #[inline]
-    pub(crate) fn touch_accessed(&self, is_relative: bool) {
+    pub(crate) fn touch_accessed(&self, is_relative: bool) -> bool {
         let now = FileTime::now();
         let accessed = self.accessed.get();
         if is_relative
@@ -318,9 +328,10 @@ impl Metadata {
             && accessed > self.changed.get()
             && now.seconds() - accessed.seconds() < RELATIVE_TIME_MAX_SECONDS
         {
-            return;
+            return false;
         }
         self.accessed.set(now);
+        true
     }
 
     /// Notes a change of the contents.

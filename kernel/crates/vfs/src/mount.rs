@@ -126,7 +126,10 @@ impl Mount {
         let is_ignored = flags.intersects(MountFlags::NO_ACCESS_TIME | MountFlags::READ_ONLY)
             || (flags.contains(MountFlags::NO_DIRECTORY_ACCESS_TIME) && metadata.is_directory());
         if !is_ignored {
-            metadata.touch_accessed(flags.contains(MountFlags::RELATIVE_ACCESS_TIME));
+            let is_noted = metadata.touch_accessed(flags.contains(MountFlags::RELATIVE_ACCESS_TIME));
+            if is_noted {
+                inode.accessed();
+            }
         }
     }
 

@@ -92,6 +92,7 @@ impl VnodeFile {
             metadata.drop_set_id();
         }
         metadata.touch_modified();
+        inode.attributes_changed();
         Ok((done, position.saturating_add(done as u64)))
     }
 
@@ -291,6 +292,7 @@ impl File for VnodeFile {
         if !self.keeps_set_id {
             inode.metadata().drop_set_id();
         }
+        inode.attributes_changed();
         Ok(())
     }
 

@@ -219,9 +219,10 @@ pub fn set_parent<B: DirectoryBlocks + ?Sized>(blocks: &B, change: &Change<'_>, 
     self::parent(blocks)?;
     let (buffer, _) = first_block(blocks)?;
     let format = blocks.format();
+    let is_indexed = is_indexed(blocks);
     let sealed = change.write(&buffer, |bytes| {
         put_u32(bytes, index::PARENT_RECORD, parent);
-        if is_indexed(blocks) {
+        if is_indexed {
             Index::root(bytes, format).map(|(index, _)| index.seal(bytes, format.checksum_seed))
         } else {
             seal_leaf(bytes, format.checksum_seed);

@@ -13,19 +13,19 @@ use alloc::collections::BTreeMap;
 
 use abi::Errno;
 
+use crate::Change;
 use crate::inode::Inode;
 use crate::record::{MAP_LEN, flag};
-use crate::{Change, corrupt};
 
 /// Runs that are remembered.
 const RECENT_MAX: usize = 4;
 /// The most runs that one change takes away.
-pub(crate) const REMOVED_MAX: usize = 16;
+pub(crate) const REMOVED_MAX: u32 = 16;
 /// What [`Inode::insert`] changes at most: the blocks of a path and as many new ones, with their bitmaps and descriptors, and the
 /// record.
 pub(crate) const INSERT_CREDITS: u32 = 24;
 /// What [`Inode::remove`] changes at most.
-pub(crate) const REMOVE_CREDITS: u32 = REMOVED_MAX as u32 * crate::allocate::RUN_CREDITS + INSERT_CREDITS;
+pub(crate) const REMOVE_CREDITS: u32 = REMOVED_MAX * crate::allocate::RUN_CREDITS + INSERT_CREDITS;
 
 /// Where the blocks of a run are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,10 +102,6 @@ impl Map {
         self.flags & flag::EXTENTS != 0
     }
 
-    pub(crate) fn is_inline(&self) -> bool {
-        self.flags & flag::INLINE != 0
-    }
-
     fn remember(&mut self, run: Run) {
         if let Some(slot) = self.recent.get_mut(self.next_recent) {
             *slot = Some(run);
@@ -129,9 +125,6 @@ impl Inode {
     pub(crate) fn find(&self, map: &mut Map, logical: u32) -> Result<Run, Errno> {
         if let Some(run) = map.recent.iter().flatten().find_map(|run| run.from(logical)) {
             return Ok(run);
-        }
-        if map.is_inline() {
-            return Err(corrupt(format_args!("inode {} has no blocks", self.number())));
         }
         let run =
             if map.has_extents() { extent::find(self, map, logical)? } else { indirect::find(self, map, logical)? };
@@ -190,7 +183,14 @@ impl Inode {
 
     /// Takes a block for the map itself.
     fn allocate_for_map(&self, change: &Change<'_>, map: &mut Map, goal: u64) -> Result<u64, Errno> {
-        let block = self.file_system().allocate_block(change, goal)?;
+        let file_system = self.file_system();
+        let block = if map.claimed_extra > 0 {
+            let block = file_system.allocate_claimed_block(change, goal)?;
+            map.claimed_extra -= 1;
+            block
+        } else {
+            file_system.allocate_block(change, goal)?
+        };
         map.count_blocks(self, 1);
         Ok(block)
     }

@@ -4,11 +4,13 @@
 //! - [`root`]: the archive of the image, read in place.
 //! - [`overlay`]: an archive that can be written, its changes kept in memory.
 //! - [`dev`]: device nodes, and the devices that are nothing but memory.
+//! - [`ext`]: ext2, ext3 and ext4.
 //! - [`disk`]: disks and partitions as files.
 //! - [`generated`]: trees whose files are made when they are read, for `/proc` and `/sys`.
 
 pub mod dev;
 pub mod disk;
+pub mod ext;
 pub mod generated;
 pub mod overlay;
 pub mod root;

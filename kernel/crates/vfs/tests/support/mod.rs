@@ -358,6 +358,10 @@ impl ArchiveBuilder {
 pub(crate) struct Random(testkit::Random);
 
 impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(testkit::Random::new(seed))
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0.next_u64()
     }

@@ -1,0 +1,146 @@
+//! Contents: the inode as the store of its page cache, writing, lengths and holes.
+
+use abi::{Errno, FallocateFlags};
+use mm::user::UserReader;
+use mm::{Frame, PAGE_SIZE};
+
+use crate::page_cache::PageStore;
+use crate::page_copy::{PAGE, offset_in_page, page_of};
+
+use super::ExtInode;
+
+impl PageStore for ExtInode {
+    fn size(&self) -> u64 {
+        self.metadata.size()
+    }
+
+    fn read_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
+        self.core.read_pages(first, frames)
+    }
+
+    fn reserve(&self, first: u64, end: u64) -> Result<(), Errno> {
+        match self.core.claim_pages(first, end, self.is_privileged()) {
+            Err(Errno::ENOSPC) => {
+                // Less is needed for what was written than is claimed for what will be. An error is told to who syncs.
+                let _ = self.shared.write_dirty();
+                self.core.claim_pages(first, end, self.is_privileged())
+            }
+            result => result,
+        }
+    }
+
+    fn is_hole(&self, index: u64) -> Result<bool, Errno> {
+        self.core.is_hole(index)
+    }
+
+    fn write_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
+        self.core.write_pages(first, frames, &|| self.metadata.size())
+    }
+
+    fn note_dirty(&self) {
+        self.list();
+    }
+}
+
+impl ExtInode {
+    /// Whether it may take the blocks that are reserved. Who writes is not known here; files of the one they are reserved for are mostly
+    /// written by him.
+    fn is_privileged(&self) -> bool {
+        let superblock = self.shared.file_system.superblock();
+        let (uid, gid) = (self.metadata.uid(), self.metadata.gid());
+        uid == 0 || uid == superblock.reserved_uid || (superblock.reserved_gid != 0 && gid == superblock.reserved_gid)
+    }
+
+    /// Writes at a position.
+    pub(super) fn write(&self, position: u64, from: &mut UserReader<'_>) -> Result<usize, Errno> {
+        let size_max = self.core.size_max();
+        if position >= size_max {
+            return Err(Errno::EFBIG);
+        }
+        let done = self.cache()?.write(self, position, size_max, from, |size| self.metadata.set_size(size));
+        self.mark_dirty();
+        done
+    }
+
+    /// Sets the length.
+    pub(super) fn set_length(&self, len: u64) -> Result<(), Errno> {
+        let cache = self.cache()?;
+        let size = self.metadata.size();
+        if len > self.core.size_max() {
+            return Err(Errno::EFBIG);
+        }
+        if len < size {
+            self.metadata.set_size(len);
+            cache.cut(self, len)?;
+            self.core.cut(len)?;
+        } else if len > size {
+            self.lengthen(len)?;
+        }
+        self.mark_dirty();
+        Ok(())
+    }
+
+    /// Sets a greater length. What is behind the old end in its page must be zero on the disk first.
+    fn lengthen(&self, len: u64) -> Result<(), Errno> {
+        let size = self.metadata.size();
+        if len <= size {
+            return Ok(());
+        }
+        if offset_in_page(size) != 0 {
+            let page = page_of(size);
+            self.cache()?.write_back(self, page, page + 1)?;
+        }
+        self.metadata.set_size(len);
+        self.core.set_size_on_disk(len)
+    }
+
+    /// `fallocate`.
+    pub(super) fn allocate_range(&self, mode: FallocateFlags, offset: u64, len: u64) -> Result<(), Errno> {
+        let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
+        let keeps_size = mode.contains(FallocateFlags::KEEP_SIZE);
+        let kind = mode.difference(FallocateFlags::KEEP_SIZE);
+        if kind != FallocateFlags::PUNCH_HOLE && end > self.core.size_max() {
+            return Err(Errno::EFBIG);
+        }
+        if kind == FallocateFlags::PUNCH_HOLE {
+            self.punch(offset, end)?;
+        } else if kind == FallocateFlags::ZERO_RANGE {
+            // Room first: there may be none, and then nothing is lost.
+            self.core.make_room(offset, end, self.is_privileged())?;
+            self.punch(offset, end)?;
+            self.core.make_room(offset, end, self.is_privileged())?;
+        } else if kind.is_empty() {
+            self.core.make_room(offset, end, self.is_privileged())?;
+        } else {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if !keeps_size {
+            self.lengthen(end)?;
+        }
+        self.metadata.touch_modified();
+        self.mark_dirty();
+        Ok(())
+    }
+
+    /// Makes a range zero and frees its blocks.
+    fn punch(&self, offset: u64, end: u64) -> Result<(), Errno> {
+        let cache = self.cache()?;
+        // What is behind the end of the file has blocks at most.
+        let in_file = end.min(self.metadata.size().div_ceil(PAGE).saturating_mul(PAGE));
+        let mut at = offset;
+        while at < in_file {
+            let in_page = offset_in_page(at);
+            let left = usize::try_from(in_file - at).unwrap_or(PAGE_SIZE);
+            if in_page == 0 && left >= PAGE_SIZE {
+                let end_page = in_file / PAGE;
+                cache.punch(page_of(at), end_page);
+                at = end_page * PAGE;
+            } else {
+                let part = left.min(PAGE_SIZE - in_page);
+                cache.zero(self, page_of(at), in_page, part)?;
+                at += part as u64;
+            }
+        }
+        self.core.punch(offset, end)
+    }
+}

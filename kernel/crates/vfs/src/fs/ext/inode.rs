@@ -1,0 +1,337 @@
+//! [`ExtInode`]: one inode.
+
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use core::any::Any;
+
+use abi::{Errno, FallocateFlags, OpenFlags, Timespec};
+use file::pipe::Pipe;
+use file::{Attributes, DirectorySink};
+use mm::Frame;
+use mm::object::Mappings;
+use mm::user::{UserReader, UserWriter};
+use sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use crate::inode::Renaming;
+use crate::page_cache::PageCache;
+use crate::{
+    Credentials, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef,
+};
+
+use super::table::Shared;
+
+/// What saving attributes changes.
+const SAVE_CREDITS: u32 = 2;
+
+/// An inode of a file system of the family.
+pub struct ExtInode {
+    pub(super) metadata: Metadata,
+    pub(super) core: ext::Inode,
+    pub(super) shared: Arc<Shared>,
+    /// None where the record has no room for it.
+    created: Option<Timespec>,
+    this: Weak<Self>,
+    contents: Contents,
+    /// Whether the attributes must be written.
+    is_dirty: AtomicBool,
+    /// Whether it is among the dirty ones of the table.
+    is_listed: AtomicBool,
+}
+
+enum Contents {
+    Regular(Box<PageCache>),
+    Directory,
+    Symlink,
+    Fifo(Arc<Pipe>),
+    /// A device or a socket.
+    Special,
+}
+
+impl ExtInode {
+    /// The inode of a record.
+    pub(super) fn new(shared: &Arc<Shared>, core: ext::Inode, record: &ext::Record) -> Arc<Self> {
+        let mode = u32::from(record.mode);
+        let kind = FileKind::of_mode(mode).unwrap_or(FileKind::Regular);
+        let (contents, represents) = match kind {
+            FileKind::Regular => (Contents::Regular(Box::default()), 0),
+            FileKind::Directory => (Contents::Directory, 0),
+            FileKind::Symlink => (Contents::Symlink, 0),
+            FileKind::Fifo => (Contents::Fifo(Pipe::new()), 0),
+            FileKind::CharacterDevice | FileKind::BlockDevice => (Contents::Special, core.represents()),
+            FileKind::Socket => (Contents::Special, 0),
+        };
+        let changed = FileTime::from(record.changed);
+        let created = record.created.map_or(changed, FileTime::from);
+        let times = [record.accessed.into(), record.modified.into(), changed, created];
+        let new = NewMetadata {
+            number: ext::DirectoryBlocks::number(&core).into(),
+            device: shared.device,
+            mode,
+            uid: record.uid,
+            gid: record.gid,
+            links: record.links.into(),
+            represents,
+            size: record.size,
+            time: created,
+        };
+        Arc::new_cyclic(|this| Self {
+            metadata: Metadata::with_times(new, times),
+            core,
+            shared: shared.clone(),
+            created: record.created,
+            this: this.clone(),
+            contents,
+            is_dirty: AtomicBool::new(false),
+            is_listed: AtomicBool::new(false),
+        })
+    }
+
+    /// One of ours; `EXDEV` for one of another file system.
+    pub(super) fn of(inode: &Arc<dyn Inode>) -> Result<Arc<Self>, Errno> {
+        let any: Arc<dyn Any + Send + Sync> = inode.clone();
+        any.downcast().map_err(|_| Errno::EXDEV)
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        ext::DirectoryBlocks::number(&self.core)
+    }
+
+    pub(super) fn has_links(&self) -> bool {
+        self.metadata.links() > 0
+    }
+
+    /// The page cache of a regular file.
+    pub(super) fn cache(&self) -> Result<&PageCache, Errno> {
+        match &self.contents {
+            Contents::Regular(cache) => Ok(cache),
+            Contents::Directory => Err(Errno::EISDIR),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    pub(super) fn check_directory(&self) -> Result<(), Errno> {
+        if matches!(self.contents, Contents::Directory) { Ok(()) } else { Err(Errno::ENOTDIR) }
+    }
+
+    // ---- What must be written ---------------------------------------------------------------------------------------
+
+    /// The attributes as the record has them.
+    pub(super) fn record(&self) -> ext::Record {
+        let attributes = self.metadata.attributes();
+        ext::Record {
+            mode: u16::try_from(attributes.mode).unwrap_or(0),
+            uid: attributes.uid,
+            gid: attributes.gid,
+            links: u16::try_from(attributes.links).unwrap_or(u16::MAX),
+            size: attributes.size,
+            accessed: attributes.accessed,
+            changed: attributes.changed,
+            modified: attributes.modified,
+            created: self.created,
+        }
+    }
+
+    /// Its attributes must be written some time.
+    pub(super) fn mark_dirty(&self) {
+        self.is_dirty.store(true, SeqCst);
+        self.list();
+    }
+
+    /// Adds it to the dirty ones.
+    pub(super) fn list(&self) {
+        if !self.set_listed(true)
+            && let Some(this) = self.this.upgrade()
+        {
+            self.shared.add_dirty(this);
+        }
+    }
+
+    /// Says whether it is among the dirty ones; whether it was.
+    pub(super) fn set_listed(&self, is_listed: bool) -> bool {
+        self.is_listed.swap(is_listed, SeqCst)
+    }
+
+    /// Whether anything of it must be written.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.is_dirty.load(SeqCst) || matches!(&self.contents, Contents::Regular(cache) if cache.is_dirty())
+    }
+
+    /// Writes its attributes as part of a change.
+    pub(super) fn save(&self, change: &ext::Change<'_>) -> Result<(), Errno> {
+        self.is_dirty.store(false, SeqCst);
+        self.core.save(change, &self.record()).inspect_err(|_| self.is_dirty.store(true, SeqCst))
+    }
+
+    fn save_if_dirty(&self) -> Result<(), Errno> {
+        if !self.is_dirty.load(SeqCst) {
+            return Ok(());
+        }
+        let change = self.shared.file_system.begin(SAVE_CREDITS)?;
+        self.save(&change)
+    }
+
+    /// Writes pages and attributes; they are stable after a flush.
+    pub(super) fn write_back(&self) -> Result<(), Errno> {
+        let pages = match &self.contents {
+            Contents::Regular(cache) => cache.write_back(self, 0, u64::MAX).and_then(|()| self.settle_size(cache)),
+            _ => Ok(()),
+        };
+        let saved = self.save_if_dirty();
+        self.shared.checked(pages.and(saved))
+    }
+
+    /// Pages behind those that were written may have been punched: when none is left to be written, the length on the disk is the file's.
+    fn settle_size(&self, cache: &PageCache) -> Result<(), Errno> {
+        let size = self.metadata.size();
+        if cache.is_dirty() || self.core.size_on_disk() >= size {
+            return Ok(());
+        }
+        self.core.set_size_on_disk(size)
+    }
+
+    /// Deletes it. It has no names, and nobody uses it.
+    pub(super) fn delete(&self) -> Result<(), Errno> {
+        if let Contents::Regular(cache) = &self.contents {
+            cache.punch(0, u64::MAX);
+        }
+        self.core.delete()
+    }
+}
+
+impl Inode for ExtInode {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn attributes(&self) -> Attributes {
+        Attributes {
+            blocks: self.core.sectors() + self.core.sectors_claimed(),
+            created: self.created,
+            ..self.metadata.attributes()
+        }
+    }
+
+    fn prepare_change(&self) -> Result<(), Errno> {
+        if self.core.is_protected().0 { Err(Errno::EPERM) } else { Ok(()) }
+    }
+
+    fn attributes_changed(&self) {
+        self.mark_dirty();
+    }
+
+    fn accessed(&self) {
+        if !self.shared.file_system.is_read_only() {
+            self.mark_dirty();
+        }
+    }
+
+    fn lookup(&self, name: HashedName<'_>, _credentials: &Credentials) -> Result<Arc<dyn Inode>, Errno> {
+        self.shared.checked(self.find(name)).map(|inode| inode as Arc<dyn Inode>)
+    }
+
+    fn create(&self, name: HashedName<'_>, new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        self.shared.checked(self.make(name, new)).map(|inode| inode as Arc<dyn Inode>)
+    }
+
+    fn create_unnamed(&self, new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        self.shared.checked(self.make_unnamed(new)).map(|inode| inode as Arc<dyn Inode>)
+    }
+
+    fn link(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+        self.shared.checked(self.add_name(name, &*Self::of(inode)?))
+    }
+
+    fn unlink(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+        self.shared.checked(self.remove_name(name, &Self::of(inode)?))
+    }
+
+    fn rmdir(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+        self.shared.checked(self.remove_directory(name, &Self::of(inode)?))
+    }
+
+    fn rename(&self, renaming: &Renaming<'_>) -> Result<(), Errno> {
+        self.shared.checked(self.carry_out(renaming))
+    }
+
+    fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
+        self.shared.checked(self.list_names(position, sink))
+    }
+
+    fn link_target(&self, _credentials: &Credentials) -> Result<LinkTarget, Errno> {
+        if !matches!(self.contents, Contents::Symlink) {
+            return Err(Errno::EINVAL);
+        }
+        let target = self.shared.checked(self.core.link_target(self.metadata.size()))?;
+        // A zero would end it, as in Linux.
+        let end = target.iter().position(|byte| *byte == 0).unwrap_or(target.len());
+        Ok(LinkTarget::Path(Arc::from(target.get(..end).unwrap_or_default())))
+    }
+
+    fn open(&self, _path: &PathRef, flags: OpenFlags) -> Result<Opened, Errno> {
+        if self.core.is_encrypted() && !matches!(self.contents, Contents::Directory) {
+            // As without the key.
+            return Err(Errno::EOPNOTSUPP);
+        }
+        match &self.contents {
+            Contents::Fifo(pipe) => Ok(Opened::Through(pipe.open(flags)?)),
+            Contents::Regular(_) if flags.access_mode().can_write() => self.prepare_change().map(|()| Opened::Inode),
+            _ => Ok(Opened::Inode),
+        }
+    }
+
+    fn read_at(&self, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        self.shared.checked(self.cache()?.read(self, position, to))
+    }
+
+    fn write_at(&self, position: u64, from: &mut UserReader<'_>) -> Result<usize, Errno> {
+        self.shared.checked(self.write(position, from))
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), Errno> {
+        self.shared.checked(self.set_length(len))
+    }
+
+    fn allocate(&self, mode: FallocateFlags, offset: u64, len: u64) -> Result<(), Errno> {
+        self.shared.checked(self.allocate_range(mode, offset, len))
+    }
+
+    fn seek_data(&self, offset: u64, wants_hole: bool) -> Result<u64, Errno> {
+        let cache = self.cache()?;
+        let found = self.core.seek(offset, wants_hole, self.metadata.size(), &|page| cache.is_resident(page));
+        self.shared.checked(found)
+    }
+
+    fn page(&self, index: u64) -> Result<Frame, Errno> {
+        self.shared.checked(self.cache()?.page(self, index))
+    }
+
+    fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
+        let frame = self.shared.checked(self.cache()?.page_for_write(self, index))?;
+        self.metadata.touch_modified();
+        self.mark_dirty();
+        Ok(frame)
+    }
+
+    fn mappings(&self) -> Option<&Mappings> {
+        self.cache().ok().map(PageCache::mappings)
+    }
+
+    fn is_resident(&self, index: u64) -> bool {
+        self.cache().is_ok_and(|cache| cache.is_resident(index))
+    }
+
+    fn is_mappable(&self) -> bool {
+        matches!(self.contents, Contents::Regular(_))
+    }
+
+    fn sync(&self, _data_only: bool) -> Result<(), Errno> {
+        if let Contents::Regular(cache) = &self.contents {
+            self.shared.checked(cache.synchronize(self).and_then(|()| self.settle_size(cache)))?;
+        }
+        if self.shared.file_system.is_read_only() {
+            return Ok(());
+        }
+        self.shared.checked(self.save_if_dirty())?;
+        self.shared.file_system.write_metadata()
+    }
+}

@@ -1,0 +1,11 @@
+//! ext2, ext3 and ext4, with the programs of e2fsprogs as second opinion: they make the images, and check what this kernel left.
+//!
+//! Without these programs nothing is tested, and the output says so; `scripts/setup.sh` installs them.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod images;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod read;
+mod write;

@@ -1,0 +1,198 @@
+//! Random operations, done to a disk and to a tmpfs: both must answer the same, at once and after mounting again, and `e2fsck` must
+//! find nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use abi::{Errno, FallocateFlags, OpenFlags, RenameFlags};
+use vfs::fs::ext::ExtOptions;
+
+use crate::images::{KINDS, Mounted, Node, Scratch, check, compare, disk_of, has_programs, make, mount, tree};
+use crate::support::{Answer, Handle, Random, World};
+
+/// Operations on one disk.
+const OPERATIONS: usize = 1200;
+/// The most files that are open at once.
+const OPEN_MAX: usize = 4;
+
+/// A tree without times, which differ between the two.
+fn timeless(world: &World) -> BTreeMap<String, Node> {
+    let mut tree = tree(world).unwrap();
+    tree.values_mut().for_each(Node::forget_time);
+    tree
+}
+
+/// One world of each kind, and the same open files in both.
+struct Pair {
+    disk: World,
+    model: World,
+    open: Vec<(Handle, Handle)>,
+    has_extents: bool,
+}
+
+impl Pair {
+    fn both<T: PartialEq + std::fmt::Debug>(&self, what: &str, act: impl Fn(&World) -> Answer<T>) {
+        let (found, expected) = (act(&self.disk), act(&self.model));
+        assert_eq!(found, expected, "{what}");
+    }
+
+    fn path(&self, random: &mut Random) -> String {
+        // Few names, so that they meet; a directory here, a file there.
+        let depth = random.below(3);
+        let mut path = String::new();
+        for _ in 0..=depth {
+            let long = if random.below(8) == 0 {
+                "x".repeat(usize::try_from(random.below(240)).unwrap())
+            } else {
+                String::new()
+            };
+            path += &format!("/{}{long}", random.below(9));
+        }
+        path
+    }
+
+    fn write(&self, random: &mut Random, path: &str) {
+        let offset = random.below(6) * random.below(40_000);
+        let len = usize::try_from(1 + random.below(4) * random.below(20_000)).unwrap();
+        let value = random.next().to_le_bytes()[0];
+        self.both(&format!("write {path} {offset} {len}"), |world| {
+            let file = world.open(path, OpenFlags::RDWR | OpenFlags::CREAT)?;
+            file.pwrite(&vec![value; len], offset)
+        });
+    }
+
+    fn allocate(&self, random: &mut Random, path: &str) {
+        let modes = [
+            FallocateFlags::empty(),
+            FallocateFlags::KEEP_SIZE,
+            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+            FallocateFlags::ZERO_RANGE,
+        ];
+        let mode = *random.pick(&modes);
+        if !self.has_extents && !mode.contains(FallocateFlags::PUNCH_HOLE) {
+            return;
+        }
+        let (offset, len) = (random.below(60_000), 1 + random.below(60_000));
+        self.both(&format!("allocate {path} {mode:?} {offset} {len}"), |world| {
+            world.open(path, OpenFlags::RDWR)?.allocate(mode, offset, len)
+        });
+    }
+
+    fn step(&mut self, random: &mut Random) {
+        let (path, other) = (self.path(random), self.path(random));
+        match random.below(21) {
+            0..=4 => self.write(random, &path),
+            5 => {
+                let len = random.below(70_000);
+                self.both(&format!("truncate {path} {len}"), |world| world.truncate(&path, len));
+            }
+            6..=7 => self.allocate(random, &path),
+            8..=9 => self.both(&format!("mkdir {path}"), |world| world.mkdir(&path)),
+            10..=11 => self.both(&format!("unlink {path}"), |world| world.unlink(&path)),
+            12 => self.both(&format!("rmdir {path}"), |world| world.rmdir(&path)),
+            13..=14 => self.both(&format!("rename {path} {other}"), |world| world.rename(&path, &other)),
+            15 => self.both(&format!("exchange {path} {other}"), |world| {
+                world.rename_with(&path, &other, RenameFlags::EXCHANGE)
+            }),
+            16 => self.both(&format!("link {path} {other}"), |world| world.link(&path, &other)),
+            17 => {
+                let target = "t".repeat(1 + usize::try_from(random.below(200)).unwrap());
+                self.both(&format!("symlink {path}"), |world| world.symlink(&target, &path));
+            }
+            18 => self.both(&format!("mknod {path}"), |world| world.mknod(&path, 0o020_600, 0x0503)),
+            19 => {
+                let open = |world: &World| world.open(&path, OpenFlags::RDWR);
+                if self.open.len() < OPEN_MAX
+                    && let (Ok(disk), Ok(model)) = (open(&self.disk), open(&self.model))
+                {
+                    self.open.push((disk, model));
+                } else if !self.open.is_empty() {
+                    let (disk, model) = self.open.swap_remove(0);
+                    let all = |file: &Handle| file.pread(1 << 20, 0);
+                    assert_eq!(all(&disk), all(&model), "an open file");
+                }
+            }
+            _ => self.both("sync", |world| {
+                let directory = world.open("/", OpenFlags::DIRECTORY)?;
+                directory.file().sync(false)
+            }),
+        }
+    }
+}
+
+fn run(kind: &(&str, &[&str]), seed: u64) {
+    let scratch = Scratch::new();
+    let image = make(&scratch, kind.1, None);
+    let Mounted { disk, file_system, world } =
+        mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+    let has_extents = kind.0.starts_with("ext4");
+    world.rmdir("/lost+found").unwrap();
+    let mut pair = Pair { disk: world, model: World::tmpfs(), open: Vec::new(), has_extents };
+    let mut random = Random::new(seed);
+    for number in 0..OPERATIONS {
+        pair.step(&mut random);
+        if number % 300 == 299 {
+            file_system.write_back().unwrap();
+        }
+    }
+    let expected = timeless(&pair.model);
+    compare(&timeless(&pair.disk), &expected, kind.0);
+    pair.open.clear();
+    let bytes = Mounted { disk, file_system, world: pair.disk }.unmount();
+    fs::write(&image, &bytes).unwrap();
+    check(&image, kind.0);
+    let mounted = mount(&disk_of(&bytes), ExtOptions { is_read_only: true, ..ExtOptions::default() }).unwrap();
+    compare(&timeless(&mounted.world), &expected, kind.0);
+}
+
+#[test]
+fn random_operations() {
+    if !has_programs() {
+        return;
+    }
+    let (seed, _) = Random::seeded(1);
+    for (number, kind) in (0..).zip(KINDS) {
+        println!("{}", kind.0);
+        run(kind, seed * 100 + number);
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_can_be_emptied() {
+    if !has_programs() {
+        return;
+    }
+    for kind in [&KINDS[0], &KINDS[4]] {
+        let scratch = Scratch::new();
+        let image = make(&scratch, kind.1, None);
+        let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+        let world = &mounted.world;
+        let before = vfs::statfs(&world.context.root);
+        let mut names = Vec::new();
+        let told = loop {
+            let name = format!("/{}", names.len());
+            match world.open(&name, OpenFlags::WRONLY | OpenFlags::CREAT) {
+                Ok(file) => {
+                    names.push(name);
+                    let count =
+                        (0..64).map_while(|_| file.write(&[5; 9000]).ok()).filter(|count| *count == 9000).count();
+                    if count < 64 {
+                        break Errno::ENOSPC;
+                    }
+                }
+                Err(errno) => break errno,
+            }
+        };
+        assert_eq!(told, Errno::ENOSPC);
+        mounted.file_system.write_back().unwrap();
+        assert!(vfs::statfs(&world.context.root).blocks_free < 300);
+        for name in &names {
+            world.unlink(name).unwrap();
+        }
+        mounted.file_system.write_back().unwrap();
+        let after = vfs::statfs(&world.context.root);
+        assert!(before.blocks_free - after.blocks_free < 4, "{before:?} {after:?}");
+        fs::write(&image, mounted.unmount()).unwrap();
+        check(&image, kind.0);
+    }
+}
