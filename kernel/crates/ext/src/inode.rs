@@ -6,7 +6,7 @@
 //!
 //! # Locks
 //!
-//! `LAYOUTS`: held while pages are on their way to the disk, and while blocks are taken away, so that no data is written to a
+//! `ATTRIBUTES`: see [`attribute`]. `LAYOUTS`: held while pages are on their way to the disk, and while blocks are taken away, so that no data is written to a
 //! block that is somebody else's by then. Taken before a change is begun, never in one. `BLOCK_MAPS`: the map.
 
 use alloc::sync::Arc;
@@ -22,7 +22,7 @@ use crate::checksum::inode_seed;
 use crate::map::{INSERT_CREDITS, Map, Place, REMOVE_CREDITS, Run, extent};
 use crate::record::{self, DELETED_OFFSET, LEN_OLD, MAP_LEN, MAP_OFFSET, Record, flag};
 use crate::superblock::{Incompatible, ReadOnlyCompatible};
-use crate::{Change, DirectoryBlocks, DirectoryFormat, FileSystem, ROOT_INODE, corrupt};
+use crate::{Change, DirectoryBlocks, DirectoryFormat, FileSystem, ROOT_INODE, attribute, corrupt};
 
 /// Where the generation is in a record.
 const GENERATION_OFFSET: usize = 100;
@@ -52,6 +52,7 @@ pub struct Inode {
     format: DirectoryFormat,
     pub(crate) map: Mutex<Map>,
     layout: Mutex<()>,
+    attributes: Mutex<()>,
 }
 
 impl Inode {
@@ -96,6 +97,7 @@ impl Inode {
             format: DirectoryFormat { checksum_seed: seed, ..*file_system.directory_format() },
             map: Mutex::new(rank::BLOCK_MAPS, map),
             layout: Mutex::new(rank::LAYOUTS, ()),
+            attributes: Mutex::new(rank::ATTRIBUTES, ()),
         }
     }
 
@@ -348,6 +350,11 @@ impl Inode {
         Ok(block)
     }
 
+    /// The lock of extended attributes.
+    pub(crate) fn lock_attributes(&self) -> MutexGuard<'_, ()> {
+        self.attributes.lock()
+    }
+
     // ---- The end ----------------------------------------------------------------------------------------------------
 
     /// The lock of what is where.
@@ -384,7 +391,7 @@ impl Inode {
         Ok(())
     }
 
-    /// Frees an inode without names that nobody uses, and all its blocks. Attributes in a block of their own were freed before.
+    /// Frees an inode without names that nobody uses, and all its blocks.
     pub fn delete(&self) -> Result<(), Errno> {
         let _layout = self.lock_layout();
         self.forget_waiting(0);
@@ -392,7 +399,8 @@ impl Inode {
         if !is_short && self.has_map(&self.map.lock()) {
             self.remove_in_changes(0, 1 << 32)?;
         }
-        let change = self.file_system.begin(INODE_CREDITS + 3)?;
+        let change = self.file_system.begin(INODE_CREDITS + 3 + attribute::CREDITS)?;
+        attribute::release(self, &change)?;
         self.file_system.remove_orphan(&change, self)?;
         self.free(&change)
     }

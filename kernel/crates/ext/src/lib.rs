@@ -6,6 +6,7 @@
 //! - [`Superblock`]: the description of the file system, and which features are understood.
 //! - [`Change`]: a unit of change of metadata, complete on the disk or absent from it after a crash.
 //! - [`DirectoryBlocks`]: the blocks of a directory, as the code for names sees them; [`directory`] is that code.
+//! - [`attribute`]: extended attributes.
 //! - [`bytes`], [`checksum`]: reading and writing of fields, and the two checksums there are.
 //!
 //! # 1. What is trusted
@@ -31,6 +32,7 @@ extern crate alloc;
 extern crate testkit;
 
 mod allocate;
+pub mod attribute;
 mod bitmap;
 pub mod bytes;
 mod change;

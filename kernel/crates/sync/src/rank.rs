@@ -127,6 +127,8 @@ ranks! {
     FILE_PAGES,
     /// The inodes without names, and those being cut, of one file system on a disk.
     ORPHANS,
+    /// The extended attributes of one file on a disk.
+    ATTRIBUTES,
     /// Where on the disk the blocks of one file are.
     BLOCK_MAPS,
     /// One group of blocks and inodes of a file system on a disk.

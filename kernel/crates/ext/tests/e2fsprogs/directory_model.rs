@@ -10,8 +10,8 @@ use ext::DirectoryBlocks;
 use ext::directory::{self, Entries, HashVersion, NameHasher, Target};
 use testkit::Random;
 
+use crate::directory_reading::list_all;
 use crate::image::{self, ImageFile, Loaded, Scratch, TestDirectory, any_name};
-use crate::reading::list_all;
 
 /// The files that names may stand for, with the types of their modes.
 const FILES: [(&str, u8); 3] = [("file", 8), ("link", 10), ("other", 8)];
