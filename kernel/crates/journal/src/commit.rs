@@ -2,8 +2,9 @@
 //!
 //! # 1. Order on the disk
 //!
-//! Data of files that the transaction waits for, and its blocks in the log, in any order; a flush; then the commit block, stable
-//! when its write completes. So a commit block is on the disk only with all that it commits.
+//! The blocks of the transaction in the log, in any order; a flush; then the commit block, stable when its write completes. So a
+//! commit block is on the disk only with all that it commits; and with all data of files that was written before the transaction
+//! was changed to show it.
 //!
 //! # 2. What others do meanwhile
 //!
@@ -22,7 +23,6 @@ use sync::machine;
 
 use crate::format::{Tag, escape};
 use crate::journal::{Journal, LogWriter};
-use crate::transaction::OrderedData;
 
 /// The most blocks on their way to the log at once.
 const WRITTEN_MAX: usize = 256;
@@ -36,7 +36,6 @@ struct Job {
     reserved: usize,
     changed: Vec<u64>,
     revoked: Vec<u64>,
-    ordered: Vec<Arc<dyn OrderedData>>,
     has_freed: bool,
 }
 
@@ -44,12 +43,6 @@ impl Journal {
     /// Commits the running transaction, if there is one.
     pub(crate) fn commit_running(&self, writer: &mut LogWriter) -> Result<(), Errno> {
         let Some(job) = self.close_running()? else { return Ok(()) };
-        for data in &job.ordered {
-            if let Err(error) = data.write_data() {
-                // The next fsync of the file tells.
-                log::warn!("journal: data of file {} could not be written: {error:?}", data.key());
-            }
-        }
         match self.write_transaction(writer, &job) {
             Ok((used, head)) => {
                 {
@@ -97,7 +90,6 @@ impl Journal {
                 reserved,
                 changed: transaction.changed_blocks(),
                 revoked: transaction.revoked.iter().copied().collect(),
-                ordered: transaction.ordered.values().cloned().collect(),
                 has_freed: !transaction.revoked.is_empty(),
             };
             state.committing = Some(transaction);

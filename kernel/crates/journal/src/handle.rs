@@ -7,7 +7,7 @@ use abi::Errno;
 use block::Buffer;
 
 use crate::journal::Journal;
-use crate::transaction::{OrderedData, Transaction};
+use crate::transaction::Transaction;
 
 /// Changes that belong together. Ends when it is dropped.
 ///
@@ -51,14 +51,6 @@ impl<'a> Handle<'a> {
     pub fn free(&self, block: u64) -> Result<(), Errno> {
         let buffer = self.journal.cache().find(block);
         self.with(|running, _| running.free(block, buffer))
-    }
-
-    /// Has data of a file written before the transaction is committed.
-    pub fn order(&self, data: Arc<dyn OrderedData>) -> Result<(), Errno> {
-        self.with(|running, _| {
-            running.ordered.insert(data.key(), data);
-            false
-        })
     }
 
     /// Gets `credits` more, if the transaction has room. If not, this handle must come to an end, and another may go on.

@@ -3,18 +3,18 @@
 use alloc::sync::Arc;
 
 use abi::Errno;
-use block::BufferCache;
+use block::{BlockError, BufferCache};
 use mm::Frame;
 use sync::atomic::{AtomicU32, Ordering};
 use sync::{Mutex, MutexGuard, WaitQueue, machine, rank};
 
 use crate::format::Format;
 use crate::handle::Handle;
-use crate::recovery::recover;
+use crate::recovery::{self, read_superblock};
 use crate::state::{Limits, Room, State};
 use crate::superblock::Superblock;
 use crate::transaction::Transaction;
-use crate::{JournalError, Log, Recovered, is_after};
+use crate::{JournalError, Log, is_after};
 
 /// How old a transaction becomes before it is committed though nobody asked, as on Linux.
 const AGE_MAX_NS: u64 = 5_000_000_000;
@@ -87,26 +87,20 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens a journal and replays it, if it has something to replay. Whoever looked at buffers before looks again. When this
-    /// returns the journal is empty, and the file system may say so in its own superblock.
-    pub fn open(cache: Arc<BufferCache>, log: Log, needs: Needs) -> Result<(Self, Recovered), JournalError> {
+    /// Opens a journal for writing. What is in its log is dropped: [`replay`](crate::replay) comes before.
+    pub fn open(cache: Arc<BufferCache>, log: Log, needs: Needs) -> Result<Self, JournalError> {
         if cache.volume().is_read_only() {
-            return Err(JournalError::Block(block::BlockError::ReadOnly));
+            return Err(JournalError::Block(BlockError::ReadOnly));
         }
-        let block = log.read(0, 1)?;
-        let mut superblock = Superblock::parse(&block, log.blocks())?;
-        let mut recovered = Recovered::default();
-        let mut next = superblock.sequence().wrapping_add(1);
-        if superblock.start() != 0 {
-            (recovered, next) = recover(&log, &superblock, &cache)?;
-        }
+        let mut superblock = read_superblock(&log)?;
+        let next = recovery::next_sequence(&log, &superblock)?;
         let errno = superblock.errno();
         superblock.set_errno(0);
         superblock.set_tail(next, 0);
         superblock.upgrade(needs.has_checksums, needs.is_64_bit);
-        let frame = Frame::allocate().map_err(|_| block::BlockError::OutOfMemory)?;
+        let frame = Frame::allocate().map_err(|_| BlockError::OutOfMemory)?;
         log.write_forced(0, &frame, &superblock.encode())?;
-        Ok((Self::empty(cache, log, LogWriter { superblock, frame }, errno, next), recovered))
+        Ok(Self::empty(cache, log, LogWriter { superblock, frame }, errno, next))
     }
 
     fn empty(cache: Arc<BufferCache>, log: Log, writer: LogWriter, errno: u32, next: u32) -> Self {
@@ -284,13 +278,6 @@ impl Journal {
         self.state.lock().failure
     }
 
-    /// Whether a transaction older than that of an open handle waits for this data to be written. Then what that handle cuts off the
-    /// file is written before it is thrown away: until the cut is stable as well, the file would show what its blocks held before.
-    pub fn is_ordered(&self, key: u64) -> bool {
-        let state = self.state.lock();
-        state.committing.as_ref().is_some_and(|committing| committing.ordered.contains_key(&key))
-    }
-
     /// Makes a transaction stable. True if all that had been written to the volume before the call is stable as well; otherwise a flush
     /// is needed for that.
     ///
@@ -369,13 +356,24 @@ impl Journal {
         Ok(())
     }
 
+    /// Commits everything that has ended, and brings it to its place.
+    pub fn drain(&self) -> Result<(), Errno> {
+        let mut turn = self.turn();
+        self.drain_log(turn.writer()?)
+    }
+
     /// Brings everything to its place and leaves the journal empty, for the end of a mount. No handle is open, and none begins.
     pub fn close(&self) -> Result<(), Errno> {
         let mut turn = self.turn();
         let writer = turn.writer()?;
+        self.drain_log(writer)?;
+        self.mark_empty(writer)
+    }
+
+    fn drain_log(&self, writer: &mut LogWriter) -> Result<(), Errno> {
         self.commit_running(writer)?;
         while self.checkpoint(writer)? {}
-        self.mark_empty(writer)
+        Ok(())
     }
 
     /// Gives the journal up: no change reaches the disk any more.

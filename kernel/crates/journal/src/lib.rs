@@ -1,9 +1,9 @@
 //! The journal of ext3 and ext4, in the format of Linux's jbd2: after a crash, the changes of an operation are all on the disk, or none.
 //!
 //! - [`Log`]: where the journal lies on its volume.
-//! - [`Journal`]: opens it, which replays what a crash left behind; begins handles; makes transactions stable.
+//! - [`replay`]: brings to its place what a crash left in it.
+//! - [`Journal`]: begins handles; makes transactions stable.
 //! - [`Handle`]: the changes of one operation, while they are made.
-//! - [`OrderedData`]: data of files that is written before the transaction that shows it.
 //!
 //! # 1. Transactions
 //!
@@ -46,12 +46,11 @@
 //!
 //! # 5. Locks
 //!
-//! The right to write the log (rank `JOURNAL_LOGS`) is held over transfers, by the thread that commits, and while data of files is
-//! written. The state of all transactions (rank `JOURNALS`) is locked for looks and copies of single blocks, never over a transfer.
+//! The right to write the log (rank `JOURNAL_LOGS`) is held over transfers, by the thread that commits. The state of all transactions (rank `JOURNALS`) is locked for looks and copies of single blocks, never over a transfer.
 //! An open handle is like a lock that many hold, which the committing thread waits for. Hence:
 //!
-//! - What is locked within handles, or to write data, is not held where a handle begins, a transaction is forced or
-//!   [`Journal::tick`] is called. Locks of inodes, which are taken before, may be held there.
+//! - What is locked within handles is not held where a handle begins, a transaction is forced or [`Journal::tick`] is called; and
+//!   what is held there is not locked within handles.
 //! - With an open handle nobody begins another, forces, or waits for who does.
 //!
 //! # 6. Failure
@@ -60,9 +59,15 @@
 //! (`EROFS`), who waits is told (`EIO`), and the superblock of the journal remembers for whoever opens it next. Without memory commits
 //! go on with one block at a time.
 //!
+//! # 7. Data of files
+//!
+//! It does not go through the log. Where it is written to blocks that no transaction has given to the file yet, and a handle gives
+//! them afterwards, no crash shows what the blocks held before (what Linux calls ordered): the flush before the commit block is
+//! for the data as well. So a commit waits for no data.
+//!
 //! # What it does not do
 //!
-//! Data of files never goes through the log (`data=journal`). Journals on other volumes, fast commits and commit blocks without a
+//! Journals on other volumes, fast commits and commit blocks without a
 //! flush before them are not made; of these, recovery knows only the last.
 //!
 //! # References
@@ -93,8 +98,7 @@ pub use error::JournalError;
 pub use handle::Handle;
 pub use journal::{Journal, Needs};
 pub use log::Log;
-pub use recovery::Recovered;
-pub use transaction::OrderedData;
+pub use recovery::{Recovered, replay};
 
 /// The fewest blocks of a log.
 pub const BLOCKS_MIN: u32 = 64;

@@ -29,7 +29,8 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use block::{Buffer, BufferCache};
+use block::{BlockError, Buffer, BufferCache};
+use mm::Frame;
 
 use crate::checksum::crc32_big_endian;
 use crate::format::{Checksums, Format, Header, SUM_BEGIN, Tag, commit_seconds, kind, unescape};
@@ -63,42 +64,59 @@ struct End {
     is_damaged: bool,
 }
 
-/// Replays the journal. When this returns everything replayed is stable; the superblock is still as it was. Answers the number that
-/// the next transaction may have.
-pub(crate) fn recover(
-    log: &Log,
-    superblock: &Superblock,
-    cache: &BufferCache,
-) -> Result<(Recovered, u32), JournalError> {
-    let format = superblock.format();
-    let mut recovery = Recovery {
-        log,
-        superblock,
-        cache,
-        format,
-        revoked: BTreeMap::new(),
-        replayed: Vec::new(),
-        recovered: Recovered::default(),
-    };
+/// Replays a journal, if there is something to replay, and leaves it empty. When this returns everything is stable. Whoever looked at
+/// buffers of this cache before looks again; whoever has copies of their contents is wrong.
+pub fn replay(cache: &BufferCache, log: &Log) -> Result<Recovered, JournalError> {
+    let mut superblock = read_superblock(log)?;
+    if superblock.start() == 0 {
+        return Ok(Recovered::default());
+    }
+    if cache.volume().is_read_only() {
+        return Err(JournalError::Block(BlockError::ReadOnly));
+    }
+    let mut recovery = Recovery::new(log, &superblock);
     let end = recovery.scan()?;
     recovery.collect_revoked(end.sequence)?;
-    let result = recovery.replay(end.sequence);
+    let result = recovery.replay(cache, end.sequence);
     // What is right reaches its place even if something else was not.
-    recovery.write_replayed()?;
+    recovery.write_replayed(cache)?;
     cache.volume().flush()?;
     result?;
     if end.is_damaged {
         return Err(JournalError::BadTransaction(end.sequence));
     }
-    recovery.recovered.transactions = end.sequence.wrapping_sub(superblock.sequence());
-    // Parts of the interrupted one may be there: its number is not used again.
-    Ok((recovery.recovered, end.sequence.wrapping_add(1)))
+    let mut recovered = recovery.recovered;
+    recovered.transactions = end.sequence.wrapping_sub(superblock.sequence());
+    superblock.set_tail(end.next(), 0);
+    let frame = Frame::allocate().map_err(|_| BlockError::OutOfMemory)?;
+    log.write_forced(0, &frame, &superblock.encode())?;
+    Ok(recovered)
+}
+
+/// Reads the superblock of a journal.
+pub(crate) fn read_superblock(log: &Log) -> Result<Superblock, JournalError> {
+    let block = log.read(0, 1)?;
+    Superblock::parse(&block, log.blocks())
+}
+
+/// A number for the next transaction that none in the log has.
+pub(crate) fn next_sequence(log: &Log, superblock: &Superblock) -> Result<u32, JournalError> {
+    if superblock.start() == 0 {
+        return Ok(superblock.sequence().wrapping_add(1));
+    }
+    Ok(Recovery::new(log, superblock).scan()?.next())
+}
+
+impl End {
+    /// The next number. That of the transaction that was interrupted is not used again, as parts of it may be there.
+    fn next(&self) -> u32 {
+        self.sequence.wrapping_add(1)
+    }
 }
 
 struct Recovery<'a> {
     log: &'a Log,
     superblock: &'a Superblock,
-    cache: &'a BufferCache,
     format: Format,
     /// In which transaction a block was revoked last.
     revoked: BTreeMap<u64, u32>,
@@ -161,7 +179,18 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Recovery<'_> {
+impl<'a> Recovery<'a> {
+    fn new(log: &'a Log, superblock: &'a Superblock) -> Self {
+        Self {
+            log,
+            superblock,
+            format: superblock.format(),
+            revoked: BTreeMap::new(),
+            replayed: Vec::new(),
+            recovered: Recovered::default(),
+        }
+    }
+
     /// The first pass.
     fn scan(&self) -> Result<End, JournalError> {
         let format = &self.format;
@@ -256,7 +285,7 @@ impl Recovery<'_> {
     }
 
     /// The third pass. Goes on behind contents that are damaged; the first error is answered.
-    fn replay(&mut self, end: u32) -> Result<(), JournalError> {
+    fn replay(&mut self, cache: &BufferCache, end: u32) -> Result<(), JournalError> {
         let mut walk = Walk::new(self.log, self.superblock, AHEAD);
         let mut result = Ok(());
         while walk.sequence != end {
@@ -265,7 +294,8 @@ impl Recovery<'_> {
                     self.check_descriptor(&block)?;
                     for tag in self.format.tags(&block) {
                         let sequence = walk.sequence;
-                        let replayed = walk.contents().and_then(|contents| self.replay_block(tag, sequence, contents));
+                        let replayed =
+                            walk.contents().and_then(|contents| self.replay_block(cache, tag, sequence, contents));
                         result = result.and(replayed);
                     }
                 }
@@ -277,7 +307,13 @@ impl Recovery<'_> {
         result
     }
 
-    fn replay_block(&mut self, tag: Tag, sequence: u32, contents: &[u8]) -> Result<(), JournalError> {
+    fn replay_block(
+        &mut self,
+        cache: &BufferCache,
+        tag: Tag,
+        sequence: u32,
+        contents: &[u8],
+    ) -> Result<(), JournalError> {
         let is_revoked = self.revoked.get(&tag.block).is_some_and(|revoked| !is_after(sequence, *revoked));
         if is_revoked {
             self.recovered.revoked += 1;
@@ -287,12 +323,12 @@ impl Recovery<'_> {
             log::error!("journal: the checksum of block {} in transaction {sequence} is wrong", tag.block);
             return Err(JournalError::BadChecksum("contents"));
         }
-        let blocks = self.cache.volume().len_bytes() / self.cache.block_len() as u64;
+        let blocks = cache.volume().len_bytes() / cache.block_len() as u64;
         if tag.block >= blocks || self.log.contains(tag.block) {
             log::error!("journal: transaction {sequence} has contents for block {}", tag.block);
             return Err(JournalError::Corrupt("contents are for a block where none can be"));
         }
-        let buffer = self.cache.get_zeroed(tag.block);
+        let buffer = cache.get_zeroed(tag.block);
         buffer.change(|bytes| {
             bytes.copy_from_slice(contents);
             if tag.is_escaped {
@@ -302,11 +338,11 @@ impl Recovery<'_> {
         buffer.mark_dirty();
         self.recovered.blocks += 1;
         self.replayed.push(buffer);
-        if self.replayed.len() >= REPLAYED_MAX { self.write_replayed() } else { Ok(()) }
+        if self.replayed.len() >= REPLAYED_MAX { self.write_replayed(cache) } else { Ok(()) }
     }
 
-    fn write_replayed(&mut self) -> Result<(), JournalError> {
-        Ok(self.cache.write(core::mem::take(&mut self.replayed))?)
+    fn write_replayed(&mut self, cache: &BufferCache) -> Result<(), JournalError> {
+        Ok(cache.write(core::mem::take(&mut self.replayed))?)
     }
 }
 

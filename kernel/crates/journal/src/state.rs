@@ -8,9 +8,6 @@ use block::BufferCache;
 use crate::format::Format;
 use crate::transaction::{Transaction, Unwritten};
 
-/// The most files whose data one transaction waits for.
-const ORDERED_MAX: usize = 1 << 14;
-
 /// The largest that things may grow, from the sizes of the log and of memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -66,7 +63,7 @@ impl State {
             return Room::Closing;
         }
         let blocks = running.blocks_with(format, credits);
-        if blocks > limits.transaction_max || running.ordered.len() >= ORDERED_MAX {
+        if blocks > limits.transaction_max {
             return Room::TransactionFull;
         }
         if blocks > self.free || self.owners.len() > limits.unwritten_max {

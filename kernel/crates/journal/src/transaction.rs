@@ -6,19 +6,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::Errno;
 use block::Buffer;
 
 use crate::format::Format;
-
-/// Data of a file that must be on the disk before a transaction is: otherwise the file would show what its blocks held before.
-pub trait OrderedData: Send + Sync {
-    /// What tells it from other data of the file system, such as the number of the inode.
-    fn key(&self) -> u64;
-
-    /// Writes it and waits for it. Begins no handle. An error is kept for the next `fsync`; the transaction goes on.
-    fn write_data(&self) -> Result<(), Errno>;
-}
 
 /// A buffer in a transaction, which holds it.
 pub(crate) struct Entry {
@@ -47,7 +37,6 @@ pub(crate) struct Transaction {
     /// How many of the buffers go to the log.
     pub(crate) changed: usize,
     pub(crate) revoked: BTreeSet<u64>,
-    pub(crate) ordered: BTreeMap<u64, Arc<dyn OrderedData>>,
 }
 
 impl Transaction {
@@ -62,13 +51,12 @@ impl Transaction {
             buffers: BTreeMap::new(),
             changed: 0,
             revoked: BTreeSet::new(),
-            ordered: BTreeMap::new(),
         }
     }
 
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.buffers.is_empty() && self.revoked.is_empty() && self.ordered.is_empty()
+        self.buffers.is_empty() && self.revoked.is_empty()
     }
 
     /// The most blocks of log it takes if handles may change `credits` blocks more. A credit pays for a change or for a revoke.

@@ -105,8 +105,6 @@ ranks! {
     RENAME,
     /// An inode: its attributes and, in a directory, its names. Several are held at once, in the order that `vfs` documents.
     INODES,
-    /// Who writes to the log of one journal. Held over transfers, and while the data of files is written that a transaction needs.
-    JOURNAL_LOGS,
     /// Who writes the pages of one file back.
     WRITE_BACK,
     /// Where on the disk the pages of one file are, while they are written or taken away.
@@ -125,6 +123,8 @@ ranks! {
     ADDRESS_SPACE,
     /// The pages of one file. A page fault takes this lock under [`ADDRESS_SPACE`].
     FILE_PAGES,
+    /// Who writes to the log of one journal, over transfers. What stands behind it may be taken in an open handle.
+    JOURNAL_LOGS,
     /// The inodes without names, and those being cut, of one file system on a disk.
     ORPHANS,
     /// The extended attributes of one file on a disk.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use block::SECTOR_LEN;
-use journal::{Journal, Needs, crc32c};
+use journal::{Journal, Needs, crc32c, replay};
 use testkit::Random;
 use testkit::disk::{FakeDisk, Image, crashed};
 
@@ -204,7 +204,8 @@ fn e2fsck_replays_our_journals_as_we_do() {
             let (fake, cache) = disk(image);
             let log = log(&cache, &blocks);
             let needs = Needs { has_checksums: seed != 1, is_64_bit: seed != 2 };
-            (fake, Arc::new(Journal::open(cache, log, needs).unwrap().0))
+            replay(&cache, &log).unwrap();
+            (fake, Arc::new(Journal::open(cache, log, needs).unwrap()))
         };
         let (fake, journal) = open(before.clone());
         let mut run = Run::new(fake, journal, FREE, seed);

@@ -1,12 +1,11 @@
 //! Recovery of journals that `debugfs` makes, whole and damaged, with `e2fsck` as the second opinion.
 
-use journal::{Journal, JournalError, Needs, Recovered};
+use journal::{JournalError, Recovered, replay};
 use testkit::Random;
 use testkit::disk::{FakeDisk, Image, crashed};
 
 use crate::support::{BLOCK, BLOCKS, FREE, debugfs, differences, disk, e2fsck, journal_blocks, log, make};
 
-const NEEDS: Needs = Needs { has_checksums: true, is_64_bit: true };
 const SECTORS: u64 = BLOCKS * 2;
 
 /// The ways to open a journal in `debugfs`.
@@ -53,7 +52,7 @@ fn image_with_journal(random: &mut Random, layout: &str, transactions: usize) ->
 fn open(image: Image, blocks: &[u64]) -> (FakeDisk, Result<Recovered, JournalError>) {
     let (fake, cache) = disk(image);
     let log = log(&cache, blocks);
-    let result = Journal::open(cache, log, NEEDS).map(|(_, recovered)| recovered);
+    let result = replay(&cache, &log);
     (fake, result)
 }
 

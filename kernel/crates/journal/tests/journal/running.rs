@@ -1,15 +1,14 @@
 //! What single transactions do: order on the disk, failure, limits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use abi::Errno;
 use block::BufferCache;
-use journal::{Journal, JournalError, Needs, OrderedData};
-use testkit::disk::{FakeDisk, Image, Step, crashed};
-use testkit::{Random, clock, frames};
+use journal::{Journal, JournalError, Needs};
+use testkit::disk::{FakeDisk, Image, Step};
+use testkit::{clock, frames};
 
-use crate::support::{BLOCK, SMALL, blank, block_of, disk, log, open_small, write_data};
+use crate::support::{BLOCK, SMALL, blank, block_of, disk, log, open_small};
 
 /// Fills a block in a handle of its own; the number of its transaction.
 pub(crate) fn fill(journal: &Journal, block: u64, byte: u8) -> u32 {
@@ -94,53 +93,6 @@ fn a_handle_may_do_more_than_it_said_while_there_is_room() {
     assert_eq!(journal.force(transaction), Err(Errno::EIO));
 }
 
-/// Data of a file, in one block.
-struct Data {
-    cache: Arc<BufferCache>,
-    block: u64,
-    written: AtomicUsize,
-}
-
-impl OrderedData for Data {
-    fn key(&self) -> u64 {
-        self.block
-    }
-
-    fn write_data(&self) -> Result<(), Errno> {
-        self.written.fetch_add(1, Ordering::Relaxed);
-        write_data(&self.cache, self.block, &[9; BLOCK]);
-        Ok(())
-    }
-}
-
-#[test]
-fn data_is_there_before_what_points_to_it() {
-    let before = blank();
-    let (fake, cache) = disk(before.clone());
-    let blocks: Vec<u64> = (100..100 + u64::from(SMALL)).collect();
-    let (journal, _) = Journal::open(cache.clone(), log(&cache, &blocks), Needs::default()).unwrap();
-    let data = Arc::new(Data { cache, block: 2000, written: AtomicUsize::new(0) });
-    {
-        let handle = journal.begin(2).unwrap();
-        let buffer = journal.cache().get(1000).unwrap();
-        handle.change(&buffer, |bytes| bytes.fill(1)).unwrap();
-        handle.order(data.clone()).unwrap();
-        handle.order(data.clone()).unwrap();
-    }
-    journal.force_all().unwrap();
-    assert_eq!(data.written.load(Ordering::Relaxed), 1);
-    assert!(!journal.is_ordered(2000));
-    let (log, mut random) = (fake.log(), Random::new(3));
-    for steps in 0..=log.len() {
-        for _ in 0..8 {
-            let cut = crashed(&before, &log, steps, &mut random);
-            if recovered(&cut, 1000) == 1 {
-                assert_eq!(block_of(&cut, 2000), [9; BLOCK], "after {steps} steps");
-            }
-        }
-    }
-}
-
 #[test]
 fn an_error_of_the_disk_ends_all_changes() {
     let (fake, journal) = open_small(blank());
@@ -166,7 +118,7 @@ fn an_error_of_the_disk_ends_all_changes() {
     // The superblock tells whoever opens it next.
     let blocks: Vec<u64> = (100..100 + u64::from(SMALL)).collect();
     let (_, cache) = disk(cut.clone());
-    let (again, _) = Journal::open(cache.clone(), log(&cache, &blocks), Needs::default()).unwrap();
+    let again = Journal::open(cache.clone(), log(&cache, &blocks), Needs::default()).unwrap();
     assert_eq!(again.errno_found(), (Errno::EIO as u32).wrapping_neg());
     assert_eq!(recovered(&cut, 1000), 1);
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use block::{BufferCache, Disk, SECTOR_LEN, Segment, Volume};
-use journal::{Journal, Log, Needs};
+use journal::{Journal, Log, Needs, replay};
 use mm::Frame;
 use testkit::disk::{FakeDisk, Image};
 use testkit::frames;
@@ -16,7 +16,7 @@ use testkit::frames;
 /// Bytes in a block of the file systems.
 pub(crate) const BLOCK: usize = 1024;
 /// Blocks of the file systems.
-pub(crate) const BLOCKS: u64 = 8192;
+pub(crate) const BLOCKS: u64 = 4096;
 /// The first of the blocks that tests write to: nothing of the file system is there.
 pub(crate) const FREE: u64 = 3000;
 
@@ -62,7 +62,7 @@ fn run(program: &str, arguments: &[&str]) -> (i32, String) {
 /// A new file system with a journal of 1 MiB.
 pub(crate) fn make() -> Vec<u8> {
     let scratch = Scratch::new(&[]);
-    let (status, text) = run("mke2fs", &["-q", "-F", "-t", "ext4", "-b", "1024", "-J", "size=1", scratch.path(), "8M"]);
+    let (status, text) = run("mke2fs", &["-q", "-F", "-t", "ext4", "-b", "1024", "-J", "size=1", scratch.path(), "4M"]);
     assert_eq!(status, 0, "{text}");
     scratch.read()
 }
@@ -143,7 +143,8 @@ pub(crate) fn open_small(image: Image) -> (FakeDisk, Arc<Journal>) {
     let (fake, cache) = disk(image);
     let blocks: Vec<u64> = (SMALL_FIRST..SMALL_FIRST + u64::from(SMALL)).collect();
     let log = log(&cache, &blocks);
-    let (journal, _) = Journal::open(cache, log, Needs { has_checksums: true, is_64_bit: false }).unwrap();
+    replay(&cache, &log).unwrap();
+    let journal = Journal::open(cache, log, Needs { has_checksums: true, is_64_bit: false }).unwrap();
     (fake, Arc::new(journal))
 }
 
