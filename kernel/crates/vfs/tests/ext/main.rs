@@ -9,3 +9,4 @@ mod support;
 
 mod read;
 mod write;
+mod xattrs;

@@ -2,9 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::any::Any;
 
 use abi::{Errno, FallocateFlags, OpenFlags, Timespec};
+use ext::attribute;
 use file::pipe::Pipe;
 use file::{Attributes, DirectorySink};
 use mm::Frame;
@@ -16,6 +18,7 @@ use crate::inode::Renaming;
 use crate::page_cache::PageCache;
 use crate::{
     Credentials, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef,
+    XattrChange,
 };
 
 use super::table::Shared;
@@ -189,6 +192,16 @@ impl ExtInode {
         self.core.set_size_on_disk(size)
     }
 
+    fn change_attribute(&self, name: &[u8], wanted: XattrChange<'_>) -> Result<(), Errno> {
+        let is_there = match attribute::get(&self.core, name) {
+            Err(Errno::ENODATA) => false,
+            value => value.map(|_| true)?,
+        };
+        wanted.check_presence(is_there)?;
+        let change = self.shared.file_system.begin(attribute::CREDITS)?;
+        attribute::set(&self.core, &change, name, wanted.value())
+    }
+
     /// Deletes it. It has no names, and nobody uses it.
     pub(super) fn delete(&self) -> Result<(), Errno> {
         if let Contents::Regular(cache) = &self.contents {
@@ -322,6 +335,18 @@ impl Inode for ExtInode {
 
     fn is_mappable(&self) -> bool {
         matches!(self.contents, Contents::Regular(_))
+    }
+
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.shared.checked(attribute::get(&self.core, name))
+    }
+
+    fn change_xattr(&self, name: &[u8], change: XattrChange<'_>) -> Result<(), Errno> {
+        self.shared.checked(self.change_attribute(name, change))
+    }
+
+    fn list_xattrs(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
+        self.shared.checked(attribute::names(&self.core, sink))
     }
 
     fn sync(&self, _data_only: bool) -> Result<(), Errno> {
