@@ -9,6 +9,7 @@
 //! - [`frames`]: frames on the heap, counted, with a budget;
 //! - [`FakePageTable`], [`Cpu`]: page tables as maps, and a CPU that faults as hardware does;
 //! - [`disk`]: a disk that remembers, fails and loses its power;
+//! - [`share`]: a server that shares a directory of this host by 9P;
 //! - [`entropy`], [`Random`]: the same numbers in every run;
 //! - [`WakeCounter`]: what a wait queue wakes.
 //!
@@ -34,6 +35,7 @@ mod machine;
 mod page_table;
 mod random;
 mod seam;
+pub mod share;
 pub mod threads;
 pub mod user;
 mod wake;
