@@ -20,6 +20,26 @@ pub enum SetTime {
     To(Timespec),
 }
 
+/// A change of attributes; what is `None`, or omitted, stays.
+#[derive(Clone, Copy, Debug)]
+pub struct AttributeChange {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// The time of the last read.
+    pub accessed: SetTime,
+    /// The time of the last change of the contents.
+    pub modified: SetTime,
+}
+
+impl AttributeChange {
+    /// None.
+    const NOTHING: Self = Self { mode: None, uid: None, gid: None, accessed: SetTime::Omit, modified: SetTime::Omit };
+}
+
 /// What `stat` shows.
 #[inline]
 pub fn stat(path: &PathRef) -> Attributes {
@@ -70,7 +90,9 @@ pub fn chmod(credentials: &Credentials, path: &PathRef, mode: u32) -> Result<(),
         }
         let keeps_group = credentials.is_in_group(metadata.gid()) || credentials.has(Capabilities::FSETID);
         inode.prepare_change()?;
-        metadata.set_permission_bits(if keeps_group { mode & 0o7777 } else { mode & 0o7777 & !SET_GID });
+        let bits = if keeps_group { mode & 0o7777 } else { mode & 0o7777 & !SET_GID };
+        inode.set_attributes(&AttributeChange { mode: Some(bits), ..AttributeChange::NOTHING })?;
+        metadata.set_permission_bits(bits);
         metadata.touch_changed();
         Ok(())
     })
@@ -90,6 +112,7 @@ pub fn chown(credentials: &Credentials, path: &PathRef, uid: Option<u32>, gid: O
             return Err(Errno::EPERM);
         }
         inode.prepare_change()?;
+        inode.set_attributes(&AttributeChange { uid, gid, ..AttributeChange::NOTHING })?;
         if !metadata.is_directory() {
             let mode = metadata.mode();
             let executable_by_group = mode & 0o010 != 0;
@@ -116,6 +139,7 @@ pub fn utimens(credentials: &Credentials, path: &PathRef, accessed: SetTime, mod
             return Err(Errno::EPERM);
         }
         inode.prepare_change()?;
+        inode.set_attributes(&AttributeChange { accessed, modified, ..AttributeChange::NOTHING })?;
         let now = FileTime::now();
         let new = |time| match time {
             SetTime::Omit => None,

@@ -13,6 +13,7 @@ use mm::Frame;
 use mm::object::{CodeSite, Mappings};
 use mm::user::{UserReader, UserWriter};
 
+use crate::attributes::AttributeChange;
 use crate::name::{HashedName, Name};
 use crate::{Credentials, Metadata, PathRef, XattrChange};
 
@@ -79,8 +80,20 @@ pub trait Inode: Any + Send + Sync {
         self.metadata().attributes()
     }
 
+    /// Its length now, where that is not known without asking.
+    fn length(&self) -> Result<u64, Errno> {
+        Ok(self.metadata().size())
+    }
+
     /// Called under the lock before attributes are changed: a layered file system takes the inode over into its own layer.
     fn prepare_change(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Asked under the lock, after all checks, before attributes are changed in its metadata: somebody else who keeps them takes
+    /// the change over, or refuses it.
+    fn set_attributes(&self, change: &AttributeChange) -> Result<(), Errno> {
+        let _ = change;
         Ok(())
     }
 
@@ -219,6 +232,9 @@ pub trait Inode: Any + Send + Sync {
     fn mappings(&self) -> Option<&Mappings> {
         None
     }
+
+    /// Told when a mapping of it is gone, with no lock held.
+    fn unmapped(&self) {}
 
     /// Whether the pages are all there is of the file, so that a store needs no notice once its page is mapped.
     fn is_memory(&self) -> bool {

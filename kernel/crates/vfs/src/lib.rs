@@ -67,7 +67,7 @@ mod walk;
 mod xattr;
 
 pub use anonymous::{anonymous_path, memory_file, path_of};
-pub use attributes::{SetTime, access, chmod, chown, readlink, stat, statfs, truncate, utimens};
+pub use attributes::{AttributeChange, SetTime, access, chmod, chown, readlink, stat, statfs, truncate, utimens};
 pub use context::FsContext;
 pub use create::{link, mkdir, mknod, symlink};
 pub use credentials::{Capabilities, Credentials};

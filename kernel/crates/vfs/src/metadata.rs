@@ -148,6 +148,19 @@ pub struct Metadata {
     lock: Mutex<()>,
 }
 
+/// What somebody else says of a file that he may change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) links: u32,
+    pub(crate) blocks: u64,
+    pub(crate) accessed: FileTime,
+    pub(crate) modified: FileTime,
+    pub(crate) changed: FileTime,
+}
+
 impl Metadata {
     /// The attributes of a new inode.
     pub fn new(new: NewMetadata) -> Self {
@@ -316,6 +329,17 @@ impl Metadata {
     pub(crate) fn set_owner(&self, uid: u32, gid: u32) {
         self.uid.store(uid, Relaxed);
         self.gid.store(gid, Relaxed);
+    }
+
+    /// Takes over what was told of the file. Its type stays.
+    pub(crate) fn take_over(&self, told: &Told) {
+        self.set_permission_bits(told.mode);
+        self.set_owner(told.uid, told.gid);
+        self.links.store(told.links, Relaxed);
+        self.set_blocks(told.blocks);
+        self.accessed.set(told.accessed);
+        self.modified.set(told.modified);
+        self.changed.set(told.changed);
     }
 
     /// Notes a read, unless the mount's rule for it says that there is nothing to note; whether there was.

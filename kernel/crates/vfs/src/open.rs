@@ -153,9 +153,17 @@ fn create(
     }
     directory.mount.check_writable()?;
     check_may_create(directory, credentials)?;
-    *is_new = true;
     let mode = FileKind::Regular.mode_bits() | mode & FILE_MODE_MASK & !context.umask;
-    create_locked(directory, credentials, last.name(), mode, 0, &[])
+    match create_locked(directory, credentials, last.name(), mode, 0, &[]) {
+        // A directory that keeps no names has no lock: somebody else was quicker.
+        Err(Errno::EEXIST) if !directory.dentry.keeps_children() => {
+            directory.dentry.child_locked(last.name(), credentials)?.ok_or(Errno::ENOENT)
+        }
+        made => {
+            *is_new = true;
+            made
+        }
+    }
 }
 
 /// `O_TMPFILE`.

@@ -85,7 +85,7 @@ impl VnodeFile {
         let inode = self.inode();
         let metadata = inode.metadata();
         let _lock = metadata.lock();
-        let position = if open.is_append() { metadata.size() } else { position };
+        let position = if open.is_append() { inode.length()? } else { position };
         inode.prepare_change()?;
         let done = inode.write_at(position, from)?;
         if !self.keeps_set_id {
@@ -154,7 +154,7 @@ impl VnodeFile {
         let base = match whence {
             SEEK_SET => 0,
             SEEK_CUR => position,
-            SEEK_END if !is_directory => metadata.size(),
+            SEEK_END if !is_directory => self.inode().length()?,
             SEEK_DATA | SEEK_HOLE if !is_directory => {
                 let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
                 return self.inode().seek_data(offset, whence == SEEK_HOLE);
@@ -244,7 +244,7 @@ impl File for VnodeFile {
         let metadata = self.inode().metadata();
         if command == abi::ioctl::FIONREAD && metadata.is_regular() {
             let position = *open.position().lock();
-            let left = i64::try_from(i128::from(metadata.size()) - i128::from(position)).unwrap_or(i64::MAX);
+            let left = i64::try_from(i128::from(self.inode().length()?) - i128::from(position)).unwrap_or(i64::MAX);
             let left = i32::try_from(left.clamp(i64::from(i32::MIN), i64::from(i32::MAX))).unwrap_or(i32::MAX);
             mm::user::write_user_struct(argument, &left)?;
             return Ok(0);
@@ -396,6 +396,12 @@ impl DirectorySink for Positioned<'_> {
 /// A file as mappings see it.
 struct FileMapping {
     path: PathRef,
+}
+
+impl Drop for FileMapping {
+    fn drop(&mut self) {
+        self.path.inode().unmapped();
+    }
 }
 
 impl MappedObject for FileMapping {

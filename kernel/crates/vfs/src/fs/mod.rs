@@ -12,6 +12,7 @@ pub mod dev;
 pub mod disk;
 pub mod ext;
 pub mod generated;
+pub mod ninep;
 pub mod overlay;
 pub mod root;
 pub mod tmpfs;

@@ -50,6 +50,25 @@ impl PageCache {
         }
     }
 
+    /// Drops what is clean, after somebody else changed the file: it is read again. What is dirty will replace what he wrote.
+    pub(crate) fn invalidate(&self) {
+        // Pages on their way to the disk are clean already, and what would be read instead is older.
+        let _writer = self.writer.lock();
+        {
+            let mut pages = self.pages.lock();
+            let mut next = pages.map.next_present(0);
+            while let Some(index) = next {
+                let is_dirty = matches!(pages.map.get(index), Some(Slot::Page(page)) if page.is_dirty);
+                if !is_dirty {
+                    drop(pages.map.remove_range(index, index + 1));
+                }
+                next = index.checked_add(1).and_then(|index| pages.map.next_present(index));
+            }
+        }
+        self.filled.wake_all();
+        self.mappings.invalidate(0, u64::MAX);
+    }
+
     /// Whether there is something to write.
     pub fn is_dirty(&self) -> bool {
         self.pages.lock().dirty != 0

@@ -278,7 +278,7 @@ impl DirectorySink for Collect {
         if self.entries.len() == self.count {
             return false;
         }
-        self.entries.push((String::from_utf8(name.to_vec()).unwrap(), inode, kind, next));
+        self.entries.push((String::from_utf8_lossy(name).into_owned(), inode, kind, next));
         true
     }
 }
