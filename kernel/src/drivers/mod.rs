@@ -22,6 +22,7 @@ mod power_button;
 mod rtc;
 pub(crate) mod serial;
 mod virtio;
+pub(crate) mod virtio_9p;
 pub(crate) mod virtio_blk;
 pub(crate) mod virtio_net;
 pub(crate) mod virtio_rng;
@@ -41,6 +42,7 @@ use virtio_drivers::transport::DeviceType;
 use crate::arch::smp;
 use listener::Listener;
 use virtio::Found;
+use virtio_9p::Virtio9p;
 use virtio_blk::VirtioBlk;
 use virtio_net::VirtioNet;
 
@@ -57,6 +59,8 @@ static NEEDS_POLLING: AtomicBool = AtomicBool::new(false);
 static NETWORKS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::new());
 /// Block devices that nobody drives yet.
 static DISKS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::new());
+/// Servers of files that nobody uses yet.
+static SERVERS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::new());
 static LISTENER: Listener<Request> = Listener::new();
 
 /// Starts everything. The local APIC is on, interrupts are off; afterwards the clocks run and interrupts may come.
@@ -74,7 +78,7 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
     power_button::set_listener(|()| LISTENER.call(Request::Signal(SIGTERM)));
     power_button::init(&facts);
     let functions = pci::init(facts.pci_window, &information.memory_map);
-    let (mut networks, mut disks) = (Vec::new(), Vec::new());
+    let (mut networks, mut disks, mut servers) = (Vec::new(), Vec::new(), Vec::new());
     for found in virtio::find(&facts, line, functions) {
         let has_interrupt = match found.kind() {
             DeviceType::Console => virtio_serial::init(found),
@@ -87,6 +91,10 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
                 disks.push(found);
                 true
             }
+            DeviceType::_9P => {
+                servers.push(found);
+                true
+            }
             _ => true,
         };
         if !has_interrupt {
@@ -95,6 +103,7 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
     }
     *NETWORKS.lock() = networks;
     *DISKS.lock() = disks;
+    *SERVERS.lock() = servers;
     virtio_serial::set_listener(|request| LISTENER.call(request));
 }
 
@@ -108,6 +117,12 @@ pub(crate) fn take_networks() -> impl Iterator<Item = Arc<VirtioNet>> {
 pub(crate) fn take_disks() -> impl Iterator<Item = VirtioBlk> {
     let found = core::mem::take(&mut *DISKS.lock());
     found.into_iter().filter_map(VirtioBlk::new)
+}
+
+/// The servers of files, as [`take_networks`].
+pub(crate) fn take_servers() -> impl Iterator<Item = Virtio9p> {
+    let found = core::mem::take(&mut *SERVERS.lock());
+    found.into_iter().filter_map(Virtio9p::new)
 }
 
 /// Whether a device has no interrupt, so that [`poll`] must be called while anybody waits.

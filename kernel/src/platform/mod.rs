@@ -10,6 +10,7 @@ mod observe;
 pub(crate) mod profile;
 mod program;
 mod seam;
+mod shares;
 pub(crate) mod vdso;
 
 pub(crate) use end::fail;

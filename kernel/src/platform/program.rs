@@ -19,7 +19,7 @@ use vfs::fs::{dev, overlay};
 use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
-use super::{deferred, disks, fail, network, observe};
+use super::{deferred, disks, fail, network, observe, shares};
 use crate::arch::interrupts;
 use crate::drivers::{self, Request};
 use crate::{arch, entropy, threads};
@@ -59,6 +59,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     let standard_files = standard_files(options);
     let namespace = match namespace(&image).and_then(|namespace| {
         register_consoles(&standard_files[2])?;
+        shares::start(&namespace, line);
         Ok(namespace)
     }) {
         Ok(namespace) => namespace,

@@ -14,6 +14,17 @@ pub struct VirtioMmioDevice {
     pub interrupt: u32,
 }
 
+/// A directory of the host that is mounted before the program starts, as `share=<tag>:<ro|rw>:<place>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share<'a> {
+    /// The name of its server.
+    pub tag: &'a [u8],
+    /// Where it is mounted.
+    pub place: &'a [u8],
+    /// Whether nothing may be changed.
+    pub is_read_only: bool,
+}
+
 /// How much the kernel logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -101,6 +112,25 @@ pub fn virtio_mmio_devices(line: &[u8]) -> impl Iterator<Item = VirtioMmioDevice
         .filter_map(|word| split_once(word, b'='))
         .filter(|(key, _)| *key == b"virtio_mmio.device")
         .filter_map(|(_, value)| parse_virtio_mmio_device(value))
+}
+
+/// The shares to be mounted, in the order of the command line; malformed ones are skipped.
+pub fn shares(line: &[u8]) -> impl Iterator<Item = Share<'_>> {
+    words(line)
+        .filter_map(|word| split_once(word, b'='))
+        .filter(|(key, _)| *key == b"share")
+        .filter_map(|(_, value)| parse_share(value))
+}
+
+fn parse_share(value: &[u8]) -> Option<Share<'_>> {
+    let (tag, rest) = split_once(value, b':')?;
+    let (mode, place) = split_once(rest, b':')?;
+    let is_read_only = match mode {
+        b"ro" => true,
+        b"rw" => false,
+        _ => return None,
+    };
+    (!tag.is_empty() && place.starts_with(b"/")).then_some(Share { tag, place, is_read_only })
 }
 
 fn parse_virtio_mmio_device(value: &[u8]) -> Option<VirtioMmioDevice> {
@@ -201,6 +231,14 @@ mod tests {
         assert_eq!(options.clock_seconds, None);
         assert_eq!(options.cpus, None);
         assert!(!options.is_console_serial && options.is_rewriting);
+    }
+
+    #[test]
+    fn shares_have_a_tag_a_mode_and_a_place() {
+        let line = b"share=a:rw:/x share=b:ro:/y:/z share=c:/x share=:ro:/x share=d:rw:x share";
+        let share = |tag, place, is_read_only| Share { tag, place, is_read_only };
+        let found: Vec<_> = shares(line).collect();
+        assert_eq!(found, [share(&b"a"[..], &b"/x"[..], false), share(b"b", b"/y:/z", true)]);
     }
 
     #[test]

@@ -103,7 +103,7 @@ mod tests {
     fn bytes_come_back_across_frames() {
         testkit::frames::install();
         let buffer = Buffer::new(3 * PAGE_SIZE - 100).unwrap();
-        let bytes: Vec<u8> = (0..PAGE_SIZE + 500).map(|at| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..PAGE_SIZE + 500).map(|at| (at % 251).to_le_bytes()[0]).collect();
         buffer.write(PAGE_SIZE - 200, &bytes);
         assert_eq!(buffer.read(PAGE_SIZE - 200, bytes.len()), bytes);
         let lens: Vec<usize> = buffer.pieces(PAGE_SIZE - 200, bytes.len()).map(|piece| piece.len()).collect();

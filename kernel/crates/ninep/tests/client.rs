@@ -177,7 +177,7 @@ fn replies_come_in_any_order() {
 #[test]
 fn long_transfers_are_cut_to_what_a_message_holds() {
     let host = TemporaryDirectory::new();
-    let text: Vec<u8> = (0..300_000_u32).map(|at| (at / 3) as u8).collect();
+    let text: Vec<u8> = (0..300_000_u32).map(|at| (at / 3).to_le_bytes()[0]).collect();
     fs::write(host.path().join("file"), &text).unwrap();
     for (message_max, pieces_max, unit) in [(1 << 20, 128, 126 * 4096), (1 << 20, 512, 512 << 10), (9000, 128, 8192)] {
         let share = Share::with(host.path(), message_max, pieces_max);

@@ -128,7 +128,7 @@ fn a_program_sees_what_the_host_does() {
 #[test]
 fn long_reads_and_writes_arrive_whole() {
     let bench = Bench::new();
-    let contents: Vec<u8> = (0..1_500_000_u32).map(|at| (at / 7) as u8).collect();
+    let contents: Vec<u8> = (0..1_500_000_u32).map(|at| (at / 7).to_le_bytes()[0]).collect();
     let file = bench.world.open("/f", NEW).unwrap();
     assert_eq!(file.pwrite(&contents, 3), Ok(contents.len()));
     assert!(bench.host_read("f")[3..] == contents);

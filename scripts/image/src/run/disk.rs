@@ -85,7 +85,7 @@ fn format(path: &Path) -> &'static str {
 }
 
 /// A comma in a value is doubled.
-fn escaped(text: &OsStr) -> OsString {
+pub(super) fn escaped(text: &OsStr) -> OsString {
     let mut bytes = Vec::new();
     for byte in text.as_bytes() {
         bytes.push(*byte);

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use super::relay::{self, Streams};
 use super::settings::{Accelerator, Machine, Settings};
 use super::terminal::{TerminalSize, terminals};
-use super::{disk, network};
+use super::{disk, network, share};
 use crate::{Failure, Result};
 
 /// The first argument of the process that becomes QEMU; the second is its parent's number.
@@ -168,6 +168,7 @@ fn command_line(settings: &Settings, size: Option<TerminalSize>) -> String {
     if let Some(configuration) = &settings.network_configuration {
         line.push_str(&format!(" {configuration}"));
     }
+    line.push_str(&share::command_line(&settings.shares).to_string_lossy());
     if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) {
         line.push_str(&format!(" clock={}", now.as_secs()));
     }
@@ -200,6 +201,7 @@ fn arguments(settings: &Settings, accelerator: Accelerator, command_line: &str, 
     let devices = network::arguments(&settings.network, settings.machine, settings.cpus, network::has_multiqueue);
     list.extend(devices.into_iter().map(OsString::from));
     list.extend(disk::arguments(&settings.disks, settings.machine, settings.cpus));
+    list.extend(share::arguments(&settings.shares, settings.machine));
     list.push("-kernel".into());
     list.push(settings.image.clone().into());
     list.extend(settings.qemu_arguments.iter().cloned());

@@ -16,6 +16,7 @@ pub mod network;
 mod observer;
 pub mod relay;
 pub mod settings;
+pub mod share;
 mod terminal;
 
 use std::fs::File;
@@ -57,6 +58,7 @@ const KERNEL_MEMORY: u64 = 1152 << 10;
 pub fn run(settings: &Settings) -> Result<u8> {
     check_image(settings)?;
     disk::check(&settings.disks)?;
+    share::check(&settings.shares)?;
     let accelerator = accelerator::choose(settings)?;
     let (ports, host) = Ports::new(settings.observes())?;
     let observer = Observer::start(settings, host.observer)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::disk::{self, DiskFile};
 use super::network::{self, NetworkDevice};
+use super::share::{self, Share};
 use crate::{Failure, Result, trace, words};
 
 /// The machines an image boots on.
@@ -48,6 +49,8 @@ pub struct Settings {
     pub network_configuration: Option<String>,
     /// The disks, in the order of their names in the machine.
     pub disks: Vec<DiskFile>,
+    /// The directories of the host that it shares.
+    pub shares: Vec<Share>,
     /// The kernel's log level.
     pub log: String,
     /// Whether `syscall` instructions are rewritten.
@@ -91,6 +94,7 @@ settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value a
       all take mac=ADDRESS, mtu=BYTES and pcap=FILE
   NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1   addresses of eth0, in place of DHCP; eth1:... for others
   DISK=file[,ro]       a disk, raw or qcow2 (several: separate them by blanks); vda, vdb... in the machine
+  SHARE=dir[:/place][,ro]   a directory of the host (several: separate them by blanks), at /mnt/NAME by default
   LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
   REWRITE=on|off       off: all system calls are trapped, none is rewritten
   TRACE=all|openat,read,...|count   system calls on standard error, as strace shows them, or how many there were
@@ -145,6 +149,7 @@ impl Settings {
                 .map(|value| network::configuration(&value.to_string_lossy()))
                 .transpose()?,
             disks: disk::parse(&get("DISK").unwrap_or_default())?,
+            shares: share::parse(&get("SHARE").unwrap_or_default())?,
             is_verbose: matches!(log.as_str(), "info" | "debug" | "trace"),
             log: match log.as_str() {
                 "off" | "error" | "warn" | "info" | "debug" | "trace" => log,

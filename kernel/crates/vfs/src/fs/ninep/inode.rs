@@ -1,6 +1,8 @@
 //! [`ServedInode`]: a file, directory or other node of a server.
 
+use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::any::Any;
 
 use abi::stat::{device_major, device_minor};
@@ -17,6 +19,7 @@ use crate::attributes::{AttributeChange, SetTime};
 use crate::metadata::{FileKind, KIND_MASK, Told};
 use crate::{
     Credentials, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef, Renaming,
+    XattrChange,
 };
 
 use super::Shared;
@@ -42,7 +45,7 @@ pub(super) struct ServedInode {
 }
 
 enum Contents {
-    Regular(FileData),
+    Regular(Box<FileData>),
     /// With the fid it is listed through.
     Directory(SpinLock<Option<Arc<OpenFid>>>),
     Fifo(Arc<Pipe>),
@@ -95,7 +98,7 @@ impl ServedInode {
         });
         metadata.take_over(&told(attributes));
         let contents = match metadata.kind() {
-            FileKind::Regular => Contents::Regular(FileData::new()),
+            FileKind::Regular => Contents::Regular(Box::new(FileData::new())),
             FileKind::Directory => Contents::Directory(SpinLock::new(rank::FILE_TABLES, None)),
             FileKind::Fifo => Contents::Fifo(Pipe::new()),
             _ => Contents::Other,
@@ -408,6 +411,31 @@ impl Inode for ServedInode {
 
     fn is_mappable(&self) -> bool {
         matches!(self.contents, Contents::Regular(_))
+    }
+
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.fid().attribute(name)
+    }
+
+    fn change_xattr(&self, name: &[u8], change: XattrChange<'_>) -> Result<(), Errno> {
+        /// `XATTR_CREATE` and `XATTR_REPLACE`.
+        const CREATE: u32 = 1;
+        const REPLACE: u32 = 2;
+        let fid = self.fid();
+        match change {
+            // An empty value would take the attribute away.
+            XattrChange::Set([]) | XattrChange::Create([]) | XattrChange::Replace([]) => Err(Errno::EOPNOTSUPP),
+            XattrChange::Set(value) => fid.set_attribute(name, value, 0),
+            XattrChange::Create(value) => fid.set_attribute(name, value, CREATE),
+            XattrChange::Replace(value) => fid.set_attribute(name, value, REPLACE),
+            XattrChange::Remove => fid.set_attribute(name, &[], Fid::REMOVES_ATTRIBUTE),
+        }
+    }
+
+    fn list_xattrs(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
+        let names = self.fid().attribute(b"")?;
+        names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).for_each(sink);
+        Ok(())
     }
 
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
