@@ -3,6 +3,7 @@
 mod disk;
 mod interrupts;
 mod refusals;
+mod share;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -42,6 +43,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         add(&mut tests, tools, format!("hello-{machine}"), move |test| test.hello(machine));
         add(&mut tests, tools, format!("streams-{machine}"), move |test| test.streams(machine));
         add(&mut tests, tools, format!("disk-{machine}"), move |test| test.disk(machine));
+        add(&mut tests, tools, format!("share-{machine}"), move |test| test.share(machine));
     }
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));

@@ -13,7 +13,8 @@ use mm::Frame;
 use mm::object::Mappings;
 use mm::user::{UserReader, UserWriter};
 use ninep::{Fid, Listed, NewTime, OpenFid, SetAttributes};
-use sync::{SpinLock, rank};
+use sync::atomic::{AtomicU64, Ordering::Relaxed};
+use sync::{SpinLock, machine, rank};
 
 use crate::attributes::{AttributeChange, SetTime};
 use crate::metadata::{FileKind, KIND_MASK, Told};
@@ -27,6 +28,8 @@ use super::data::{Asked, FileData};
 
 /// Flags of `open`, for a file that is made: for reading and writing, and only if it is not there.
 const MAKE_FLAGS: u32 = 0o2 | 0o100 | 0o200;
+/// An answer so young is not asked for again: `stat` follows a walk that has just asked. Nobody tells this machine of a change in less.
+const FRESH_NS: u64 = 10_000;
 /// The bits of a mode that are no type.
 const PERMISSION_BITS: u32 = 0o7777;
 
@@ -39,7 +42,9 @@ pub(super) struct ServedInode {
     path: u64,
     /// The fid of the latest walk that led here.
     fid: SpinLock<Arc<Fid>>,
-    /// How the file was when it was last asked for.
+    /// When it was last asked for, on the clock of the machine.
+    asked_ns: AtomicU64,
+    /// How the file was then.
     stamp: SpinLock<Stamp>,
     contents: Contents,
 }
@@ -109,6 +114,7 @@ impl ServedInode {
             metadata,
             path: attributes.qid.path,
             fid: SpinLock::new(rank::FILE_TABLES, fid),
+            asked_ns: AtomicU64::new(machine::now_ns()),
             stamp: SpinLock::new(rank::FILE_TABLES, Stamp::of(attributes)),
             contents,
         })
@@ -177,6 +183,7 @@ impl ServedInode {
 
     fn take_over(&self, attributes: &ninep::message::Attributes, asked: Option<Asked>, may_invalidate: bool) {
         self.metadata.take_over(&told(attributes));
+        self.asked_ns.store(machine::now_ns(), Relaxed);
         let stamp = Stamp::of(attributes);
         let is_changed = may_invalidate && core::mem::replace(&mut *self.stamp.lock(), stamp) != stamp;
         match (&self.contents, asked) {
@@ -238,8 +245,10 @@ impl Inode for ServedInode {
     }
 
     fn attributes(&self) -> Attributes {
-        // One without a name, or whose server is gone, is shown as it was.
-        let _ = self.refresh();
+        if machine::now_ns().saturating_sub(self.asked_ns.load(Relaxed)) > FRESH_NS {
+            // One without a name, or whose server is gone, is shown as it was.
+            let _ = self.refresh();
+        }
         Attributes { created: None, ..self.metadata.attributes() }
     }
 
