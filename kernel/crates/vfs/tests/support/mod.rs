@@ -260,6 +260,13 @@ impl Handle {
         self.file().attributes().unwrap()
     }
 
+    /// Names of up to `count` entries; those that are no text are left out.
+    pub(crate) fn names(&self, count: usize) -> Answer<Vec<String>> {
+        let mut sink = CollectNames { names: Vec::new(), count };
+        self.file().read_directory(&self.0, &mut sink)?;
+        Ok(sink.names)
+    }
+
     /// Up to `count` entries from the position on.
     pub(crate) fn entries(&self, count: usize) -> Answer<Vec<Entry>> {
         let mut sink = Collect { entries: Vec::new(), count };
@@ -280,6 +287,18 @@ impl DirectorySink for Collect {
         }
         self.entries.push((String::from_utf8_lossy(name).into_owned(), inode, kind, next));
         true
+    }
+}
+
+struct CollectNames {
+    names: Vec<String>,
+    count: usize,
+}
+
+impl DirectorySink for CollectNames {
+    fn entry(&mut self, name: &[u8], _inode: u64, _kind: u8, _next: u64) -> bool {
+        self.names.extend(String::from_utf8(name.to_vec()));
+        self.names.len() < self.count
     }
 }
 
