@@ -108,7 +108,9 @@ impl<'a> List<'a> {
 
     fn attribute(area: &'a [u8], at: usize, name_len: usize) -> Result<Attribute<'a>, Nonsense> {
         let rest = area.get(at + ENTRY_LEN..at + ENTRY_LEN + name_len).unwrap_or_default();
-        if rest.contains(&0) {
+        let index = get_u8(area, at + AT_INDEX);
+        // Without both it could be taken for the end.
+        if rest.contains(&0) || (rest.is_empty() && index == 0) {
             return Err(Nonsense("a name of an attribute that cannot be"));
         }
         if get_u32(area, at + AT_VALUE_INODE) != 0 {
@@ -123,7 +125,7 @@ impl<'a> List<'a> {
             end.filter(|end| *end <= area.len()).and_then(|_| area.get(offset..offset + len))
         };
         let value = value.ok_or(Nonsense("a value of an attribute reaches over the end"))?;
-        let name = StoredName { index: get_u8(area, at + AT_INDEX), rest };
+        let name = StoredName { index, rest };
         Ok(Attribute { name, value, hash: get_u32(area, at + AT_HASH) })
     }
 
@@ -280,5 +282,30 @@ mod tests {
             assert_eq!(List::parse(&area, 0).err(), Some(Nonsense(what)), "{at} {value}");
         }
         assert!(List::parse(&[1; 3], 0).is_err() && List::parse(&[], 0).is_err());
+    }
+
+    #[test]
+    fn damaged_areas_are_told_or_read() {
+        let seed = 5;
+        println!("seed {seed}");
+        let mut random = testkit::Random::new(seed);
+        let sane = sorted().to_area(160, 32).expect("it fits");
+        let mut read = 0;
+        for _ in 0..20_000 {
+            let mut area = sane.clone();
+            for _ in 0..1 + random.below(3) {
+                let at = 32 + random.below(128);
+                area[at] = *random.pick(&[0, 1, 4, 16, 100, 0xff, area[at] ^ 1, area[at].wrapping_add(4)]);
+            }
+            area.truncate(area.len() - random.below(2) * random.below(160));
+            let Ok(list) = List::parse(&area, 32) else { continue };
+            read += 1;
+            // What was read can be written: in as much room, unless values lay over each other.
+            let len: usize = list.iter().map(Attribute::len).sum();
+            let again = list.to_area(32 + len + END_LEN, 32).expect("it fits");
+            let again = List::parse(&again, 32).expect("sane");
+            assert_eq!(again.attributes, list.attributes);
+        }
+        assert!((1000..19_000).contains(&read), "{read}");
     }
 }

@@ -280,3 +280,43 @@ fn names_of_any_bytes() {
         assert_eq!(world.all(0), before);
     }
 }
+
+#[test]
+fn damaged_attributes_are_told_and_nothing_else() {
+    let seed = 6;
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    // Without checksums, so that more is met than they.
+    let world = World::new(KINDS[3]);
+    world.set(0, b"user.large", Some(&[7; 700])).unwrap();
+    world.set(0, b"user.small", Some(&[8; 20])).unwrap();
+    world.set(0, b"security.other", Some(&[9; 10])).unwrap();
+    let number = world.inodes[0].read_record(|record| get_u32(record, 104)).unwrap();
+    let buffer = world.file_system.cache().get(number.into()).unwrap();
+    let sane_block = buffer.read(<[u8]>::to_vec);
+    let sane_record = world.inodes[0].read_record(<[u8]>::to_vec).unwrap();
+    let mut answers = BTreeMap::<Result<(), i32>, u32>::new();
+    for _ in 0..2000 {
+        let (mut block, mut record) = (sane_block.clone(), sane_record.clone());
+        for _ in 0..1 + random.below(3) {
+            let (bytes, range) = if random.one_in(2) { (&mut block, 0..120) } else { (&mut record, 104..240) };
+            let at = range.start + random.below(range.len());
+            bytes[at] = *random.pick(&[0, 1, 4, 16, 100, 0xff, bytes[at] ^ 1, bytes[at].wrapping_add(4)]);
+        }
+        let change = world.file_system.begin(attribute::CREDITS).unwrap();
+        change.write(&buffer, |bytes| bytes.copy_from_slice(&block)).unwrap();
+        world.inodes[0].change_record(&change, |bytes| bytes[104..].copy_from_slice(&record[104..])).unwrap();
+        let mut count = |answer: Result<(), Errno>| {
+            *answers.entry(answer.map_err(|errno| errno.as_negative() as i32)).or_default() += 1;
+        };
+        count(attribute::names(&world.inodes[0], &mut |name| assert!(name.len() < 300)));
+        count(attribute::get(&world.inodes[0], b"user.large").map(drop));
+        count(attribute::set(&world.inodes[0], &change, b"user.small", Some(b"new")));
+        count(attribute::set(&world.inodes[0], &change, b"user.large", Some(&[1; 650])));
+    }
+    println!("{answers:?}");
+    let known = [Ok(()), Err(Errno::EUCLEAN), Err(Errno::ENODATA), Err(Errno::ENOSPC)];
+    let known = known.map(|answer| answer.map_err(|errno| errno.as_negative() as i32));
+    assert!(answers.keys().all(|answer| known.contains(answer)));
+    assert!(answers[&known[0]] > 100 && answers[&known[1]] > 100);
+}
