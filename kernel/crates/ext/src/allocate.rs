@@ -43,7 +43,7 @@ impl FileSystem {
         }
         // There are blocks, but all of them are freed by transactions that are not on the disk.
         let journal = self.journal().ok_or(Errno::ENOSPC)?;
-        journal.commit(journal.current())?;
+        journal.force_all()?;
         let promise = |_: &Self, group: &mut Group, _, run| {
             group.promised.push(run);
             Ok(())
@@ -88,7 +88,7 @@ impl FileSystem {
     /// Blocks whose freeing is on the disk may be used again.
     fn let_go_committed(&self, group: &mut Group) {
         if let Some(journal) = self.journal() {
-            group.freed.retain(|(transaction, _)| !journal.is_committed(*transaction));
+            group.freed.retain(|(transaction, _)| !journal.is_stable(*transaction));
         }
     }
 

@@ -11,12 +11,12 @@
 //! Group descriptors are what counts; the sums in the superblock are set when it is written anyway. `available` is what can still
 //! be promised: the free blocks without those claimed for data that waits in memory ([`FileSystem::claim`]).
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
 use block::{Buffer, BufferCache, Segment, Volume};
+use journal::Journal;
 use mm::Frame;
 use sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use sync::{Mutex, Once, rank};
@@ -25,11 +25,14 @@ use crate::bytes::{get_u16, get_u32, put_u16, put_u32, split};
 use crate::checksum::{CRC32C_START, crc32c};
 use crate::group::Groups;
 use crate::superblock::{self, Compatible, Incompatible, Superblock};
-use crate::{Change, DirectoryFormat, Journal};
+use crate::{Change, DirectoryFormat};
 
-/// Bits of the state in the superblock.
+/// Where the state is in the superblock, and its bits.
+pub(crate) const STATE_OFFSET: usize = 58;
 const STATE_CLEAN: u16 = 1;
-const STATE_DAMAGED: u16 = 2;
+pub(crate) const STATE_DAMAGED: u16 = 2;
+/// Where the features are that who does not know them cannot read.
+pub(crate) const INCOMPATIBLE_OFFSET: usize = 96;
 /// The value of "go on" in what to do when it is found damaged.
 const ON_ERROR_CONTINUE: u16 = 1;
 /// Buffers in memory at which unused ones are dropped are this part of memory.
@@ -51,9 +54,9 @@ pub struct Options {
 /// A mounted file system.
 pub struct FileSystem {
     pub(crate) superblock: Superblock,
-    pub(crate) cache: BufferCache,
+    pub(crate) cache: Arc<BufferCache>,
     pub(crate) groups: Groups,
-    journal: Once<Box<dyn Journal>>,
+    pub(crate) journal: Once<Journal>,
     directory_format: DirectoryFormat,
     /// Free blocks that nothing was promised of.
     available: AtomicU64,
@@ -68,16 +71,42 @@ pub struct FileSystem {
 }
 
 impl FileSystem {
-    /// Reads what is on a volume. `EINVAL` when that is no file system of this family, or one that is not understood.
+    /// Reads what is on a volume, after its journal was replayed if that is due. `EINVAL` when that is no file system of this family,
+    /// or one that is not understood.
     pub fn open(volume: Volume, options: Options) -> Result<Arc<Self>, Errno> {
         let bytes = read_superblock(&volume)?;
+        let superblock = Superblock::parse_torn(&bytes, volume.len_bytes())?;
+        let has_journal = superblock.compatible.contains(Compatible::HAS_JOURNAL);
+        // One that is torn was being written when the power went; the journal has it, too.
+        let needs_recovery = superblock.needs_recovery() || has_journal && !superblock.is_sealed(&bytes);
+        if needs_recovery && !options.ignores_journal {
+            Self::read(volume.clone(), options, &bytes, superblock)?.replay()?;
+        } else if needs_recovery && !options.is_read_only {
+            log::error!("ext: its journal must be replayed; it can be left alone only by the options ro,noload");
+            return Err(Errno::EROFS);
+        }
+        let bytes = read_superblock(&volume)?;
         let superblock = Superblock::parse(&bytes, volume.len_bytes())?;
+        let file_system = Self::read(volume, options, &bytes, superblock)?;
+        if has_journal && !options.ignores_journal && !file_system.is_read_only() {
+            file_system.open_journal()?;
+        }
+        Ok(file_system)
+    }
+
+    fn read(
+        volume: Volume,
+        options: Options,
+        superblock_bytes: &[u8],
+        superblock: Superblock,
+    ) -> Result<Arc<Self>, Errno> {
         let is_read_only = options.is_read_only || volume.is_read_only() || !is_writable(&superblock);
         let cache = BufferCache::new(volume, superblock.block_len).ok_or(Errno::EINVAL)?;
         let share = usize::try_from(mm::frame::total() / BUFFER_SHARE).unwrap_or(usize::MAX);
         cache.set_limit(share.saturating_mul(mm::PAGE_SIZE / superblock.block_len).max(BUFFERS_MIN));
         let groups = Groups::read(&cache, &superblock)?;
         let (free_blocks, free_inodes, _) = groups.sums();
+        let state = get_u16(superblock_bytes, STATE_OFFSET);
         Ok(Arc::new(Self {
             directory_format: directory_format(&superblock),
             groups,
@@ -87,9 +116,9 @@ impl FileSystem {
             orphans: Mutex::new(rank::ORPHANS, Vec::new()),
             is_read_only: AtomicBool::new(is_read_only),
             on_error: options.on_error.unwrap_or(superblock.on_error),
-            was_clean: get_u16(&bytes, 58) & (STATE_CLEAN | STATE_DAMAGED) == STATE_CLEAN,
+            was_clean: state & (STATE_CLEAN | STATE_DAMAGED) == STATE_CLEAN,
             next_generation: AtomicU64::new(sync::machine::realtime_ns()),
-            cache,
+            cache: Arc::new(cache),
             superblock,
         }))
     }
@@ -109,19 +138,9 @@ impl FileSystem {
         self.is_read_only.load(Relaxed)
     }
 
-    /// Whether the journal holds something that must be replayed before anything is read.
-    pub fn needs_recovery(&self) -> bool {
-        self.superblock.incompatible.contains(Incompatible::NEEDS_RECOVERY)
-    }
-
-    /// Makes all later changes go through a journal. Once, before the first.
-    pub fn set_journal(&self, journal: Box<dyn Journal>) {
-        self.journal.call_once(|| journal);
-    }
-
     /// The journal, if changes go through one.
-    pub fn journal(&self) -> Option<&dyn Journal> {
-        self.journal.get().map(|journal| &**journal)
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.get()
     }
 
     /// Begins a change of at most `blocks` blocks. `EROFS` when nothing may be changed.
@@ -129,7 +148,11 @@ impl FileSystem {
         if self.is_read_only() {
             return Err(Errno::EROFS);
         }
-        Change::begin(&self.cache, self.journal(), blocks)
+        let change = Change::begin(&self.cache, self.journal(), blocks);
+        if change.is_err() && self.journal().is_some_and(|journal| journal.failure().is_some()) {
+            self.stop_writing();
+        }
+        change
     }
 
     /// How directories are written, but for the seed of their checksums.
@@ -226,14 +249,21 @@ impl FileSystem {
             let change = self.begin(1)?;
             let now = now_seconds();
             self.change_superblock(&change, |bytes| {
-                if self.journal().is_none() {
-                    put_u16(bytes, 58, get_u16(bytes, 58) & !STATE_CLEAN);
+                match self.journal() {
+                    None => put_u16(bytes, STATE_OFFSET, get_u16(bytes, STATE_OFFSET) & !STATE_CLEAN),
+                    Some(journal) => self.note_journal(journal, bytes),
                 }
                 put_u16(bytes, 52, get_u16(bytes, 52).saturating_add(1));
                 put_u32(bytes, 44, now);
             })?;
         }
-        self.write_metadata()
+        self.write_metadata()?;
+        if self.journal().is_some() {
+            // Who replays looks here first.
+            self.cache.write([self.superblock_buffer()?.0].into())?;
+            self.cache.volume().flush()?;
+        }
+        Ok(())
     }
 
     /// Says on the disk that nothing is missing, when nothing is; all else was written before.
@@ -241,15 +271,24 @@ impl FileSystem {
         if self.is_read_only() {
             return Ok(());
         }
+        if let Some(journal) = self.journal() {
+            // What says that there is nothing to replay stands alone in the journal.
+            journal.drain()?;
+        }
         {
             let change = self.begin(1)?;
             self.store_sums(&change, |bytes| {
                 if self.was_clean {
-                    put_u16(bytes, 58, get_u16(bytes, 58) | STATE_CLEAN);
+                    put_u16(bytes, STATE_OFFSET, get_u16(bytes, STATE_OFFSET) | STATE_CLEAN);
                 }
+                let incompatible = get_u32(bytes, INCOMPATIBLE_OFFSET);
+                put_u32(bytes, INCOMPATIBLE_OFFSET, incompatible & !Incompatible::NEEDS_RECOVERY.bits());
             })?;
         }
-        self.write_metadata()
+        match self.journal() {
+            Some(journal) => journal.close(),
+            None => self.write_metadata(),
+        }
     }
 
     /// Brings all metadata to stable storage.
@@ -257,20 +296,27 @@ impl FileSystem {
         if self.is_read_only() {
             return Ok(());
         }
-        {
+        // With a journal, the sums are right when it is unmounted; until then those of the groups count.
+        if self.journal().is_none() {
             let change = self.begin(1)?;
             self.store_sums(&change, |_| {})?;
         }
         self.write_metadata()
     }
 
-    /// Writes what is dirty, without a look at the counters.
+    /// Makes everything stable that was written or changed, without a look at the counters.
     pub fn write_metadata(&self) -> Result<(), Errno> {
-        if let Some(journal) = self.journal() {
-            return journal.commit(journal.current());
+        let is_flushed = match self.journal() {
+            Some(journal) => journal.force_all()?,
+            None => {
+                self.cache.write_back()?;
+                false
+            }
+        };
+        if !is_flushed {
+            self.cache.volume().flush()?;
         }
-        self.cache.write_back()?;
-        Ok(self.cache.volume().flush()?)
+        Ok(())
     }
 
     fn store_sums(&self, change: &Change<'_>, apply: impl FnOnce(&mut [u8])) -> Result<(), Errno> {
@@ -296,7 +342,7 @@ impl FileSystem {
         }
         let noted = self.begin(1).and_then(|change| {
             self.change_superblock(&change, |bytes| {
-                put_u16(bytes, 58, get_u16(bytes, 58) & !STATE_CLEAN | STATE_DAMAGED);
+                put_u16(bytes, STATE_OFFSET, get_u16(bytes, STATE_OFFSET) & !STATE_CLEAN | STATE_DAMAGED);
                 put_u32(bytes, 404, get_u32(bytes, 404).saturating_add(1));
                 put_u32(bytes, 460, now_seconds());
             })

@@ -43,12 +43,13 @@ mod directory_blocks;
 mod file_system;
 mod group;
 mod inode;
+mod journalled;
 mod map;
 mod orphan;
 mod record;
 pub mod superblock;
 
-pub use change::{Change, Handle, Journal};
+pub use change::Change;
 pub use directory_blocks::{DirectoryBlocks, DirectoryFormat};
 pub use file_system::{FileSystem, Options};
 pub use inode::{CREATE_CREDITS, Inode, NewInode};

@@ -202,6 +202,15 @@ pub struct Superblock {
 impl Superblock {
     /// Reads the [`LEN`] bytes of a superblock of a volume of this size. `EINVAL` when it is none, or of a kind that is not known.
     pub fn parse(bytes: &[u8], volume_len: u64) -> Result<Self, Errno> {
+        let superblock = Self::parse_torn(bytes, volume_len)?;
+        if superblock.is_sealed(bytes) {
+            return Ok(superblock);
+        }
+        Err(corrupt(format_args!("the superblock's checksum is wrong")))
+    }
+
+    /// As [`Superblock::parse`], of one whose checksum may be wrong.
+    pub(crate) fn parse_torn(bytes: &[u8], volume_len: u64) -> Result<Self, Errno> {
         if bytes.len() < LEN || get_u16(bytes, 56) != MAGIC {
             return Err(Errno::EINVAL);
         }
@@ -210,7 +219,6 @@ impl Superblock {
         if is_new {
             superblock.check_features()?;
         }
-        superblock.check_checksum(bytes)?;
         superblock.check_geometry(volume_len)?;
         Ok(superblock)
     }
@@ -278,15 +286,10 @@ impl Superblock {
         Ok(())
     }
 
-    fn check_checksum(&self, bytes: &[u8]) -> Result<(), Errno> {
-        if !self.has_checksums() {
-            return Ok(());
-        }
+    /// Whether the checksum is right.
+    pub(crate) fn is_sealed(&self, bytes: &[u8]) -> bool {
         let sum = crc32c(CRC32C_START, bytes.get(..CHECKSUM_OFFSET).unwrap_or_default());
-        if get_u8(bytes, 373) != 1 || sum != get_u32(bytes, CHECKSUM_OFFSET) {
-            return Err(corrupt(format_args!("the superblock's checksum is wrong")));
-        }
-        Ok(())
+        !self.has_checksums() || get_u8(bytes, 373) == 1 && sum == get_u32(bytes, CHECKSUM_OFFSET)
     }
 
     /// Everything that later arithmetic relies on; fills in the number of groups.
@@ -344,6 +347,11 @@ impl Superblock {
     /// Whether all metadata has checksums.
     pub fn has_checksums(&self) -> bool {
         self.read_only_compatible.contains(ReadOnlyCompatible::METADATA_CHECKSUMS)
+    }
+
+    /// Whether the journal holds something that must be replayed before anything is read.
+    pub fn needs_recovery(&self) -> bool {
+        self.incompatible.contains(Incompatible::NEEDS_RECOVERY)
     }
 
     /// Whether group descriptors have a checksum of one kind or the other, and may say that a group was never used.

@@ -151,8 +151,10 @@ impl Journal {
 
     /// The most blocks that one handle may ask for.
     pub fn credits_max(&self) -> usize {
-        // Each may need a block in the log as contents, and be revoked; half is always enough for what describes them.
-        self.limits.transaction_max / 2
+        // All of them may be changed, or revoked; the rest of the transaction is for what describes them.
+        let most = self.limits.transaction_max;
+        let describing = self.format.blocks_for(most, most) - most;
+        most.saturating_sub(describing)
     }
 
     /// Begins a handle that changes or frees at most `credits` blocks. Sleeps while there is no room for it, and may write to the
@@ -316,8 +318,8 @@ impl Journal {
         })
     }
 
-    /// Makes all changes stable that have ended.
-    pub fn force_all(&self) -> Result<(), Errno> {
+    /// Makes all changes stable that have ended. The answer is that of [`Journal::force`].
+    pub fn force_all(&self) -> Result<bool, Errno> {
         let newest = {
             let state = self.state.lock();
             match &state.running {
@@ -325,7 +327,7 @@ impl Journal {
                 _ => state.next_to_commit().wrapping_sub(1),
             }
         };
-        self.force(newest).map(|_| ())
+        self.force(newest)
     }
 
     /// Commits the running transaction when it is old, and empties the log when half of it is full. To be called every now and

@@ -86,12 +86,6 @@ impl ExtFileSystem {
         let device = volume.number();
         let ExtOptions { is_read_only, ignores_journal, on_error } = options;
         let file_system = ext::FileSystem::open(volume, ext::Options { is_read_only, ignores_journal, on_error })?;
-        if file_system.needs_recovery() && !(ignores_journal && file_system.is_read_only()) {
-            log::error!(
-                "ext: its journal must be replayed first; it can be read without that by the options ro,noload"
-            );
-            return Err(Errno::EROFS);
-        }
         if !file_system.is_read_only() {
             file_system.begin_writing()?;
             let count = file_system.process_orphans(&|_| Ok(()))?;
@@ -110,7 +104,8 @@ impl ExtFileSystem {
 
     /// Writes back what has been dirty for some time, and deletes what nobody uses any more.
     pub fn write_back(&self) -> Result<(), Errno> {
-        self.shared.write_dirty()
+        self.shared.write_dirty()?;
+        self.shared.file_system.journal().map_or(Ok(()), |journal| journal.tick())
     }
 
     /// Writes everything, and says on the disk that nothing is missing. Nothing may be changed afterwards.
