@@ -21,6 +21,7 @@ pub mod interface;
 pub mod io;
 mod layout;
 pub mod mman;
+pub mod mount;
 pub mod native;
 pub mod netlink;
 pub mod open;
@@ -40,6 +41,7 @@ pub use directory::{LinuxDirent, LinuxDirent64};
 pub use errno::Errno;
 pub use io::{EpollEvent, Iovec, PollEvents, Pollfd, SigsetArgument};
 pub use mman::{MapFlags, MlockallFlags, MremapFlags, MsyncFlags, PAGE_SIZE, ProtFlags};
+pub use mount::{MountCallFlags, UmountFlags};
 pub use open::{
     AccessMode, AccessRights, AtFlags, CloseRangeFlags, FallocateFlags, Flock, MemfdFlags, OpenFlags, OpenHow,
     RenameFlags, ResolveFlags, RwFlags, Utimbuf,

@@ -143,6 +143,7 @@ pub const ST_RDONLY: i64 = 0x1;
 pub const ST_NOSUID: i64 = 0x2;
 pub const ST_NODEV: i64 = 0x4;
 pub const ST_NOEXEC: i64 = 0x8;
+pub const ST_SYNCHRONOUS: i64 = 0x10;
 /// Set in every answer of Linux's `statfs`.
 pub const ST_VALID: i64 = 0x20;
 pub const ST_NOATIME: i64 = 0x400;

@@ -214,7 +214,7 @@ macro_rules! for_each_syscall {
 152 munlockall() = Full("");
 153 vhangup() = Absent("");
 154 modify_ldt(function: i32, pointer: UserPtr, count: u64) = Absent("");
-155 pivot_root(new_root: UserPtr, put_old: UserPtr) = Absent("");
+155 pivot_root(new_root: UserPtr, put_old: UserPtr) = Full("");
 156 _sysctl(arguments: UserPtr) = Absent("removed from Linux");
 157 prctl(option: i32, second: u64, third: u64, fourth: u64, fifth: u64) = Partial("names, death signal, dumpable, capabilities, timer slack, no_new_privs, subreaper; not seccomp, speculation control, PR_SET_MM, PR_SET_VMA");
 158 arch_prctl(option: i32, address: u64) = Partial("fs base; ARCH_SET_GS where the machine can; not ARCH_SET_CPUID");
@@ -224,8 +224,8 @@ macro_rules! for_each_syscall {
 162 sync() = Full("");
 163 acct(path: UserPtr) = Absent("");
 164 settimeofday(time: UserPtr, zone: UserPtr) = Full("");
-165 mount(source: UserPtr, target: UserPtr, kind: UserPtr, flags: u64, data: UserPtr) = Absent("");
-166 umount2(target: UserPtr, flags: u32) = Absent("");
+165 mount(source: UserPtr, target: UserPtr, kind: UserPtr, flags: u64, data: UserPtr) = Partial("all mounts are private: MS_SHARED is EINVAL; MS_DIRSYNC, MS_LAZYTIME and MS_MANDLOCK change nothing");
+166 umount2(target: UserPtr, flags: u32) = Full("");
 167 swapon(path: UserPtr, flags: i32) = Absent("");
 168 swapoff(path: UserPtr) = Absent("");
 169 reboot(magic1: u32, magic2: u32, command: u32, argument: UserPtr) = Absent("");

@@ -15,7 +15,7 @@ use linux::{Process, Registers, Thread, ThreadStart};
 use sync::{Once, WaitNode};
 use vfs::fs::root::RootFs;
 use vfs::fs::tmpfs::{Tmpfs, TmpfsOptions};
-use vfs::fs::{dev, overlay};
+use vfs::fs::{dev, kinds, overlay};
 use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
@@ -92,7 +92,9 @@ fn namespace(image: &Image<'static>) -> Result<Arc<Namespace>, Errno> {
     let namespace = Namespace::new(overlay::new(&*lower), b"overlay", MountFlags::empty());
     let temporary = || Tmpfs::new(TmpfsOptions::default());
     let no_privileges = MountFlags::NO_SET_ID | MountFlags::NO_DEVICES;
+    kinds::register_own()?;
     let dev = dev::new()?;
+    kinds::register_single("devtmpfs", dev.clone())?;
     disks::start(&dev);
     mount(&namespace, b"/dev", dev, b"devtmpfs", MountFlags::NO_SET_ID)?;
     mount(&namespace, b"/dev/shm", temporary(), b"tmpfs", no_privileges)?;

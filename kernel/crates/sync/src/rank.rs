@@ -99,6 +99,8 @@ ranks! {
     NEIGHBOURS,
     /// What one network worker has to do at which time.
     NETWORK_TIMERS,
+    /// Which file systems are in use, and which disks they have.
+    SUPERBLOCKS,
     /// The tree of mounts.
     MOUNTS,
     /// Renames across directories, one at a time in a file system.

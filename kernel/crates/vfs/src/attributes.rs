@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use abi::stat::ST_VALID;
+use abi::stat::{ST_SYNCHRONOUS, ST_VALID};
 use abi::{AccessRights, Errno, Timespec};
 use file::Attributes;
 
@@ -193,6 +193,9 @@ pub fn statfs(path: &PathRef) -> FileSystemStatistics {
     let mut statistics = path.mount.file_system().statistics();
     if path.mount.check_writable().is_err() {
         statistics.flags |= u64::from(MountFlags::READ_ONLY.bits());
+    }
+    if path.mount.superblock().is_synchronous() {
+        statistics.flags |= ST_SYNCHRONOUS.unsigned_abs();
     }
     statistics.flags |= u64::from(path.mount.flags().bits()) | ST_VALID.unsigned_abs();
     statistics

@@ -43,4 +43,13 @@ impl FsContext {
         self.root = directory;
         Ok(())
     }
+
+    /// Goes from one root to another, with the root directory and the working directory, where they are that root.
+    pub fn move_root(&mut self, from: &PathRef, to: &PathRef) {
+        for place in [&mut self.root, &mut self.cwd] {
+            if place.is_same(from) {
+                *place = to.clone();
+            }
+        }
+    }
 }

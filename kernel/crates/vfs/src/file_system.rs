@@ -51,7 +51,7 @@ pub trait FileSystem: Any + Send + Sync {
     /// What `statfs` shows, without the mount's flags.
     fn statistics(&self) -> FileSystemStatistics;
 
-    /// Whether nothing in it can ever change.
+    /// Whether nothing in it can change, whatever its mounts say.
     fn is_read_only(&self) -> bool {
         false
     }
@@ -64,6 +64,19 @@ pub trait FileSystem: Any + Send + Sync {
     /// Brings everything to stable storage.
     fn sync(&self) -> Result<(), Errno> {
         Ok(())
+    }
+
+    /// Takes other options (`MS_REMOUNT`). When nothing shall be changed any more, everything is stable and the volume is
+    /// marked as complete on return; changes that come later are `EROFS`. Options that are unknown are `EINVAL`.
+    fn reconfigure(&self, is_read_only: bool, options: &[u8]) -> Result<(), Errno> {
+        let _ = is_read_only;
+        if options.is_empty() { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+
+    /// The last that is asked of it, when nobody uses it or the machine ends: brings everything to stable storage and marks the
+    /// volume as complete. Who still has a file then gets errors.
+    fn shut_down(&self) -> Result<(), Errno> {
+        self.sync()
     }
 }
 

@@ -12,13 +12,13 @@
 //!
 //! An [`Inode`] is a file or directory of a file system; its [`Metadata`] belongs to this crate, so that `stat`, permission
 //! checks and `chmod` are the same code for all of them. A [`Dentry`] is a name in the tree of one file system and caches the
-//! inode behind it. A [`Mount`] puts the tree of a file system at a place; a [`PathRef`] is a dentry seen through a mount.
+//! inode behind it. A [`Superblock`] is a file system in use, a [`Mount`] puts its tree at a place; a [`PathRef`] is a dentry seen through a mount.
 //!
 //! # Locks
 //!
 //! There is no lock for a whole file system but the one that rename of directories needs. In this order:
 //!
-//! 1. [`Namespace`]: changes of the mount tree.
+//! 1. The file systems in use ([`Superblock`]), then [`Namespace`]: changes of the mount tree.
 //! 2. The rename lock of a file system: a rename between two directories. It keeps the shape of the tree fixed.
 //! 3. The lock of an inode ([`Metadata::lock`]). Directories: an ancestor before its descendants; two directories of which neither
 //!    is above the other in order of their address; then the directory that is removed or replaced; then files.
@@ -55,6 +55,7 @@ mod metadata;
 mod mount;
 mod name;
 mod name_table;
+mod namespace;
 mod open;
 mod page_cache;
 mod page_copy;
@@ -62,6 +63,7 @@ mod path_name;
 mod remove;
 mod rename;
 mod sparse_map;
+mod superblock;
 mod vnode_file;
 mod walk;
 mod xattr;
@@ -76,13 +78,15 @@ pub use file_system::{FileSystem, FileSystemStatistics};
 pub use file_time::FileTime;
 pub use inode::{Inode, LinkTarget, NewInode, Opened, Renaming};
 pub use metadata::{FileKind, Metadata, NewMetadata, Permissions};
-pub use mount::{Mount, MountFlags, MountSnapshot, Namespace, PathRef};
+pub use mount::{Mount, MountFlags, PathRef};
 pub use name::{HashedName, Name};
+pub use namespace::{MountSnapshot, Namespace, Unmount};
 pub use open::{OpenRequest, open, open_path};
 pub use page_cache::{PageCache, PageStore, dirty_pages};
-pub use path_name::path_name;
+pub use path_name::{path_below_root, path_name};
 pub use remove::{rmdir, unlink};
 pub use rename::rename;
+pub use superblock::{Superblock, SuperblockFlags, settle, shut_down, sync_all};
 pub use vnode_file::VnodeFile;
 pub use walk::{Lookup, resolve};
 pub use xattr::{XattrChange, change_xattr, get_xattr, list_xattrs};

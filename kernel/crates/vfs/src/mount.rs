@@ -1,23 +1,29 @@
-//! Mounts: [`Mount`] puts a file system at a place, a [`Namespace`] is a tree of them, a [`PathRef`] is a place in it.
+//! [`Mount`] puts a file system at a place, a [`PathRef`] is a place seen through one.
 //!
 //! The walk goes down into a mount through the list of mounts that its parent mount keeps, which it looks at only where a
-//! dentry is marked as a mount point, and up through the mount's own place. Changes of the tree are made one at a time, under
-//! the namespace's lock (rank `MOUNTS`); the lists are spinlocks that are held for a few instructions.
+//! dentry is marked as a mount point, and up through the mount's own place. Changes of the tree are made by
+//! [`Namespace`](crate::Namespace), one at a time; the lists have locks that are held for a few instructions.
+//!
+//! # Users
+//!
+//! Whoever uses a mount has a [`PathRef`] with a counted reference to it: open files, mappings, working and root directories,
+//! running programs, a walk that passes. So the count of references tells whether it is busy, as `mnt_count` does on Linux: the tree has
+//! [`TREE_REFERENCES`] of them, everything else is a user.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 
 use abi::Errno;
 use bitflags::bitflags;
 use sync::{Mutex, rank};
 
-use crate::{Capabilities, Credentials, Dentry, FileSystem, Inode};
+use crate::{Dentry, FileSystem, Inode, Superblock};
 
-/// The most mounts a namespace has (Linux's default `fs.mount-max`).
-const MOUNTS_MAX: usize = 100_000;
+/// The references that the tree itself has to a mount that is on another: the list of the namespace, and that of the other mount.
+const TREE_REFERENCES: usize = 2;
 
 bitflags! {
     /// How a mount restricts its file system. The bits of `ST_` in `statfs`.
@@ -37,6 +43,8 @@ bitflags! {
         const NO_DIRECTORY_ACCESS_TIME = 0x800;
         /// The time of reading is renewed when it is older than a change, or than a day. The default.
         const RELATIVE_ACCESS_TIME = 0x1000;
+        /// Symbolic links are not followed.
+        const NO_LINKS = 0x2000;
         /// Every reading changes the time. Only asked for; it shows as the absence of the others.
         const STRICT_ACCESS_TIME = 1 << 24;
     }
@@ -45,39 +53,61 @@ bitflags! {
 impl MountFlags {
     /// The flags in force when these are asked for.
     fn in_force(self) -> Self {
-        let decided = Self::NO_ACCESS_TIME | Self::STRICT_ACCESS_TIME;
-        let default = if self.intersects(decided) { Self::empty() } else { Self::RELATIVE_ACCESS_TIME };
-        self.difference(Self::STRICT_ACCESS_TIME) | default
+        let none = Self::NO_ACCESS_TIME | Self::RELATIVE_ACCESS_TIME;
+        if self.contains(Self::STRICT_ACCESS_TIME) {
+            return self.difference(none | Self::STRICT_ACCESS_TIME);
+        }
+        if self.contains(Self::NO_ACCESS_TIME) {
+            self - Self::RELATIVE_ACCESS_TIME
+        } else {
+            self | Self::RELATIVE_ACCESS_TIME
+        }
+    }
+
+    /// Those that say when reading changes times.
+    pub fn of_access_times() -> Self {
+        Self::NO_ACCESS_TIME | Self::NO_DIRECTORY_ACCESS_TIME | Self::RELATIVE_ACCESS_TIME | Self::STRICT_ACCESS_TIME
     }
 }
 
 /// A file system at a place.
 pub struct Mount {
     id: u32,
-    file_system: Arc<dyn FileSystem>,
+    superblock: Arc<Superblock>,
     root: Arc<Dentry>,
     flags: AtomicU32,
     source: Box<[u8]>,
+    /// Files open for writing through it.
+    writers: AtomicU32,
+    /// No walk has come here since `umount` with `MNT_EXPIRE` did.
+    is_expiring: AtomicBool,
+    /// It cannot be bound elsewhere.
+    is_unbindable: AtomicBool,
     /// What it covers: None at the root of a namespace, and after unmounting.
     place: Mutex<Option<PathRef>>,
     /// What is mounted on it.
     children: Mutex<Vec<Child>>,
 }
 
+/// A mount on another, by where it is.
 struct Child {
     mount_point: Arc<Dentry>,
     mount: Arc<Mount>,
 }
 
 impl Mount {
-    fn new(file_system: Arc<dyn FileSystem>, root: Arc<Dentry>, source: &[u8], flags: MountFlags) -> Arc<Self> {
+    /// A mount that is nowhere yet.
+    pub(crate) fn new(superblock: Arc<Superblock>, root: Arc<Dentry>, source: &[u8], flags: MountFlags) -> Arc<Self> {
         static NEXT_ID: AtomicU32 = AtomicU32::new(1);
         Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
-            file_system,
+            superblock,
             root,
             flags: AtomicU32::new(flags.in_force().bits()),
             source: Box::from(source),
+            writers: AtomicU32::new(0),
+            is_expiring: AtomicBool::new(false),
+            is_unbindable: AtomicBool::new(false),
             place: Mutex::new(rank::DENTRIES, None),
             children: Mutex::new(rank::DENTRIES, Vec::new()),
         })
@@ -86,7 +116,12 @@ impl Mount {
     /// A mount that is in no namespace, for places that no path leads to.
     pub(crate) fn detached(file_system: Arc<dyn FileSystem>) -> Arc<Self> {
         let root = file_system.root().clone();
-        Self::new(file_system, root, b"none", MountFlags::empty())
+        Self::new(Superblock::unlisted(file_system), root, b"none", MountFlags::empty())
+    }
+
+    /// A second mount of what this one shows from `root` on.
+    pub(crate) fn copied(&self, root: Arc<Dentry>) -> Arc<Self> {
+        Self::new(self.superblock.clone(), root, &self.source, self.exact_flags())
     }
 
     /// The number in `/proc/self/mountinfo` and `statx`.
@@ -96,7 +131,17 @@ impl Mount {
 
     /// The file system.
     pub fn file_system(&self) -> &Arc<dyn FileSystem> {
-        &self.file_system
+        self.superblock.file_system()
+    }
+
+    /// What all mounts of the file system share.
+    pub fn superblock(&self) -> &Arc<Superblock> {
+        &self.superblock
+    }
+
+    /// What was mounted: a device, or a word.
+    pub fn source(&self) -> &[u8] {
+        &self.source
     }
 
     /// The dentry that is seen at the mount's place.
@@ -110,12 +155,82 @@ impl Mount {
         MountFlags::from_bits_truncate(self.flags.load(Relaxed))
     }
 
+    /// Its restrictions, so that the same are in force when they are set again.
+    fn exact_flags(&self) -> MountFlags {
+        self.flags() | self.access_time_flags()
+    }
+
+    /// When reading changes times, so that it stays so when these flags are set.
+    pub fn access_time_flags(&self) -> MountFlags {
+        let flags = self.flags() & MountFlags::of_access_times();
+        let is_strict = !flags.intersects(MountFlags::RELATIVE_ACCESS_TIME | MountFlags::NO_ACCESS_TIME);
+        if is_strict { flags | MountFlags::STRICT_ACCESS_TIME } else { flags }
+    }
+
+    /// Sets its restrictions. `EBUSY` when nothing shall be changed any more while files are open for writing.
+    pub(crate) fn set_flags(&self, flags: MountFlags) -> Result<(), Errno> {
+        let old = self.flags.swap(flags.in_force().bits(), SeqCst);
+        let becomes_read_only = flags.contains(MountFlags::READ_ONLY) && old & MountFlags::READ_ONLY.bits() == 0;
+        if becomes_read_only && self.writers.load(SeqCst) > 0 {
+            self.flags.store(old, SeqCst);
+            return Err(Errno::EBUSY);
+        }
+        Ok(())
+    }
+
     /// `EROFS` when nothing can be changed through this mount.
     pub fn check_writable(&self) -> Result<(), Errno> {
-        if self.flags().contains(MountFlags::READ_ONLY) || self.file_system.is_read_only() {
+        if self.flags().contains(MountFlags::READ_ONLY) || self.superblock.is_read_only() {
             return Err(Errno::EROFS);
         }
         Ok(())
+    }
+
+    /// Counts a file open for writing; `EROFS` when there can be none. As long as it is open, nobody takes writing away.
+    pub(crate) fn begin_writing(&self) -> Result<(), Errno> {
+        // First counted, then asked: whoever takes writing away first says so, then counts.
+        self.writers.fetch_add(1, SeqCst);
+        self.superblock.begin_writing();
+        let is_read_only = self.flags.load(SeqCst) & MountFlags::READ_ONLY.bits() != 0;
+        if is_read_only || self.superblock.is_read_only() {
+            self.end_writing();
+            return Err(Errno::EROFS);
+        }
+        Ok(())
+    }
+
+    /// Ends what [`Mount::begin_writing`] began.
+    pub(crate) fn end_writing(&self) {
+        self.superblock.end_writing();
+        self.writers.fetch_sub(1, SeqCst);
+    }
+
+    /// Whether it cannot be bound elsewhere.
+    pub fn is_unbindable(&self) -> bool {
+        self.is_unbindable.load(Relaxed)
+    }
+
+    /// Sets whether it cannot be bound elsewhere.
+    pub(crate) fn set_unbindable(&self, is_unbindable: bool) {
+        self.is_unbindable.store(is_unbindable, Relaxed);
+    }
+
+    /// Marks it as not used since now; whether it was marked.
+    pub(crate) fn mark_expiring(&self) -> bool {
+        self.is_expiring.swap(true, Relaxed)
+    }
+
+    /// Notes that a walk has come here.
+    #[inline(always)]
+    pub(crate) fn note_use(&self) {
+        if self.is_expiring.load(Relaxed) {
+            self.is_expiring.store(false, Relaxed);
+        }
+    }
+
+    /// Whether somebody but the tree, and the one reference of the caller, uses it.
+    pub(crate) fn is_in_use(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > TREE_REFERENCES + 1
     }
 
     /// Notes that a file was read through this mount.
@@ -136,6 +251,54 @@ impl Mount {
     /// What it covers.
     pub(crate) fn place(&self) -> Option<PathRef> {
         self.place.lock().clone()
+    }
+
+    /// Puts it at a place, whose dentry is marked already.
+    pub(crate) fn put(self: &Arc<Self>, at: PathRef) {
+        *self.place.lock() = Some(at.clone());
+        at.mount.children.lock().push(Child { mount_point: at.dentry, mount: self.clone() });
+    }
+
+    /// Takes it from its place, and answers that; the dentry there is marked no longer.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<PathRef> {
+        let place = self.place.lock().take()?;
+        // What the list held is dropped outside its lock.
+        let taken = {
+            let mut children = place.mount.children.lock();
+            let index = children.iter().position(|child| Arc::ptr_eq(&child.mount, self));
+            index.map(|index| children.remove(index))
+        };
+        debug_assert!(taken.is_some(), "a mount has a place but is not there");
+        place.dentry.remove_mount();
+        Some(place)
+    }
+
+    /// As [`Mount::take`], if nobody but the tree and the caller, with one reference, uses it. The caller keeps others from
+    /// changing the tree.
+    pub(crate) fn take_if_unused(self: &Arc<Self>) -> bool {
+        let Some(place) = self.place() else { return false };
+        let taken = {
+            let mut children = place.mount.children.lock();
+            if self.is_in_use() {
+                return false;
+            }
+            // Walks come in by this list only: nobody can any more.
+            let index = children.iter().position(|child| Arc::ptr_eq(&child.mount, self));
+            index.map(|index| children.remove(index))
+        };
+        place.dentry.remove_mount();
+        *self.place.lock() = None;
+        taken.is_some()
+    }
+
+    /// What is mounted on it, in the order in which it was.
+    pub(crate) fn children(&self) -> Vec<(Arc<Dentry>, Arc<Self>)> {
+        self.children.lock().iter().map(|child| (child.mount_point.clone(), child.mount.clone())).collect()
+    }
+
+    /// Whether something is mounted on it.
+    pub(crate) fn has_children(&self) -> bool {
+        !self.children.lock().is_empty()
     }
 
     /// What is mounted on a dentry seen through this mount.
@@ -165,7 +328,7 @@ impl Mount {
 
 impl fmt::Debug for Mount {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Mount({} {})", self.id, self.file_system.type_name())
+        write!(formatter, "Mount({} {})", self.id, self.file_system().type_name())
     }
 }
 
@@ -205,151 +368,5 @@ impl PathRef {
             Some(mount) => Self { dentry: mount.root.clone(), mount },
             None => self,
         }
-    }
-}
-
-/// One line of `/proc/self/mountinfo`, parsed.
-pub struct MountSnapshot {
-    /// The mount.
-    pub mount: Arc<Mount>,
-    /// The number of the mount it is on; its own at the root.
-    pub parent_id: u32,
-    /// What it covers; None at the root.
-    pub place: Option<PathRef>,
-    /// What was mounted (a device, or a word).
-    pub source: Vec<u8>,
-}
-
-/// A tree of mounts.
-pub struct Namespace {
-    root: Arc<Mount>,
-    /// All mounts in the order in which they were made.
-    mounts: Mutex<Vec<Arc<Mount>>>,
-}
-
-impl Namespace {
-    /// A namespace with this file system at its root.
-    pub fn new(file_system: Arc<dyn FileSystem>, source: &[u8], flags: MountFlags) -> Arc<Self> {
-        let root_dentry = file_system.root().clone();
-        let root = Mount::new(file_system, root_dentry, source, flags);
-        let mounts = Mutex::new(rank::MOUNTS, alloc::vec![root.clone()]);
-        Arc::new(Self { root, mounts })
-    }
-
-    /// Its root.
-    pub fn root(&self) -> PathRef {
-        PathRef { dentry: self.root.root.clone(), mount: self.root.clone() }.into_topmost()
-    }
-
-    /// The mount at its root.
-    pub(crate) fn root_mount(&self) -> &Arc<Mount> {
-        &self.root
-    }
-
-    /// Mounts a file system on a directory (`EPERM` without `CAP_SYS_ADMIN`, `ENOTDIR`, `ENOSPC` for too many mounts).
-    pub fn mount(
-        &self,
-        credentials: &Credentials,
-        at: &PathRef,
-        file_system: Arc<dyn FileSystem>,
-        source: &[u8],
-        flags: MountFlags,
-    ) -> Result<Arc<Mount>, Errno> {
-        let root = file_system.root().clone();
-        self.attach(credentials, at, file_system, root, source, flags)
-    }
-
-    /// Shows a place at a second place, without the mounts on it.
-    pub fn bind(&self, credentials: &Credentials, at: &PathRef, what: &PathRef) -> Result<Arc<Mount>, Errno> {
-        let mount = &what.mount;
-        self.attach(credentials, at, mount.file_system.clone(), what.dentry.clone(), &mount.source, mount.flags())
-    }
-
-    fn attach(
-        &self,
-        credentials: &Credentials,
-        at: &PathRef,
-        file_system: Arc<dyn FileSystem>,
-        root: Arc<Dentry>,
-        source: &[u8],
-        flags: MountFlags,
-    ) -> Result<Arc<Mount>, Errno> {
-        if !credentials.has(Capabilities::SYS_ADMIN) {
-            return Err(Errno::EPERM);
-        }
-        let mut mounts = self.mounts.lock();
-        let at = at.clone().into_topmost();
-        if !at.dentry.is_cached() {
-            return Err(Errno::EINVAL);
-        }
-        if mounts.len() >= MOUNTS_MAX {
-            return Err(Errno::ENOSPC);
-        }
-        if at.inode().metadata().is_directory() != root.inode().metadata().is_directory() {
-            return Err(Errno::ENOTDIR);
-        }
-        let mount = Mount::new(file_system, root, source, flags);
-        {
-            // Under the directory's lock it can be neither removed nor renamed away before it is marked.
-            let _lock = at.inode().metadata().lock();
-            if at.dentry.is_removed() {
-                return Err(Errno::ENOENT);
-            }
-            at.dentry.add_mount();
-        }
-        *mount.place.lock() = Some(at.clone());
-        at.mount.children.lock().push(Child { mount_point: at.dentry.clone(), mount: mount.clone() });
-        mounts.push(mount.clone());
-        Ok(mount)
-    }
-
-    /// Unmounts what has its root here (`EINVAL` when nothing has, `EBUSY` while something is mounted on it). Files that are open
-    /// keep working, as with Linux's `MNT_DETACH`.
-    pub fn unmount(&self, credentials: &Credentials, at: &PathRef) -> Result<(), Errno> {
-        if !credentials.has(Capabilities::SYS_ADMIN) {
-            return Err(Errno::EPERM);
-        }
-        let mut mounts = self.mounts.lock();
-        if !at.is_mount_root() || Arc::ptr_eq(&at.mount, &self.root) {
-            return Err(Errno::EINVAL);
-        }
-        if !at.mount.children.lock().is_empty() {
-            return Err(Errno::EBUSY);
-        }
-        let place = at.mount.place.lock().take().ok_or(Errno::EINVAL)?;
-        place.mount.children.lock().retain(|child| !Arc::ptr_eq(&child.mount, &at.mount));
-        place.dentry.remove_mount();
-        mounts.retain(|mount| !Arc::ptr_eq(mount, &at.mount));
-        if !mounts.iter().any(|mount| Arc::ptr_eq(&mount.file_system, &at.mount.file_system)) {
-            at.mount.file_system.root().drop_unused();
-        }
-        Ok(())
-    }
-
-    /// Changes the restrictions of the mount that has its root here.
-    pub fn remount(&self, credentials: &Credentials, at: &PathRef, flags: MountFlags) -> Result<(), Errno> {
-        if !credentials.has(Capabilities::SYS_ADMIN) {
-            return Err(Errno::EPERM);
-        }
-        if !at.is_mount_root() {
-            return Err(Errno::EINVAL);
-        }
-        at.mount.flags.store(flags.in_force().bits(), Relaxed);
-        Ok(())
-    }
-
-    /// All mounts, in the order in which they were made.
-    pub fn mounts(&self) -> Vec<MountSnapshot> {
-        let mounts = self.mounts.lock();
-        let snapshot = |mount: &Arc<Mount>| {
-            let place = mount.place();
-            MountSnapshot {
-                parent_id: place.as_ref().map_or(mount.id, |place| place.mount.id),
-                place,
-                source: mount.source.to_vec(),
-                mount: mount.clone(),
-            }
-        };
-        mounts.iter().map(snapshot).collect()
     }
 }

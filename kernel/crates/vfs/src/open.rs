@@ -216,7 +216,11 @@ fn open_place(
     }
     let is_writer = flags.access_mode().can_write() && kind == FileKind::Regular;
     if is_writer {
-        metadata.begin_writing()?;
+        place.mount.begin_writing()?;
+        if let Err(errno) = metadata.begin_writing() {
+            place.mount.end_writing();
+            return Err(errno);
+        }
     }
     // From here on the file ends what was begun.
     let keeps_set_id = credentials.has(Capabilities::FSETID);

@@ -353,6 +353,7 @@ impl Drop for VnodeFile {
     fn drop(&mut self) {
         if self.is_writer {
             self.inode().metadata().end_writing();
+            self.path.mount.end_writing();
         }
     }
 }

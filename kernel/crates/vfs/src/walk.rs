@@ -21,8 +21,8 @@ use bitflags::bitflags;
 
 use crate::name::HashedName;
 use crate::{
-    Capabilities, Credentials, Dentry, FileKind, FsContext, LINKS_FOLLOWED_MAX, LinkTarget, PATH_LEN_MAX, PathRef,
-    Permissions,
+    Capabilities, Credentials, Dentry, FileKind, FsContext, LINKS_FOLLOWED_MAX, LinkTarget, MountFlags, PATH_LEN_MAX,
+    PathRef, Permissions,
 };
 
 bitflags! {
@@ -35,6 +35,8 @@ bitflags! {
         const DIRECTORY = 0x2;
         /// An empty path means the start itself (`AT_EMPTY_PATH`).
         const EMPTY = 0x4;
+        /// Mounts that are walked into do not count as used (`MNT_EXPIRE`).
+        const UNNOTICED = 0x8;
         /// `RESOLVE_NO_XDEV`.
         const NO_MOUNTS = 0x10;
         /// `RESOLVE_NO_MAGICLINKS`.
@@ -265,6 +267,9 @@ impl<'a> Walk<'a> {
         if self.flags.contains(Lookup::NO_MOUNTS) {
             return Err(Errno::EXDEV);
         }
+        if !self.flags.contains(Lookup::UNNOTICED) {
+            mount.note_use();
+        }
         self.at = PathRef { dentry: mount.root().clone(), mount };
         Ok(true)
     }
@@ -307,7 +312,8 @@ impl<'a> Walk<'a> {
     #[cold]
     fn follow(&mut self, link: &Dentry) -> Result<(), Errno> {
         self.links_followed += 1;
-        if self.links_followed > LINKS_FOLLOWED_MAX || self.flags.contains(Lookup::NO_LINKS) {
+        let is_barred = self.flags.contains(Lookup::NO_LINKS) || self.at.mount.flags().contains(MountFlags::NO_LINKS);
+        if self.links_followed > LINKS_FOLLOWED_MAX || is_barred {
             return Err(Errno::ELOOP);
         }
         self.at.mount.note_access(link.inode());

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use abi::{Errno, OpenFlags, ResolveFlags};
 use support::World;
-use vfs::{FileSystem, MountFlags, PathRef};
+use vfs::{FileSystem, MountFlags, PathRef, SuperblockFlags, Unmount};
+
+/// Unmounts what nobody uses.
+const NOW: Unmount = Unmount::empty();
 
 fn file_system(world: &World) -> Arc<dyn FileSystem> {
     world.context.root.mount.file_system().clone()
@@ -81,14 +84,14 @@ fn mounts_stack() {
     assert_eq!(world.names("/m").unwrap(), ["top"]);
     assert_eq!(world.stat("/m/..").unwrap().inode, world.stat("/").unwrap().inode);
     let namespace = &world.context.namespace;
-    namespace.unmount(&world.credentials, &world.place("/m").unwrap()).unwrap();
+    namespace.unmount(&world.credentials, &world.place("/m").unwrap(), NOW).unwrap();
     assert_eq!(world.names("/m").unwrap(), ["file", "inner"]);
-    assert_eq!(namespace.unmount(&world.credentials, &world.place("/m").unwrap()), Err(Errno::EBUSY));
-    namespace.unmount(&world.credentials, &world.place("/m/inner/n").unwrap()).unwrap();
-    namespace.unmount(&world.credentials, &world.place("/m").unwrap()).unwrap();
+    assert_eq!(namespace.unmount(&world.credentials, &world.place("/m").unwrap(), NOW), Err(Errno::EBUSY));
+    namespace.unmount(&world.credentials, &world.place("/m/inner/n").unwrap(), NOW).unwrap();
+    namespace.unmount(&world.credentials, &world.place("/m").unwrap(), NOW).unwrap();
     assert_eq!(world.names("/m").unwrap(), ["covered"]);
-    assert_eq!(namespace.unmount(&world.credentials, &world.place("/m").unwrap()), Err(Errno::EINVAL));
-    assert_eq!(namespace.unmount(&world.credentials, &world.place("/").unwrap()), Err(Errno::EINVAL));
+    assert_eq!(namespace.unmount(&world.credentials, &world.place("/m").unwrap(), NOW), Err(Errno::EINVAL));
+    assert_eq!(namespace.unmount(&world.credentials, &world.place("/").unwrap(), NOW), Err(Errno::EINVAL));
     assert_eq!(namespace.mounts().len(), 1);
 }
 
@@ -100,7 +103,7 @@ fn who_may_mount_what() {
     assert_eq!(world.mount("/f", file_system(&other), MountFlags::empty()), Err(Errno::ENOTDIR));
     let user = world.as_user(7, &[]);
     assert_eq!(user.mount("/m", file_system(&other), MountFlags::empty()), Err(Errno::EPERM));
-    assert_eq!(user.context.namespace.unmount(&user.credentials, &user.place("/m").unwrap()), Err(Errno::EPERM));
+    assert_eq!(user.context.namespace.unmount(&user.credentials, &user.place("/m").unwrap(), NOW), Err(Errno::EPERM));
 }
 
 #[test]
@@ -108,7 +111,9 @@ fn an_unmounted_tree_works_for_who_is_in_it() {
     let mut world = world();
     world.chdir("/m/inner/n").unwrap();
     let file = world.open("file", OpenFlags::empty()).unwrap();
-    world.context.namespace.unmount(&world.credentials, &world.place(".").unwrap()).unwrap();
+    let namespace = &world.context.namespace;
+    assert_eq!(namespace.unmount(&world.credentials, &world.place(".").unwrap(), NOW), Err(Errno::EBUSY));
+    namespace.unmount(&world.credentials, &world.place(".").unwrap(), Unmount::DETACH).unwrap();
     assert_eq!(file.read_all().unwrap(), b"deep");
     assert_eq!(world.read_file("file").unwrap(), b"deep");
     assert_eq!(world.cwd(), "(unreachable)/");
@@ -122,10 +127,10 @@ fn a_bind_mount_shows_the_same_files() {
     world.mkdir("/again").unwrap();
     let place = |path: &str| -> PathRef { world.place(path).unwrap() };
     let namespace = &world.context.namespace;
-    namespace.bind(&world.credentials, &place("/again"), &place("/m/inner")).unwrap();
+    namespace.bind(&world.credentials, &place("/again"), &place("/m/inner"), false).unwrap();
     world.write_file("/again/n/new", b"through the bind").unwrap();
     assert_eq!(world.stat("/m/inner/n/new").err(), Some(Errno::ENOENT), "another mount covers n there");
-    namespace.unmount(&world.credentials, &place("/m/inner/n")).unwrap();
+    namespace.unmount(&world.credentials, &place("/m/inner/n"), NOW).unwrap();
     assert_eq!(world.read_file("/m/inner/n/new").unwrap(), b"through the bind");
     assert_eq!(world.path_name(&place("/again/n/..")), "/again");
     assert_eq!(world.path_name(&place("/again/..")), "/");
@@ -157,4 +162,66 @@ fn flags_of_mounts() {
     let file = world.open("/m/program", OpenFlags::empty()).unwrap();
     let times = [accessed(), file.read(1).map(|_| accessed()).unwrap(), file.read(1).map(|_| accessed()).unwrap()];
     assert!(times[0] != times[1] && times[1] != times[2]);
+}
+
+#[test]
+fn who_writes_keeps_a_mount_writable() {
+    let world = World::tmpfs();
+    world.mkdir("/m").unwrap();
+    world.mount("/m", file_system(&World::tmpfs()), MountFlags::empty()).unwrap();
+    let at = || world.place("/m").unwrap();
+    let namespace = &world.context.namespace;
+    let read_only = SuperblockFlags { is_read_only: true, is_synchronous: false };
+    let file = world.open("/m/f", OpenFlags::CREAT | OpenFlags::WRONLY).unwrap();
+    assert_eq!(namespace.remount(&world.credentials, &at(), MountFlags::READ_ONLY), Err(Errno::EBUSY));
+    let reconfigure = |flags| namespace.reconfigure(&world.credentials, &at(), flags, MountFlags::empty(), &[]);
+    assert_eq!(reconfigure(read_only), Err(Errno::EBUSY));
+    assert_eq!(file.write(b"still"), Ok(5));
+    drop(file);
+    reconfigure(read_only).unwrap();
+    assert_eq!(world.open("/m/f", OpenFlags::WRONLY).err(), Some(Errno::EROFS));
+    assert_eq!(world.rename("/m/f", "/m/g"), Err(Errno::EROFS));
+    assert_eq!(world.read_file("/m/f").unwrap(), b"still");
+    reconfigure(SuperblockFlags::default()).unwrap();
+    namespace.remount(&world.credentials, &at(), MountFlags::READ_ONLY).unwrap();
+    assert_eq!(world.open("/m/f", OpenFlags::WRONLY).err(), Some(Errno::EROFS));
+    assert_eq!(namespace.unmount(&world.credentials, &at(), NOW), Ok(()));
+}
+
+#[test]
+fn a_tree_is_bound_and_moved_as_a_whole() {
+    let world = world();
+    world.mkdir("/copy").unwrap();
+    world.mkdir("/moved").unwrap();
+    let place = |path: &str| -> PathRef { world.place(path).unwrap() };
+    let namespace = &world.context.namespace;
+    namespace.bind(&world.credentials, &place("/copy"), &place("/m"), true).unwrap();
+    assert_eq!(world.read_file("/copy/inner/n/file").unwrap(), b"deep");
+    assert_eq!(namespace.mounts().len(), 5);
+    assert_eq!(namespace.move_mount(&world.credentials, &place("/copy/inner"), &place("/copy")), Err(Errno::ELOOP));
+    namespace.move_mount(&world.credentials, &place("/moved"), &place("/copy")).unwrap();
+    assert_eq!(world.read_file("/moved/inner/n/file").unwrap(), b"deep");
+    assert_eq!(world.names("/copy").unwrap(), [""; 0]);
+    assert_eq!(world.path_name(&place("/moved/inner/n")), "/moved/inner/n");
+    assert_eq!(world.rmdir("/moved"), Err(Errno::EBUSY));
+    namespace.unmount(&world.credentials, &place("/moved"), Unmount::DETACH).unwrap();
+    assert_eq!(namespace.mounts().len(), 3);
+    assert_eq!(world.rmdir("/moved"), Ok(()));
+    assert_eq!(world.read_file("/m/inner/n/file").unwrap(), b"deep");
+}
+
+#[test]
+fn a_new_root_takes_the_place_of_the_old() {
+    let mut world = world();
+    let namespace = world.context.namespace.clone();
+    let (root, new_root) = (world.place("/").unwrap(), world.place("/m").unwrap());
+    let pivot = |old_at: &PathRef| namespace.pivot_root(&world.credentials, &root, &new_root, old_at);
+    assert_eq!(pivot(&world.place("/").unwrap()), Err(Errno::EBUSY));
+    assert_eq!(pivot(&world.place("/m/inner").unwrap()), Ok(()));
+    world.context.move_root(&root, &new_root);
+    assert_eq!(world.names("/").unwrap(), ["file", "inner"]);
+    assert_eq!(world.path_name(&world.place("/inner").unwrap()), "/inner");
+    assert!(world.stat("/inner/m/covered").is_ok(), "the old root, whose /m covers nothing now");
+    assert_eq!(world.stat("/..").unwrap().inode, world.stat("/").unwrap().inode);
+    assert!(namespace.root().is_same(&new_root));
 }

@@ -3,7 +3,7 @@
 //! The trees are made of closures that look everything up when a file is read; nothing is kept. Formats are Linux's to the
 //! byte, since programs parse them: a field this kernel knows nothing of has the value it has on a Linux without that feature.
 //!
-//! [`mount`] puts both trees into a namespace, before the first process starts.
+//! [`mount`] puts both trees into a namespace, before the first process starts, and lets programs mount them elsewhere.
 
 mod cpu;
 mod descriptors;
@@ -27,6 +27,7 @@ use alloc::vec::Vec;
 use abi::Errno;
 use abi::stat::{PROC_SUPER_MAGIC, SYSFS_MAGIC};
 use vfs::fs::generated::{Directory, GeneratedFs, Node};
+use vfs::fs::kinds;
 use vfs::{Credentials, FileSystem, FsContext, Lookup, MountFlags, Namespace};
 
 use crate::system::System;
@@ -35,16 +36,17 @@ use crate::system::System;
 pub fn mount(namespace: &Arc<Namespace>, system: &Arc<System>) -> Result<(), Errno> {
     let proc_magic = PROC_SUPER_MAGIC.unsigned_abs();
     let sys_magic = SYSFS_MAGIC.unsigned_abs();
-    mount_at(namespace, b"/proc", b"proc", GeneratedFs::new("proc", proc_magic, root(system)))?;
-    mount_at(namespace, b"/sys", b"sysfs", GeneratedFs::new("sysfs", sys_magic, sys::root(system)))
+    mount_at(namespace, b"/proc", "proc", GeneratedFs::new("proc", proc_magic, root(system)))?;
+    mount_at(namespace, b"/sys", "sysfs", GeneratedFs::new("sysfs", sys_magic, sys::root(system)))
 }
 
 fn mount_at(
     namespace: &Arc<Namespace>,
     path: &[u8],
-    source: &[u8],
+    kind: &'static str,
     file_system: Arc<dyn FileSystem>,
 ) -> Result<(), Errno> {
+    kinds::register_single(kind, file_system.clone())?;
     let context = FsContext::new(Arc::clone(namespace));
     let credentials = Credentials::root();
     match vfs::mkdir(&context, &credentials, None, path, 0o555) {
@@ -54,7 +56,7 @@ fn mount_at(
     let place = vfs::resolve(&context, &credentials, None, path, Lookup::FOLLOW | Lookup::DIRECTORY)?;
     let flags =
         MountFlags::RELATIVE_ACCESS_TIME | MountFlags::NO_SET_ID | MountFlags::NO_DEVICES | MountFlags::NO_EXECUTE;
-    namespace.mount(&credentials, &place, file_system, source, flags).map(|_| ())
+    namespace.mount(&credentials, &place, file_system, kind.as_bytes(), flags).map(|_| ())
 }
 
 /// A file whose contents cannot fail to be made.

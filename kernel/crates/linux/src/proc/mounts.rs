@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use abi::Errno;
 use abi::stat::{device_major, device_minor};
-use vfs::{FsContext, MountFlags, MountSnapshot};
+use vfs::{FsContext, MountFlags, MountSnapshot, PathRef, Superblock};
 
 use super::text::Text;
 use crate::thread::Thread;
@@ -20,17 +20,14 @@ fn snapshots(thread: &Thread) -> (Arc<FsContext>, Vec<MountSnapshot>) {
     (context, snapshots)
 }
 
-/// Where a mount is, from the root of the process.
-fn mount_point(context: &FsContext, snapshot: &MountSnapshot) -> Vec<u8> {
-    match &snapshot.place {
-        Some(place) => vfs::path_name(Some(context), place),
-        None => b"/".to_vec(),
-    }
+/// Where a mount is, from the root of the process; None for what that does not lead to, which is not shown.
+fn mount_point(context: &FsContext, snapshot: &MountSnapshot) -> Option<Vec<u8>> {
+    let mount = snapshot.mount.clone();
+    vfs::path_below_root(context, &PathRef { dentry: mount.root().clone(), mount })
 }
 
 /// The restrictions of a mount, in Linux's order.
 fn put_options(text: &mut Text, flags: MountFlags) {
-    text.bytes(if flags.contains(MountFlags::READ_ONLY) { b"ro" } else { b"rw" });
     for (flag, name) in [
         (MountFlags::NO_SET_ID, ",nosuid"),
         (MountFlags::NO_DEVICES, ",nodev"),
@@ -38,6 +35,7 @@ fn put_options(text: &mut Text, flags: MountFlags) {
         (MountFlags::NO_ACCESS_TIME, ",noatime"),
         (MountFlags::NO_DIRECTORY_ACCESS_TIME, ",nodiratime"),
         (MountFlags::RELATIVE_ACCESS_TIME, ",relatime"),
+        (MountFlags::NO_LINKS, ",nosymfollow"),
     ] {
         if flags.contains(flag) {
             text.bytes(name.as_bytes());
@@ -45,16 +43,27 @@ fn put_options(text: &mut Text, flags: MountFlags) {
     }
 }
 
+/// What all mounts of a file system have in common.
+fn put_superblock_options(text: &mut Text, superblock: &Superblock) {
+    if superblock.is_synchronous() {
+        text.bytes(b",sync");
+    }
+}
+
 pub(super) fn mounts(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let (context, snapshots) = snapshots(thread);
     let mut text = Text::new();
     for snapshot in snapshots {
-        let file_system = snapshot.mount.file_system();
-        text.escaped(&snapshot.source, ESCAPED);
+        let Some(mount_point) = mount_point(&context, &snapshot) else { continue };
+        let mount = &snapshot.mount;
+        let file_system = mount.file_system();
+        text.escaped(mount.source(), ESCAPED);
         text.bytes(b" ");
-        text.escaped(&mount_point(&context, &snapshot), ESCAPED);
+        text.escaped(&mount_point, ESCAPED);
         text.put(format_args!(" {} ", file_system.type_name()));
-        put_options(&mut text, snapshot.mount.flags());
+        text.bytes(if mount.check_writable().is_err() { b"ro" } else { b"rw" });
+        put_superblock_options(&mut text, mount.superblock());
+        put_options(&mut text, mount.flags());
         text.bytes(&file_system.options());
         text.line(format_args!(" 0 0"));
     }
@@ -65,6 +74,7 @@ pub(super) fn mountinfo(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let (context, snapshots) = snapshots(thread);
     let mut text = Text::new();
     for snapshot in snapshots {
+        let Some(mount_point) = mount_point(&context, &snapshot) else { continue };
         let mount = &snapshot.mount;
         let file_system = mount.file_system();
         let device = file_system.device();
@@ -77,12 +87,16 @@ pub(super) fn mountinfo(thread: &Thread) -> Result<Vec<u8>, Errno> {
         ));
         text.escaped(&root_in_file_system(&snapshot), ESCAPED);
         text.bytes(b" ");
-        text.escaped(&mount_point(&context, &snapshot), ESCAPED);
-        text.bytes(b" ");
+        text.escaped(&mount_point, ESCAPED);
+        text.bytes(if mount.flags().contains(MountFlags::READ_ONLY) { b" ro" } else { b" rw" });
         put_options(&mut text, mount.flags());
+        if mount.is_unbindable() {
+            text.bytes(b" unbindable");
+        }
         text.put(format_args!(" - {} ", file_system.type_name()));
-        text.escaped(&snapshot.source, ESCAPED);
-        text.bytes(if file_system.is_read_only() { b" ro" } else { b" rw" });
+        text.escaped(mount.source(), ESCAPED);
+        text.bytes(if mount.superblock().is_read_only() { b" ro" } else { b" rw" });
+        put_superblock_options(&mut text, mount.superblock());
         text.bytes(&file_system.options());
         text.bytes(b"\n");
     }
@@ -107,10 +121,11 @@ pub(super) fn mountstats(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let (context, snapshots) = snapshots(thread);
     let mut text = Text::new();
     for snapshot in snapshots {
+        let Some(mount_point) = mount_point(&context, &snapshot) else { continue };
         text.bytes(b"device ");
-        text.escaped(&snapshot.source, ESCAPED);
+        text.escaped(snapshot.mount.source(), ESCAPED);
         text.bytes(b" mounted on ");
-        text.escaped(&mount_point(&context, &snapshot), ESCAPED);
+        text.escaped(&mount_point, ESCAPED);
         text.line(format_args!(" with fstype {}", snapshot.mount.file_system().type_name()));
     }
     Ok(text.into_bytes())

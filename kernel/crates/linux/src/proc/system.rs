@@ -8,7 +8,7 @@ use sync::machine;
 use vfs::fs::generated::Directory;
 
 use super::text::Text;
-use super::{constant, memory, nacre, system_file};
+use super::{constant, file, memory, nacre, system_file};
 use crate::platform::CpuCounters;
 use crate::system::{RELEASE, System, VERSION};
 
@@ -24,7 +24,7 @@ pub(super) fn add_files(directory: Directory, system: &Arc<System>) -> Directory
         .with("crypto", constant(""))
         .with("devices", constant(DEVICES))
         .with("diskstats", constant(""))
-        .with("filesystems", constant(FILE_SYSTEMS))
+        .with("filesystems", file(file_systems))
         .with("interrupts", system_file(system, interrupts))
         .with("loadavg", system_file(system, loadavg))
         .with("locks", constant(""))
@@ -40,7 +40,17 @@ pub(super) fn add_files(directory: Directory, system: &Arc<System>) -> Directory
         .with("vmstat", system_file(system, memory::vmstat))
 }
 
-const FILE_SYSTEMS: &str = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tpipefs\nnodev\toverlay\n";
+/// What `mount` knows, and what is there without it.
+fn file_systems() -> Vec<u8> {
+    let mut text = Text::new();
+    for kind in vfs::fs::kinds::all() {
+        text.line(format_args!("{}\t{}", if kind.needs_device() { "" } else { "nodev" }, kind.name()));
+    }
+    for name in ["pipefs", "sockfs", "overlay"] {
+        text.line(format_args!("nodev\t{name}"));
+    }
+    text.into_bytes()
+}
 
 const DEVICES: &str =
     "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n";

@@ -139,6 +139,7 @@ pub(crate) fn fchdir(thread: &Thread, fd: Fd) -> SyscallResult {
 
 fn enter(thread: &Thread, directory: PathRef) -> SyscallResult {
     thread.fs().change(|context| context.set_cwd(directory))?;
+    vfs::settle();
     Ok(0)
 }
 

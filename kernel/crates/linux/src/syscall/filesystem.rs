@@ -1,7 +1,5 @@
 //! What is asked of a file system as a whole, and advice about the storage of a file.
 
-use alloc::vec::Vec;
-
 use abi::open::{POSIX_FADV_NOREUSE, POSIX_FADV_NORMAL};
 use abi::stat::{S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
 use abi::{Errno, FallocateFlags, Fd};
@@ -22,17 +20,9 @@ pub(crate) fn fdatasync(thread: &Thread, fd: Fd) -> SyscallResult {
     Ok(0)
 }
 
-pub(crate) fn sync(thread: &Thread) -> SyscallResult {
-    let namespace = thread.fs().get().namespace.clone();
-    let mut seen: Vec<u64> = Vec::new();
-    for snapshot in namespace.mounts() {
-        let file_system = snapshot.mount.file_system();
-        if !seen.contains(&file_system.device()) {
-            seen.push(file_system.device());
-            // `sync` has no way to tell of an error.
-            let _ = file_system.sync();
-        }
-    }
+pub(crate) fn sync(_thread: &Thread) -> SyscallResult {
+    // There is no way to tell of an error.
+    vfs::sync_all();
     Ok(0)
 }
 

@@ -131,6 +131,7 @@ pub(crate) fn close(thread: &Thread, fd: Fd) -> SyscallResult {
         None => drop(open),
         Some(lingering) => lingering.close(thread, open),
     }
+    vfs::settle();
     Ok(0)
 }
 

@@ -37,36 +37,100 @@ mod command {
     pub(super) const LEN_BYTES: u32 = 0x8008_1272;
 }
 
-static VOLUMES: Mutex<Vec<Volume>> = Mutex::new(rank::DENTRIES, Vec::new());
+static VOLUMES: Mutex<Vec<Arc<Contents>>> = Mutex::new(rank::DENTRIES, Vec::new());
+/// The volumes that somebody has to himself.
+static CLAIMS: Mutex<Vec<Claimed>> = Mutex::new(rank::DENTRIES, Vec::new());
+
+/// A volume that somebody has to himself.
+struct Claimed {
+    volume: u64,
+    disk: u64,
+}
+
+/// A volume for one alone, as long as this lives: a mounted file system, or an open file with `O_EXCL`.
+pub(crate) struct Claim {
+    contents: Arc<Contents>,
+}
+
+impl Claim {
+    /// The number of the volume.
+    pub(crate) fn number(&self) -> u64 {
+        self.contents.volume.number()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let number = self.number();
+        // Whatever the cache has is older than what was written meanwhile.
+        self.contents.cache.punch(0, u64::MAX);
+        CLAIMS.lock().retain(|claimed| claimed.volume != number);
+    }
+}
+
+/// Takes a volume for one alone; `EBUSY` when somebody has it, the disk it is part of, or a part of it. What was written to
+/// it as a file is on the disk then.
+pub(crate) fn claim(volume: &Volume) -> Result<Claim, Errno> {
+    let contents = contents_of(volume.number()).ok_or(Errno::ENXIO)?;
+    let (number, disk) = (volume.number(), volume.disk().number());
+    {
+        let mut claims = CLAIMS.lock();
+        let is_taken = |claimed: &Claimed| {
+            claimed.volume == number || claimed.disk == disk && (claimed.volume == disk || number == disk)
+        };
+        if claims.iter().any(is_taken) {
+            return Err(Errno::EBUSY);
+        }
+        claims.push(Claimed { volume: number, disk });
+    }
+    let claim = Claim { contents };
+    claim.contents.cache.synchronize(&*claim.contents)?;
+    Ok(claim)
+}
 
 /// Makes a volume known: it can be opened and mounted by its number.
 pub fn register(volume: &Volume) -> Result<(), Errno> {
+    let contents =
+        Arc::new(Contents { volume: volume.clone(), cache: PageCache::new(), writers: Mutex::new(rank::INODES, ()) });
     {
         let mut volumes = VOLUMES.lock();
         if volumes.len() >= VOLUMES_MAX {
             return Err(Errno::ENOSPC);
         }
-        volumes.push(volume.clone());
+        volumes.push(contents.clone());
     }
-    let contents =
-        Arc::new(Contents { volume: volume.clone(), cache: PageCache::new(), writers: Mutex::new(rank::INODES, ()) });
     let open = move |path: &PathRef, flags: OpenFlags| {
         if flags.access_mode().can_write() && contents.volume.is_read_only() {
             return Err(Errno::EACCES);
         }
-        Ok(Arc::new(DiskFile { contents: contents.clone(), path: path.clone() }) as Arc<dyn File>)
+        let claim = if flags.contains(OpenFlags::EXCL) { Some(claim(&contents.volume)?) } else { None };
+        Ok(Arc::new(DiskFile { contents: contents.clone(), path: path.clone(), _claim: claim }) as Arc<dyn File>)
     };
     device::register(FileKind::BlockDevice, volume.number(), Arc::new(open))
 }
 
 /// The volume with this device number.
 pub fn volume_of(number: u64) -> Option<Volume> {
-    VOLUMES.lock().iter().find(|volume| volume.number() == number).cloned()
+    contents_of(number).map(|contents| contents.volume.clone())
+}
+
+fn contents_of(number: u64) -> Option<Arc<Contents>> {
+    VOLUMES.lock().iter().find(|contents| contents.volume.number() == number).cloned()
 }
 
 /// All volumes, in the order in which they were found.
 pub fn volumes() -> Vec<Volume> {
-    VOLUMES.lock().clone()
+    VOLUMES.lock().iter().map(|contents| contents.volume.clone()).collect()
+}
+
+/// Brings to the disks what was written to them as files.
+pub(crate) fn synchronize_all() {
+    let all = VOLUMES.lock().clone();
+    for contents in all.iter().filter(|contents| contents.cache.is_dirty()) {
+        if let Err(errno) = contents.synchronize() {
+            log::error!("{}: writing failed: {errno}", contents.volume.disk().name());
+        }
+    }
 }
 
 /// What all who have a volume open share.
@@ -144,6 +208,8 @@ impl PageStore for Contents {
 struct DiskFile {
     contents: Arc<Contents>,
     path: PathRef,
+    /// It was opened with `O_EXCL`.
+    _claim: Option<Claim>,
 }
 
 impl File for DiskFile {

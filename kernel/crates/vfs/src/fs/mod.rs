@@ -6,12 +6,14 @@
 //! - [`dev`]: device nodes, and the devices that are nothing but memory.
 //! - [`ext`]: ext2, ext3 and ext4.
 //! - [`disk`]: disks and partitions as files.
+//! - [`kinds`]: which of them `mount` knows, by name.
 //! - [`generated`]: trees whose files are made when they are read, for `/proc` and `/sys`.
 
 pub mod dev;
 pub mod disk;
 pub mod ext;
 pub mod generated;
+pub mod kinds;
 pub mod ninep;
 pub mod overlay;
 pub mod root;

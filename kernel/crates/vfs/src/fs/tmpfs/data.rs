@@ -343,7 +343,7 @@ impl FileData {
         let budget = &owner.shared.pages;
         let mut added: Vec<u64> = Vec::new();
         // Refuses at once what can never fit.
-        let free = budget.max.saturating_sub(budget.used());
+        let free = budget.free();
         if last - first > free.saturating_add(self.pages.lock().map.len()) {
             return Err(Errno::ENOSPC);
         }

@@ -51,11 +51,11 @@ enum Contents {
 
 impl MemoryInode {
     /// The root directory of an empty file system.
-    pub(super) fn root(shared: &Arc<Shared>, mode: u32) -> Arc<Self> {
+    pub(super) fn root(shared: &Arc<Shared>, mode: u32, uid: u32, gid: u32) -> Arc<Self> {
         // A limit is at least one, and the root is the first.
         debug_assert_eq!(shared.inode_space.used(), 0);
         let _ = shared.inode_space.take(INODE_SPACE);
-        Self::new(shared, &NewInode { mode, uid: 0, gid: 0, represents: 0, target: &[] })
+        Self::new(shared, &NewInode { mode, uid, gid, represents: 0, target: &[] })
     }
 
     fn new(shared: &Arc<Shared>, new: &NewInode<'_>) -> Arc<Self> {

@@ -21,13 +21,14 @@ mod data;
 mod directory;
 mod inode;
 mod lower;
+mod options;
 mod table;
 mod xattr;
 
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use abi::Errno;
 use abi::stat::{OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC};
@@ -57,29 +58,70 @@ pub struct TmpfsOptions {
     pub inodes_max: Option<u64>,
     /// Permission bits of the root directory.
     pub mode: u32,
+    /// Owner of the root directory.
+    pub uid: u32,
+    /// Group of the root directory.
+    pub gid: u32,
 }
 
 impl Default for TmpfsOptions {
     fn default() -> Self {
-        Self { type_name: "tmpfs", size_max: None, inodes_max: None, mode: 0o1777 }
+        Self { type_name: "tmpfs", size_max: None, inodes_max: None, mode: 0o1777, uid: 0, gid: 0 }
     }
 }
 
 /// A count with a limit.
 struct Budget {
     used: AtomicU64,
-    max: u64,
+    max: AtomicU64,
+    /// Whether somebody has asked for this limit.
+    is_set: AtomicBool,
 }
 
 impl Budget {
     /// A limit of 0 is none, as in mount options.
-    fn new(max: u64) -> Self {
-        Self { used: AtomicU64::new(0), max: if max == 0 { u64::MAX } else { max } }
+    fn new(max: Option<u64>, default: u64) -> Self {
+        let limit = max.unwrap_or(default);
+        Self {
+            used: AtomicU64::new(0),
+            max: AtomicU64::new(if limit == 0 { u64::MAX } else { limit }),
+            is_set: AtomicBool::new(max.is_some()),
+        }
+    }
+
+    fn max(&self) -> u64 {
+        self.max.load(Relaxed)
+    }
+
+    /// Sets another limit; `EINVAL` when more is used, or when there is none to be changed.
+    fn set_max(&self, max: u64) -> Result<(), Errno> {
+        let is_limit = max != 0 && max != u64::MAX;
+        if is_limit && (self.max() == u64::MAX || self.used() > max) {
+            return Err(Errno::EINVAL);
+        }
+        self.max.store(if is_limit { max } else { u64::MAX }, Relaxed);
+        self.is_set.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// The limit, if somebody has asked for it.
+    fn asked(&self) -> Option<u64> {
+        self.is_set.load(Relaxed).then(|| if self.max() == u64::MAX { 0 } else { self.max() })
+    }
+
+    fn free(&self) -> u64 {
+        self.max().saturating_sub(self.used())
+    }
+
+    /// The limit and what is left of it, as `statfs` has them: without a limit nothing is known.
+    fn figures(&self) -> (u64, u64) {
+        if self.max() == u64::MAX { (0, 0) } else { (self.max(), self.free()) }
     }
 
     /// Takes `count`, or `ENOSPC`.
     fn take(&self, count: u64) -> Result<(), Errno> {
-        let add = |used: u64| used.checked_add(count).filter(|used| *used <= self.max);
+        let max = self.max();
+        let add = |used: u64| used.checked_add(count).filter(|used| *used <= max);
         self.used.fetch_update(Relaxed, Relaxed, add).map(drop).map_err(|_| Errno::ENOSPC)
     }
 
@@ -90,6 +132,11 @@ impl Budget {
     fn used(&self) -> u64 {
         self.used.load(Relaxed)
     }
+}
+
+/// What so many inodes take.
+fn inode_space(count: u64) -> u64 {
+    count.saturating_mul(INODE_SPACE)
 }
 
 /// What the nodes of one file system share.
@@ -124,7 +171,7 @@ impl Tmpfs {
     pub fn new(options: TmpfsOptions) -> Arc<Self> {
         let shared = Self::shared(&options, None, 1);
         let mode = FileKind::Directory.mode_bits() | options.mode & 0o7777;
-        let root = MemoryInode::root(&shared, mode);
+        let root = MemoryInode::root(&shared, mode, options.uid, options.gid);
         Self::with_root(options, shared, root)
     }
 
@@ -142,8 +189,8 @@ impl Tmpfs {
         Arc::new(Shared {
             device: anonymous_device(),
             next_number: AtomicU64::new(first_number),
-            pages: Budget::new(options.size_max.map_or(half_of_memory, |size| size.div_ceil(page))),
-            inode_space: Budget::new(options.inodes_max.unwrap_or(half_of_memory).saturating_mul(INODE_SPACE)),
+            pages: Budget::new(options.size_max.map(|size| size.div_ceil(page)), half_of_memory),
+            inode_space: Budget::new(options.inodes_max.map(inode_space), inode_space(half_of_memory)),
             lower,
         })
     }
@@ -195,17 +242,17 @@ impl FileSystem for Tmpfs {
     }
 
     fn statistics(&self) -> FileSystemStatistics {
-        let (pages, inodes) = (&self.shared.pages, &self.shared.inode_space);
-        let pages_free = pages.max.saturating_sub(pages.used());
+        let (blocks, blocks_free) = self.shared.pages.figures();
+        let (inode_space, inode_space_free) = self.shared.inode_space.figures();
         let magic = if self.shared.lower.is_some() { OVERLAYFS_SUPER_MAGIC } else { TMPFS_MAGIC };
         FileSystemStatistics {
             magic: magic.unsigned_abs(),
             block_size: PAGE_SIZE as u64,
-            blocks: pages.max,
-            blocks_free: pages_free,
-            blocks_available: pages_free,
-            files: inodes.max / INODE_SPACE,
-            files_free: inodes.max.saturating_sub(inodes.used()) / INODE_SPACE,
+            blocks,
+            blocks_free,
+            blocks_available: blocks_free,
+            files: inode_space / INODE_SPACE,
+            files_free: inode_space_free / INODE_SPACE,
             name_len_max: NAME_LEN_MAX as u64,
             id: self.shared.device,
             flags: 0,
@@ -217,15 +264,28 @@ impl FileSystem for Tmpfs {
         if self.shared.lower.is_some() {
             return text;
         }
-        if self.options.size_max.is_some() {
-            text.extend(format!(",size={}k", self.shared.pages.max * 4).into_bytes());
+        if let Some(pages) = self.shared.pages.asked() {
+            text.extend(format!(",size={}k", pages * (PAGE_SIZE as u64 / 1024)).into_bytes());
         }
-        if self.options.inodes_max.is_some() {
-            text.extend(format!(",nr_inodes={}", self.shared.inode_space.max / INODE_SPACE).into_bytes());
+        if let Some(space) = self.shared.inode_space.asked() {
+            text.extend(format!(",nr_inodes={}", space / INODE_SPACE).into_bytes());
         }
         if self.options.mode != TmpfsOptions::default().mode {
             text.extend(format!(",mode={:o}", self.options.mode).into_bytes());
         }
+        for (name, id) in [("uid", self.options.uid), ("gid", self.options.gid)] {
+            if id != 0 {
+                text.extend(format!(",{name}={id}").into_bytes());
+            }
+        }
         text
+    }
+
+    fn reconfigure(&self, _is_read_only: bool, options: &[u8]) -> Result<(), Errno> {
+        let new = TmpfsOptions { size_max: None, inodes_max: None, ..self.options }.with(options)?;
+        if let Some(size) = new.size_max {
+            self.shared.pages.set_max(size.div_ceil(PAGE_SIZE as u64))?;
+        }
+        new.inodes_max.map_or(Ok(()), |count| self.shared.inode_space.set_max(inode_space(count)))
     }
 }

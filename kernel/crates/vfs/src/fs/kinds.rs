@@ -1,0 +1,125 @@
+//! The kinds of file systems that `mount` knows: a table of names, and how each is opened.
+//!
+//! [`Kind::open`] makes a [`Superblock`] of a [`Source`]. A file system on a disk is opened once: mounted a second time it is the
+//! same. Whoever has a tree of its own to offer (`/proc`, `/sys`, `/dev`) registers it here, and everybody gets the same.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::Errno;
+use block::Volume;
+use sync::{Mutex, rank};
+
+use crate::{FileKind, FileSystem, MountFlags, PathRef, Superblock, SuperblockFlags};
+
+use super::disk;
+use super::tmpfs::{Tmpfs, TmpfsOptions};
+
+/// The most kinds.
+const KINDS_MAX: usize = 64;
+
+/// What a file system is opened from.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The disk or partition, for kinds that need one.
+    pub volume: Option<&'a Volume>,
+    /// How it is going to be used.
+    pub flags: SuperblockFlags,
+    /// The options of its kind, separated by commas.
+    pub options: &'a [u8],
+}
+
+/// Opens a file system.
+pub type Opener = Arc<dyn Fn(&Source<'_>) -> Result<Arc<dyn FileSystem>, Errno> + Send + Sync>;
+
+/// A kind of file systems.
+#[derive(Clone)]
+pub struct Kind {
+    name: &'static str,
+    needs_device: bool,
+    opener: Opener,
+}
+
+static KINDS: Mutex<Vec<Kind>> = Mutex::new(rank::DENTRIES, Vec::new());
+
+/// Adds a kind, in the place of another of the same name.
+fn register(kind: Kind) -> Result<(), Errno> {
+    let mut kinds = KINDS.lock();
+    if let Some(known) = kinds.iter_mut().find(|known| known.name == kind.name) {
+        *known = kind;
+        return Ok(());
+    }
+    if kinds.len() >= KINDS_MAX {
+        return Err(Errno::ENOSPC);
+    }
+    kinds.push(kind);
+    Ok(())
+}
+
+/// Adds a kind of which there is one, which everybody gets.
+pub fn register_single(name: &'static str, file_system: Arc<dyn FileSystem>) -> Result<(), Errno> {
+    let opener = Arc::new(
+        move |source: &Source<'_>| {
+            if source.options.is_empty() { Ok(file_system.clone()) } else { Err(Errno::EINVAL) }
+        },
+    );
+    register(Kind { name, needs_device: false, opener })
+}
+
+/// Adds the kinds that are part of this crate.
+pub fn register_own() -> Result<(), Errno> {
+    register(Kind { name: "tmpfs", needs_device: false, opener: Arc::new(open_tmpfs) })
+}
+
+/// The kind with this name.
+pub fn find(name: &[u8]) -> Option<Kind> {
+    KINDS.lock().iter().find(|kind| kind.name.as_bytes() == name).cloned()
+}
+
+/// All kinds.
+pub fn all() -> Vec<Kind> {
+    KINDS.lock().clone()
+}
+
+impl Kind {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether it lives on a disk.
+    pub fn needs_device(&self) -> bool {
+        self.needs_device
+    }
+
+    /// Opens a file system of this kind.
+    pub fn open(&self, source: &Source<'_>) -> Result<Arc<Superblock>, Errno> {
+        let open = || (self.opener)(source);
+        match source.volume {
+            Some(volume) if self.needs_device => {
+                if volume.is_read_only() && !source.flags.is_read_only {
+                    return Err(Errno::EACCES);
+                }
+                Superblock::on_volume(volume, self.name, source.flags, open)
+            }
+            None if self.needs_device => Err(Errno::EINVAL),
+            _ => Superblock::with_flags(&open()?, source.flags),
+        }
+    }
+}
+
+/// The volume that a device node stands for. `ENOTBLK` for what is no block device, `EACCES` where devices cannot be
+/// opened, `ENXIO` for a device that is not there.
+pub fn volume_at(node: &PathRef) -> Result<Volume, Errno> {
+    if node.dentry.kind() != FileKind::BlockDevice {
+        return Err(Errno::ENOTBLK);
+    }
+    if node.mount.flags().contains(MountFlags::NO_DEVICES) {
+        return Err(Errno::EACCES);
+    }
+    disk::volume_of(node.inode().metadata().represents()).ok_or(Errno::ENXIO)
+}
+
+fn open_tmpfs(source: &Source<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
+    Ok(Tmpfs::new(TmpfsOptions::parse(source.options)?))
+}

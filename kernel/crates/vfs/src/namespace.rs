@@ -1,0 +1,411 @@
+//! [`Namespace`]: a tree of mounts, and the changes of it.
+//!
+//! Changes are made one at a time, under the namespace's lock (rank `MOUNTS`). Who walks meanwhile sees the tree before or after
+//! a change, or, for a change of several mounts, something between.
+//!
+//! All propagation is private: a mount at one place never appears at another.
+//!
+//! # Unmounting, and users
+//!
+//! A mount that somebody uses stays. Counting users and taking the mount out of the tree is one step for those who walk, because
+//! both are done under the lock of the list through which walks come in; whoever already is in the mount is counted. The count
+//! may include references that were replaced and wait for a grace period (a working directory left a moment ago), so a busy
+//! mount is looked at again behind one.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::Errno;
+use bitflags::bitflags;
+use sync::{Mutex, MutexGuard, SpinLock, rank};
+
+use crate::{
+    Capabilities, Credentials, Dentry, FileKind, FileSystem, Mount, MountFlags, PathRef, Superblock, SuperblockFlags,
+};
+
+/// The most mounts a namespace has (Linux's default `fs.mount-max`).
+const MOUNTS_MAX: usize = 100_000;
+
+bitflags! {
+    /// How `umount2` goes about it, with Linux's values.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Unmount: u32 {
+        /// Gives up what cannot be reached. No file system here waits for anybody, so this changes nothing.
+        const FORCE = 0x1;
+        /// Takes it and all below out of the tree at once, whoever uses it.
+        const DETACH = 0x2;
+        /// Only if nobody came by since the last time (`EAGAIN` the first time).
+        const EXPIRE = 0x4;
+    }
+}
+
+/// One line of `/proc/self/mountinfo`, parsed.
+pub struct MountSnapshot {
+    /// The mount.
+    pub mount: Arc<Mount>,
+    /// The number of the mount it is on; its own at the root.
+    pub parent_id: u32,
+}
+
+/// A tree of mounts.
+pub struct Namespace {
+    /// Changed under the lock of the tree.
+    root: SpinLock<Arc<Mount>>,
+    tree: Mutex<Tree>,
+}
+
+struct Tree {
+    /// All mounts in the order in which they were made.
+    mounts: Vec<Arc<Mount>>,
+}
+
+impl Namespace {
+    /// A namespace with this file system at its root.
+    pub fn new(file_system: Arc<dyn FileSystem>, source: &[u8], flags: MountFlags) -> Arc<Self> {
+        let root_dentry = file_system.root().clone();
+        let root = Mount::new(Superblock::of(&file_system), root_dentry, source, flags);
+        let tree = Tree { mounts: alloc::vec![root.clone()] };
+        Arc::new(Self { root: SpinLock::new(rank::FILE_TABLES, root), tree: Mutex::new(rank::MOUNTS, tree) })
+    }
+
+    /// Its root.
+    pub fn root(&self) -> PathRef {
+        let mount = self.root_mount();
+        PathRef { dentry: mount.root().clone(), mount }.into_topmost()
+    }
+
+    /// The mount at its root.
+    pub(crate) fn root_mount(&self) -> Arc<Mount> {
+        self.root.lock().clone()
+    }
+
+    /// The tree, for who may change it.
+    fn change(&self, credentials: &Credentials) -> Result<MutexGuard<'_, Tree>, Errno> {
+        if credentials.has(Capabilities::SYS_ADMIN) { Ok(self.tree.lock()) } else { Err(Errno::EPERM) }
+    }
+
+    /// Mounts a file system that is on no disk on a directory (`EPERM` without `CAP_SYS_ADMIN`, `ENOTDIR`, `ENOSPC` for too many mounts).
+    pub fn mount(
+        &self,
+        credentials: &Credentials,
+        at: &PathRef,
+        file_system: Arc<dyn FileSystem>,
+        source: &[u8],
+        flags: MountFlags,
+    ) -> Result<Arc<Mount>, Errno> {
+        self.mount_superblock(credentials, at, Superblock::of(&file_system), source, flags)
+    }
+
+    /// Mounts a file system that was opened (`EBUSY` when the same is there already).
+    pub fn mount_superblock(
+        &self,
+        credentials: &Credentials,
+        at: &PathRef,
+        superblock: Arc<Superblock>,
+        source: &[u8],
+        flags: MountFlags,
+    ) -> Result<Arc<Mount>, Errno> {
+        let mut tree = self.change(credentials)?;
+        let at = at.clone().into_topmost();
+        if at.is_mount_root() && Arc::ptr_eq(at.mount.superblock(), &superblock) {
+            return Err(Errno::EBUSY);
+        }
+        let root = superblock.file_system().root().clone();
+        let mount = Mount::new(superblock, root, source, flags);
+        tree.attach(&mount, &at)?;
+        tree.mounts.push(mount.clone());
+        Ok(mount)
+    }
+
+    /// Shows a place at a second place, with the mounts below it or without. `EINVAL` for what is not in the tree or unbindable.
+    pub fn bind(
+        &self,
+        credentials: &Credentials,
+        at: &PathRef,
+        what: &PathRef,
+        is_recursive: bool,
+    ) -> Result<Arc<Mount>, Errno> {
+        let mut tree = self.change(credentials)?;
+        let at = at.clone().into_topmost();
+        if !tree.has(&what.mount) || what.mount.is_unbindable() || !what.dentry.is_cached() {
+            return Err(Errno::EINVAL);
+        }
+        let mount = what.mount.copied(what.dentry.clone());
+        let mut copies = alloc::vec![mount.clone()];
+        if is_recursive {
+            copy_below(&what.mount, &what.dentry, &mut copies, MOUNTS_MAX.saturating_sub(tree.mounts.len()))?;
+        }
+        match tree.attach_all(&mount, &at, copies.len()) {
+            Ok(()) => tree.mounts.append(&mut copies),
+            Err(errno) => {
+                copies.iter().for_each(|copy| drop(copy.take()));
+                return Err(errno);
+            }
+        }
+        Ok(mount)
+    }
+
+    /// Moves the mount that has its root at `what`, with all on it, to another place. `ELOOP` when that is inside of it.
+    pub fn move_mount(&self, credentials: &Credentials, at: &PathRef, what: &PathRef) -> Result<(), Errno> {
+        let tree = self.change(credentials)?;
+        let at = at.clone().into_topmost();
+        let mount = &what.mount;
+        let is_movable = tree.has(mount) && what.is_mount_root() && mount.place().is_some();
+        if !is_movable || is_directory(&at.dentry) != is_directory(mount.root()) {
+            return Err(Errno::EINVAL);
+        }
+        if is_at_or_above(mount, &at.mount) {
+            return Err(Errno::ELOOP);
+        }
+        tree.check_place(&at)?;
+        mark(&at)?;
+        mount.take();
+        mount.put(at);
+        Ok(())
+    }
+
+    /// Makes `new_root` the root of the namespace and puts the old one at `old_at`, which is below it. `root` is that of
+    /// the process; who has it as his root or working directory has to go on from the new one.
+    pub fn pivot_root(
+        &self,
+        credentials: &Credentials,
+        root: &PathRef,
+        new_root: &PathRef,
+        old_at: &PathRef,
+    ) -> Result<(), Errno> {
+        let tree = self.change(credentials)?;
+        let old_at = old_at.clone().into_topmost();
+        if !tree.has(&root.mount) || !tree.has(&new_root.mount) {
+            return Err(Errno::EINVAL);
+        }
+        if new_root.dentry.is_removed() {
+            return Err(Errno::ENOENT);
+        }
+        if Arc::ptr_eq(&new_root.mount, &root.mount) || Arc::ptr_eq(&old_at.mount, &root.mount) {
+            return Err(Errno::EBUSY);
+        }
+        let are_roots = root.is_mount_root() && new_root.is_mount_root() && new_root.mount.place().is_some();
+        if !are_roots || !is_below(&old_at, new_root) || !is_below(new_root, root) {
+            return Err(Errno::EINVAL);
+        }
+        tree.check_place(&old_at)?;
+        mark(&old_at)?;
+        new_root.mount.take();
+        let above = root.mount.take();
+        root.mount.put(old_at);
+        match above {
+            Some(above) => {
+                above.dentry.add_mount();
+                new_root.mount.put(above);
+            }
+            None => drop(core::mem::replace(&mut *self.root.lock(), new_root.mount.clone())),
+        }
+        Ok(())
+    }
+
+    /// Unmounts what has its root here. `EINVAL` when nothing has, or it is the root; `EBUSY` while something is mounted on it or
+    /// somebody other than the caller, with his one reference, uses it. Errors of writing it back are in the log.
+    pub fn unmount(&self, credentials: &Credentials, at: &PathRef, how: Unmount) -> Result<(), Errno> {
+        let gone = match self.unmount_once(credentials, at, how) {
+            Err(Errno::EBUSY) => {
+                sync::rcu::flush();
+                self.unmount_once(credentials, at, how)
+            }
+            result => result,
+        }?;
+        drop(gone);
+        Ok(())
+    }
+
+    /// As [`Namespace::unmount`]; answers the mounts that are gone from the tree.
+    fn unmount_once(&self, credentials: &Credentials, at: &PathRef, how: Unmount) -> Result<Vec<Arc<Mount>>, Errno> {
+        let mut tree = self.change(credentials)?;
+        let mount = &at.mount;
+        if !at.is_mount_root() || !tree.has(mount) || Arc::ptr_eq(mount, &self.root_mount()) {
+            return Err(Errno::EINVAL);
+        }
+        let gone = if how.contains(Unmount::DETACH) {
+            let gone = subtree(mount);
+            gone.iter().for_each(|mount| drop(mount.take()));
+            gone
+        } else {
+            if mount.is_in_use() || mount.has_children() {
+                return Err(Errno::EBUSY);
+            }
+            if how.contains(Unmount::EXPIRE) && !mount.mark_expiring() {
+                return Err(Errno::EAGAIN);
+            }
+            if !mount.take_if_unused() {
+                return Err(Errno::EBUSY);
+            }
+            alloc::vec![mount.clone()]
+        };
+        tree.mounts.retain(|mount| !gone.iter().any(|gone| Arc::ptr_eq(gone, mount)));
+        Ok(gone)
+    }
+
+    /// Changes the restrictions of the mount that has its root here (`EINVAL` when none has, `EBUSY` as [`Mount::set_flags`]).
+    pub fn remount(&self, credentials: &Credentials, at: &PathRef, flags: MountFlags) -> Result<(), Errno> {
+        let tree = self.change(credentials)?;
+        if !at.is_mount_root() || !tree.has(&at.mount) {
+            return Err(Errno::EINVAL);
+        }
+        at.mount.set_flags(flags)
+    }
+
+    /// Changes the file system that has its root here, for all its mounts, and the restrictions of this one.
+    pub fn reconfigure(
+        &self,
+        credentials: &Credentials,
+        at: &PathRef,
+        superblock_flags: SuperblockFlags,
+        flags: MountFlags,
+        options: &[u8],
+    ) -> Result<(), Errno> {
+        let is_here = at.is_mount_root() && self.change(credentials)?.has(&at.mount);
+        if !is_here {
+            return Err(Errno::EINVAL);
+        }
+        // The file system may write a lot now: the tree is not locked.
+        at.mount.superblock().reconfigure(superblock_flags, options)?;
+        self.remount(credentials, at, flags)
+    }
+
+    /// Lets the mount that has its root here be bound elsewhere, or not, or leaves that; and with it those below.
+    pub fn set_unbindable(
+        &self,
+        credentials: &Credentials,
+        at: &PathRef,
+        is_unbindable: Option<bool>,
+        is_recursive: bool,
+    ) -> Result<(), Errno> {
+        let tree = self.change(credentials)?;
+        if !at.is_mount_root() || !tree.has(&at.mount) {
+            return Err(Errno::EINVAL);
+        }
+        let Some(is_unbindable) = is_unbindable else { return Ok(()) };
+        let changed = if is_recursive { subtree(&at.mount) } else { alloc::vec![at.mount.clone()] };
+        changed.iter().for_each(|mount| mount.set_unbindable(is_unbindable));
+        Ok(())
+    }
+
+    /// All mounts, in the order in which they were made.
+    pub fn mounts(&self) -> Vec<MountSnapshot> {
+        let tree = self.tree.lock();
+        let snapshot = |mount: &Arc<Mount>| MountSnapshot {
+            parent_id: mount.place().map_or(mount.id(), |place| place.mount.id()),
+            mount: mount.clone(),
+        };
+        tree.mounts.iter().map(snapshot).collect()
+    }
+}
+
+impl Tree {
+    /// Whether a mount is in the tree.
+    fn has(&self, mount: &Arc<Mount>) -> bool {
+        self.mounts.iter().any(|known| Arc::ptr_eq(known, mount))
+    }
+
+    /// Whether something can be mounted at a place: `ENOENT` outside the tree.
+    fn check_place(&self, at: &PathRef) -> Result<(), Errno> {
+        if !self.has(&at.mount) {
+            return Err(Errno::ENOENT);
+        }
+        if at.dentry.is_cached() { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+
+    fn attach(&self, mount: &Arc<Mount>, at: &PathRef) -> Result<(), Errno> {
+        self.attach_all(mount, at, 1)
+    }
+
+    /// Puts a mount, one of `count` that come with it, at a place.
+    fn attach_all(&self, mount: &Arc<Mount>, at: &PathRef, count: usize) -> Result<(), Errno> {
+        self.check_place(at)?;
+        if self.mounts.len().saturating_add(count) > MOUNTS_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        if is_directory(&at.dentry) != is_directory(mount.root()) {
+            return Err(Errno::ENOTDIR);
+        }
+        mark(at)?;
+        mount.put(at.clone());
+        Ok(())
+    }
+}
+
+fn is_directory(dentry: &Dentry) -> bool {
+    dentry.kind() == FileKind::Directory
+}
+
+/// Marks a dentry as a mount point; `ENOENT` when it was removed.
+fn mark(at: &PathRef) -> Result<(), Errno> {
+    // Under the lock it can be neither removed nor renamed away before it is marked.
+    let _lock = at.inode().metadata().lock();
+    if at.dentry.is_removed() {
+        return Err(Errno::ENOENT);
+    }
+    at.dentry.add_mount();
+    Ok(())
+}
+
+/// Copies the mounts below a dentry of a mount onto the last of `copies`, which shows that dentry. Unbindable ones are left out.
+fn copy_below(mount: &Arc<Mount>, from: &Arc<Dentry>, copies: &mut Vec<Arc<Mount>>, max: usize) -> Result<(), Errno> {
+    let Some(copy) = copies.last().cloned() else { return Ok(()) };
+    let mut pairs = alloc::vec![(mount.clone(), copy)];
+    while let Some((original, copy)) = pairs.pop() {
+        for (mount_point, child) in original.children() {
+            let is_shown = !Arc::ptr_eq(&original, mount) || from.contains(&mount_point);
+            if !is_shown || child.is_unbindable() {
+                continue;
+            }
+            if copies.len() >= max {
+                copies.iter().for_each(|copy| drop(copy.take()));
+                return Err(Errno::ENOSPC);
+            }
+            let child_copy = child.copied(child.root().clone());
+            // The original marks it, under the lock of the tree: it is not removed.
+            mount_point.add_mount();
+            child_copy.put(PathRef { mount: copy.clone(), dentry: mount_point });
+            copies.push(child_copy.clone());
+            pairs.push((child, child_copy));
+        }
+    }
+    Ok(())
+}
+
+/// A mount and all below it, each behind what it is on.
+fn subtree(mount: &Arc<Mount>) -> Vec<Arc<Mount>> {
+    let mut all = alloc::vec![mount.clone()];
+    let mut next = 0;
+    while let Some(at) = all.get(next).cloned() {
+        all.extend(at.children().into_iter().map(|(_, child)| child));
+        next += 1;
+    }
+    all
+}
+
+/// Whether `mount` is `below`, or something that it is on.
+fn is_at_or_above(mount: &Arc<Mount>, below: &Arc<Mount>) -> bool {
+    let mut at = below.clone();
+    loop {
+        if Arc::ptr_eq(&at, mount) {
+            return true;
+        }
+        match at.place() {
+            Some(place) => at = place.mount,
+            None => return false,
+        }
+    }
+}
+
+/// Whether a way up from `place` leads through `top`.
+fn is_below(place: &PathRef, top: &PathRef) -> bool {
+    let mut at = place.clone();
+    while !Arc::ptr_eq(&at.mount, &top.mount) {
+        match at.mount.place() {
+            Some(place) => at = place,
+            None => return false,
+        }
+    }
+    top.dentry.contains(&at.dentry)
+}
