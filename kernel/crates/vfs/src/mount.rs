@@ -360,7 +360,7 @@ impl PathRef {
     }
 
     /// The topmost root mounted here, or the place itself.
-    pub(crate) fn into_topmost(self) -> Self {
+    pub fn into_topmost(self) -> Self {
         if !self.dentry.is_mount_point() {
             return self;
         }

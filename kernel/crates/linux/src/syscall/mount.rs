@@ -157,7 +157,8 @@ pub(crate) fn umount2(thread: &Thread, target: UserPtr, flags: u32) -> SyscallRe
     let view = View::of(thread);
     let mut lookup = Lookup::UNNOTICED;
     lookup.set(Lookup::FOLLOW, !flags.contains(UmountFlags::NOFOLLOW));
-    let place = vfs::resolve(&view.context, &view.credentials, None, &path, lookup)?;
+    // `.` may have something mounted on it, which goes first.
+    let place = vfs::resolve(&view.context, &view.credentials, None, &path, lookup)?.into_topmost();
     let is_root = alloc::sync::Arc::ptr_eq(&place.mount, &view.context.root.mount);
     let is_forced = flags.intersects(UmountFlags::FORCE | UmountFlags::DETACH);
     if flags.contains(UmountFlags::EXPIRE) && (is_forced || is_root) {
