@@ -69,8 +69,14 @@ pub trait FileSystem: Any + Send + Sync {
     /// Takes other options (`MS_REMOUNT`). When nothing shall be changed any more, everything is stable and the volume is
     /// marked as complete on return; changes that come later are `EROFS`. Options that are unknown are `EINVAL`.
     fn reconfigure(&self, is_read_only: bool, options: &[u8]) -> Result<(), Errno> {
-        let _ = is_read_only;
-        if options.is_empty() { Ok(()) } else { Err(Errno::EINVAL) }
+        if !options.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        match (is_read_only, self.is_read_only()) {
+            (true, false) => self.sync(),
+            (false, true) => Err(Errno::EROFS),
+            _ => Ok(()),
+        }
     }
 
     /// The last that is asked of it, when nobody uses it or the machine ends: brings everything to stable storage and marks the

@@ -104,9 +104,9 @@ impl Request<'_> {
             Some(source) if kind.needs_device() => Some(kinds::volume_at(&self.view.resolve(None, source, true)?)?),
             _ => None,
         };
-        let opened = Source { volume: volume.as_ref(), flags: self.superblock_flags(), options: &self.options };
-        let superblock = kind.open(&opened)?;
         let source = self.source.as_deref().unwrap_or(b"none");
+        let flags = self.superblock_flags();
+        let superblock = kind.open(&Source { name: source, volume: volume.as_ref(), flags, options: &self.options })?;
         let (namespace, credentials) = (&self.view.context.namespace, &*self.view.credentials);
         namespace.mount_superblock(credentials, &self.target, superblock, source, self.mount_flags()).map(drop)
     }

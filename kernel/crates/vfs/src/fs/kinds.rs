@@ -12,15 +12,20 @@ use sync::{Mutex, rank};
 
 use crate::{FileKind, FileSystem, MountFlags, PathRef, Superblock, SuperblockFlags};
 
-use super::disk;
+use super::ext::{ExtFileSystem, ExtOptions};
 use super::tmpfs::{Tmpfs, TmpfsOptions};
+use super::{disk, ninep};
 
+/// What ext is called; all can read what any of them has written.
+const EXT_NAMES: [&str; 3] = ["ext2", "ext3", "ext4"];
 /// The most kinds.
 const KINDS_MAX: usize = 64;
 
 /// What a file system is opened from.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
+    /// What is mounted, by its name.
+    pub name: &'a [u8],
     /// The disk or partition, for kinds that need one.
     pub volume: Option<&'a Volume>,
     /// How it is going to be used.
@@ -68,6 +73,11 @@ pub fn register_single(name: &'static str, file_system: Arc<dyn FileSystem>) -> 
 
 /// Adds the kinds that are part of this crate.
 pub fn register_own() -> Result<(), Errno> {
+    for name in EXT_NAMES {
+        let opener = Arc::new(move |source: &Source<'_>| open_ext(name, source));
+        register(Kind { name, needs_device: true, opener })?;
+    }
+    register(Kind { name: "9p", needs_device: false, opener: Arc::new(open_ninep) })?;
     register(Kind { name: "tmpfs", needs_device: false, opener: Arc::new(open_tmpfs) })
 }
 
@@ -122,4 +132,23 @@ pub fn volume_at(node: &PathRef) -> Result<Volume, Errno> {
 
 fn open_tmpfs(source: &Source<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
     Ok(Tmpfs::new(TmpfsOptions::parse(source.options)?))
+}
+
+fn open_ext(name: &'static str, source: &Source<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
+    let volume = source.volume.ok_or(Errno::EINVAL)?;
+    let options = ExtOptions::parse(source.flags.is_read_only, source.options)?;
+    ExtFileSystem::open(volume.clone(), name, options).map(|ext| ext as Arc<dyn FileSystem>)
+}
+
+fn open_ninep(source: &Source<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
+    if source.options.split(|byte| *byte == b',').all(is_ninep_option) {
+        ninep::open(source.name)
+    } else {
+        Err(Errno::EINVAL)
+    }
+}
+
+/// Whether an option of 9p asks for what is so anyway.
+fn is_ninep_option(option: &[u8]) -> bool {
+    option.is_empty() || matches!(option, b"trans=virtio" | b"version=9p2000.L" | b"access=client" | b"cache=none")
 }

@@ -164,4 +164,8 @@ impl FileSystem for ExtFileSystem {
         self.shared.write_dirty()?;
         self.shared.file_system.sync()
     }
+
+    fn shut_down(&self) -> Result<(), Errno> {
+        Self::shut_down(self)
+    }
 }
