@@ -68,9 +68,18 @@ pub(crate) fn has_programs() -> bool {
 
 /// Makes an image of a tree, or an empty one.
 pub(crate) fn make(scratch: &Scratch, options: &[&str], tree: Option<&Path>) -> PathBuf {
+    make_image(scratch, options, tree, LEN)
+}
+
+/// Makes an empty image of so many bytes.
+pub(crate) fn make_of(scratch: &Scratch, options: &[&str], len: u64) -> PathBuf {
+    make_image(scratch, options, None, len)
+}
+
+fn make_image(scratch: &Scratch, options: &[&str], tree: Option<&Path>, len: u64) -> PathBuf {
     let image = scratch.path("image");
     let file = fs::File::create(&image).unwrap();
-    file.set_len(LEN).unwrap();
+    file.set_len(len).unwrap();
     let mut command = Command::new("mke2fs");
     command.args(["-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1"]);
     command.args(options);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod corrupt;
+mod crash;
 mod images;
 #[path = "../support/mod.rs"]
 mod support;
