@@ -52,11 +52,28 @@ pub struct Buffer {
     flags: AtomicU32,
     /// None before it was read.
     bytes: Mutex<Option<Box<[u8]>>>,
+    /// What it counts for in [`buffered_bytes`].
+    block_len: usize,
+}
+
+/// Bytes of all buffers.
+static BUFFERED: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of all buffers of all volumes, for `/proc/meminfo`.
+pub fn buffered_bytes() -> usize {
+    BUFFERED.load(Ordering::Relaxed)
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        BUFFERED.fetch_sub(self.block_len, Ordering::Relaxed);
+    }
 }
 
 impl Buffer {
-    fn new(number: u64) -> Self {
-        Self { number, flags: AtomicU32::new(USED), bytes: Mutex::new(rank::BUFFERS, None) }
+    fn new(number: u64, block_len: usize) -> Self {
+        BUFFERED.fetch_add(block_len, Ordering::Relaxed);
+        Self { number, flags: AtomicU32::new(USED), bytes: Mutex::new(rank::BUFFERS, None), block_len }
     }
 
     /// Which block it is.
@@ -227,7 +244,7 @@ impl BufferCache {
         }
         let dropped =
             if buffers.len() >= self.limit.load(Ordering::Relaxed) { sweep(&mut buffers) } else { Vec::new() };
-        let buffer = Arc::new(Buffer::new(number));
+        let buffer = Arc::new(Buffer::new(number, self.block_len));
         buffers.insert(number, buffer.clone());
         drop(buffers);
         drop(dropped);

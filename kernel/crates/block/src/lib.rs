@@ -48,7 +48,7 @@ mod segment;
 mod statistics;
 mod volume;
 
-pub use buffer::{Buffer, BufferCache};
+pub use buffer::{Buffer, BufferCache, buffered_bytes};
 pub use completion::Completion;
 pub use device::{Device, Features, Limits};
 pub use disk::Disk;

@@ -150,8 +150,9 @@ impl Request {
 
     /// Begins to count what it costs.
     pub(crate) fn begin(&mut self, statistics: &Arc<DiskStatistics>) {
-        statistics.begin();
-        self.account = Some(Account { statistics: statistics.clone(), started_ns: sync::machine::now_ns() });
+        let started_ns = sync::machine::now_ns();
+        statistics.begin(started_ns);
+        self.account = Some(Account { statistics: statistics.clone(), started_ns });
     }
 
     /// How many transfers were merged into it.
@@ -171,7 +172,7 @@ impl Request {
 
     fn finish(&mut self, result: Result<(), BlockError>) {
         if let Some(account) = self.account.take() {
-            account.statistics.end(self, sync::machine::now_ns().saturating_sub(account.started_ns));
+            account.statistics.end(self, account.started_ns, sync::machine::now_ns());
         }
         for transfer in self.transfers.drain(..) {
             let Transfer { segments, done, .. } = transfer;

@@ -34,6 +34,10 @@ pub struct DiskStatistics {
     discards: Figures,
     flushes: Figures,
     under_way: AtomicU64,
+    /// Since when there is something under way.
+    busy_since_ns: AtomicU64,
+    /// How long there was, up to the last time there was nothing.
+    busy_ns: AtomicU64,
 }
 
 impl Figures {
@@ -57,17 +61,23 @@ impl DiskStatistics {
         }
     }
 
-    pub(crate) fn begin(&self) {
-        self.under_way.fetch_add(1, Relaxed);
+    pub(crate) fn begin(&self, now_ns: u64) {
+        if self.under_way.fetch_add(1, Relaxed) == 0 {
+            self.busy_since_ns.store(now_ns, Relaxed);
+        }
     }
 
-    pub(crate) fn end(&self, request: &Request, time_ns: u64) {
+    pub(crate) fn end(&self, request: &Request, started_ns: u64, now_ns: u64) {
+        let time_ns = now_ns.saturating_sub(started_ns);
         let figures = self.of(request.operation());
         figures.requests.fetch_add(1, Relaxed);
         figures.merges.fetch_add(request.merges(), Relaxed);
         figures.sectors.fetch_add(request.sectors(), Relaxed);
         figures.time_ns.fetch_add(time_ns, Relaxed);
-        self.under_way.fetch_sub(1, Relaxed);
+        if self.under_way.fetch_sub(1, Relaxed) == 1 {
+            // Two CPUs that begin and end at once may lose the time between them, no more.
+            self.busy_ns.fetch_add(now_ns.saturating_sub(self.busy_since_ns.load(Relaxed)), Relaxed);
+        }
     }
 
     /// Reads.
@@ -88,6 +98,12 @@ impl DiskStatistics {
     /// Flushes.
     pub fn flushes(&self) -> OperationFigures {
         self.flushes.now()
+    }
+
+    /// How long there was something under way, up to now.
+    pub fn busy_ns(&self, now_ns: u64) -> u64 {
+        let since_ns = if self.under_way() == 0 { now_ns } else { self.busy_since_ns.load(Relaxed) };
+        self.busy_ns.load(Relaxed).saturating_add(now_ns.saturating_sub(since_ns))
     }
 
     /// Requests under way.

@@ -46,6 +46,11 @@ impl Volume {
         self
     }
 
+    /// Where it begins on its disk.
+    pub fn first_sector(&self) -> u64 {
+        self.first
+    }
+
     /// The disk it is on.
     pub fn disk(&self) -> &Arc<Disk> {
         &self.disk

@@ -66,7 +66,6 @@ mod sparse_map;
 mod superblock;
 mod vnode_file;
 mod walk;
-pub mod write_back;
 mod xattr;
 
 pub use anonymous::{anonymous_path, memory_file, path_of};
@@ -83,7 +82,7 @@ pub use mount::{Mount, MountFlags, PathRef};
 pub use name::{HashedName, Name};
 pub use namespace::{MountSnapshot, Namespace, Unmount};
 pub use open::{OpenRequest, open, open_path};
-pub use page_cache::{PageCache, PageStore, dirty_pages};
+pub use page_cache::{PageCache, PageStore, cached_pages, dirty_pages};
 pub use path_name::{path_below_root, path_name};
 pub use remove::{rmdir, unlink};
 pub use rename::rename;

@@ -31,7 +31,7 @@
 //! touched. Writers and changes of size hold the inode's lock, page faults do not. One thread writes a file back at a time (rank
 //! `WRITE_BACK`), or else an older copy of a page could overtake a newer one.
 
-mod writing;
+mod write_back;
 
 use alloc::vec::Vec;
 
@@ -44,7 +44,6 @@ use sync::{Mutex, WaitQueue, rank};
 
 use crate::page_copy::{PAGE, copy_between, copy_in, copy_out, min_len, offset_in_page, page_of};
 use crate::sparse_map::{Removed, SparseMap};
-use crate::write_back;
 
 /// The most pages read ahead.
 const AHEAD_MAX: u64 = 32;
@@ -56,9 +55,33 @@ const DIRTY_SHARE: u64 = 5;
 /// Dirty pages of all files.
 static DIRTY: AtomicUsize = AtomicUsize::new(0);
 
+/// Pages of all files that are in memory.
+static CACHED: AtomicUsize = AtomicUsize::new(0);
+
 /// Dirty pages of all files, for `/proc/meminfo`.
 pub fn dirty_pages() -> usize {
     DIRTY.load(Relaxed)
+}
+
+/// Pages of all files of disks that are in memory, for `/proc/meminfo`.
+pub fn cached_pages() -> usize {
+    CACHED.load(Relaxed)
+}
+
+/// Counts a page among those in memory for as long as it lives.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        CACHED.fetch_add(1, Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        CACHED.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Where on a disk the pages of a file are: implemented by the inodes of file systems.
@@ -94,6 +117,13 @@ struct Page {
     is_dirty: bool,
     /// A mapping may store in it without a fault.
     is_mapped_for_stores: bool,
+    _counted: Counted,
+}
+
+impl Page {
+    fn clean(frame: Frame) -> Self {
+        Self { frame, is_dirty: false, is_mapped_for_stores: false, _counted: Counted::new() }
+    }
 }
 
 struct Pages {
@@ -244,7 +274,7 @@ impl PageCache {
                 Some(Slot::Page(page)) => Some(page.frame.clone()),
                 // A page that is being read: its mark goes, and with it what is read.
                 Some(Slot::Filling(_)) | None => {
-                    let page = Page { frame: frame.clone(), is_dirty: false, is_mapped_for_stores: false };
+                    let page = Page::clean(frame.clone());
                     pages.map.insert(index, Slot::Page(page));
                     None
                 }
@@ -287,10 +317,6 @@ impl PageCache {
         if dirty_pages() > limit {
             // An error stays for fsync to tell.
             let _ = self.write_back(store, 0, u64::MAX);
-            let is_too_much = || dirty_pages() > limit;
-            if is_too_much() {
-                write_back::write_all(is_too_much);
-            }
         }
     }
 
@@ -370,7 +396,7 @@ impl PageCache {
                 }
                 match frames.get(number) {
                     Some(frame) => {
-                        let page = Page { frame: frame.clone(), is_dirty: false, is_mapped_for_stores: false };
+                        let page = Page::clean(frame.clone());
                         *slot = Slot::Page(page);
                     }
                     None => drop(pages.map.remove_range(at, at + 1)),
@@ -449,23 +475,12 @@ impl PageCache {
         removed
     }
 
-    /// Drops every page that is clean, that no mapping has, and that nobody uses; how many.
+    /// Drops every page that is clean, that no mapping has, and that nobody uses; how many. For a system short of memory.
     pub fn shrink(&self) -> u64 {
-        self.pages.lock().drop_clean(u64::MAX)
-    }
-
-    /// As [`PageCache::shrink`], up to `wanted` pages, and without waiting for a lock. For a system short of memory.
-    pub fn try_shrink(&self, wanted: u64) -> u64 {
-        self.pages.try_lock().map_or(0, |mut pages| pages.drop_clean(wanted))
-    }
-}
-
-impl Pages {
-    fn drop_clean(&mut self, wanted: u64) -> u64 {
-        let pages = self;
         let mut dropped = 0;
+        let mut pages = self.pages.lock();
         let mut next = pages.map.next_present(0);
-        while let Some(index) = next.filter(|_| dropped < wanted) {
+        while let Some(index) = next {
             let is_unused = match pages.map.get(index) {
                 Some(Slot::Page(page)) => !page.is_dirty && page.frame.is_exclusive(),
                 _ => false,
@@ -478,7 +493,9 @@ impl Pages {
         }
         dropped
     }
+}
 
+impl Pages {
     /// Dirty pages that are not in `first..end`.
     fn count_dirty_outside(&self, first: u64, end: u64) -> u64 {
         let mut inside = 0;

@@ -70,22 +70,32 @@ impl Default for TmpfsOptions {
     }
 }
 
-/// A count with a limit.
+/// Pages of all file systems in memory.
+static MEMORY_PAGES: AtomicU64 = AtomicU64::new(0);
+
+/// Pages of all file systems in memory, for `/proc/meminfo`.
+pub fn memory_pages() -> u64 {
+    MEMORY_PAGES.load(Relaxed)
+}
+
+/// A count with a limit, which is part of a count of all.
 struct Budget {
     used: AtomicU64,
     max: AtomicU64,
     /// Whether somebody has asked for this limit.
     is_set: AtomicBool,
+    all: Option<&'static AtomicU64>,
 }
 
 impl Budget {
     /// A limit of 0 is none, as in mount options.
-    fn new(max: Option<u64>, default: u64) -> Self {
+    fn new(max: Option<u64>, default: u64, all: Option<&'static AtomicU64>) -> Self {
         let limit = max.unwrap_or(default);
         Self {
             used: AtomicU64::new(0),
             max: AtomicU64::new(if limit == 0 { u64::MAX } else { limit }),
             is_set: AtomicBool::new(max.is_some()),
+            all,
         }
     }
 
@@ -122,11 +132,18 @@ impl Budget {
     fn take(&self, count: u64) -> Result<(), Errno> {
         let max = self.max();
         let add = |used: u64| used.checked_add(count).filter(|used| *used <= max);
-        self.used.fetch_update(Relaxed, Relaxed, add).map(drop).map_err(|_| Errno::ENOSPC)
+        self.used.fetch_update(Relaxed, Relaxed, add).map_err(|_| Errno::ENOSPC)?;
+        if let Some(all) = self.all {
+            all.fetch_add(count, Relaxed);
+        }
+        Ok(())
     }
 
     fn give_back(&self, count: u64) {
         self.used.fetch_sub(count, Relaxed);
+        if let Some(all) = self.all {
+            all.fetch_sub(count, Relaxed);
+        }
     }
 
     fn used(&self) -> u64 {
@@ -189,8 +206,8 @@ impl Tmpfs {
         Arc::new(Shared {
             device: anonymous_device(),
             next_number: AtomicU64::new(first_number),
-            pages: Budget::new(options.size_max.map(|size| size.div_ceil(page)), half_of_memory),
-            inode_space: Budget::new(options.inodes_max.map(inode_space), inode_space(half_of_memory)),
+            pages: Budget::new(options.size_max.map(|size| size.div_ceil(page)), half_of_memory, Some(&MEMORY_PAGES)),
+            inode_space: Budget::new(options.inodes_max.map(inode_space), inode_space(half_of_memory), None),
             lower,
         })
     }
