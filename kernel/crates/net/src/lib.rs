@@ -46,6 +46,7 @@ pub mod frame;
 pub mod interface;
 pub mod nic;
 pub mod ports;
+pub mod settings;
 pub mod socket;
 pub mod stack;
 pub mod tcp;

@@ -19,8 +19,9 @@ use abi::Errno;
 use sync::{Mutex, machine, rank};
 
 use crate::flow_key::address_bits;
+use crate::settings;
 
-/// The first port given to who does not choose (`net.ipv4.ip_local_port_range`).
+/// The first port given to who does not choose, if [`settings`] say nothing else.
 pub const EPHEMERAL_FIRST: u16 = 32_768;
 /// The last one.
 pub const EPHEMERAL_LAST: u16 = 60_999;
@@ -173,11 +174,12 @@ impl Ports {
     fn ephemeral(&self, mut attempt: impl FnMut(u16) -> Option<Claim>) -> Option<Claim> {
         let mut bytes = [0; 4];
         machine::fill_entropy(&mut bytes);
-        let count = u32::from(EPHEMERAL_LAST - EPHEMERAL_FIRST) + 1;
+        let (first, last) = settings::ephemeral_ports();
+        let count = u32::from(last - first) + 1;
         let start = u32::from_le_bytes(bytes) % count;
         (0..count).find_map(|step| {
             let offset = u16::try_from((start + step) % count).ok()?;
-            attempt(EPHEMERAL_FIRST + offset)
+            attempt(first + offset)
         })
     }
 

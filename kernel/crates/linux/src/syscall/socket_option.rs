@@ -8,7 +8,8 @@ use abi::interface::IFNAMSIZ;
 use abi::socket::*;
 use abi::{Errno, Fd, Timeval, UserPtr};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
-use net::socket::options::{BUFFER_MAX, SocketOptions};
+use net::settings::{RECEIVE_BUFFER_MAX, SEND_BUFFER_MAX};
+use net::socket::options::SocketOptions;
 use net::socket::{Caller, OPTION_LEN_MAX, Socket};
 use sync::machine::NEVER;
 use zerocopy::{FromBytes, IntoBytes};
@@ -81,7 +82,8 @@ fn set_common(thread: &Thread, socket: &dyn Socket, option: i32, bytes: &[u8], c
         SO_TYPE | SO_PROTOCOL | SO_DOMAIN | SO_ERROR | SO_SNDLOWAT => return Err(Errno::ENOPROTOOPT),
         SO_DEBUG if value != 0 && !caller.is_network_admin => return Err(Errno::EACCES),
         SO_DEBUG | SO_BSDCOMPAT => {}
-        SO_SNDBUF | SO_RCVBUF => set_buffer(options, option == SO_SNDBUF, value.cast_unsigned().min(BUFFER_MAX)),
+        SO_SNDBUF => set_buffer(options, true, value.cast_unsigned().min(SEND_BUFFER_MAX.get())),
+        SO_RCVBUF => set_buffer(options, false, value.cast_unsigned().min(RECEIVE_BUFFER_MAX.get())),
         SO_SNDBUFFORCE | SO_RCVBUFFORCE => {
             if !caller.is_network_admin {
                 return Err(Errno::EPERM);

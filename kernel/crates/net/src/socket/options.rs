@@ -8,7 +8,7 @@ use sync::machine::NEVER;
 
 /// Linux's default for both buffers (`net.core.rmem_default`).
 pub const BUFFER_DEFAULT: u32 = 212_992;
-/// The most that `SO_SNDBUF` and `SO_RCVBUF` set without privilege (`net.core.rmem_max`), before it is doubled.
+/// The most that `SO_SNDBUF` and `SO_RCVBUF` set without privilege, if [`crate::settings`] say nothing else.
 pub const BUFFER_MAX: u32 = 212_992;
 
 /// The bit above the seconds that says that they count.

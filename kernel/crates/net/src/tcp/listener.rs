@@ -21,8 +21,6 @@ use sync::{Mutex, rank};
 use super::socket::TcpSocket;
 use crate::ports::Scope;
 
-/// The largest backlog (`net.core.somaxconn`).
-pub(crate) const BACKLOG_MAX: u32 = 4096;
 /// Local connections that wait for room.
 const WAITING_MAX: usize = 4096;
 

@@ -22,7 +22,7 @@ use sync::machine::{self, NEVER};
 use sync::{BatchQueue, Mutex, MutexGuard, WaitQueue, rank};
 
 use super::engine::{SegmentHeader, Settings, State};
-use super::listener::{Arrival, BACKLOG_MAX, Listener};
+use super::listener::{Arrival, Listener};
 use super::local::LocalEnd;
 use super::wire::{self, Wire};
 use crate::Stack;
@@ -31,6 +31,7 @@ use crate::counters::Counter;
 use crate::frame::ReceivedFrame;
 use crate::interface::{AddressClass, Route};
 use crate::ports::{Claim, Scope, Sharing};
+use crate::settings;
 use crate::socket::options::SocketOptions;
 use crate::socket::{Accepted, Address, Caller, Half};
 
@@ -41,8 +42,6 @@ pub(super) const AF_INET: i32 = 2;
 /// Linux's default buffers of TCP as `SO_SNDBUF` and `SO_RCVBUF` show them (`net.ipv4.tcp_wmem`, `tcp_rmem`).
 const SEND_BUFFER: u32 = 16_384;
 const RECEIVE_BUFFER: u32 = 131_072;
-/// Ports below this want a privilege.
-const UNPRIVILEGED_FIRST: u16 = 1024;
 
 /// A TCP socket.
 pub struct TcpSocket {
@@ -220,7 +219,7 @@ impl TcpSocket {
         if !address.ip().is_unspecified() && class != AddressClass::Local {
             return Err(Errno::EADDRNOTAVAIL);
         }
-        if port != 0 && port < UNPRIVILEGED_FIRST && !caller.may_bind_low_ports {
+        if port != 0 && u32::from(port) < settings::UNPRIVILEGED_FIRST.get() && !caller.may_bind_low_ports {
             return Err(Errno::EACCES);
         }
         let mut inner = self.inner.lock();
@@ -235,7 +234,7 @@ impl TcpSocket {
 
     pub(super) fn listen_with(&self, backlog: i32) -> Result<(), Errno> {
         // A negative backlog is a very large one, as on Linux.
-        let backlog = u32::try_from(backlog).unwrap_or(u32::MAX).min(BACKLOG_MAX);
+        let backlog = u32::try_from(backlog).unwrap_or(u32::MAX).min(settings::BACKLOG_MAX.get());
         let mut inner = self.inner.lock();
         match &inner.phase {
             Phase::Listening(listener) => {

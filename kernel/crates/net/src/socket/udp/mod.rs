@@ -255,7 +255,8 @@ impl Socket for UdpSocket {
         if is_foreign && !may_be_foreign {
             return Err(Errno::EADDRNOTAVAIL);
         }
-        if (1..1024).contains(&shown.port()) && !caller.may_bind_low_ports {
+        let is_low = (1..crate::settings::UNPRIVILEGED_FIRST.get()).contains(&u32::from(shown.port()));
+        if is_low && !caller.may_bind_low_ports {
             return Err(Errno::EACCES);
         }
         let me = self.me.upgrade().ok_or(Errno::EINVAL)?;

@@ -19,7 +19,7 @@ use crate::Stack;
 use crate::channel::{Delivery, ErrorReport, Flow, FlowState, Packet};
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
 use crate::interface::is_same_family;
-use crate::ports::{EPHEMERAL_FIRST, EPHEMERAL_LAST};
+use crate::settings;
 use crate::socket::datagram::inet_options::InetFlags;
 
 /// Sockets of one port.
@@ -100,12 +100,11 @@ impl UdpTable {
 fn ephemeral(ports: &BTreeMap<u16, Arc<UdpPort>>) -> Result<u16, Errno> {
     let mut bytes = [0; 2];
     machine::fill_entropy(&mut bytes);
-    let count = EPHEMERAL_LAST - EPHEMERAL_FIRST + 1;
-    let first = u16::from_le_bytes(bytes) % count;
+    let (first, last) = settings::ephemeral_ports();
+    let count = u32::from(last - first) + 1;
+    let start = u32::from(u16::from_le_bytes(bytes)) % count;
     (0..count)
-        .map(|step| {
-            EPHEMERAL_FIRST + u16::try_from((u32::from(first) + u32::from(step)) % u32::from(count)).unwrap_or(0)
-        })
+        .map(|step| first + u16::try_from((start + step) % count).unwrap_or(0))
         .find(|port| !ports.contains_key(port))
         .ok_or(Errno::EADDRINUSE)
 }
