@@ -152,6 +152,8 @@ pub const ST_RELATIME: i64 = 0x1000;
 pub const TMPFS_MAGIC: i64 = 0x0102_1994;
 pub const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 pub const SYSFS_MAGIC: i64 = 0x6265_6572;
+/// `statfs` type of control groups, version 2.
+pub const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 pub const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
 pub const PIPEFS_MAGIC: i64 = 0x5049_5045;
 pub const ANON_INODE_FS_MAGIC: i64 = 0x0904_1934;

@@ -19,7 +19,7 @@ use vfs::fs::{dev, kinds, overlay};
 use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
-use super::{deferred, disks, fail, network, observe, shares, write_back};
+use super::{deferred, disks, fail, network, observe, shares};
 use crate::arch::interrupts;
 use crate::drivers::{self, Request};
 use crate::{arch, entropy, threads};
@@ -57,7 +57,6 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     let arguments: Vec<&[u8]> = config.arguments().collect();
     let environment: Vec<&[u8]> = config.environment().collect();
     let standard_files = standard_files(options);
-    write_back::install();
     let namespace = match namespace(&image).and_then(|namespace| {
         register_consoles(&standard_files[2])?;
         shares::start(&namespace, line);
@@ -72,6 +71,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
         namespace,
         network: network::start(config.network(), config.hostname(), line),
         hostname: config.hostname(),
+        command_line: line,
         working_directory: config.cwd(),
         program: Program { path: config.app_path(), arguments: &arguments, environment: &environment },
         standard_files,
@@ -89,7 +89,7 @@ pub(super) fn process() -> Option<&'static Arc<Process>> {
 
 /// The image's files under a writable layer, with devices and temporary directories mounted on it.
 fn namespace(image: &Image<'static>) -> Result<Arc<Namespace>, Errno> {
-    let lower = RootFs::new(image.archive())?;
+    let lower = RootFs::new(image.archive());
     let namespace = Namespace::new(overlay::new(&*lower), b"overlay", MountFlags::empty());
     let temporary = || Tmpfs::new(TmpfsOptions::default());
     let no_privileges = MountFlags::NO_SET_ID | MountFlags::NO_DEVICES;

@@ -35,6 +35,22 @@ pub struct Accounting {
     minor_faults: AtomicU64,
     voluntary_switches: AtomicU64,
     involuntary_switches: AtomicU64,
+    transfers: Transfers,
+}
+
+/// Calls that moved bytes, as a thread counts its own: nobody else writes.
+#[derive(Debug)]
+struct Transfers {
+    read_bytes: AtomicU64,
+    written_bytes: AtomicU64,
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+/// Adds to a counter that only the calling thread changes: no locked instruction is needed.
+#[inline]
+fn add_own(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
 }
 
 /// No CPU time: the thread has not ended.
@@ -63,6 +79,14 @@ pub struct Usage {
     pub voluntary_switches: u64,
     /// Times a CPU was taken.
     pub involuntary_switches: u64,
+    /// Bytes that calls have read, and written.
+    pub read_bytes: u64,
+    /// See above.
+    pub written_bytes: u64,
+    /// Calls that read, and that wrote.
+    pub reads: u64,
+    /// See above.
+    pub writes: u64,
 }
 
 impl Usage {
@@ -74,6 +98,10 @@ impl Usage {
             (&mut self.minor_faults, other.minor_faults),
             (&mut self.voluntary_switches, other.voluntary_switches),
             (&mut self.involuntary_switches, other.involuntary_switches),
+            (&mut self.read_bytes, other.read_bytes),
+            (&mut self.written_bytes, other.written_bytes),
+            (&mut self.reads, other.reads),
+            (&mut self.writes, other.writes),
         ] {
             *sum = sum.saturating_add(value);
         }
@@ -118,6 +146,7 @@ impl Accounting {
             minor_faults: zero(),
             voluntary_switches: zero(),
             involuntary_switches: zero(),
+            transfers: Transfers { read_bytes: zero(), written_bytes: zero(), reads: zero(), writes: zero() },
         }
     }
 
@@ -131,6 +160,20 @@ impl Accounting {
     pub fn count_switch(&self, is_voluntary: bool) {
         let switches = if is_voluntary { &self.voluntary_switches } else { &self.involuntary_switches };
         switches.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a call of the thread itself that has read so many bytes.
+    #[inline]
+    pub(crate) fn count_read(&self, len: usize) {
+        add_own(&self.transfers.read_bytes, len as u64);
+        add_own(&self.transfers.reads, 1);
+    }
+
+    /// Counts a call of the thread itself that has written so many bytes.
+    #[inline]
+    pub(crate) fn count_write(&self, len: usize) {
+        add_own(&self.transfers.written_bytes, len as u64);
+        add_own(&self.transfers.writes, 1);
     }
 
     pub(crate) fn faulted(&self) {
@@ -166,6 +209,8 @@ impl Thread {
     /// running, or the kernel on its behalf? Takes the lock of the thread's run queue.
     pub fn tick(&self, is_in_kernel: bool) {
         self.accounting().look(self.runtime_ns(), is_in_kernel);
+        let system = self.process().system();
+        system.load().look(machine::now_ns(), || system.runnable_count());
     }
 
     /// How long it has been on a CPU, exactly.
@@ -192,6 +237,10 @@ impl Thread {
             minor_faults: own.minor_faults(),
             voluntary_switches: own.voluntary_switches(),
             involuntary_switches: own.involuntary_switches(),
+            read_bytes: own.transfers.read_bytes.load(Relaxed),
+            written_bytes: own.transfers.written_bytes.load(Relaxed),
+            reads: own.transfers.reads.load(Relaxed),
+            writes: own.transfers.writes.load(Relaxed),
         }
     }
 }

@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
+use core::sync::atomic::Ordering::Relaxed;
 
 use abi::sequence::{RSEQ_ALIGNMENT, RSEQ_FEATURE_SIZE};
 use abi::{Errno, OpenFlags};
@@ -106,6 +107,8 @@ pub(crate) struct Starter<'a> {
     pub credentials: &'a Credentials,
     pub file_credentials: &'a FileCredentials,
     pub limits: &'a Limits,
+    /// See [`crate::settings::Settings`].
+    pub address_randomness: u32,
 }
 
 /// A program that is mapped but not yet entered.
@@ -182,7 +185,7 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
     };
 
     let stack_limit = starter.limits.soft(abi::resource::RLIMIT_STACK);
-    let random = random_numbers();
+    let random = random_numbers(starter.address_randomness);
     let layout = loader::aslr::Layout::new(&executable.plan, &random, stack_limit)?;
     let space_layout = mm::Layout { mmap_base: to_address(layout.mmap_base)? };
     let address_space = AddressSpace::new(starter.platform.new_page_table()?, space_layout);
@@ -395,9 +398,14 @@ fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn random_numbers() -> RandomNumbers {
+/// The numbers that place a program, as `kernel.randomize_va_space` has it.
+fn random_numbers(randomness: u32) -> RandomNumbers {
+    if randomness == 0 {
+        return RandomNumbers::default();
+    }
     let number = || u64::from_ne_bytes(random_bytes());
-    RandomNumbers { stack: number(), stack_pointer: number(), mmap: number(), program: number(), brk: number() }
+    let brk = if randomness == 1 { 0 } else { number() };
+    RandomNumbers { stack: number(), stack_pointer: number(), mmap: number(), program: number(), brk }
 }
 
 /// What the machine starts with.
@@ -410,6 +418,8 @@ pub struct BootRequest<'a> {
     pub network: Arc<net::Stack>,
     /// The host's name.
     pub hostname: &'a [u8],
+    /// The kernel's own command line.
+    pub command_line: &'a [u8],
     /// The working directory.
     pub working_directory: &'a [u8],
     /// The program.
@@ -453,7 +463,7 @@ impl From<Errno> for BootError {
 /// Makes the first process. Its address space is current when this returns; the machine puts in its own segment
 /// selectors and lets the thread run with the registers.
 pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootError> {
-    let system = System::new(request.platform, request.network, request.hostname);
+    let system = System::new(request.platform, request.network, request.hostname, request.command_line);
     crate::proc::mount(&request.namespace, &system)?;
     let credentials = Credentials::root();
     let pid = FIRST_PID;
@@ -468,6 +478,7 @@ pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootEr
         credentials: &credentials,
         file_credentials: &file_credentials,
         limits: &limits,
+        address_randomness: system.settings().address_randomness.load(Relaxed),
     };
     let place = resolve(&starter, request.program.path)?;
     let found = find(&starter, place, request.program.path, true)?;

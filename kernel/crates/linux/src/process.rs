@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use abi::{Errno, Siginfo};
 use mm::AddressSpace;
@@ -94,6 +94,10 @@ pub struct Process {
     /// Whether core dumps and `/proc` access by others are allowed (`PR_SET_DUMPABLE`).
     pub(crate) dumpable: AtomicU32,
     pub(crate) is_child_subreaper: AtomicBool,
+    /// How much sooner or later than others it is to be ended when memory runs out (`oom_score_adj`).
+    pub(crate) out_of_memory_adjustment: AtomicI32,
+    /// What it needs a privilege for to be ended even later.
+    pub(crate) out_of_memory_adjustment_min: AtomicI32,
     /// `PR_SET_THP_DISABLE`: only remembered, as there are no huge pages to leave out.
     pub(crate) forgoes_huge_pages: AtomicBool,
     may_lock_any: AtomicBool,
@@ -130,6 +134,8 @@ impl Process {
             signals: Published::new(ProcessSignals::new()),
             dumpable: AtomicU32::new(1),
             is_child_subreaper: AtomicBool::new(false),
+            out_of_memory_adjustment: AtomicI32::new(0),
+            out_of_memory_adjustment_min: AtomicI32::new(0),
             forgoes_huge_pages: AtomicBool::new(false),
             may_lock_any: AtomicBool::new(true),
             accounting: ProcessAccounting::new(),

@@ -1,5 +1,6 @@
 //! [`System`]: what all processes share: the machine, the table of processes, the host's name.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -9,8 +10,10 @@ use abi::resource::{RLIMIT_NPROC, UTSNAME_FIELD};
 use sync::{Mutex, SpinLock, machine, rank};
 
 use crate::credentials::{CAP_SYS_ADMIN, CAP_SYS_RESOURCE};
+use crate::load::LoadAverages;
 use crate::platform::Platform;
 use crate::process::Process;
+use crate::settings::Settings;
 use crate::thread::Thread;
 use crate::timer::TimerService;
 
@@ -19,7 +22,7 @@ pub const FIRST_PID: u32 = 1;
 /// The largest process number (Linux's default `kernel.pid_max` on 64 bit); at most as many processes exist.
 pub const PID_MAX: u32 = 4_194_304;
 /// The most threads that can exist (`kernel.threads-max`).
-pub const THREADS_MAX: usize = 1 << 16;
+pub const THREADS_MAX: u32 = 1 << 16;
 /// Where numbers start over when the largest was given out, as on Linux: the low ones stay with what was there early.
 const RESERVED_NUMBERS: u32 = 300;
 
@@ -39,9 +42,12 @@ pub struct System {
     platform: &'static dyn Platform,
     network: Arc<net::Stack>,
     names: SpinLock<Names>,
+    command_line: Box<[u8]>,
     tables: Mutex<Tables>,
     timers: TimerService,
     last_id: AtomicU32,
+    load: LoadAverages,
+    settings: Settings,
 }
 
 #[derive(Clone, Copy)]
@@ -80,29 +86,39 @@ impl Tables {
         if u64::from(count) >= limit && !is_exempt { Err(Errno::EAGAIN) } else { Ok(()) }
     }
 
-    /// A number no thread has, looked for after `last`. There are far fewer threads than numbers.
-    fn free_number(&self, last: u32) -> u32 {
+    /// A number below `end` that no thread has, looked for after `last`.
+    fn free_number(&self, last: u32, end: u32) -> Option<u32> {
         let mut number = last;
-        loop {
-            number = if number >= PID_MAX - 1 { RESERVED_NUMBERS } else { number + 1 };
+        // There are usually far fewer threads than numbers.
+        for _ in 0..=end {
+            number = if number >= end - 1 { RESERVED_NUMBERS.min(end - 1) } else { number + 1 };
             if !self.threads.contains_key(&number) {
-                return number;
+                return Some(number);
             }
         }
+        None
     }
 }
 
 impl System {
     /// A system without processes.
-    pub fn new(platform: &'static dyn Platform, network: Arc<net::Stack>, hostname: &[u8]) -> Arc<Self> {
+    pub fn new(
+        platform: &'static dyn Platform,
+        network: Arc<net::Stack>,
+        hostname: &[u8],
+        command_line: &[u8],
+    ) -> Arc<Self> {
         let names = Names { host: name_field(hostname), domain: name_field(b"(none)") };
         Arc::new(Self {
             platform,
             network,
             names: SpinLock::new(rank::PROCESS_TABLES, names),
+            command_line: command_line.into(),
             tables: Mutex::new(rank::PROCESSES, Tables::default()),
             timers: TimerService::new(platform),
             last_id: AtomicU32::new(FIRST_PID - 1),
+            load: LoadAverages::new(),
+            settings: Settings::new(),
         })
     }
 
@@ -123,6 +139,22 @@ impl System {
         &self.timers
     }
 
+    /// How many threads wanted a CPU.
+    pub fn load(&self) -> &LoadAverages {
+        &self.load
+    }
+
+    /// How many threads run or wait for a CPU now. Callable from interrupts.
+    pub fn runnable_count(&self) -> u64 {
+        let cpus = 0..self.platform.cpu_info().count;
+        cpus.map(|cpu| u64::from(self.platform.cpu_counters(cpu).runnable)).sum()
+    }
+
+    /// What programs may change of the system.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Enters a process with its first thread, which gets the process's number.
     pub(crate) fn register_process(&self, thread: &Arc<Thread>) {
         let process = thread.process();
@@ -137,7 +169,7 @@ impl System {
     /// many threads.
     pub(crate) fn register(&self, thread: &Arc<Thread>, wanted: Option<u32>) -> Result<u32, Errno> {
         let mut tables = self.tables.lock();
-        if tables.threads.len() >= THREADS_MAX {
+        if tables.threads.len() >= self.settings.threads_max.load(Relaxed) as usize {
             return Err(Errno::EAGAIN);
         }
         let user = thread.credentials().user.real;
@@ -148,7 +180,8 @@ impl System {
             Some(tid) if tables.threads.contains_key(&tid) => return Err(Errno::EEXIST),
             Some(tid) => tid,
             None => {
-                let tid = tables.free_number(self.last_id.load(Relaxed));
+                let end = self.settings.pid_max.load(Relaxed);
+                let tid = tables.free_number(self.last_id.load(Relaxed), end).ok_or(Errno::EAGAIN)?;
                 self.last_id.store(tid, Relaxed);
                 tid
             }
@@ -221,6 +254,11 @@ impl System {
     /// The number given out last, as `/proc/loadavg` shows it.
     pub fn last_id(&self) -> u32 {
         self.last_id.load(Relaxed)
+    }
+
+    /// What the kernel was started with.
+    pub fn command_line(&self) -> &[u8] {
+        &self.command_line
     }
 
     /// The host's name.

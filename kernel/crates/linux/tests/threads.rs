@@ -257,7 +257,7 @@ fn as_many_threads_come_and_go_as_there_can_be() {
     let machine = boot();
     let mut task = first(&machine);
     let mut tasks: Vec<_> = (1..THREADS_MAX).map(|_| spawn(&machine, &mut task, THREAD_FLAGS)).collect();
-    assert_eq!(task.thread.process().thread_count(), THREADS_MAX);
+    assert_eq!(task.thread.process().thread_count(), THREADS_MAX as usize);
     assert_eq!(task.call(CLONE, &[THREAD_FLAGS, STACK]), errno(Errno::EAGAIN));
     // From the front, from the middle and from the back.
     while !tasks.is_empty() {

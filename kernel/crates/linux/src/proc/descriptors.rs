@@ -1,6 +1,7 @@
 //! `/proc/PID/fd` and `/proc/PID/fdinfo`.
 
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::{Errno, OpenFlags};
@@ -13,11 +14,11 @@ use super::text::{Text, parse_number};
 
 /// A directory with an entry for each descriptor.
 fn directory(
-    task: &Task,
+    task: &Arc<Task>,
     kind: FileKind,
-    node: impl Fn(&Task, i32, &OpenFile) -> Node + Send + Sync + 'static,
+    node: impl Fn(&Arc<Task>, i32, &OpenFile) -> Node + Send + Sync + 'static,
 ) -> Directory {
-    let (found, listed) = (task.clone(), task.clone());
+    let (found, listed) = (Arc::clone(task), Arc::clone(task));
     Directory::new().changing(
         move |name, _| {
             let fd = i32::try_from(parse_number(name)?).ok()?;
@@ -36,7 +37,7 @@ fn directory(
 }
 
 /// `fd`: a link to what each descriptor refers to.
-pub(super) fn links(task: &Task) -> Directory {
+pub(super) fn links(task: &Arc<Task>) -> Directory {
     directory(task, FileKind::Symlink, |task, fd, open| {
         let mut permissions = 0;
         if open.is_readable() {
@@ -45,7 +46,7 @@ pub(super) fn links(task: &Task) -> Directory {
         if open.is_writable() {
             permissions |= 0o300;
         }
-        let (shown, followed) = (task.clone(), task.clone());
+        let (shown, followed) = (Arc::clone(task), Arc::clone(task));
         let text = move |_: &vfs::Credentials| {
             let thread = shown.living_thread(Errno::ENOENT)?;
             let open = thread.fds().get_counted(fd).map_err(|_| Errno::ENOENT)?;
@@ -60,9 +61,9 @@ pub(super) fn links(task: &Task) -> Directory {
 }
 
 /// `fdinfo`: position, flags and more of each descriptor.
-pub(super) fn information(task: &Task) -> Directory {
+pub(super) fn information(task: &Arc<Task>) -> Directory {
     directory(task, FileKind::Regular, |task, fd, _| {
-        let task = task.clone();
+        let task = Arc::clone(task);
         Node::file(0o400, move || {
             let thread = task.living_thread(Errno::ENOENT)?;
             let fds = thread.fds();

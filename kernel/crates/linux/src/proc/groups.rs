@@ -1,23 +1,17 @@
 //! The groups that interfaces are in, as `/proc/net` lists them.
 
 use alloc::format;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use vfs::fs::generated::Directory;
+use vfs::fs::generated::Row;
 
-use super::system_file;
 use super::text::Text;
 use crate::system::System;
 
-/// Adds the lists to a directory.
-pub(super) fn add(directory: Directory, system: &Arc<System>) -> Directory {
-    directory
-        .with("dev_mcast", system_file(system, links))
-        .with("igmp", system_file(system, groups4))
-        .with("igmp6", system_file(system, groups6))
-}
+/// The lists.
+pub(super) const FILES: &[Row<System>] =
+    &[Row::file("dev_mcast", links), Row::file("igmp", groups4), Row::file("igmp6", groups6)];
 
 fn groups4(system: &System) -> Vec<u8> {
     let snapshot = system.network().interfaces().snapshot();

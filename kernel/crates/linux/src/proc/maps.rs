@@ -137,6 +137,36 @@ pub(super) fn smaps(thread: &Thread) -> Result<Vec<u8>, Errno> {
     Ok(text.into_bytes())
 }
 
+/// What each area has in memory, all of which is one node.
+pub(super) fn numa_maps(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let mut text = Text::new();
+    for area in thread.process().address_space().areas() {
+        text.put(format_args!("{:08x} default", area.range.start()));
+        match area.name.as_slice() {
+            b"[heap]" => text.bytes(b" heap"),
+            b"[stack]" => text.bytes(b" stack"),
+            name if area.inode != 0 => {
+                text.bytes(b" file=");
+                text.escaped(name, b"\n\t= ");
+            }
+            _ => {}
+        }
+        let resident = resident(thread, &area);
+        let (all, anonymous) = (resident.total / PAGE_SIZE, resident.anonymous / PAGE_SIZE);
+        if anonymous > 0 {
+            text.put(format_args!(" anon={anonymous} dirty={anonymous}"));
+        }
+        if all > anonymous {
+            text.put(format_args!(" mapped={all}"));
+        }
+        if all > 0 {
+            text.put(format_args!(" active=0 N0={all} kernelpagesize_kB={}", PAGE_SIZE / KIB));
+        }
+        text.bytes(b"\n");
+    }
+    Ok(text.into_bytes())
+}
+
 pub(super) fn smaps_rollup(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let areas = thread.process().address_space().areas();
     let start = areas.first().map_or(0, |area| area.range.start());

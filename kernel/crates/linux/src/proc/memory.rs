@@ -1,60 +1,119 @@
-//! `/proc/meminfo` and `/proc/vmstat`.
+//! What there is of memory, and what it is used for: `/proc/meminfo`, `vmstat` and `zoneinfo`, and the same of the only node in `/sys`.
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use mm::PAGE_SIZE;
+use vfs::fs::tmpfs;
 
+use super::task_files::pages_of;
 use super::text::Text;
 use crate::system::System;
 
 const PAGE_KIB: u64 = PAGE_SIZE as u64 / 1024;
 /// Linux's figure for the space its `vmalloc` has.
 const VMALLOC_TOTAL_KIB: u64 = 34_359_738_367;
+/// Sectors in a KiB, the unit of `pgpgin` and `pgpgout`.
+const SECTORS_PER_KIB: u64 = 2;
+
+/// Pages of blocks that are the contents of no file.
+pub(crate) fn buffer_pages() -> u64 {
+    pages_of(block::buffered_bytes())
+}
+
+/// Where all pages are.
+struct Figures {
+    total: u64,
+    free: u64,
+    buffers: u64,
+    /// Contents of files on disks, and in file systems in memory.
+    files: u64,
+    memory_files: u64,
+    dirty: u64,
+    anonymous: u64,
+    mapped: u64,
+    locked: u64,
+    /// Taken by the kernel itself.
+    kernel: u64,
+}
+
+impl Figures {
+    fn now(system: &System) -> Self {
+        let frames = mm::frame::statistics();
+        let (mut anonymous, mut mapped, mut locked) = (0, 0, 0);
+        for process in system.processes() {
+            let usage = process.address_space().usage();
+            anonymous += usage.resident_anonymous as u64;
+            mapped += (usage.resident_file + usage.resident_shared) as u64;
+            locked += usage.locked as u64;
+        }
+        let buffers = buffer_pages();
+        let files = vfs::cached_pages() as u64;
+        let memory_files = tmpfs::memory_pages();
+        let known = frames.free + buffers + files + memory_files + anonymous;
+        Self {
+            total: frames.total,
+            free: frames.free,
+            buffers,
+            files,
+            memory_files,
+            dirty: vfs::dirty_pages() as u64,
+            anonymous,
+            mapped,
+            locked,
+            kernel: frames.total.saturating_sub(known),
+        }
+    }
+
+    /// What could be had without ending anything: files in memory cannot be dropped, nor can what is dirty be at once.
+    fn available(&self) -> u64 {
+        (self.free + self.buffers + self.files).saturating_sub(self.dirty)
+    }
+
+    fn cached(&self) -> u64 {
+        self.files + self.memory_files
+    }
+}
 
 pub(super) fn meminfo(system: &System) -> Vec<u8> {
-    let frames = mm::frame::statistics();
-    let anonymous: usize =
-        system.processes().iter().map(|process| process.address_space().usage().resident_anonymous).sum();
-    let anonymous = anonymous as u64;
-    let mapped: usize = system.processes().iter().map(|process| process.address_space().usage().resident_file).sum();
-    let available = frames.free + frames.cached;
-    // What is neither free nor a program's nor cached is the kernel's.
-    let kernel = frames.total.saturating_sub(available + anonymous);
+    let figures = Figures::now(system);
+    let active_anonymous = figures.anonymous + figures.memory_files;
+    let active_files = figures.files + figures.buffers;
     let mut text = Text::new();
     for (name, pages) in [
-        ("MemTotal", frames.total),
-        ("MemFree", frames.free),
-        ("MemAvailable", available),
-        ("Buffers", 0),
-        ("Cached", frames.cached),
+        ("MemTotal", figures.total),
+        ("MemFree", figures.free),
+        ("MemAvailable", figures.available()),
+        ("Buffers", figures.buffers),
+        ("Cached", figures.cached()),
         ("SwapCached", 0),
-        ("Active", anonymous + frames.cached),
+        ("Active", active_anonymous + active_files),
         ("Inactive", 0),
-        ("Active(anon)", anonymous),
+        ("Active(anon)", active_anonymous),
         ("Inactive(anon)", 0),
-        ("Active(file)", frames.cached),
+        ("Active(file)", active_files),
         ("Inactive(file)", 0),
-        ("Unevictable", 0),
-        ("Mlocked", 0),
+        ("Unevictable", figures.locked),
+        ("Mlocked", figures.locked),
         ("SwapTotal", 0),
         ("SwapFree", 0),
-        ("Dirty", 0),
+        ("Dirty", figures.dirty),
         ("Writeback", 0),
-        ("AnonPages", anonymous),
-        ("Mapped", mapped as u64),
-        ("Shmem", 0),
+        ("AnonPages", figures.anonymous),
+        ("Mapped", figures.mapped),
+        ("Shmem", figures.memory_files),
         ("KReclaimable", 0),
-        ("Slab", kernel),
+        ("Slab", figures.kernel),
         ("SReclaimable", 0),
-        ("SUnreclaim", kernel),
+        ("SUnreclaim", figures.kernel),
         ("KernelStack", 0),
         ("PageTables", 0),
         ("SecPageTables", 0),
         ("NFS_Unstable", 0),
         ("Bounce", 0),
         ("WritebackTmp", 0),
-        ("CommitLimit", frames.total / 2),
-        ("Committed_AS", anonymous),
+        ("CommitLimit", figures.total / 2),
+        ("Committed_AS", figures.anonymous + figures.memory_files),
     ] {
         line(&mut text, name, pages * PAGE_KIB);
     }
@@ -72,30 +131,59 @@ pub(super) fn meminfo(system: &System) -> Vec<u8> {
         line(&mut text, name, kib);
     }
     for name in ["HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp"] {
-        text.line(format_args!("{:16}{:>8}", alloc::format!("{name}:"), 0));
+        text.line(format_args!("{:16}{:>8}", format!("{name}:"), 0));
     }
     line(&mut text, "Hugepagesize", 2048);
     line(&mut text, "Hugetlb", 0);
     line(&mut text, "DirectMap4k", 0);
-    line(&mut text, "DirectMap2M", frames.total * PAGE_KIB);
+    line(&mut text, "DirectMap2M", figures.total * PAGE_KIB);
     text.into_bytes()
 }
 
 fn line(text: &mut Text, name: &str, kib: u64) {
-    text.line(format_args!("{:16}{kib:>8} kB", alloc::format!("{name}:")));
+    text.line(format_args!("{:16}{kib:>8} kB", format!("{name}:")));
+}
+
+/// What is counted of pages, in Linux's order and under its names.
+fn page_counts(figures: &Figures) -> [(&'static str, u64); 19] {
+    [
+        ("nr_inactive_anon", 0),
+        ("nr_active_anon", figures.anonymous + figures.memory_files),
+        ("nr_inactive_file", 0),
+        ("nr_active_file", figures.files + figures.buffers),
+        ("nr_unevictable", figures.locked),
+        ("nr_slab_reclaimable", 0),
+        ("nr_slab_unreclaimable", figures.kernel),
+        ("nr_isolated_anon", 0),
+        ("nr_isolated_file", 0),
+        ("nr_anon_pages", figures.anonymous),
+        ("nr_mapped", figures.mapped),
+        ("nr_file_pages", figures.cached() + figures.buffers),
+        ("nr_dirty", figures.dirty),
+        ("nr_writeback", 0),
+        ("nr_shmem", figures.memory_files),
+        ("nr_shmem_hugepages", 0),
+        ("nr_anon_transparent_hugepages", 0),
+        ("nr_kernel_stack", 0),
+        ("nr_page_table_pages", 0),
+    ]
 }
 
 pub(super) fn vmstat(system: &System) -> Vec<u8> {
-    let frames = mm::frame::statistics();
+    let figures = Figures::now(system);
     let faults: u64 = system.processes().iter().map(|process| process.usage().minor_faults).sum();
+    let disks = super::disks::disks();
+    let sectors = |of: fn(&block::DiskStatistics) -> block::OperationFigures| -> u64 {
+        disks.iter().map(|disk| of(disk.statistics()).sectors).sum()
+    };
     let mut text = Text::new();
+    text.line(format_args!("nr_free_pages {}", figures.free));
+    for (name, value) in page_counts(&figures) {
+        text.line(format_args!("{name} {value}"));
+    }
     for (name, value) in [
-        ("nr_free_pages", frames.free),
-        ("nr_file_pages", frames.cached),
-        ("nr_dirty", 0),
-        ("nr_writeback", 0),
-        ("pgpgin", 0),
-        ("pgpgout", 0),
+        ("pgpgin", sectors(block::DiskStatistics::reads) / SECTORS_PER_KIB),
+        ("pgpgout", sectors(block::DiskStatistics::writes) / SECTORS_PER_KIB),
         ("pswpin", 0),
         ("pswpout", 0),
         ("pgfault", faults),
@@ -105,4 +193,67 @@ pub(super) fn vmstat(system: &System) -> Vec<u8> {
         text.line(format_args!("{name} {value}"));
     }
     text.into_bytes()
+}
+
+/// One zone, which has everything.
+pub(super) fn zones(system: &System) -> Vec<u8> {
+    let figures = Figures::now(system);
+    let mut text = Text::new();
+    text.line(format_args!("Node 0, zone   Normal"));
+    text.line(format_args!("  per-node stats"));
+    for (name, value) in page_counts(&figures) {
+        text.line(format_args!("      {name:<12} {value}"));
+    }
+    text.line(format_args!("  pages free     {}", figures.free));
+    for (name, value) in [
+        ("boost", 0),
+        ("min", 0),
+        ("low", 0),
+        ("high", 0),
+        ("spanned", figures.total),
+        ("present", figures.total),
+        ("managed", figures.total),
+        ("cma", 0),
+    ] {
+        text.line(format_args!("        {name:<8} {value}"));
+    }
+    text.into_bytes()
+}
+
+/// `meminfo` of the only node.
+pub(super) fn node_meminfo(system: &System) -> Vec<u8> {
+    let figures = Figures::now(system);
+    let mut text = Text::new();
+    for (name, pages) in [
+        ("MemTotal", figures.total),
+        ("MemFree", figures.free),
+        ("MemUsed", figures.total.saturating_sub(figures.free)),
+        ("Dirty", figures.dirty),
+        ("Writeback", 0),
+        ("FilePages", figures.cached() + figures.buffers),
+        ("Mapped", figures.mapped),
+        ("AnonPages", figures.anonymous),
+        ("Shmem", figures.memory_files),
+        ("Slab", figures.kernel),
+    ] {
+        text.line(format_args!("Node 0 {:15}{:>8} kB", format!("{name}:"), pages * PAGE_KIB));
+    }
+    text.into_bytes()
+}
+
+/// `vmstat` of the only node.
+pub(super) fn node_vmstat(system: &System) -> Vec<u8> {
+    let figures = Figures::now(system);
+    let mut text = Text::new();
+    text.line(format_args!("nr_free_pages {}", figures.free));
+    for (name, value) in page_counts(&figures) {
+        text.line(format_args!("{name} {value}"));
+    }
+    text.into_bytes()
+}
+
+/// Bytes in use by all there is: what a control group of everything would count.
+pub(super) fn used_bytes() -> u64 {
+    let frames = mm::frame::statistics();
+    frames.total.saturating_sub(frames.free) * PAGE_SIZE as u64
 }

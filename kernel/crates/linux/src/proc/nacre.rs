@@ -4,27 +4,27 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
-use vfs::fs::generated::{Directory, Node};
+use vfs::fs::generated::{Directory, Row};
 
+use super::system;
 use super::text::Text;
-use super::{system, system_file};
 use crate::system::System;
 use crate::trace;
 
 /// The directory.
-pub(super) fn directory(system: &Arc<System>) -> Node {
-    Node::directory(
-        0o555,
-        Directory::new()
-            .with("calls", system_file(system, calls))
-            .with("cpus", system_file(system, system::cpus))
-            .with("flushes", system_file(system, system::flushes))
-            .with("locks", system_file(system, locks))
-            .with("network", system_file(system, network))
-            .with("rewriting", system_file(system, rewriting))
-            .with("traps", system_file(system, traps)),
-    )
+pub(super) fn directory(system: &Arc<System>) -> Directory {
+    Directory::of(FILES, system)
 }
+
+const FILES: &[Row<System>] = &[
+    Row::file("calls", calls),
+    Row::file("cpus", system::cpus),
+    Row::file("flushes", system::flushes),
+    Row::file("locks", locks),
+    Row::file("network", network),
+    Row::file("rewriting", rewriting),
+    Row::file("traps", traps),
+];
 
 /// System calls since the start, if they are counted (`TRACE=count`).
 fn calls(_system: &System) -> Vec<u8> {

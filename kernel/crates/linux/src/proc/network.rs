@@ -1,19 +1,18 @@
-//! `/proc/net` and `/sys/class/net`: what the network is and does.
+//! `/proc/net`: what the network is and does.
 
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use abi::interface::{ARPHRD_ETHER, ARPHRD_LOOPBACK, IFF_RUNNING};
+use abi::interface::ARPHRD_ETHER;
 use net::counters::Counter;
 use net::interface::{Interface, Scope, mask4};
 use sync::machine;
-use vfs::FileKind;
-use vfs::fs::generated::{Directory, ListedNode, Node};
+use vfs::fs::generated::{Directory, Row};
 
 use super::text::Text;
-use super::{constant, file, groups, sockets, system_file};
+use super::{groups, sockets};
 use crate::system::System;
 
 /// States of connections in Linux's numbers.
@@ -25,18 +24,20 @@ const ROUTE_GATEWAY: u32 = 2;
 
 /// The directory `net` of a process.
 pub(super) fn directory(system: &Arc<System>) -> Directory {
-    let directory = Directory::new()
-        .with("dev", system_file(system, devices))
-        .with("if_inet6", system_file(system, addresses6))
-        .with("pnp", system_file(system, configuration))
-        .with("route", system_file(system, routes))
-        .with("snmp", system_file(system, counters))
-        .with("snmp6", system_file(system, counters6))
-        .with("arp", system_file(system, neighbours))
-        .with("ipv6_route", system_file(system, routes6))
-        .with("netstat", system_file(system, extended_counters));
-    groups::add(sockets::add(directory, system), system)
+    Directory::of(FILES, system).and(sockets::FILES, system).and(groups::FILES, system)
 }
+
+const FILES: &[Row<System>] = &[
+    Row::file("arp", neighbours),
+    Row::file("dev", devices),
+    Row::file("if_inet6", addresses6),
+    Row::file("ipv6_route", routes6),
+    Row::file("netstat", extended_counters),
+    Row::file("pnp", configuration),
+    Row::file("route", routes),
+    Row::file("snmp", counters),
+    Row::file("snmp6", counters6),
+];
 
 fn devices(system: &System) -> Vec<u8> {
     let mut text = Text::new();
@@ -238,75 +239,6 @@ fn counters6(system: &System) -> Vec<u8> {
         }
     }
     text.into_bytes()
-}
-
-// ---- /sys/class/net -------------------------------------------------------------------------------------------------
-
-/// `class/net`: a directory for each interface.
-pub(super) fn class(system: &Arc<System>) -> Directory {
-    let (found, listed) = (Arc::clone(system), Arc::clone(system));
-    Directory::new().changing(
-        move |name, _| {
-            let snapshot = found.network().interfaces().snapshot();
-            let interface = snapshot.interfaces().iter().find(|one| one.name().as_bytes() == name)?;
-            Some(Node::directory(0o755, one_interface(interface)))
-        },
-        move |give| {
-            for interface in listed.network().interfaces().snapshot().interfaces() {
-                let name = interface.name().as_bytes();
-                give(ListedNode { name, order: interface.index(), kind: FileKind::Directory });
-            }
-        },
-    )
-}
-
-/// A file that shows something of an interface.
-fn of_interface(interface: &Arc<Interface>, show: fn(&Interface) -> alloc::string::String) -> Node {
-    let interface = Arc::clone(interface);
-    file(move || format!("{}\n", show(&interface)).into_bytes())
-}
-
-fn mac_text(mac: [u8; 6]) -> alloc::string::String {
-    let [a, b, c, d, e, f] = mac;
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
-}
-
-fn one_interface(interface: &Arc<Interface>) -> Directory {
-    let of = |show| of_interface(interface, show);
-    let statistics = Directory::new()
-        .with("rx_bytes", of(|one| format!("{}", one.counters().received_bytes)))
-        .with("rx_dropped", of(|one| format!("{}", one.counters().receive_drops)))
-        .with("rx_packets", of(|one| format!("{}", one.counters().received_frames)))
-        .with("tx_bytes", of(|one| format!("{}", one.counters().sent_bytes)))
-        .with("tx_dropped", of(|one| format!("{}", one.counters().transmit_drops)))
-        .with("tx_packets", of(|one| format!("{}", one.counters().sent_frames)));
-    Directory::new()
-        .with("addr_len", constant("6\n"))
-        .with("address", of(|one| mac_text(one.mac())))
-        .with("broadcast", of(|one| mac_text(if one.is_loopback() { [0; 6] } else { [0xff; 6] })))
-        .with("carrier", of(|one| format!("{}", u8::from(one.flags().bits() & IFF_RUNNING != 0))))
-        // The flags that are seen elsewhere as running are left out here, as in Linux.
-        .with("flags", of(|one| format!("{:#x}", one.flags().bits() & !(IFF_RUNNING | abi::interface::IFF_LOWER_UP))))
-        .with("ifindex", of(|one| format!("{}", one.index())))
-        .with("iflink", of(|one| format!("{}", one.index())))
-        .with("mtu", of(|one| format!("{}", one.mtu())))
-        .with(
-            "operstate",
-            of(|one| {
-                let is_running = one.flags().bits() & IFF_RUNNING != 0;
-                if one.is_loopback() {
-                    "unknown"
-                } else if is_running {
-                    "up"
-                } else {
-                    "down"
-                }
-                .into()
-            }),
-        )
-        .with("statistics", Node::directory(0o755, statistics))
-        .with("tx_queue_len", constant("1000\n"))
-        .with("type", of(|one| format!("{}", if one.is_loopback() { ARPHRD_LOOPBACK } else { ARPHRD_ETHER })))
 }
 
 /// What was found out of the network, in the form of `resolv.conf`, which is a link to this file in images without one of their own.

@@ -5,26 +5,21 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::Range;
+use core::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
-use mm::user::UserReader;
-use vfs::fs::generated::{Directory, ListedNode, Node};
+use vfs::fs::generated::{Directory, ListedNode, Node, Row};
 use vfs::{FileKind, PathRef};
 
-use super::text::{Text, parse_number, until_zero};
-use super::{descriptors, maps, mounts, network, status};
+use super::text::parse_number;
+use super::{descriptors, maps, mounts, namespaces, network, status, task_files};
 use crate::process::Process;
 use crate::system::System;
 use crate::thread::Thread;
 
-/// The longest `environ` and `cmdline`.
-const STRINGS_LEN_MAX: usize = 4 << 20;
-
 /// A process or one thread of it, by number.
-#[derive(Clone)]
 pub(super) struct Task {
-    system: Arc<System>,
+    pub(super) system: Arc<System>,
     tid: u32,
 }
 
@@ -45,35 +40,40 @@ impl Task {
         self.thread().map(|thread| Arc::clone(thread.process()))
     }
 
-    /// A file that shows something of the thread.
-    fn file(&self, permissions: u32, render: fn(&Thread) -> Result<Vec<u8>, Errno>) -> Node {
-        let task = self.clone();
-        Node::file(permissions, move || render(&*task.thread()?))
+    /// Shows something of the thread.
+    fn show(&self, render: fn(&Thread) -> Result<Vec<u8>, Errno>) -> Result<Vec<u8>, Errno> {
+        render(&*self.thread()?)
     }
 
-    /// A file that shows something a thread has no more when it has ended; then it is what `ended` says.
-    fn living_file(
+    /// Shows something a thread has no more when it has ended; then it is what `ended` says.
+    fn show_living(
         &self,
-        permissions: u32,
         ended: Result<&'static [u8], Errno>,
         render: fn(&Thread) -> Result<Vec<u8>, Errno>,
-    ) -> Node {
-        let task = self.clone();
-        Node::file(permissions, move || {
-            let thread = task.thread()?;
-            if thread.has_ended() { ended.map(<[u8]>::to_vec) } else { render(&thread) }
-        })
+    ) -> Result<Vec<u8>, Errno> {
+        let thread = self.thread()?;
+        if thread.has_ended() { ended.map(<[u8]>::to_vec) } else { render(&thread) }
     }
 
-    /// A link to a place of the process.
-    fn link(&self, place: fn(&Thread) -> PathRef) -> Node {
-        let (shown, followed) = (self.clone(), self.clone());
-        let text = move |_: &vfs::Credentials| {
-            let thread = shown.living_thread(Errno::ENOENT)?;
-            let context = thread.fs().get();
-            Ok(vfs::path_name(Some(&context), &place(&thread)))
-        };
-        Node::magic_link(0o777, text, move |_| Ok(place(&*followed.living_thread(Errno::ENOENT)?)))
+    /// The path of a place, as the process sees it.
+    fn path(&self, place: fn(&Thread) -> PathRef) -> Result<Vec<u8>, Errno> {
+        let thread = self.living_thread(Errno::ENOENT)?;
+        let context = thread.fs().get();
+        Ok(vfs::path_name(Some(&context), &place(&thread)))
+    }
+
+    fn place(&self, place: fn(&Thread) -> PathRef) -> Result<PathRef, Errno> {
+        Ok(place(&*self.living_thread(Errno::ENOENT)?))
+    }
+
+    /// Whose its files are: the user it acts as, or root's when others must not look into it.
+    fn owner(&self) -> (u32, u32) {
+        let Ok(thread) = self.thread() else { return (0, 0) };
+        if thread.process().dumpable.load(Relaxed) != 1 {
+            return (0, 0);
+        }
+        let credentials = thread.credentials();
+        (credentials.user.effective, credentials.group.effective)
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn add_processes(directory: Directory, system: &Arc<System>) -> Direc
             let tid = parse_number(name)?;
             // Threads have directories too, which are not listed.
             found.thread(tid)?;
-            Some(process_directory(&Task { system: Arc::clone(&found), tid }))
+            Some(process_directory(&Arc::new(Task { system: Arc::clone(&found), tid })))
         },
         move |give| {
             for process in listed.processes() {
@@ -97,20 +97,28 @@ pub(super) fn add_processes(directory: Directory, system: &Arc<System>) -> Direc
 }
 
 /// The directory of a process.
-fn process_directory(task: &Task) -> Node {
-    let (found, listed) = (task.clone(), task.clone());
-    let threads = Directory::new().changing(
+fn process_directory(task: &Arc<Task>) -> Node {
+    node(task, Directory::of(TASK_FILES, task).and(PROCESS_FILES, task))
+}
+
+/// A directory that is there for as long as its thread.
+fn node(task: &Arc<Task>, directory: Directory) -> Node {
+    let shown = Arc::clone(task);
+    let (uid, gid) = task.owner();
+    let directory = directory.existing_while(move || shown.thread().is_ok()).owned_by(uid, gid);
+    Node::directory(0o555, directory).owned_by(uid, gid)
+}
+
+/// The directories of the threads of a process.
+fn threads(task: &Arc<Task>) -> Directory {
+    let (found, listed) = (Arc::clone(task), Arc::clone(task));
+    Directory::new().changing(
         move |name, _| {
             let tid = parse_number(name)?;
             let thread = found.system.thread(tid)?;
             let is_own = thread.process().pid() == found.process().ok()?.pid();
-            let task = Task { system: Arc::clone(&found.system), tid };
-            is_own.then(|| {
-                let directory = task_files(&task)
-                    .with("children", task.file(0o444, |_| Ok(Vec::new())))
-                    .with("stat", task.file(0o444, status::stat_of_thread));
-                Node::directory(0o555, directory)
-            })
+            let task = Arc::new(Task { system: Arc::clone(&found.system), tid });
+            is_own.then(|| node(&task, Directory::of(TASK_FILES, &task).and(THREAD_FILES, &task)))
         },
         move |give| {
             let Ok(process) = listed.process() else { return };
@@ -118,136 +126,80 @@ fn process_directory(task: &Task) -> Node {
                 give(ListedNode { name: &super::text::number(tid), order: tid, kind: FileKind::Directory });
             }
         },
-    );
-    let directory = task_files(task)
-        .with("mountstats", task.living_file(0o400, Err(Errno::EINVAL), mounts::mountstats))
-        .with("stat", task.file(0o444, status::stat))
-        .with("task", Node::directory(0o555, threads));
-    Node::directory(0o555, directory)
+    )
 }
+
+fn working_directory(thread: &Thread) -> PathRef {
+    thread.fs().get().cwd.clone()
+}
+
+fn root_directory(thread: &Thread) -> PathRef {
+    thread.fs().get().root.clone()
+}
+
+fn executable(thread: &Thread) -> PathRef {
+    thread.process().image().executable.clone()
+}
+
+/// What there is of a process alone.
+const PROCESS_FILES: &[Row<Task>] = &[
+    Row::setting("coredump_filter", 0o644, task_files::core_dump_filter, task_files::set_core_dump_filter),
+    Row::fallible("io", 0o400, |task| task.show(task_files::process_io)),
+    Row::fallible("mountstats", 0o400, |task| task.show_living(Err(Errno::EINVAL), mounts::mountstats)),
+    Row::fallible("stat", 0o444, |task| task.show(status::stat)),
+    Row::directory("task", 0o555, threads),
+    Row::setting("timerslack_ns", 0o666, task_files::timer_slack, task_files::set_timer_slack),
+];
+
+/// What there is of a thread alone.
+const THREAD_FILES: &[Row<Task>] = &[
+    // No process has children.
+    Row::text("children", ""),
+    Row::fallible("io", 0o400, |task| task.show(task_files::thread_io)),
+    Row::fallible("stat", 0o444, |task| task.show(status::stat_of_thread)),
+];
 
 /// What the directories of a process and of a thread have in common.
-fn task_files(task: &Task) -> Directory {
-    let shown = task.clone();
-    Directory::new()
-        .existing_while(move || shown.thread().is_ok())
-        .with("auxv", task.living_file(0o400, Err(Errno::ESRCH), auxiliary_vector))
-        .with("cgroup", task.file(0o444, |_| Ok(b"0::/\n".to_vec())))
-        .with("cmdline", task.living_file(0o444, Ok(b""), command_line))
-        .with("comm", comm(task))
-        .with("cwd", task.link(|thread| thread.fs().get().cwd.clone()))
-        .with("environ", task.living_file(0o400, Err(Errno::ESRCH), environment))
-        .with("exe", task.link(|thread| thread.process().image().executable.clone()))
-        .with("fd", Node::directory(0o500, descriptors::links(task)))
-        .with("fdinfo", Node::directory(0o555, descriptors::information(task)))
-        .with("gid_map", task.file(0o644, id_map))
-        .with("io", task.file(0o400, io))
-        .with("limits", task.file(0o444, status::limits))
-        .with("loginuid", task.file(0o644, |_| Ok(b"4294967295".to_vec())))
-        .with("maps", task.living_file(0o444, Ok(b""), maps::maps))
-        .with("mountinfo", task.living_file(0o444, Err(Errno::EINVAL), mounts::mountinfo))
-        .with("mounts", task.living_file(0o444, Err(Errno::EINVAL), mounts::mounts))
-        .with("net", Node::directory(0o555, network::directory(&task.system)))
-        .with("oom_adj", oom_setting())
-        .with("oom_score", task.file(0o444, |_| Ok(b"0\n".to_vec())))
-        .with("oom_score_adj", oom_setting())
-        .with("personality", task.file(0o400, |_| Ok(b"00000000\n".to_vec())))
-        .with("root", task.link(|thread| thread.fs().get().root.clone()))
-        .with("schedstat", task.file(0o444, schedstat))
-        .with("setgroups", task.file(0o644, |_| Ok(b"allow\n".to_vec())))
-        .with("smaps", task.living_file(0o444, Ok(b""), maps::smaps))
-        .with("smaps_rollup", task.living_file(0o444, Err(Errno::ESRCH), maps::smaps_rollup))
-        .with("statm", task.living_file(0o444, Ok(b"0 0 0 0 0 0 0\n"), status::statm))
-        .with("status", task.file(0o444, status::status))
-        .with("uid_map", task.file(0o644, id_map))
-        .with("wchan", task.file(0o444, |_| Ok(b"0".to_vec())))
-}
+const TASK_FILES: &[Row<Task>] = &[
+    Row::directory("attr", 0o555, |task| Directory::of(ATTRIBUTES, task)),
+    Row::fallible("auxv", 0o400, |task| task.show_living(Err(Errno::ESRCH), task_files::auxiliary_vector)),
+    Row::text("cgroup", "0::/\n"),
+    Row::setting("clear_refs", 0o200, |_| Err(Errno::EINVAL), task_files::clear_references),
+    Row::fallible("cmdline", 0o444, |task| task.show_living(Ok(b""), task_files::command_line)),
+    Row::setting("comm", 0o644, task_files::command_name, task_files::set_command_name),
+    Row::text("cpuset", "/\n"),
+    Row::place("cwd", |task| task.path(working_directory), |task| task.place(working_directory)),
+    Row::fallible("environ", 0o400, |task| task.show_living(Err(Errno::ESRCH), task_files::environment)),
+    Row::place("exe", |task| task.path(executable), |task| task.place(executable)),
+    Row::directory("fd", 0o500, descriptors::links),
+    Row::directory("fdinfo", 0o555, descriptors::information),
+    Row::text("gid_map", task_files::ID_MAP).with_permissions(0o644),
+    Row::fallible("limits", 0o444, |task| task.show(status::limits)),
+    Row::text("loginuid", task_files::NO_ID).with_permissions(0o644),
+    Row::fallible("maps", 0o444, |task| task.show_living(Ok(b""), maps::maps)),
+    Row::fallible("mountinfo", 0o444, |task| task.show_living(Err(Errno::EINVAL), mounts::mountinfo)),
+    Row::fallible("mounts", 0o444, |task| task.show_living(Err(Errno::EINVAL), mounts::mounts)),
+    Row::directory("net", 0o555, |task| network::directory(&task.system)),
+    Row::directory("ns", 0o511, |task| Directory::of(namespaces::LINKS, task)),
+    Row::fallible("numa_maps", 0o444, |task| task.show_living(Ok(b""), maps::numa_maps)),
+    Row::setting("oom_adj", 0o644, task_files::old_adjustment, task_files::set_old_adjustment),
+    Row::fallible("oom_score", 0o444, |task| task.show(task_files::out_of_memory_score)),
+    Row::setting("oom_score_adj", 0o644, task_files::adjustment, task_files::set_adjustment),
+    Row::text("personality", "00000000\n").with_permissions(0o400),
+    Row::text("projid_map", task_files::ID_MAP).with_permissions(0o644),
+    Row::place("root", |task| task.path(root_directory), |task| task.place(root_directory)),
+    Row::fallible("sched", 0o444, |task| task.show(task_files::scheduling)),
+    Row::fallible("schedstat", 0o444, |task| task.show(task_files::scheduling_figures)),
+    Row::text("sessionid", task_files::NO_ID),
+    Row::text("setgroups", "allow\n").with_permissions(0o644),
+    Row::fallible("smaps", 0o444, |task| task.show_living(Ok(b""), maps::smaps)),
+    Row::fallible("smaps_rollup", 0o444, |task| task.show_living(Err(Errno::ESRCH), maps::smaps_rollup)),
+    Row::fallible("statm", 0o444, |task| task.show_living(Ok(b"0 0 0 0 0 0 0\n"), status::statm)),
+    Row::fallible("status", 0o444, |task| task.show(status::status)),
+    Row::text("uid_map", task_files::ID_MAP).with_permissions(0o644),
+    // Where in the kernel a thread waits is not told.
+    Row::text("wchan", "0"),
+];
 
-/// The command name, which the process may change.
-fn comm(task: &Task) -> Node {
-    let (shown, set) = (task.clone(), task.clone());
-    Node::writable_file(
-        0o644,
-        move || {
-            let mut name = until_zero(&shown.thread()?.name()).to_vec();
-            name.push(b'\n');
-            Ok(name)
-        },
-        move |name| {
-            let name = until_zero(name);
-            set.thread()?.set_name(name);
-            Ok(())
-        },
-    )
-}
-
-/// A setting of the out-of-memory killer, of which there is none: it is taken and stays 0.
-fn oom_setting() -> Node {
-    Node::writable_file(
-        0o644,
-        || Ok(b"0\n".to_vec()),
-        |text| {
-            let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
-            let value: i32 = text.trim().parse().map_err(|_| Errno::EINVAL)?;
-            if (-1000..=1000).contains(&value) { Ok(()) } else { Err(Errno::EINVAL) }
-        },
-    )
-}
-
-fn id_map(_thread: &Thread) -> Result<Vec<u8>, Errno> {
-    Ok(b"         0          0 4294967295\n".to_vec())
-}
-
-fn io(_thread: &Thread) -> Result<Vec<u8>, Errno> {
-    let names = ["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"];
-    let mut text = Text::new();
-    for name in names {
-        text.line(format_args!("{name}: 0"));
-    }
-    Ok(text.into_bytes())
-}
-
-fn schedstat(thread: &Thread) -> Result<Vec<u8>, Errno> {
-    let accounting = thread.accounting();
-    let switches = accounting.voluntary_switches() + accounting.involuntary_switches() + 1;
-    let mut text = Text::new();
-    text.line(format_args!("{} 0 {switches}", thread.runtime_ns()));
-    Ok(text.into_bytes())
-}
-
-/// Strings in program memory, which belongs to the process that reads or to none.
-fn read_strings(range: Range<usize>) -> Result<Vec<u8>, Errno> {
-    let len = range.len().min(STRINGS_LEN_MAX);
-    let mut bytes = alloc::vec![0; len];
-    match UserReader::new(range.start, len).and_then(|mut reader| reader.read(&mut bytes)) {
-        Ok(read) => bytes.truncate(read),
-        // The program has unmapped it.
-        Err(_) => bytes.clear(),
-    }
-    Ok(bytes)
-}
-
-fn auxiliary_vector(thread: &Thread) -> Result<Vec<u8>, Errno> {
-    Ok(thread.process().image().auxiliary_vector.clone())
-}
-
-fn environment(thread: &Thread) -> Result<Vec<u8>, Errno> {
-    read_strings(thread.process().image().environment.clone())
-}
-
-/// The arguments. A program that has written over the end of them, to show something else, gets what follows up to the next
-/// zero as well.
-fn command_line(thread: &Thread) -> Result<Vec<u8>, Errno> {
-    let image = thread.process().image();
-    let mut bytes = read_strings(image.arguments.clone())?;
-    if bytes.last().is_some_and(|last| *last != 0) {
-        if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
-            bytes.truncate(end + 1);
-        } else {
-            let more = read_strings(image.environment.clone())?;
-            let end = more.iter().position(|byte| *byte == 0).unwrap_or(more.len());
-            bytes.extend_from_slice(&more[..end]);
-        }
-    }
-    Ok(bytes)
-}
+/// What a security module would say; there is none.
+const ATTRIBUTES: &[Row<Task>] = &[Row::fallible("current", 0o666, |_| Err(Errno::EINVAL))];

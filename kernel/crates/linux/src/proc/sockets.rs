@@ -4,7 +4,6 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
@@ -12,10 +11,9 @@ use net::socket::UnixName;
 use net::socket::listing::{self, DatagramKind, DatagramRow, PROTOCOLS};
 use net::tcp::listing::TcpRow;
 use sync::machine;
-use vfs::fs::generated::Directory;
+use vfs::fs::generated::Row;
 
 use super::text::Text;
-use super::{constant, file, system_file};
 use crate::system::System;
 
 /// Nanoseconds of a tick as programs count them.
@@ -37,31 +35,26 @@ const DATAGRAM_COLUMNS: &str = "ref pointer drops";
 const TCP_WIDTH: usize = 149;
 const DATAGRAM_WIDTH: usize = 127;
 
-/// Adds them to a directory.
-pub(super) fn add(directory: Directory, system: &Arc<System>) -> Directory {
-    let datagrams = |kind, is_v6| file(move || datagrams(kind, is_v6));
-    directory
-        .with("icmp", datagrams(DatagramKind::Ping, false))
-        .with("icmp6", datagrams(DatagramKind::Ping, true))
-        .with(
-            "netlink",
-            constant("sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"),
-        )
-        .with("packet", constant("sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n"))
-        .with("protocols", system_file(system, |_| protocols()))
-        .with("raw", datagrams(DatagramKind::Raw, false))
-        .with("raw6", datagrams(DatagramKind::Raw, true))
-        .with("sockstat", system_file(system, usage))
-        .with("sockstat6", system_file(system, |_| usage6()))
-        .with("tcp", system_file(system, |system| connections(system, false)))
-        .with("tcp6", system_file(system, |system| connections(system, true)))
-        .with("udp", datagrams(DatagramKind::Udp, false))
-        .with("udp6", datagrams(DatagramKind::Udp, true))
-        // There is no UDP-Lite, so there are no sockets of it.
-        .with("udplite", file(|| datagram_head(DatagramKind::Udp, false).into_bytes()))
-        .with("udplite6", file(|| datagram_head(DatagramKind::Udp, true).into_bytes()))
-        .with("unix", system_file(system, |_| unix_sockets()))
-}
+/// The lists.
+pub(super) const FILES: &[Row<System>] = &[
+    Row::file("icmp", |_| datagrams(DatagramKind::Ping, false)),
+    Row::file("icmp6", |_| datagrams(DatagramKind::Ping, true)),
+    Row::text("netlink", "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"),
+    Row::text("packet", "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n"),
+    Row::file("protocols", |_| protocols()),
+    Row::file("raw", |_| datagrams(DatagramKind::Raw, false)),
+    Row::file("raw6", |_| datagrams(DatagramKind::Raw, true)),
+    Row::file("sockstat", usage),
+    Row::file("sockstat6", |_| usage6()),
+    Row::file("tcp", |system| connections(system, false)),
+    Row::file("tcp6", |system| connections(system, true)),
+    Row::file("udp", |_| datagrams(DatagramKind::Udp, false)),
+    Row::file("udp6", |_| datagrams(DatagramKind::Udp, true)),
+    // There is no UDP-Lite, so there are no sockets of it.
+    Row::file("udplite", |_| datagram_head(DatagramKind::Udp, false).into_bytes()),
+    Row::file("udplite6", |_| datagram_head(DatagramKind::Udp, true).into_bytes()),
+    Row::file("unix", |_| unix_sockets()),
+];
 
 /// An end, as the lists of one family have it.
 fn end(address: SocketAddr, is_v6: bool) -> String {

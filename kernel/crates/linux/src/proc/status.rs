@@ -339,7 +339,7 @@ fn put_cpus(text: &mut Text, thread: &Thread) {
 }
 
 /// A set of CPUs in hexadecimal, as wide as all of them need, in words of 32 bits with commas between them.
-fn cpu_mask(set: CpuSet, count: u32) -> String {
+pub(super) fn cpu_mask(set: CpuSet, count: u32) -> String {
     const WORD_BITS: u32 = 32;
     let mut mask = String::new();
     for word in (0..count.div_ceil(WORD_BITS)).rev() {
@@ -354,7 +354,7 @@ fn cpu_mask(set: CpuSet, count: u32) -> String {
 }
 
 /// A set of CPUs as ranges: `0-2,5`.
-fn cpu_list(set: CpuSet) -> String {
+pub(super) fn cpu_list(set: CpuSet) -> String {
     let mut list = String::new();
     let mut cpu = 0;
     while cpu < CPUS_MAX {

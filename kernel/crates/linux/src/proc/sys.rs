@@ -1,122 +1,159 @@
-//! `/sys`: the processors and memory nodes, as libraries count them.
+//! `/sys`: the processors, memory, disks and interfaces, as libraries and tools count them.
+//!
+//! Devices are below `devices`; what `class`, `block` and `dev` have are links to them, as in Linux.
 
-use alloc::format;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use vfs::FileKind;
-use vfs::fs::generated::{Directory, ListedNode, Node};
+use vfs::fs::generated::{Directory, Row};
 
-use super::text::{parse_number, range_list};
-use super::{constant, file, network};
+use super::text::{line, range_list};
+use super::{disks, interfaces, memory, processors};
 use crate::system::System;
-
-/// The most CPUs a kernel of this build could have, less one.
-const CPU_NUMBER_MAX: u32 = 255;
-
-fn directory(directory: Directory) -> Node {
-    Node::directory(0o755, directory)
-}
 
 /// The root of `/sys`.
 pub(super) fn root(system: &Arc<System>) -> Directory {
-    let system_devices = Directory::new().with("cpu", directory(cpus(system))).with("node", directory(nodes(system)));
-    let devices = Directory::new().with("system", directory(system_devices));
-    let huge_pages = Directory::new()
-        .with("defrag", constant("always defer defer+madvise madvise [never]\n"))
-        .with("enabled", constant("always madvise [never]\n"))
-        .with("hpage_pmd_size", constant("2097152\n"));
-    let memory = Directory::new().with("transparent_hugepage", directory(huge_pages));
-    let kernel = Directory::new().with("mm", directory(memory));
-    let fs = Directory::new().with("cgroup", directory(Directory::new()));
-    let class =
-        Directory::new().with("block", directory(Directory::new())).with("net", directory(network::class(system)));
-    Directory::new()
-        .with("block", directory(Directory::new()))
-        .with("bus", directory(Directory::new()))
-        .with("class", directory(class))
-        .with("dev", directory(Directory::new()))
-        .with("devices", directory(devices))
-        .with("firmware", directory(Directory::new()))
-        .with("fs", directory(fs))
-        .with("kernel", directory(kernel))
-        .with("module", directory(Directory::new()))
-        .with("power", directory(Directory::new()))
+    Directory::of(ROOT, system)
 }
 
-fn cpu_count(system: &System) -> u32 {
-    system.platform().cpu_info().count
+/// A directory that is there for those who list it: nothing is in it.
+const fn empty(name: &'static str) -> Row<System> {
+    Row::directory(name, 0o755, |_| Directory::new())
 }
 
-/// The list of all CPUs, with a newline.
-fn all_cpus(system: &Arc<System>) -> Node {
-    let system = Arc::clone(system);
-    file(move || line(range_list(cpu_count(&system))))
+const ROOT: &[Row<System>] = &[
+    Row::directory("block", 0o755, disks::block_links),
+    empty("bus"),
+    directory!("class", 0o755, CLASSES),
+    directory!("dev", 0o755, NUMBERS),
+    directory!("devices", 0o755, DEVICES),
+    empty("firmware"),
+    directory!("fs", 0o755, FILE_SYSTEMS),
+    directory!("kernel", 0o755, KERNEL),
+    empty("module"),
+];
+
+const CLASSES: &[Row<System>] = &[
+    Row::directory("block", 0o755, disks::class_links),
+    directory!("mem", 0o755, MEMORY_LINKS),
+    Row::directory("net", 0o755, interfaces::class_links),
+    directory!("tty", 0o755, TERMINAL_LINKS),
+];
+
+const NUMBERS: &[Row<System>] =
+    &[Row::directory("block", 0o755, disks::number_links), directory!("char", 0o755, CHARACTER_DEVICES)];
+
+const FILE_SYSTEMS: &[Row<System>] = &[empty("cgroup")];
+
+const DEVICES: &[Row<System>] =
+    &[directory!("system", 0o755, SYSTEM_DEVICES), directory!("virtual", 0o755, VIRTUAL_DEVICES)];
+
+const VIRTUAL_DEVICES: &[Row<System>] = &[
+    Row::directory("block", 0o755, disks::directories),
+    directory!("mem", 0o755, MEMORY_DEVICES),
+    Row::directory("net", 0o755, interfaces::directories),
+    directory!("tty", 0o755, TERMINALS),
+];
+
+const SYSTEM_DEVICES: &[Row<System>] = &[
+    directory!("clocksource", 0o755, &[directory!("clocksource0", 0o755, CLOCKS)]),
+    Row::directory("cpu", 0o755, processors::directory),
+    directory!("memory", 0o755, &[Row::file("block_size_bytes", |_| line(format_args!("{MEMORY_BLOCK_LEN:x}")))]),
+    directory!("node", 0o755, NODES),
+];
+
+/// Unit of memory that could be added: none can.
+const MEMORY_BLOCK_LEN: u64 = 128 << 20;
+
+const CLOCKS: &[Row<System>] =
+    &[Row::text("available_clocksource", "tsc \n"), Row::text("current_clocksource", "tsc\n").with_permissions(0o644)];
+
+/// One node with everything.
+const NODES: &[Row<System>] = &[
+    Row::text("has_cpu", "0\n"),
+    Row::text("has_memory", "0\n"),
+    Row::text("has_normal_memory", "0\n"),
+    directory!("node0", 0o755, NODE),
+    Row::text("online", "0\n"),
+    Row::text("possible", "0\n"),
+];
+
+const NODE: &[Row<System>] = &[
+    Row::file("cpulist", |system| range_list(system.platform().cpu_info().count)),
+    Row::file("cpumap", processors::all_mask),
+    Row::text("distance", "10\n"),
+    Row::file("meminfo", memory::node_meminfo),
+    Row::text("numastat", "numa_hit 0\nnuma_miss 0\nnuma_foreign 0\ninterleave_hit 0\nlocal_node 0\nother_node 0\n"),
+    Row::file("vmstat", memory::node_vmstat),
+];
+
+const KERNEL: &[Row<System>] = &[
+    directory!("mm", 0o755, MEMORY),
+    Row::text("profiling", "0\n").with_permissions(0o644),
+    Row::text("uevent_seqnum", "0\n"),
+];
+
+const MEMORY: &[Row<System>] = &[empty("hugepages"), directory!("transparent_hugepage", 0o755, HUGE_PAGES)];
+
+const HUGE_PAGES: &[Row<System>] = &[
+    Row::text("defrag", "always defer defer+madvise madvise [never]\n").with_permissions(0o644),
+    Row::text("enabled", "always madvise [never]\n").with_permissions(0o644),
+    Row::text("hpage_pmd_size", "2097152\n"),
+    Row::text("shmem_enabled", "always within_size advise [never] deny force\n").with_permissions(0o644),
+    Row::text("use_zero_page", "0\n").with_permissions(0o644),
+];
+
+// ---- Character devices ----------------------------------------------------------------------------------------------
+
+/// A link from a directory two levels below `/sys` to a device that has no bus.
+macro_rules! link_to {
+    ($name:literal, $device:literal) => {
+        Row::link($name, |_, _| Ok(concat!("../../devices/virtual/", $device).as_bytes().to_vec()))
+    };
 }
 
-fn line(mut text: Vec<u8>) -> Vec<u8> {
-    text.push(b'\n');
-    text
-}
-
-/// `devices/system/cpu`.
-fn cpus(system: &Arc<System>) -> Directory {
-    let (found, listed) = (Arc::clone(system), Arc::clone(system));
-    Directory::new()
-        .with("isolated", constant("\n"))
-        .with("kernel_max", file(|| format!("{CPU_NUMBER_MAX}\n").into_bytes()))
-        .with("offline", constant("\n"))
-        .with("online", all_cpus(system))
-        .with("possible", all_cpus(system))
-        .with("present", all_cpus(system))
-        .changing(
-            move |name, _| {
-                let cpu = parse_number(name.strip_prefix(b"cpu")?)?;
-                (cpu < cpu_count(&found)).then(|| directory(one_cpu(cpu)))
-            },
-            move |give| {
-                for cpu in 0..cpu_count(&listed) {
-                    let name = format!("cpu{cpu}");
-                    give(ListedNode { name: name.as_bytes(), order: cpu, kind: FileKind::Directory });
-                }
-            },
+/// The directory of a character device.
+macro_rules! character_device {
+    ($name:literal, $class:literal, $major:literal, $minor:literal, $mode:literal) => {
+        directory!(
+            $name,
+            0o755,
+            &[
+                Row::text("dev", concat!($major, ":", $minor, "\n")),
+                Row::link("subsystem", |_, _| Ok(concat!("../../../../class/", $class).as_bytes().to_vec())),
+                Row::text("uevent", concat!("MAJOR=", $major, "\nMINOR=", $minor, "\nDEVNAME=", $name, "\n", $mode))
+                    .with_permissions(0o644),
+            ]
         )
+    };
 }
 
-/// `devices/system/cpu/cpuN`: every CPU is a core of its own in one package.
-fn one_cpu(cpu: u32) -> Directory {
-    let own = move || file(move || format!("{cpu}\n").into_bytes());
-    let topology = Directory::new()
-        .with("core_cpus_list", own())
-        .with("core_id", own())
-        .with("die_id", constant("0\n"))
-        .with("physical_package_id", constant("0\n"))
-        .with("thread_siblings_list", own());
-    Directory::new().with("online", constant("1\n")).with("topology", directory(topology))
-}
+const MEMORY_LINKS: &[Row<System>] = &[
+    link_to!("full", "mem/full"),
+    link_to!("null", "mem/null"),
+    link_to!("random", "mem/random"),
+    link_to!("urandom", "mem/urandom"),
+    link_to!("zero", "mem/zero"),
+];
 
-/// `devices/system/node`: one node with everything.
-fn nodes(system: &Arc<System>) -> Directory {
-    let node = Directory::new()
-        .with("cpulist", all_cpus(system))
-        .with("distance", constant("10\n"))
-        .with("meminfo", file(node_meminfo));
-    Directory::new()
-        .with("has_cpu", constant("0\n"))
-        .with("has_memory", constant("0\n"))
-        .with("has_normal_memory", constant("0\n"))
-        .with("node0", directory(node))
-        .with("online", constant("0\n"))
-        .with("possible", constant("0\n"))
-}
+const TERMINAL_LINKS: &[Row<System>] = &[link_to!("console", "tty/console"), link_to!("tty", "tty/tty")];
 
-fn node_meminfo() -> Vec<u8> {
-    let frames = mm::frame::statistics();
-    let kib = |pages: u64| pages * (mm::PAGE_SIZE as u64) / 1024;
-    let used = frames.total.saturating_sub(frames.free);
-    let mut text = Vec::new();
-    for (name, pages) in [("MemTotal", frames.total), ("MemFree", frames.free), ("MemUsed", used)] {
-        text.extend_from_slice(format!("Node 0 {:15}{:>8} kB\n", format!("{name}:"), kib(pages)).as_bytes());
-    }
-    text
-}
+const CHARACTER_DEVICES: &[Row<System>] = &[
+    link_to!("1:3", "mem/null"),
+    link_to!("1:5", "mem/zero"),
+    link_to!("1:7", "mem/full"),
+    link_to!("1:8", "mem/random"),
+    link_to!("1:9", "mem/urandom"),
+    link_to!("5:0", "tty/tty"),
+    link_to!("5:1", "tty/console"),
+];
+
+const MEMORY_DEVICES: &[Row<System>] = &[
+    character_device!("full", "mem", 1, 7, "DEVMODE=0666\n"),
+    character_device!("null", "mem", 1, 3, "DEVMODE=0666\n"),
+    character_device!("random", "mem", 1, 8, "DEVMODE=0666\n"),
+    character_device!("urandom", "mem", 1, 9, "DEVMODE=0666\n"),
+    character_device!("zero", "mem", 1, 5, "DEVMODE=0666\n"),
+];
+
+const TERMINALS: &[Row<System>] =
+    &[character_device!("console", "tty", 5, 1, ""), character_device!("tty", "tty", 5, 0, "DEVMODE=0666\n")];

@@ -1,108 +1,148 @@
-//! `/proc/sys`: settings of the kernel. Those that can be set here are the host's names; the others say how things are.
+//! `/proc/sys`: settings of the kernel, but for those of the network ([`super::sysctl_net`]).
+//!
+//! Those that take other values are the host's names and what [`crate::settings`] has; dropping caches is done when it is asked for. The
+//! others say how things are, and refuse to be told otherwise.
 
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use abi::Errno;
 use abi::process::CAP_LAST_CAP;
 use file::DESCRIPTORS_MAX;
 use sync::{Once, machine};
-use vfs::fs::generated::{Directory, Node};
+use vfs::fs::disk;
+use vfs::fs::generated::{Directory, Row};
 
-use super::text::until_zero;
-use super::{constant, file};
+use super::sysctl_net;
+use super::text::{line, parse_setting, until_zero};
+use crate::settings::Settings;
 use crate::system::{NameField, PID_MAX, RELEASE, System, THREADS_MAX, VERSION};
 
 /// The root of `/proc/sys`.
 pub(super) fn root(system: &Arc<System>) -> Directory {
-    Directory::new()
-        .with("fs", Node::directory(0o555, fs()))
-        .with("kernel", Node::directory(0o555, kernel(system)))
-        .with("net", Node::directory(0o555, net()))
-        .with("vm", Node::directory(0o555, vm()))
+    Directory::of(ROOT, system)
 }
 
-fn number(value: u64) -> Node {
-    file(move || format!("{value}\n").into_bytes())
+/// A setting whose only value is a constant of this kernel.
+macro_rules! constant {
+    ($name:literal, $value:expr) => {
+        Row::setting(
+            $name,
+            0o644,
+            |_| Ok(line($value)),
+            |_, text| if parse_setting(text) == Ok($value) { Ok(()) } else { Err(Errno::EINVAL) },
+        )
+    };
 }
 
-/// A setting that takes numbers and keeps none of them.
-fn setting(value: u64) -> Node {
-    Node::writable_file(
+/// A setting of [`Settings`].
+macro_rules! setting {
+    ($name:literal, $field:ident, $range:expr) => {
+        Row::setting(
+            $name,
+            0o644,
+            |system| Ok(line(system.settings().$field.load(Relaxed))),
+            |system, text| set(&system.settings().$field, text, $range),
+        )
+    };
+}
+
+/// Takes a number within a range.
+fn set(setting: &AtomicU32, text: &[u8], range: RangeInclusive<u32>) -> Result<(), Errno> {
+    let value = parse_setting(text)?;
+    if !range.contains(&value) {
+        return Err(Errno::EINVAL);
+    }
+    setting.store(value, Relaxed);
+    Ok(())
+}
+
+const ROOT: &[Row<System>] = &[
+    directory!("fs", 0o555, FS),
+    directory!("kernel", 0o555, KERNEL),
+    directory!("net", 0o555, sysctl_net::ROOT),
+    directory!("vm", 0o555, VM),
+];
+
+const KERNEL: &[Row<System>] = &[
+    Row::text("arch", "x86_64\n"),
+    Row::file("cap_last_cap", |_| line(CAP_LAST_CAP)),
+    // There are no core dumps.
+    Row::fixed("core_pattern", "core\n"),
+    Row::fixed("core_pipe_limit", "0\n"),
+    Row::fixed("core_uses_pid", "0\n"),
+    Row::fixed("dmesg_restrict", "0\n"),
+    Row::setting(
+        "domainname",
         0o644,
-        move || Ok(format!("{value}\n").into_bytes()),
-        move |text| {
-            let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
-            let new: i64 = text.trim().parse().map_err(|_| Errno::EINVAL)?;
-            // What is so already may be asked for; what would be a lie to accept is refused.
-            if u64::try_from(new) == Ok(value) { Ok(()) } else { Err(Errno::EPERM) }
-        },
-    )
-}
-
-fn kernel(system: &Arc<System>) -> Directory {
-    let host = name(system, System::hostname, System::set_hostname);
-    let domain = name(system, System::domainname, System::set_domainname);
-    Directory::new()
-        .with("arch", constant("x86_64\n"))
-        .with("cap_last_cap", number(u64::from(CAP_LAST_CAP)))
-        .with("core_pattern", constant("core\n"))
-        .with("core_uses_pid", setting(0))
-        .with("domainname", domain)
-        .with("hostname", host)
-        .with("msgmax", number(8192))
-        .with("msgmnb", number(16384))
-        .with("msgmni", number(32000))
-        .with("ngroups_max", number(65536))
-        .with("osrelease", file(|| format!("{RELEASE}\n").into_bytes()))
-        .with("ostype", constant("Linux\n"))
-        .with("overflowgid", number(65534))
-        .with("overflowuid", number(65534))
-        .with("panic", setting(0))
-        .with("perf_event_paranoid", number(4))
-        .with("pid_max", setting(u64::from(PID_MAX)))
-        .with("printk", constant("4\t4\t1\t7\n"))
-        .with("random", Node::directory(0o555, random()))
-        .with("randomize_va_space", setting(2))
-        .with("sched_rr_timeslice_ms", number(100))
-        .with("sem", constant("32000\t1024000000\t500\t32000\n"))
-        .with("shmall", number(18_446_744_073_692_774_399))
-        .with("shmmax", number(18_446_744_073_692_774_399))
-        .with("shmmni", number(4096))
-        .with("tainted", number(0))
-        .with("threads-max", setting(THREADS_MAX as u64))
-        .with("version", file(|| format!("{VERSION}\n").into_bytes()))
-}
-
-/// A name of the host, which its owner may set.
-fn name(system: &Arc<System>, get: fn(&System) -> NameField, set: fn(&System, &[u8])) -> Node {
-    let (shown, changed) = (Arc::clone(system), Arc::clone(system));
-    Node::writable_file(
-        0o644,
-        move || {
-            let mut name = until_zero(&get(&shown)).to_vec();
-            name.push(b'\n');
-            Ok(name)
-        },
-        move |text| {
-            set(&changed, text.split(|byte| *byte == b'\n' || *byte == 0).next().unwrap_or_default());
+        |system| Ok(name(&system.domainname())),
+        |system, text| {
+            system.set_domainname(first_line(text));
             Ok(())
         },
-    )
+    ),
+    Row::setting(
+        "hostname",
+        0o644,
+        |system| Ok(name(&system.hostname())),
+        |system, text| {
+            system.set_hostname(first_line(text));
+            Ok(())
+        },
+    ),
+    Row::fixed("kptr_restrict", "2\n"),
+    Row::fixed("msgmax", "8192\n"),
+    Row::fixed("msgmnb", "16384\n"),
+    Row::fixed("msgmni", "32000\n"),
+    Row::text("ngroups_max", "65536\n"),
+    Row::fixed("numa_balancing", "0\n"),
+    Row::file("osrelease", |_| line(RELEASE)),
+    Row::text("ostype", "Linux\n"),
+    Row::fixed("overflowgid", "65534\n"),
+    Row::fixed("overflowuid", "65534\n"),
+    Row::fixed("panic", "0\n"),
+    Row::fixed("panic_on_oops", "1\n"),
+    Row::fixed("perf_event_paranoid", "4\n"),
+    setting!("pid_max", pid_max, Settings::PID_MAX_MIN..=PID_MAX),
+    Row::fixed("printk", "4\t4\t1\t7\n"),
+    directory!("random", 0o555, RANDOM),
+    setting!("randomize_va_space", address_randomness, 0..=2),
+    Row::fixed("sched_rr_timeslice_ms", "100\n"),
+    Row::fixed("sched_rt_period_us", "1000000\n"),
+    Row::fixed("sched_rt_runtime_us", "-1\n"),
+    Row::fixed("sem", "32000\t1024000000\t500\t32000\n"),
+    Row::fixed("shmall", "18446744073692774399\n"),
+    Row::fixed("shmmax", "18446744073692774399\n"),
+    Row::fixed("shmmni", "4096\n"),
+    Row::text("tainted", "0\n"),
+    setting!("threads-max", threads_max, Settings::THREADS_MAX_MIN..=THREADS_MAX),
+    Row::file("version", |_| line(VERSION)),
+];
+
+/// A name with a newline.
+fn name(field: &NameField) -> Vec<u8> {
+    let mut name = until_zero(field).to_vec();
+    name.push(b'\n');
+    name
 }
 
-fn random() -> Directory {
-    Directory::new()
-        .with("boot_id", file(boot_id))
-        .with("entropy_avail", number(256))
-        .with("poolsize", number(256))
-        .with("urandom_min_reseed_secs", number(60))
-        .with("uuid", file(new_uuid))
-        .with("write_wakeup_threshold", number(256))
+fn first_line(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == b'\n' || *byte == 0).next().unwrap_or_default()
 }
 
-/// A random UUID, version 4.
+const RANDOM: &[Row<System>] = &[
+    Row::file("boot_id", |_| boot_id()),
+    Row::text("entropy_avail", "256\n"),
+    Row::text("poolsize", "256\n"),
+    Row::fixed("urandom_min_reseed_secs", "60\n"),
+    Row::file("uuid", |_| new_uuid()),
+    Row::fixed("write_wakeup_threshold", "256\n"),
+];
+
+/// A random UUID, version 4 (RFC 9562, 5.4).
 fn new_uuid() -> Vec<u8> {
     let mut bytes = [0; 16];
     machine::fill_entropy(&mut bytes);
@@ -124,43 +164,79 @@ fn boot_id() -> Vec<u8> {
     BOOT_ID.call_once(new_uuid).clone()
 }
 
-fn vm() -> Directory {
-    Directory::new()
-        .with("dirty_background_ratio", setting(10))
-        .with("dirty_ratio", setting(20))
-        .with("drop_caches", setting(0))
-        .with("max_map_count", setting(mm::address_space::AREA_COUNT_MAX as u64))
-        .with("min_free_kbytes", number(0))
-        .with("mmap_min_addr", number(mm::USER_START as u64))
-        .with("nr_hugepages", setting(0))
-        .with("overcommit_kbytes", setting(0))
-        .with("overcommit_memory", setting(0))
-        .with("overcommit_ratio", setting(50))
-        .with("swappiness", setting(60))
+const VM: &[Row<System>] = &[
+    Row::fixed("compaction_proactiveness", "0\n"),
+    // Writers wait when a fifth of memory is dirty; nothing is written back before.
+    Row::fixed("dirty_background_bytes", "0\n"),
+    Row::fixed("dirty_background_ratio", "20\n"),
+    Row::fixed("dirty_bytes", "0\n"),
+    Row::fixed("dirty_ratio", "20\n"),
+    Row::setting("drop_caches", 0o200, |_| Err(Errno::EINVAL), |_, text| drop_caches(text)),
+    constant!("max_map_count", mm::address_space::AREA_COUNT_MAX as u64),
+    Row::fixed("min_free_kbytes", "0\n"),
+    constant!("mmap_min_addr", mm::USER_START as u64),
+    Row::fixed("nr_hugepages", "0\n"),
+    Row::fixed("nr_overcommit_hugepages", "0\n"),
+    Row::fixed("oom_kill_allocating_task", "0\n"),
+    Row::fixed("overcommit_kbytes", "0\n"),
+    // Memory is taken when it is touched, whatever was mapped.
+    Row::fixed("overcommit_memory", "1\n"),
+    Row::fixed("overcommit_ratio", "50\n"),
+    Row::fixed("page-cluster", "0\n"),
+    Row::fixed("panic_on_oom", "0\n"),
+    // There is nowhere to swap to.
+    Row::fixed("swappiness", "0\n"),
+    Row::fixed("vfs_cache_pressure", "100\n"),
+    Row::fixed("zone_reclaim_mode", "0\n"),
+];
+
+/// Drops what can be read again: 1 pages, 2 what is known of names, 3 both; 4 with them asks for silence. Names are few and kept.
+fn drop_caches(text: &[u8]) -> Result<(), Errno> {
+    let what: u32 = parse_setting(text)?;
+    if !(1..=7).contains(&what) {
+        return Err(Errno::EINVAL);
+    }
+    if what & 1 != 0 {
+        disk::drop_caches();
+    }
+    Ok(())
 }
 
-fn fs() -> Directory {
-    let epoll = Directory::new().with("max_user_watches", number(1 << 20));
-    let inotify = Directory::new()
-        .with("max_queued_events", number(16384))
-        .with("max_user_instances", number(128))
-        .with("max_user_watches", number(1 << 16));
-    Directory::new()
-        .with("aio-max-nr", number(65536))
-        .with("epoll", Node::directory(0o555, epoll))
-        .with("file-max", number(i64::MAX.unsigned_abs()))
-        .with("inotify", Node::directory(0o555, inotify))
-        .with("nr_open", setting(DESCRIPTORS_MAX))
-        .with("pipe-max-size", setting(file::pipe::CAPACITY_MAX as u64))
-        .with("protected_hardlinks", setting(0))
-        .with("protected_symlinks", setting(0))
-        .with("suid_dumpable", setting(0))
-}
+const FS: &[Row<System>] = &[
+    Row::fixed("aio-max-nr", "65536\n"),
+    Row::text("aio-nr", "0\n"),
+    directory!("epoll", 0o555, &[Row::fixed("max_user_watches", "1048576\n")]),
+    Row::fixed("file-max", "9223372036854775807\n"),
+    Row::file("file-nr", |system| line(format_args!("{}\t0\t{}", open_descriptors(system), i64::MAX))),
+    directory!(
+        "inotify",
+        0o555,
+        &[
+            Row::fixed("max_queued_events", "16384\n"),
+            Row::fixed("max_user_instances", "128\n"),
+            Row::fixed("max_user_watches", "65536\n"),
+        ]
+    ),
+    constant!("nr_open", DESCRIPTORS_MAX),
+    constant!("pipe-max-size", file::pipe::CAPACITY_MAX as u64),
+    Row::fixed("pipe-user-pages-hard", "0\n"),
+    Row::fixed("pipe-user-pages-soft", "0\n"),
+    Row::fixed("protected_fifos", "0\n"),
+    Row::fixed("protected_hardlinks", "0\n"),
+    Row::fixed("protected_regular", "0\n"),
+    Row::fixed("protected_symlinks", "0\n"),
+    Row::fixed("suid_dumpable", "0\n"),
+];
 
-fn net() -> Directory {
-    let core = Directory::new()
-        .with("somaxconn", number(4096))
-        .with("rmem_max", number(212_992))
-        .with("wmem_max", number(212_992));
-    Directory::new().with("core", Node::directory(0o555, core))
+/// How many descriptors are open: each of a table that threads share counts once.
+fn open_descriptors(system: &System) -> usize {
+    let count = |process: &Arc<crate::process::Process>| {
+        let threads = process.threads();
+        let mut tables: Vec<_> =
+            threads.iter().filter(|thread| !thread.has_ended()).map(|thread| thread.fds()).collect();
+        tables.sort_by_key(|table| Arc::as_ptr(table));
+        tables.dedup_by_key(|table| Arc::as_ptr(table));
+        tables.iter().map(|table| table.descriptors().len()).sum::<usize>()
+    };
+    system.processes().iter().map(count).sum()
 }

@@ -1,47 +1,59 @@
 //! The files in `/proc` about the system as a whole.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use abi::stat::device_major;
 use abi::time::CLOCK_TICKS_PER_SECOND;
 use sync::machine;
-use vfs::fs::generated::Directory;
+use vfs::fs::generated::Row;
 
 use super::text::Text;
-use super::{constant, file, memory, nacre, system_file};
+use super::{cpu, disks, memory, nacre};
+use crate::load;
 use crate::platform::CpuCounters;
 use crate::system::{RELEASE, System, VERSION};
 
 const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 const NANOSECONDS_PER_TICK: u64 = NANOSECONDS_PER_SECOND / CLOCK_TICKS_PER_SECOND;
 
-/// Adds the files.
-pub(super) fn add_files(directory: Directory, system: &Arc<System>) -> Directory {
-    directory
-        .with("cgroups", constant("#subsys_name\thierarchy\tnum_cgroups\tenabled\n"))
-        .with("cmdline", constant("\n"))
-        .with("consoles", constant(""))
-        .with("crypto", constant(""))
-        .with("devices", constant(DEVICES))
-        .with("diskstats", constant(""))
-        .with("filesystems", file(file_systems))
-        .with("interrupts", system_file(system, interrupts))
-        .with("loadavg", system_file(system, loadavg))
-        .with("locks", constant(""))
-        .with("nacre", nacre::directory(system))
-        .with("meminfo", system_file(system, memory::meminfo))
-        .with("misc", constant(""))
-        .with("modules", constant(""))
-        .with("partitions", constant("major minor  #blocks  name\n\n"))
-        .with("stat", system_file(system, stat))
-        .with("swaps", constant("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"))
-        .with("uptime", system_file(system, uptime))
-        .with("version", system_file(system, version))
-        .with("vmstat", system_file(system, memory::vmstat))
-}
+/// The files.
+pub(super) const FILES: &[Row<System>] = &[
+    Row::text("cgroups", CGROUPS),
+    Row::file("cmdline", |system| [system.command_line(), b"\n"].concat()),
+    Row::text("consoles", ""),
+    Row::file("cpuinfo", cpu::cpuinfo),
+    Row::text("crypto", ""),
+    Row::file("devices", devices),
+    Row::file("diskstats", disks::diskstats),
+    Row::text("execdomains", "0-0\tLinux           \t[kernel]\n"),
+    Row::file("filesystems", file_systems),
+    Row::file("interrupts", interrupts),
+    Row::file("loadavg", loadavg),
+    Row::text("locks", ""),
+    Row::file("meminfo", memory::meminfo),
+    Row::text("misc", ""),
+    Row::text("modules", ""),
+    Row::directory("nacre", 0o555, nacre::directory),
+    Row::file("partitions", disks::partitions),
+    Row::file("softirqs", soft_interrupts),
+    Row::file("stat", stat),
+    Row::text("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
+    Row::file("uptime", uptime),
+    Row::file("version", version),
+    Row::file("vmstat", memory::vmstat),
+    Row::file("zoneinfo", memory::zones),
+];
+
+/// All controllers belong to the only hierarchy, that of version 2.
+const CGROUPS: &str = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n\
+    cpuset\t0\t1\t1\ncpu\t0\t1\t1\ncpuacct\t0\t1\t1\nblkio\t0\t1\t1\nmemory\t0\t1\t1\npids\t0\t1\t1\n";
+
+/// The work that Linux does after interrupts, by kind. Here interrupts wake threads, and there is none.
+const SOFT_INTERRUPTS: [&str; 10] =
+    ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
 
 /// What `mount` knows, and what is there without it.
-fn file_systems() -> Vec<u8> {
+fn file_systems(_system: &System) -> Vec<u8> {
     let mut text = Text::new();
     for kind in vfs::fs::kinds::all() {
         text.line(format_args!("{}\t{}", if kind.needs_device() { "" } else { "nodev" }, kind.name()));
@@ -52,8 +64,17 @@ fn file_systems() -> Vec<u8> {
     text.into_bytes()
 }
 
-const DEVICES: &str =
-    "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n";
+/// The devices that have nodes, by their major numbers.
+fn devices(_system: &System) -> Vec<u8> {
+    let mut text = Text::new();
+    text.line(format_args!("Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:"));
+    let mut majors: Vec<u32> = disks::disks().iter().map(|disk| device_major(disk.number())).collect();
+    majors.dedup();
+    for major in majors {
+        text.line(format_args!("{major:3} virtblk"));
+    }
+    text.into_bytes()
+}
 
 /// The time all CPUs were busy with programs, in nanoseconds: in them and in the kernel for them.
 fn busy_ns(system: &System) -> (u64, u64) {
@@ -87,8 +108,14 @@ fn uptime(system: &System) -> Vec<u8> {
 }
 
 fn loadavg(system: &System) -> Vec<u8> {
+    let running = system.runnable_count().max(1);
+    // What is due since the CPUs went idle; the reader runs, which is no reason to wait for the next interrupt.
+    system.load().look(machine::now_ns(), || running);
     let mut text = Text::new();
-    text.line(format_args!("0.00 0.00 0.00 1/{} {}", system.thread_count(), system.last_id()));
+    for (whole, fraction) in system.load().get().map(load::hundredths) {
+        text.put(format_args!("{whole}.{fraction:02} "));
+    }
+    text.line(format_args!("{running}/{} {}", system.thread_count(), system.last_id()));
     text.into_bytes()
 }
 
@@ -102,16 +129,16 @@ fn stat(system: &System) -> Vec<u8> {
     let (user_ns, system_ns) = busy_ns(system);
     let now_ns = machine::now_ns();
     let cpus = counters(system);
-    let mut text = Text::new();
-    let idle = cpus.iter().map(|cpu| cpu.idle_ns).sum::<u64>() / NANOSECONDS_PER_TICK;
-    let (user, kernel) = (user_ns / NANOSECONDS_PER_TICK, system_ns / NANOSECONDS_PER_TICK);
-    text.line(format_args!("cpu  {user} 0 {kernel} {idle} 0 0 0 0 0 0"));
-    for (number, cpu) in cpus.iter().enumerate() {
-        // Programs and kernel are told apart by thread, not by CPU: each CPU's time is divided as the whole.
+    // Programs and kernel are told apart by thread, not by CPU: each CPU's time is divided as the whole.
+    let times = cpus.iter().map(|cpu| {
         let busy_ns = now_ns.saturating_sub(cpu.idle_ns);
         let kernel_ns = proportion(busy_ns, system_ns, user_ns.saturating_add(system_ns));
-        let [user, kernel, idle] =
-            [busy_ns - kernel_ns, kernel_ns, cpu.idle_ns].map(|time_ns| time_ns / NANOSECONDS_PER_TICK);
+        [busy_ns - kernel_ns, kernel_ns, cpu.idle_ns].map(|time_ns| time_ns / NANOSECONDS_PER_TICK)
+    });
+    let total = times.clone().fold([0; 3], |sum, times| [sum[0] + times[0], sum[1] + times[1], sum[2] + times[2]]);
+    let mut text = Text::new();
+    text.line(format_args!("cpu  {} 0 {} {} 0 0 0 0 0 0", total[0], total[1], total[2]));
+    for (number, [user, kernel, idle]) in times.enumerate() {
         text.line(format_args!("cpu{number} {user} 0 {kernel} {idle} 0 0 0 0 0 0"));
     }
     let interrupts: u64 =
@@ -120,8 +147,7 @@ fn stat(system: &System) -> Vec<u8> {
     text.line(format_args!("ctxt {}", cpus.iter().map(|cpu| cpu.switches).sum::<u64>()));
     text.line(format_args!("btime {}", system.booted_realtime_ns() / NANOSECONDS_PER_SECOND));
     text.line(format_args!("processes {}", system.last_id()));
-    let running: u32 = cpus.iter().map(|cpu| cpu.runnable).sum();
-    text.line(format_args!("procs_running {}", running.max(1)));
+    text.line(format_args!("procs_running {}", system.runnable_count().max(1)));
     text.line(format_args!("procs_blocked 0"));
     text.line(format_args!("softirq 0 0 0 0 0 0 0 0 0 0 0"));
     text.into_bytes()
@@ -131,7 +157,7 @@ fn interrupts(system: &System) -> Vec<u8> {
     let mut text = Text::new();
     text.put(format_args!("           "));
     for cpu in 0..system.platform().cpu_info().count {
-        text.put(format_args!("{:11}", alloc::format!("CPU{cpu}")));
+        text.put(format_args!("{:<11}", alloc::format!("CPU{cpu}")));
     }
     text.bytes(b"\n");
     let cpus = counters(system);
@@ -145,6 +171,24 @@ fn interrupts(system: &System) -> Vec<u8> {
     line("LOC", |cpu| cpu.timer_interrupts, "Local timer interrupts");
     line("RES", |cpu| cpu.reschedule_interrupts, "Rescheduling interrupts");
     line("TLB", |cpu| cpu.flush_interrupts, "TLB shootdowns");
+    text.into_bytes()
+}
+
+fn soft_interrupts(system: &System) -> Vec<u8> {
+    let count = system.platform().cpu_info().count;
+    let mut text = Text::new();
+    text.put(format_args!("                    "));
+    for cpu in 0..count {
+        text.put(format_args!("{:<11}", alloc::format!("CPU{cpu}")));
+    }
+    text.bytes(b"\n");
+    for name in SOFT_INTERRUPTS {
+        text.put(format_args!("{name:>12}:"));
+        for _ in 0..count {
+            text.put(format_args!(" {:10}", 0));
+        }
+        text.bytes(b"\n");
+    }
     text.into_bytes()
 }
 

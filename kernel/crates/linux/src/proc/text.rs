@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
+use abi::Errno;
 use vfs::Credentials;
 
 /// Bytes that can be written to like a string; writing never fails.
@@ -59,6 +60,17 @@ impl Write for Text {
     }
 }
 
+/// Text with a newline.
+pub(super) fn line(text: impl fmt::Display) -> Vec<u8> {
+    format!("{text}\n").into_bytes()
+}
+
+/// What was written to a setting, as a number: blanks around it are no part of it.
+pub(super) fn parse_setting<T: core::str::FromStr>(text: &[u8]) -> Result<T, Errno> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    core::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).ok_or(Errno::EINVAL)
+}
+
 /// A number as decimal digits.
 pub(super) fn number(number: u32) -> Vec<u8> {
     format!("{number}").into_bytes()
@@ -84,12 +96,12 @@ pub(super) fn until_zero(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// Numbers below `count` as a list of ranges, as in `0-3`.
+/// Numbers below `count` as a list of ranges, as in `0-3`, with a newline.
 pub(super) fn range_list(count: u32) -> Vec<u8> {
     match count {
-        0 => Vec::new(),
-        1 => b"0".to_vec(),
-        count => format!("0-{}", count - 1).into_bytes(),
+        0 => line(""),
+        1 => line("0"),
+        count => line(format_args!("0-{}", count - 1)),
     }
 }
 

@@ -4,6 +4,7 @@ use abi::open::PATH_MAX;
 use abi::{AtFlags, Errno, Fd, UserPtr};
 use alloc::format;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
 use mm::user::read_user_cstr_array;
 use vfs::{FileKind, PathRef};
 
@@ -44,6 +45,7 @@ pub(crate) fn execveat(
         credentials: &credentials,
         file_credentials: &view.credentials,
         limits: &limits,
+        address_randomness: thread.process().system().settings().address_randomness.load(Relaxed),
     };
     // A script is opened by its name, again, and after an execution that closes its descriptor it has none.
     let is_reachable = name.len() == path.len() || !thread.fds().is_close_on_exec(directory.raw()).unwrap_or(false);

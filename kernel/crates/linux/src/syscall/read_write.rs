@@ -64,8 +64,15 @@ pub(crate) fn read_from(
     position: Option<u64>,
 ) -> SyscallResult {
     match open.server().read(open, to, position)? {
-        Progress::Done(count) => Ok(count),
-        Progress::WouldBlock => read_later(thread, open, to, position),
+        Progress::Done(count) => {
+            thread.accounting().count_read(count);
+            Ok(count)
+        }
+        Progress::WouldBlock => {
+            let result = read_later(thread, open, to, position);
+            thread.accounting().count_read(result.unwrap_or(0));
+            result
+        }
     }
 }
 
@@ -215,8 +222,15 @@ pub(crate) fn write_to(
     position: Option<u64>,
 ) -> SyscallResult {
     match open.server().write(open, from, position) {
-        Ok(Progress::Done(count)) if from.is_empty() => Ok(count),
-        first => write_rest(thread, open, from, position, first),
+        Ok(Progress::Done(count)) if from.is_empty() => {
+            thread.accounting().count_write(count);
+            Ok(count)
+        }
+        first => {
+            let result = write_rest(thread, open, from, position, first);
+            thread.accounting().count_write(result.unwrap_or(0));
+            result
+        }
     }
 }
 

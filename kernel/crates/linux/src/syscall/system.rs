@@ -7,9 +7,13 @@ use sync::machine;
 
 use crate::SyscallResult;
 use crate::credentials::CAP_SYS_ADMIN;
+use crate::load::FRACTION_BITS;
+use crate::proc;
 use crate::system::{RELEASE, VERSION, name_field};
 use crate::thread::Thread;
 
+/// Bits behind the point of a load in `struct sysinfo`.
+const SI_LOAD_SHIFT: u32 = 16;
 /// Random bytes made in one go.
 const RANDOM_CHUNK: usize = 256;
 
@@ -53,8 +57,11 @@ pub(crate) fn sysinfo(thread: &Thread, buffer: UserPtr) -> SyscallResult {
     let uptime = machine::now_ns().div_ceil(1_000_000_000);
     let answer = Sysinfo {
         uptime: i64::try_from(uptime).unwrap_or(i64::MAX),
+        loads: thread.process().system().load().get().map(|load| load << (SI_LOAD_SHIFT - FRACTION_BITS)),
         totalram: frames.total * page,
         freeram: frames.free * page,
+        sharedram: vfs::fs::tmpfs::memory_pages() * page,
+        bufferram: proc::buffer_pages() * page,
         procs: u16::try_from(thread.process().system().thread_count()).unwrap_or(u16::MAX),
         mem_unit: 1,
         ..Sysinfo::zeroed()

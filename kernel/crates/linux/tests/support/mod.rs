@@ -282,6 +282,7 @@ pub(crate) fn boot_with(
         namespace,
         network: net::Stack::new(1),
         hostname: b"shell",
+        command_line: b"log=error",
         working_directory: b"/",
         program: Program { path, arguments, environment },
         standard_files: [standard_file(), standard_file(), standard_file()],

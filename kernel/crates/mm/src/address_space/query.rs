@@ -57,6 +57,11 @@ impl AddressSpace {
         snapshots
     }
 
+    /// Counts the most that is ever resident anew from now on.
+    pub fn forget_resident_max(&self) {
+        self.state().usage.resident_max = 0;
+    }
+
     /// Sizes.
     #[must_use]
     pub fn usage(&self) -> Usage {

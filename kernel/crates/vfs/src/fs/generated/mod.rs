@@ -7,21 +7,25 @@
 //! - [`Node::directory`] has fixed entries ([`Directory`]) and may have others that come and go ([`Directory::changing`]), found
 //!   and listed by closures. Names in a directory with such entries, or of something that may go ([`Directory::existing_while`]), are
 //!   not cached.
+//! - Most fixed entries are [rows](Row) of tables in constant memory, whose functions get what they show as an argument
+//!   ([`Directory::of`]). A row becomes a node when its name is looked up: a tree that nobody reads takes no memory.
 //! - [`Node::link`] has a text that is made when it is followed; [`Node::magic_link`] leads to a place whatever its text says.
 //!
 //! Closures are called without any lock of this crate, so they may take whatever they need.
 //!
 //! An inode number is a hash of the path, so a node found twice is the same file to a program.
 
+mod open;
+mod table;
+
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use abi::{Errno, OpenFlags, open};
-use file::{Attributes, DirectorySink, File, IoResult, OpenFile, Progress};
-use mm::user::{UserReader, UserWriter};
+use abi::{Errno, OpenFlags};
+use file::DirectorySink;
 use sync::{Mutex, rank};
 
 use crate::file_system::anonymous_device;
@@ -30,8 +34,11 @@ use crate::{
     NAME_LEN_MAX, NewInode, NewMetadata, Opened, PathRef, RootDentry,
 };
 
-/// The most bytes one write to a generated file takes.
-const WRITE_LEN_MAX: usize = 64 * 1024;
+pub use table::Row;
+
+use open::GeneratedFile;
+use table::{Entries, Table};
+
 /// Positions of changing entries begin here; those of fixed ones are below.
 const CHANGING_BASE: u64 = 1 << 32;
 
@@ -134,15 +141,37 @@ impl Node {
 /// The entries of a directory.
 #[derive(Default)]
 pub struct Directory {
+    tables: Vec<Box<dyn Entries>>,
     fixed: BTreeMap<Vec<u8>, Node>,
     changing: Option<(Find, List)>,
     exists: Option<Exists>,
+    /// Whose the entries are, if they are not all root's.
+    owner: Option<(u32, u32)>,
 }
 
 impl Directory {
     /// No entries.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The entries of a table, which show something of `subject`.
+    pub fn of<T: Send + Sync + 'static>(rows: &'static [Row<T>], subject: &Arc<T>) -> Self {
+        Self::new().and(rows, subject)
+    }
+
+    /// Adds the entries of another table.
+    #[must_use]
+    pub fn and<T: Send + Sync + 'static>(mut self, rows: &'static [Row<T>], subject: &Arc<T>) -> Self {
+        self.tables.push(Box::new(Table { rows, subject: Arc::clone(subject) }));
+        self
+    }
+
+    /// Gives all entries an owner other than root.
+    #[must_use]
+    pub fn owned_by(mut self, uid: u32, gid: u32) -> Self {
+        self.owner = Some((uid, gid));
+        self
     }
 
     /// Adds a fixed entry, in the place of one of the same name.
@@ -178,8 +207,20 @@ impl Directory {
         if self.is_gone() {
             return None;
         }
+        let in_tables = || self.tables.iter().find_map(|table| table.find(name));
         let changing = || self.changing.as_ref().and_then(|(find, _)| find(name, credentials));
-        self.fixed.get(name).cloned().or_else(changing)
+        let node = self.fixed.get(name).cloned().or_else(in_tables).or_else(changing)?;
+        Some(match self.owner {
+            Some((uid, gid)) => node.owned_by(uid, gid),
+            None => node,
+        })
+    }
+
+    /// The fixed entries: their names and kinds.
+    fn fixed(&self) -> impl Iterator<Item = (&[u8], FileKind)> {
+        let single = self.fixed.iter().map(|(name, node)| (name.as_slice(), node.file_kind()));
+        let in_tables = self.tables.iter().flat_map(|table| (0..).map_while(|index| table.get(index)));
+        single.chain(in_tables.map(|(name, kind)| (name.as_bytes(), kind)))
     }
 }
 
@@ -193,10 +234,11 @@ pub struct GeneratedFs {
 }
 
 impl GeneratedFs {
-    /// A file system of this type name and `statfs` magic number, with this directory at its root.
-    pub fn new(type_name: &'static str, magic: u64, root: Directory) -> Arc<Self> {
+    /// A file system of this type name and `statfs` magic number, with this directory at its root. `file_len` is what `stat` says
+    /// of the length of files, which nobody knows before they are read.
+    pub fn new(type_name: &'static str, magic: u64, file_len: u64, root: Directory) -> Arc<Self> {
         let device = anonymous_device();
-        let inode = GeneratedInode::new(Node::directory(0o555, root), ROOT_NUMBER, device);
+        let inode = GeneratedInode::new(Node::directory(0o555, root), ROOT_NUMBER, device, file_len);
         let rename_lock = Mutex::new(rank::RENAME, ());
         Arc::new(Self { type_name, magic, device, root: RootDentry::new(inode), rename_lock })
     }
@@ -245,10 +287,11 @@ fn number_of(directory: u64, name: &[u8]) -> u64 {
 struct GeneratedInode {
     metadata: Metadata,
     node: Node,
+    file_len: u64,
 }
 
 impl GeneratedInode {
-    fn new(node: Node, number: u64, device: u64) -> Arc<Self> {
+    fn new(node: Node, number: u64, device: u64, file_len: u64) -> Arc<Self> {
         let kind = node.file_kind();
         let metadata = Metadata::new(NewMetadata {
             number,
@@ -258,10 +301,10 @@ impl GeneratedInode {
             gid: node.gid,
             links: if kind == FileKind::Directory { 2 } else { 1 },
             represents: 0,
-            size: 0,
+            size: if kind == FileKind::Regular { file_len } else { 0 },
             time: FileTime::now(),
         });
-        Arc::new(Self { metadata, node })
+        Arc::new(Self { metadata, node, file_len })
     }
 
     fn directory(&self) -> Result<&Arc<Directory>, Errno> {
@@ -284,7 +327,7 @@ impl Inode for GeneratedInode {
     fn lookup(&self, name: HashedName<'_>, credentials: &Credentials) -> Result<Arc<dyn Inode>, Errno> {
         let node = self.directory()?.find(name.bytes(), credentials).ok_or(Errno::ENOENT)?;
         let number = number_of(self.metadata.number(), name.bytes());
-        Ok(Self::new(node, number, self.metadata.device()))
+        Ok(Self::new(node, number, self.metadata.device(), self.file_len))
     }
 
     fn create(&self, _name: HashedName<'_>, _new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
@@ -299,8 +342,8 @@ impl Inode for GeneratedInode {
         }
         let own_number = self.metadata.number();
         let skipped = usize::try_from(position).unwrap_or(usize::MAX);
-        for ((name, node), next) in directory.fixed.iter().zip(1..).skip(skipped) {
-            if !sink.entry(name, number_of(own_number, name), node.file_kind().entry_kind(), next) {
+        for ((name, kind), next) in directory.fixed().zip(1..).skip(skipped) {
+            if !sink.entry(name, number_of(own_number, name), kind.entry_kind(), next) {
                 return Ok(());
             }
         }
@@ -308,7 +351,7 @@ impl Inode for GeneratedInode {
         let mut entries = Vec::new();
         list(&mut |node| {
             let next = CHANGING_BASE + u64::from(node.order) + 1;
-            if next > position && !directory.fixed.contains_key(node.name) {
+            if next > position {
                 entries.push((node.name.to_owned(), node.kind, next));
             }
         });
@@ -344,93 +387,6 @@ impl Inode for GeneratedInode {
 
     fn set_len(&self, _len: u64) -> Result<(), Errno> {
         // A shell cuts what it writes to.
-        Ok(())
-    }
-}
-
-/// An open generated file.
-struct GeneratedFile {
-    node: Node,
-    /// What was rendered last.
-    text: Mutex<Option<Arc<[u8]>>>,
-}
-
-impl GeneratedFile {
-    fn new(node: Node) -> Self {
-        Self { node, text: Mutex::new(rank::DENTRIES, None) }
-    }
-
-    /// The contents, made anew for a read from the start.
-    fn text(&self, position: u64) -> Result<Arc<[u8]>, Errno> {
-        let known = self.text.lock().clone();
-        if let Some(text) = known.filter(|_| position != 0) {
-            return Ok(text);
-        }
-        let NodeKind::File { render, .. } = &self.node.kind else { return Err(Errno::EINVAL) };
-        let text: Arc<[u8]> = Arc::from(render()?);
-        let old = self.text.lock().replace(text.clone());
-        drop(old);
-        Ok(text)
-    }
-
-    fn read_at(&self, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
-        let text = self.text(position)?;
-        match usize::try_from(position).ok().and_then(|position| text.get(position..)) {
-            Some(rest) if !rest.is_empty() => to.write(rest),
-            _ => Ok(0),
-        }
-    }
-}
-
-impl File for GeneratedFile {
-    fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
-        if let Some(position) = position {
-            return self.read_at(position, to).map(Progress::Done);
-        }
-        // Not held while the text is made: that may take any lock.
-        let position = *open.position().lock();
-        let done = self.read_at(position, to)?;
-        *open.position().lock() = position.saturating_add(done as u64);
-        Ok(Progress::Done(done))
-    }
-
-    fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
-        let NodeKind::File { store: Some(store), .. } = &self.node.kind else { return Err(Errno::EIO) };
-        let len = from.remaining();
-        if len > WRITE_LEN_MAX {
-            return Err(Errno::EINVAL);
-        }
-        let mut text = vec![0; len];
-        from.read_exact(&mut text)?;
-        store(&text)?;
-        if position.is_none() {
-            let mut position = open.position().lock();
-            *position = position.saturating_add(len as u64);
-        }
-        Ok(Progress::Done(len))
-    }
-
-    fn seek(&self, open: &OpenFile, offset: i64, whence: u32) -> Result<u64, Errno> {
-        let mut position = open.position().lock();
-        let base = match whence {
-            open::SEEK_SET => 0,
-            open::SEEK_CUR => *position,
-            _ => return Err(Errno::EINVAL),
-        };
-        let target = base.checked_add_signed(offset).filter(|target| i64::try_from(*target).is_ok());
-        *position = target.ok_or(Errno::EINVAL)?;
-        Ok(*position)
-    }
-
-    fn has_positions(&self) -> bool {
-        true
-    }
-
-    fn attributes(&self) -> Result<Attributes, Errno> {
-        Ok(Attributes::anonymous(0, FileKind::Regular.mode_bits() | self.node.permissions))
-    }
-
-    fn truncate(&self, _open: &OpenFile, _length: u64) -> Result<(), Errno> {
         Ok(())
     }
 }

@@ -1,0 +1,138 @@
+//! `/proc/sys/net`: settings of the network. Those of [`net::settings`] can be changed; the others say what the stack does.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use abi::Errno;
+use net::interface::Interface;
+use net::settings::{self, Setting};
+use vfs::FileKind;
+use vfs::fs::generated::{Directory, ListedNode, Node, Row};
+
+use super::text::{line, parse_setting};
+use crate::system::System;
+
+/// A setting that is a number.
+macro_rules! setting {
+    ($name:literal, $setting:ident) => {
+        Row::setting($name, 0o644, |_| Ok(line(settings::$setting.get())), |_, text| set(&settings::$setting, text))
+    };
+}
+
+fn set(setting: &Setting, text: &[u8]) -> Result<(), Errno> {
+    if setting.set(parse_setting(text)?) { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// The directory.
+pub(super) const ROOT: &[Row<System>] = &[
+    directory!("core", 0o555, CORE),
+    directory!("ipv4", 0o555, IPV4),
+    directory!("ipv6", 0o555, IPV6),
+    directory!("unix", 0o555, &[Row::fixed("max_dgram_qlen", "10\n")]),
+];
+
+const CORE: &[Row<System>] = &[
+    Row::fixed("default_qdisc", "noqueue\n"),
+    Row::fixed("netdev_max_backlog", "1000\n"),
+    Row::fixed("optmem_max", "131072\n"),
+    Row::fixed("rmem_default", "212992\n"),
+    setting!("rmem_max", RECEIVE_BUFFER_MAX),
+    setting!("somaxconn", BACKLOG_MAX),
+    Row::fixed("wmem_default", "212992\n"),
+    setting!("wmem_max", SEND_BUFFER_MAX),
+];
+
+const IPV4: &[Row<System>] = &[
+    Row::directory("conf", 0o555, |system| each_interface(system, CONFIGURATION4)),
+    Row::fixed("icmp_echo_ignore_all", "0\n"),
+    Row::fixed("icmp_echo_ignore_broadcasts", "1\n"),
+    Row::fixed("ip_default_ttl", "64\n"),
+    Row::fixed("ip_forward", "0\n"),
+    Row::setting(
+        "ip_local_port_range",
+        0o644,
+        |_| {
+            let (first, last) = settings::ephemeral_ports();
+            Ok(line(format_args!("{first}\t{last}")))
+        },
+        |_, text| set_ports(text),
+    ),
+    Row::fixed("ip_local_reserved_ports", "\n"),
+    Row::fixed("ip_nonlocal_bind", "0\n"),
+    setting!("ip_unprivileged_port_start", UNPRIVILEGED_FIRST),
+    Row::fixed("tcp_abort_on_overflow", "0\n"),
+    Row::text("tcp_available_congestion_control", "cubic reno\n"),
+    Row::fixed("tcp_allowed_congestion_control", "cubic reno\n"),
+    Row::fixed("tcp_congestion_control", "cubic\n"),
+    Row::fixed("tcp_ecn", "0\n"),
+    Row::fixed("tcp_fastopen", "0\n"),
+    Row::fixed("tcp_fin_timeout", "60\n"),
+    Row::fixed("tcp_keepalive_intvl", "75\n"),
+    Row::fixed("tcp_keepalive_probes", "9\n"),
+    Row::fixed("tcp_keepalive_time", "7200\n"),
+    Row::fixed("tcp_max_syn_backlog", "4096\n"),
+    Row::fixed("tcp_moderate_rcvbuf", "1\n"),
+    Row::fixed("tcp_rmem", "4096\t131072\t6291456\n"),
+    Row::fixed("tcp_sack", "1\n"),
+    Row::fixed("tcp_syn_retries", "6\n"),
+    Row::fixed("tcp_synack_retries", "5\n"),
+    Row::fixed("tcp_timestamps", "1\n"),
+    Row::fixed("tcp_window_scaling", "1\n"),
+    Row::fixed("tcp_wmem", "4096\t16384\t4194304\n"),
+];
+
+fn set_ports(text: &[u8]) -> Result<(), Errno> {
+    let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
+    let mut words = text.split_whitespace();
+    let mut next = || words.next().and_then(|word| word.parse::<u16>().ok());
+    match (next(), next()) {
+        (Some(first), Some(last)) if settings::set_ephemeral_ports(first, last) => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+const IPV6: &[Row<System>] = &[
+    Row::fixed("bindv6only", "0\n"),
+    Row::directory("conf", 0o555, |system| each_interface(system, CONFIGURATION6)),
+    Row::fixed("ip_nonlocal_bind", "0\n"),
+];
+
+// ---- By interface ---------------------------------------------------------------------------------------------------
+
+/// A directory for each interface, and those for all and for new ones.
+fn each_interface(system: &Arc<System>, rows: &'static [Row<Option<Arc<Interface>>>]) -> Directory {
+    let (found, listed) = (Arc::clone(system), Arc::clone(system));
+    let everybody = Arc::new(None);
+    let of = |subject: &Arc<Option<Arc<Interface>>>| Node::directory(0o555, Directory::of(rows, subject));
+    Directory::new().with("all", of(&everybody)).with("default", of(&everybody)).changing(
+        move |name, _| {
+            let snapshot = found.network().interfaces().snapshot();
+            let interface = snapshot.interfaces().iter().find(|one| one.name().as_bytes() == name)?;
+            let subject = Arc::new(Some(Arc::clone(interface)));
+            Some(Node::directory(0o555, Directory::of(rows, &subject)))
+        },
+        move |give| {
+            for interface in listed.network().interfaces().snapshot().interfaces() {
+                let name = String::from(interface.name());
+                give(ListedNode { name: name.as_bytes(), order: interface.index(), kind: FileKind::Directory });
+            }
+        },
+    )
+}
+
+const CONFIGURATION4: &[Row<Option<Arc<Interface>>>] = &[
+    Row::fixed("accept_redirects", "0\n"),
+    Row::fixed("accept_source_route", "0\n"),
+    Row::fixed("forwarding", "0\n"),
+    Row::fixed("rp_filter", "0\n"),
+    Row::fixed("send_redirects", "0\n"),
+];
+
+const CONFIGURATION6: &[Row<Option<Arc<Interface>>>] = &[
+    Row::fixed("accept_ra", "1\n"),
+    Row::fixed("accept_redirects", "0\n"),
+    Row::fixed("disable_ipv6", "0\n"),
+    Row::fixed("forwarding", "0\n"),
+    Row::fixed("hop_limit", "64\n"),
+    Row::file("mtu", |interface| line(interface.as_ref().map_or(1280, |one| one.mtu()))),
+];

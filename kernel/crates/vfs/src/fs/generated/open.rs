@@ -1,0 +1,103 @@
+//! [`GeneratedFile`]: an open file whose contents are made when it is read.
+
+use alloc::sync::Arc;
+use alloc::vec;
+
+use abi::{Errno, open};
+use file::{Attributes, File, IoResult, OpenFile, Progress};
+use mm::user::{UserReader, UserWriter};
+use sync::{Mutex, rank};
+
+use super::{Node, NodeKind};
+use crate::FileKind;
+
+/// The most bytes one write to a generated file takes.
+const WRITE_LEN_MAX: usize = 64 * 1024;
+
+/// An open generated file.
+pub(super) struct GeneratedFile {
+    node: Node,
+    /// What was rendered last.
+    text: Mutex<Option<Arc<[u8]>>>,
+}
+
+impl GeneratedFile {
+    /// A file that shows this node.
+    pub(super) fn new(node: Node) -> Self {
+        Self { node, text: Mutex::new(rank::DENTRIES, None) }
+    }
+
+    /// The contents, made anew for a read from the start.
+    fn text(&self, position: u64) -> Result<Arc<[u8]>, Errno> {
+        let known = self.text.lock().clone();
+        if let Some(text) = known.filter(|_| position != 0) {
+            return Ok(text);
+        }
+        let NodeKind::File { render, .. } = &self.node.kind else { return Err(Errno::EINVAL) };
+        let text: Arc<[u8]> = Arc::from(render()?);
+        let old = self.text.lock().replace(text.clone());
+        drop(old);
+        Ok(text)
+    }
+
+    fn read_at(&self, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        let text = self.text(position)?;
+        match usize::try_from(position).ok().and_then(|position| text.get(position..)) {
+            Some(rest) if !rest.is_empty() => to.write(rest),
+            _ => Ok(0),
+        }
+    }
+}
+
+impl File for GeneratedFile {
+    fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        if let Some(position) = position {
+            return self.read_at(position, to).map(Progress::Done);
+        }
+        // Not held while the text is made: that may take any lock.
+        let position = *open.position().lock();
+        let done = self.read_at(position, to)?;
+        *open.position().lock() = position.saturating_add(done as u64);
+        Ok(Progress::Done(done))
+    }
+
+    fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
+        let NodeKind::File { store: Some(store), .. } = &self.node.kind else { return Err(Errno::EINVAL) };
+        let len = from.remaining();
+        if len > WRITE_LEN_MAX {
+            return Err(Errno::EINVAL);
+        }
+        let mut text = vec![0; len];
+        from.read_exact(&mut text)?;
+        store(&text)?;
+        if position.is_none() {
+            let mut position = open.position().lock();
+            *position = position.saturating_add(len as u64);
+        }
+        Ok(Progress::Done(len))
+    }
+
+    fn seek(&self, open: &OpenFile, offset: i64, whence: u32) -> Result<u64, Errno> {
+        let mut position = open.position().lock();
+        let base = match whence {
+            open::SEEK_SET => 0,
+            open::SEEK_CUR => *position,
+            _ => return Err(Errno::EINVAL),
+        };
+        let target = base.checked_add_signed(offset).filter(|target| i64::try_from(*target).is_ok());
+        *position = target.ok_or(Errno::EINVAL)?;
+        Ok(*position)
+    }
+
+    fn has_positions(&self) -> bool {
+        true
+    }
+
+    fn attributes(&self) -> Result<Attributes, Errno> {
+        Ok(Attributes::anonymous(0, FileKind::Regular.mode_bits() | self.node.permissions))
+    }
+
+    fn truncate(&self, _open: &OpenFile, _length: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+}
