@@ -1,10 +1,10 @@
 //! What `make image` and `make run` promise: streams, statuses, signals, terminals, machines, and clear words for bad input.
 
-mod archive;
 mod disk;
 mod interrupts;
 mod refusals;
 mod share;
+mod tools;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -49,7 +49,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 32] = [
+    let named: [(&str, Run); 31] = [
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
         ("stdin-file", Bench::stdin_file),
@@ -80,8 +80,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("bad-settings", Bench::bad_settings),
         ("make-image-and-run", Bench::make_image_and_run),
         ("demo", Bench::demo),
-        ("packed", Bench::packed),
-        ("many-files", Bench::many_files),
+        ("tools", Bench::tools),
     ];
     for (name, run) in named {
         add(&mut tests, tools, name.to_owned(), run);
