@@ -137,6 +137,10 @@ ranks! {
     BLOCK_GROUPS,
     /// The transactions of one journal.
     JOURNALS,
+    /// Which clusters one file of a FAT volume has.
+    FAT_CHAINS,
+    /// One FAT volume: its FAT, its directories, and what has to be written.
+    FAT_VOLUMES,
     /// Who writes the buffers of one volume.
     BUFFER_WRITERS,
     /// Which blocks of one volume are in memory.

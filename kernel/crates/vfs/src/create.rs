@@ -159,7 +159,7 @@ pub(crate) fn create_locked(
     let (mode, gid) = inherited(directory.inode().metadata(), credentials, mode);
     let new = NewInode { mode, uid: credentials.uid, gid, represents, target };
     let inode = directory.inode().create(name, &new)?;
-    Ok(directory.dentry.insert(name, inode))
+    directory.dentry.insert_new(name, inode)
 }
 
 /// Makes a file without a name in the file system of a directory.

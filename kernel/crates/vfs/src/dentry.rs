@@ -294,6 +294,9 @@ impl Dentry {
             return Ok(None);
         }
         let keeps = self.keeps_children();
+        if self.inode.folds_names() {
+            return self.child_folded(name);
+        }
         match self.inode.lookup(name, credentials) {
             Ok(inode) if keeps => Ok(Some(self.insert(name, inode))),
             Ok(inode) => Ok(Some(self.uncached(name, inode))),
@@ -305,6 +308,39 @@ impl Dentry {
             }
             Err(errno) => Err(errno),
         }
+    }
+
+    /// As [`Dentry::child_locked`], where names that differ may mean the same file: it is cached under the name that is stored, and what
+    /// is absent is not remembered, as it may be made under another name.
+    #[cold]
+    fn child_folded(self: &Arc<Self>, name: HashedName<'_>) -> Result<Option<Arc<Self>>, Errno> {
+        let (inode, stored) = match self.inode.lookup_folded(name) {
+            Ok(found) => found,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let stored = HashedName::new(stored.as_bytes());
+        Ok(Some(match self.cached(stored) {
+            Cached::Present(dentry) => dentry,
+            Cached::Absent | Cached::Unknown => self.insert(stored, inode),
+        }))
+    }
+
+    /// The name under which a child is cached, when that is not the one it was found by.
+    fn stored_name(&self, child: &Arc<Self>) -> Option<Name> {
+        self.inode.folds_names().then(|| child.name())
+    }
+
+    /// Caches a name that was made, under the lock of the inode.
+    pub(crate) fn insert_new(
+        self: &Arc<Self>,
+        name: HashedName<'_>,
+        inode: Arc<dyn Inode>,
+    ) -> Result<Arc<Self>, Errno> {
+        if !self.inode.folds_names() {
+            return Ok(self.insert(name, inode));
+        }
+        self.child_folded(name)?.ok_or(Errno::EIO)
     }
 
     /// Caches a name that is there, under the lock of the inode.
@@ -333,7 +369,10 @@ impl Dentry {
     /// ones, with it.
     pub(crate) fn remove_child(&self, name: HashedName<'_>, child: &Arc<Self>) {
         child.is_removed.store(true, Relaxed);
-        self.take_slot(name);
+        match self.stored_name(child) {
+            Some(stored) => self.take_slot(HashedName::new(stored.as_bytes())),
+            None => self.take_slot(name),
+        };
         let unused = {
             let mut children = child.children.lock();
             children.absent = 0;
@@ -370,7 +409,11 @@ impl Dentry {
         if let Some(replaced) = replaced {
             target.remove_child(new_name, replaced);
         }
-        let moved = self.take_slot(old_name);
+        let moved = match self.stored_name(child) {
+            Some(stored) => self.take_slot(HashedName::new(stored.as_bytes())),
+            None => self.take_slot(old_name),
+        };
+        let new_name = target.inode.stored_form(new_name);
         child.set_place(target, new_name);
         target.fill_slot(new_name, moved);
     }

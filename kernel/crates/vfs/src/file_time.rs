@@ -37,6 +37,12 @@ impl FileTime {
         Timespec::from_nanoseconds(time_ns).into()
     }
 
+    /// The nanoseconds beyond the seconds.
+    #[inline]
+    pub fn nanoseconds(self) -> i64 {
+        self.0 & NANOSECOND_MASK
+    }
+
     /// The seconds, rounded down.
     #[inline]
     pub fn seconds(self) -> i64 {

@@ -115,6 +115,23 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::ENOTDIR)
     }
 
+    /// Whether names that differ may mean the same file. Then [`Inode::lookup_folded`] is asked instead of [`Inode::lookup`], what is not
+    /// there is not remembered, and a name is in the cache only as it is stored.
+    fn folds_names(&self) -> bool {
+        false
+    }
+
+    /// As [`Inode::lookup`], with the name as it is stored.
+    fn lookup_folded(&self, name: HashedName<'_>) -> Result<(Arc<dyn Inode>, Name), Errno> {
+        let _ = name;
+        Err(Errno::ENOTDIR)
+    }
+
+    /// How a new name is stored, where names are folded.
+    fn stored_form<'a>(&self, name: HashedName<'a>) -> HashedName<'a> {
+        name
+    }
+
     /// Makes a new node with a name that is not there.
     fn create(&self, name: HashedName<'_>, new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
         let _ = (name, new);

@@ -7,17 +7,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
-use block::Volume;
+use block::{Segment, Volume};
+use mm::{Frame, PAGE_SIZE};
 use sync::{Mutex, rank};
 
 use crate::{FileKind, FileSystem, MountFlags, PathRef, Superblock, SuperblockFlags};
 
 use super::ext::{ExtFileSystem, ExtOptions};
 use super::tmpfs::{Tmpfs, TmpfsOptions};
-use super::{disk, ninep};
+use super::{disk, fat, ninep};
 
 /// What ext is called; all can read what any of them has written.
 const EXT_NAMES: [&str; 3] = ["ext2", "ext3", "ext4"];
+/// Where the magic number of ext is, and what it is.
+const EXT_MAGIC: (usize, [u8; 2]) = (1024 + 56, [0x53, 0xef]);
 /// The most kinds.
 const KINDS_MAX: usize = 64;
 
@@ -77,6 +80,7 @@ pub fn register_own() -> Result<(), Errno> {
         let opener = Arc::new(move |source: &Source<'_>| open_ext(name, source));
         register(Kind { name, needs_device: true, opener })?;
     }
+    register(Kind { name: fat::TYPE_NAME, needs_device: true, opener: Arc::new(fat::open) })?;
     register(Kind { name: "9p", needs_device: false, opener: Arc::new(open_ninep) })?;
     register(Kind { name: "tmpfs", needs_device: false, opener: Arc::new(open_tmpfs) })
 }
@@ -151,4 +155,22 @@ fn open_ninep(source: &Source<'_>) -> Result<Arc<dyn FileSystem>, Errno> {
 /// Whether an option of 9p asks for what is so anyway.
 fn is_ninep_option(option: &[u8]) -> bool {
     option.is_empty() || matches!(option, b"trans=virtio" | b"version=9p2000.L" | b"access=client" | b"cache=none")
+}
+
+/// The kind that a volume holds, by what is at its beginning; None for one that is not known.
+pub fn detect(volume: &Volume) -> Result<Option<Kind>, Errno> {
+    let frame = Frame::allocate()?;
+    let len = usize::try_from(volume.len_bytes().min(PAGE_SIZE as u64)).map_err(|_| Errno::EINVAL)?;
+    volume.read(0, alloc::vec![Segment::new(frame.clone(), 0, len).ok_or(Errno::EINVAL)?])?;
+    let mut bytes = alloc::vec![0; PAGE_SIZE];
+    frame.read(0, &mut bytes);
+    let has_ext_magic = bytes.get(EXT_MAGIC.0..).is_some_and(|rest| rest.starts_with(&EXT_MAGIC.1));
+    let name = if has_ext_magic {
+        "ext4"
+    } else if fat::is_here(&bytes, volume.len_bytes()) {
+        fat::TYPE_NAME
+    } else {
+        return Ok(None);
+    };
+    Ok(find(name.as_bytes()))
 }

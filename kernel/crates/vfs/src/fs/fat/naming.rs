@@ -1,0 +1,179 @@
+//! Making, removing and renaming: what changes the names of directories.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use abi::Errno;
+use sync::atomic::Ordering::Relaxed;
+
+use crate::inode::Renaming;
+use crate::{FileKind, FileTime, NewInode};
+
+use super::chain::Chain;
+use super::date::Stamp;
+use super::entry::{self, Entry};
+use super::inode::{FatInode, NO_PLACE, WRITE_BITS};
+use super::volume::State;
+
+impl FatInode {
+    pub(super) fn make_node(&self, name: &[u8], new: &NewInode<'_>) -> Result<Arc<Self>, Errno> {
+        let is_directory = match FileKind::of_mode(new.mode) {
+            Some(FileKind::Regular) => false,
+            Some(FileKind::Directory) => true,
+            _ => return Err(Errno::EPERM),
+        };
+        self.volume.check_writable()?;
+        let now = Stamp::of(FileTime::now());
+        let mut attributes = if is_directory { entry::DIRECTORY } else { entry::ARCHIVE };
+        if new.mode & WRITE_BITS == 0 && !is_directory {
+            attributes |= entry::READ_ONLY;
+        }
+        let mut chain = Chain::new(0);
+        let file = Entry::new(b"           ", attributes, 0, now);
+        let mut set = self.make_set(name, file, &[])?;
+        if is_directory {
+            self.volume.extend(&mut chain, 1, true)?;
+            let result = self.write_dots(chain.first(), now);
+            if let Some(own) = set.last_mut() {
+                own.set_cluster(chain.first());
+            }
+            result?;
+        }
+        let place = match self.insert(&set) {
+            Ok(place) => place,
+            Err(errno) => {
+                let mut state = self.volume.lock_for_change()?;
+                self.volume.shorten(&mut state, &mut chain, 0)?;
+                return Err(errno);
+            }
+        };
+        let own = set.last().copied().ok_or(Errno::EIO)?;
+        let inode = Self::load(&self.volume, place, &own)?;
+        inode.is_moved.store(true, Relaxed);
+        self.is_moved.store(true, Relaxed);
+        self.note_names_changed();
+        self.throttle()?;
+        Ok(inode)
+    }
+
+    /// The cluster that `..` of a directory in this one names.
+    fn cluster_for_children(&self) -> u32 {
+        if self.is_root() { 0 } else { self.chain().lock().first() }
+    }
+
+    /// Writes `.` and `..` of a new directory in this one.
+    fn write_dots(&self, cluster: u32, now: Stamp) -> Result<(), Errno> {
+        let above = self.cluster_for_children();
+        let mut state = self.volume.lock_for_change()?;
+        let block = self.volume.geometry.block_of(cluster);
+        self.volume.change_block(&mut state, block, |bytes| {
+            let dots = [(b".          ", cluster), (b"..         ", above)];
+            let (slots, _) = bytes.as_chunks_mut();
+            for (slot, (name, cluster)) in slots.iter_mut().zip(dots) {
+                *slot = Entry::new(name, entry::DIRECTORY, cluster, now).0;
+            }
+        })
+    }
+
+    /// Notes that an inode has no entry any more.
+    fn forget_name(&self, state: &mut State, inode: &Arc<Self>) {
+        let is_directory = inode.metadata.is_directory();
+        if is_directory {
+            let cluster = state.directories.iter().find(|(_, known)| known.as_ptr() == Arc::as_ptr(inode));
+            let cluster = cluster.map(|(cluster, _)| *cluster);
+            cluster.map(|cluster| state.directories.remove(&cluster));
+        }
+        state.inodes.remove(&inode.place.swap(NO_PLACE, Relaxed));
+        state.moved.insert(inode.metadata.number(), Arc::downgrade(inode));
+        state.changed.remove(&inode.metadata.number());
+        inode.metadata.drop_links(1);
+        inode.metadata.touch_changed();
+        self.volume.add_nameless(state, inode, is_directory);
+    }
+
+    pub(super) fn move_name(&self, renaming: &Renaming<'_>) -> Result<(), Errno> {
+        let target = Self::of(renaming.new_directory)?;
+        let inode = Self::of(renaming.inode)?;
+        let replaced = renaming.replaced.map(Self::of).transpose()?;
+        if let Some(replaced) = replaced.as_ref().filter(|replaced| replaced.metadata.is_directory())
+            && !replaced.is_empty_directory()?
+        {
+            return Err(Errno::ENOTEMPTY);
+        }
+        let old = self.find_place(inode.place())?;
+        let old_places = self.places_of(&old)?;
+        let replaced_places = match &replaced {
+            Some(replaced) => target.places_of(&target.find_place(replaced.place())?)?,
+            None => Vec::new(),
+        };
+        let is_here = core::ptr::eq(self, &*target);
+        let mut but: Vec<u64> = replaced_places.last().copied().into_iter().collect();
+        but.extend(is_here.then_some(old.place));
+        let set = target.make_set(renaming.new_name.bytes(), old.entry, &but)?;
+        let fits = is_here && set.len() <= old_places.len() && self.are_in_block_of(&old_places, old.place);
+        if fits {
+            let mut state = self.volume.lock_for_change()?;
+            self.replace_within_block(&mut state, &old_places, &set)?;
+        } else {
+            let place = target.insert(&set)?;
+            if inode.metadata.is_directory() && !is_here {
+                target.point_up(&inode)?;
+            }
+            let mut state = self.volume.lock_for_change()?;
+            self.copy_fields(&mut state, old.place, place)?;
+            if !self.are_in_block_of(&old_places, place) {
+                // On the disk the file has its new name before it loses the old one.
+                self.volume.commit(&mut state)?;
+            }
+            self.remove(&mut state, &old_places)?;
+            state.inodes.remove(&old.place);
+            state.inodes.insert(place, Arc::downgrade(&inode));
+            state.moved.insert(inode.metadata.number(), Arc::downgrade(&inode));
+            inode.place.store(place, Relaxed);
+        }
+        if let Some(replaced) = &replaced {
+            let mut state = self.volume.lock_for_change()?;
+            if !self.are_in_block_of(&replaced_places, inode.place()) {
+                self.volume.commit(&mut state)?;
+            }
+            target.remove(&mut state, &replaced_places)?;
+            target.forget_name(&mut state, replaced);
+        }
+        inode.metadata.touch_changed();
+        inode.is_moved.store(true, Relaxed);
+        self.note_names_changed();
+        if !is_here {
+            target.note_names_changed();
+        }
+        Ok(())
+    }
+
+    /// Has `..` of a directory name this one.
+    fn point_up(&self, directory: &Self) -> Result<(), Errno> {
+        let above = self.cluster_for_children();
+        let block = self.volume.geometry.block_of(directory.chain().lock().first());
+        let mut state = self.volume.lock_for_change()?;
+        self.volume.change_block(&mut state, block, |bytes| {
+            if let Some(slot) = bytes.as_chunks_mut().0.get_mut(1) {
+                let mut entry = Entry(*slot);
+                if entry.short().starts_with(b"..") {
+                    entry.set_cluster(above);
+                }
+                *slot = entry.0;
+            }
+        })
+    }
+
+    /// Removes the entries of a file, or of an empty directory, in this directory.
+    pub(super) fn unlink_found(&self, inode: &Arc<Self>) -> Result<(), Errno> {
+        let places = self.places_of(&self.find_place(inode.place())?)?;
+        {
+            let mut state = self.volume.lock_for_change()?;
+            self.remove(&mut state, &places)?;
+            self.forget_name(&mut state, inode);
+        }
+        self.is_moved.store(true, Relaxed);
+        self.note_names_changed();
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! The power goes at every step: `fsck.fat` can repair what is left, and everything that was made stable is there.
+
+use std::collections::BTreeMap;
+
+use abi::OpenFlags;
+use testkit::disk::crashed;
+
+use crate::images::{Medium, SHAPES, Shape, are_there, repair};
+use crate::support::{Random, World};
+
+/// What was stable after so many steps of the log: files with their contents.
+type Stable = (usize, BTreeMap<String, Vec<u8>>);
+
+/// How often each point is tried.
+const TRIES: u64 = 2;
+
+fn sync(world: &World, path: &str) {
+    world.open(path, OpenFlags::empty()).unwrap().file().sync(false).unwrap();
+}
+
+/// Files come, grow, are cut and go, some of them stable, others not.
+fn act(world: &World, medium: &Medium, random: &mut Random) -> Vec<Stable> {
+    let mut stable: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut history = vec![(0, stable.clone())];
+    world.mkdir("/folder of files").unwrap();
+    for round in 0..40 {
+        let name = format!("/folder of files/file {}", random.below(8));
+        let bytes = vec![round; random.index(6000) + 1];
+        match random.below(6) {
+            // Whatever is not stable may have any contents from here on.
+            0 => {
+                let _ = world.unlink(&name);
+                stable.remove(&name);
+                history.push((medium.disk.steps(), stable.clone()));
+            }
+            1 | 2 => {
+                // Replaced as a whole, as editors do it.
+                let new = format!("/{round}.new");
+                world.write_file(&new, &bytes).unwrap();
+                sync(world, &new);
+                stable.remove(&name);
+                history.push((medium.disk.steps(), stable.clone()));
+                world.rename(&new, &name).unwrap();
+            }
+            _ => {
+                stable.remove(&name);
+                history.push((medium.disk.steps(), stable.clone()));
+                let file = world.open(&name, OpenFlags::CREAT | OpenFlags::RDWR).unwrap();
+                file.truncate(random.below(3000)).unwrap();
+                file.pwrite(&bytes, random.below(3000)).unwrap();
+            }
+        }
+        if random.below(2) == 0 && world.stat(&name).is_ok() {
+            sync(world, &name);
+            stable.insert(name.clone(), world.read_file(&name).unwrap());
+            history.push((medium.disk.steps(), stable.clone()));
+        }
+    }
+    history
+}
+
+fn run(shape: Shape, seed: u64, stride: usize) {
+    let (seed, mut random) = Random::seeded(seed);
+    let medium = Medium::new(&shape.make());
+    let before = medium.disk.image();
+    let history = medium.with(|world| act(world, &medium, &mut random));
+    let log = medium.disk.log();
+    println!("{shape:?}, seed {seed}: {} steps", log.len());
+    let mut chance = testkit::Random::new(seed);
+    for steps in (0..=log.len()).step_by(stride) {
+        for _ in 0..TRIES {
+            let image = crashed(&before, &log, steps, &mut chance);
+            let (bytes, said) = repair(&image.to_bytes(medium.sectors()));
+            let (_, stable) = history.iter().rev().find(|(at, _)| *at <= steps).unwrap();
+            // What is on its way out at this point may be gone.
+            let (_, next) = history.iter().find(|(at, _)| *at > steps).unwrap_or(history.last().unwrap());
+            Medium::new(&bytes).with(|world| {
+                for (name, contents) in stable.iter().filter(|(name, contents)| next.get(*name) == Some(contents)) {
+                    let found = world.read_file(name);
+                    assert!(
+                        found.as_ref() == Ok(contents),
+                        "{shape:?}, seed {seed}, step {steps}: {name}: {:?}\n{said}",
+                        found.map(|f| f.len())
+                    );
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn what_is_stable_survives_a_crash_at_any_step() {
+    if !are_there() {
+        return;
+    }
+    run(SHAPES[0], 1, 3);
+    run(SHAPES[2], 2, 10);
+    run(SHAPES[4], 3, 80);
+}
