@@ -56,12 +56,6 @@ impl MemoryDirectory {
     pub(crate) fn change(&self) -> Change<'_> {
         Change::direct(&self.cache)
     }
-
-    /// Its blocks.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        let block = |index| self.get(index).expect("it is there").read(<[u8]>::to_vec);
-        (0..self.count.get()).flat_map(block).collect()
-    }
 }
 
 impl DirectoryBlocks for MemoryDirectory {

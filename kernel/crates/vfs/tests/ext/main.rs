@@ -5,6 +5,7 @@
 
 mod corrupt;
 mod crash;
+mod damage;
 mod images;
 #[path = "../support/mod.rs"]
 mod support;

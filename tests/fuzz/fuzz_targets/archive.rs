@@ -1,0 +1,26 @@
+//! Arbitrary bytes as the payload of an image, all of whose archive is read: `cargo +nightly fuzz run --fuzz-dir tests/fuzz archive`.
+#![no_main]
+
+use image_format::{Archive, Image, InodeIndex, Kind};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(image) = Image::parse(bytes) else { return };
+    let archive = image.archive();
+    for number in 0..u32::try_from(archive.inode_count()).expect("inodes have numbers of 32 bits") {
+        let index = archive.index(number).expect("it was counted");
+        let _ = (archive.inode(index), archive.data(index), archive.link_target(index), archive.page(index, 0));
+        image.sites(index).into_iter().flatten().for_each(drop);
+    }
+    walk(&archive, archive.root());
+});
+
+/// Every name leads where its entry says. A circle would never end.
+fn walk(archive: &Archive<'_>, directory: InodeIndex) {
+    for entry in archive.entries(directory) {
+        assert_eq!(archive.lookup(directory, entry.name), Some(entry.inode));
+        if entry.kind == Kind::Directory {
+            walk(archive, entry.inode);
+        }
+    }
+}
