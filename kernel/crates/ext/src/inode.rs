@@ -14,6 +14,8 @@ use alloc::vec::Vec;
 
 use abi::Errno;
 use block::Buffer;
+use journal::Journal;
+use sync::atomic::{AtomicU64, Ordering::Relaxed};
 use sync::{Mutex, MutexGuard, rank};
 
 use crate::allocate::INODE_CREDITS;
@@ -53,6 +55,8 @@ pub struct Inode {
     pub(crate) map: Mutex<Map>,
     layout: Mutex<()>,
     attributes: Mutex<()>,
+    changed: LastChange,
+    mapped: LastChange,
 }
 
 impl Inode {
@@ -98,6 +102,8 @@ impl Inode {
             map: Mutex::new(rank::BLOCK_MAPS, map),
             layout: Mutex::new(rank::LAYOUTS, ()),
             attributes: Mutex::new(rank::ATTRIBUTES, ()),
+            changed: LastChange::new(file_system),
+            mapped: LastChange::new(file_system),
         }
     }
 
@@ -300,6 +306,7 @@ impl Inode {
     pub fn change_record<R>(&self, change: &Change<'_>, apply: impl FnOnce(&mut [u8]) -> R) -> Result<R, Errno> {
         let (buffer, start) = record_place(&self.file_system, self.number)?;
         let end = start + self.file_system.superblock.inode_len;
+        self.changed.note(change);
         change.write(&buffer, |bytes| {
             let bytes = bytes.get_mut(start..end).unwrap_or_default();
             let result = apply(bytes);
@@ -318,6 +325,7 @@ impl Inode {
 
     /// Writes the map.
     pub(crate) fn store_map(&self, change: &Change<'_>, map: &mut Map) -> Result<(), Errno> {
+        self.mapped.note(change);
         self.put_map(change, map, |_| {})
     }
 
@@ -353,6 +361,18 @@ impl Inode {
     /// The lock of extended attributes.
     pub(crate) fn lock_attributes(&self) -> MutexGuard<'_, ()> {
         self.attributes.lock()
+    }
+
+    /// Makes stable what was changed of it, and all data that was written. With `data_only`, of the changes only what is needed to find
+    /// the data.
+    pub fn make_stable(&self, data_only: bool) -> Result<(), Errno> {
+        let Some(journal) = self.file_system.journal() else { return self.file_system.write_metadata() };
+        let last = if data_only { &self.mapped } else { &self.changed };
+        let is_flushed = last.get().map_or(Ok(false), |transaction| journal.force(transaction))?;
+        if !is_flushed {
+            self.file_system.cache.volume().flush()?;
+        }
+        Ok(())
     }
 
     // ---- The end ----------------------------------------------------------------------------------------------------
@@ -416,6 +436,27 @@ impl Inode {
             })?;
         }
         self.file_system.free_inode(change, self.number, self.kind == record::KIND_DIRECTORY)
+    }
+}
+
+/// The transaction in which something was changed last, if there is a journal.
+struct LastChange(AtomicU64);
+
+impl LastChange {
+    /// What was changed before the inode was read is not known: the newest transaction has it, or an older one.
+    fn new(file_system: &FileSystem) -> Self {
+        let newest = file_system.journal().map(Journal::newest);
+        Self(AtomicU64::new(newest.map_or(u64::MAX, u64::from)))
+    }
+
+    fn note(&self, change: &Change<'_>) {
+        if let Some(transaction) = change.transaction() {
+            self.0.store(transaction.into(), Relaxed);
+        }
+    }
+
+    fn get(&self) -> Option<u32> {
+        u32::try_from(self.0.load(Relaxed)).ok()
     }
 }
 

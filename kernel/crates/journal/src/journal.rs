@@ -318,16 +318,18 @@ impl Journal {
         })
     }
 
+    /// The newest transaction in which something was changed.
+    pub fn newest(&self) -> u32 {
+        let state = self.state.lock();
+        match &state.running {
+            Some(running) if !running.is_empty() => running.number,
+            _ => state.next_to_commit().wrapping_sub(1),
+        }
+    }
+
     /// Makes all changes stable that have ended. The answer is that of [`Journal::force`].
     pub fn force_all(&self) -> Result<bool, Errno> {
-        let newest = {
-            let state = self.state.lock();
-            match &state.running {
-                Some(running) if !running.is_empty() => running.number,
-                _ => state.next_to_commit().wrapping_sub(1),
-            }
-        };
-        self.force(newest)
+        self.force(self.newest())
     }
 
     /// Commits the running transaction when it is old, and empties the log when half of it is full. To be called every now and

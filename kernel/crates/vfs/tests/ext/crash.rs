@@ -53,6 +53,8 @@ struct Run {
     durable: Vec<Durable>,
     /// After how many steps everything was synchronized.
     whole: Vec<(usize, BTreeMap<String, Node>)>,
+    /// What was moved since then: to synchronize a file below does not synchronize its path, nor do its data alone.
+    moved: Vec<String>,
     last_value: u8,
     random: Random,
 }
@@ -141,6 +143,7 @@ impl Run {
     fn rename(&mut self, old: &str, new: &str) {
         self.touch(new);
         if self.world.rename(old, new).is_ok() && old != new {
+            self.moved.push(new.to_owned());
             self.model.remove(new);
             let moved: Vec<String> = self.model.keys().filter(|path| is_below(path, old)).cloned().collect();
             for path in moved {
@@ -153,12 +156,17 @@ impl Run {
     fn synchronize_file(&mut self, path: &str) {
         let Some(node @ Node::File(_)) = self.model.get(path).cloned() else { return };
         let file = self.world.open(path, OpenFlags::RDWR).unwrap();
-        file.file().sync(false).unwrap();
-        self.durable.push(Durable { path: path.to_owned(), node, from: self.steps(), to: None });
+        let data_only = self.random.below(2) == 0;
+        file.file().sync(data_only).unwrap();
+        let is_moved = |moved: &String| is_below(path, moved) && (data_only || path != moved);
+        if !self.moved.iter().any(is_moved) {
+            self.durable.push(Durable { path: path.to_owned(), node, from: self.steps(), to: None });
+        }
     }
 
     fn synchronize_all(&mut self) {
         self.world.context.root.mount.file_system().sync().unwrap();
+        self.moved.clear();
         let steps = self.steps();
         let nodes = self.model.iter().map(|(path, node)| (path.clone(), node.clone()));
         self.durable.extend(nodes.map(|(path, node)| Durable { path, node, from: steps, to: None }));
@@ -313,6 +321,7 @@ fn run(kind: &(&str, &[&str]), seed: u64, cuts: usize) {
         model: BTreeMap::new(),
         durable: Vec::new(),
         whole: Vec::new(),
+        moved: Vec::new(),
         last_value: 0,
         random: Random::new(seed),
     };

@@ -349,14 +349,18 @@ impl Inode for ExtInode {
         self.shared.checked(attribute::names(&self.core, sink))
     }
 
-    fn sync(&self, _data_only: bool) -> Result<(), Errno> {
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        let mut needs_attributes = true;
         if let Contents::Regular(cache) = &self.contents {
             self.shared.checked(cache.synchronize(self).and_then(|()| self.settle_size(cache)))?;
+            needs_attributes = !data_only;
         }
         if self.shared.file_system.is_read_only() {
             return Ok(());
         }
-        self.shared.checked(self.save_if_dirty())?;
-        self.shared.file_system.write_metadata()
+        if needs_attributes {
+            self.shared.checked(self.save_if_dirty())?;
+        }
+        self.core.make_stable(!needs_attributes)
     }
 }
