@@ -1,6 +1,7 @@
 //! What `make image` and `make run` promise: streams, statuses, signals, terminals, machines, and clear words for bad input.
 
 mod disk;
+mod ext;
 mod interrupts;
 mod refusals;
 mod share;
@@ -49,7 +50,8 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 31] = [
+    let named: [(&str, Run); 32] = [
+        ("disk-ext", Bench::ext),
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
         ("stdin-file", Bench::stdin_file),
