@@ -64,6 +64,8 @@ pub struct FileSystem {
     /// The list of orphans as it is on the disk, from its head.
     pub(crate) orphans: Mutex<Vec<u32>>,
     is_read_only: AtomicBool,
+    /// Damage, or the journal, made it read-only for good.
+    is_stopped: AtomicBool,
     on_error: u16,
     /// Whether the state was clean when it was mounted.
     was_clean: bool,
@@ -115,6 +117,7 @@ impl FileSystem {
             free_inodes: AtomicU64::new(free_inodes),
             orphans: Mutex::new(rank::ORPHANS, Vec::new()),
             is_read_only: AtomicBool::new(is_read_only),
+            is_stopped: AtomicBool::new(false),
             on_error: options.on_error.unwrap_or(superblock.on_error),
             was_clean: state & (STATE_CLEAN | STATE_DAMAGED) == STATE_CLEAN,
             next_generation: AtomicU64::new(sync::machine::realtime_ns()),
@@ -266,11 +269,35 @@ impl FileSystem {
         Ok(())
     }
 
-    /// Says on the disk that nothing is missing, when nothing is; all else was written before.
+    /// Says on the disk that nothing is missing, when nothing is; all else was written before. From then on nothing may be changed.
     pub fn end_writing(&self) -> Result<(), Errno> {
         if self.is_read_only() {
             return Ok(());
         }
+        self.say_complete()?;
+        self.is_read_only.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Lets changes be made (again) to what was mounted or made read-only. `EROFS` when that cannot be: for the volume, for features, after
+    /// damage, or with a journal that was ignored.
+    pub fn resume_writing(self: &Arc<Self>) -> Result<(), Errno> {
+        let has_journal = self.superblock.compatible.contains(Compatible::HAS_JOURNAL);
+        let is_refused = self.is_stopped.load(Relaxed)
+            || self.cache.volume().is_read_only()
+            || self.superblock.needs_recovery()
+            || !is_writable(&self.superblock);
+        if is_refused {
+            return Err(Errno::EROFS);
+        }
+        if has_journal && self.journal().is_none() {
+            self.open_journal()?;
+        }
+        self.is_read_only.store(false, Relaxed);
+        self.begin_writing().inspect_err(|_| self.is_read_only.store(true, Relaxed))
+    }
+
+    fn say_complete(&self) -> Result<(), Errno> {
         if let Some(journal) = self.journal() {
             // What says that there is nothing to replay stands alone in the journal.
             journal.drain()?;
@@ -357,6 +384,7 @@ impl FileSystem {
 
     /// From now on nothing is changed.
     pub fn stop_writing(&self) {
+        self.is_stopped.store(true, Relaxed);
         if !self.is_read_only.swap(true, Relaxed) {
             log::error!("ext: the file system is read-only from now on");
             // What is noted of the damage goes out, best as it can.

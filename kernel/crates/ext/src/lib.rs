@@ -19,6 +19,11 @@
 //! There is none for the whole file system. A thread begins a [`Change`] before it takes any lock of this crate, because beginning
 //! one may wait for the end of all others; it may hold locks of inodes of the layer above then, which nobody takes inside a change.
 //!
+//! # Why not a crate
+//!
+//! `ext4-view` reads and does not write. `rsext4` (0.9) does both, and every call of it, the search for a name too, has the whole file
+//! system and the disk as `&mut`: one lock for all of it, held over transfers, which is what this kernel does without.
+//!
 //! # References
 //!
 //! The format is described by Linux's `Documentation/filesystems/ext4`, and by the programs of e2fsprogs, which the tests use as

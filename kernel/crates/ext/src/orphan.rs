@@ -74,12 +74,8 @@ impl FileSystem {
         })
     }
 
-    /// Deals with what a crash left, at the time of mounting; how many there were. `free_attributes` frees the attributes of one
-    /// that is going to be deleted. What is wrong with the list ends it.
-    pub fn process_orphans(
-        self: &Arc<Self>,
-        free_attributes: &dyn Fn(&Inode) -> Result<(), Errno>,
-    ) -> Result<usize, Errno> {
+    /// Deals with what a crash left, at the time of mounting; how many there were. What is wrong with the list ends it.
+    pub fn process_orphans(self: &Arc<Self>) -> Result<usize, Errno> {
         if !self.has_orphans() || self.is_read_only() {
             return Ok(0);
         }
@@ -99,7 +95,6 @@ impl FileSystem {
         let count = found.len();
         for (inode, record) in found {
             if record.links == 0 {
-                free_attributes(&inode)?;
                 inode.delete()?;
             } else {
                 inode.cut(record.size)?;

@@ -88,10 +88,7 @@ impl ExtFileSystem {
         let file_system = ext::FileSystem::open(volume, ext::Options { is_read_only, ignores_journal, on_error })?;
         if !file_system.is_read_only() {
             file_system.begin_writing()?;
-            let count = file_system.process_orphans(&|_| Ok(()))?;
-            if count > 0 {
-                log::info!("ext: {count} inodes that a crash left were dealt with");
-            }
+            process_orphans(&file_system)?;
         }
         let shared = Shared::new(file_system, device);
         let root = shared.inode(ext::ROOT_INODE)?;
@@ -113,6 +110,15 @@ impl ExtFileSystem {
         self.shared.write_dirty()?;
         self.shared.file_system.end_writing()
     }
+}
+
+/// Deletes what a crash left without names, and cuts what was being cut.
+fn process_orphans(file_system: &Arc<ext::FileSystem>) -> Result<(), Errno> {
+    let count = file_system.process_orphans()?;
+    if count > 0 {
+        log::info!("ext: {count} inodes that a crash left were dealt with");
+    }
+    Ok(())
 }
 
 impl FileSystem for ExtFileSystem {
@@ -163,6 +169,19 @@ impl FileSystem for ExtFileSystem {
     fn sync(&self) -> Result<(), Errno> {
         self.shared.write_dirty()?;
         self.shared.file_system.sync()
+    }
+
+    fn reconfigure(&self, is_read_only: bool, options: &[u8]) -> Result<(), Errno> {
+        ExtOptions::parse(is_read_only, options)?;
+        let file_system = &self.shared.file_system;
+        if is_read_only {
+            return Self::shut_down(self);
+        }
+        if file_system.is_read_only() {
+            file_system.resume_writing()?;
+            process_orphans(file_system)?;
+        }
+        Ok(())
     }
 
     fn shut_down(&self) -> Result<(), Errno> {
