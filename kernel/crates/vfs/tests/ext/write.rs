@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use abi::{Errno, FallocateFlags, OpenFlags, RenameFlags};
+use vfs::FileSystem;
 use vfs::fs::ext::ExtOptions;
 
-use crate::images::{KINDS, Mounted, Node, Scratch, check, compare, disk_of, has_programs, make, mount, tree};
+use crate::images::{KINDS, LEN, Mounted, Node, Scratch, check, compare, disk_of, has_programs, make, mount, tree};
 use crate::support::{Answer, Handle, Random, World};
 
 /// Operations on one disk.
@@ -195,4 +196,52 @@ fn a_full_disk_is_told_and_can_be_emptied() {
         fs::write(&image, mounted.unmount()).unwrap();
         check(&image, kind.0);
     }
+}
+
+#[test]
+fn mounted_read_only_and_back() {
+    if !has_programs() {
+        return;
+    }
+    for kind in [&KINDS[0], &KINDS[4]] {
+        let scratch = Scratch::new();
+        let image = make(&scratch, kind.1, None);
+        let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+        let (world, file_system) = (&mounted.world, &mounted.file_system);
+        world.write_file("/first", b"1").unwrap();
+        file_system.reconfigure(true, b"").unwrap();
+        assert_eq!(world.write_file("/second", b"2"), Err(Errno::EROFS));
+        fs::write(&image, mounted.disk.image().to_bytes(LEN / 512)).unwrap();
+        check(&image, kind.0);
+        file_system.reconfigure(false, b"").unwrap();
+        world.write_file("/second", b"2").unwrap();
+        world.open("/second", OpenFlags::RDWR).unwrap().file().sync(false).unwrap();
+        let crashed = mount(&mounted.disk, ExtOptions::default()).unwrap();
+        let names: &[_] = &["first", "lost+found", "second"];
+        assert_eq!(crashed.world.names("/").unwrap(), names, "{}: after the power went", kind.0);
+        drop(crashed);
+        assert_eq!(file_system.reconfigure(false, b"nonsense"), Err(Errno::EINVAL));
+    }
+}
+
+#[test]
+fn directories_grow_large_and_empty() {
+    if !has_programs() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let options = &["-t", "ext4", "-b", "1024", "-O", "^has_journal", "-N", "9000"];
+    let image = make(&scratch, options, None);
+    let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+    let world = &mounted.world;
+    for number in 0..6000 {
+        world.mknod(&format!("/a file with number {number}"), 0o100_644, 0).unwrap();
+    }
+    assert_eq!(world.names("/").unwrap().len(), 6001);
+    for number in (0..6000).filter(|number| number % 5 != 0) {
+        world.unlink(&format!("/a file with number {number}")).unwrap();
+    }
+    assert_eq!(world.names("/").unwrap().len(), 1201);
+    fs::write(&image, mounted.unmount()).unwrap();
+    check(&image, "a large directory");
 }
