@@ -12,6 +12,7 @@ mod program;
 mod seam;
 mod shares;
 pub(crate) mod vdso;
+mod write_back;
 
 pub(crate) use end::fail;
 pub(crate) use program::{expire_timers, run};

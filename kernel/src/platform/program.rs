@@ -19,7 +19,7 @@ use vfs::fs::{dev, kinds, overlay};
 use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
-use super::{deferred, disks, fail, network, observe, shares};
+use super::{deferred, disks, fail, network, observe, shares, write_back};
 use crate::arch::interrupts;
 use crate::drivers::{self, Request};
 use crate::{arch, entropy, threads};
@@ -57,6 +57,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     let arguments: Vec<&[u8]> = config.arguments().collect();
     let environment: Vec<&[u8]> = config.environment().collect();
     let standard_files = standard_files(options);
+    write_back::install();
     let namespace = match namespace(&image).and_then(|namespace| {
         register_consoles(&standard_files[2])?;
         shares::start(&namespace, line);

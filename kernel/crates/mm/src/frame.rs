@@ -123,6 +123,25 @@ pub fn install(machine: &'static dyn FrameMachine) {
     MACHINE.call_once(|| machine);
 }
 
+static RECLAIMER: Once<fn() -> bool> = Once::new();
+
+/// Says who can give frames back when there are none. It answers whether it did, and waits for no lock.
+pub fn set_reclaimer(reclaimer: fn() -> bool) {
+    RECLAIMER.call_once(|| reclaimer);
+}
+
+/// Calls `allocate` again when memory was given back.
+#[cold]
+fn allocate_again(allocate: impl Fn() -> Option<FrameNumber>) -> Option<FrameNumber> {
+    let reclaim = RECLAIMER.get()?;
+    while reclaim() {
+        if let Some(frame) = allocate() {
+            return Some(frame);
+        }
+    }
+    None
+}
+
 /// The installed machine.
 fn machine() -> &'static dyn FrameMachine {
     *MACHINE.get().expect("frames are installed at boot, before the first allocation")
@@ -144,14 +163,17 @@ pub fn total() -> u64 {
 pub struct Frame(FrameNumber);
 
 impl Frame {
-    /// A new frame of one reference with undefined contents; the caller fills it before anyone else sees it.
+    /// A new frame of one reference with undefined contents; the caller fills it before anyone else sees it. Not for interrupts, nor under
+    /// a spinlock.
     pub fn allocate() -> Result<Self, Errno> {
-        machine().allocate().map(Self).ok_or(Errno::ENOMEM)
+        let allocate = || machine().allocate();
+        allocate().or_else(|| allocate_again(allocate)).map(Self).ok_or(Errno::ENOMEM)
     }
 
     /// A new frame of one reference, all zeroes.
     pub fn allocate_zeroed() -> Result<Self, Errno> {
-        machine().allocate_zeroed().map(Self).ok_or(Errno::ENOMEM)
+        let allocate = || machine().allocate_zeroed();
+        allocate().or_else(|| allocate_again(allocate)).map(Self).ok_or(Errno::ENOMEM)
     }
 
     /// The zero page.

@@ -107,6 +107,10 @@ ranks! {
     RENAME,
     /// An inode: its attributes and, in a directory, its names. Several are held at once, in the order that `vfs` documents.
     INODES,
+    /// Who writes everything back, because too much is dirty.
+    CACHE_WRITERS,
+    /// What keeps contents of disks in memory.
+    CACHES,
     /// Who writes the pages of one file back.
     WRITE_BACK,
     /// Where on the disk the pages of one file are, while they are written or taken away.

@@ -66,6 +66,7 @@ mod sparse_map;
 mod superblock;
 mod vnode_file;
 mod walk;
+pub mod write_back;
 mod xattr;
 
 pub use anonymous::{anonymous_path, memory_file, path_of};

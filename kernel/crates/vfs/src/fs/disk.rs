@@ -1,12 +1,12 @@
 //! Disks and partitions as files: `/dev/vda`, `/dev/vda1`.
 //!
-//! A [`DiskFile`] has the contents of a volume in a [`PageCache`], one for all who open it. Writes reach the disk with `fsync`, and
-//! when too much of memory is dirty. The file system on a mounted volume has caches of its own: writing to the volume beneath it
+//! A [`DiskFile`] has the contents of a volume in a [`PageCache`], one for all who open it. Writes reach the disk with `fsync`,
+//! after some time, and when too much of memory is dirty. The file system on a mounted volume has caches of its own: writing to the volume beneath it
 //! breaks it, as on Linux, and what is read here may be older than what the file system has.
 //!
 //! The volume's number finds it again: [`volume_of`].
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use abi::{Errno, OpenFlags};
@@ -18,6 +18,7 @@ use mm::{Frame, PAGE_SIZE};
 use sync::{Mutex, rank};
 
 use crate::page_cache::{PageCache, PageStore};
+use crate::write_back::{self, Cached};
 use crate::{FileKind, PathRef, device, path_name};
 
 /// The most volumes.
@@ -99,6 +100,8 @@ pub fn register(volume: &Volume) -> Result<(), Errno> {
         }
         volumes.push(contents.clone());
     }
+    let cached: Weak<dyn Cached> = Arc::downgrade(&contents) as _;
+    write_back::register(cached);
     let open = move |path: &PathRef, flags: OpenFlags| {
         if flags.access_mode().can_write() && contents.volume.is_read_only() {
             return Err(Errno::EACCES);
@@ -183,6 +186,20 @@ impl Contents {
         self.cache.write_back(self, start / page, end.div_ceil(page))?;
         self.cache.punch(start / page, end.div_ceil(page));
         Ok((start / SECTOR_LEN as u64, len / SECTOR_LEN as u64))
+    }
+}
+
+impl Cached for Contents {
+    fn write_back(&self) -> Result<(), Errno> {
+        self.cache.write_back(self, 0, u64::MAX)
+    }
+
+    fn write_all(&self) -> Result<(), Errno> {
+        self.cache.write_back(self, 0, u64::MAX)
+    }
+
+    fn shrink(&self, wanted: u64) -> u64 {
+        self.cache.try_shrink(wanted)
     }
 }
 

@@ -31,7 +31,7 @@
 //! touched. Writers and changes of size hold the inode's lock, page faults do not. One thread writes a file back at a time (rank
 //! `WRITE_BACK`), or else an older copy of a page could overtake a newer one.
 
-mod write_back;
+mod writing;
 
 use alloc::vec::Vec;
 
@@ -44,6 +44,7 @@ use sync::{Mutex, WaitQueue, rank};
 
 use crate::page_copy::{PAGE, copy_between, copy_in, copy_out, min_len, offset_in_page, page_of};
 use crate::sparse_map::{Removed, SparseMap};
+use crate::write_back;
 
 /// The most pages read ahead.
 const AHEAD_MAX: u64 = 32;
@@ -317,6 +318,10 @@ impl PageCache {
         if dirty_pages() > limit {
             // An error stays for fsync to tell.
             let _ = self.write_back(store, 0, u64::MAX);
+            let is_too_much = || dirty_pages() > limit;
+            if is_too_much() {
+                write_back::write_all(is_too_much);
+            }
         }
     }
 
@@ -475,12 +480,23 @@ impl PageCache {
         removed
     }
 
-    /// Drops every page that is clean, that no mapping has, and that nobody uses; how many. For a system short of memory.
+    /// Drops every page that is clean, that no mapping has, and that nobody uses; how many.
     pub fn shrink(&self) -> u64 {
+        self.pages.lock().drop_clean(u64::MAX)
+    }
+
+    /// As [`PageCache::shrink`], up to `wanted` pages, and without waiting for a lock. For a system short of memory.
+    pub fn try_shrink(&self, wanted: u64) -> u64 {
+        self.pages.try_lock().map_or(0, |mut pages| pages.drop_clean(wanted))
+    }
+}
+
+impl Pages {
+    fn drop_clean(&mut self, wanted: u64) -> u64 {
+        let pages = self;
         let mut dropped = 0;
-        let mut pages = self.pages.lock();
         let mut next = pages.map.next_present(0);
-        while let Some(index) = next {
+        while let Some(index) = next.filter(|_| dropped < wanted) {
             let is_unused = match pages.map.get(index) {
                 Some(Slot::Page(page)) => !page.is_dirty && page.frame.is_exclusive(),
                 _ => false,
@@ -493,9 +509,7 @@ impl PageCache {
         }
         dropped
     }
-}
 
-impl Pages {
     /// Dirty pages that are not in `first..end`.
     fn count_dirty_outside(&self, first: u64, end: u64) -> u64 {
         let mut inside = 0;

@@ -183,6 +183,14 @@ impl ExtInode {
         self.shared.checked(pages.and(saved))
     }
 
+    /// Drops clean pages, without waiting for a lock; how many.
+    pub(super) fn shrink(&self, wanted: u64) -> u64 {
+        match &self.contents {
+            Contents::Regular(cache) => cache.try_shrink(wanted),
+            _ => 0,
+        }
+    }
+
     /// Pages behind those that were written may have been punched: when none is left to be written, the length on the disk is the file's.
     fn settle_size(&self, cache: &PageCache) -> Result<(), Errno> {
         let size = self.metadata.size();

@@ -29,13 +29,14 @@ mod inode;
 mod names;
 mod table;
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use abi::Errno;
 use block::Volume;
 use sync::{Mutex, rank};
 
+use crate::write_back::{self, Cached};
 use crate::{Dentry, FileSystem, FileSystemStatistics, NAME_LEN_MAX, RootDentry};
 
 pub use inode::ExtInode;
@@ -95,11 +96,13 @@ impl ExtFileSystem {
         if !crate::Inode::metadata(&*root).is_directory() {
             return Err(ext::corrupt(format_args!("the root is no directory")));
         }
+        let cached: Weak<dyn Cached> = Arc::downgrade(&shared) as _;
+        write_back::register(cached);
         let rename_lock = Mutex::new(rank::RENAME, ());
         Ok(Arc::new(Self { type_name, root: RootDentry::new(root), shared, rename_lock }))
     }
 
-    /// Writes back what has been dirty for some time, and deletes what nobody uses any more.
+    /// Writes back what is dirty, and deletes what nobody uses any more.
     pub fn write_back(&self) -> Result<(), Errno> {
         self.shared.write_dirty()?;
         self.shared.file_system.journal().map_or(Ok(()), |journal| journal.tick())

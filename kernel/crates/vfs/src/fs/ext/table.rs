@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use abi::Errno;
 use sync::{Mutex, rank};
 
+use crate::write_back::Cached;
+
 use super::ExtInode;
 
 /// Locks for reading inodes: two inodes are rarely read under the same.
@@ -26,14 +28,28 @@ struct Table {
     known: BTreeMap<u32, Weak<ExtInode>>,
     /// The number of known ones at which those that are gone are looked for.
     sweep_at: usize,
-    dirty: BTreeMap<u32, Arc<ExtInode>>,
+    dirty: BTreeMap<u32, Dirty>,
     /// Those without names.
     orphans: Vec<Arc<ExtInode>>,
+    /// The inode whose pages are dropped next when memory is short.
+    drop_next: u32,
+}
+
+struct Dirty {
+    inode: Arc<ExtInode>,
+    /// Whether it was here at the last look.
+    is_old: bool,
 }
 
 impl Shared {
     pub(super) fn new(file_system: Arc<ext::FileSystem>, device: u64) -> Arc<Self> {
-        let table = Table { known: BTreeMap::new(), sweep_at: SWEEP_MIN, dirty: BTreeMap::new(), orphans: Vec::new() };
+        let table = Table {
+            known: BTreeMap::new(),
+            sweep_at: SWEEP_MIN,
+            dirty: BTreeMap::new(),
+            orphans: Vec::new(),
+            drop_next: 0,
+        };
         Arc::new(Self {
             file_system,
             device,
@@ -82,7 +98,7 @@ impl Shared {
 
     /// Holds an inode until it was written.
     pub(super) fn add_dirty(&self, inode: Arc<ExtInode>) {
-        let old = self.table.lock().dirty.insert(inode.number(), inode);
+        let old = self.table.lock().dirty.insert(inode.number(), Dirty { inode, is_old: false });
         drop(old);
     }
 
@@ -109,7 +125,7 @@ impl Shared {
                 named.push(inode.clone());
                 return false;
             }
-            let is_dirty = dirty.get(&inode.number()).is_some_and(|other| Arc::ptr_eq(inode, other));
+            let is_dirty = dirty.get(&inode.number()).is_some_and(|other| Arc::ptr_eq(inode, &other.inode));
             let is_used = Arc::strong_count(inode) > 1 + usize::from(is_dirty);
             if !is_used {
                 dirty.remove(&inode.number());
@@ -125,7 +141,23 @@ impl Shared {
     /// Writes back everything that is dirty, and lets go of it; the first error of any.
     pub(super) fn write_dirty(&self) -> Result<(), Errno> {
         self.delete_unused();
-        let dirty: Vec<Arc<ExtInode>> = self.table.lock().dirty.values().cloned().collect();
+        let dirty = self.table.lock().dirty.values().map(|dirty| dirty.inode.clone()).collect();
+        self.write(dirty)
+    }
+
+    /// Writes back what was dirty at the last call.
+    fn write_old(&self) -> Result<(), Errno> {
+        self.delete_unused();
+        let mut old = Vec::new();
+        for dirty in self.table.lock().dirty.values_mut() {
+            if core::mem::replace(&mut dirty.is_old, true) {
+                old.push(dirty.inode.clone());
+            }
+        }
+        self.write(old)
+    }
+
+    fn write(&self, dirty: Vec<Arc<ExtInode>>) -> Result<(), Errno> {
         let mut result = Ok(());
         for inode in dirty {
             result = result.and(inode.write_back());
@@ -142,10 +174,46 @@ impl Shared {
         // Who makes it dirty now finds that it is in no list, and adds it when the table is free.
         let must_stay = inode.is_dirty() && !inode.set_listed(true);
         if !must_stay {
-            let is_same = table.dirty.get(&inode.number()).is_some_and(|other| Arc::ptr_eq(inode, other));
+            let is_same = table.dirty.get(&inode.number()).is_some_and(|other| Arc::ptr_eq(inode, &other.inode));
             let gone = if is_same { table.dirty.remove(&inode.number()) } else { None };
             drop(table);
             drop(gone);
         }
+    }
+}
+
+impl Cached for Shared {
+    fn write_back(&self) -> Result<(), Errno> {
+        if self.file_system.is_read_only() {
+            return Ok(());
+        }
+        self.write_old()?;
+        match self.file_system.journal() {
+            Some(journal) => journal.tick(),
+            None => Ok(self.file_system.cache().write_back()?),
+        }
+    }
+
+    fn write_all(&self) -> Result<(), Errno> {
+        self.write_dirty()
+    }
+
+    fn shrink(&self, wanted: u64) -> u64 {
+        let Some(mut table) = self.table.try_lock() else { return 0 };
+        let mut dropped = 0;
+        let from = table.drop_next;
+        let in_turn = table.known.range(from..).chain(table.known.range(..from));
+        let mut last = from;
+        for (number, inode) in in_turn {
+            if dropped >= wanted {
+                break;
+            }
+            last = *number;
+            if let Some(inode) = inode.upgrade() {
+                dropped += inode.shrink(wanted - dropped);
+            }
+        }
+        table.drop_next = last;
+        dropped
     }
 }
