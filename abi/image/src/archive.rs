@@ -1,12 +1,11 @@
 //! The read-only root file system of an image, read in place.
 
-use core::cmp::Ordering;
 use core::fmt;
 
 use zerocopy::FromBytes;
 
 use crate::layout::{EntryRecord, InodeRecord, SiteRecord};
-use crate::{ALIGNED_SIZE_MIN, ImageError, PAGE_SIZE, Sites, range, run};
+use crate::{ALIGNED_SIZE_MIN, ImageError, PAGE_SIZE, Packed, Sites, range, run};
 
 /// The longest name in a directory.
 pub const NAME_SIZE_MAX: u16 = 255;
@@ -103,7 +102,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) sites: &'a [u8],
 }
 
-/// A read-only file system, checked.
+/// A read-only file system. Records are checked when they are used.
 #[derive(Clone, Copy)]
 pub struct Archive<'a> {
     payload: &'a [u8],
@@ -123,14 +122,10 @@ impl<'a> Archive<'a> {
             sites: <[SiteRecord]>::ref_from_bytes(parts.sites).map_err(|_| ImageError::BadTable)?,
         };
         u32::try_from(archive.inodes.len()).map_err(|_| ImageError::BadTable)?;
-        match archive.inodes.first() {
-            Some(root) if Kind::of_mode(root.mode.get()) == Some(Kind::Directory) => {}
-            _ => return Err(ImageError::NoRoot),
+        match archive.inode(archive.root()) {
+            Ok(root) if root.kind == Kind::Directory => Ok(archive),
+            _ => Err(ImageError::NoRoot),
         }
-        for (index, inode) in (0..).zip(archive.inodes) {
-            archive.check(index, inode)?;
-        }
-        Ok(archive)
     }
 
     /// The root directory.
@@ -150,11 +145,18 @@ impl<'a> Archive<'a> {
     }
 
     /// The attributes of an inode of this archive.
-    pub fn inode(&self, index: InodeIndex) -> Inode {
-        let record = self.record(index).copied().unwrap_or_default();
+    ///
+    /// # Errors
+    /// [`ImageError::BadInode`] when its record is malformed.
+    pub fn inode(&self, index: InodeIndex) -> Result<Inode, ImageError> {
+        let record = self.record(index).ok_or(ImageError::BadInode)?;
         let mode = record.mode.get();
-        Inode {
-            kind: Kind::of_mode(mode).unwrap_or(Kind::File),
+        let kind = Kind::of_mode(mode).ok_or(ImageError::BadInode)?;
+        if !self.is_sound(record, kind) {
+            return Err(ImageError::BadInode);
+        }
+        Ok(Inode {
+            kind,
             mode,
             uid: record.uid.get(),
             gid: record.gid.get(),
@@ -162,39 +164,60 @@ impl<'a> Archive<'a> {
             size: record.size.get(),
             modified_ns: record.modified_ns.get(),
             device: record.device.get(),
-        }
+        })
     }
 
-    /// Finds a name in a directory.
-    pub fn lookup(&self, directory: InodeIndex, name: &[u8]) -> Option<InodeIndex> {
+    /// Finds a name in a directory. It looks at as many entries as a bisection does.
+    ///
+    /// # Errors
+    /// [`ImageError::BadEntry`] when the entry that has the name is malformed.
+    pub fn lookup(&self, directory: InodeIndex, name: &[u8]) -> Result<Option<InodeIndex>, ImageError> {
         let entries = self.entry_records(directory);
-        let position = entries.binary_search_by(|entry| self.name(entry).cmp(name)).ok()?;
-        entries.get(position).map(|entry| InodeIndex(entry.inode.get()))
+        let Ok(position) = entries.binary_search_by(|entry| self.name(entry).cmp(name)) else { return Ok(None) };
+        self.entry(directory, position).map(|entry| entry.map(|entry| entry.inode))
     }
 
-    /// The entries of a directory, sorted by name, without `.` and `..`; empty when the inode is no directory.
+    /// The entries of a directory, sorted by name, without `.` and `..`; none when the inode is no directory.
     pub fn entries(&self, directory: InodeIndex) -> Entries<'a> {
-        Entries { archive: *self, records: self.entry_records(directory) }
+        Entries { archive: *self, directory, next: 0 }
     }
 
     /// The entry at a position of a directory.
-    pub fn entry(&self, directory: InodeIndex, position: usize) -> Option<Entry<'a>> {
-        self.entry_records(directory).get(position).map(|record| self.entry_of(record))
+    ///
+    /// # Errors
+    /// [`ImageError::BadEntry`] when it is malformed.
+    pub fn entry(&self, directory: InodeIndex, position: usize) -> Result<Option<Entry<'a>>, ImageError> {
+        let Some(record) = self.entry_records(directory).get(position) else { return Ok(None) };
+        let name = self.name(record);
+        let inode = InodeIndex(record.inode.get());
+        let target = self.record(inode).ok_or(ImageError::BadEntry)?;
+        let kind = Kind::of_mode(target.mode.get()).ok_or(ImageError::BadEntry)?;
+        // A directory comes after the one that holds it, so that no walk can go round in a circle.
+        let is_below = inode.0 > directory.0 || kind != Kind::Directory;
+        if is_name(name) && is_below { Ok(Some(Entry { name, inode, kind })) } else { Err(ImageError::BadEntry) }
     }
 
-    /// The contents of a regular file; empty for anything else.
+    /// The contents of a regular file that lie as they are; empty for anything else.
     pub fn data(&self, file: InodeIndex) -> &'a [u8] {
         self.record_of_kind(file, Kind::File)
+            .filter(|record| record.packed_size.get() == 0)
             .and_then(|record| range(self.payload, record.data.get(), record.data_size.get()))
             .unwrap_or_default()
     }
 
+    /// The contents of a regular file that are packed; `None` for anything else.
+    pub fn packed(&self, file: InodeIndex) -> Option<Packed<'a>> {
+        let record = self.record_of_kind(file, Kind::File).filter(|record| record.packed_size.get() != 0)?;
+        Packed::new(range(self.payload, record.data.get(), record.packed_size.get())?, record.data_size.get())
+    }
+
     /// One page of a file whose contents are page aligned, up to the end of the page, with zeros behind the end of the
-    /// file. `None` behind the last page and for a file smaller than [`ALIGNED_SIZE_MIN`].
+    /// file. `None` behind the last page, for a file smaller than [`ALIGNED_SIZE_MIN`], and for one that is packed.
     pub fn page(&self, file: InodeIndex, page_index: u64) -> Option<&'a [u8]> {
         let record = self.record_of_kind(file, Kind::File)?;
         let offset = page_index.checked_mul(PAGE_SIZE)?;
-        if record.data_size.get() < ALIGNED_SIZE_MIN || offset >= record.data_size.get() {
+        let is_aligned = record.data_size.get() >= ALIGNED_SIZE_MIN && record.packed_size.get() == 0;
+        if !is_aligned || offset >= record.data_size.get() {
             return None;
         }
         range(self.payload, record.data.get().checked_add(offset)?, PAGE_SIZE)
@@ -207,8 +230,20 @@ impl<'a> Archive<'a> {
             .unwrap_or_default()
     }
 
-    /// The places of a file that are changed when it is mapped as code; `None` when there are none.
-    pub fn sites(&self, file: InodeIndex) -> Option<Sites<'a>> {
+    /// The places of a file that are changed when it is mapped as code; `None` when there are none. All of them are looked at.
+    ///
+    /// # Errors
+    /// [`ImageError::BadSite`] when one is malformed or out of order.
+    pub fn sites(&self, file: InodeIndex) -> Result<Option<Sites<'a>>, ImageError> {
+        let record = self.record(file).ok_or(ImageError::BadSite)?;
+        let sites = run(self.sites, record.first_site.get(), record.site_count.get()).ok_or(ImageError::BadSite)?;
+        let sites = Sites::new(sites);
+        sites.check(record.data_size.get())?;
+        Ok(Some(sites).filter(|sites| !sites.is_empty()))
+    }
+
+    /// As [`Self::sites`], of a file for which that has shown that they are sound: only those are looked at that are taken.
+    pub fn sites_of_sound(&self, file: InodeIndex) -> Option<Sites<'a>> {
         let record = self.record(file)?;
         run(self.sites, record.first_site.get(), record.site_count.get()).filter(|run| !run.is_empty()).map(Sites::new)
     }
@@ -231,31 +266,22 @@ impl<'a> Archive<'a> {
         range(self.names, entry.name.get(), u64::from(entry.name_size.get())).unwrap_or_default()
     }
 
-    fn entry_of(&self, record: &EntryRecord) -> Entry<'a> {
-        let inode = InodeIndex(record.inode.get());
-        Entry { name: self.name(record), inode, kind: self.inode(inode).kind }
-    }
-
-    fn check(&self, index: u32, inode: &InodeRecord) -> Result<(), ImageError> {
-        let (data, size) = (inode.data.get(), inode.data_size.get());
-        let kind = Kind::of_mode(inode.mode.get()).ok_or(ImageError::BadInode)?;
-        let sound = match kind {
+    fn is_sound(&self, inode: &InodeRecord, kind: Kind) -> bool {
+        let (data, size, packed_size) = (inode.data.get(), inode.data_size.get(), inode.packed_size.get());
+        match kind {
+            Kind::File if packed_size != 0 => {
+                let packed = range(self.payload, data, packed_size).and_then(|bytes| Packed::new(bytes, size));
+                inode.size.get() == size && packed.is_some()
+            }
             Kind::File => inode.size.get() == size && self.holds_file(data, size),
             Kind::Link => {
                 inode.size.get() == size
                     && (1..=LINK_SIZE_MAX).contains(&size)
                     && range(self.names, data, size).is_some_and(|target| !target.contains(&0))
             }
-            Kind::Directory => {
-                return self.check_entries(index, run(self.entries, data, size).ok_or(ImageError::BadInode)?);
-            }
+            Kind::Directory => run(self.entries, data, size).is_some(),
             Kind::CharacterDevice | Kind::BlockDevice | Kind::Fifo | Kind::Socket => true,
-        };
-        if !sound {
-            return Err(ImageError::BadInode);
         }
-        let sites = run(self.sites, inode.first_site.get(), inode.site_count.get()).ok_or(ImageError::BadSite)?;
-        Sites::new(sites).check(size)
     }
 
     /// Whether the contents of a file lie in the payload, and its pages too if it must be aligned.
@@ -265,24 +291,6 @@ impl<'a> Archive<'a> {
         }
         let pages = size.checked_next_multiple_of(PAGE_SIZE);
         offset.is_multiple_of(PAGE_SIZE) && pages.is_some_and(|size| range(self.payload, offset, size).is_some())
-    }
-
-    fn check_entries(&self, directory: u32, entries: &[EntryRecord]) -> Result<(), ImageError> {
-        let mut previous: Option<&[u8]> = None;
-        for entry in entries {
-            let name = range(self.names, entry.name.get(), u64::from(entry.name_size.get()));
-            let name = name.filter(|name| is_name(name)).ok_or(ImageError::BadEntry)?;
-            let in_order = previous.is_none_or(|previous| previous.cmp(name) == Ordering::Less);
-            let inode = InodeIndex(entry.inode.get());
-            let target = self.record(inode).ok_or(ImageError::BadEntry)?;
-            // A directory comes after the one that holds it, so that no walk can go round in a circle.
-            let is_below = inode.0 > directory || Kind::of_mode(target.mode.get()) != Some(Kind::Directory);
-            if !in_order || !is_below {
-                return Err(ImageError::BadEntry);
-            }
-            previous = Some(name);
-        }
-        Ok(())
     }
 }
 
@@ -297,25 +305,20 @@ fn is_name(name: &[u8]) -> bool {
     plain && !name.iter().any(|&byte| byte == 0 || byte == b'/')
 }
 
-/// The entries of one directory.
+/// The entries of one directory; one that is malformed is an error in its place.
 #[derive(Clone, Copy, Debug)]
 pub struct Entries<'a> {
     archive: Archive<'a>,
-    records: &'a [EntryRecord],
+    directory: InodeIndex,
+    next: usize,
 }
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = Entry<'a>;
+    type Item = Result<Entry<'a>, ImageError>;
 
-    fn next(&mut self) -> Option<Entry<'a>> {
-        let (first, rest) = self.records.split_first()?;
-        self.records = rest;
-        Some(self.archive.entry_of(first))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.records.len(), Some(self.records.len()))
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.archive.entry(self.directory, self.next).transpose()?;
+        self.next += 1;
+        Some(entry)
     }
 }
-
-impl ExactSizeIterator for Entries<'_> {}

@@ -27,6 +27,8 @@ pub enum ImageError {
     BadInode,
     /// A directory entry is malformed or out of order.
     BadEntry,
+    /// The packed contents of a file are malformed.
+    BadContents,
     /// A site is malformed or out of order.
     BadSite,
     /// A kernel symbol is malformed or out of order.
@@ -47,6 +49,7 @@ impl fmt::Display for ImageError {
             Self::NoRoot => "the archive has no root directory",
             Self::BadInode => "an inode is malformed",
             Self::BadEntry => "a directory entry is malformed",
+            Self::BadContents => "the packed contents of a file are malformed",
             Self::BadSite => "an instruction site is malformed",
             Self::BadSymbol => "a kernel symbol is malformed",
         })

@@ -83,12 +83,14 @@ pub struct InodeRecord {
     pub device: U64,
     /// File: offset of the contents in the payload. Link: offset of the target in the names. Directory: first entry.
     pub data: U64,
-    /// File and link: the size of it. Directory: the number of entries.
+    /// File and link: the size of it, unpacked. Directory: the number of entries.
     pub data_size: U64,
     /// The number of the file's first site.
     pub first_site: U64,
     /// How many sites the file has.
     pub site_count: U64,
+    /// File: how many bytes its contents take where they are packed, see [`crate::packed`]; 0 where they lie as they are.
+    pub packed_size: U64,
 }
 
 /// A name in a directory.

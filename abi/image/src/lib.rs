@@ -18,12 +18,16 @@
 //! 7. Symbols: an array of [`layout::SymbolRecord`], sorted by offset, closed by a nameless one.
 //! 8. Symbol names, each behind a length of two bytes.
 //! 9. Data: the contents of files. A file of at least [`ALIGNED_SIZE_MIN`] bytes begins on a page boundary and its last
-//!    page is filled with zeros, so that its pages can be mapped where they lie.
+//!    page is filled with zeros, so that its pages can be mapped where they lie. If the builder was asked for it, such files are packed
+//!    instead ([`packed`]).
 //!
-//! # Invariants
+//! # What is checked when
 //!
-//! [`Image::parse`] checks every record once, so that the accessors cannot fail and never panic. It does not look at file
-//! contents. With the feature `write` the crate also holds the writer, which needs `std`.
+//! [`Image::parse`] looks at the header, the start parameters and the kernel's symbols, and at the root directory alone of the archive: how long
+//! it takes does not depend on how many files there are. A record of the archive is checked whenever it is used, in constant time (the names on
+//! the way of a bisection only as far as they are compared), and one that is malformed is an error then. Nothing panics, whatever the bytes.
+//!
+//! With the feature `write` the crate also holds the writer, which needs `std`.
 #![cfg_attr(not(any(test, feature = "write")), no_std)]
 #![forbid(unsafe_code)]
 
@@ -31,6 +35,7 @@ pub mod archive;
 pub mod config;
 mod error;
 pub mod layout;
+pub mod packed;
 mod sites;
 mod symbols;
 #[cfg(feature = "write")]
@@ -39,6 +44,7 @@ pub mod write;
 pub use archive::{Archive, Entries, Entry, Inode, InodeIndex, Kind};
 pub use config::{Config, Strings};
 pub use error::ImageError;
+pub use packed::Packed;
 pub use sites::{Patch, Site, SiteKind, Sites};
 pub use symbols::Symbols;
 
@@ -54,7 +60,7 @@ pub const PLACEHOLDER: [u8; 16] = *b"NACRE-PAYLOAD\0\0\0";
 /// What stands at the start of a payload.
 pub const MAGIC: [u8; 16] = *b"NACRE-IMAGE\0\0\0\0\0";
 /// The version of the layout; kernel and builder always come from one source tree, so there is no compatibility.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A checked payload.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +123,10 @@ impl<'a> Image<'a> {
     }
 
     /// The places of an archive file that are changed when it is mapped as code; `None` when there are none.
-    pub fn sites(&self, inode: InodeIndex) -> Option<Sites<'a>> {
+    ///
+    /// # Errors
+    /// As [`Archive::sites`].
+    pub fn sites(&self, inode: InodeIndex) -> Result<Option<Sites<'a>>, ImageError> {
         self.archive.sites(inode)
     }
 

@@ -90,7 +90,7 @@ pub(super) fn process() -> Option<&'static Arc<Process>> {
 
 /// The image's files under a writable layer, with devices and temporary directories mounted on it.
 fn namespace(image: &Image<'static>) -> Result<Arc<Namespace>, Errno> {
-    let lower = RootFs::new(image.archive());
+    let lower = RootFs::new(image.archive())?;
     let namespace = Namespace::new(overlay::new(&*lower), b"overlay", MountFlags::empty());
     let temporary = || Tmpfs::new(TmpfsOptions::default());
     let no_privileges = MountFlags::NO_SET_ID | MountFlags::NO_DEVICES;

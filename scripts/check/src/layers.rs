@@ -36,6 +36,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("goblin", &["loader"]),
     ("hashbrown", &["net", "vfs"]),
     ("log", &["*"]),
+    ("lz4_flex", &["image-format"]),
     ("loom", &["sync", "vdso"]),
     ("rustc-demangle", &["kernel"]),
     ("siphasher", &["net"]),

@@ -43,6 +43,8 @@ pub struct Request {
     pub base: Option<PathBuf>,
     /// Where results that are costly to compute are kept.
     pub cache: Option<PathBuf>,
+    /// Whether files are packed where that saves something.
+    pub is_packed: bool,
     /// The image to write.
     pub output: PathBuf,
 }
@@ -85,7 +87,7 @@ pub fn build(request: &Request) -> Result<Summary> {
     let config = config(request, &root, &program)?;
     let analyses = analyse_files(&mut root.tree, request.cache.as_deref())?;
     let kernel = KernelFile::parse(&read(&request.kernel)?)?;
-    let payload = Payload { config, tree: root.tree, symbols: kernel.symbols().to_vec() };
+    let payload = Payload { config, tree: root.tree, symbols: kernel.symbols().to_vec(), is_packed: request.is_packed };
     let image_size = write(&kernel, &payload, &request.output)?;
     Ok(Summary { image_size, kernel_size: kernel.size(), files_size, file_count, program, analyses })
 }

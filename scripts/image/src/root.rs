@@ -200,11 +200,11 @@ mod tests {
 
     fn find(archive: &Archive<'_>, path: &str) -> Option<InodeIndex> {
         let names = path.split('/').filter(|name| !name.is_empty());
-        names.map(str::as_bytes).try_fold(archive.root(), |directory, name| archive.lookup(directory, name))
+        names.map(str::as_bytes).try_fold(archive.root(), |directory, name| archive.lookup(directory, name).unwrap())
     }
 
     fn inode(archive: &Archive<'_>, path: &str) -> Inode {
-        archive.inode(find(archive, path).unwrap_or_else(|| panic!("{path} is missing")))
+        archive.inode(find(archive, path).unwrap_or_else(|| panic!("{path} is missing"))).unwrap()
     }
 
     fn bytes_of(root: Root) -> Vec<u8> {

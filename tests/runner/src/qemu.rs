@@ -1,5 +1,6 @@
 //! What `make image` and `make run` promise: streams, statuses, signals, terminals, machines, and clear words for bad input.
 
+mod archive;
 mod disk;
 mod ext;
 mod interrupts;
@@ -50,8 +51,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 32] = [
-        ("disk-ext", Bench::ext),
+    let named: [(&str, Run); 33] = [
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
         ("stdin-file", Bench::stdin_file),
@@ -83,6 +83,8 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("make-image-and-run", Bench::make_image_and_run),
         ("demo", Bench::demo),
         ("tools", Bench::tools),
+        ("packed", Bench::packed),
+        ("many-files", Bench::many_files),
     ];
     for (name, run) in named {
         add(&mut tests, tools, name.to_owned(), run);

@@ -5,6 +5,7 @@
 
 mod tree;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,7 +16,7 @@ use zerocopy::little_endian::{I64, U16, U32, U64};
 pub use tree::{Content, Metadata, NodeId, SpecialKind, Tree, TreeError};
 
 use crate::layout::{EntryRecord, Extent, HEADER_SIZE, Header, InodeRecord, SECTION_COUNT, SiteRecord, SymbolRecord};
-use crate::{ALIGNED_SIZE_MIN, MAGIC, PAGE_SIZE, Site, VERSION};
+use crate::{ALIGNED_SIZE_MIN, MAGIC, PAGE_SIZE, Site, VERSION, packed};
 use tree::NodeKind;
 
 /// Small files and tables begin at a multiple of this.
@@ -58,6 +59,8 @@ pub struct Payload {
     pub tree: Tree,
     /// The kernel's functions, in any order. The last one should be nameless and mark the end of the text.
     pub symbols: Vec<SymbolSource>,
+    /// Whether files are packed where that saves something.
+    pub is_packed: bool,
 }
 
 impl Payload {
@@ -75,7 +78,10 @@ impl Payload {
         }
         for (content, offset) in &plan.contents {
             output.pad_to(*offset)?;
-            write_content(content, &mut output)?;
+            match content {
+                Placed::AsItIs(content) => write_content(content, &mut output)?,
+                Placed::Packed(bytes) => output.write_all(bytes)?,
+            }
         }
         output.pad_to(plan.header.total_size.get())?;
         Ok(output.written)
@@ -97,7 +103,27 @@ struct Plan<'a> {
     header: Header,
     /// The sections before the data, in order.
     sections: [Vec<u8>; SECTION_COUNT - 1],
-    contents: Vec<(&'a Content, u64)>,
+    contents: Vec<(Placed<'a>, u64)>,
+}
+
+/// The contents of a file, as they go into the payload.
+enum Placed<'a> {
+    AsItIs(&'a Content),
+    Packed(Vec<u8>),
+}
+
+impl Placed<'_> {
+    fn size(&self) -> u64 {
+        match self {
+            Self::AsItIs(content) => content.size(),
+            Self::Packed(bytes) => wide(bytes.len()),
+        }
+    }
+
+    /// Whether its pages are to be mapped where they lie.
+    fn is_aligned(&self) -> bool {
+        matches!(self, Self::AsItIs(content) if content.size() >= ALIGNED_SIZE_MIN)
+    }
 }
 
 impl<'a> Plan<'a> {
@@ -123,7 +149,8 @@ impl<'a> Plan<'a> {
             end = offset + wide(size);
         }
         let data_start = end.next_multiple_of(ALIGNMENT);
-        let (contents, data_end) = place_contents(&tables.contents, data_start, &mut tables.inodes);
+        let placed = pack_contents(&tables.contents, payload.is_packed)?;
+        let (contents, data_end) = place_contents(placed, data_start, &mut tables.inodes);
         let total_size = data_end.next_multiple_of(PAGE_SIZE);
         if let Some(data) = extents.last_mut() {
             *data = Extent { offset: U64::new(data_start), size: U64::new(total_size - data_start) };
@@ -148,23 +175,32 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Gives every file its place: the small ones packed together first, then the page-aligned ones.
+/// Packs the files where that is wanted and saves something. Files that are not mapped where they lie are left: nothing is gained with them.
+fn pack_contents<'a>(files: &[(usize, &'a Content)], is_packed: bool) -> io::Result<Vec<(usize, Placed<'a>)>> {
+    let place = |&(inode, content): &(usize, &'a Content)| {
+        let packed = if is_packed && content.size() >= PAGE_SIZE { packed::pack(&bytes_of(content)?) } else { None };
+        Ok((inode, packed.map_or(Placed::AsItIs(content), Placed::Packed)))
+    };
+    files.iter().map(place).collect()
+}
+
+/// Gives every file its place: those together first that are not mapped where they lie, then the page-aligned ones.
 fn place_contents<'a>(
-    files: &[(usize, &'a Content)],
+    files: Vec<(usize, Placed<'a>)>,
     start: u64,
     inodes: &mut [InodeRecord],
-) -> (Vec<(&'a Content, u64)>, u64) {
+) -> (Vec<(Placed<'a>, u64)>, u64) {
     let mut end = start;
     let mut contents = Vec::with_capacity(files.len());
-    let (small, large): (Vec<_>, Vec<_>) = files.iter().partition(|(_, content)| content.size() < ALIGNED_SIZE_MIN);
-    for &(inode, content) in small.iter().chain(&large) {
-        let is_large = content.size() >= ALIGNED_SIZE_MIN;
-        let offset = end.next_multiple_of(if is_large { PAGE_SIZE } else { ALIGNMENT });
-        end = offset + content.size();
+    let (aligned, close): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, placed)| placed.is_aligned());
+    for (inode, placed) in close.into_iter().chain(aligned) {
+        let offset = end.next_multiple_of(if placed.is_aligned() { PAGE_SIZE } else { ALIGNMENT });
+        end = offset + placed.size();
         if let Some(record) = inodes.get_mut(inode) {
             record.data = U64::new(offset);
+            record.packed_size = U64::new(if let Placed::Packed(_) = placed { placed.size() } else { 0 });
         }
-        contents.push((content, offset));
+        contents.push((placed, offset));
     }
     (contents, end)
 }
@@ -287,6 +323,16 @@ fn symbol_tables(symbols: &[SymbolSource]) -> io::Result<(Vec<SymbolRecord>, Vec
         names.extend_from_slice(symbol.name.as_bytes());
     }
     Ok((records, names))
+}
+
+/// The bytes of a file.
+fn bytes_of(content: &Content) -> io::Result<Cow<'_, [u8]>> {
+    if let Content::Bytes(bytes) = content {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let mut bytes = Vec::new();
+    write_content(content, &mut bytes)?;
+    Ok(Cow::Owned(bytes))
 }
 
 fn write_content(content: &Content, output: &mut impl Write) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod support;
 use abi::{Errno, FallocateFlags, OpenFlags, RenameFlags};
 use support::{ARCHIVE_TIME_NS, ArchiveBuilder, Handle, World};
 use vfs::FileSystem;
+use vfs::fs::overlay;
 
 const PAGE: usize = 4096;
 
@@ -246,4 +247,64 @@ fn the_mount_table_says_what_it_is() {
     assert_eq!(vfs::statfs(&world.context.root).magic, 0x794c_7630);
     assert_eq!(world.stat("/big").unwrap().device, file_system.device());
     assert_eq!(world.stat("/").unwrap().inode, 1);
+}
+
+#[test]
+fn packed_files_are_unpacked_where_they_are_read() {
+    let contents: Vec<u8> = (0..200_000).map(|at: usize| (at / 100 % 11).to_le_bytes()[0]).collect();
+    let archive = ArchiveBuilder::new().packed().file("f", &contents).file("small", b"as it is");
+    let world = World::overlay(&archive);
+    let file = world.open("/f", OpenFlags::RDWR).unwrap();
+    assert!(file.pread(1_000_000, 0).unwrap() == contents);
+    assert!(file.pread(70_000, 65_000).unwrap() == contents[65_000..135_000]);
+    assert_eq!(world.read_file("/small").unwrap(), b"as it is");
+    let mut byte = [0];
+    map(&file).page(40).unwrap().read(7, &mut byte);
+    assert_eq!(byte[0], contents[40 * 4096 + 7]);
+    // A page is had once.
+    assert_eq!(map(&file).page(3).unwrap().number(), map(&file).page(3).unwrap().number());
+    assert_eq!(map(&file).page(49).err(), Some(Errno::EFAULT));
+    file.pwrite(b"written", 65_530).unwrap();
+    assert_eq!(
+        file.pread(9, 65_529).unwrap(),
+        [&contents[65_529..65_530], b"written", &contents[65_537..65_538]].concat()
+    );
+}
+
+#[test]
+fn a_damaged_archive_is_an_error_where_it_is_damaged() {
+    let contents: Vec<u8> = (0..200_000).map(|at: usize| (at / 100 % 11).to_le_bytes()[0]).collect();
+    let builder = ArchiveBuilder::new().packed().file("f", &contents).file("other", b"sound");
+    let (_, mut random) = support::Random::seeded(3);
+    let mut failed = 0;
+    for _ in 0..50 {
+        let file_system = builder.build_changed(|bytes| {
+            for _ in 0..3 {
+                // Tables and contents; the header and what follows it are looked at when the machine starts.
+                let at = 600 + usize::try_from(random.below(2000)).unwrap();
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << random.below(8);
+                }
+            }
+        });
+        let Some(file_system) = file_system else { continue };
+        let world = World::over(overlay::new(&*file_system));
+        for path in ["/f", "/other"] {
+            match world.read_file(path) {
+                Ok(read) => assert!(read.len() <= 1 << 20),
+                Err(errno) => {
+                    assert!(
+                        matches!(
+                            errno,
+                            Errno::EIO | Errno::ENOENT | Errno::EISDIR | Errno::ENXIO | Errno::EINVAL | Errno::ELOOP
+                        ),
+                        "{errno}"
+                    );
+                    failed += 1;
+                }
+            }
+        }
+        let _ = world.names("/");
+    }
+    assert!(failed > 5, "only {failed} reads failed");
 }

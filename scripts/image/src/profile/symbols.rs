@@ -1,5 +1,7 @@
 //! The functions of an ELF file in an image.
 
+use std::borrow::Cow;
+
 use goblin::elf::Elf;
 use goblin::elf::program_header::PT_LOAD;
 use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC};
@@ -23,7 +25,7 @@ impl Symbols {
     /// Those of a file of the image by its path. `None`: there is none, or it is no ELF file.
     pub(super) fn of_file(payload: &[u8], path: &str) -> Option<Self> {
         let image = image_format::Image::parse(payload).ok()?;
-        let bytes = find(&image.archive(), path)?;
+        let bytes = &*find(&image.archive(), path)?;
         let elf = Elf::parse(bytes).ok()?;
         let to_offset = |address: u64| {
             let loads = elf.program_headers.iter().filter(|header| header.p_type == PT_LOAD);
@@ -96,12 +98,16 @@ impl Symbols {
 }
 
 /// The contents of a file by its path. Links are not followed: the kernel names the files themselves.
-fn find<'a>(archive: &Archive<'a>, path: &str) -> Option<&'a [u8]> {
+fn find<'a>(archive: &Archive<'a>, path: &str) -> Option<Cow<'a, [u8]>> {
     let mut inode = archive.root();
     for name in path.split('/').filter(|name| !name.is_empty()) {
-        inode = archive.lookup(inode, name.as_bytes())?;
+        inode = archive.lookup(inode, name.as_bytes()).ok()??;
     }
-    Some(archive.data(inode)).filter(|bytes| !bytes.is_empty())
+    let contents = match archive.packed(inode) {
+        Some(packed) => Cow::Owned(packed.unpack_all().ok()?),
+        None => Cow::Borrowed(archive.data(inode)),
+    };
+    Some(contents).filter(|bytes| !bytes.is_empty())
 }
 
 #[cfg(test)]

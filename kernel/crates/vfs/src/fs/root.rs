@@ -1,21 +1,30 @@
 //! The read-only archive of the image, read where it lies.
 //!
-//! Nothing is unpacked: a lookup is a bisection in the archive, and a page of a file is a frame of the image itself. The inode
-//! numbers are those of the archive plus 1. Nodes are made when they are met and hold nothing but attributes;
+//! Nothing is unpacked before it is used: a lookup is a bisection in the archive, and a page of a file is a frame of the image itself. The inode
+//! numbers are those of the archive plus 1. Nodes are made when they are met and hold little but attributes;
 //! two nodes of one number are the same file.
+//!
+//! Of a file that is packed a chunk is unpacked when one of its pages is wanted. The pages stay with the node, until it goes or memory
+//! is out.
+//!
+//! A record that is malformed is `EIO` for whoever wants it, and a line in the log.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
 use file::DirectorySink;
-use image_format::{Archive, InodeIndex, SiteKind};
+use image_format::packed::CHUNK_SIZE;
+use image_format::{Archive, ImageError, Inode as Record, InodeIndex, Packed, SiteKind};
 use mm::object::CodeSite;
 use mm::user::UserWriter;
 use mm::{CallPatch, Frame, PAGE_SIZE};
-use sync::{Mutex, rank};
+use sync::{Mutex, Once, rank};
 
 use crate::file_system::anonymous_device;
+use crate::page_copy::{copy_out, offset_in_page, page_of};
+use crate::sparse_map::SparseMap;
 use crate::{
     Credentials, Dentry, FileSystem, FileSystemStatistics, FileTime, HashedName, Inode, LinkTarget, Metadata,
     NAME_LEN_MAX, NewMetadata, RootDentry,
@@ -38,10 +47,10 @@ pub struct RootFs {
 
 impl RootFs {
     /// The file system of an archive.
-    pub fn new(archive: Archive<'static>) -> Arc<Self> {
+    pub fn new(archive: Archive<'static>) -> Result<Arc<Self>, Errno> {
         let device = anonymous_device();
-        let root = RootDentry::new(ArchiveInode::new(archive, device, archive.root()));
-        Arc::new(Self { archive, device, root, rename_lock: Mutex::new(rank::RENAME, ()) })
+        let root = RootDentry::new(ArchiveInode::new(archive, device, archive.root())?);
+        Ok(Arc::new(Self { archive, device, root, rename_lock: Mutex::new(rank::RENAME, ()) }))
     }
 }
 
@@ -78,16 +87,98 @@ impl FileSystem for RootFs {
     }
 }
 
+/// What a malformed archive is to programs.
+fn damaged(error: ImageError) -> Errno {
+    log::error!("the image's files are damaged: {error}");
+    Errno::EIO
+}
+
+/// The pages of a packed file that were unpacked.
+struct Unpacked {
+    packed: Packed<'static>,
+    pages: Mutex<SparseMap<Frame>>,
+}
+
+impl Unpacked {
+    /// A page. Its chunk is unpacked without a lock, so two threads may do so at once; the first one's pages stay.
+    fn page(&self, index: u64) -> Result<Frame, Errno> {
+        if let Some(frame) = self.pages.lock().get(index) {
+            return Ok(frame.clone());
+        }
+        const CHUNK_PAGES: u64 = (CHUNK_SIZE / PAGE_SIZE) as u64;
+        let chunk = usize::try_from(index / CHUNK_PAGES).map_err(|_| Errno::EFAULT)?;
+        if chunk >= self.packed.chunk_count() {
+            return Err(Errno::EFAULT);
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(CHUNK_SIZE).map_err(|_| Errno::ENOMEM)?;
+        bytes.resize(CHUNK_SIZE, 0);
+        let len = self.packed.unpack(chunk, &mut bytes).map_err(damaged)?;
+        let wanted = usize::try_from(index % CHUNK_PAGES).unwrap_or(0);
+        let fill = |number: usize| {
+            let page = bytes.get(number * PAGE_SIZE..len.min((number + 1) * PAGE_SIZE)).filter(|page| !page.is_empty());
+            let page = page.ok_or(Errno::EFAULT)?;
+            let frame = Frame::allocate()?;
+            frame.write(0, page);
+            frame.zero_range(page.len(), PAGE_SIZE - page.len());
+            Ok(frame)
+        };
+        let frame = match fill(wanted) {
+            Err(Errno::ENOMEM) => {
+                self.drop_unused();
+                fill(wanted)?
+            }
+            filled => filled?,
+        };
+        self.keep(index, &frame);
+        // The others are welcome, not necessary.
+        for number in (0..len.div_ceil(PAGE_SIZE)).filter(|number| *number != wanted) {
+            match fill(number) {
+                Ok(frame) => self.keep(index - wanted as u64 + number as u64, &frame),
+                Err(_) => break,
+            }
+        }
+        let kept = self.pages.lock().get(index).cloned();
+        Ok(kept.unwrap_or(frame))
+    }
+
+    fn keep(&self, index: u64, frame: &Frame) {
+        let mut pages = self.pages.lock();
+        if pages.get(index).is_none() {
+            pages.insert(index, frame.clone());
+        }
+    }
+
+    /// Drops the pages that nobody else has.
+    fn drop_unused(&self) {
+        let mut pages = self.pages.lock();
+        let mut next = pages.next_present(0);
+        while let Some(index) = next {
+            if pages.get(index).is_some_and(Frame::is_exclusive) {
+                drop(pages.remove_range(index, index + 1));
+            }
+            next = index.checked_add(1).and_then(|index| pages.next_present(index));
+        }
+    }
+}
+
 /// A node of the archive.
 struct ArchiveInode {
     archive: Archive<'static>,
     index: InodeIndex,
     metadata: Metadata,
+    /// Of a packed file.
+    unpacked: Option<Box<Unpacked>>,
+    /// Whether the sites of the file are sound, once somebody wanted a page of it.
+    has_sound_sites: Once<bool>,
 }
 
 impl ArchiveInode {
-    fn new(archive: Archive<'static>, device: u64, index: InodeIndex) -> Arc<Self> {
-        let inode = archive.inode(index);
+    fn new(archive: Archive<'static>, device: u64, index: InodeIndex) -> Result<Arc<Self>, Errno> {
+        archive.inode(index).map_err(damaged).map(|record| Self::of_record(archive, device, index, &record))
+    }
+
+    fn of_record(archive: Archive<'static>, device: u64, index: InodeIndex, inode: &Record) -> Arc<Self> {
         let metadata = Metadata::new(NewMetadata {
             number: FIRST_NUMBER + u64::from(index.number()),
             device,
@@ -102,11 +193,22 @@ impl ArchiveInode {
         if metadata.is_regular() {
             metadata.set_blocks(inode.size.div_ceil(PAGE_SIZE as u64) * BLOCKS_OF_PAGE);
         }
-        Arc::new(Self { archive, index, metadata })
+        let unpacked = archive
+            .packed(index)
+            .map(|packed| Box::new(Unpacked { packed, pages: Mutex::new(rank::FILE_PAGES, SparseMap::new()) }));
+        Arc::new(Self { archive, index, metadata, unpacked, has_sound_sites: Once::new() })
     }
 
-    /// The whole page in place, or a copy of a page of a file too small to be aligned.
+    /// The whole page in place, a page that was unpacked, or a copy of a page of a file too small to be aligned.
     fn frame(&self, index: u64) -> Result<Frame, Errno> {
+        let is_sound = || self.archive.sites(self.index).map_err(damaged).is_ok();
+        if !self.has_sound_sites.call_once(is_sound) {
+            // Its code would run with instructions that must not.
+            return Err(Errno::EIO);
+        }
+        if let Some(unpacked) = &self.unpacked {
+            return unpacked.page(index);
+        }
         if let Some(frame) = self.archive.page(self.index, index).and_then(Frame::of_static) {
             return Ok(frame);
         }
@@ -123,6 +225,27 @@ impl ArchiveInode {
     }
 }
 
+impl ArchiveInode {
+    /// A read of a packed file.
+    fn read_unpacked(&self, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        let size = self.metadata.size();
+        let (mut at, mut done) = (position, 0);
+        while !to.is_full() && at < size {
+            let offset = offset_in_page(at);
+            let len = usize::try_from(size - at).map_or(PAGE_SIZE, |left| left.min(PAGE_SIZE - offset));
+            match self.frame(page_of(at)).and_then(|frame| copy_out(&frame, offset, to, len)) {
+                Ok(copied) => {
+                    done += copied;
+                    at += copied as u64;
+                }
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+}
+
 impl Inode for ArchiveInode {
     fn metadata(&self) -> &Metadata {
         &self.metadata
@@ -136,17 +259,17 @@ impl Inode for ArchiveInode {
         if !self.metadata.is_directory() {
             return Err(Errno::ENOTDIR);
         }
-        let index = self.archive.lookup(self.index, name.bytes()).ok_or(Errno::ENOENT)?;
-        Ok(Self::new(self.archive, self.metadata.device(), index))
+        let found = self.archive.lookup(self.index, name.bytes()).map_err(damaged)?;
+        let inode = Self::new(self.archive, self.metadata.device(), found.ok_or(Errno::ENOENT)?)?;
+        Ok(inode)
     }
 
     fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
         let mut next = usize::try_from(position).map_err(|_| Errno::EINVAL)?;
-        while let Some(entry) = self.archive.entry(self.index, next) {
+        while let Some(entry) = self.archive.entry(self.index, next).map_err(damaged)? {
             next += 1;
             let number = FIRST_NUMBER + u64::from(entry.inode.number());
-            let kind = abi::directory::type_of_mode(self.archive.inode(entry.inode).mode);
-            if !sink.entry(entry.name, number, kind, next as u64) {
+            if !sink.entry(entry.name, number, entry_kind(entry.kind), next as u64) {
                 break;
             }
         }
@@ -161,6 +284,9 @@ impl Inode for ArchiveInode {
     }
 
     fn read_at(&self, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        if self.unpacked.is_some() {
+            return self.read_unpacked(position, to);
+        }
         let start = usize::try_from(position).ok();
         match start.and_then(|start| self.archive.data(self.index).get(start..)) {
             Some(data) if !data.is_empty() => to.write(data),
@@ -183,7 +309,7 @@ impl Inode for ArchiveInode {
     fn code_sites(&self, index: u64) -> Option<Vec<CodeSite>> {
         let page = PAGE_SIZE as u64;
         let start = index.checked_mul(page)?;
-        let sites = self.archive.sites(self.index)?.in_range(start, start.checked_add(page)?);
+        let sites = self.archive.sites_of_sound(self.index)?.in_range(start, start.checked_add(page)?);
         let code_site = |site: image_format::Site| {
             let offset_in_page = u16::try_from(site.file_offset - start).ok()?;
             let call = match site.kind {
@@ -198,6 +324,22 @@ impl Inode for ArchiveInode {
     fn is_mappable(&self) -> bool {
         self.metadata.is_regular()
     }
+}
+
+/// The `DT_` value of a kind.
+fn entry_kind(kind: image_format::Kind) -> u8 {
+    use crate::FileKind;
+    use image_format::Kind;
+    match kind {
+        Kind::File => FileKind::Regular,
+        Kind::Directory => FileKind::Directory,
+        Kind::Link => FileKind::Symlink,
+        Kind::CharacterDevice => FileKind::CharacterDevice,
+        Kind::BlockDevice => FileKind::BlockDevice,
+        Kind::Fifo => FileKind::Fifo,
+        Kind::Socket => FileKind::Socket,
+    }
+    .entry_kind()
 }
 
 /// How a call is rewritten, for those who map files. Not yet by a second jump.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use abi::{AccessRights, Errno, OpenFlags, RenameFlags, ResolveFlags};
 use file::{Attributes, DirectorySink, File, OpenFile, Progress};
-use image_format::write::{ConfigSource, Content, Metadata, Payload, Tree};
+use image_format::write::{Content, Metadata, Payload, Tree};
 use image_format::{Image, Site};
 use mm::user::{UserReader, UserWriter};
 use vfs::fs::overlay;
@@ -306,6 +306,7 @@ impl DirectorySink for CollectNames {
 #[derive(Default)]
 pub(crate) struct ArchiveBuilder {
     tree: Tree,
+    is_packed: bool,
 }
 
 /// The modification time of everything in an archive, in nanoseconds.
@@ -317,12 +318,19 @@ fn attributes(permissions: u32) -> Metadata {
 
 impl ArchiveBuilder {
     pub(crate) fn new() -> Self {
-        Self { tree: Tree::new() }
+        Self { tree: Tree::new(), is_packed: false }
     }
 
     fn parent<'a>(&self, path: &'a str) -> (image_format::write::NodeId, &'a [u8]) {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         (self.tree.find(parent.as_bytes()).expect("the directory is there"), name.as_bytes())
+    }
+
+    /// Has files packed where that saves something.
+    #[must_use]
+    pub(crate) fn packed(mut self) -> Self {
+        self.is_packed = true;
+        self
     }
 
     #[must_use]
@@ -366,10 +374,17 @@ impl ArchiveBuilder {
 
     /// The archive as a file system. Its bytes are never freed.
     pub(crate) fn build(&self) -> Arc<RootFs> {
+        self.build_changed(|_| {}).unwrap()
+    }
+
+    /// The archive after a change of its bytes; `None` where that is noticed at once.
+    pub(crate) fn build_changed(&self, change: impl FnOnce(&mut [u8])) -> Option<Arc<RootFs>> {
         machine();
-        let payload = Payload { config: ConfigSource::default(), tree: self.tree.clone(), symbols: Vec::new() };
-        let bytes: &'static [u8] = payload.to_bytes().unwrap().leak();
-        RootFs::new(Image::parse(bytes).unwrap().archive())
+        let payload = Payload { tree: self.tree.clone(), is_packed: self.is_packed, ..Payload::default() };
+        let mut bytes = payload.to_bytes().unwrap();
+        change(&mut bytes);
+        let bytes: &'static [u8] = bytes.leak();
+        RootFs::new(Image::parse(bytes).ok()?.archive()).ok()
     }
 }
 
