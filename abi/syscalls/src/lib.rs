@@ -17,6 +17,7 @@ pub mod directory;
 pub mod documentation;
 pub mod errno;
 pub mod inet;
+pub mod inotify;
 pub mod interface;
 pub mod io;
 mod layout;

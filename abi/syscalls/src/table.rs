@@ -312,9 +312,9 @@ macro_rules! for_each_syscall {
 250 keyctl(option: i32, second: u64, third: u64, fourth: u64, fifth: u64) = Absent("");
 251 ioprio_set(which: i32, who: i32, priority: i32) = Partial("remembered; devices serve requests in their order");
 252 ioprio_get(which: i32, who: i32) = Full("");
-253 inotify_init() = Absent("");
-254 inotify_add_watch(fd: Fd, path: UserPtr, mask: u32) = Absent("");
-255 inotify_rm_watch(fd: Fd, watch: i32) = Absent("");
+253 inotify_init() = Full("");
+254 inotify_add_watch(fd: Fd, path: UserPtr, mask: u32) = Partial("nothing is told of reads and writes of FIFOs and devices, nor of closing what is mapped");
+255 inotify_rm_watch(fd: Fd, watch: i32) = Full("");
 256 migrate_pages(pid: i32, node_max: u64, from: UserPtr, to: UserPtr) = Absent("");
 257 openat(directory: Fd, path: UserPtr, flags: u32, mode: u32) = Full("");
 258 mkdirat(directory: Fd, path: UserPtr, mode: u32) = Full("");
@@ -353,7 +353,7 @@ macro_rules! for_each_syscall {
 291 epoll_create1(flags: u32) = Full("");
 292 dup3(old: Fd, new: Fd, flags: u32) = Full("");
 293 pipe2(descriptors: UserPtr, flags: u32) = Full("");
-294 inotify_init1(flags: u32) = Absent("");
+294 inotify_init1(flags: u32) = Full("");
 295 preadv(fd: Fd, vector: UserPtr, vector_length: u64, offset_low: u64, offset_high: u64) = Full("");
 296 pwritev(fd: Fd, vector: UserPtr, vector_length: u64, offset_low: u64, offset_high: u64) = Full("");
 297 rt_tgsigqueueinfo(group: i32, tid: i32, signal: i32, info: UserPtr) = Full("");

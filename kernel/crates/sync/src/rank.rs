@@ -125,6 +125,10 @@ ranks! {
     DIRECTORY_ENTRIES,
     /// The cached children of a directory entry.
     DENTRIES,
+    /// Who watches which inodes.
+    WATCHES,
+    /// What happened to the inodes that one program watches.
+    WATCH_EVENTS,
     /// The areas of one address space. A page fault takes this lock.
     ADDRESS_SPACE,
     /// The pages of one file. A page fault takes this lock under [`ADDRESS_SPACE`].

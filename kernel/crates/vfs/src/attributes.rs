@@ -2,12 +2,15 @@
 
 use alloc::vec::Vec;
 
+use abi::inotify::InotifyMask;
 use abi::stat::{ST_SYNCHRONOUS, ST_VALID};
 use abi::{AccessRights, Errno, Timespec};
 use file::Attributes;
 
 use crate::metadata::{FileKind, SET_GID, SET_UID};
-use crate::{Capabilities, Credentials, FileSystemStatistics, FileTime, Inode, MountFlags, PathRef, Permissions};
+use crate::{
+    Capabilities, Credentials, FileSystemStatistics, FileTime, Inode, MountFlags, PathRef, Permissions, notify,
+};
 
 /// What `utimensat` does to one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +83,7 @@ pub fn access(credentials: &Credentials, path: &PathRef, rights: AccessRights) -
 
 /// Sets the permission bits.
 pub fn chmod(credentials: &Credentials, path: &PathRef, mode: u32) -> Result<(), Errno> {
-    change(path, |inode| {
+    change(path, InotifyMask::ATTRIB, |inode| {
         let metadata = inode.metadata();
         if metadata.is_symlink() {
             return Err(Errno::EOPNOTSUPP);
@@ -100,7 +103,8 @@ pub fn chmod(credentials: &Credentials, path: &PathRef, mode: u32) -> Result<(),
 
 /// Sets owner and group; None leaves them. Set-id bits of what is no directory go away.
 pub fn chown(credentials: &Credentials, path: &PathRef, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
-    change(path, |inode| {
+    let event = if uid.is_some() || gid.is_some() { InotifyMask::ATTRIB } else { InotifyMask::empty() };
+    change(path, event, |inode| {
         let metadata = inode.metadata();
         let is_owner = credentials.uid == metadata.uid();
         let may_give = credentials.has(Capabilities::CHOWN);
@@ -130,7 +134,12 @@ pub fn utimens(credentials: &Credentials, path: &PathRef, accessed: SetTime, mod
     if accessed == SetTime::Omit && modified == SetTime::Omit {
         return Ok(());
     }
-    change(path, |inode| {
+    let event = match (accessed, modified) {
+        (_, SetTime::Omit) => InotifyMask::ACCESS,
+        (SetTime::Omit, _) => InotifyMask::MODIFY,
+        _ => InotifyMask::ATTRIB,
+    };
+    change(path, event, |inode| {
         let metadata = inode.metadata();
         let is_touch = accessed == SetTime::Now && modified == SetTime::Now;
         if is_touch && !credentials.owns(metadata.uid()) {
@@ -165,7 +174,9 @@ pub fn truncate(credentials: &Credentials, path: &PathRef, len: u64) -> Result<(
     metadata.begin_writing()?;
     let result = set_len(&**inode, len, credentials.has(Capabilities::FSETID), false);
     metadata.end_writing();
-    result
+    result?;
+    notify::at(&path.dentry, InotifyMask::MODIFY);
+    Ok(())
 }
 
 /// Sets the length of a regular file. `notes_always` notes the change even when the length stays, as `ftruncate` does.
@@ -201,12 +212,17 @@ pub fn statfs(path: &PathRef) -> FileSystemStatistics {
     statistics
 }
 
-/// Changes attributes under the inode's lock.
-pub(crate) fn change(path: &PathRef, change: impl FnOnce(&dyn Inode) -> Result<(), Errno>) -> Result<(), Errno> {
+/// Changes attributes under the inode's lock, and tells of it as `event`.
+pub(crate) fn change(
+    path: &PathRef,
+    event: InotifyMask,
+    change: impl FnOnce(&dyn Inode) -> Result<(), Errno>,
+) -> Result<(), Errno> {
     path.mount.check_writable()?;
     let inode = &**path.inode();
     let _lock = inode.metadata().lock();
     change(inode)?;
     inode.attributes_changed();
+    notify::at(&path.dentry, event);
     Ok(())
 }

@@ -3,11 +3,12 @@
 use alloc::sync::Arc;
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 
 use crate::metadata::{FileKind, KIND_MASK, Metadata, SET_GID, STICKY};
 use crate::name::HashedName;
 use crate::walk::{Last, LastKind, Lookup, Walk};
-use crate::{Capabilities, Credentials, FsContext, Inode, NewInode, PATH_LEN_MAX, PathRef, Permissions};
+use crate::{Capabilities, Credentials, FsContext, Inode, NewInode, PATH_LEN_MAX, PathRef, Permissions, notify};
 
 /// The permission bits `mkdir` takes.
 const DIRECTORY_MODE_MASK: u32 = 0o777 | STICKY;
@@ -87,6 +88,8 @@ pub fn link(
     let _source_lock = inode.metadata().lock_nested();
     directory.inode().link(last.name(), inode)?;
     directory.dentry.insert(last.name(), inode.clone());
+    notify::of(&**inode, InotifyMask::ATTRIB);
+    notify::in_directory(&**directory.inode(), InotifyMask::CREATE, last.name().bytes(), &**inode);
     Ok(())
 }
 
@@ -159,7 +162,9 @@ pub(crate) fn create_locked(
     let (mode, gid) = inherited(directory.inode().metadata(), credentials, mode);
     let new = NewInode { mode, uid: credentials.uid, gid, represents, target };
     let inode = directory.inode().create(name, &new)?;
-    directory.dentry.insert_new(name, inode)
+    let dentry = directory.dentry.insert_new(name, inode)?;
+    notify::in_directory(&**directory.inode(), InotifyMask::CREATE, name.bytes(), &**dentry.inode());
+    Ok(dentry)
 }
 
 /// Makes a file without a name in the file system of a directory.

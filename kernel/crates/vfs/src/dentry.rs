@@ -33,7 +33,7 @@ use sync::{Mutex, MutexGuard, Once, SpinLock, rank};
 
 use crate::name::{HashedName, Name};
 use crate::name_table::NameTable;
-use crate::{Credentials, FileKind, Inode, NAME_LEN_MAX};
+use crate::{Credentials, FileKind, Inode, NAME_LEN_MAX, notify};
 
 /// The most names known to be absent that one directory remembers.
 const ABSENT_MAX: usize = 1024;
@@ -514,6 +514,7 @@ impl Children {
 impl Drop for Dentry {
     /// Drops the chain of parents that only this dentry held one by one: it may be longer than a stack is deep.
     fn drop(&mut self) {
+        notify::dentry_dropped(&*self.inode);
         let mut next = self.place.get_mut().parent.take();
         while let Some(mut dentry) = next.and_then(Arc::into_inner) {
             next = dentry.place.get_mut().parent.take();

@@ -56,6 +56,7 @@ mod mount;
 mod name;
 mod name_table;
 mod namespace;
+pub mod notify;
 mod open;
 mod page_cache;
 mod page_copy;

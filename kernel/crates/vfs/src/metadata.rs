@@ -145,6 +145,8 @@ pub struct Metadata {
     is_removed: AtomicBool,
     /// A file made without a name may be given one.
     is_linkable: AtomicBool,
+    /// What happens to it that somebody wants to know of: bits of `InotifyMask`.
+    watched: AtomicU32,
     lock: Mutex<()>,
 }
 
@@ -181,6 +183,7 @@ impl Metadata {
             writers: AtomicI32::new(0),
             is_removed: AtomicBool::new(false),
             is_linkable: AtomicBool::new(false),
+            watched: AtomicU32::new(0),
             lock: Mutex::new(rank::INODES, ()),
         }
     }
@@ -400,6 +403,17 @@ impl Metadata {
     /// Lets a file without links be given one.
     pub(crate) fn make_linkable(&self) {
         self.is_linkable.store(true, Relaxed);
+    }
+
+    /// What happens to it that somebody wants to know of.
+    #[inline]
+    pub(crate) fn watched(&self) -> u32 {
+        self.watched.load(Relaxed)
+    }
+
+    /// Sets what somebody wants to know of.
+    pub(crate) fn set_watched(&self, events: u32) {
+        self.watched.store(events, Relaxed);
     }
 
     /// What `stat` shows.

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use abi::inotify::InotifyMask;
 use abi::{AccessMode, Errno, OpenFlags, ResolveFlags};
 use file::OpenFile;
 
@@ -10,6 +11,7 @@ use crate::metadata::FileKind;
 use crate::walk::{Last, LastKind, Walk};
 use crate::{
     Capabilities, Credentials, Dentry, FsContext, Lookup, MountFlags, Opened, PathRef, Permissions, VnodeFile, device,
+    notify,
 };
 
 /// What `open` or `openat2` asks for.
@@ -225,10 +227,8 @@ fn open_place(
     // From here on the file ends what was begun.
     let keeps_set_id = credentials.has(Capabilities::FSETID);
     let mut file = VnodeFile::new(place, is_writer, keeps_set_id);
-    match kind {
-        FileKind::Regular if flags.contains(OpenFlags::TRUNC) && !is_new => file.truncate_at_open(is_writer)?,
-        FileKind::Socket => return Err(Errno::ENXIO),
-        _ => {}
+    if kind == FileKind::Socket {
+        return Err(Errno::ENXIO);
     }
     let opened = match kind {
         FileKind::CharacterDevice | FileKind::BlockDevice => Opened::Through(device::open(file.path(), flags)?),
@@ -238,6 +238,10 @@ fn open_place(
         Opened::Inode => {}
         Opened::Through(served_by) => file.serve_through(served_by),
         Opened::Replaced(other) => return Ok(OpenFile::new(other, flags)),
+    }
+    notify::at(&file.path().dentry, InotifyMask::OPEN);
+    if kind == FileKind::Regular && flags.contains(OpenFlags::TRUNC) && !is_new {
+        file.truncate_at_open(is_writer)?;
     }
     Ok(OpenFile::new(Arc::new(file), flags))
 }

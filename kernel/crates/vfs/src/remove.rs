@@ -1,10 +1,11 @@
 //! Removing names.
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 
 use crate::metadata::STICKY;
 use crate::walk::{LastKind, Lookup, Walk};
-use crate::{Credentials, Dentry, FsContext, PathRef, Permissions};
+use crate::{Credentials, Dentry, FsContext, PathRef, Permissions, notify};
 
 /// Removes a name of something that is no directory.
 pub fn unlink(
@@ -35,6 +36,11 @@ pub fn unlink(
     }
     directory.inode().unlink(name, victim.inode())?;
     directory.dentry.remove_child(name, &victim);
+    let inode = victim.inode().clone();
+    notify::of(&*inode, InotifyMask::ATTRIB);
+    // Those who watch the file hear of its end before those who watch the directory.
+    drop(victim);
+    notify::in_directory(&**directory.inode(), InotifyMask::DELETE, name.bytes(), &*inode);
     Ok(())
 }
 
@@ -65,10 +71,15 @@ pub fn rmdir(
     if victim.is_mount_point() {
         return Err(Errno::EBUSY);
     }
-    let _victim_lock = victim.inode().metadata().lock_nested();
-    directory.inode().rmdir(name, victim.inode())?;
-    victim.inode().metadata().mark_removed();
-    directory.dentry.remove_child(name, &victim);
+    let inode = victim.inode().clone();
+    {
+        let _victim_lock = inode.metadata().lock_nested();
+        directory.inode().rmdir(name, &inode)?;
+        inode.metadata().mark_removed();
+        directory.dentry.remove_child(name, &victim);
+    }
+    drop(victim);
+    notify::in_directory(&**directory.inode(), InotifyMask::DELETE, name.bytes(), &*inode);
     Ok(())
 }
 

@@ -22,9 +22,10 @@ use sync::MutexGuard;
 
 use crate::create::check_may_create;
 use crate::inode::Renaming;
+use crate::notify::Move;
 use crate::remove::check_may_remove;
 use crate::walk::{Last, LastKind, Lookup, Walk};
-use crate::{Credentials, Dentry, FsContext, PathRef, Permissions};
+use crate::{Credentials, Dentry, FsContext, PathRef, Permissions, notify};
 
 /// Gives what `old_path` names the name `new_path`. `WHITEOUT` is not supported (`EINVAL`).
 pub fn rename(
@@ -170,6 +171,19 @@ impl Pair<'_> {
         Ok(())
     }
 
+    /// Tells those who watch the directories and what was in them.
+    #[cold]
+    fn tell(&self, old_name: &[u8], new_name: &[u8]) {
+        let old = (&**self.old_directory.inode(), old_name);
+        let new = (&**self.new_directory.inode(), new_name);
+        let other = self.new.map(|new| &**new.inode());
+        let replaced = other.filter(|_| !self.is_exchange);
+        notify::moved(&Move { from: old, to: new, inode: &**self.old.inode(), replaced });
+        if let Some(other) = other.filter(|_| self.is_exchange) {
+            notify::moved(&Move { from: new, to: old, inode: other, replaced: None });
+        }
+    }
+
     fn carry_out(&self, old_last: &Last<'_>, new_last: &Last<'_>) -> Result<(), Errno> {
         let (old_name, new_name) = (old_last.name(), new_last.name());
         let replaced_directory = self.new.filter(|new| !self.is_exchange && new.inode().metadata().is_directory());
@@ -189,6 +203,9 @@ impl Pair<'_> {
         match self.new {
             Some(new) if self.is_exchange => from.exchange_children(old_name, self.old, to, new_name, new),
             replaced => from.move_child(old_name, self.old, to, new_name, replaced),
+        }
+        if notify::is_any() {
+            self.tell(old_name.bytes(), new_name.bytes());
         }
         Ok(())
     }

@@ -22,8 +22,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::Seq
 use abi::Errno;
 use sync::{Mutex, MutexGuard, SpinLock, rank};
 
-use crate::FileSystem;
 use crate::fs::disk::{self, Claim};
+use crate::{FileSystem, notify};
 
 /// The file systems in use.
 static SUPERBLOCKS: Mutex<Vec<Weak<Superblock>>> = Mutex::new(rank::SUPERBLOCKS, Vec::new());
@@ -220,6 +220,7 @@ fn settle_locked(_known: &mut MutexGuard<'_, Vec<Weak<Superblock>>>) {
 
 /// Shuts one down. There is nobody to tell of an error but the log.
 fn finish(file_system: &dyn FileSystem) {
+    notify::unmounted(file_system.device());
     file_system.root().drop_unused();
     if let Err(errno) = file_system.shut_down() {
         log::error!("{}: unmounting failed: {errno}", file_system.type_name());

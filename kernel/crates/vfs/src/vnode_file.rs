@@ -6,6 +6,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use abi::inotify::InotifyMask;
 use abi::open::{SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
 use abi::{Errno, FallocateFlags, OpenFlags, PollEvents};
 use file::{Attributes, DirectorySink, File, IoResult, LockOwner, OpenFile, Progress};
@@ -15,7 +16,7 @@ use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
 use crate::attributes::set_len;
-use crate::{FileKind, Inode, PathRef, path_name};
+use crate::{FileKind, Inode, PathRef, notify, path_name};
 
 /// The position of the first entry that a file system gives; `.` and `..` come before.
 const FIRST_ENTRY: u64 = 2;
@@ -58,7 +59,9 @@ impl VnodeFile {
         if !is_writer {
             metadata.end_writing();
         }
-        result
+        result?;
+        notify::at(&self.path.dentry, InotifyMask::MODIFY);
+        Ok(())
     }
 
     /// Where it was found.
@@ -127,6 +130,9 @@ impl VnodeFile {
             }
         };
         self.note_access(open);
+        if done > 0 {
+            notify::at(&self.path.dentry, InotifyMask::ACCESS);
+        }
         Ok(Progress::Done(done))
     }
 
@@ -145,6 +151,9 @@ impl VnodeFile {
                 done
             }
         };
+        if done > 0 {
+            notify::at(&self.path.dentry, InotifyMask::MODIFY);
+        }
         Ok(Progress::Done(done))
     }
 
@@ -269,7 +278,9 @@ impl File for VnodeFile {
         if !self.inode().metadata().is_regular() {
             return Err(Errno::EINVAL);
         }
-        set_len(&**self.inode(), length, self.keeps_set_id, true)
+        set_len(&**self.inode(), length, self.keeps_set_id, true)?;
+        notify::at(&self.path.dentry, InotifyMask::MODIFY);
+        Ok(())
     }
 
     fn allocate(&self, open: &OpenFile, mode: u32, offset: u64, length: u64) -> Result<(), Errno> {
@@ -293,6 +304,7 @@ impl File for VnodeFile {
             inode.metadata().drop_set_id();
         }
         inode.attributes_changed();
+        notify::at(&self.path.dentry, InotifyMask::MODIFY);
         Ok(())
     }
 
@@ -321,6 +333,7 @@ impl File for VnodeFile {
             result?;
         }
         self.note_access(open);
+        notify::at(&self.path.dentry, InotifyMask::ACCESS);
         Ok(())
     }
 
@@ -343,6 +356,11 @@ impl File for VnodeFile {
     }
 
     fn released(&self, open: &OpenFile) {
+        if !open.is_path_only() {
+            let was_writer = open.flags().access_mode().can_write();
+            let event = if was_writer { InotifyMask::CLOSE_WRITE } else { InotifyMask::CLOSE_NOWRITE };
+            notify::at(&self.path.dentry, event);
+        }
         if let Some(file) = &self.served_by {
             file.released(open);
         }

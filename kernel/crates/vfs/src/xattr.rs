@@ -11,6 +11,7 @@
 use alloc::vec::Vec;
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 use abi::xattr::{
     VFS_CAP_REVISION_2, VFS_CAP_REVISION_3, VFS_CAP_REVISION_MASK, XATTR_CAPS_SZ_2, XATTR_CAPS_SZ_3, XATTR_LIST_MAX,
     XATTR_NAME_CAPS,
@@ -96,7 +97,7 @@ pub fn change_xattr(
     {
         check_capabilities(credentials, value)?;
     }
-    change(path, |inode| {
+    change(path, InotifyMask::ATTRIB, |inode| {
         check_access(credentials, inode, name, Permissions::WRITE)?;
         if NameSpace::of(name).0 == NameSpace::Security {
             // Linux looks at the form of capabilities when they come, and at the right when they go.

@@ -15,6 +15,7 @@ use file::DESCRIPTORS_MAX;
 use sync::{Once, machine};
 use vfs::fs::disk;
 use vfs::fs::generated::{Directory, Row};
+use vfs::notify::{LIMITS, Limits};
 
 use super::sysctl_net;
 use super::text::{line, parse_setting, until_zero};
@@ -46,6 +47,21 @@ macro_rules! setting {
             0o644,
             |system| Ok(line(system.settings().$field.load(Relaxed))),
             |system, text| set(&system.settings().$field, text, $range),
+        )
+    };
+}
+
+/// A limit of inotify, and what is in force of it.
+macro_rules! limit {
+    ($name:literal, $field:ident, $shown:expr) => {
+        Row::setting(
+            $name,
+            0o644,
+            |_| {
+                let shown: fn(&Limits) -> u32 = $shown;
+                Ok(line(shown(&LIMITS)))
+            },
+            |_, text| set(&LIMITS.$field, text, 0..=i32::MAX.unsigned_abs()),
         )
     };
 }
@@ -212,9 +228,9 @@ const FS: &[Row<System>] = &[
         "inotify",
         0o555,
         &[
-            Row::fixed("max_queued_events", "16384\n"),
-            Row::fixed("max_user_instances", "128\n"),
-            Row::fixed("max_user_watches", "65536\n"),
+            limit!("max_queued_events", queued_events_max, |limits| limits.queued_events_max.load(Relaxed)),
+            limit!("max_user_instances", user_instances_max, |limits| limits.user_instances_max.load(Relaxed)),
+            limit!("max_user_watches", user_watches_max, Limits::watches),
         ]
     ),
     constant!("nr_open", DESCRIPTORS_MAX),
