@@ -1,5 +1,4 @@
 //! Extended attributes: that the layer over an archive keeps them, and that they count against the limit on inodes.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
