@@ -5,7 +5,14 @@
 //! them; a file without locks has no entry. Whoever cannot have a lock waits on one queue for any to be released, and tries
 //! again.
 //!
-//! Lock: [`rank::FD_TABLE`] around the table. Deadlocks between processes are not looked for.
+//! # Deadlocks
+//!
+//! Who waits for a POSIX lock is noted with the owner of the lock that is in the way. Before a wait begins the chain of those owners is
+//! followed, and when it leads back to who wants to wait the answer is `EDEADLK`. An owner is a descriptor table, and several threads
+//! that share one may wait for different things: as Linux does, a chain that leads back through any of them counts. Open file
+//! description locks are left out, as on Linux, and so are `flock` locks.
+//!
+//! Lock: [`rank::FD_TABLE`] around the table.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -15,8 +22,10 @@ use sync::{Mutex, WaitQueue, rank};
 
 use crate::{LockOwner, OpenFile};
 
-/// The most locks in the system.
+/// The most locks on a file.
 const LOCKS_MAX: usize = 1 << 16;
+/// The most owners that are looked at for a deadlock.
+const CHAIN_MAX: usize = 64;
 
 /// Whether a lock tolerates others of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,12 +112,19 @@ impl FileId {
     }
 }
 
+/// A lock by `flock`, and the process that took it.
+struct WholeLock {
+    id: OpenId,
+    kind: LockKind,
+    process: i32,
+}
+
 /// The locks of one file.
 #[derive(Default)]
 struct Locks {
     records: Vec<RecordLock>,
     /// Locks on the whole file by `flock`; they do not see record locks.
-    whole: Vec<(OpenId, LockKind)>,
+    whole: Vec<WholeLock>,
 }
 
 impl Locks {
@@ -162,23 +178,80 @@ impl Locks {
     }
 }
 
-static LOCKS: Mutex<BTreeMap<FileId, Locks>> = Mutex::new(rank::FD_TABLE, BTreeMap::new());
+/// Somebody waits for a POSIX lock.
+struct Wait {
+    number: u64,
+    wanted: RecordLock,
+    file: FileId,
+    /// Whose lock is in the way.
+    blocker: RecordOwner,
+}
+
+/// All locks, and who waits for POSIX locks.
+struct Table {
+    files: BTreeMap<FileId, Locks>,
+    waits: Vec<Wait>,
+    last_wait: u64,
+}
+
+static TABLE: Mutex<Table> =
+    Mutex::new(rank::FD_TABLE, Table { files: BTreeMap::new(), waits: Vec::new(), last_wait: 0 });
 static RELEASES: WaitQueue = WaitQueue::new();
+
+impl Table {
+    /// Changes the locks of a file, and forgets the file when it has none left.
+    fn change<R>(&mut self, file: FileId, change: impl FnOnce(&mut Locks) -> R) -> R {
+        let locks = self.files.entry(file).or_default();
+        let result = change(locks);
+        if locks.is_empty() {
+            self.files.remove(&file);
+        }
+        result
+    }
+
+    /// What an owner gave up is in nobody's way. Who waited will see what is, when it looks again.
+    fn forget_blocker(&mut self, file: FileId, owner: &RecordOwner) {
+        self.waits.retain(|wait| wait.file != file || !wait.blocker.is_same(owner));
+    }
+
+    /// Whether `owner` would wait for itself if it waited for `blocker`.
+    fn is_deadlock(&self, owner: &RecordOwner, blocker: &RecordOwner) -> bool {
+        let mut chain = alloc::vec![*blocker];
+        let mut next = 0;
+        while let Some(at) = chain.get(next).copied() {
+            if at.is_same(owner) {
+                return true;
+            }
+            let is_link =
+                |wait: &&Wait| matches!(wait.wanted.owner, RecordOwner::Table(..)) && wait.wanted.owner.is_same(&at);
+            for wait in self.waits.iter().filter(is_link) {
+                if chain.len() < CHAIN_MAX && !chain.iter().any(|other| other.is_same(&wait.blocker)) {
+                    chain.push(wait.blocker);
+                }
+            }
+            next += 1;
+        }
+        false
+    }
+
+    /// Takes a record lock, or answers the one that stands in its way.
+    fn lock(&mut self, file: FileId, lock: RecordLock) -> Result<Option<RecordLock>, Errno> {
+        self.change(file, |locks| {
+            if let Some(other) = locks.conflict(&lock) {
+                return Ok(Some(other));
+            }
+            if locks.records.len() >= LOCKS_MAX {
+                return Err(Errno::ENOLCK);
+            }
+            locks.add(lock);
+            Ok(None)
+        })
+    }
+}
 
 /// Woken whenever a lock is released.
 pub fn releases() -> &'static WaitQueue {
     &RELEASES
-}
-
-/// Changes the locks of a file, and forgets the file when it has none left.
-fn change<R>(file: FileId, change: impl FnOnce(&mut Locks) -> R) -> R {
-    let mut table = LOCKS.lock();
-    let locks = table.entry(file).or_default();
-    let result = change(locks);
-    if locks.is_empty() {
-        table.remove(&file);
-    }
-    result
 }
 
 /// Wakes those who wait for a lock.
@@ -188,52 +261,86 @@ fn released() {
 
 /// The lock that stands in the way of `wanted`, if one does.
 pub fn conflict(file: FileId, wanted: &RecordLock) -> Option<RecordLock> {
-    LOCKS.lock().get(&file)?.conflict(wanted)
+    TABLE.lock().files.get(&file)?.conflict(wanted)
 }
 
 /// The first lock that `owner` itself has in a range.
 pub fn own_lock(file: FileId, owner: &RecordOwner, range: LockRange) -> Option<RecordLock> {
-    let table = LOCKS.lock();
-    table.get(&file)?.records.iter().find(|lock| lock.owner.is_same(owner) && lock.range.overlaps(&range)).copied()
+    let table = TABLE.lock();
+    let locks = table.files.get(&file)?;
+    locks.records.iter().find(|lock| lock.owner.is_same(owner) && lock.range.overlaps(&range)).copied()
 }
 
 /// Takes a record lock; false when another stands in the way. `ENOLCK` when there are too many.
 pub fn lock_record(file: FileId, lock: RecordLock) -> Result<bool, Errno> {
-    change(file, |locks| {
-        if locks.conflict(&lock).is_some() {
-            return Ok(false);
+    Ok(TABLE.lock().lock(file, lock)?.is_none())
+}
+
+/// A wait for a record lock, from the first attempt to the last.
+#[derive(Default)]
+pub struct LockWait {
+    number: Option<u64>,
+}
+
+impl LockWait {
+    /// As [`lock_record`] for someone who is going to wait and try again: `EDEADLK` when that would be for ever.
+    pub fn attempt(&mut self, file: FileId, wanted: RecordLock) -> Result<bool, Errno> {
+        let mut table = TABLE.lock();
+        self.leave(&mut table);
+        let Some(other) = table.lock(file, wanted)? else { return Ok(true) };
+        if let (RecordOwner::Table(..), RecordOwner::Table(..)) = (wanted.owner, other.owner)
+            && table.is_deadlock(&wanted.owner, &other.owner)
+        {
+            return Err(Errno::EDEADLK);
         }
-        if locks.records.len() >= LOCKS_MAX {
-            return Err(Errno::ENOLCK);
+        table.last_wait += 1;
+        let number = table.last_wait;
+        table.waits.push(Wait { number, wanted, file, blocker: other.owner });
+        self.number = Some(number);
+        Ok(false)
+    }
+
+    fn leave(&mut self, table: &mut Table) {
+        if let Some(number) = self.number.take() {
+            table.waits.retain(|wait| wait.number != number);
         }
-        locks.add(lock);
-        Ok(true)
-    })
+    }
+}
+
+impl Drop for LockWait {
+    fn drop(&mut self) {
+        if self.number.is_some() {
+            self.leave(&mut TABLE.lock());
+        }
+    }
 }
 
 /// Gives up the record locks of an owner in a range.
 pub fn unlock_records(file: FileId, owner: &RecordOwner, range: LockRange) {
-    change(file, |locks| locks.cut(owner, range));
+    let mut table = TABLE.lock();
+    table.change(file, |locks| locks.cut(owner, range));
+    table.forget_blocker(file, owner);
+    drop(table);
     released();
 }
 
 /// Every byte of a file.
 pub const WHOLE_FILE: LockRange = LockRange { first: 0, last: u64::MAX >> 1 };
 
-/// `flock`: takes the lock on the whole file, instead of the one the open file had, which is lost even if the new one cannot
+/// `flock` by a process: takes the lock on the whole file, instead of the one the open file had, which is lost even if the new one cannot
 /// be had (false).
-pub fn lock_whole(file: FileId, id: OpenId, kind: LockKind) -> bool {
-    let (is_locked, had_other) = change(file, |locks| {
-        if locks.whole.contains(&(id, kind)) {
+pub fn lock_whole(file: FileId, id: OpenId, kind: LockKind, process: i32) -> bool {
+    let (is_locked, had_other) = TABLE.lock().change(file, |locks| {
+        if locks.whole.iter().any(|lock| lock.id == id && lock.kind == kind) {
             return (true, false);
         }
         let before = locks.whole.len();
-        locks.whole.retain(|(other, _)| *other != id);
+        locks.whole.retain(|lock| lock.id != id);
         let had_other = locks.whole.len() < before;
-        let is_shared = |other: &(OpenId, LockKind)| other.1 == LockKind::Shared && kind == LockKind::Shared;
+        let is_shared = |lock: &WholeLock| lock.kind == LockKind::Shared && kind == LockKind::Shared;
         let is_free = locks.whole.iter().all(is_shared);
         if is_free {
-            locks.whole.push((id, kind));
+            locks.whole.push(WholeLock { id, kind, process });
         }
         (is_free, had_other)
     });
@@ -245,18 +352,76 @@ pub fn lock_whole(file: FileId, id: OpenId, kind: LockKind) -> bool {
 
 /// `flock` with `LOCK_UN`.
 pub fn unlock_whole(file: FileId, id: OpenId) {
-    change(file, |locks| locks.whole.retain(|(other, _)| *other != id));
+    TABLE.lock().change(file, |locks| locks.whole.retain(|lock| lock.id != id));
     released();
+}
+
+/// A lock as `/proc/locks` shows it.
+pub struct ShownLock {
+    /// The number of the lock, which those who wait for it have as well.
+    pub number: usize,
+    /// It is waited for.
+    pub is_waiting: bool,
+    /// By which call it was taken: `FLOCK`, `POSIX`, `OFDLCK`.
+    pub call: &'static str,
+    /// How.
+    pub kind: LockKind,
+    /// Which process took it; -1 for one that belongs to an open file.
+    pub process: i32,
+    /// Device number of the file system.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Which bytes.
+    pub range: LockRange,
+}
+
+/// All locks and those who wait for POSIX locks.
+pub fn all() -> Vec<ShownLock> {
+    let table = TABLE.lock();
+    let mut shown = Vec::new();
+    let mut number = 0;
+    let record = |number, file: &FileId, lock: &RecordLock, is_waiting| {
+        let (call, process) = match lock.owner {
+            RecordOwner::Table(_, process) => ("POSIX", process),
+            RecordOwner::Open(_) => ("OFDLCK", -1),
+        };
+        let RecordLock { kind, range, .. } = *lock;
+        ShownLock { number, is_waiting, call, kind, process, device: file.device, inode: file.inode, range }
+    };
+    for (file, locks) in &table.files {
+        for &WholeLock { kind, process, .. } in &locks.whole {
+            number += 1;
+            let FileId { device, inode } = *file;
+            let (call, range) = ("FLOCK", WHOLE_FILE);
+            shown.push(ShownLock { number, is_waiting: false, call, kind, process, device, inode, range });
+        }
+        for lock in &locks.records {
+            number += 1;
+            shown.push(record(number, file, lock, false));
+            let waits_for_it = |wait: &&Wait| {
+                let blocks = lock.range.overlaps(&wait.wanted.range);
+                wait.file == *file && wait.blocker.is_same(&lock.owner) && blocks
+            };
+            let waits = table.waits.iter().filter(waits_for_it);
+            shown.extend(waits.map(|wait| record(number, file, &wait.wanted, true)));
+        }
+    }
+    shown
 }
 
 /// Gives up everything an open file had locked.
 pub(crate) fn release_open(open: &OpenFile) {
     let Ok(file) = FileId::of(open) else { return };
     let id = OpenId::of(open);
-    change(file, |locks| {
-        locks.whole.retain(|(other, _)| *other != id);
-        locks.records.retain(|lock| lock.owner != RecordOwner::Open(id));
+    let owner = RecordOwner::Open(id);
+    let mut table = TABLE.lock();
+    table.change(file, |locks| {
+        locks.whole.retain(|lock| lock.id != id);
+        locks.records.retain(|lock| lock.owner != owner);
     });
+    table.forget_blocker(file, &owner);
+    drop(table);
     released();
 }
 
@@ -298,6 +463,26 @@ mod tests {
         assert_eq!(locks.records.len(), 2);
         locks.add(lock(ALICE, Shared, 0, WHOLE_FILE.last));
         assert_eq!(shown(&locks), [(Shared, 0, WHOLE_FILE.last)]);
+    }
+
+    #[test]
+    fn a_chain_that_leads_back_is_a_deadlock() {
+        use LockKind::Exclusive;
+        const CAROL: RecordOwner = RecordOwner::Table(LockOwner(3), 30);
+        let file = FileId { device: 1, inode: 1 };
+        let mut table = Table { files: BTreeMap::new(), waits: Vec::new(), last_wait: 0 };
+        let mut wait = |owner, blocker| {
+            table.waits.push(Wait { number: 0, wanted: lock(owner, Exclusive, 0, 0), file, blocker });
+        };
+        wait(ALICE, BOB);
+        wait(ALICE, CAROL);
+        wait(BOB, CAROL);
+        assert!(table.is_deadlock(&CAROL, &ALICE));
+        assert!(table.is_deadlock(&CAROL, &BOB));
+        assert!(!table.is_deadlock(&ALICE, &CAROL));
+        table.forget_blocker(file, &CAROL);
+        assert!(!table.is_deadlock(&CAROL, &BOB));
+        assert!(table.is_deadlock(&BOB, &ALICE));
     }
 
     #[test]

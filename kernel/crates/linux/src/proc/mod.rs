@@ -27,6 +27,7 @@ mod descriptors;
 mod disks;
 mod groups;
 mod interfaces;
+mod locks;
 mod maps;
 mod memory;
 mod mounts;

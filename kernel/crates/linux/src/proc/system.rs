@@ -29,7 +29,7 @@ pub(super) const FILES: &[Row<System>] = &[
     Row::file("filesystems", file_systems),
     Row::file("interrupts", interrupts),
     Row::file("loadavg", loadavg),
-    Row::text("locks", ""),
+    Row::file("locks", |_| locks::locks()),
     Row::file("meminfo", memory::meminfo),
     Row::text("misc", ""),
     Row::text("modules", ""),

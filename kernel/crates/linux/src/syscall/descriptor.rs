@@ -5,7 +5,7 @@ use abi::open::{F_RDLCK, F_UNLCK, F_WRLCK, FD_CLOEXEC, LOCK_EX, LOCK_NB, LOCK_SH
 use abi::open::{SEEK_CUR, SEEK_END, SEEK_SET};
 use abi::{Errno, Fd, Flock, OpenFlags, UserPtr};
 use file::OpenFile;
-use file::lock::{self, FileId, LockKind, LockRange, OpenId, RecordLock, RecordOwner};
+use file::lock::{self, FileId, LockKind, LockRange, LockWait, OpenId, RecordLock, RecordOwner};
 use mm::user::{read_user_struct, write_user_struct};
 use sync::machine::NEVER;
 
@@ -254,9 +254,12 @@ fn set_lock(thread: &Thread, open: &OpenFile, operation: u32, argument: UserPtr)
         RecordOwner::Table(..) => thread.fds().note_locks(),
         RecordOwner::Open(_) => open.note_locks(),
     }
-    let waits = matches!(operation, command::F_SETLKW | command::F_OFD_SETLKW);
-    take_lock(thread, waits, || lock::lock_record(file, RecordLock { owner, kind, range }))?;
-    Ok(0)
+    let wanted = RecordLock { owner, kind, range };
+    if matches!(operation, command::F_SETLK | command::F_OFD_SETLK) {
+        return if lock::lock_record(file, wanted)? { Ok(0) } else { Err(Errno::EAGAIN.into()) };
+    }
+    let mut wait = LockWait::default();
+    take_lock(thread, true, || wait.attempt(file, wanted))
 }
 
 /// Tries to take a lock, again after each release when the caller waits.
@@ -296,5 +299,6 @@ pub(crate) fn flock(thread: &Thread, fd: Fd, operation: u32) -> SyscallResult {
         return Ok(0);
     };
     open.note_locks();
-    take_lock(thread, operation & LOCK_NB == 0, || Ok(lock::lock_whole(file, id, kind)))
+    let process = thread.process().pid().cast_signed();
+    take_lock(thread, operation & LOCK_NB == 0, || Ok(lock::lock_whole(file, id, kind, process)))
 }
