@@ -86,5 +86,34 @@ int main(void) {
     TRY(sys_rename(AT_FDCWD, "other", AT_FDCWD, "x", NOREPLACE | EXCHANGE));
     TRY(sys_rename(AT_FDCWD, "other", AT_FDCWD, "x", 64));
     TRY(rename("new", "/proc/x"));
+
+    // What is left behind of a name. On a tmpfs, as other file systems may not know of it.
+    remove_fresh_dir();
+    fresh_dir("/dev/shm");
+    reset();
+    enum { WHITEOUT = 4 };
+    TRY(sys_rename(AT_FDCWD, "file", AT_FDCWD, "new", WHITEOUT));
+    MUST(lstat("file", &after));
+    printf("mode %o device %lu links %lu\n", after.st_mode, (unsigned long)after.st_rdev, (unsigned long)after.st_nlink);
+    show_file("new");
+    TRY(open("file", O_RDONLY));
+    TRY(sys_rename(AT_FDCWD, "other", AT_FDCWD, "full/file", WHITEOUT));
+    MUST(lstat("other", &after));
+    printf("mode %o\n", after.st_mode);
+    show_file("full/file");
+    TRY(sys_rename(AT_FDCWD, "full", AT_FDCWD, "moved", WHITEOUT | NOREPLACE));
+    MUST(lstat("full", &after));
+    printf("mode %o\n", after.st_mode);
+    TRY(sys_rename(AT_FDCWD, "moved", AT_FDCWD, "empty", WHITEOUT | EXCHANGE));
+    TRY(sys_rename(AT_FDCWD, "absent", AT_FDCWD, "empty", WHITEOUT));
+    TRY(unlink("file"));
+    TRY(unlink("full"));
+    MUST(chmod(".", 0777));
+    MUST(setresuid(-1, 65534, -1));
+    TRY(mknod("white", S_IFCHR, 0));
+    TRY(mknod("device", S_IFCHR, 0x103));
+    TRY(mknod("block", S_IFBLK, 0));
+    TRY(sys_rename(AT_FDCWD, "white", AT_FDCWD, "white2", WHITEOUT));
+    MUST(setresuid(-1, 0, -1));
     return 0;
 }

@@ -131,7 +131,7 @@ macro_rules! for_each_syscall {
 69 msgsnd(id: i32, message: UserPtr, size: usize, flags: i32) = Absent("");
 70 msgrcv(id: i32, message: UserPtr, size: usize, kind: i64, flags: i32) = Absent("");
 71 msgctl(id: i32, command: i32, buffer: UserPtr) = Absent("");
-72 fcntl(fd: Fd, command: u32, argument: u64) = Partial("no leases, no F_NOTIFY, no SIGIO; lock deadlocks are not detected");
+72 fcntl(fd: Fd, command: u32, argument: u64) = Partial("no leases, no F_NOTIFY, no SIGIO");
 73 flock(fd: Fd, operation: u32) = Full("");
 74 fsync(fd: Fd) = Full("");
 75 fdatasync(fd: Fd) = Full("");
@@ -375,10 +375,10 @@ macro_rules! for_each_syscall {
 313 finit_module(fd: Fd, arguments: UserPtr, flags: i32) = Absent("");
 314 sched_setattr(pid: i32, attributes: UserPtr, flags: u32) = Partial("SCHED_DEADLINE is refused with EPERM, utilisation clamps with EOPNOTSUPP; slices of fair threads stay as they are");
 315 sched_getattr(pid: i32, attributes: UserPtr, size: u32, flags: u32) = Full("");
-316 renameat2(old_directory: Fd, old_path: UserPtr, new_directory: Fd, new_path: UserPtr, flags: u32) = Partial("no RENAME_WHITEOUT");
+316 renameat2(old_directory: Fd, old_path: UserPtr, new_directory: Fd, new_path: UserPtr, flags: u32) = Full("");
 317 seccomp(operation: u32, flags: u32, arguments: UserPtr) = Absent("");
 318 getrandom(buffer: UserPtr, count: usize, flags: u32) = Full("never blocks: the generator is seeded before the first program runs");
-319 memfd_create(name: UserPtr, flags: u32) = Absent("");
+319 memfd_create(name: UserPtr, flags: u32) = Partial("no MFD_HUGETLB");
 320 kexec_file_load(kernel: Fd, ramdisk: Fd, length: u64, command_line: UserPtr, flags: u64) = Absent("");
 321 bpf(command: i32, attributes: UserPtr, size: u32) = Absent("");
 322 execveat(directory: Fd, path: UserPtr, arguments: UserPtr, environment: UserPtr, flags: u32) = Partial("not set-user-id bits");

@@ -14,8 +14,8 @@ use sync::{Mutex, Once, rank};
 use crate::file_system::anonymous_device;
 use crate::fs::tmpfs::{Tmpfs, TmpfsOptions};
 use crate::{
-    Dentry, FileSystem, FileSystemStatistics, Inode, Metadata, Mount, NewMetadata, Opened, PathRef, RootDentry,
-    VnodeFile,
+    Credentials, Dentry, FileSystem, FileSystemStatistics, Inode, Metadata, Mount, NewMetadata, Opened, PathRef,
+    RootDentry, SealFlags, VnodeFile,
 };
 
 /// A place for a file that has none. `name` is what `readlink` of `/proc/self/fd/N` shows.
@@ -45,14 +45,35 @@ pub fn path_of(open: &OpenFile) -> PathRef {
     }
 }
 
+/// How a new file in memory can be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryFileSeals {
+    /// Not at all.
+    Closed,
+    /// In any way.
+    None,
+    /// It cannot be executed and that is sealed; otherwise in any way.
+    NotExecutable,
+}
+
 /// A new file in memory that no path leads to, for `memfd_create`. Open it with [`crate::open_path`].
-pub fn memory_file(name: &[u8], mode: u32) -> Result<PathRef, Errno> {
+pub fn memory_file(credentials: &Credentials, name: &[u8], seals: MemoryFileSeals) -> Result<PathRef, Errno> {
     static MOUNT: Once<(Arc<Tmpfs>, Arc<Mount>)> = Once::new();
     let (file_system, mount) = MOUNT.call_once(|| {
-        let file_system = Tmpfs::new(TmpfsOptions::default());
+        // Only memory itself is the limit.
+        let options = TmpfsOptions { size_max: Some(0), inodes_max: Some(0), ..TmpfsOptions::default() };
+        let file_system = Tmpfs::new(options);
         (file_system.clone(), Mount::detached(file_system))
     });
-    let inode = file_system.unnamed_file(mode)?;
+    let mode = if seals == MemoryFileSeals::NotExecutable { 0o666 } else { 0o777 };
+    let inode = file_system.unnamed_file(credentials, mode)?;
+    if let Some(own) = inode.seals() {
+        own.set(match seals {
+            MemoryFileSeals::Closed => SealFlags::SEAL,
+            MemoryFileSeals::None => SealFlags::empty(),
+            MemoryFileSeals::NotExecutable => SealFlags::EXEC,
+        });
+    }
     let shown = [b"/memfd:", name, b" (deleted)"].concat();
     Ok(PathRef { mount: mount.clone(), dentry: Dentry::root(inode, &shown) })
 }

@@ -91,6 +91,9 @@ pub fn chmod(credentials: &Credentials, path: &PathRef, mode: u32) -> Result<(),
         if !credentials.owns(metadata.uid()) {
             return Err(Errno::EPERM);
         }
+        if let Some(seals) = inode.seals() {
+            seals.check_mode(metadata.mode(), mode)?;
+        }
         let keeps_group = credentials.is_in_group(metadata.gid()) || credentials.has(Capabilities::FSETID);
         inode.prepare_change()?;
         let bits = if keeps_group { mode & 0o7777 } else { mode & 0o7777 & !SET_GID };

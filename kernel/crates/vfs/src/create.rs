@@ -113,8 +113,10 @@ fn make(
     let kind = FileKind::of_mode(wanted.mode);
     let _lock = lock_for_new(directory, credentials, &last, kind == Some(FileKind::Directory))?;
     check_may_create(directory, credentials)?;
-    if matches!(kind, Some(FileKind::CharacterDevice | FileKind::BlockDevice)) && !credentials.has(Capabilities::MKNOD)
-    {
+    let is_device = matches!(kind, Some(FileKind::CharacterDevice | FileKind::BlockDevice));
+    // The character device 0 is a whiteout, which anybody may make.
+    let is_whiteout = kind == Some(FileKind::CharacterDevice) && wanted.represents == 0;
+    if is_device && !is_whiteout && !credentials.has(Capabilities::MKNOD) {
         return Err(Errno::EPERM);
     }
     create_locked(directory, credentials, last.name(), wanted.mode, wanted.represents, wanted.target).map(drop)

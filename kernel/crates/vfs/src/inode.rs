@@ -15,7 +15,7 @@ use mm::user::{UserReader, UserWriter};
 
 use crate::attributes::AttributeChange;
 use crate::name::{HashedName, Name};
-use crate::{Credentials, Metadata, PathRef, XattrChange};
+use crate::{Credentials, Metadata, PathRef, Seals, XattrChange};
 
 /// What is to be made in a directory.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,8 @@ pub struct Renaming<'a> {
     pub replaced: Option<&'a Arc<dyn Inode>>,
     /// Whether the two are exchanged.
     pub is_exchange: bool,
+    /// What is to be made under the old name: a whiteout. Only where [`Inode::makes_whiteouts`].
+    pub whiteout: Option<&'a NewInode<'a>>,
 }
 
 /// A file, directory or other node of a file system.
@@ -168,6 +170,11 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EPERM)
     }
 
+    /// Whether [`Inode::rename`] can leave a whiteout.
+    fn makes_whiteouts(&self) -> bool {
+        false
+    }
+
     /// Gives the entries behind `position` (0 at the start) with the exception of `.` and `..`, until the sink is full. No lock is
     /// held while the sink is called. An entry that stays while others come and go is given exactly once.
     fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
@@ -267,6 +274,11 @@ pub trait Inode: Any + Send + Sync {
     /// Whether the inode has pages, and so can be mapped.
     fn is_mappable(&self) -> bool {
         false
+    }
+
+    /// What cannot be done to the file any more; none if it cannot be sealed.
+    fn seals(&self) -> Option<&Seals> {
+        None
     }
 
     /// The value of an extended attribute, whose name is given with its name space: `ENODATA` when there is none, `EOPNOTSUPP` for name

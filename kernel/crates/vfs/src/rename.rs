@@ -25,9 +25,12 @@ use crate::inode::Renaming;
 use crate::notify::Move;
 use crate::remove::check_may_remove;
 use crate::walk::{Last, LastKind, Lookup, Walk};
-use crate::{Credentials, Dentry, FsContext, PathRef, Permissions, notify};
+use crate::{Credentials, Dentry, FsContext, NewInode, PathRef, Permissions, notify};
 
-/// Gives what `old_path` names the name `new_path`. `WHITEOUT` is not supported (`EINVAL`).
+/// What layered file systems take for a name that is removed: a character device with the number 0, which nobody may use.
+const WHITEOUT_MODE: u32 = 0o020_000;
+
+/// Gives what `old_path` names the name `new_path`.
 pub fn rename(
     context: &FsContext,
     credentials: &Credentials,
@@ -37,7 +40,8 @@ pub fn rename(
 ) -> Result<(), Errno> {
     let is_exchange = flags.contains(RenameFlags::EXCHANGE);
     let must_be_new = flags.contains(RenameFlags::NOREPLACE);
-    if flags.contains(RenameFlags::WHITEOUT) || (is_exchange && must_be_new) {
+    let leaves_whiteout = flags.contains(RenameFlags::WHITEOUT);
+    if is_exchange && (must_be_new || leaves_whiteout) {
         return Err(Errno::EINVAL);
     }
     let mut old_walk = Walk::new(context, credentials, old_start, old_path, Lookup::empty())?;
@@ -65,7 +69,10 @@ pub fn rename(
     if is_exchange && new.is_none() {
         return Err(Errno::ENOENT);
     }
-    let pair = Pair { old_directory, new_directory, old: &old, new: new.as_ref(), is_exchange };
+    let whiteout =
+        NewInode { mode: WHITEOUT_MODE, uid: credentials.uid, gid: credentials.gid, represents: 0, target: &[] };
+    let whiteout = leaves_whiteout.then_some(&whiteout);
+    let pair = Pair { old_directory, new_directory, old: &old, new: new.as_ref(), is_exchange, whiteout };
     pair.check_slashes(&old_last, &new_last)?;
     pair.check_loops()?;
     if new.as_ref().is_some_and(|new| is_same_inode(&old, new)) {
@@ -114,6 +121,7 @@ struct Pair<'a> {
     old: &'a Arc<Dentry>,
     new: Option<&'a Arc<Dentry>>,
     is_exchange: bool,
+    whiteout: Option<&'a NewInode<'a>>,
 }
 
 impl Pair<'_> {
@@ -165,6 +173,9 @@ impl Pair<'_> {
                 }
             }
         }
+        if self.whiteout.is_some() && !self.old_directory.inode().makes_whiteouts() {
+            return Err(Errno::EINVAL);
+        }
         if self.old.is_mount_point() || self.new.is_some_and(|new| new.is_mount_point()) {
             return Err(Errno::EBUSY);
         }
@@ -195,6 +206,7 @@ impl Pair<'_> {
             new_name,
             replaced: self.new.map(|new| new.inode()),
             is_exchange: self.is_exchange,
+            whiteout: self.whiteout,
         })?;
         if let Some(replaced) = replaced_directory {
             replaced.inode().metadata().mark_removed();

@@ -16,7 +16,7 @@ use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
 use crate::attributes::set_len;
-use crate::{FileKind, Inode, PathRef, notify, path_name};
+use crate::{FileKind, Inode, PathRef, SealFlags, notify, path_name};
 
 /// The position of the first entry that a file system gives; `.` and `..` come before.
 const FIRST_ENTRY: u64 = 2;
@@ -76,6 +76,32 @@ impl VnodeFile {
 
     fn inode(&self) -> &Arc<dyn Inode> {
         self.path.inode()
+    }
+
+    /// What cannot be done to the file any more; `EINVAL` if it cannot be sealed.
+    pub fn seals(&self) -> Result<SealFlags, Errno> {
+        Ok(self.inode().seals().ok_or(Errno::EINVAL)?.get())
+    }
+
+    /// `F_ADD_SEALS`, by someone who may write.
+    pub fn add_seals(&self, new: SealFlags) -> Result<(), Errno> {
+        let inode = self.inode();
+        let seals = inode.seals().ok_or(Errno::EINVAL)?;
+        let _lock = inode.metadata().lock();
+        seals.add(new, inode.metadata().mode())
+    }
+
+    /// The object behind a shared mapping that stores, or may be made to as long as nothing is said against it. None: it is to be mapped
+    /// as any other. `EPERM` when the file is sealed against it; then what does not store yet is mapped and never will.
+    pub fn mapping_for_stores(&self) -> Option<Result<Arc<dyn MappedObject>, Errno>> {
+        let inode = self.inode();
+        let seals = inode.seals().filter(|_| self.served_by.is_none())?;
+        let _lock = inode.metadata().lock();
+        if seals.deny_stores() {
+            return Some(Err(Errno::EPERM));
+        }
+        seals.begin_mapping();
+        Some(Ok(Arc::new(FileMapping { path: self.path.clone(), may_store: true })))
     }
 
     fn note_access(&self, open: &OpenFile) {
@@ -268,7 +294,7 @@ impl File for VnodeFile {
         if !self.inode().is_mappable() {
             return Err(Errno::ENODEV);
         }
-        Ok(Arc::new(FileMapping { path: self.path.clone() }))
+        Ok(Arc::new(FileMapping { path: self.path.clone(), may_store: false }))
     }
 
     fn truncate(&self, open: &OpenFile, length: u64) -> Result<(), Errno> {
@@ -415,6 +441,16 @@ impl DirectorySink for Positioned<'_> {
 /// A file as mappings see it.
 struct FileMapping {
     path: PathRef,
+    /// It counts as a mapping that may store, for the file's seals.
+    may_store: bool,
+}
+
+impl Drop for FileMapping {
+    fn drop(&mut self) {
+        if let Some(seals) = self.path.inode().seals().filter(|_| self.may_store) {
+            seals.end_mapping();
+        }
+    }
 }
 
 impl Drop for FileMapping {

@@ -223,7 +223,7 @@ fn shared_zeros() {
 #[test]
 fn memory_files_have_no_name() {
     let world = World::tmpfs();
-    let place = vfs::memory_file(b"buffer", 0o777).unwrap();
+    let place = vfs::memory_file(&vfs::Credentials::root(), b"buffer", vfs::MemoryFileSeals::None).unwrap();
     assert_eq!(world.path_name(&place), "/memfd:buffer (deleted)");
     let file = vfs::open_path(&world.credentials, place, OpenFlags::RDWR).map(Handle).unwrap();
     assert_eq!(file.write(b"in memory"), Ok(9));

@@ -9,6 +9,7 @@ use file::lock::{self, FileId, LockKind, LockRange, LockWait, OpenId, RecordLock
 use mm::user::{read_user_struct, write_user_struct};
 use sync::machine::NEVER;
 
+use super::memfd::seal;
 use super::open::number;
 use crate::credentials::CAP_SYS_RESOURCE;
 use crate::error::Restart;
@@ -61,6 +62,7 @@ pub(crate) fn fcntl(thread: &Thread, fd: Fd, operation: u32, argument: u64) -> S
         command::F_SETLK | command::F_SETLKW | command::F_OFD_SETLK | command::F_OFD_SETLKW => {
             set_lock(thread, &open, operation, pointer(argument))
         }
+        command::F_ADD_SEALS | command::F_GET_SEALS => seal(&open, operation, argument),
         command::F_GETPIPE_SZ => Ok(open.file().pipe_capacity()?),
         command::F_SETPIPE_SZ => set_pipe_capacity(thread, &open, argument),
         command::F_GETLEASE => Ok(usize::from(F_UNLCK.unsigned_abs())),

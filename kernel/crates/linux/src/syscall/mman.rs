@@ -4,10 +4,11 @@ use abi::mman::MLOCK_ONFAULT;
 use abi::{Errno, Fd, MapFlags, MlockallFlags, MremapFlags, MsyncFlags, OpenFlags, PAGE_SIZE, ProtFlags, UserPtr};
 use file::OpenFile;
 use mm::user::UserWriter;
-use mm::{Backing, MapOptions, MapRequest, Rights};
-use vfs::MountFlags;
+use mm::{Backing, MapOptions, MapRequest, Rights, Sharing};
+use vfs::{MountFlags, VnodeFile};
 
 use crate::SyscallResult;
+use crate::lookup::file_as;
 use crate::thread::Thread;
 
 /// Pages `mincore` answers for at a time.
@@ -38,14 +39,14 @@ pub(crate) fn mmap(
     let (sharing, options) = MapOptions::from_flags(flags, is_anonymous)?;
     let backing = match &open {
         None => Backing::Anonymous,
-        Some(open) => file_backing(open, offset)?,
+        Some(open) => file_backing(open, offset, map_rights(protection), sharing)?,
     };
     let request = MapRequest { address, length, rights: map_rights(protection), sharing, options, backing };
     Ok(thread.address_space().map(request)?)
 }
 
 /// The pages of an open file, and what may be done with them.
-fn file_backing(open: &OpenFile, offset: u64) -> Result<Backing, Errno> {
+fn file_backing(open: &OpenFile, offset: u64, rights: Rights, sharing: Sharing) -> Result<Backing, Errno> {
     let mut access = Rights::empty();
     access.set(Rights::READ, open.is_readable());
     access.set(Rights::WRITE, open.is_writable());
@@ -53,6 +54,16 @@ fn file_backing(open: &OpenFile, offset: u64) -> Result<Backing, Errno> {
     access.set(Rights::EXECUTE, !place.mount.flags().contains(MountFlags::NO_EXECUTE));
     if !open.is_readable() && !open.flags().contains(OpenFlags::PATH) {
         return Err(Errno::EACCES);
+    }
+    if sharing == Sharing::Shared
+        && access.contains(Rights::WRITE)
+        && let Some(object) = file_as::<VnodeFile>(open).and_then(VnodeFile::mapping_for_stores)
+    {
+        match object {
+            Ok(object) => return Ok(Backing::File { object, offset, access }),
+            Err(errno) if rights.contains(Rights::WRITE) => return Err(errno),
+            Err(_) => access.remove(Rights::WRITE),
+        }
     }
     Ok(Backing::File { object: open.file().mapping(open)?, offset, access })
 }

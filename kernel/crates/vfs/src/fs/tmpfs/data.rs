@@ -156,7 +156,9 @@ impl FileData {
         while !from.is_empty() && position < SIZE_MAX {
             let offset = offset_in_page(position);
             let len = min_len((PAGE_SIZE - offset).min(from.remaining()), SIZE_MAX - position);
-            match self.write_page(owner, page_of(position), offset, from, len) {
+            let end = position + len as u64;
+            let is_sealed = owner.seals.check_write(owner.metadata.size(), end);
+            match is_sealed.and_then(|()| self.write_page(owner, page_of(position), offset, from, len)) {
                 Ok(copied) => {
                     done += copied;
                     position += copied as u64;
@@ -282,6 +284,11 @@ impl FileData {
         let end = offset.checked_add(len).filter(|end| *end <= SIZE_MAX).ok_or(Errno::EFBIG)?;
         let keeps_size = mode.contains(FallocateFlags::KEEP_SIZE);
         let action = mode.difference(FallocateFlags::KEEP_SIZE);
+        if action.is_empty() {
+            owner.seals.check_len(end.min(owner.metadata.size()), end)?;
+        } else {
+            owner.seals.check_write(owner.metadata.size(), end.min(owner.metadata.size()))?;
+        }
         if action == FallocateFlags::PUNCH_HOLE && keeps_size {
             self.zero_range(owner, offset, end)?;
             owner.metadata.touch_modified();

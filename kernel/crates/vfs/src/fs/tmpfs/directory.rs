@@ -110,7 +110,11 @@ impl Directory {
                 if let Some(replaced) = &replaced {
                     replaced.check_replaceable()?;
                 }
+                let whiteout = renaming.whiteout.map(|new| owner.make(new)).transpose()?;
                 self.take(owner, renaming.old_name);
+                if let Some(whiteout) = whiteout {
+                    self.add(owner, renaming.old_name, whiteout)?;
+                }
                 node.note_move(owner, &new_owner, is_move);
                 new.set(renaming.new_name, Meaning::Node(node));
                 match replaced {

@@ -15,7 +15,8 @@ use mm::user::{UserReader, UserWriter};
 use crate::inode::Renaming;
 use crate::metadata::FileKind;
 use crate::{
-    Credentials, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef, XattrChange,
+    Credentials, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef, SealFlags,
+    Seals, XattrChange,
 };
 
 use super::data::FileData;
@@ -32,6 +33,7 @@ const BLOCKS_OF_PAGE: u64 = 8;
 pub struct MemoryInode {
     pub(super) metadata: Metadata,
     pub(super) shared: Arc<Shared>,
+    pub(super) seals: Seals,
     contents: Contents,
     xattrs: Xattrs,
     /// It lies over a node of the layer below.
@@ -83,14 +85,18 @@ impl MemoryInode {
             size,
             time: FileTime::now(),
         });
-        let is_pinned = AtomicBool::new(false);
+        Self::with(shared, metadata, contents, false)
+    }
+
+    fn with(shared: &Arc<Shared>, metadata: Metadata, contents: Contents, has_lower: bool) -> Arc<Self> {
         Arc::new(Self {
             metadata,
             shared: shared.clone(),
+            seals: Seals::new(SealFlags::SEAL),
             contents,
             xattrs: Xattrs::new(),
-            has_lower: false,
-            is_pinned,
+            has_lower,
+            is_pinned: AtomicBool::new(false),
         })
     }
 
@@ -108,8 +114,7 @@ impl MemoryInode {
             FileKind::CharacterDevice | FileKind::BlockDevice | FileKind::Socket => Contents::Special,
         };
         let metadata = Metadata::over(below, shared.device);
-        let is_pinned = AtomicBool::new(false);
-        Arc::new(Self { metadata, shared: shared.clone(), contents, xattrs: Xattrs::new(), has_lower: true, is_pinned })
+        Self::with(shared, metadata, contents, true)
     }
 
     /// A new node with the given attributes, counted against the limit.
@@ -211,6 +216,10 @@ impl Inode for MemoryInode {
         self.directory()?.rename(self, renaming)
     }
 
+    fn makes_whiteouts(&self) -> bool {
+        true
+    }
+
     fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
         self.directory()?.read(position, sink)
     }
@@ -238,6 +247,7 @@ impl Inode for MemoryInode {
     }
 
     fn set_len(&self, len: u64) -> Result<(), Errno> {
+        self.seals.check_len(self.metadata.size(), len)?;
         self.data()?.set_len(self, len)
     }
 
@@ -275,6 +285,10 @@ impl Inode for MemoryInode {
 
     fn is_mappable(&self) -> bool {
         matches!(self.contents, Contents::Regular(_))
+    }
+
+    fn seals(&self) -> Option<&Seals> {
+        matches!(self.contents, Contents::Regular(_)).then_some(&self.seals)
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {

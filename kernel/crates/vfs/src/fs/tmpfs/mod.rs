@@ -36,7 +36,9 @@ use mm::PAGE_SIZE;
 use sync::{Mutex, rank};
 
 use crate::file_system::anonymous_device;
-use crate::{Dentry, FileKind, FileSystem, FileSystemStatistics, Inode, NAME_LEN_MAX, NewInode, RootDentry};
+use crate::{
+    Credentials, Dentry, FileKind, FileSystem, FileSystemStatistics, Inode, NAME_LEN_MAX, NewInode, RootDentry,
+};
 
 pub use inode::MemoryInode;
 use lower::LowerNodes;
@@ -235,8 +237,9 @@ impl Tmpfs {
     }
 
     /// A file without a name.
-    pub(crate) fn unnamed_file(&self, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
-        let new = NewInode { mode: FileKind::Regular.mode_bits() | mode, uid: 0, gid: 0, represents: 0, target: &[] };
+    pub(crate) fn unnamed_file(&self, owner: &Credentials, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
+        let mode = FileKind::Regular.mode_bits() | mode;
+        let new = NewInode { mode, uid: owner.uid, gid: owner.gid, represents: 0, target: &[] };
         self.root_inode.create_unnamed(&new)
     }
 }
