@@ -141,6 +141,13 @@ impl Locks {
         self.records.iter().find(conflicts).copied()
     }
 
+    fn has_exclusive(&self, owner: &RecordOwner, range: LockRange) -> bool {
+        let is_it = |lock: &RecordLock| {
+            lock.owner.is_same(owner) && lock.kind == LockKind::Exclusive && lock.range.overlaps(&range)
+        };
+        self.records.iter().any(is_it)
+    }
+
     /// Takes `range` away from the locks of `owner`; a lock may fall into two.
     fn cut(&mut self, owner: &RecordOwner, range: LockRange) {
         let mut rest = Vec::new();
@@ -183,8 +190,17 @@ struct Wait {
     number: u64,
     wanted: RecordLock,
     file: FileId,
-    /// Whose lock is in the way.
-    blocker: RecordOwner,
+    /// The first lock that is in the way.
+    blocker: RecordLock,
+}
+
+/// How an attempt to take a record lock ends.
+enum Taking {
+    Taken,
+    /// It took the place of an exclusive one of the same owner: others may go on.
+    Weakened,
+    /// By this one.
+    Blocked(RecordLock),
 }
 
 /// All locks, and who waits for POSIX locks.
@@ -211,7 +227,7 @@ impl Table {
 
     /// What an owner gave up is in nobody's way. Who waited will see what is, when it looks again.
     fn forget_blocker(&mut self, file: FileId, owner: &RecordOwner) {
-        self.waits.retain(|wait| wait.file != file || !wait.blocker.is_same(owner));
+        self.waits.retain(|wait| wait.file != file || !wait.blocker.owner.is_same(owner));
     }
 
     /// Whether `owner` would wait for itself if it waited for `blocker`.
@@ -225,8 +241,9 @@ impl Table {
             let is_link =
                 |wait: &&Wait| matches!(wait.wanted.owner, RecordOwner::Table(..)) && wait.wanted.owner.is_same(&at);
             for wait in self.waits.iter().filter(is_link) {
-                if chain.len() < CHAIN_MAX && !chain.iter().any(|other| other.is_same(&wait.blocker)) {
-                    chain.push(wait.blocker);
+                let owner = wait.blocker.owner;
+                if chain.len() < CHAIN_MAX && !chain.iter().any(|other| other.is_same(&owner)) {
+                    chain.push(owner);
                 }
             }
             next += 1;
@@ -235,17 +252,22 @@ impl Table {
     }
 
     /// Takes a record lock, or answers the one that stands in its way.
-    fn lock(&mut self, file: FileId, lock: RecordLock) -> Result<Option<RecordLock>, Errno> {
-        self.change(file, |locks| {
+    fn lock(&mut self, file: FileId, lock: RecordLock) -> Result<Taking, Errno> {
+        let taking = self.change(file, |locks| {
             if let Some(other) = locks.conflict(&lock) {
-                return Ok(Some(other));
+                return Ok(Taking::Blocked(other));
             }
             if locks.records.len() >= LOCKS_MAX {
                 return Err(Errno::ENOLCK);
             }
+            let is_weaker = lock.kind == LockKind::Shared && locks.has_exclusive(&lock.owner, lock.range);
             locks.add(lock);
-            Ok(None)
-        })
+            Ok(if is_weaker { Taking::Weakened } else { Taking::Taken })
+        })?;
+        if matches!(taking, Taking::Weakened) {
+            self.forget_blocker(file, &lock.owner);
+        }
+        Ok(taking)
     }
 }
 
@@ -273,7 +295,16 @@ pub fn own_lock(file: FileId, owner: &RecordOwner, range: LockRange) -> Option<R
 
 /// Takes a record lock; false when another stands in the way. `ENOLCK` when there are too many.
 pub fn lock_record(file: FileId, lock: RecordLock) -> Result<bool, Errno> {
-    Ok(TABLE.lock().lock(file, lock)?.is_none())
+    let taking = TABLE.lock().lock(file, lock)?;
+    Ok(finish(&taking))
+}
+
+/// Whether a lock was taken. Without the table's lock: who can go on is woken.
+fn finish(taking: &Taking) -> bool {
+    if matches!(taking, Taking::Weakened) {
+        released();
+    }
+    !matches!(taking, Taking::Blocked(_))
 }
 
 /// A wait for a record lock, from the first attempt to the last.
@@ -287,7 +318,11 @@ impl LockWait {
     pub fn attempt(&mut self, file: FileId, wanted: RecordLock) -> Result<bool, Errno> {
         let mut table = TABLE.lock();
         self.leave(&mut table);
-        let Some(other) = table.lock(file, wanted)? else { return Ok(true) };
+        let taking = table.lock(file, wanted)?;
+        let Taking::Blocked(other) = taking else {
+            drop(table);
+            return Ok(finish(&taking));
+        };
         if let (RecordOwner::Table(..), RecordOwner::Table(..)) = (wanted.owner, other.owner)
             && table.is_deadlock(&wanted.owner, &other.owner)
         {
@@ -295,7 +330,7 @@ impl LockWait {
         }
         table.last_wait += 1;
         let number = table.last_wait;
-        table.waits.push(Wait { number, wanted, file, blocker: other.owner });
+        table.waits.push(Wait { number, wanted, file, blocker: other });
         self.number = Some(number);
         Ok(false)
     }
@@ -400,8 +435,8 @@ pub fn all() -> Vec<ShownLock> {
             number += 1;
             shown.push(record(number, file, lock, false));
             let waits_for_it = |wait: &&Wait| {
-                let blocks = lock.range.overlaps(&wait.wanted.range);
-                wait.file == *file && wait.blocker.is_same(&lock.owner) && blocks
+                let is_first = wait.blocker.range.first == lock.range.first;
+                wait.file == *file && wait.blocker.owner.is_same(&lock.owner) && is_first
             };
             let waits = table.waits.iter().filter(waits_for_it);
             shown.extend(waits.map(|wait| record(number, file, &wait.wanted, true)));
@@ -472,7 +507,8 @@ mod tests {
         let file = FileId { device: 1, inode: 1 };
         let mut table = Table { files: BTreeMap::new(), waits: Vec::new(), last_wait: 0 };
         let mut wait = |owner, blocker| {
-            table.waits.push(Wait { number: 0, wanted: lock(owner, Exclusive, 0, 0), file, blocker });
+            let [wanted, blocker] = [owner, blocker].map(|owner| lock(owner, Exclusive, 0, 0));
+            table.waits.push(Wait { number: 0, wanted, file, blocker });
         };
         wait(ALICE, BOB);
         wait(ALICE, CAROL);

@@ -8,7 +8,7 @@ use sync::machine;
 use vfs::fs::generated::Row;
 
 use super::text::Text;
-use super::{cpu, disks, memory, nacre};
+use super::{cpu, disks, locks, memory, nacre};
 use crate::load;
 use crate::platform::CpuCounters;
 use crate::system::{RELEASE, System, VERSION};
