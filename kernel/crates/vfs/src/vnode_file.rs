@@ -450,11 +450,6 @@ impl Drop for FileMapping {
         if let Some(seals) = self.path.inode().seals().filter(|_| self.may_store) {
             seals.end_mapping();
         }
-    }
-}
-
-impl Drop for FileMapping {
-    fn drop(&mut self) {
         self.path.inode().unmapped();
     }
 }
