@@ -5,6 +5,7 @@ mod disks;
 pub(crate) mod end;
 mod linux_platform;
 pub(crate) mod log;
+mod mounts;
 mod network;
 mod observe;
 pub(crate) mod profile;

@@ -19,7 +19,7 @@ use vfs::fs::{dev, kinds, overlay};
 use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
 
 use super::linux_platform::MachinePlatform;
-use super::{deferred, disks, fail, network, observe, shares, write_back};
+use super::{deferred, disks, fail, mounts, network, observe, shares, write_back};
 use crate::arch::interrupts;
 use crate::drivers::{self, Request};
 use crate::{arch, entropy, threads};
@@ -66,6 +66,9 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
         Ok(namespace) => namespace,
         Err(errno) => fail(&alloc::format!("cannot set up the file systems: {errno}")),
     };
+    if let Err(reason) = mounts::start(&namespace, line) {
+        fail(&reason)
+    }
     let standard_files = standard_files.map(|open| through_console(&namespace, open));
     let request = BootRequest {
         platform: &PLATFORM,

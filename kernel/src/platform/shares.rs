@@ -5,8 +5,9 @@ use alloc::sync::Arc;
 use abi::Errno;
 use firmware::command_line;
 use vfs::fs::ninep;
-use vfs::{Credentials, FsContext, Lookup, MountFlags, Namespace};
+use vfs::{Credentials, MountFlags, Namespace};
 
+use super::mounts;
 use crate::drivers;
 
 /// Finds the servers, and mounts what the command line says. Interrupts come by now. A share that cannot be mounted is told of in the log, and
@@ -29,17 +30,8 @@ pub(super) fn start(namespace: &Arc<Namespace>, line: &[u8]) {
 
 /// Mounts a share on a directory, which is made with those above it if it is not there.
 fn mount(namespace: &Arc<Namespace>, tag: &[u8], place: &[u8], is_read_only: bool) -> Result<(), Errno> {
-    let context = FsContext::new(namespace.clone());
-    let root = Credentials::root();
-    let ends = place.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    for end in ends.chain([place.len()]) {
-        match vfs::mkdir(&context, &root, None, &place[..end], 0o755) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    let point = vfs::resolve(&context, &root, None, place, Lookup::FOLLOW | Lookup::DIRECTORY)?;
+    let point = mounts::directory(namespace, place)?;
     let mut flags = MountFlags::NO_SET_ID | MountFlags::NO_DEVICES;
     flags.set(MountFlags::READ_ONLY, is_read_only);
-    namespace.mount(&root, &point, ninep::open(tag)?, tag, flags).map(drop)
+    namespace.mount(&Credentials::root(), &point, ninep::open(tag)?, tag, flags).map(drop)
 }

@@ -80,6 +80,8 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("log", Bench::log),
         ("bad-programs", Bench::bad_programs),
         ("bad-settings", Bench::bad_settings),
+        ("disk-fat", Bench::disk_fat),
+        ("mount-refused", Bench::mount_refused),
         ("make-image-and-run", Bench::make_image_and_run),
         ("demo", Bench::demo),
         ("tools", Bench::tools),

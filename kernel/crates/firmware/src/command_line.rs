@@ -25,6 +25,19 @@ pub struct Share<'a> {
     pub is_read_only: bool,
 }
 
+/// A file system that is mounted before the program starts, as `mount=<source>:<place>[:<type>[:<options>]]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mount<'a> {
+    /// What is mounted: a device, or a word.
+    pub source: &'a [u8],
+    /// Where.
+    pub place: &'a [u8],
+    /// Its type; none to find out.
+    pub kind: Option<&'a [u8]>,
+    /// Options, separated by commas.
+    pub options: &'a [u8],
+}
+
 /// How much the kernel logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -120,6 +133,22 @@ pub fn shares(line: &[u8]) -> impl Iterator<Item = Share<'_>> {
         .filter_map(|word| split_once(word, b'='))
         .filter(|(key, _)| *key == b"share")
         .filter_map(|(_, value)| parse_share(value))
+}
+
+/// What is to be mounted, in the order of the command line; malformed ones are skipped.
+pub fn mounts(line: &[u8]) -> impl Iterator<Item = Mount<'_>> {
+    words(line)
+        .filter_map(|word| split_once(word, b'='))
+        .filter(|(key, _)| *key == b"mount")
+        .filter_map(|(_, value)| parse_mount(value))
+}
+
+fn parse_mount(value: &[u8]) -> Option<Mount<'_>> {
+    let mut parts = value.splitn(4, |byte| *byte == b':');
+    let (source, place) = (parts.next()?, parts.next()?);
+    let kind = parts.next().filter(|kind| !kind.is_empty());
+    let options = parts.next().unwrap_or_default();
+    (!source.is_empty() && place.starts_with(b"/")).then_some(Mount { source, place, kind, options })
 }
 
 fn parse_share(value: &[u8]) -> Option<Share<'_>> {
@@ -239,6 +268,18 @@ mod tests {
         let share = |tag, place, is_read_only| Share { tag, place, is_read_only };
         let found: Vec<_> = shares(line).collect();
         assert_eq!(found, [share(&b"a"[..], &b"/x"[..], false), share(b"b", b"/y:/z", true)]);
+    }
+
+    #[test]
+    fn mounts_have_a_source_and_a_place() {
+        let line = b"mount=/dev/vda:/data mount=none:/t:tmpfs:size=1m,mode=7 mount=/dev/vdb:/x::ro mount=/dev/vdc mount=:/y mount=z:y";
+        let found: Vec<_> = mounts(line).map(|mount| (mount.source, mount.place, mount.kind, mount.options)).collect();
+        let wanted: [(&[u8], &[u8], Option<&[u8]>, &[u8]); 3] = [
+            (b"/dev/vda", b"/data", None, b""),
+            (b"none", b"/t", Some(b"tmpfs"), b"size=1m,mode=7"),
+            (b"/dev/vdb", b"/x", None, b"ro"),
+        ];
+        assert_eq!(found, wanted);
     }
 
     #[test]

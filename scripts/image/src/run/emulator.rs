@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use super::relay::{self, Streams};
 use super::settings::{Accelerator, Machine, Settings};
 use super::terminal::{TerminalSize, terminals};
-use super::{disk, network, share};
+use super::{disk, mount, network, share};
 use crate::{Failure, Result};
 
 /// The first argument of the process that becomes QEMU; the second is its parent's number.
@@ -169,6 +169,7 @@ fn command_line(settings: &Settings, size: Option<TerminalSize>) -> String {
         line.push_str(&format!(" {configuration}"));
     }
     line.push_str(&share::command_line(&settings.shares).to_string_lossy());
+    line.push_str(&mount::command_line(&settings.mounts).to_string_lossy());
     if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) {
         line.push_str(&format!(" clock={}", now.as_secs()));
     }

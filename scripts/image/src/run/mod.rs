@@ -12,6 +12,7 @@ pub mod control;
 pub mod disk;
 pub mod emulator;
 mod events;
+pub mod mount;
 pub mod network;
 mod observer;
 pub mod relay;

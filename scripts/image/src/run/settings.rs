@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::disk::{self, DiskFile};
+use super::mount::{self, Mount};
 use super::network::{self, NetworkDevice};
 use super::share::{self, Share};
 use crate::{Failure, Result, trace, words};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub disks: Vec<DiskFile>,
     /// The directories of the host that it shares.
     pub shares: Vec<Share>,
+    /// The file systems that are mounted.
+    pub mounts: Vec<Mount>,
     /// The kernel's log level.
     pub log: String,
     /// Whether `syscall` instructions are rewritten.
@@ -94,6 +97,7 @@ settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value a
       all take mac=ADDRESS, mtu=BYTES and pcap=FILE
   NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1   addresses of eth0, in place of DHCP; eth1:... for others
   DISK=file[,ro]       a disk, raw or qcow2 (several: separate them by blanks); vda, vdb... in the machine
+  MOUNT=/dev/vda:/data[:type[:options]]   what is mounted before the program starts (several: separate them by blanks)
   SHARE=dir[:/place][,ro]   a directory of the host (several: separate them by blanks), at /mnt/NAME by default
   LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
   REWRITE=on|off       off: all system calls are trapped, none is rewritten
@@ -150,6 +154,7 @@ impl Settings {
                 .transpose()?,
             disks: disk::parse(&get("DISK").unwrap_or_default())?,
             shares: share::parse(&get("SHARE").unwrap_or_default())?,
+            mounts: mount::parse(&get("MOUNT").unwrap_or_default())?,
             is_verbose: matches!(log.as_str(), "info" | "debug" | "trace"),
             log: match log.as_str() {
                 "off" | "error" | "warn" | "info" | "debug" | "trace" => log,

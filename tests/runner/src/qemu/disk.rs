@@ -1,6 +1,8 @@
 //! Disks: what a program finds on them, and what the host finds in their files.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::process::Command;
 
 use super::{Bench, SCRIPT_TIMEOUT, check};
 use crate::process::{self, Input};
@@ -38,6 +40,59 @@ impl Bench {
                 return Err(format!("{machine}, {cpus} CPUs: the disk holds something else"));
             }
             fs::write(&disk, &bytes).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// A FAT volume of the host that `MOUNT=` has mounted: what the program does there, and what the host's programs find.
+    pub(super) fn disk_fat(&self) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| error.to_string();
+        let image = self.image("tests/qemu/disk_fat.c", |_| {})?;
+        let (disk, hello) = (self.work.join("fat.img"), self.file("hello", b"hello from the host")?);
+        let run = |program: &str, arguments: &[&OsStr]| {
+            let mut command = Command::new(program);
+            process::run(command.args(arguments), &Input::Empty, SCRIPT_TIMEOUT)
+        };
+        let word = OsStr::new;
+        run("mkfs.fat", &[word("-F"), word("16"), word("-s"), word("1"), word("-C"), disk.as_os_str(), word("8192")])?;
+        let copied = run("mcopy", &[word("-i"), disk.as_os_str(), hello.as_os_str(), word("::hello.txt")])?;
+        check(&copied, b"", b"", 0)?;
+        let mut command = self.tools.boot_command(&image, &Boot { cpus: 2, ..Boot::default() });
+        command.env("DISK", &disk).env("MOUNT", "/dev/vda:/data none:/mnt:tmpfs:size=64k");
+        let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+        let expected = fs::read(self.tools.root.join("tests/qemu/disk_fat.txt")).map_err(failed)?;
+        check(&output, &expected, b"", 0)?;
+        let checked = run("fsck.fat", &[word("-n"), disk.as_os_str()])?;
+        if checked.status != 0 {
+            return Err(format!("fsck.fat: {}", String::from_utf8_lossy(&checked.stdout)));
+        }
+        let contents =
+            |path: &str| run("mtype", &[word("-i"), disk.as_os_str(), word(path)]).map(|output| output.stdout);
+        let mut wanted = vec![b'b'; 900_000];
+        wanted[8096..8103].copy_from_slice(b"stored\0");
+        let is_right = contents("::A new Folder/some file.text")? == wanted
+            && contents("::a new folder/renamed")? == b"hello from the host"
+            && contents("::last")? == b"the last words";
+        if is_right { Ok(()) } else { Err("the host finds something else on the disk".to_owned()) }
+    }
+
+    /// What cannot be mounted ends the machine with a message.
+    pub(super) fn mount_refused(&self) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/hello.c", |_| {})?;
+        let disk = self.file("disk.img", &vec![0; 1 << 20])?;
+        for (mount, reason) in [
+            ("/dev/vda:/data", "cannot mount /dev/vda on /data: it holds no file system that is known"),
+            ("/dev/vda:/data:vfat", "cannot mount /dev/vda on /data: EINVAL"),
+            ("/dev/vdb:/data:vfat", "cannot mount /dev/vdb on /data: ENOENT"),
+            ("none:/data:color", "cannot mount none on /data: no type color"),
+        ] {
+            let mut command = self.tools.boot_command(&image, &Boot::default());
+            command.env("DISK", &disk).env("MOUNT", mount);
+            let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            if output.status != 125 || !said.contains(reason) || !output.stdout.is_empty() {
+                return Err(format!("{mount}: status {}, {said}", output.status));
+            }
         }
         Ok(())
     }
