@@ -5,7 +5,7 @@ SHELL := /bin/bash
 KERNEL_CARGO := scripts/kernel-cargo.sh
 
 # Settings of `make image` and `make run`; see the help.
-export APP ARGS ENV FILES CWD COMPRESS OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG DISK MOUNT SHARE QEMU_ARGS LOG REWRITE TIMEOUT VERBOSE KERNEL KERNEL_PROFILE ONLY MINUTES SEED WORKERS
+export APP ARGS ENV FILES CWD COMPRESS ROOT OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG DISK MOUNT SHARE QEMU_ARGS LOG REWRITE TIMEOUT VERBOSE KERNEL KERNEL_PROFILE ONLY MINUTES SEED WORKERS
 export TRACE TRACE_OUT PROFILE PROFILE_HZ
 export ROWS ROUNDS SYSTEMS SERVERS SETS
 
@@ -13,7 +13,7 @@ export ROWS ROUNDS SYSTEMS SERVERS SETS
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 	@echo
-	@echo 'Settings of image and run:  APP=program ARGS="..." ENV="A=1 B=2" FILES=dir CWD=/ COMPRESS=1 NETCFG=... OUT=file VERBOSE=1'
+	@echo 'Settings of image and run:  APP=program ARGS="..." ENV="A=1 B=2" FILES=dir CWD=/ COMPRESS=1 ROOT=ext4 NETCFG=... OUT=file VERBOSE=1'
 	@echo 'Settings of run:  IMAGE=file MEM=256M CPUS=1 ACCEL=auto|kvm|tcg MACHINE=microvm|q35|pc'
 	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1'
 	@echo '                  DISK="file[,ro] ..." SHARE="dir[:/place][,ro] ..."'

@@ -16,6 +16,7 @@ usage: scripts/build-image.sh [PROGRAM] [VARIABLE=value...]
   NETCFG=...   how network interfaces are configured: 10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1 for eth0, eth1:... for others;
                without it by DHCP and router advertisements
   OUT=file     the image, target/nacre.elf
+  ROOT=ext4    put all files on a disk, OUT.root, which make run attaches; ext2 and ext3 as well
   COMPRESS=1   compress the files, which are unpacked as they are read; by default they are mapped where they lie
   VERBOSE=1    list every system call and privileged instruction that is found, and what becomes of it
   KERNEL=file  the kernel to take; without it the kernel of this source tree is built
@@ -51,6 +52,7 @@ options=(--app "$app" --kernel "$kernel" --base rootfs/base --cache target/analy
 [ -z "${ENV:-}" ] || options+=(--environment "$ENV")
 [ -z "${FILES:-}" ] || options+=(--files "$(absolute "$FILES" "$start")")
 [ -z "${CWD:-}" ] || options+=(--cwd "$CWD")
+[ -z "${ROOT:-}" ] || options+=(--root "$ROOT")
 [ -z "${COMPRESS:-}" ] || options+=(--packed "$COMPRESS")
 [ -z "${NETCFG:-}" ] || options+=(--network "$NETCFG")
 if [ -n "${OUT:-}" ]; then

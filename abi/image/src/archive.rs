@@ -4,7 +4,7 @@ use core::fmt;
 
 use zerocopy::FromBytes;
 
-use crate::layout::{EntryRecord, InodeRecord, SiteRecord};
+use crate::layout::{ELSEWHERE, EntryRecord, InodeRecord, SiteRecord};
 use crate::{ALIGNED_SIZE_MIN, ImageError, PAGE_SIZE, Packed, Sites, range, run};
 
 /// The longest name in a directory.
@@ -211,6 +211,11 @@ impl<'a> Archive<'a> {
         Packed::new(range(self.payload, record.data.get(), record.packed_size.get())?, record.data_size.get())
     }
 
+    /// Whether it is a regular file whose contents are not here but on the disk that is the root.
+    pub fn is_elsewhere(&self, file: InodeIndex) -> bool {
+        self.record_of_kind(file, Kind::File).is_some_and(|record| record.packed_size.get() == ELSEWHERE)
+    }
+
     /// One page of a file whose contents are page aligned, up to the end of the page, with zeros behind the end of the
     /// file. `None` behind the last page, for a file smaller than [`ALIGNED_SIZE_MIN`], and for one that is packed.
     pub fn page(&self, file: InodeIndex, page_index: u64) -> Option<&'a [u8]> {
@@ -269,6 +274,7 @@ impl<'a> Archive<'a> {
     fn is_sound(&self, inode: &InodeRecord, kind: Kind) -> bool {
         let (data, size, packed_size) = (inode.data.get(), inode.data_size.get(), inode.packed_size.get());
         match kind {
+            Kind::File if packed_size == ELSEWHERE => inode.size.get() == size,
             Kind::File if packed_size != 0 => {
                 let packed = range(self.payload, data, packed_size).and_then(|bytes| Packed::new(bytes, size));
                 inode.size.get() == size && packed.is_some()

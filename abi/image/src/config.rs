@@ -1,6 +1,6 @@
 //! The start parameters of the program.
 //!
-//! The section is the memory needed (eight bytes), then the path of the program, the working directory and the host name
+//! The section is the memory needed (eight bytes), the kind of the root file system (eight bytes, zeroes behind the name), then the path of the program, the working directory and the host name
 //! as strings, then the arguments and the environment, each as a count of four bytes followed by strings. A string is a
 //! length of four bytes followed by that many bytes, none of them zero. The configuration of the network, text, comes last.
 
@@ -9,10 +9,14 @@ use crate::ImageError;
 /// More arguments or environment strings than this are refused; Linux's limit depends on the stack and is lower.
 pub const STRING_COUNT_MAX: u32 = 1 << 20;
 
+/// Bytes for the kind of the root file system.
+pub const ROOT_KIND_SIZE: usize = 8;
+
 /// The start parameters of the program.
 #[derive(Clone, Copy, Debug)]
 pub struct Config<'a> {
     required_memory: u64,
+    root_kind: &'a str,
     app_path: &'a [u8],
     cwd: &'a [u8],
     hostname: &'a [u8],
@@ -28,6 +32,8 @@ impl<'a> Config<'a> {
 
     fn read(mut bytes: &'a [u8]) -> Option<Self> {
         let (memory, rest) = bytes.split_first_chunk::<8>()?;
+        let (root_kind, rest) = rest.split_first_chunk::<ROOT_KIND_SIZE>()?;
+        let root_kind = read_root_kind(root_kind)?;
         bytes = rest;
         let app_path = take_string(&mut bytes)?;
         let cwd = take_string(&mut bytes)?;
@@ -36,10 +42,15 @@ impl<'a> Config<'a> {
         let environment = take_strings(&mut bytes)?;
         let network = core::str::from_utf8(take_string(&mut bytes)?).ok()?;
         let required_memory = u64::from_le_bytes(*memory);
-        Some(Self { required_memory, app_path, cwd, hostname, arguments, environment, network })
+        Some(Self { required_memory, root_kind, app_path, cwd, hostname, arguments, environment, network })
     }
 
-    /// The absolute path of the program in the archive.
+    /// The kind of the file system on the disk that is the root; empty where the archive is.
+    pub fn root_kind(&self) -> &'a str {
+        self.root_kind
+    }
+
+    /// The absolute path of the program in the root file system.
     pub fn app_path(&self) -> &'a [u8] {
         self.app_path
     }
@@ -73,6 +84,13 @@ impl<'a> Config<'a> {
     pub fn required_memory(&self) -> u64 {
         self.required_memory
     }
+}
+
+/// The text in the bytes of a root's kind.
+pub(crate) fn read_root_kind(bytes: &[u8; ROOT_KIND_SIZE]) -> Option<&str> {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(ROOT_KIND_SIZE);
+    let is_plain = bytes.iter().skip(end).all(|byte| *byte == 0);
+    core::str::from_utf8(bytes.get(..end)?).ok().filter(|_| is_plain)
 }
 
 /// A list of byte strings in a payload; iterate it as often as needed, it is a copy.

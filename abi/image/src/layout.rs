@@ -89,7 +89,8 @@ pub struct InodeRecord {
     pub first_site: U64,
     /// How many sites the file has.
     pub site_count: U64,
-    /// File: how many bytes its contents take where they are packed, see [`crate::packed`]; 0 where they lie as they are.
+    /// File: how many bytes its contents take where they are packed, see [`crate::packed`]; 0 where they lie as they are,
+    /// [`ELSEWHERE`] where they are not in the payload.
     pub packed_size: U64,
 }
 
@@ -133,6 +134,8 @@ pub struct SiteRecord {
     pub checksum: U32,
 }
 
+/// Instead of a packed size: the file is on the disk that is the root.
+pub const ELSEWHERE: u64 = u64::MAX;
 /// Nothing reads r11 as the system call leaves it.
 pub const SITE_R11_DEAD: u8 = 1;
 /// Nothing reads the status flags as the system call leaves them.

@@ -18,7 +18,8 @@
 //! 7. Symbols: an array of [`layout::SymbolRecord`], sorted by offset, closed by a nameless one.
 //! 8. Symbol names, each behind a length of two bytes.
 //! 9. Data: the contents of files. A file of at least [`ALIGNED_SIZE_MIN`] bytes begins on a page boundary and its last
-//!    page is filled with zeros, so that its pages can be mapped where they lie. If the builder was asked for it, such files are packed
+//!    page is filled with zeros, so that its pages can be mapped where they lie. Where the root is on a disk, the archive has the files
+//!    with sites alone, and their contents are elsewhere. If the builder was asked for it, such files are packed
 //!    instead ([`packed`]).
 //!
 //! # What is checked when
@@ -88,6 +89,17 @@ impl<'a> Image<'a> {
         let config = Header::read(start)?.section(Section::Config);
         let field = range(start, config.offset.get(), 8).ok_or(ImageError::Truncated)?;
         u64::read_from_bytes(field).map(u64::from_le).map_err(|_| ImageError::Truncated)
+    }
+
+    /// Reads [`Config::root_kind`] from the payload's first page.
+    ///
+    /// # Errors
+    /// When the bytes are no header of this version, or too few.
+    pub fn root_kind_of(start: &[u8]) -> Result<&str, ImageError> {
+        let config = Header::read(start)?.section(Section::Config);
+        let offset = config.offset.get().checked_add(8).ok_or(ImageError::Truncated)?;
+        let field = range(start, offset, 8).and_then(|field| field.first_chunk()).ok_or(ImageError::Truncated)?;
+        config::read_root_kind(field).ok_or(ImageError::BadConfig)
     }
 
     /// Checks the payload and makes it accessible. `bytes` may be longer than the payload.

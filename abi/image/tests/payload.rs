@@ -69,6 +69,7 @@ fn sample() -> Payload {
             cwd: b"/tmp".to_vec(),
             hostname: b"shell".to_vec(),
             network: "10.0.0.2/24".into(),
+            root_kind: "ext4".into(),
             required_memory: 123_456,
         },
         tree,
@@ -87,6 +88,8 @@ fn config_comes_back() {
     assert_eq!(config.environment().collect::<Vec<_>>(), [b"A=1"]);
     assert_eq!((config.cwd(), config.hostname()), (&b"/tmp"[..], &b"shell"[..]));
     assert_eq!(config.network(), "10.0.0.2/24");
+    assert_eq!(config.root_kind(), "ext4");
+    assert_eq!(Image::root_kind_of(&bytes[..4096]), Ok("ext4"));
     assert_eq!(image.required_memory(), 123_456);
     assert_eq!(Image::required_memory_of(&bytes[..4096]), Ok(123_456));
     assert_eq!(image.total_size(), bytes.len() as u64);

@@ -32,6 +32,12 @@ pub(super) fn start(dev: &Tmpfs) {
     }
 }
 
+/// The device number of the disk with this name, `vda` and so on.
+pub(super) fn number_of(name: &[u8]) -> Option<u64> {
+    let [b'v', b'd', letter @ b'a'..=b'z'] = name else { return None };
+    Some(make_device(MAJOR, u32::from(letter - b'a') * MINORS))
+}
+
 fn add_partitions(dev: &Tmpfs, disk: &Arc<Disk>, index: u32) {
     let whole = Volume::whole(disk);
     let found = match partition::find(&whole) {

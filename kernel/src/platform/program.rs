@@ -8,15 +8,16 @@ use abi::{Errno, OpenFlags, ResolveFlags, Siginfo, Signal, Winsize};
 use file::tty::{SignalSink, TtyFile};
 use file::{Direction, File, OpenFile, Port, PortFile};
 use firmware::BootInformation;
-use firmware::command_line::Options;
+use firmware::command_line::{self, Options};
 use image_format::Image;
 use linux::exec::{BootRequest, Program};
 use linux::{Process, Registers, Thread, ThreadStart};
 use sync::{Once, WaitNode};
-use vfs::fs::root::RootFs;
+use vfs::fs::kinds::Source;
+use vfs::fs::root::{self, RootFs};
 use vfs::fs::tmpfs::{Tmpfs, TmpfsOptions};
-use vfs::fs::{dev, kinds, overlay};
-use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, device};
+use vfs::fs::{dev, disk, kinds, overlay};
+use vfs::{Credentials, FileKind, FsContext, Lookup, MountFlags, Namespace, OpenRequest, SuperblockFlags, device};
 
 use super::linux_platform::MachinePlatform;
 use super::{deferred, disks, fail, mounts, network, observe, shares, write_back};
@@ -58,7 +59,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     let environment: Vec<&[u8]> = config.environment().collect();
     let standard_files = standard_files(options);
     write_back::install();
-    let namespace = match namespace(&image).and_then(|namespace| {
+    let namespace = match namespace(&image, line).and_then(|namespace| {
         register_consoles(&standard_files[2])?;
         shares::start(&namespace, line);
         Ok(namespace)
@@ -91,19 +92,38 @@ pub(super) fn process() -> Option<&'static Arc<Process>> {
     PROCESS.get()
 }
 
-/// The image's files under a writable layer, with devices and temporary directories mounted on it.
-fn namespace(image: &Image<'static>) -> Result<Arc<Namespace>, Errno> {
-    let lower = RootFs::new(image.archive())?;
-    let namespace = Namespace::new(overlay::new(&*lower), b"overlay", MountFlags::empty());
+/// The image's files under a writable layer, or the disk they are on, with devices and temporary directories mounted on it.
+fn namespace(image: &Image<'static>, line: &[u8]) -> Result<Arc<Namespace>, Errno> {
     let temporary = || Tmpfs::new(TmpfsOptions::default());
     let no_privileges = MountFlags::NO_SET_ID | MountFlags::NO_DEVICES;
     kinds::register_own()?;
     let dev = dev::new()?;
     kinds::register_single("devtmpfs", dev.clone())?;
     disks::start(&dev);
+    let namespace = match image.config().root_kind() {
+        "" => {
+            let lower = RootFs::new(image.archive())?;
+            Namespace::new(overlay::new(&*lower), b"overlay", MountFlags::empty())
+        }
+        kind => disk_root(image, kind, command_line::get(line, b"root").unwrap_or_default())?,
+    };
     mount(&namespace, b"/dev", dev, b"devtmpfs", MountFlags::NO_SET_ID)?;
     mount(&namespace, b"/dev/shm", temporary(), b"tmpfs", no_privileges)?;
     mount(&namespace, b"/tmp", temporary(), b"tmpfs", no_privileges)?;
+    Ok(namespace)
+}
+
+/// The disk that is the root, and has the files that the image was made of.
+fn disk_root(image: &Image<'static>, kind: &str, name: &[u8]) -> Result<Arc<Namespace>, Errno> {
+    let Some(volume) = disks::number_of(name).and_then(disk::volume_of) else {
+        fail("the image's files are on a disk that is not there: make run attaches it");
+    };
+    let kind = kinds::find(kind.as_bytes()).ok_or(Errno::ENODEV)?;
+    let source = [b"/dev/", name].concat();
+    let wanted = Source { name: &source, volume: Some(&volume), flags: SuperblockFlags::default(), options: b"" };
+    let superblock = kind.open(&wanted)?;
+    let namespace = Namespace::new(superblock.file_system().clone(), &source, MountFlags::empty());
+    root::know_sites(image.archive(), &FsContext::new(namespace.clone()));
     Ok(namespace)
 }
 

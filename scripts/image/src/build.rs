@@ -12,7 +12,7 @@ use image_format::write::{ConfigSource, Content, NodeId, Payload, Tree};
 use crate::analysis::{Analysis, cache};
 use crate::kernel_file::KernelFile;
 use crate::program::{self, Program};
-use crate::{Failure, Result, root};
+use crate::{Failure, Result, disk_root, root};
 
 /// A larger root would have to fit in memory next to the program; it belongs on a disk.
 pub const ROOT_SIZE_MAX: u64 = 512_000_000;
@@ -45,6 +45,8 @@ pub struct Request {
     pub cache: Option<PathBuf>,
     /// Whether files are packed where that saves something.
     pub is_packed: bool,
+    /// What the root is, one of [`disk_root::KINDS`] on a disk beside the image; `None` for the archive in it.
+    pub root: Option<String>,
     /// The image to write.
     pub output: PathBuf,
 }
@@ -77,9 +79,12 @@ pub fn build(request: &Request) -> Result<Summary> {
         .tree
         .files()
         .fold((0, 0_u64), |(count, size), (_, content)| (count + 1, size.saturating_add(content.size())));
-    if files_size > ROOT_SIZE_MAX {
+    if let Some(kind) = request.root.as_deref().filter(|kind| !disk_root::KINDS.contains(kind)) {
+        return Err(Failure::new(format!("ROOT={kind}: it should be one of {}", disk_root::KINDS.join(", "))));
+    }
+    if files_size > ROOT_SIZE_MAX && request.root.is_none() {
         return Err(Failure::new(format!(
-            "the files are {} in all, more than the {} an image can hold: put them on a disk",
+            "the files are {} in all, more than the {} an image can hold: put them on a disk, by ROOT=ext4",
             megabytes(files_size),
             megabytes(ROOT_SIZE_MAX)
         )));
@@ -87,7 +92,14 @@ pub fn build(request: &Request) -> Result<Summary> {
     let config = config(request, &root, &program)?;
     let analyses = analyse_files(&mut root.tree, request.cache.as_deref())?;
     let kernel = KernelFile::parse(&read(&request.kernel)?)?;
-    let payload = Payload { config, tree: root.tree, symbols: kernel.symbols().to_vec(), is_packed: request.is_packed };
+    let tree = match &request.root {
+        Some(kind) => {
+            disk_root::make(&root.tree, kind, files_size, &request.output)?;
+            disk_root::remains(&root.tree)
+        }
+        None => root.tree,
+    };
+    let payload = Payload { config, tree, symbols: kernel.symbols().to_vec(), is_packed: request.is_packed };
     let image_size = write(&kernel, &payload, &request.output)?;
     Ok(Summary { image_size, kernel_size: kernel.size(), files_size, file_count, program, analyses })
 }
@@ -126,7 +138,7 @@ fn analyse_files(tree: &mut Tree, cache: Option<&Path>) -> Result<Vec<(String, A
 fn name_of(content: &Content) -> String {
     match content {
         Content::HostFile { path, .. } => path.display().to_string(),
-        Content::Bytes(_) => "a file made here".to_owned(),
+        Content::Bytes(_) | Content::Elsewhere { .. } => "a file made here".to_owned(),
     }
 }
 
@@ -134,6 +146,7 @@ fn name_of(content: &Content) -> String {
 fn elf_bytes(content: &Content) -> Result<Option<Vec<u8>>> {
     let bytes = match content {
         Content::Bytes(bytes) => bytes.clone(),
+        Content::Elsewhere { .. } => Vec::new(),
         Content::HostFile { path, .. } => {
             let failed = |error| Failure::io(path, &error);
             let mut file = File::open(path).map_err(failed)?;
@@ -178,6 +191,7 @@ fn config(request: &Request, root: &root::Root, program: &Program) -> Result<Con
         cwd: cwd.as_os_str().as_encoded_bytes().to_vec(),
         hostname: HOSTNAME.as_bytes().to_vec(),
         network: request.network.clone(),
+        root_kind: request.root.clone().unwrap_or_default(),
         required_memory: program.writable_memory,
     })
 }

@@ -90,12 +90,14 @@ impl KernelFile {
 }
 
 /// What an image needs to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageMemory {
     /// The memory that kernel and payload take, in bytes.
     pub loaded: u64,
     /// The memory that the program needs at least, in bytes.
     pub program: u64,
+    /// The kind of the file system on the disk that is its root; empty where the root is in it.
+    pub root_kind: String,
 }
 
 /// Reads from an image what it needs to run, without reading its files.
@@ -121,7 +123,8 @@ pub fn read_memory(image: &mut (impl Read + Seek)) -> Result<ImageMemory> {
     let program = image_format::Image::required_memory_of(&head).unwrap_or_default();
     let end = loads.iter().map(|header| header.p_paddr.saturating_add(header.p_memsz)).max().unwrap_or_default();
     let base = loads.iter().map(|header| header.p_paddr).min().unwrap_or_default();
-    Ok(ImageMemory { loaded: end.saturating_sub(base), program })
+    let root_kind = image_format::Image::root_kind_of(&head).unwrap_or_default().to_owned();
+    Ok(ImageMemory { loaded: end.saturating_sub(base), program, root_kind })
 }
 
 /// The payload of an image.

@@ -8,6 +8,7 @@
 
 pub mod analysis;
 pub mod build;
+pub mod disk_root;
 mod failure;
 pub mod kernel_file;
 pub mod profile;

@@ -13,7 +13,7 @@ use image_builder::{Failure, Result, report, words};
 
 const USAGE: &str = "usage: image-builder --app FILE --kernel FILE --output FILE [--arguments WORDS] \
                      [--environment WORDS] [--files DIR] [--cwd DIR] [--network CONFIGURATION] \
-                     [--base DIR] [--cache DIR] [--packed 0|1]";
+                     [--base DIR] [--cache DIR] [--packed 0|1] [--root KIND]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -74,6 +74,9 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request> {
             }
             Some("--base") => request.base = Some(value.into()),
             Some("--cache") => request.cache = Some(value.into()),
+            Some("--root") => {
+                request.root = Some(value.into_string().map_err(|_| Failure::new("ROOT: it is not text"))?);
+            }
             Some("--packed") if value == "0" || value == "1" => request.is_packed = value == "1",
             _ => return Err(Failure::new(USAGE)),
         }

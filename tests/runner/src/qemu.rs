@@ -51,7 +51,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 34] = [
+    let named: [(&str, Run); 35] = [
         ("disk-ext", Bench::ext),
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
@@ -86,8 +86,9 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("make-image-and-run", Bench::make_image_and_run),
         ("demo", Bench::demo),
         ("tools", Bench::tools),
-        ("packed", Bench::packed),
-        ("many-files", Bench::many_files),
+        ("archive-root-disk", Bench::root_disk),
+        ("archive-packed", Bench::packed),
+        ("archive-many-files", Bench::many_files),
     ];
     for (name, run) in named {
         add(&mut tests, tools, name.to_owned(), run);

@@ -13,9 +13,12 @@ use std::io::{self, Read, Write};
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{I64, U16, U32, U64};
 
-pub use tree::{Content, Metadata, NodeId, SpecialKind, Tree, TreeError};
+pub use tree::{Content, Metadata, NodeId, SpecialKind, Tree, TreeError, View};
 
-use crate::layout::{EntryRecord, Extent, HEADER_SIZE, Header, InodeRecord, SECTION_COUNT, SiteRecord, SymbolRecord};
+use crate::config::{ROOT_KIND_SIZE, read_root_kind};
+use crate::layout::{
+    ELSEWHERE, EntryRecord, Extent, HEADER_SIZE, Header, InodeRecord, SECTION_COUNT, SiteRecord, SymbolRecord,
+};
 use crate::{ALIGNED_SIZE_MIN, MAGIC, PAGE_SIZE, Site, VERSION, packed};
 use tree::NodeKind;
 
@@ -25,7 +28,9 @@ const ALIGNMENT: u64 = 8;
 /// The start parameters of the program, to be written.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigSource {
-    /// The absolute path of the program in the archive.
+    /// The kind of the file system on the disk that is the root; empty where the archive is.
+    pub root_kind: String,
+    /// The absolute path of the program in the root file system.
     pub app_path: Vec<u8>,
     /// The arguments, the program's own name first.
     pub arguments: Vec<Vec<u8>>,
@@ -115,6 +120,7 @@ enum Placed<'a> {
 impl Placed<'_> {
     fn size(&self) -> u64 {
         match self {
+            Self::AsItIs(Content::Elsewhere { .. }) => 0,
             Self::AsItIs(content) => content.size(),
             Self::Packed(bytes) => wide(bytes.len()),
         }
@@ -122,7 +128,7 @@ impl Placed<'_> {
 
     /// Whether its pages are to be mapped where they lie.
     fn is_aligned(&self) -> bool {
-        matches!(self, Self::AsItIs(content) if content.size() >= ALIGNED_SIZE_MIN)
+        matches!(self, Self::AsItIs(_) if self.size() >= ALIGNED_SIZE_MIN)
     }
 }
 
@@ -178,7 +184,9 @@ impl<'a> Plan<'a> {
 /// Packs the files where that is wanted and saves something. Files that are not mapped where they lie are left: nothing is gained with them.
 fn pack_contents<'a>(files: &[(usize, &'a Content)], is_packed: bool) -> io::Result<Vec<(usize, Placed<'a>)>> {
     let place = |&(inode, content): &(usize, &'a Content)| {
-        let packed = if is_packed && content.size() >= PAGE_SIZE { packed::pack(&bytes_of(content)?) } else { None };
+        let is_here = !matches!(content, Content::Elsewhere { .. });
+        let packed =
+            if is_packed && is_here && content.size() >= PAGE_SIZE { packed::pack(&bytes_of(content)?) } else { None };
         Ok((inode, packed.map_or(Placed::AsItIs(content), Placed::Packed)))
     };
     files.iter().map(place).collect()
@@ -198,7 +206,11 @@ fn place_contents<'a>(
         end = offset + placed.size();
         if let Some(record) = inodes.get_mut(inode) {
             record.data = U64::new(offset);
-            record.packed_size = U64::new(if let Placed::Packed(_) = placed { placed.size() } else { 0 });
+            record.packed_size = U64::new(match placed {
+                Placed::Packed(_) => placed.size(),
+                Placed::AsItIs(Content::Elsewhere { .. }) => ELSEWHERE,
+                Placed::AsItIs(_) => 0,
+            });
         }
         contents.push((placed, offset));
     }
@@ -289,6 +301,12 @@ impl<'a> Tables<'a> {
 
 fn config_bytes(config: &ConfigSource) -> io::Result<Vec<u8>> {
     let mut bytes = config.required_memory.to_le_bytes().to_vec();
+    let mut root_kind = [0; ROOT_KIND_SIZE];
+    let name = config.root_kind.as_bytes();
+    let place = root_kind.get_mut(..name.len()).ok_or_else(|| invalid("the name of the root's kind is too long"))?;
+    place.copy_from_slice(name);
+    read_root_kind(&root_kind).ok_or_else(|| invalid("the name of the root's kind has a zero in it"))?;
+    bytes.extend_from_slice(&root_kind);
     for string in [&config.app_path, &config.cwd, &config.hostname] {
         push_string(&mut bytes, string)?;
     }
@@ -338,6 +356,7 @@ fn bytes_of(content: &Content) -> io::Result<Cow<'_, [u8]>> {
 fn write_content(content: &Content, output: &mut impl Write) -> io::Result<()> {
     match content {
         Content::Bytes(bytes) => output.write_all(bytes),
+        Content::Elsewhere { .. } => Ok(()),
         Content::HostFile { path, size } => {
             // One byte more is asked for, to notice a file that grew.
             let copied = io::copy(&mut File::open(path)?.take(size + 1), output)?;

@@ -43,6 +43,11 @@ pub enum Content {
         /// Its size; a file that has another one when it is read is an error.
         size: u64,
     },
+    /// On the disk that is the root: only its sites are of interest here.
+    Elsewhere {
+        /// Its size.
+        size: u64,
+    },
 }
 
 impl Content {
@@ -50,7 +55,7 @@ impl Content {
     pub fn size(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => super::wide(bytes.len()),
-            Self::HostFile { size, .. } => *size,
+            Self::HostFile { size, .. } | Self::Elsewhere { size } => *size,
         }
     }
 }
@@ -96,6 +101,29 @@ impl Node {
         };
         kind | (self.metadata.permissions & 0o7777)
     }
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug)]
+pub enum View<'a> {
+    /// A regular file.
+    File {
+        /// What is in it.
+        content: &'a Content,
+        /// Its sites.
+        sites: &'a [Site],
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link with this target.
+    Link(&'a [u8]),
+    /// A special file.
+    Special {
+        /// Its kind.
+        kind: SpecialKind,
+        /// Its device number, as in `st_rdev`.
+        device: u64,
+    },
 }
 
 /// Why something could not be added to a [`Tree`].
@@ -273,6 +301,22 @@ impl Tree {
         })
     }
 
+    /// What a node is.
+    pub fn view(&self, id: NodeId) -> View<'_> {
+        let node = self.node(id);
+        match &node.kind {
+            NodeKind::File { content, sites } => View::File { content, sites },
+            NodeKind::Directory(_) => View::Directory,
+            NodeKind::Link(target) => View::Link(target),
+            NodeKind::Special { kind, device } => View::Special { kind: *kind, device: *device },
+        }
+    }
+
+    /// Owner, permissions and time of a node.
+    pub fn metadata(&self, id: NodeId) -> Metadata {
+        self.node(id).metadata
+    }
+
     /// How many nodes there are.
     pub fn node_count(&self) -> usize {
         self.nodes.len()
@@ -283,7 +327,8 @@ impl Tree {
         &self.nodes[id.0]
     }
 
-    pub(super) fn children(&self, id: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
+    /// The names in a directory, in their order; none if it is no directory.
+    pub fn children(&self, id: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
         let children = match &self.node(id).kind {
             NodeKind::Directory(children) => Some(children),
             _ => None,

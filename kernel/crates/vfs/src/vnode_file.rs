@@ -464,7 +464,8 @@ impl MappedObject for FileMapping {
     }
 
     fn code_sites(&self, index: u64) -> Option<Vec<CodeSite>> {
-        self.path.inode().code_sites(index)
+        let inode = self.path.inode();
+        inode.code_sites(index).or_else(|| crate::fs::root::known_sites(inode.metadata(), index))
     }
 
     fn is_resident(&self, index: u64) -> bool {

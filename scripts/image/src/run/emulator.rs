@@ -168,6 +168,9 @@ fn command_line(settings: &Settings, size: Option<TerminalSize>) -> String {
     if let Some(configuration) = &settings.network_configuration {
         line.push_str(&format!(" {configuration}"));
     }
+    if let Some(letter) = settings.root_disk.and_then(|number| (b'a'..=b'z').nth(number)) {
+        line.push_str(&format!(" root=vd{}", char::from(letter)));
+    }
     line.push_str(&share::command_line(&settings.shares).to_string_lossy());
     line.push_str(&mount::command_line(&settings.mounts).to_string_lossy());
     if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) {

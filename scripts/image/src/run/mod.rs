@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::kernel_file::{self, ImageMemory};
-use crate::{Failure, Result};
+use crate::{Failure, Result, disk_root};
 use control::{Outcome, Record};
 use emulator::{Emulator, Ports};
 use events::Event;
@@ -57,7 +57,7 @@ const KERNEL_MEMORY: u64 = 1152 << 10;
 /// # Errors
 /// What keeps the machine from starting.
 pub fn run(settings: &Settings) -> Result<u8> {
-    check_image(settings)?;
+    let settings = &check_image(settings)?;
     disk::check(&settings.disks)?;
     share::check(&settings.shares)?;
     let accelerator = accelerator::choose(settings)?;
@@ -83,19 +83,24 @@ pub fn run(settings: &Settings) -> Result<u8> {
     Ok(session.report(outcome, &complaint))
 }
 
-/// Refuses what cannot boot, before it is tried.
-fn check_image(settings: &Settings) -> Result<()> {
+/// Refuses what cannot boot, before it is tried; answers the settings with what the image itself asks for, the disk of its root.
+fn check_image(settings: &Settings) -> Result<Settings> {
     let path = &settings.image;
     let named = |failure: Failure| Failure::new(format!("{}: {failure}", path.display()));
     let mut file = File::open(path).map_err(|error| Failure::io(path, &error))?;
-    let ImageMemory { loaded, program } = kernel_file::read_memory(&mut file).map_err(named)?;
+    let ImageMemory { loaded, program, root_kind } = kernel_file::read_memory(&mut file).map_err(named)?;
     let needed = loaded.saturating_add(program).saturating_add(KERNEL_MEMORY);
     if settings.memory < needed {
         let needed_mib = needed.div_ceil(1 << 20);
         let given_mib = settings.memory >> 20;
         return Err(named(Failure::new(format!("needs MEM={needed_mib}M at least, and has {given_mib}M"))));
     }
-    Ok(())
+    let mut settings = settings.clone();
+    if !root_kind.is_empty() {
+        settings.root_disk = Some(settings.disks.len());
+        settings.disks.push(disk::DiskFile { path: disk_root::path_of(path), is_read_only: false });
+    }
+    Ok(settings)
 }
 
 /// Turns what the kernel says on the control port into events.

@@ -50,6 +50,8 @@ pub struct Settings {
     pub network_configuration: Option<String>,
     /// The disks, in the order of their names in the machine.
     pub disks: Vec<DiskFile>,
+    /// Which of the disks is the root.
+    pub root_disk: Option<usize>,
     /// The directories of the host that it shares.
     pub shares: Vec<Share>,
     /// The file systems that are mounted.
@@ -152,6 +154,7 @@ impl Settings {
             network_configuration: get("NETCFG")
                 .map(|value| network::configuration(&value.to_string_lossy()))
                 .transpose()?,
+            root_disk: None,
             disks: disk::parse(&get("DISK").unwrap_or_default())?,
             shares: share::parse(&get("SHARE").unwrap_or_default())?,
             mounts: mount::parse(&get("MOUNT").unwrap_or_default())?,

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use image_builder::disk_root;
 
 use super::{Bench, SCRIPT_TIMEOUT, check};
 use crate::case::describe;
@@ -37,6 +40,20 @@ impl Bench {
         } else {
             Err(format!("{FILES} files cost {more} instructions at the start"))
         }
+    }
+
+    /// A root on a disk: it has the files, what is written stays, and the host finds it sound afterwards.
+    pub(super) fn root_disk(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/root.c", |request| request.root = Some("ext4".to_owned()))?;
+        for run in 1..=2 {
+            let output = self.boot(&image, "microvm", &Input::Empty)?;
+            let expected = format!("type ef53, owner 0, mode 755\nrun {run} of 1\nrefused\n");
+            check(&output, expected.as_bytes(), b"", 0)?;
+        }
+        let mut command = Command::new("e2fsck");
+        command.args(["-f", "-n"]).arg(disk_root::path_of(&image)).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
+        let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+        if output.status == 0 { Ok(()) } else { Err(format!("the disk is not sound: {}", describe(&output))) }
     }
 
     fn count_instructions(&self, files: usize) -> Result<u64, Failure> {

@@ -7,13 +7,15 @@
 //! Of a file that is packed a chunk is unpacked when one of its pages is wanted. The pages stay with the node, until it goes or memory
 //! is out.
 //!
+//! Where the root is on a disk, the archive has the sites of its files alone ([`know_sites`]).
+//!
 //! A record that is malformed is `EIO` for whoever wants it, and a line in the log.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::Errno;
+use abi::{Errno, Timespec};
 use file::DirectorySink;
 use image_format::packed::CHUNK_SIZE;
 use image_format::{Archive, ImageError, Inode as Record, InodeIndex, Packed, SiteKind};
@@ -26,8 +28,8 @@ use crate::file_system::anonymous_device;
 use crate::page_copy::{copy_out, offset_in_page, page_of};
 use crate::sparse_map::SparseMap;
 use crate::{
-    Credentials, Dentry, FileSystem, FileSystemStatistics, FileTime, HashedName, Inode, LinkTarget, Metadata,
-    NAME_LEN_MAX, NewMetadata, RootDentry,
+    Credentials, Dentry, FileSystem, FileSystemStatistics, FileTime, FsContext, HashedName, Inode, LinkTarget, Lookup,
+    Metadata, NAME_LEN_MAX, NewMetadata, RootDentry,
 };
 
 /// The inode number of the root directory; 0 means no inode to programs.
@@ -307,23 +309,79 @@ impl Inode for ArchiveInode {
     }
 
     fn code_sites(&self, index: u64) -> Option<Vec<CodeSite>> {
-        let page = PAGE_SIZE as u64;
-        let start = index.checked_mul(page)?;
-        let sites = self.archive.sites_of_sound(self.index)?.in_range(start, start.checked_add(page)?);
-        let code_site = |site: image_format::Site| {
-            let offset_in_page = u16::try_from(site.file_offset - start).ok()?;
-            let call = match site.kind {
-                SiteKind::Privileged => None,
-                SiteKind::Syscall(patch) => Some(call_patch(&patch)?),
-            };
-            Some(CodeSite { offset_in_page, original: site.original, call })
-        };
-        Some(sites.filter_map(code_site).collect())
+        page_sites(self.archive, self.index, index)
     }
 
     fn is_mappable(&self) -> bool {
         self.metadata.is_regular()
     }
+}
+
+/// The sites in a page of a file whose sites are sound.
+fn page_sites(archive: Archive<'static>, file: InodeIndex, index: u64) -> Option<Vec<CodeSite>> {
+    let page = PAGE_SIZE as u64;
+    let start = index.checked_mul(page)?;
+    let sites = archive.sites_of_sound(file)?.in_range(start, start.checked_add(page)?);
+    let code_site = |site: image_format::Site| {
+        let offset_in_page = u16::try_from(site.file_offset - start).ok()?;
+        let call = match site.kind {
+            SiteKind::Privileged => None,
+            SiteKind::Syscall(patch) => Some(call_patch(&patch)?),
+        };
+        Some(CodeSite { offset_in_page, original: site.original, call })
+    };
+    Some(sites.filter_map(code_site).collect())
+}
+
+/// A file on the disk that is the root, of which the archive has the sites.
+struct Analysed {
+    device: u64,
+    number: u64,
+    /// Sites are those of the contents of this time.
+    modified: Timespec,
+    archive: Archive<'static>,
+    index: InodeIndex,
+}
+
+static ANALYSED: Once<Box<[Analysed]>> = Once::new();
+
+/// Makes the sites known of files that are on the disk that is the root. A file that is not as it was when it was analysed has none. To
+/// be called once, before a program runs.
+pub fn know_sites(archive: Archive<'static>, context: &FsContext) {
+    let mut known = Vec::new();
+    let mut directories = alloc::vec![(archive.root(), Vec::new())];
+    // No directory is met twice: each comes after the one that holds it.
+    while let Some((directory, path)) = directories.pop() {
+        for entry in archive.entries(directory).filter_map(|entry| entry.map_err(damaged).ok()) {
+            let path = [&path[..], b"/", entry.name].concat();
+            if entry.kind == image_format::Kind::Directory {
+                directories.push((entry.inode, path));
+            } else if archive.is_elsewhere(entry.inode) {
+                known.extend(find_analysed(archive, entry.inode, context, &path));
+            }
+        }
+    }
+    ANALYSED.call_once(|| known.into_boxed_slice());
+}
+
+fn find_analysed(archive: Archive<'static>, index: InodeIndex, context: &FsContext, path: &[u8]) -> Option<Analysed> {
+    archive.sites(index).map_err(damaged).ok()??;
+    let record = archive.inode(index).map_err(damaged).ok()?;
+    let place = crate::resolve(context, &Credentials::root(), None, path, Lookup::empty()).ok()?;
+    let found = crate::stat(&place);
+    // The disk keeps seconds.
+    let is_same = found.size == record.size
+        && place.inode().metadata().is_regular()
+        && found.modified.tv_sec == FileTime::from_nanoseconds(record.modified_ns).seconds();
+    let (device, number, modified) = (found.device, found.inode, found.modified);
+    is_same.then_some(Analysed { device, number, modified, archive, index })
+}
+
+/// The sites of a file on the disk that is the root, as long as it is what was analysed. Takes no lock.
+pub(crate) fn known_sites(metadata: &Metadata, index: u64) -> Option<Vec<CodeSite>> {
+    let is_it = |file: &&Analysed| file.number == metadata.number() && file.device == metadata.device();
+    let file = ANALYSED.get()?.iter().find(is_it)?;
+    (metadata.attributes().modified == file.modified).then(|| page_sites(file.archive, file.index, index))?
 }
 
 /// The `DT_` value of a kind.
