@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,6 @@ use crate::machine::lock;
 
 /// An error number.
 type Number = i32;
-const ENOENT: Number = 2;
 const EBADF: Number = 9;
 const EINVAL: Number = 22;
 const EOPNOTSUPP: Number = 95;
@@ -31,6 +31,18 @@ struct Held {
     path: PathBuf,
     open: Option<File>,
     listing: Vec<Listed>,
+}
+
+impl Held {
+    /// The file: an open one also when it has lost its name, as QEMU's server has it from version 9 on.
+    fn place(&self) -> PathBuf {
+        match &self.open {
+            Some(file) if file.metadata().is_ok_and(|found| found.is_file()) => {
+                PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+            }
+            _ => self.path.clone(),
+        }
+    }
 }
 
 struct Listed {
@@ -252,8 +264,14 @@ fn raw(error: rustix::io::Errno) -> Number {
     error.raw_os_error()
 }
 
+/// The attributes of a path; those of an open file where it stands for one.
+fn metadata(path: &Path) -> Result<fs::Metadata, Number> {
+    let is_open = path.starts_with("/proc/self/fd");
+    if is_open { fs::metadata(path) } else { fs::symlink_metadata(path) }.map_err(number_of)
+}
+
 fn qid(path: &Path) -> Result<Vec<u8>, Number> {
-    let found = fs::symlink_metadata(path).map_err(number_of)?;
+    let found = metadata(path)?;
     let kind: u8 = if found.is_dir() {
         0x80
     } else if found.is_symlink() {
@@ -266,7 +284,7 @@ fn qid(path: &Path) -> Result<Vec<u8>, Number> {
 }
 
 fn attributes(path: &Path) -> Result<Vec<u8>, Number> {
-    let found = fs::symlink_metadata(path).map_err(number_of)?;
+    let found = metadata(path)?;
     let mut reply = 0x7ff_u64.to_le_bytes().to_vec();
     reply.extend(qid(path)?);
     for word in [found.mode(), found.uid(), found.gid()] {
@@ -315,7 +333,10 @@ impl Shared {
             12 | 14 | 40 | 50 | 116 | 118 => {
                 open_file(state.fids.get_mut(&fid).ok_or(EBADF)?, kind, words, self.message_max)
             }
-            _ => by_path(&state.fids.get(&fid).ok_or(EBADF)?.path, kind, words),
+            _ => {
+                let held = state.fids.get(&fid).ok_or(EBADF)?;
+                by_path(&held.place(), kind, words)
+            }
         }
     }
 }
@@ -479,8 +500,6 @@ fn by_path(path: &Path, kind: u8, words: &mut Words<'_>) -> Result<Vec<u8>, Numb
 }
 
 fn set_attributes(path: &Path, words: &mut Words<'_>) -> Result<Vec<u8>, Number> {
-    let found = fs::symlink_metadata(path).map_err(|_| ENOENT)?;
-    debug_assert!(!found.file_type().is_socket());
     let bits = words.word();
     let has = |bit: u32| bits & bit != 0;
     let (mode, uid, gid, size) = (words.word(), words.word(), words.word(), words.number::<8>());
@@ -501,7 +520,9 @@ fn set_attributes(path: &Path, words: &mut Words<'_>) -> Result<Vec<u8>, Number>
         let _ = rustix::fs::chownat(CWD, path, owner, group, AtFlags::SYMLINK_NOFOLLOW);
     }
     if has(8) {
-        let file = OpenOptions::new().write(true).custom_flags(0o400_000).open(path).map_err(number_of)?;
+        // Without following links, but the one that stands for an open file.
+        let flags = if path.starts_with("/proc/self/fd") { 0 } else { 0o400_000 };
+        let file = OpenOptions::new().write(true).custom_flags(flags).open(path).map_err(number_of)?;
         file.set_len(size).map_err(number_of)?;
     }
     if has(0x30) {

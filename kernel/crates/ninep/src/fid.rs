@@ -276,6 +276,12 @@ impl OpenFid {
         self.unit
     }
 
+    /// It as a fid: a server may know an open file without its name.
+    #[must_use]
+    pub fn fid(&self) -> &Fid {
+        &self.fid
+    }
+
     /// Reads into the first `len` bytes of the frames, at most [`OpenFid::unit`]; how many there were, fewer at the end of the file.
     pub fn read(&self, offset: u64, frames: &[Frame], len: usize) -> Result<usize, Errno> {
         let len = len.min(self.unit).min(frames.len() * PAGE_SIZE);

@@ -213,11 +213,11 @@ impl Dentry {
         self.mounts.fetch_sub(1, Relaxed);
     }
 
-    /// Whether `other` is this dentry or below it.
+    /// Whether the directory `other` is this dentry's or below it. Where names are not kept, one directory has several dentries.
     pub(crate) fn contains(self: &Arc<Self>, other: &Arc<Self>) -> bool {
         let mut at = other.clone();
         loop {
-            if Arc::ptr_eq(&at, self) {
+            if core::ptr::addr_eq(Arc::as_ptr(&at.inode), Arc::as_ptr(&self.inode)) {
                 return true;
             }
             match at.parent() {

@@ -12,7 +12,8 @@ use mm::{Backing, MapRequest, MappedObject, PAGE_SIZE, Rights, Sharing};
 use support::{Handle, World};
 use testkit::Cpu;
 use testkit::share::{Share, TemporaryDirectory};
-use vfs::fs::ninep::ServedFs;
+use vfs::MountFlags;
+use vfs::fs::ninep::{self, ServedFs};
 
 const NEW: OpenFlags = OpenFlags::RDWR.union(OpenFlags::CREAT);
 const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
@@ -266,4 +267,24 @@ fn a_lying_server_is_survived() {
             let _ = world.unlink(&path);
         }
     }
+}
+
+/// A server is mounted by its tag, any number of times, and is one file system.
+#[test]
+fn a_tag_is_mounted_twice() {
+    support::machine();
+    let host = TemporaryDirectory::new();
+    fs::write(host.path().join("f"), b"text").unwrap();
+    let share = Share::new(host.path());
+    assert_eq!(ninep::open(b"twice").err(), Some(Errno::ENXIO));
+    ninep::register(b"twice", share.transport()).unwrap();
+    assert_eq!(ninep::register(b"twice", share.transport()), Err(Errno::EEXIST));
+    let world = World::tmpfs();
+    world.mkdir("/a").unwrap();
+    world.mkdir("/b").unwrap();
+    world.mount("/a", ninep::open(b"twice").unwrap(), MountFlags::empty()).unwrap();
+    world.mount("/b", ninep::open(b"twice").unwrap(), MountFlags::empty()).unwrap();
+    world.write_file("/a/f", b"changed").unwrap();
+    assert_eq!(world.read_file("/b/f").unwrap(), b"changed");
+    assert_eq!(world.stat("/a/f").unwrap().device, world.stat("/b/f").unwrap().device);
 }

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::OpenFlags;
 use support::{ArchiveBuilder, Handle, Random, World};
+use testkit::share::{Share, TemporaryDirectory};
+use vfs::fs::ninep::ServedFs;
 
 /// Operations of one run.
 const STEPS: u64 = 4000;
@@ -366,4 +368,18 @@ fn nothing_is_left_behind() {
     let statistics = vfs::statfs(&world.place("/").unwrap());
     assert_eq!((statistics.files_free, statistics.blocks_free), ((1 << 15) - 1, 1 << 15));
     assert_eq!(testkit::frames::used(), before);
+}
+
+/// A directory of this host that is served by 9P, against one that is not.
+#[test]
+fn a_share_does_what_the_host_does() {
+    let directories = std::cell::RefCell::new(Vec::new());
+    let world = || {
+        let directory = TemporaryDirectory::new();
+        let share = Share::new(directory.path());
+        directories.borrow_mut().push(directory);
+        support::machine();
+        World::over(ServedFs::connect(share.transport()).unwrap())
+    };
+    run(world, |_| {}, 1..2);
 }

@@ -117,6 +117,11 @@ impl FileData {
         self.keep(Arc::new(open), Access::ReadWrite);
     }
 
+    /// A fid that is open in any way.
+    pub(super) fn any_open(&self) -> Option<Arc<OpenFid>> {
+        self.known(Access::Write).or_else(|| self.known(Access::Read))
+    }
+
     fn known(&self, access: Access) -> Option<Arc<OpenFid>> {
         let slot = if access == Access::Read { &self.reader } else { &self.writer };
         slot.lock().clone()
@@ -243,7 +248,12 @@ impl FileData {
             self.write_back(inode)?;
         }
         self.change_size(|| {
-            inode.fid().set_attributes(&SetAttributes { size: Some(len), ..SetAttributes::default() })?;
+            let set = SetAttributes { size: Some(len), ..SetAttributes::default() };
+            // An open file may have lost its name.
+            match self.known(Access::Write) {
+                Some(open) => open.fid().set_attributes(&set)?,
+                None => inode.fid().set_attributes(&set)?,
+            }
             inode.metadata().set_size(len);
             self.cache.cut(inode, len)
         })
@@ -269,7 +279,7 @@ impl FileData {
     pub(super) fn sync(&self, inode: &ServedInode, data_only: bool) -> Result<(), Errno> {
         self.cache.synchronize(inode)?;
         inode.is_written_back();
-        match self.known(Access::Write).or_else(|| self.known(Access::Read)) {
+        match self.any_open() {
             Some(open) => open.sync(data_only),
             None => Ok(()),
         }

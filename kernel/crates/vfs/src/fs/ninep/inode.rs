@@ -170,7 +170,11 @@ impl ServedInode {
 
     fn ask(&self, may_invalidate: bool) -> Result<(), Errno> {
         let asked = self.data().ok().map(|data| data.size.ask());
-        let attributes = self.fid().attributes()?;
+        let attributes = match (self.fid().attributes(), self.data().ok().and_then(FileData::any_open)) {
+            // An open file may have lost its name.
+            (Err(Errno::ENOENT), Some(open)) => open.fid().attributes()?,
+            (answer, _) => answer?,
+        };
         let is_this =
             attributes.qid.path == self.path && FileKind::of_mode(attributes.mode) == Some(self.metadata.kind());
         if !is_this {
