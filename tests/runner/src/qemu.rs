@@ -51,7 +51,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 35] = [
+    let named: [(&str, Run); 37] = [
         ("disk-ext", Bench::ext),
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
