@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use abi::Errno;
+use vfs::fs::ext::ExtOptions;
 
 use crate::damage::use_all;
-use crate::images::{KINDS, Scratch, has_programs, make};
+use crate::images::{KINDS, Scratch, disk_of, has_programs, make, mount};
 use crate::support::Random;
 
 /// Damaged copies of each image, unless `NACRE_TEST_ROUNDS` says otherwise.
@@ -63,4 +67,30 @@ fn damaged_disks_are_told_and_nothing_else() {
         }
     }
     assert!(mounted_count > 0);
+}
+
+#[test]
+fn directories_with_several_names_are_told() {
+    if !has_programs() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let source = scratch.path("tree");
+    fs::create_dir_all(source.join("a/b")).unwrap();
+    let image = make(&scratch, KINDS[3].1, Some(&source));
+    for command in ["link a again", "link a/b a/also", "link a a/b/loop", "link / a/b/root", "link a/b a/b/self"] {
+        let output = Command::new("debugfs").args(["-w", "-R", command]).arg(&image).output().unwrap();
+        assert!(output.status.success());
+    }
+    let options = ExtOptions { on_error: Some(1), ..ExtOptions::default() };
+    let mounted = mount(&disk_of(&fs::read(&image).unwrap()), options).unwrap();
+    let world = &mounted.world;
+    assert!(world.stat("/a/b").is_ok());
+    for path in ["/again", "/a/also", "/a/b/loop", "/a/b/root", "/a/b/self"] {
+        assert_eq!(world.stat(path).err(), Some(Errno::EUCLEAN), "{path}");
+        assert_eq!(world.rmdir(path), Err(Errno::EUCLEAN), "{path}");
+        assert_eq!(world.rename(path, "/a/new"), Err(Errno::EUCLEAN), "{path}");
+    }
+    world.rename("/a/b", "/c").unwrap();
+    assert!(world.stat("/c").is_ok());
 }

@@ -13,12 +13,13 @@ use mm::Frame;
 use mm::object::Mappings;
 use mm::user::{UserReader, UserWriter};
 use sync::atomic::{AtomicBool, Ordering::SeqCst};
+use sync::{SpinLock, rank};
 
 use crate::inode::Renaming;
 use crate::page_cache::PageCache;
 use crate::{
-    Credentials, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef,
-    XattrChange,
+    Credentials, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, Name, NewInode, NewMetadata, Opened,
+    PathRef, XattrChange,
 };
 
 use super::table::Shared;
@@ -43,7 +44,8 @@ pub struct ExtInode {
 
 enum Contents {
     Regular(Box<PageCache>),
-    Directory,
+    /// The name it was found by, the only one it may have.
+    Directory(SpinLock<Option<Name>>),
     Symlink,
     Fifo(Arc<Pipe>),
     /// A device or a socket.
@@ -57,7 +59,7 @@ impl ExtInode {
         let kind = FileKind::of_mode(mode).unwrap_or(FileKind::Regular);
         let (contents, represents) = match kind {
             FileKind::Regular => (Contents::Regular(Box::default()), 0),
-            FileKind::Directory => (Contents::Directory, 0),
+            FileKind::Directory => (Contents::Directory(SpinLock::new(rank::FILE_TABLES, None)), 0),
             FileKind::Symlink => (Contents::Symlink, 0),
             FileKind::Fifo => (Contents::Fifo(Pipe::new()), 0),
             FileKind::CharacterDevice | FileKind::BlockDevice => (Contents::Special, core.represents()),
@@ -107,13 +109,36 @@ impl ExtInode {
     pub(super) fn cache(&self) -> Result<&PageCache, Errno> {
         match &self.contents {
             Contents::Regular(cache) => Ok(cache),
-            Contents::Directory => Err(Errno::EISDIR),
+            Contents::Directory(_) => Err(Errno::EISDIR),
             _ => Err(Errno::EINVAL),
         }
     }
 
     pub(super) fn check_directory(&self) -> Result<(), Errno> {
-        if matches!(self.contents, Contents::Directory) { Ok(()) } else { Err(Errno::ENOTDIR) }
+        if matches!(self.contents, Contents::Directory(_)) { Ok(()) } else { Err(Errno::ENOTDIR) }
+    }
+
+    /// Whether a directory has this name: the one it was found by before, or was given.
+    pub(super) fn is_called(&self, name: HashedName<'_>) -> bool {
+        let Contents::Directory(known) = &self.contents else { return true };
+        let new = Name::from(name);
+        let mut known = known.lock();
+        match &*known {
+            Some(known) => known.is(name),
+            None => {
+                *known = Some(new);
+                true
+            }
+        }
+    }
+
+    /// A directory was given this name.
+    pub(super) fn set_name(&self, name: HashedName<'_>) {
+        if let Contents::Directory(known) = &self.contents {
+            let new = Some(Name::from(name));
+            let old = core::mem::replace(&mut *known.lock(), new);
+            drop(old);
+        }
     }
 
     // ---- What must be written ---------------------------------------------------------------------------------------
@@ -289,7 +314,7 @@ impl Inode for ExtInode {
     }
 
     fn open(&self, _path: &PathRef, flags: OpenFlags) -> Result<Opened, Errno> {
-        if self.core.is_encrypted() && !matches!(self.contents, Contents::Directory) {
+        if self.core.is_encrypted() && !matches!(self.contents, Contents::Directory(_)) {
             // As without the key.
             return Err(Errno::EOPNOTSUPP);
         }

@@ -3,7 +3,8 @@
 //! # Loops
 //!
 //! On a damaged disk a directory may be named in several places, even below itself. A directory that is found must say by its `..`
-//! that it is in the one it was found in, so what can be reached from the root is a tree, and locks of directories have an order.
+//! that it is in the one it was found in, and there it may have one name, so what can be reached from the root is a tree, and locks of
+//! directories have an order.
 
 use alloc::sync::Arc;
 
@@ -39,7 +40,11 @@ impl ExtInode {
         let inode = self.shared.inode(target.inode)?;
         if inode.metadata.is_directory() {
             let is_root = inode.number() == ext::ROOT_INODE;
-            if is_root || inode.number() == self.number() || directory::parent(&inode.core)? != self.number() {
+            let belongs_here = !is_root
+                && inode.number() != self.number()
+                && directory::parent(&inode.core)? == self.number()
+                && inode.is_called(name);
+            if !belongs_here {
                 let (number, found_in) = (inode.number(), self.number());
                 return Err(ext::corrupt(format_args!(
                     "directory {number} does not belong to {found_in}, which names it"
@@ -70,6 +75,7 @@ impl ExtInode {
             return Err(errno);
         }
         if is_directory {
+            inode.set_name(name);
             self.count_subdirectory(true);
         }
         self.names_changed(&change)?;
@@ -239,10 +245,12 @@ impl ExtInode {
             Some(other) if renaming.is_exchange => {
                 self.put_in_place(&change, self, renaming.old_name, other, &inode)?;
                 other.note_move(&change, &new_directory, self)?;
+                other.set_name(renaming.old_name);
             }
             _ => self.take_out(&change, renaming.old_name, &inode)?,
         }
         inode.note_move(&change, self, &new_directory)?;
+        inode.set_name(renaming.new_name);
         if let Some(replaced) = replaced.filter(|_| !renaming.is_exchange) {
             if replaced.metadata.is_directory() {
                 new_directory.count_subdirectory(false);
