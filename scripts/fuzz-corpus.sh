@@ -29,7 +29,7 @@ ext)
     done <<<'-t ext2
 -t ext2 -I 128 -O ^dir_index
 -t ext4 -O ^metadata_csum,^has_journal
--t ext4 -O ^metadata_csum,^has_journal,inline_data,^resize_inode
+-t ext4 -O ^metadata_csum,^has_journal,^extents,^resize_inode
 -t ext4 -O ^has_journal'
     ;;
 esac
