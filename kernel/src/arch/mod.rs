@@ -3,5 +3,5 @@
 pub(crate) mod x86_64;
 
 pub(crate) use x86_64::{
-    apic, backtrace, boot, clock, cpu, descriptors, interrupts, ipi, percpu, smp, user_copy, vector_state,
+    apic, backtrace, boot, checksum, clock, cpu, descriptors, interrupts, ipi, percpu, smp, user_copy, vector_state,
 };

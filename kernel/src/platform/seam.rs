@@ -7,7 +7,7 @@ use sync::machine::ThreadHandle;
 use x86_64::instructions::interrupts as cpu_interrupts;
 
 use crate::arch::percpu::{self, PerCpu};
-use crate::arch::{clock, user_copy};
+use crate::arch::{checksum, clock, user_copy};
 use crate::entropy;
 use crate::threads::{schedule, wait};
 
@@ -152,4 +152,9 @@ fn nacre_compare_exchange_user_u32(address: usize, old: u32, new: u32) -> Option
 #[unsafe(no_mangle)]
 fn nacre_fill_entropy(destination: &mut [u8]) {
     entropy::fill(destination);
+}
+
+#[unsafe(no_mangle)]
+fn nacre_crc32c(sum: u32, bytes: &[u8]) -> Option<u32> {
+    checksum::crc32c(sum, bytes)
 }

@@ -1,5 +1,6 @@
 //! The functions that `sync::machine` declares.
 
+use std::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u64};
 use std::sync::atomic::AtomicU32;
 
 use sync::HeldRanks;
@@ -131,4 +132,18 @@ fn nacre_compare_exchange_user_u32(address: usize, old: u32, new: u32) -> Option
 #[unsafe(no_mangle)]
 fn nacre_fill_entropy(destination: &mut [u8]) {
     entropy::fill(destination);
+}
+
+#[unsafe(no_mangle)]
+fn nacre_crc32c(sum: u32, bytes: &[u8]) -> Option<u32> {
+    // SAFETY: the processor has the instruction.
+    is_x86_feature_detected!("sse4.2").then(|| unsafe { crc32c(sum, bytes) })
+}
+
+#[target_feature(enable = "sse4.2")]
+fn crc32c(sum: u32, bytes: &[u8]) -> u32 {
+    let (words, rest) = bytes.as_chunks();
+    let sum = words.iter().fold(u64::from(sum), |sum, word| _mm_crc32_u64(sum, u64::from_le_bytes(*word)));
+    let sum = u32::try_from(sum).expect("the upper half is zero after each step");
+    rest.iter().fold(sum, |sum, byte| _mm_crc32_u8(sum, *byte))
 }

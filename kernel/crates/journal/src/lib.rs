@@ -78,6 +78,9 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+// The machine that unit tests run on.
+#[cfg(test)]
+extern crate testkit;
 
 mod bytes;
 mod checkpoint;

@@ -64,6 +64,7 @@ unsafe extern "Rust" {
     safe fn nacre_load_user_u32(address: usize) -> Option<u32>;
     safe fn nacre_compare_exchange_user_u32(address: usize, old: u32, new: u32) -> Option<Result<u32, u32>>;
     safe fn nacre_fill_entropy(destination: &mut [u8]);
+    safe fn nacre_crc32c(sum: u32, bytes: &[u8]) -> Option<u32>;
 }
 
 /// Nanoseconds since boot; never goes back.
@@ -258,6 +259,12 @@ pub fn compare_exchange_user_u32(address: usize, old: u32, new: u32) -> Option<R
 #[inline]
 pub fn fill_entropy(destination: &mut [u8]) {
     nacre_fill_entropy(destination);
+}
+
+/// Continues a CRC-32C over bytes, without complements at begin and end, by an instruction of the processor; None where it has none.
+#[inline]
+pub fn crc32c(sum: u32, bytes: &[u8]) -> Option<u32> {
+    nacre_crc32c(sum, bytes)
 }
 
 /// The record of locks of the current context, in builds that check the order of locks.

@@ -30,6 +30,7 @@ bitflags::bitflags! {
         const GLOBAL_PAGES = 1 << 11;
         const TSC_ADJUST = 1 << 12;
         const TSC_AUX = 1 << 13;
+        const CRC32 = 1 << 14;
     }
 }
 
@@ -87,6 +88,7 @@ pub(crate) fn detect() {
         (Features::FSGSBASE, seven.ebx & 1 != 0),
         (Features::SMEP, seven.ebx & (1 << 7) != 0),
         (Features::GIB_PAGES, extended.edx & (1 << 26) != 0),
+        (Features::CRC32, one.ecx & (1 << 20) != 0),
         (Features::X2APIC, one.ecx & (1 << 21) != 0),
         (Features::RDRAND, one.ecx & (1 << 30) != 0),
         (Features::RDSEED, seven.ebx & (1 << 18) != 0),

@@ -3,6 +3,7 @@
 pub(crate) mod apic;
 pub(crate) mod backtrace;
 pub(crate) mod boot;
+pub(crate) mod checksum;
 pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod descriptors;
