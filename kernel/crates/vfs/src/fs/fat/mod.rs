@@ -6,6 +6,7 @@
 //! - `entry`, `name`, `date`: what is in a directory, name by name.
 //! - `count`: how many clusters are free.
 //! - `directory`: the entries of one directory; `naming`: making, removing and renaming files.
+//! - `cached`: writing back, and giving memory back.
 //! - `inode`, `store`: files and directories for the layer above, and their contents.
 //!
 //! # Why not a crate
@@ -13,7 +14,7 @@
 //! The maintained crates read and write well-formed volumes through one `RefCell`. They cannot say where a page of a file lies, so
 //! there could be no page cache below; they decide themselves when what is written, a renamed file has no name for a moment, and a file
 //! cannot be replaced; a damaged volume ends in a panic or a circle. A file system that keeps its promises over a crash is
-//! mostly the order of its writes, which is what would have had to be replaced. One of them reads our volumes in tests.
+//! mostly the order of its writes, which is what would have had to be replaced.
 //!
 //! # What FAT cannot hold
 //!
@@ -28,6 +29,7 @@
 //! Names and directories change under the inode's lock, and with the FAT under one lock for the volume (`FAT_VOLUMES`), which is held while
 //! they are written to the disk. Contents are read and written without it, but for new clusters.
 
+mod cached;
 mod chain;
 mod count;
 mod date;
@@ -73,6 +75,7 @@ impl FatFs {
         let options = Options::parse(options)?;
         let volume = Arc::new(Volume::open(disk, options, is_read_only)?);
         let root = RootDentry::new(FatInode::root(&volume));
+        cached::register(&volume);
         Ok(Arc::new(Self { volume, root, rename_lock: Mutex::new(rank::RENAME, ()) }))
     }
 }
@@ -129,15 +132,7 @@ impl FileSystem for FatFs {
     }
 
     fn sync(&self) -> Result<(), Errno> {
-        if self.volume.is_read_only() {
-            return Ok(());
-        }
-        let written = inode::write_back(&self.volume);
-        let mut state = self.volume.lock_for_change()?;
-        self.volume.commit(&mut state)?;
-        self.volume.write_info(&mut state)?;
-        self.volume.flush(&mut state)?;
-        written
+        self.volume.synchronize()
     }
 
     fn reconfigure(&self, is_read_only: bool, options: &[u8]) -> Result<(), Errno> {
