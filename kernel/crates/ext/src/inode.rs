@@ -230,10 +230,15 @@ impl Inode {
         self.map.lock().sectors
     }
 
-    /// The largest length it can have.
+    /// The largest length it can have: what its map reaches, and what its record can say.
     pub fn size_max(&self) -> u64 {
-        let blocks = self.blocks_max(&self.map.lock());
-        blocks.saturating_mul(self.block_len() as u64).min(i64::MAX.cast_unsigned())
+        let features = self.file_system.superblock.read_only_compatible;
+        let mapped = self.blocks_max(&self.map.lock()).saturating_mul(self.block_len() as u64);
+        let sized = if features.contains(ReadOnlyCompatible::LARGE_FILES) { i64::MAX } else { i32::MAX.into() };
+        // The space taken counts sectors in 32 bits, or 48.
+        let counted =
+            if features.contains(ReadOnlyCompatible::HUGE_FILES) { u64::MAX } else { u64::from(u32::MAX) * 512 };
+        mapped.min(sized.cast_unsigned()).min(counted)
     }
 
     /// Whether nothing of it may be changed, and whether it may only grow.

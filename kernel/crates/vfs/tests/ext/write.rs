@@ -245,3 +245,26 @@ fn directories_grow_large_and_empty() {
     fs::write(&image, mounted.unmount()).unwrap();
     check(&image, "a large directory");
 }
+
+#[test]
+fn lengths_end_where_maps_and_records_do() {
+    if !has_programs() {
+        return;
+    }
+    // Pointers to blocks of 1 KiB in three steps reach 16 GiB and some; the first revision says lengths in 31 bits.
+    for (kind, possible, too_long) in [(&KINDS[2], (1 << 31) - 1, 1 << 31), (&KINDS[0], 16 << 30, 17 << 30)] {
+        let scratch = Scratch::new();
+        let image = make(&scratch, kind.1, None);
+        let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+        let file = mounted.world.open("/far", OpenFlags::RDWR | OpenFlags::CREAT).unwrap();
+        assert_eq!(file.truncate(too_long), Err(Errno::EFBIG), "{}", kind.0);
+        assert_eq!(file.pwrite(b"end", too_long), Err(Errno::EFBIG), "{}", kind.0);
+        file.truncate(possible).unwrap();
+        file.pwrite(b"end", possible - 3).unwrap();
+        file.file().sync(false).unwrap();
+        assert_eq!(file.pread(9, possible - 3).unwrap(), b"end");
+        drop(file);
+        fs::write(&image, mounted.unmount()).unwrap();
+        check(&image, kind.0);
+    }
+}
