@@ -3,7 +3,7 @@
 use abi::OpenFlags;
 use vfs::FileSystem;
 
-use crate::images::{Medium, SHAPES, Shape, are_there};
+use crate::images::{Medium, SHAPES, Shape, are_there, repair};
 use crate::support::{Random, World};
 
 /// Walks some of a tree and touches what is there; circles of directories end by the depth.
@@ -33,10 +33,10 @@ fn touch_all(world: &World, directory: &str, depth: u32, left: &mut u32) {
     }
 }
 
-fn run(shape: Shape, seed: u64, rounds: u64) {
-    let (seed, mut random) = Random::seeded(seed);
-    let empty = Medium::new(&shape.make());
-    empty.with(|world| {
+/// A volume with some files.
+fn filled(shape: Shape) -> Vec<u8> {
+    let medium = Medium::new(&shape.make());
+    medium.with(|world| {
         for index in 0..6 {
             world.mkdir(&format!("/folder {index}")).unwrap();
             for inner in 0..5 {
@@ -44,7 +44,12 @@ fn run(shape: Shape, seed: u64, rounds: u64) {
             }
         }
     });
-    let good = empty.bytes();
+    medium.bytes()
+}
+
+fn run(shape: Shape, seed: u64, rounds: u64) {
+    let (seed, mut random) = Random::seeded(seed);
+    let good = filled(shape);
     for round in 0..rounds {
         let mut bytes = good.clone();
         // Most of what matters is at the beginning.
@@ -98,5 +103,26 @@ fn a_boot_sector_is_checked() {
             let _ = world.names("/");
             let _ = world.write_file("/f", &[1; 600]);
         }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_is_an_error() {
+    if !are_there() {
+        return;
+    }
+    let good = filled(SHAPES[2]);
+    for writes in (0..400).step_by(9) {
+        let medium = Medium::new(&good);
+        let fat = medium.open().unwrap();
+        medium.disk.fail_writes_after(Some(writes));
+        {
+            let world = World::over(fat.clone());
+            touch_all(&world, "", 2, &mut 40);
+        }
+        let is_whole = fat.shut_down().is_ok();
+        let bytes = medium.bytes();
+        assert!(is_whole || bytes[0x25] & 1 == 1, "{writes} writes: marked as complete");
+        repair(&bytes);
     }
 }

@@ -97,3 +97,74 @@ fn what_is_stable_survives_a_crash_at_any_step() {
     run(SHAPES[2], 2, 10);
     run(SHAPES[4], 3, 80);
 }
+
+/// Crashes at every step of `act`, which comes after `before`, and looks at what is there.
+fn at_every_step(shape: Shape, before: impl Fn(&World), act: impl Fn(&World), look: impl Fn(&World)) {
+    let medium = Medium::new(&shape.make());
+    let image = medium.disk.image();
+    let mut begin = 0;
+    medium.with(|world| {
+        before(world);
+        begin = medium.disk.steps();
+        act(world);
+    });
+    let log = medium.disk.log();
+    let mut chance = testkit::Random::new(7);
+    for steps in begin..=log.len() {
+        for _ in 0..4 {
+            let image = crashed(&image, &log, steps, &mut chance);
+            let (bytes, _) = repair(&image.to_bytes(medium.sectors()));
+            Medium::new(&bytes).with(&look);
+        }
+    }
+}
+
+#[test]
+fn a_replaced_file_is_the_old_or_the_new() {
+    if !are_there() {
+        return;
+    }
+    let (old, new) = (vec![1; 3000], vec![2; 5000]);
+    let before = |world: &World| {
+        for (name, contents) in [("/Some name", &old), ("/Some name.new", &new)] {
+            world.write_file(name, contents).unwrap();
+            sync(world, name);
+        }
+    };
+    let act = |world: &World| {
+        world.rename("/Some name.new", "/Some name").unwrap();
+        sync(world, "/");
+        // What the old one had is taken by another.
+        world.write_file("/other", &[3; 20_000]).unwrap();
+        sync(world, "/other");
+    };
+    for shape in [SHAPES[0], SHAPES[2]] {
+        at_every_step(shape, before, act, |world| {
+            let found = world.read_file("/Some name").unwrap();
+            assert!(found == old || found == new, "{shape:?}");
+            assert!(found == new || world.read_file("/Some name.new").as_ref() == Ok(&new), "{shape:?}");
+        });
+    }
+}
+
+#[test]
+fn a_file_on_its_way_is_in_one_of_two_places() {
+    if !are_there() {
+        return;
+    }
+    let contents = vec![2; 5000];
+    let before = |world: &World| {
+        world.mkdir("/from").unwrap();
+        world.mkdir("/to").unwrap();
+        world.write_file("/from/a file", &contents).unwrap();
+        sync(world, "/from/a file");
+    };
+    let act = |world: &World| {
+        world.rename("/from/a file", "/to/another").unwrap();
+        sync(world, "/to");
+    };
+    at_every_step(SHAPES[2], before, act, |world| {
+        let found = [world.read_file("/from/a file"), world.read_file("/to/another")];
+        assert!(found.iter().any(|found| found.as_ref() == Ok(&contents)));
+    });
+}

@@ -144,7 +144,8 @@ impl FileSystem for FatFs {
                 if self.volume.has_nameless()? {
                     return Err(Errno::EBUSY);
                 }
-                self.shut_down()
+                self.sync()?;
+                self.volume.end_writing()
             }
             (false, true) => {
                 if self.volume.is_damaged() {
@@ -160,7 +161,12 @@ impl FileSystem for FatFs {
     }
 
     fn shut_down(&self) -> Result<(), Errno> {
-        let written = self.sync();
-        written.and(self.volume.end_writing())
+        let result = self.sync();
+        if result.is_ok() {
+            return self.volume.end_writing();
+        }
+        // What is missing makes it incomplete.
+        self.volume.stop_writing();
+        result
     }
 }

@@ -113,6 +113,9 @@ impl Volume {
         let mut boot = [0; SECTOR_LEN];
         frame.read(0, &mut boot);
         let geometry = Geometry::parse(&boot, disk.len_bytes())?;
+        if geometry.block_len < disk.disk().limits().logical_block_len {
+            return Err(Errno::EINVAL);
+        }
         let buffers = BufferCache::new(disk.clone(), geometry.block_len).ok_or(Errno::EINVAL)?;
         buffers.set_limit(BUFFERS_MAX);
         let state = State {
@@ -526,6 +529,11 @@ impl Volume {
         self.write_info(&mut state)?;
         self.flush(&mut state)?;
         self.set_in_use(&mut state, false)
+    }
+
+    /// Writes nothing any more, and leaves the volume marked as in use.
+    pub(super) fn stop_writing(&self) {
+        self.is_read_only.store(true, Relaxed);
     }
 
     fn set_in_use(&self, state: &mut State, is_in_use: bool) -> Result<(), Errno> {
