@@ -245,6 +245,8 @@ pub const LOCK_NB: u32 = 4;
 pub const LOCK_UN: u32 = 8;
 
 pub const POSIX_FADV_NORMAL: u32 = 0;
+pub const POSIX_FADV_WILLNEED: u32 = 3;
+pub const POSIX_FADV_DONTNEED: u32 = 4;
 pub const POSIX_FADV_NOREUSE: u32 = 5;
 
 /// The longest path, with its terminating zero.

@@ -15,7 +15,7 @@ use mm::user::{UserReader, UserWriter};
 
 use crate::attributes::AttributeChange;
 use crate::name::{HashedName, Name};
-use crate::{Credentials, Metadata, PathRef, Seals, XattrChange};
+use crate::{Credentials, Metadata, PageCache, PageStore, PathRef, Seals, XattrChange};
 
 /// What is to be made in a directory.
 #[derive(Clone, Copy, Debug)]
@@ -299,6 +299,16 @@ pub trait Inode: Any + Send + Sync {
     fn list_xattrs(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
         let _ = sink;
         Ok(())
+    }
+
+    /// The cache by which the contents are read and written, and where they are on the disk.
+    fn page_cache(&self) -> Option<(&PageCache, &dyn PageStore)> {
+        None
+    }
+
+    /// Whether `O_DIRECT` is taken.
+    fn takes_direct(&self) -> bool {
+        self.page_cache().is_some()
     }
 
     /// Brings the file to stable storage.

@@ -93,7 +93,7 @@ pub use remove::{rmdir, unlink};
 pub use rename::rename;
 pub use seals::{SealFlags, Seals};
 pub use superblock::{Superblock, SuperblockFlags, settle, shut_down, sync_all};
-pub use vnode_file::VnodeFile;
+pub use vnode_file::{DIRECT_ALIGNMENT, VnodeFile};
 pub use walk::{Lookup, resolve};
 pub use xattr::{XattrChange, change_xattr, get_xattr, list_xattrs};
 

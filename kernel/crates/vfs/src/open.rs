@@ -8,6 +8,7 @@ use file::OpenFile;
 
 use crate::create::{FILE_MODE_MASK, check_may_create, create_locked, create_unnamed};
 use crate::metadata::FileKind;
+use crate::vnode_file::takes_direct;
 use crate::walk::{Last, LastKind, Walk};
 use crate::{
     Capabilities, Credentials, Dentry, FsContext, Lookup, MountFlags, Opened, PathRef, Permissions, VnodeFile, device,
@@ -229,6 +230,9 @@ fn open_place(
     let mut file = VnodeFile::new(place, is_writer, keeps_set_id);
     if kind == FileKind::Socket {
         return Err(Errno::ENXIO);
+    }
+    if flags.contains(OpenFlags::DIRECT) && !takes_direct(&**file.path().inode()) {
+        return Err(Errno::EINVAL);
     }
     let opened = match kind {
         FileKind::CharacterDevice | FileKind::BlockDevice => Opened::Through(device::open(file.path(), flags)?),

@@ -16,10 +16,13 @@ use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
 use crate::attributes::set_len;
-use crate::{FileKind, Inode, PathRef, SealFlags, notify, path_name};
+use crate::page_cache::direct::check_aligned;
+use crate::{FileKind, Inode, PageCache, PageStore, PathRef, SealFlags, notify, path_name};
 
 /// The position of the first entry that a file system gives; `.` and `..` come before.
 const FIRST_ENTRY: u64 = 2;
+/// What `O_DIRECT` asks of positions, lengths and addresses in files on disks: a sector.
+pub const DIRECT_ALIGNMENT: u32 = 512;
 /// The `DT_` value of a directory.
 const DIRECTORY: u8 = 4;
 
@@ -115,14 +118,45 @@ impl VnodeFile {
         let metadata = inode.metadata();
         let _lock = metadata.lock();
         let position = if open.is_append() { inode.length()? } else { position };
+        let direct = if open.flags().contains(OpenFlags::DIRECT) { inode.page_cache() } else { None };
+        if direct.is_some() {
+            check_aligned(position, from.alignment_bits(), DIRECT_ALIGNMENT as usize)?;
+        }
         inode.prepare_change()?;
         let done = inode.write_at(position, from)?;
+        if let Some((cache, store)) = direct {
+            cache.finish_direct(store, position, done)?;
+        }
         if !self.keeps_set_id {
             metadata.drop_set_id();
         }
         metadata.touch_modified();
         inode.attributes_changed();
         Ok((done, position.saturating_add(done as u64)))
+    }
+
+    /// Reads without keeping pages.
+    #[cold]
+    fn read_direct(&self, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        let Some((cache, store)) = self.inode().page_cache() else { return self.inode().read_at(position, to) };
+        check_aligned(position, to.alignment_bits(), DIRECT_ALIGNMENT as usize)?;
+        cache.read_direct(store, position, to)
+    }
+
+    /// Brings what was written to the disk, if the file was opened so (`O_SYNC`, `O_DSYNC`) or is mounted so.
+    #[inline]
+    fn sync_written(&self, open: &OpenFile) -> Result<(), Errno> {
+        let flags = open.flags();
+        let is_synchronous = self.path.mount.superblock().is_synchronous();
+        if !is_synchronous && !flags.contains(OpenFlags::DSYNC) {
+            return Ok(());
+        }
+        self.inode().sync(!is_synchronous && !flags.contains(OpenFlags::SYNC))
+    }
+
+    /// The cache by which the contents are read and written, and where they are on the disk; none for what is only in memory.
+    pub fn page_cache(&self) -> Option<(&PageCache, &dyn PageStore)> {
+        if self.served_by.is_some() { None } else { self.inode().page_cache() }
     }
 
     /// Gives the directory's entries from `position` on, and moves it.
@@ -146,11 +180,13 @@ impl VnodeFile {
         if inode.metadata().is_directory() {
             return Err(Errno::EISDIR);
         }
+        let is_direct = open.flags().contains(OpenFlags::DIRECT);
         let done = match position {
+            Some(position) if is_direct => self.read_direct(position, to)?,
             Some(position) => inode.read_at(position, to)?,
             None => {
                 let mut position = open.position().lock();
-                let done = inode.read_at(*position, to)?;
+                let done = if is_direct { self.read_direct(*position, to)? } else { inode.read_at(*position, to)? };
                 *position = position.saturating_add(done as u64);
                 done
             }
@@ -179,6 +215,7 @@ impl VnodeFile {
         };
         if done > 0 {
             notify::at(&self.path.dentry, InotifyMask::MODIFY);
+            self.sync_written(open)?;
         }
         Ok(Progress::Done(done))
     }
@@ -364,6 +401,11 @@ impl File for VnodeFile {
     }
 
     fn set_flags(&self, open: &OpenFile, flags: u32) -> Result<(), Errno> {
+        let wants_direct = OpenFlags::from_bits_retain(flags).contains(OpenFlags::DIRECT);
+        let kind = self.inode().metadata().kind();
+        if wants_direct && kind != FileKind::Fifo && !takes_direct(&**self.inode()) {
+            return Err(Errno::EINVAL);
+        }
         self.served_by.as_ref().map_or(Ok(()), |file| file.set_flags(open, flags))
     }
 
@@ -400,6 +442,11 @@ impl Drop for VnodeFile {
             self.path.mount.end_writing();
         }
     }
+}
+
+/// Whether a file may be opened with `O_DIRECT`.
+pub(crate) fn takes_direct(inode: &dyn Inode) -> bool {
+    inode.metadata().kind() == FileKind::BlockDevice || inode.takes_direct()
 }
 
 /// The inode number of `..`, which at the root of a mount is outside of it.

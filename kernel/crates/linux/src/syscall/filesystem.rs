@@ -1,11 +1,13 @@
 //! What is asked of a file system as a whole, and advice about the storage of a file.
 
-use abi::open::{POSIX_FADV_NOREUSE, POSIX_FADV_NORMAL};
+use abi::open::{POSIX_FADV_DONTNEED, POSIX_FADV_NOREUSE, POSIX_FADV_NORMAL, POSIX_FADV_WILLNEED};
 use abi::stat::{S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
 use abi::{Errno, FallocateFlags, Fd};
+use vfs::VnodeFile;
 
 use super::read_write::limit_size;
 use crate::SyscallResult;
+use crate::lookup::file_as;
 use crate::thread::Thread;
 
 pub(crate) fn fsync(thread: &Thread, fd: Fd) -> SyscallResult {
@@ -35,6 +37,7 @@ pub(crate) fn syncfs(thread: &Thread, fd: Fd) -> SyscallResult {
 pub(crate) fn sync_file_range(thread: &Thread, fd: Fd, offset: i64, length: i64, flags: u32) -> SyscallResult {
     /// `SYNC_FILE_RANGE_WAIT_BEFORE`, `_WRITE` and `_WAIT_AFTER`.
     const KNOWN: u32 = 7;
+    const WRITE: u32 = 2;
     let open = thread.fds().get(fd.raw())?;
     let is_range = offset >= 0 && length >= 0 && offset.checked_add(length).is_some();
     if flags & !KNOWN != 0 || !is_range {
@@ -43,8 +46,23 @@ pub(crate) fn sync_file_range(thread: &Thread, fd: Fd, offset: i64, length: i64,
     if !matches!(open.file().attributes()?.mode & S_IFMT, S_IFREG | abi::stat::S_IFBLK | S_IFDIR | abi::stat::S_IFLNK) {
         return Err(Errno::ESPIPE.into());
     }
-    open.file().sync(true)?;
+    match file_as::<VnodeFile>(&open).and_then(VnodeFile::page_cache) {
+        Some((cache, store)) if flags & WRITE != 0 => {
+            let (first, end) = page_range(offset, length);
+            cache.write_back(store, first, end)?;
+        }
+        // What was written before is on the disk already: nothing is on its way when a call returns.
+        Some(_) => {}
+        None => open.file().sync(true)?,
+    }
     Ok(0)
+}
+
+/// The pages of a range whose parts are not negative; a length of 0 means to the end.
+fn page_range(offset: i64, length: i64) -> (u64, u64) {
+    const PAGE: u64 = abi::PAGE_SIZE as u64;
+    let end = if length == 0 { i64::MAX } else { offset.saturating_add(length) };
+    (offset.unsigned_abs() / PAGE, end.unsigned_abs().div_ceil(PAGE))
 }
 
 pub(crate) fn fallocate(thread: &Thread, fd: Fd, mode: u32, offset: i64, length: i64) -> SyscallResult {
@@ -87,7 +105,7 @@ fn check_fallocate_mode(flags: FallocateFlags) -> Result<(), Errno> {
     if is_known { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
 }
 
-pub(crate) fn fadvise64(thread: &Thread, fd: Fd, _offset: i64, length: i64, advice: i32) -> SyscallResult {
+pub(crate) fn fadvise64(thread: &Thread, fd: Fd, offset: i64, length: i64, advice: i32) -> SyscallResult {
     let open = thread.fds().get(fd.raw())?;
     if open.file().attributes()?.mode & S_IFMT == S_IFIFO {
         return Err(Errno::ESPIPE.into());
@@ -96,17 +114,34 @@ pub(crate) fn fadvise64(thread: &Thread, fd: Fd, _offset: i64, length: i64, advi
     if length < 0 || !is_known {
         return Err(Errno::EINVAL.into());
     }
-    // Everything is in memory: there is nothing to read ahead and nothing to let go.
+    let Some((cache, store)) = file_as::<VnodeFile>(&open).and_then(VnodeFile::page_cache) else { return Ok(0) };
+    let (first, end) = page_range(offset.max(0), length);
+    // Advice that cannot be taken is no error.
+    match u32::try_from(advice) {
+        Ok(POSIX_FADV_WILLNEED) => drop(cache.read_ahead(store, first, end)),
+        Ok(POSIX_FADV_DONTNEED) => {
+            let _ = cache.write_back(store, first, end);
+            cache.drop_range(first, end);
+        }
+        _ => {}
+    }
     Ok(0)
 }
 
-pub(crate) fn readahead(thread: &Thread, fd: Fd, offset: i64, _count: usize) -> SyscallResult {
+pub(crate) fn readahead(thread: &Thread, fd: Fd, offset: i64, count: usize) -> SyscallResult {
     let open = thread.fds().get(fd.raw())?;
     if !open.is_readable() {
         return Err(Errno::EBADF.into());
     }
     if open.file().attributes()?.mode & S_IFMT != S_IFREG || offset < 0 {
         return Err(Errno::EINVAL.into());
+    }
+    if let Some((cache, store)) = file_as::<VnodeFile>(&open).and_then(VnodeFile::page_cache)
+        && count > 0
+    {
+        let (first, end) = page_range(offset, i64::try_from(count).unwrap_or(i64::MAX));
+        // What cannot be read now will be found out by who reads it.
+        let _ = cache.read_ahead(store, first, end);
     }
     Ok(0)
 }

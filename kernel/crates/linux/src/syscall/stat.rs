@@ -107,6 +107,11 @@ pub(crate) fn statx(
     let attributes = vfs::stat(&place);
     let mut answered = StatxMask::BASIC_STATS | StatxMask::MNT_ID;
     answered.set(StatxMask::BTIME, attributes.created.is_some());
+    // Only told to who asks, and where the contents are on a disk.
+    let is_on_disk = place.inode().page_cache().is_some();
+    let tells_direct = mask & StatxMask::DIOALIGN.bits() != 0 && is_on_disk;
+    answered.set(StatxMask::DIOALIGN, tells_direct);
+    let alignment = if tells_direct { vfs::DIRECT_ALIGNMENT } else { 0 };
     let is_mount_root = Arc::ptr_eq(&place.dentry, place.mount.root());
     let answer = Statx {
         stx_mask: answered.bits(),
@@ -129,6 +134,8 @@ pub(crate) fn statx(
         stx_dev_major: device_major(attributes.device),
         stx_dev_minor: device_minor(attributes.device),
         stx_mnt_id: u64::from(place.mount.id()),
+        stx_dio_mem_align: alignment,
+        stx_dio_offset_align: alignment,
         ..Statx::zeroed()
     };
     write_user_struct(status.address(), &answer)?;

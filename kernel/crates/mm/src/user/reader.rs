@@ -50,6 +50,15 @@ impl<'a> UserReader<'a> {
         }
     }
 
+    /// The bits that are set in any address or length of program memory that is left: how all of it is aligned.
+    #[must_use]
+    pub fn alignment_bits(&self) -> usize {
+        match &self.0 {
+            Source::User(segments) => segments.alignment_bits(),
+            Source::Kernel(_) => 0,
+        }
+    }
+
     /// True when all was read.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

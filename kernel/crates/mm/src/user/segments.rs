@@ -42,6 +42,13 @@ impl Segments {
         Ok(Self { address: 0, len: 0, remaining: remaining.min(TRANSFER_LEN_MAX), rest: Some(iovecs.into_iter()) })
     }
 
+    /// The bits that are set in any address or length of what is left.
+    pub(super) fn alignment_bits(&self) -> usize {
+        let current = if self.len > 0 { self.address | self.len } else { 0 };
+        let rest = self.rest.iter().flat_map(|rest| rest.as_slice());
+        rest.map(iovec_parts).filter(|(_, len)| *len > 0).fold(current, |bits, (address, len)| bits | address | len)
+    }
+
     /// The next contiguous piece of at most `len` bytes; empty only at the end or for `len` 0.
     fn piece(&mut self, len: usize) -> (usize, usize) {
         let len = len.min(self.remaining);

@@ -51,6 +51,15 @@ impl<'a> UserWriter<'a> {
         }
     }
 
+    /// The bits that are set in any address or length of program memory that is left: how all of it is aligned.
+    #[must_use]
+    pub fn alignment_bits(&self) -> usize {
+        match &self.0 {
+            Sink::User(segments) => segments.alignment_bits(),
+            Sink::Kernel(_) => 0,
+        }
+    }
+
     /// True when no room is left.
     #[must_use]
     pub const fn is_full(&self) -> bool {

@@ -17,6 +17,7 @@ use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
 use mm::{Frame, PAGE_SIZE};
 use sync::{Mutex, rank};
 
+use crate::page_cache::direct::check_aligned;
 use crate::page_cache::{PageCache, PageStore};
 use crate::write_back::{self, Cached};
 use crate::{FileKind, PathRef, device, path_name};
@@ -241,11 +242,20 @@ struct DiskFile {
 impl File for DiskFile {
     fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
         let contents = &*self.contents;
+        let is_direct = open.flags().contains(OpenFlags::DIRECT);
+        let alignment = contents.volume.disk().limits().logical_block_len;
+        let read = |position, to: &mut UserWriter<'_>| {
+            if !is_direct {
+                return contents.cache.read(contents, position, to);
+            }
+            check_aligned(position, to.alignment_bits(), alignment)?;
+            contents.cache.read_direct(contents, position, to)
+        };
         let done = match position {
-            Some(position) => contents.cache.read(contents, position, to)?,
+            Some(position) => read(position, to)?,
             None => {
                 let mut position = open.position().lock();
-                let done = contents.cache.read(contents, *position, to)?;
+                let done = read(*position, to)?;
                 *position = position.saturating_add(done as u64);
                 done
             }
@@ -266,12 +276,24 @@ impl File for DiskFile {
         if at >= contents.size() {
             return Err(Errno::ENOSPC);
         }
+        let flags = open.flags();
+        let is_direct = flags.contains(OpenFlags::DIRECT);
+        if is_direct {
+            check_aligned(at, from.alignment_bits(), contents.volume.disk().limits().logical_block_len)?;
+        }
         let done = {
             let _writers = contents.writers.lock();
-            contents.cache.write(contents, at, contents.size(), from, |_| {})?
+            let done = contents.cache.write(contents, at, contents.size(), from, |_| {})?;
+            if is_direct {
+                contents.cache.finish_direct(contents, at, done)?;
+            }
+            done
         };
         if let Some(mut position) = own {
             *position = at.saturating_add(done as u64);
+        }
+        if flags.contains(OpenFlags::DSYNC) {
+            contents.synchronize()?;
         }
         Ok(Progress::Done(done))
     }

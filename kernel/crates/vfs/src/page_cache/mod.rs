@@ -31,6 +31,7 @@
 //! touched. Writers and changes of size hold the inode's lock, page faults do not. One thread writes a file back at a time (rank
 //! `WRITE_BACK`), or else an older copy of a page could overtake a newer one.
 
+pub(crate) mod direct;
 mod writing;
 
 use alloc::vec::Vec;
@@ -482,21 +483,22 @@ impl PageCache {
 
     /// Drops every page that is clean, that no mapping has, and that nobody uses; how many.
     pub fn shrink(&self) -> u64 {
-        self.pages.lock().drop_clean(u64::MAX)
+        self.pages.lock().drop_clean_in(0, u64::MAX, u64::MAX)
     }
 
     /// As [`PageCache::shrink`], up to `wanted` pages, and without waiting for a lock. For a system short of memory.
     pub fn try_shrink(&self, wanted: u64) -> u64 {
-        self.pages.try_lock().map_or(0, |mut pages| pages.drop_clean(wanted))
+        self.pages.try_lock().map_or(0, |mut pages| pages.drop_clean_in(0, u64::MAX, wanted))
     }
 }
 
 impl Pages {
-    fn drop_clean(&mut self, wanted: u64) -> u64 {
+    /// Drops up to `wanted` pages of `first..end` that are clean and that nobody uses; how many.
+    fn drop_clean_in(&mut self, first: u64, end: u64, wanted: u64) -> u64 {
         let pages = self;
         let mut dropped = 0;
-        let mut next = pages.map.next_present(0);
-        while let Some(index) = next.filter(|_| dropped < wanted) {
+        let mut next = pages.map.next_present(first);
+        while let Some(index) = next.filter(|index| dropped < wanted && *index < end) {
             let is_unused = match pages.map.get(index) {
                 Some(Slot::Page(page)) => !page.is_dirty && page.frame.is_exclusive(),
                 _ => false,

@@ -188,6 +188,42 @@ fn a_cut_zeroes_the_rest_of_the_last_page() {
 }
 
 #[test]
+fn direct_transfers_leave_no_pages_and_agree_with_the_others() {
+    let (cache, store) = (PageCache::new(), FakeStore::new(40));
+    write(&cache, &store, PAGE + 10, b"dirty").unwrap();
+    let mut bytes = vec![0; 39 * PAGE_SIZE];
+    let done = cache.read_direct(&store, 512, &mut UserWriter::to_kernel(&mut bytes)).unwrap();
+    assert_eq!(done, bytes.len());
+    assert_eq!(&bytes[PAGE_SIZE + 10 - 512..][..5], b"dirty");
+    assert_eq!(bytes[PAGE_SIZE * 38], value_of(38));
+    assert!(cache.is_resident(1) && !cache.is_resident(0) && !cache.is_resident(38));
+    let end = store.size();
+    assert_eq!(cache.read_direct(&store, end - 100, &mut UserWriter::to_kernel(&mut bytes)), Ok(100));
+    assert_eq!(cache.read_direct(&store, end, &mut UserWriter::to_kernel(&mut bytes)), Ok(0));
+
+    write(&cache, &store, 5 * PAGE + 512, &[7; 2 * PAGE_SIZE]).unwrap();
+    cache.finish_direct(&store, 5 * PAGE + 512, 2 * PAGE_SIZE).unwrap();
+    assert!((5..8).all(|index| !cache.is_resident(index)));
+    assert_eq!(store.on_disk(6).unwrap(), vec![7; PAGE_SIZE]);
+    assert_eq!(store.on_disk(5).unwrap()[511..513], [value_of(5), 7]);
+    // What is dirty elsewhere stays so.
+    assert!(cache.is_dirty());
+    store.is_broken.store(true, Ordering::Relaxed);
+    assert_eq!(cache.read_direct(&store, 0, &mut UserWriter::to_kernel(&mut bytes)), Err(Errno::EIO));
+}
+
+#[test]
+fn advice_reads_and_drops() {
+    let (cache, store) = (PageCache::new(), FakeStore::new(10));
+    cache.read_ahead(&store, 2, 100).unwrap();
+    assert!((2..10).all(|index| cache.is_resident(index)));
+    write(&cache, &store, 3 * PAGE, b"x").unwrap();
+    cache.drop_range(0, 8);
+    let resident: Vec<u64> = (0..10).filter(|index| cache.is_resident(*index)).collect();
+    assert_eq!(resident, [3, 8, 9]);
+}
+
+#[test]
 fn stores_of_mappings_are_seen() {
     let (store, cache) = (FakeStore::new(1), PageCache::new());
     store.size.store(100, Ordering::Relaxed);

@@ -16,7 +16,7 @@ use sync::atomic::{AtomicBool, Ordering::SeqCst};
 use sync::{SpinLock, rank};
 
 use crate::inode::Renaming;
-use crate::page_cache::PageCache;
+use crate::page_cache::{PageCache, PageStore};
 use crate::{
     Credentials, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, Name, NewInode, NewMetadata, Opened,
     PathRef, XattrChange,
@@ -356,6 +356,10 @@ impl Inode for ExtInode {
         self.metadata.touch_modified();
         self.mark_dirty();
         Ok(frame)
+    }
+
+    fn page_cache(&self) -> Option<(&PageCache, &dyn PageStore)> {
+        Some((self.cache().ok()?, self))
     }
 
     fn mappings(&self) -> Option<&Mappings> {

@@ -22,7 +22,7 @@ use sync::{Mutex, rank};
 use crate::inode::Renaming;
 use crate::{
     AttributeChange, Credentials, FileKind, FileTime, HashedName, Inode, Metadata, Name, NewInode, NewMetadata,
-    PageCache,
+    PageCache, PageStore,
 };
 
 use super::chain::Chain;
@@ -480,6 +480,10 @@ impl Inode for FatInode {
         }
         let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
         if end > self.metadata.size() { self.set_len(end) } else { Ok(()) }
+    }
+
+    fn page_cache(&self) -> Option<(&PageCache, &dyn PageStore)> {
+        self.metadata().is_regular().then_some((&self.cache, self))
     }
 
     fn page(&self, index: u64) -> Result<Frame, Errno> {

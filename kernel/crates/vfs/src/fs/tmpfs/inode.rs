@@ -287,6 +287,10 @@ impl Inode for MemoryInode {
         matches!(self.contents, Contents::Regular(_))
     }
 
+    fn takes_direct(&self) -> bool {
+        matches!(self.contents, Contents::Regular(_))
+    }
+
     fn seals(&self) -> Option<&Seals> {
         matches!(self.contents, Contents::Regular(_)).then_some(&self.seals)
     }
