@@ -68,7 +68,7 @@ fn handles_are_limited() {
     let (_, journal) = open_small(blank());
     let most = journal.credits_max();
     assert_eq!(journal.begin(most + 1).err(), Some(Errno::ENOSPC));
-    let handle = journal.begin(most).unwrap();
+    let handle = journal.begin(most - 1).unwrap();
     assert!(!handle.extend(usize::try_from(SMALL).unwrap()));
     assert!(handle.extend(1));
     let transaction = handle.transaction();
