@@ -51,8 +51,9 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 37] = [
+    let named: [(&str, Run); 38] = [
         ("disk-ext", Bench::ext),
+        ("disk-ext-cut", Bench::ext_power_cut),
         ("stdin-pipe", |test| test.cat(&Input::Bytes(b"x".to_vec()))),
         ("stdin-null", |test| test.cat(&Input::Empty)),
         ("stdin-file", Bench::stdin_file),
@@ -283,9 +284,13 @@ impl Bench {
 
     /// Boots a program that says "ready", then gives the emulator's monitor a command and waits for the end.
     fn command_when_ready(&self, image: &Path, boot: &Boot, command: &[u8]) -> Result<std::process::Output, Failure> {
+        self.command_to(self.tools.boot_command(image, boot), command)
+    }
+
+    /// The same with an emulator that is prepared.
+    fn command_to(&self, mut emulator: Command, command: &[u8]) -> Result<std::process::Output, Failure> {
         let monitor = self.work.join("monitor");
         let arguments = format!("-monitor unix:{},server=on,wait=off", monitor.display());
-        let mut emulator = self.tools.boot_command(image, boot);
         emulator.env("QEMU_ARGS", arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = emulator.spawn().map_err(|error| error.to_string())?;
         let mut output = child.stdout.take().ok_or("no output")?;

@@ -8,6 +8,8 @@ use crate::process::{self, Input};
 use crate::schedule::Failure;
 use crate::tools::Boot;
 
+/// How often the power is cut.
+const CUTS: u32 = 4;
 /// Bytes of a disk.
 const LEN: usize = 32 << 20;
 
@@ -28,6 +30,36 @@ impl Bench {
         let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
         check(&output, &expected, b"", 0)?;
         disks.iter().try_for_each(|disk| run(Command::new("e2fsck").args(["-f", "-n"]).arg(disk)))
+    }
+
+    /// The emulator ends in the middle of writes, several times: the program finds what it synchronized.
+    pub(super) fn ext_power_cut(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/ext_cut.c", |_| {})?;
+        let disk = self.file("cut.img", &vec![0; LEN])?;
+        run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-b", "1024"]).arg(&disk))?;
+        let mut told = 0;
+        for round in 0..CUTS {
+            let boot = Boot { cpus: 1 + round % 2, ..Boot::default() };
+            let mut emulator = self.tools.boot_command(&image, &boot);
+            emulator.env("DISK", &disk);
+            let ended = self.command_to(emulator, b"quit\n")?;
+            let text = String::from_utf8_lossy(&ended.stdout);
+            // The last line may have been cut as well.
+            let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
+            let mut counts = complete.lines().map_while(|line| line.parse::<u32>().ok());
+            let found = counts.next().ok_or_else(|| format!("it said {text:?}"))?;
+            if found < told {
+                return Err(format!("{told} records were synchronized, and {found} are there"));
+            }
+            told = counts.last().unwrap_or(found);
+        }
+        // Status 1: something was done, which is the replaying.
+        let replayed =
+            Command::new("e2fsck").args(["-f", "-y"]).arg(&disk).output().map_err(|error| error.to_string())?;
+        if !matches!(replayed.status.code(), Some(0 | 1)) || told == 0 {
+            return Err(format!("{told} records, e2fsck:\n{}", String::from_utf8_lossy(&replayed.stdout)));
+        }
+        run(Command::new("e2fsck").args(["-f", "-n"]).arg(&disk))
     }
 }
 
