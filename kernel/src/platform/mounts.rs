@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use abi::Errno;
 use firmware::command_line::{self, Mount};
 use vfs::fs::kinds::{self, Source};
-use vfs::{Credentials, FsContext, Lookup, MountOptions, Namespace, PathRef};
+use vfs::{Credentials, FsContext, Lookup, MountFlags, MountOptions, Namespace, PathRef};
 
 /// Mounts everything. What cannot be mounted is an error that a person can read.
 pub(super) fn start(namespace: &Arc<Namespace>, line: &[u8]) -> Result<(), String> {
@@ -36,7 +36,12 @@ fn start_one(namespace: &Arc<Namespace>, mount: &Mount<'_>) -> Result<(), String
         }
     };
     let volume = if kind.needs_device() { Some(volume_at().map_err(said)?) } else { None };
-    let options = MountOptions::parse(mount.options);
+    let mut options = MountOptions::parse(mount.options);
+    if volume.as_ref().is_some_and(|volume| volume.is_read_only()) {
+        // As mount(8): what cannot be written to is read.
+        options.superblock.is_read_only = true;
+        options.mount |= MountFlags::READ_ONLY;
+    }
     let source =
         Source { name: mount.source, volume: volume.as_ref(), flags: options.superblock, options: &options.rest };
     let superblock = kind.open(&source).map_err(said)?;
