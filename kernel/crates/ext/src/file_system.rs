@@ -88,7 +88,11 @@ impl FileSystem {
             return Err(Errno::EROFS);
         }
         let bytes = read_superblock(&volume)?;
-        let superblock = Superblock::parse(&bytes, volume.len_bytes())?;
+        let mut superblock = Superblock::parse(&bytes, volume.len_bytes())?;
+        if !options.ignores_journal {
+            // What the disk still says is done.
+            superblock.incompatible.remove(Incompatible::NEEDS_RECOVERY);
+        }
         let file_system = Self::read(volume, options, &bytes, superblock)?;
         if has_journal && !options.ignores_journal && !file_system.is_read_only() {
             file_system.open_journal()?;
@@ -366,6 +370,13 @@ impl FileSystem {
     pub fn note_damage(&self) {
         if self.is_read_only() {
             return;
+        }
+        if self.on_error != ON_ERROR_CONTINUE
+            && let Some(journal) = self.journal()
+        {
+            // What was being changed may be half done, and stays in memory; the journal remembers why, and the next mount notes it.
+            journal.abort(Errno::EUCLEAN);
+            return self.stop_writing();
         }
         let noted = self.begin(1).and_then(|change| {
             self.change_superblock(&change, |bytes| {

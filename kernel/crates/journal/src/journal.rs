@@ -380,22 +380,45 @@ impl Journal {
         Ok(())
     }
 
-    /// Gives the journal up: no change reaches the disk any more.
+    /// Gives the journal up, as what is in the running transaction must not reach the disk. May be called with an open handle.
+    #[cold]
+    pub fn abort(&self, error: Errno) {
+        if self.set_failure(error) {
+            // Who commits does not wait for handles any more.
+            let mut turn = self.turn();
+            if let Ok(writer) = turn.writer() {
+                self.note_failure(writer, error);
+            }
+        }
+    }
+
+    /// Gives the journal up after an error of the disk: no change reaches the disk any more.
     #[cold]
     pub(crate) fn fail(&self, writer: &mut LogWriter, error: Errno) -> Errno {
+        if self.set_failure(error) {
+            self.note_failure(writer, error);
+        }
+        Errno::EIO
+    }
+
+    /// True if there was no failure before.
+    fn set_failure(&self, error: Errno) -> bool {
         let is_first = {
             let mut state = self.state.lock();
-            state.failure.replace(error).is_none()
+            let is_first = state.failure.is_none();
+            state.failure.get_or_insert(error);
+            is_first
         };
-        if is_first {
-            log::error!("journal: given up after an error ({error:?}): the file system is read only from now on");
-            writer.superblock.set_errno(error as u32);
-            // It may well fail as well; then a check finds what there is to find.
-            let _ = self.log.write_forced(0, &writer.frame, &writer.superblock.encode());
-        }
         self.opened.wake_all();
         self.ended.wake_all();
         self.done.wake_all();
-        Errno::EIO
+        is_first
+    }
+
+    fn note_failure(&self, writer: &mut LogWriter, error: Errno) {
+        log::error!("journal: given up after an error ({error:?}): the file system is read only from now on");
+        writer.superblock.set_errno(error as u32);
+        // It may well fail as well; then a check finds what there is to find.
+        let _ = self.log.write_forced(0, &writer.frame, &writer.superblock.encode());
     }
 }

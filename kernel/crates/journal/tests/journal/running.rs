@@ -6,7 +6,7 @@ use abi::Errno;
 use block::BufferCache;
 use journal::{Journal, JournalError, Needs};
 use testkit::disk::{FakeDisk, Image, Step};
-use testkit::{clock, frames};
+use testkit::{clock, frames, threads};
 
 use crate::support::{BLOCK, SMALL, blank, block_of, disk, log, open_small};
 
@@ -121,6 +121,31 @@ fn an_error_of_the_disk_ends_all_changes() {
     let again = Journal::open(cache.clone(), log(&cache, &blocks), Needs::default()).unwrap();
     assert_eq!(again.errno_found(), (Errno::EIO as u32).wrapping_neg());
     assert_eq!(recovered(&cut, 1000), 1);
+}
+
+#[test]
+fn a_journal_is_given_up_in_the_middle_of_a_handle() {
+    let (fake, journal) = open_small(blank());
+    let first = fill(&journal, 1000, 1);
+    journal.force(first).unwrap();
+    let handle = journal.begin(1).unwrap();
+    let buffer = journal.cache().get(1000).unwrap();
+    handle.change(&buffer, |bytes| bytes.fill(2)).unwrap();
+    let transaction = handle.transaction();
+    let waiting = threads::spawn({
+        let journal = journal.clone();
+        move || journal.force(transaction)
+    });
+    while journal.current() == transaction {
+        std::thread::yield_now();
+    }
+    journal.abort(Errno::EUCLEAN);
+    assert_eq!(waiting.join().unwrap(), Err(Errno::EIO));
+    assert_eq!(handle.change(&buffer, |_| ()), Err(Errno::EROFS));
+    drop(handle);
+    assert_eq!(journal.begin(1).err(), Some(Errno::EROFS));
+    journal.cache().write_back().unwrap();
+    assert_eq!(recovered(&fake.image(), 1000), 1, "what was not committed is not written");
 }
 
 #[test]

@@ -393,7 +393,9 @@ impl Inode for ExtInode {
             needs_attributes = !data_only;
         }
         if self.shared.file_system.is_read_only() {
-            return Ok(());
+            // What a journal that was given up did not commit is lost.
+            let has_lost = self.shared.file_system.journal().is_some_and(|journal| journal.failure().is_some());
+            return if has_lost { Err(Errno::EIO) } else { Ok(()) };
         }
         if needs_attributes {
             self.shared.checked(self.save_if_dirty())?;
