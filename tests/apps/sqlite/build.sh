@@ -1,6 +1,7 @@
 #!/bin/bash
-# The SQLite shell, and a program that uses the library with threads.
+# The SQLite shell, a program that uses the library with threads, and one whose power is cut.
 app=sqlite
+also=../../powercut/program
 . "$(dirname "$0")/../lib.sh"
 
 archive=sqlite3_3.40.1.orig.tar.xz
@@ -38,6 +39,9 @@ build() {
     $compiler -O1 -DSQLITE_THREADSAFE=1 -DSQLITE_OMIT_LOAD_EXTENSION -I. \
         -o threads "$script_dir/source/threads.c" sqlite3.c -lm
     strip -o "$out/threads" threads
+    $compiler -O1 -DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION -I. \
+        -o commits "$repository/tests/powercut/program/commits.c" sqlite3.c -lm
+    strip -o "$out/commits" commits
     cp -r "$script_dir/root" "$out/root"
 }
 
