@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Prints the path of a Linux kernel to compare with: Debian's cloud kernel from its package, unpacked so that QEMU starts it
-# through its PVH note; beside it, in `modules`, are the drivers of virtio's network. It is downloaded once and kept; the package lists are private, no rights are needed and nothing is
+# through its PVH note; beside it, in `modules`, are the drivers of virtio's network and disks,
+# and of FAT; ext4 is in the kernel. It is downloaded once and kept; the package lists are private, no rights are needed and nothing is
 # installed. Fails, saying why, where there are no Debian packages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -31,7 +32,8 @@ if [ ! -f "$work/vmlinux" ] || [ ! -d "$work/modules" ]; then
     rm -f "$work"/*.deb
     (cd "$work" && apt-get "${options[@]}" -q download "$image") >>"$log" 2>&1 || fail "cannot download $image"
     dpkg-deb --fsys-tarfile "$work/$image"_*.deb | tar -x -C "$work/unpacked" --wildcards './boot/vmlinuz-*' \
-        './lib/modules/*/kernel/drivers/*/*virtio*.ko' './lib/modules/*/failover.ko' './lib/modules/*/net_failover.ko' ||
+        './lib/modules/*/kernel/drivers/*/*virtio*.ko' './lib/modules/*/failover.ko' './lib/modules/*/net_failover.ko' \
+        './lib/modules/*/fs/fat/*fat.ko' './lib/modules/*/fs/nls/nls_cp437.ko' './lib/modules/*/fs/nls/nls_iso8859-1.ko' ||
         fail "$image contains no kernel"
     rm -rf "$work/modules"
     mkdir "$work/modules.new"

@@ -6,6 +6,8 @@
 #   MEM=256M CPUS=1 QEMU_ARGS=...
 #   NET=user,ports=8080:80[,8443:443][,udp=53:53] | tap:NAME
 #   NETCFG=10.0.0.2/24[,gw=10.0.0.1]
+#   DISK=file            a raw disk, vda
+#   MOUNT=/dev/vda:/data:ext4
 #   UNIT=instructions    under -icount, where the time stamp counter counts instructions
 set -euo pipefail
 start=$PWD
@@ -38,7 +40,8 @@ APP=$(absolute "$APP" "$start")
 install -m 755 "$APP" "$root/$(basename "$APP")"
 address=${NETCFG:-10.0.2.15/24,gw=10.0.2.2}
 {
-    for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net; do
+    for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net \
+        virtio_blk fat nls_cp437 nls_iso8859-1 vfat; do
         [ -f "$modules/$module.ko" ] || continue
         cp "$modules/$module.ko" "$root/modules"
         echo "module /modules/$module.ko"
@@ -49,6 +52,7 @@ address=${NETCFG:-10.0.2.15/24,gw=10.0.2.2}
         echo "mask $(mask "${prefix%%,*}")"
         [[ $address != *,gw=* ]] || { gateway=${address#*,gw=}; echo "gateway ${gateway%%,*}"; }
     fi
+    [ -z "${MOUNT:-}" ] || echo "mount ${MOUNT//:/ }"
     echo "directory ${CWD:-/}"
     lines env $'HOME=/\nPATH=/bin:/usr/bin'
     lines env "${ENV:-}"
@@ -84,6 +88,9 @@ tap:*) devices=(-netdev "tap,id=net0,ifname=${NET#tap:},script=no,downscript=no,
 *) echo "run-linux: NET=$NET" >&2; exit 125 ;;
 esac
 [ ${#devices[@]} = 0 ] || devices+=(-device virtio-net-pci,disable-legacy=on,romfile=,netdev=net0)
+
+[ -z "${DISK:-}" ] || devices+=(-drive "if=none,id=disk0,format=raw,file=$(absolute "$DISK" "$start")"
+    -device "virtio-blk-pci,disable-legacy=on,romfile=,drive=disk0,num-queues=${CPUS:-1}")
 
 accelerator=(-accel tcg,thread=multi)
 [ "${UNIT:-}" != instructions ] || accelerator=(-accel tcg -icount shift=0,sleep=off)

@@ -1,7 +1,7 @@
 #!/bin/bash
-# The SQLite shell, a program that uses the library with threads, and one whose power is cut.
+# The SQLite shell, a program that uses the library with threads, one whose power is cut, and the benchmark of disks.
 app=sqlite
-also=../../powercut/program
+also='../../powercut/program ../../bench/disk'
 . "$(dirname "$0")/../lib.sh"
 
 archive=sqlite3_3.40.1.orig.tar.xz
@@ -33,15 +33,17 @@ build() {
     ./configure --disable-tcl --disable-readline --disable-shared --disable-load-extension --disable-threadsafe \
         BUILD_CC=cc CC="$compiler"
     make sqlite3.c shell.c
-    $compiler -O1 -DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_ENABLE_MATH_FUNCTIONS \
-        -o sqlite3 shell.c sqlite3.c -lm
-    strip -o "$out/sqlite3" sqlite3
+    single=(-O1 -DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_ENABLE_MATH_FUNCTIONS -I.)
+    # For all that have one thread.
+    $compiler "${single[@]}" -c -o single.o sqlite3.c
+    $compiler "${single[@]}" -o sqlite3 shell.c single.o -lm
+    $compiler "${single[@]}" -o commits "$repository/tests/powercut/program/commits.c" single.o -lm
+    $compiler "${single[@]}" -o bench-disk "$repository/tests/bench/disk/disk.c" single.o -lm
     $compiler -O1 -DSQLITE_THREADSAFE=1 -DSQLITE_OMIT_LOAD_EXTENSION -I. \
         -o threads "$script_dir/source/threads.c" sqlite3.c -lm
-    strip -o "$out/threads" threads
-    $compiler -O1 -DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION -I. \
-        -o commits "$repository/tests/powercut/program/commits.c" sqlite3.c -lm
-    strip -o "$out/commits" commits
+    for program in sqlite3 commits bench-disk threads; do
+        strip -o "$out/$program" $program
+    done
     cp -r "$script_dir/root" "$out/root"
 }
 

@@ -5,6 +5,7 @@
 //   address A.B.C.D   of eth0
 //   mask A.B.C.D
 //   gateway A.B.C.D
+//   mount SOURCE TARGET TYPE
 //   directory PATH    where the program starts
 //   env NAME=VALUE
 //   argument TEXT     the first is the program's path
@@ -87,6 +88,24 @@ static void set_gateway(const char *text)
 		complain(text);
 }
 
+// The device may take a moment to be found.
+static void mount_disk(const char *rest)
+{
+	char source[256], target[256], type[64];
+	if (sscanf(rest, "%255s %255s %63s", source, target, type) != 3) {
+		fprintf(stderr, "mount %s?\n", rest);
+		return;
+	}
+	mkdir(target, 0755);
+	for (int tries = 0; mount(source, target, type, 0, NULL); tries++) {
+		if (tries == 100) {
+			complain(rest);
+			return;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	}
+}
+
 static void add(char **list, const char *text)
 {
 	int count = 0;
@@ -106,6 +125,8 @@ static void do_line(const char *word, const char *rest)
 		set_address(SIOCSIFNETMASK, rest);
 	else if (!strcmp(word, "gateway"))
 		set_gateway(rest);
+	else if (!strcmp(word, "mount"))
+		mount_disk(rest);
 	else if (!strcmp(word, "directory") && chdir(rest))
 		complain(rest);
 	else if (!strcmp(word, "env"))
