@@ -67,6 +67,14 @@ prepush: check test ## What must pass before a push.
 loom: setup ## Check the lock-free code under every interleaving.
 	RUSTFLAGS='--cfg loom' cargo test --release -p sync -p sched -p vdso --target-dir $${CARGO_TARGET_DIR:-target}/loom
 
+.PHONY: bench-disk
+bench-disk: setup ## Files of a disk on Nacre and on a Linux guest; writes docs/DISK-FIGURES.md.
+	@scripts/bench-disk.sh
+
+.PHONY: powercut
+powercut: setup ## Cut the power of machines that keep data, at POINTS=1000 points each: SEED=1 SCENARIOS="appends sqlite-wal".
+	@cargo run --quiet --release -p powercut -- $(or $(POINTS),1000) $(or $(SEED),1) $(SCENARIOS)
+
 .PHONY: soak
 soak: setup ## Torture threads in a machine: MINUTES=30 CPUS=4 SEED=1.
 	@scripts/soak.sh

@@ -1,6 +1,6 @@
 //! Host side of the benchmarks: prepares the Linux guest, makes tables of what was measured, and compares counts with the committed
-//! ones. `scripts/bench.sh`, `scripts/bench-counts.sh` and `scripts/bench-net.sh` call it; `program/` is what runs in the guests,
-//! `net/` what serves in them and loads them.
+//! ones. `scripts/bench.sh`, `scripts/bench-counts.sh`, `scripts/bench-net.sh` and `scripts/bench-disk.sh` call it; `program/` is what runs
+//! in the guests, `net/` what serves in them and loads them, `disk/` what runs on a disk.
 
 mod chart;
 mod counts;
@@ -21,7 +21,8 @@ usage: bench unpack BZIMAGE VMLINUX        takes the kernel out of a compressed 
        bench counts COMMITTED GOALS LINUX OUTPUT...      shows what boots printed beside the committed counts
        bench compare COMMITTED COMPILER OUTPUT...  fails, with status 2, if a count has grown; 3: by another compiler
        bench commit COMMITTED COMPILER OUTPUT...   makes the counts the committed ones
-       bench network RESULTS GOALS OUT.md OUT.json";
+       bench network RESULTS GOALS OUT.md OUT.json
+       bench disk RESULTS OUT.md OUT.json";
 
 const STATUS_GROWN: u8 = 2;
 const STATUS_OTHER_COMPILER: u8 = 3;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             boots(outputs).and_then(|boot| write(committed, counts::to_commit(&boot, compiler).as_bytes()))
         }
         ["network", results, goals, text, json] => network(Path::new(results), Path::new(goals), text, json),
+        ["disk", results, text, json] => disk(Path::new(results), text, json),
         _ => Err(USAGE.to_owned()),
     };
     match done {
@@ -109,6 +111,12 @@ fn network(results: &Path, goals: &Path, text: &str, json: &str) -> Result<(), S
     let results = network::Results::read(results, goals)?;
     write(text, network::markdown(&results).as_bytes())?;
     write(json, format!("{:#}\n", network::json(&results)).as_bytes())
+}
+
+fn disk(results: &Path, text: &str, json: &str) -> Result<(), String> {
+    let results = measurement::Results::of_disks(results)?;
+    write(text, report::disk_markdown(&results).as_bytes())?;
+    write(json, format!("{:#}\n", report::json(&results)).as_bytes())
 }
 
 fn read(path: &str) -> Result<Vec<u8>, String> {

@@ -77,6 +77,19 @@ impl Results {
     /// Reads the files in `directory`, and the goals: lines of NAME and a number.
     pub(crate) fn read(directory: &Path, goals: &Path) -> Result<Self, String> {
         let read = |path: &Path| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+        let mut results = Self::of_boots(directory)?;
+        results.whole = read(&directory.join("system"))?.lines().filter_map(parse_whole).collect();
+        results.goals = parse_goals(&read(goals)?)?;
+        Ok(results)
+    }
+
+    /// Reads what boots with a disk printed: without goals, and without figures of whole systems.
+    pub(crate) fn of_disks(directory: &Path) -> Result<Self, String> {
+        Self::of_boots(directory)
+    }
+
+    fn of_boots(directory: &Path) -> Result<Self, String> {
+        let read = |path: &Path| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
         let mut rounds = 0;
         let mut tables = Vec::new();
         for (kind, _) in KINDS {
@@ -93,13 +106,11 @@ impl Results {
             }
             tables.push(combine(&boots));
         }
-        let whole = read(&directory.join("system"))?.lines().filter_map(parse_whole).collect();
-        let goals = parse_goals(&read(goals)?)?;
         let notes = match read(&directory.join("notes")) {
             Ok(text) => text.lines().map(str::to_owned).collect(),
             Err(_) => Vec::new(),
         };
-        Ok(Self { tables, whole, goals, notes, rounds })
+        Ok(Self { tables, whole: Vec::new(), goals: HashMap::new(), notes, rounds })
     }
 }
 

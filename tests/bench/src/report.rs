@@ -39,6 +39,31 @@ pub(crate) fn markdown(results: &Results, chart: &str, closing: &str) -> String 
     text
 }
 
+/// docs/DISK-FIGURES.md.
+pub(crate) fn disk_markdown(results: &Results) -> String {
+    let mut text = String::from("# Figures of disks\n\n");
+    let _ = writeln!(
+        text,
+        "Made by `make bench-disk`: the same static program (tests/bench/disk) on ext4 over virtio-blk, on Linux 6.1 (Debian's cloud \
+         kernel,\n`mitigations=off`) and on Nacre, each with a new disk of the same make. The guests run in turn in QEMU with TCG, \
+         machine q35, one\nprocessor, 512 MB. Instructions are counted by `-icount shift=0,sleep=off`: with it a guest that waits for \
+         its disk counts nothing.\nTimes hold the host's disk too, {} boots of each system in turn: the least of all, the median of \
+         the boots' medians, and their\nspread.\n\nReads in order are of a file that was put out of memory; reads at random go past \
+         the cache (`O_DIRECT`). Writes in order and at random\nend with one `fsync`; `write_4k_fdatasync` and `append_4k_fsync` make \
+         each write stable. Small files are 10,000 in 100 folders.",
+        results.rounds
+    );
+    for note in &results.notes {
+        let _ = writeln!(text, "\n{note}");
+    }
+    for ((kind, title), rows) in KINDS.iter().zip(&results.tables) {
+        if !rows.is_empty() {
+            table(&mut text, *kind == "instructions", title, rows, results);
+        }
+    }
+    text
+}
+
 /// One kind of boots; systems that did not run are left out.
 fn table(text: &mut String, are_instructions: bool, title: &str, rows: &[Row], results: &Results) {
     let systems: Vec<usize> =
