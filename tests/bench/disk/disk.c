@@ -1,6 +1,6 @@
 // What operations on files of a disk cost.
 //
-//   disk instructions|ns DIRECTORY [PART-OF-A-NAME...]
+//   disk ns DIRECTORY [PART-OF-A-NAME...]
 //
 // Lines are those of ../program/main.c: "row NAME LEAST MEDIAN COUNT" of RUNS runs, what one operation took, and "end". Reads come from
 // the disk, not from memory: the file is made anew and put out of memory before, or is read past the cache.
@@ -31,17 +31,9 @@ enum {
 	SINGLE_COMMITS = 500,
 };
 
-static uint64_t (*now)(void);
 static char *page;
 
-static uint64_t cycles(void)
-{
-	uint32_t low, high;
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (uint64_t)high << 32 | low;
-}
-
-static uint64_t clock_ns(void)
+static uint64_t now(void)
 {
 	struct timespec time;
 	clock_gettime(CLOCK_MONOTONIC, &time);
@@ -306,9 +298,8 @@ static int by_size(const void *a, const void *b)
 int main(int argc, char **argv)
 {
 	uint64_t taken[ROWS][RUNS];
-	if (argc < 3)
+	if (argc < 3 || strcmp(argv[1], "ns"))
 		return 2;
-	now = strcmp(argv[1], "instructions") ? clock_ns : cycles;
 	page = aligned_alloc(PAGE, PAGE);
 	memset(page, 'x', PAGE);
 	check(!chdir(argv[2]), argv[2]);

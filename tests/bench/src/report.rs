@@ -46,8 +46,8 @@ pub(crate) fn disk_markdown(results: &Results) -> String {
         text,
         "Made by `make bench-disk`: the same static program (tests/bench/disk) on ext4 over virtio-blk, on Linux 6.1 (Debian's cloud \
          kernel,\n`mitigations=off`) and on Nacre, each with a new disk of the same make. The guests run in turn in QEMU with TCG, \
-         machine q35, one\nprocessor, 512 MB. Instructions are counted by `-icount shift=0,sleep=off`: with it a guest that waits for \
-         its disk counts nothing.\nTimes hold the host's disk too, {} boots of each system in turn: the least of all, the median of \
+         machine q35, one\nprocessor, 512 MB. The disk is a file in the host's memory.\n\
+         Times are of whatever machine this was, {} boots of each system in turn: the least of all, the median of \
          the boots' medians, and their\nspread.\n\nReads in order are of a file that was put out of memory; reads at random go past \
          the cache (`O_DIRECT`). Writes in order and at random\nend with one `fsync`; `write_4k_fdatasync` and `append_4k_fsync` make \
          each write stable. Small files are 10,000 in 100 folders.",
