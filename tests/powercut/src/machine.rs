@@ -11,6 +11,14 @@ use crate::scenario::Scenario;
 const SECTOR_LEN: u64 = 512;
 const MIB_SECTORS: u64 = (1 << 20) / SECTOR_LEN;
 
+/// Seconds that a machine may run.
+const TIMEOUT: &str = "500";
+
+/// Whether Linux runs the programs, to test these tests.
+pub(crate) fn is_linux() -> bool {
+    std::env::var_os("SYSTEM").is_some_and(|system| system == "linux")
+}
+
 /// How the disk is divided.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
@@ -121,27 +129,33 @@ impl<'a> Machine<'a> {
         let (image, log) = (self.work.join("image.elf"), self.work.join("log"));
         fs::write(&log, b"").map_err(|error| format!("{}: {error}", log.display()))?;
         let scenario = self.scenario;
-        let mut build = Command::new(self.root.join("scripts/build-image.sh"));
-        build
-            .env("APP", &self.program)
-            .env("ARGS", format!("run /data /dev/vda2 {} {}", scenario.count, scenario.variant))
-            .env("OUT", &image);
-        succeed(&mut build)?;
-        let device = format!(
+        let arguments = ["run", "/data", "/dev/vda2", scenario.count, scenario.variant];
+        let recorded = format!(
             "-blockdev driver=blklogwrites,node-name=recorded,file.driver=file,file.filename={},\
-             log.driver=file,log.filename={} -device virtio-blk-device,drive=recorded,write-cache=on",
+             log.driver=file,log.filename={}",
             self.disk().display(),
             log.display()
         );
-        let mut run = Command::new(self.root.join("scripts/run-qemu.sh"));
-        run.env("IMAGE", &image)
-            .env("MACHINE", "microvm")
-            .env("CPUS", "2")
-            .env("MOUNT", "/dev/vda1:/data:ext4")
-            .env("TIMEOUT", "500")
-            .env("QEMU_ARGS", device)
-            .env_remove("DISK");
-        succeed(&mut run)?;
+        let mut run = if is_linux() {
+            let mut run = Command::new(self.root.join("scripts/run-linux.sh"));
+            run.env("APP", &self.program)
+                .env("ARGS", arguments.join("\n"))
+                .env("MOUNT", "/dev/vda1:/data:ext4")
+                .env("QEMU_ARGS", format!("{recorded} -device virtio-blk-pci,drive=recorded,write-cache=on"));
+            run
+        } else {
+            let mut build = Command::new(self.root.join("scripts/build-image.sh"));
+            build.env("APP", &self.program).env("ARGS", arguments.join(" ")).env("OUT", &image);
+            succeed(&mut build)?;
+            let mut run = Command::new(self.root.join("scripts/run-qemu.sh"));
+            run.env("IMAGE", &image)
+                .env("MACHINE", "microvm")
+                .env("MOUNT", "/dev/vda1:/data:ext4")
+                .env("TIMEOUT", TIMEOUT)
+                .env("QEMU_ARGS", format!("{recorded} -device virtio-blk-device,drive=recorded,write-cache=on"));
+            run
+        };
+        succeed(run.env("CPUS", "2").env_remove("DISK"))?;
         fs::read(&log).map_err(|error| format!("{}: {error}", log.display()))
     }
 

@@ -2,15 +2,15 @@
 //!
 //! The emulator's driver `blklogwrites` writes the format of Linux's device mapper target `log-writes`
 //! (Documentation/admin-guide/device-mapper/log-writes.rst; `struct log_write_super` and `log_write_entry` of
-//! drivers/md/dm-log-writes.c): a superblock in the first sector, then entries, each a sector of its own and the data behind it. All
-//! numbers are little-endian. A write is recorded when it begins, a flush when it ends.
+//! drivers/md/dm-log-writes.c): a superblock in the first sector, then entries, each a sector of its own and the data behind it: as many sectors as the entry names,
+//! none of a discard. All numbers are little-endian. A write is recorded when it begins, a flush when it ends.
 
 use testkit::disk::{Sector, Step};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// What a recording begins with.
-const MAGIC: u64 = 0x6a73_6677_7363_7872;
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 /// The only version there is.
 const VERSION: u64 = 1;
 /// Bytes of a sector, of the disk and of the recording.
@@ -23,6 +23,8 @@ const FORCED: u64 = 2;
 const DISCARD: u64 = 4;
 /// Not something done to the disk.
 const MARK: u64 = 8;
+/// More sectors at once no disk of these tests has.
+const SECTORS_MAX: usize = 1 << 22;
 /// What a disk in these tests may give back for what was discarded.
 const DISCARDED: u8 = 0xdd;
 
@@ -41,7 +43,7 @@ struct Entry {
     sector: U64,
     sectors: U64,
     flags: U64,
-    data_len: U64,
+    mark_len: U64,
 }
 
 /// Everything that was done to a disk, in order.
@@ -68,40 +70,42 @@ impl Recording {
         let mut steps = Vec::new();
         for number in 0..superblock.entries.get() {
             let (entry, _) = Entry::read_from_prefix(rest).map_err(|_| format!("entry {number} is cut off"))?;
-            let data_len = usize::try_from(entry.data_len.get()).map_err(|_| format!("entry {number} is too long"))?;
+            let data_len = entry.data_len().ok_or_else(|| format!("entry {number} is too long"))?;
             let data = rest.get(SECTOR_LEN..).and_then(|data| data.get(..data_len));
             let data = data.ok_or_else(|| format!("entry {number} is cut off"))?;
-            entry.add_steps(data, &mut steps)?;
-            rest = &rest[(SECTOR_LEN + data_len.next_multiple_of(SECTOR_LEN)).min(rest.len())..];
+            entry.add_steps(data, &mut steps);
+            rest = rest.get(SECTOR_LEN + data_len..).unwrap_or_default();
         }
         Ok(Self { steps })
     }
 }
 
 impl Entry {
-    fn add_steps(&self, data: &[u8], steps: &mut Vec<Step>) -> Result<(), String> {
-        /// More sectors at once no disk of these tests has.
-        const SECTORS_MAX: u64 = 1 << 22;
-        let (flags, sectors) = (self.flags.get(), self.sectors.get());
+    /// Bytes of the data behind the entry.
+    fn data_len(&self) -> Option<usize> {
+        let flags = self.flags.get();
         if flags & MARK != 0 {
-            return Ok(());
+            return usize::try_from(self.mark_len.get()).ok()?.checked_next_multiple_of(SECTOR_LEN);
         }
-        if sectors > SECTORS_MAX {
-            return Err(format!("a write of {sectors} sectors"));
+        let sectors = usize::try_from(self.sectors.get()).ok().filter(|sectors| *sectors <= SECTORS_MAX)?;
+        Some(if flags & DISCARD != 0 { 0 } else { sectors * SECTOR_LEN })
+    }
+
+    fn add_steps(&self, data: &[u8], steps: &mut Vec<Step>) {
+        let flags = self.flags.get();
+        if flags & MARK != 0 {
+            return;
         }
         if flags & FLUSH != 0 {
             steps.push(Step::Flush);
         }
-        if sectors == 0 {
-            return Ok(());
-        }
-        // Without data it is a discard, or it writes zeroes.
-        let fill = if flags & DISCARD != 0 { DISCARDED } else { 0 };
-        let sectors = usize::try_from(sectors).unwrap_or(0);
         let mut contents: Vec<Sector> = data.as_chunks().0.to_vec();
-        contents.resize(sectors, [fill; SECTOR_LEN]);
-        steps.push(Step::Write { sector: self.sector.get(), data: contents, is_forced: flags & FORCED != 0 });
-        Ok(())
+        if flags & DISCARD != 0 {
+            contents.resize(usize::try_from(self.sectors.get()).unwrap_or(0), [DISCARDED; SECTOR_LEN]);
+        }
+        if !contents.is_empty() {
+            steps.push(Step::Write { sector: self.sector.get(), data: contents, is_forced: flags & FORCED != 0 });
+        }
     }
 }
 
@@ -128,25 +132,25 @@ mod tests {
     #[test]
     fn steps_are_read() {
         let bytes = recording(&[
-            ([7, 1, 0, 512], &[1; 512]),
+            ([7, 1, 0, 0], &[1; 512]),
             ([0, 0, FLUSH, 0], &[]),
-            ([8, 2, FORCED, 1024], &[2; 1024]),
+            ([8, 2, FORCED, 0], &[2; 1024]),
             ([9, 1, DISCARD, 0], &[]),
-            ([0, 0, MARK, 0], &[]),
-            ([10, 1, 0, 0], &[]),
+            ([0, 0, MARK, 5], &[3; 512]),
+            ([10, 1, 0, 0], &[4; 512]),
         ]);
         let steps = Recording::parse(&bytes).unwrap().steps;
         assert_eq!(steps.len(), 5);
         assert!(matches!(&steps[0], Step::Write { sector: 7, data, is_forced: false } if data == &[[1; 512]]));
         assert!(matches!(steps[1], Step::Flush));
         assert!(matches!(&steps[2], Step::Write { sector: 8, data, is_forced: true } if data.len() == 2));
-        assert!(matches!(&steps[3], Step::Write { sector: 9, data, .. } if data[0][0] == DISCARDED));
-        assert!(matches!(&steps[4], Step::Write { sector: 10, data, .. } if data[0][0] == 0));
+        assert!(matches!(&steps[3], Step::Write { sector: 9, data, .. } if data == &[[DISCARDED; 512]]));
+        assert!(matches!(&steps[4], Step::Write { sector: 10, data, .. } if data == &[[4; 512]]));
     }
 
     #[test]
     fn a_recording_that_is_cut_off_is_refused() {
-        let bytes = recording(&[([7, 1, 0, 512], &[1; 512])]);
+        let bytes = recording(&[([7, 1, 0, 0], &[1; 512])]);
         for len in 0..bytes.len() {
             assert!(Recording::parse(&bytes[..len]).is_err(), "{len}");
         }
