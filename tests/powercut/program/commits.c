@@ -40,7 +40,7 @@ static int run(const char *directory, const char *marker_path, int count, const 
 	sqlite3 *database = open_database(directory);
 	snprintf(text, sizeof text, "PRAGMA journal_mode=%s", journal);
 	execute(database, text);
-	execute(database, "PRAGMA synchronous=FULL");
+	execute(database, "PRAGMA synchronous=EXTRA");
 	execute(database, "PRAGMA wal_autocheckpoint=20");
 	execute(database, "CREATE TABLE entries(number INTEGER PRIMARY KEY, value BLOB)");
 	execute(database, "CREATE TABLE total(sum INTEGER)");
