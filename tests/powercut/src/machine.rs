@@ -15,7 +15,7 @@ const MIB_SECTORS: u64 = (1 << 20) / SECTOR_LEN;
 const TIMEOUT: &str = "500";
 
 /// Whether Linux runs the programs, to test these tests.
-pub(crate) fn is_linux() -> bool {
+fn is_linux() -> bool {
     std::env::var_os("SYSTEM").is_some_and(|system| system == "linux")
 }
 

@@ -6,7 +6,8 @@
 //! and read by the tools of Linux, and mounted and read by the file systems of this kernel, on the host; both must find all that was
 //! promised, and nothing that is spoilt.
 //!
-//! With `SYSTEM=linux` in the environment the same programs run on Linux, which tests the test.
+//! With `SYSTEM=linux` in the environment the same programs run on Linux, which tests the test, and lets
+//! this kernel's file system mount what Linux left.
 //!
 //! Everything follows from the recording and a seed, but the recording itself is new in each run: two processors.
 

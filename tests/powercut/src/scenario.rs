@@ -10,7 +10,7 @@ use testkit::disk::Image;
 
 use crate::cut::Cuts;
 use crate::judge::Judge;
-use crate::machine::{Layout, Machine, is_linux};
+use crate::machine::{Layout, Machine};
 use crate::recording::Recording;
 
 /// How many cuts are looked at side by side.
@@ -130,9 +130,6 @@ fn judge_one(machine: &Machine, folder: &Path, disk: &Image, promised: u32) -> R
     let judge = Judge { program: &machine.program, folder, promised };
     let partition = Layout::default().file_system_of(disk);
     judge.by_linux(&partition).map_err(|text| format!("by Linux's tools: {text}"))?;
-    if is_linux() {
-        return Ok(());
-    }
     judge.by_nacre(&partition).map_err(|text| format!("by Nacre: {text}"))
 }
 
