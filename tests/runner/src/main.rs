@@ -17,6 +17,7 @@ mod case;
 mod network;
 mod notation;
 mod observe;
+mod powercut;
 mod process;
 mod qemu;
 mod schedule;
@@ -62,7 +63,10 @@ fn main() -> ExitCode {
                 report.stage("binaries", |report| schedule::run(binaries::tests(&tools), &selection, report));
                 report.stage("qemu", |report| {
                     schedule::run(
-                        [qemu::tests(&tools), observe::tests(&tools)].into_iter().flatten().collect(),
+                        [qemu::tests(&tools), observe::tests(&tools), powercut::tests(&tools)]
+                            .into_iter()
+                            .flatten()
+                            .collect(),
                         &selection,
                         report,
                     )
