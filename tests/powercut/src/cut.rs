@@ -27,6 +27,7 @@ pub(crate) struct Cuts {
     points: Vec<Point>,
     /// The steps that are promises, with their numbers.
     promises: Vec<(usize, u32)>,
+    superblock_sector: u64,
 }
 
 impl Cuts {
@@ -44,7 +45,7 @@ impl Cuts {
             };
             Point { steps: at, seed: random.next_u64() }
         });
-        Self { points: points.collect(), promises }
+        Self { points: points.collect(), promises, superblock_sector: layout.superblock_sector() }
     }
 
     /// The moments.
@@ -60,7 +61,50 @@ impl Cuts {
 
     /// What the disk holds when the power goes then.
     pub(crate) fn disk(&self, recording: &Recording, before: &Image, point: Point) -> Image {
-        crashed(before, &recording.steps, point.steps, &mut Random::new(point.seed))
+        let mut random = Random::new(point.seed);
+        let mut disk = crashed(before, &recording.steps, point.steps, &mut random);
+        self.mend_superblock(recording, before, point, &mut disk, &mut random);
+        disk
+    }
+
+    /// The superblock of ext has two sectors, and a sum in the second. That a disk never tears it is what every system relies on:
+    /// physical blocks have 4 KiB. So it is as one of the writes since the last flush left it, or as it was then.
+    fn mend_superblock(
+        &self,
+        recording: &Recording,
+        before: &Image,
+        point: Point,
+        disk: &mut Image,
+        random: &mut Random,
+    ) {
+        let sectors = [self.superblock_sector, self.superblock_sector + 1];
+        let mut so_far = sectors.map(|sector| before.get(sector));
+        let mut versions = vec![so_far];
+        for step in recording.steps.iter().take(point.steps) {
+            let Step::Write { sector, data, is_forced } = step else {
+                versions = vec![so_far];
+                continue;
+            };
+            let end = sector + data.len() as u64;
+            if *sector >= sectors[0] + 2 || end <= sectors[0] {
+                continue;
+            }
+            for (number, data) in (*sector..).zip(data) {
+                if let Some(known) =
+                    number.checked_sub(sectors[0]).and_then(|at| so_far.get_mut(usize::try_from(at).ok()?))
+                {
+                    *known = *data;
+                }
+            }
+            if *is_forced {
+                versions.clear();
+            }
+            versions.push(so_far);
+        }
+        if !versions.contains(&sectors.map(|sector| disk.get(sector))) {
+            let version = random.pick(&versions);
+            sectors.into_iter().zip(version).for_each(|(sector, data)| disk.set(sector, *data));
+        }
     }
 }
 

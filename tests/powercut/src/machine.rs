@@ -45,6 +45,11 @@ impl Layout {
         (self.first..self.first + self.sectors).flat_map(|sector| disk.get(sector)).collect()
     }
 
+    /// The first of the two sectors that a superblock of ext has, 1 KiB from its beginning.
+    pub(crate) fn superblock_sector(&self) -> u64 {
+        self.first + 2
+    }
+
     /// A partition table: the file system, and the raw partition.
     fn table(&self) -> Vec<u8> {
         let mut sector = vec![0; 512];

@@ -252,25 +252,23 @@ impl FileSystem {
         if !self.was_clean {
             log::warn!("ext: the file system was not unmounted, or was found damaged: a check is recommended");
         }
-        {
-            let change = self.begin(1)?;
-            let now = now_seconds();
-            self.change_superblock(&change, |bytes| {
-                match self.journal() {
-                    None => put_u16(bytes, STATE_OFFSET, get_u16(bytes, STATE_OFFSET) & !STATE_CLEAN),
-                    Some(journal) => self.note_journal(journal, bytes),
-                }
-                put_u16(bytes, 52, get_u16(bytes, 52).saturating_add(1));
-                put_u32(bytes, 44, now);
-            })?;
-        }
-        self.write_metadata()?;
-        if self.journal().is_some() {
-            // Who replays looks here first.
-            self.cache.write([self.superblock_buffer()?.0].into())?;
-            self.cache.volume().flush()?;
-        }
-        Ok(())
+        let now = now_seconds();
+        self.change_superblock_alone(|bytes| {
+            match self.journal() {
+                None => put_u16(bytes, STATE_OFFSET, get_u16(bytes, STATE_OFFSET) & !STATE_CLEAN),
+                Some(journal) => self.note_journal(journal, bytes),
+            }
+            put_u16(bytes, 52, get_u16(bytes, 52).saturating_add(1));
+            put_u32(bytes, 44, now);
+        })
+    }
+
+    /// Changes the superblock on the disk, by itself and at once: who looks for a journal looks here first, so what is said of it here
+    /// must be there before the journal has anything, and as long as it has. Nothing is in the journal now.
+    fn change_superblock_alone(&self, apply: impl FnOnce(&mut [u8])) -> Result<(), Errno> {
+        self.change_superblock(&Change::direct(&self.cache), apply)?;
+        self.cache.write([self.superblock_buffer()?.0].into())?;
+        Ok(self.cache.volume().flush()?)
     }
 
     /// Says on the disk that nothing is missing, when nothing is; all else was written before. From then on nothing may be changed.
@@ -302,24 +300,19 @@ impl FileSystem {
     }
 
     fn say_complete(&self) -> Result<(), Errno> {
-        if let Some(journal) = self.journal() {
-            // What says that there is nothing to replay stands alone in the journal.
-            journal.drain()?;
-        }
-        {
-            let change = self.begin(1)?;
-            self.store_sums(&change, |bytes| {
-                if self.was_clean {
-                    put_u16(bytes, STATE_OFFSET, get_u16(bytes, STATE_OFFSET) | STATE_CLEAN);
-                }
-                let incompatible = get_u32(bytes, INCOMPATIBLE_OFFSET);
-                put_u32(bytes, INCOMPATIBLE_OFFSET, incompatible & !Incompatible::NEEDS_RECOVERY.bits());
-            })?;
-        }
         match self.journal() {
-            Some(journal) => journal.close(),
-            None => self.write_metadata(),
+            Some(journal) => journal.close()?,
+            None => self.write_metadata()?,
         }
+        let sums = self.groups.sums();
+        self.change_superblock_alone(|bytes| {
+            self.put_sums(bytes, sums);
+            if self.was_clean {
+                put_u16(bytes, STATE_OFFSET, get_u16(bytes, STATE_OFFSET) | STATE_CLEAN);
+            }
+            let incompatible = get_u32(bytes, INCOMPATIBLE_OFFSET);
+            put_u32(bytes, INCOMPATIBLE_OFFSET, incompatible & !Incompatible::NEEDS_RECOVERY.bits());
+        })
     }
 
     /// Brings all metadata to stable storage.
@@ -330,7 +323,8 @@ impl FileSystem {
         // With a journal, the sums are right when it is unmounted; until then those of the groups count.
         if self.journal().is_none() {
             let change = self.begin(1)?;
-            self.store_sums(&change, |_| {})?;
+            let sums = self.groups.sums();
+            self.change_superblock(&change, |bytes| self.put_sums(bytes, sums))?;
         }
         self.write_metadata()
     }
@@ -350,19 +344,15 @@ impl FileSystem {
         Ok(())
     }
 
-    fn store_sums(&self, change: &Change<'_>, apply: impl FnOnce(&mut [u8])) -> Result<(), Errno> {
-        let (free_blocks, free_inodes, _) = self.groups.sums();
+    /// Puts the sums of all groups into the superblock: free blocks, free inodes.
+    fn put_sums(&self, bytes: &mut [u8], (free_blocks, free_inodes, _): (u64, u64, u64)) {
         let (low, high) = split(free_blocks);
-        let now = now_seconds();
-        self.change_superblock(change, |bytes| {
-            put_u32(bytes, 12, low);
-            if self.superblock.incompatible.contains(Incompatible::WIDE) {
-                put_u32(bytes, 344, high);
-            }
-            put_u32(bytes, 16, split(free_inodes).0);
-            put_u32(bytes, 48, now);
-            apply(bytes);
-        })
+        put_u32(bytes, 12, low);
+        if self.superblock.incompatible.contains(Incompatible::WIDE) {
+            put_u32(bytes, 344, high);
+        }
+        put_u32(bytes, 16, split(free_inodes).0);
+        put_u32(bytes, 48, now_seconds());
     }
 
     /// The file system was found damaged: that is noted, and unless it is to go on, nothing is changed any more.

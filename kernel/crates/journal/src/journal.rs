@@ -360,12 +360,6 @@ impl Journal {
         Ok(())
     }
 
-    /// Commits everything that has ended, and brings it to its place.
-    pub fn drain(&self) -> Result<(), Errno> {
-        let mut turn = self.turn();
-        self.drain_log(turn.writer()?)
-    }
-
     /// Brings everything to its place and leaves the journal empty, for the end of a mount. No handle is open, and none begins.
     pub fn close(&self) -> Result<(), Errno> {
         let mut turn = self.turn();

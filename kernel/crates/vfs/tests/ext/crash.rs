@@ -284,9 +284,6 @@ fn mend_superblock(image: &mut Image) {
 const EXPECTED: &[&str] = &[
     "e2fsck ",
     "recovering journal",
-    // While it is mounted or unmounted: the journal has only what says so.
-    "needs_recovery flag is clear, but journal has data",
-    "Run journal anyway?",
     "Clearing orphaned inode",
     "Truncating orphaned inode",
     // The sums in the superblock, as on Linux; those of the groups must be right.
@@ -342,6 +339,10 @@ fn run(kind: &(&str, &[&str]), seed: u64, cuts: usize) {
         };
         let mut image = crashed(&before, &log, steps, &mut random);
         let what = format!("{}, seed {seed}, after {steps} of {} steps", kind.0, log.len());
+        if steps < run.whole[0].0 {
+            // The superblock is written by itself while it is mounted, and nobody has another.
+            mend_superblock(&mut image);
+        }
         let disk = FakeDisk::new(image.clone(), LEN / SECTOR_LEN as u64);
         let mounted = mount(&disk, ExtOptions::default()).unwrap_or_else(|errno| panic!("{what}: {errno:?}"));
         let found = tree(&mounted.world).unwrap_or_else(|errno| panic!("{what}: {errno:?}"));
