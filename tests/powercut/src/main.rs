@@ -22,19 +22,48 @@ use std::process::ExitCode;
 
 use scenario::{SCENARIOS, Scenario};
 
-const USAGE: &str = "usage: powercut [POINTS [SEED [SCENARIO...]]]   cuts the power at so many points of each scenario";
+const USAGE: &str = "\
+usage: powercut [POINTS [SEED [SCENARIO...]]]   cuts the power at so many points of each scenario
+       powercut mount PARTITION FOLDER          mounts what such a cut left, says what the file system says, and copies the files";
 /// Points of each scenario, unless said otherwise.
 const POINTS: usize = 1000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match run(&arguments) {
+    let done = match arguments.as_slice() {
+        [word, partition, folder] if word == "mount" => mount(partition, folder),
+        _ => run(&arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             eprintln!("powercut: {text}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn mount(partition: &str, folder: &str) -> Result<(), String> {
+    if log::set_logger(&Console).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+    let bytes = std::fs::read(partition).map_err(|error| format!("{partition}: {error}"))?;
+    nacre::mount_and_copy(&bytes, std::path::Path::new(folder)).map(drop)
+}
+
+/// What the file system says goes to standard error.
+struct Console;
+
+impl log::Log for Console {
+    fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("{}", record.args());
+    }
+
+    fn flush(&self) {}
 }
 
 fn run(arguments: &[String]) -> Result<(), String> {

@@ -23,6 +23,8 @@
 
 use core::iter;
 
+use block::SECTOR_LEN;
+
 use crate::JournalError;
 use crate::bytes::{put, u16_at, u32_at, u64_at};
 use crate::checksum::{BEGIN, crc32c};
@@ -309,8 +311,18 @@ impl Format {
                 matches!((kind, len), (Some(1), Some(4))) && found == sum
                     || matches!((kind, len), (Some(0), Some(0))) && found == 0
             }
-            Checksums::Second | Checksums::Third => found == self.sum_without(block, commit::CHECKSUM),
+            Checksums::Second | Checksums::Third => {
+                found == self.sum_without(block, commit::CHECKSUM) || found == self.sum_of_torn_commit(block)
+            }
         }
+    }
+
+    /// The checksum of a commit block of which the disk has written the first sector only. All that it says is there, and what it
+    /// commits was stable before: so it counts. The rest, which was zero, is left over from an earlier use of the place.
+    fn sum_of_torn_commit(&self, block: &[u8]) -> u32 {
+        let mut whole = block.to_vec();
+        whole.iter_mut().skip(SECTOR_LEN).for_each(|byte| *byte = 0);
+        self.sum_without(&whole, commit::CHECKSUM)
     }
 }
 
@@ -399,6 +411,8 @@ mod tests {
             format.put_commit(&mut block, 5, 1_234_000_000_567);
             assert_eq!(commit_seconds(&block), 1234);
             assert!(format.is_commit_right(&block, 0));
+            block[600] ^= 1;
+            assert!(format.is_commit_right(&block, 0), "its first sector is whole");
             block[50] ^= 1;
             assert_eq!(format.is_commit_right(&block, 0), !format.checksums.is_in_each_block());
         }

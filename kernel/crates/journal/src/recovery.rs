@@ -9,10 +9,11 @@
 //!
 //! # 2. Where it stops
 //!
-//! Where Linux stops. A transaction without a commit block was interrupted, which is no error. A wrong checksum is one, unless
-//! commit blocks may overtake contents ([`Format::is_async`]: then the transaction was interrupted) or the commit block is
-//! older than the one before it (then the block is left over from an earlier use of the place). An error does not keep the
-//! transactions before it from being replayed; but the journal is not emptied then, and the file system needs to be checked.
+//! Where Linux stops, but for a commit block of which only the first sector was written: that counts, where Linux gives up. A
+//! transaction without a commit block was interrupted, which is no error. A wrong checksum is one, unless commit blocks may overtake
+//! contents ([`Format::is_async`]: then the transaction was interrupted) or the commit block is older than the one before it (then
+//! the block is left over from an earlier use of the place). An error does not keep the transactions before it from being
+//! replayed; but the journal is not emptied then, and the file system needs to be checked.
 //!
 //! # 3. Again
 //!
