@@ -70,5 +70,5 @@ fn run(command: &mut Command) -> Result<(), Failure> {
         return Ok(());
     }
     let text = [output.stdout, output.stderr].concat();
-    Err(format!("{command:?}:\n{}", String::from_utf8_lossy(&text)).into())
+    Err(format!("{command:?}:\n{}", String::from_utf8_lossy(&text)))
 }
