@@ -161,7 +161,10 @@ fn requests_that_make_no_sense_are_refused() {
     fs::create_dir_all(&files).unwrap();
     File::create(files.join("huge")).unwrap().set_len(600 << 20).unwrap();
     let message = refuse(&|request| request.files = Some(files.clone()));
-    assert_eq!(message, "the files are 630 MB in all, more than the 512 MB an image can hold: put them on a disk");
+    assert_eq!(
+        message,
+        "the files are 630 MB in all, more than the 512 MB an image can hold: put them on a disk, by ROOT=ext4"
+    );
 }
 
 #[test]
