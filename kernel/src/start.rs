@@ -72,7 +72,7 @@ unsafe extern "C" fn kernel_start(protocol: u64, information: u64, slide: usize)
     vector_state::init();
     crate::arch::smp::register_first(&FIRST_CPU);
     crate::arch::apic::silence_8259();
-    let Some(stack) = stacks::allocate(stacks::THREAD_STACK_PAGES) else {
+    let Some(stack) = stacks::allocate(stacks::BOOT_STACK_PAGES) else {
         platform::fail("not enough memory for a kernel stack")
     };
     FIRST_CPU.set_kernel_stack(stack.bottom(), stack.top());

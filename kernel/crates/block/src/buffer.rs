@@ -30,7 +30,7 @@ use mm::{Frame, PAGE_SIZE};
 use sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use sync::{Mutex, rank};
 
-use crate::{BlockError, Completion, Operation, Plug, SECTOR_LEN, Segment, Volume};
+use crate::{BlockError, Completion, Operation, Plug, SECTOR_LEN, Segment, Volume, sort_by_key};
 
 /// It must be written.
 const DIRTY: u32 = 1;
@@ -41,8 +41,11 @@ const CHECKED: u32 = 4;
 /// What one holder counts, above the flags.
 const HELD_ONE: u32 = 8;
 
-/// The number of buffers at which unused ones are dropped, unless set otherwise.
-const LIMIT: usize = 4096;
+/// The number of buffers at which unused ones are dropped, unless set otherwise: one part in [`MEMORY_SHARE`] of memory, but not more
+/// and not less than this.
+const LIMIT_MAX: usize = 4096;
+const LIMIT_MIN: usize = 128;
+const MEMORY_SHARE: usize = 16;
 /// The most buffers written at once: each has a copy meanwhile.
 const WRITTEN_MAX: usize = 256;
 
@@ -161,7 +164,7 @@ impl BufferCache {
             volume,
             block_len,
             buffers: Mutex::new(rank::BUFFER_TABLES, BTreeMap::new()),
-            limit: AtomicUsize::new(LIMIT),
+            limit: AtomicUsize::new(limit()),
             writer: Mutex::new(rank::BUFFER_WRITERS, ()),
         })
     }
@@ -285,7 +288,7 @@ impl BufferCache {
     /// Writes those of the buffers that are dirty and not held, in the order of the disk, and waits.
     pub fn write(&self, mut buffers: Vec<Arc<Buffer>>) -> Result<(), BlockError> {
         let _writer = self.writer.lock();
-        buffers.sort_by_key(|buffer| buffer.number);
+        sort_by_key(&mut buffers, |buffer| buffer.number);
         let mut result = Ok(());
         for part in buffers.chunks(WRITTEN_MAX) {
             if let Err(error) = self.write_part(part) {
@@ -327,6 +330,11 @@ impl BufferCache {
         drop(buffers);
         dropped.len()
     }
+}
+
+fn limit() -> usize {
+    let frames = usize::try_from(mm::frame::total()).unwrap_or(usize::MAX);
+    (frames / MEMORY_SHARE).clamp(LIMIT_MIN, LIMIT_MAX)
 }
 
 /// Takes out what is clean, unused, and not asked for since the last sweep. Dropped by the caller, without the lock.

@@ -8,6 +8,7 @@
 //! - [`Plug`]: gathers transfers, then sorts, merges and submits them at once.
 //! - [`partition`]: finds the partitions of a disk (GPT, MBR).
 //! - [`Volume`]: a disk or a partition, as a file system sees it; nothing outside its bounds is ever read or written.
+//! - [`sort_by_key`]: sorting on a small stack.
 //! - [`BufferCache`]: the blocks of a volume that hold no file contents, in memory.
 //!
 //! # 1. Where data lies
@@ -45,6 +46,7 @@ pub mod partition;
 mod plug;
 mod request;
 mod segment;
+mod sort;
 mod statistics;
 mod volume;
 
@@ -56,6 +58,7 @@ pub use error::BlockError;
 pub use plug::Plug;
 pub use request::{Done, Operation, Request, Transfer};
 pub use segment::Segment;
+pub use sort::sort_by_key;
 pub use statistics::{DiskStatistics, OperationFigures};
 pub use volume::Volume;
 

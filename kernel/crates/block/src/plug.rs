@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::{Disk, Operation, Request, Transfer};
+use crate::{Disk, Operation, Request, Transfer, sort_by_key};
 
 /// The most transfers gathered before they are handed on.
 const GATHERED_MAX: usize = 128;
@@ -39,8 +39,7 @@ impl Plug {
             return;
         }
         let mut transfers = core::mem::take(&mut self.gathered);
-        // The order of those that are alike stays: the sort is stable.
-        transfers.sort_by_key(|transfer| (kind(transfer.operation), transfer.sector));
+        sort_by_key(&mut transfers, |transfer| (kind(transfer.operation), transfer.sector));
         let mut pending: Option<Request> = None;
         for transfer in transfers {
             let rest = match &mut pending {

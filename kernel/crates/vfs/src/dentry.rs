@@ -39,10 +39,10 @@ use crate::{Credentials, FileKind, Inode, NAME_LEN_MAX, notify};
 const ABSENT_MAX: usize = 1024;
 /// The cache may hold at least so many dentries.
 const CACHED_MIN: usize = 1024;
-/// About the memory a cached dentry takes, with its share of the table.
-const DENTRY_LEN: usize = 256;
+/// About the memory that a cached dentry keeps others from having: itself, and the inode of a file on a disk with its pages' map.
+const DENTRY_LEN: usize = 4096;
 /// The share of memory the cache may take is one part in this.
-const MEMORY_SHARE: usize = 32;
+const MEMORY_SHARE: usize = 8;
 
 /// Dentries in slots.
 static CACHED: AtomicUsize = AtomicUsize::new(0);

@@ -85,7 +85,8 @@ fn without_numbers(word: &str) -> String {
             other => result.push(other),
         }
     }
-    result
+    // Shares are shown without a fraction when they are whole.
+    result.replace("#.#%", "#%")
 }
 
 #[cfg(test)]
@@ -95,6 +96,7 @@ mod tests {
     #[test]
     fn numbers_and_blanks_are_masked() {
         assert_eq!(masked("  12  root     0:03 /x86_64 \n\n"), "# root #:# /x#_#\n\n");
+        assert_eq!(masked("7.5% 100% 1.5"), "#% #% #.#\n");
         assert_eq!(sections("# text\n$ a b\none\n$ c\n"), [("a b", "one\n".into()), ("c", String::new())]);
     }
 }

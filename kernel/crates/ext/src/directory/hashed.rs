@@ -83,7 +83,7 @@ impl Halves {
     fn of(bytes: &[u8], area_len: usize, hasher: &NameHasher, new: &NewRecord<'_>) -> Result<Self, Nonsense> {
         let used = records::used(bytes, area_len)?;
         let mut sorted: Vec<_> = used.iter().map(|record| (hasher.hash(record.name).major, *record)).collect();
-        sorted.sort_by_key(|(hash, _)| *hash);
+        block::sort_by_key(&mut sorted, |(hash, _)| *hash);
         let split = split_at(&sorted, area_len);
         let (low, high) = sorted.split_at(split);
         let (Some((last, _)), Some((first, _))) = (low.last(), high.first()) else {
