@@ -319,7 +319,8 @@ impl PageCache {
         if dirty_pages() > limit {
             // An error stays for fsync to tell.
             let _ = self.write_back(store, 0, u64::MAX);
-            let is_too_much = || dirty_pages() > limit;
+            // Somewhat less, or a writer of many small files would write each by itself, and never those before.
+            let is_too_much = || dirty_pages() > limit - limit / 8;
             if is_too_much() {
                 write_back::write_all(is_too_much);
             }

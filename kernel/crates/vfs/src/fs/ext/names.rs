@@ -58,6 +58,7 @@ impl ExtInode {
     pub(super) fn make(&self, name: HashedName<'_>, new: &NewInode<'_>) -> Result<Arc<Self>, Errno> {
         self.check_directory()?;
         self.shared.delete_unused();
+        self.shared.limit_dirty();
         let is_directory = FileKind::of_mode(new.mode) == Some(FileKind::Directory);
         if is_directory {
             self.check_may_have_subdirectory()?;

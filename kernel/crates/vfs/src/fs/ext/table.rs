@@ -13,6 +13,9 @@ use super::ExtInode;
 
 /// Locks for reading inodes: two inodes are rarely read under the same.
 const LOADS: usize = 16;
+/// As many inodes may be dirty as memory has pages, divided by this, but not less than the second number.
+const DIRTY_SHARE: usize = 32;
+const DIRTY_MIN: usize = 64;
 /// Inodes known at which those that are gone are looked for first.
 const SWEEP_MIN: usize = 64;
 
@@ -75,6 +78,7 @@ impl Shared {
         if let Some(inode) = self.known(number) {
             return Ok(inode);
         }
+        self.limit_dirty();
         let load = self.loads.get(number as usize % LOADS).ok_or(Errno::EIO)?;
         let _load = load.lock();
         if let Some(inode) = self.known(number) {
@@ -143,6 +147,15 @@ impl Shared {
         self.delete_unused();
         let dirty = self.table.lock().dirty.values().map(|dirty| dirty.inode.clone()).collect();
         self.write(dirty)
+    }
+
+    /// Writes back everything if so many inodes are dirty that they take too much of memory. To be called before another comes.
+    pub(super) fn limit_dirty(&self) {
+        let limit = usize::try_from(mm::frame::total()).unwrap_or(usize::MAX) / DIRTY_SHARE;
+        if self.table.lock().dirty.len() > limit.max(DIRTY_MIN) {
+            // An error is told to who syncs.
+            let _ = self.write_dirty();
+        }
     }
 
     /// Writes back what was dirty at the last call.
