@@ -273,11 +273,12 @@ mod tests {
     #[test]
     fn mounts_have_a_source_and_a_place() {
         let line = b"mount=/dev/vda:/data mount=none:/t:tmpfs:size=1m,mode=7 mount=/dev/vdb:/x::ro mount=/dev/vdc mount=:/y mount=z:y";
-        let found: Vec<_> = mounts(line).map(|mount| (mount.source, mount.place, mount.kind, mount.options)).collect();
-        let wanted: [(&[u8], &[u8], Option<&[u8]>, &[u8]); 3] = [
-            (b"/dev/vda", b"/data", None, b""),
-            (b"none", b"/t", Some(b"tmpfs"), b"size=1m,mode=7"),
-            (b"/dev/vdb", b"/x", None, b"ro"),
+        let found: Vec<_> = mounts(line).collect();
+        let mount = |source, place, kind, options| Mount { source, place, kind, options };
+        let wanted = [
+            mount(&b"/dev/vda"[..], &b"/data"[..], None, &b""[..]),
+            mount(b"none", b"/t", Some(&b"tmpfs"[..]), b"size=1m,mode=7"),
+            mount(b"/dev/vdb", b"/x", None, b"ro"),
         ];
         assert_eq!(found, wanted);
     }
