@@ -25,7 +25,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
 fn run(tools: &Tools, scenario: &str) -> Result<Verdict, Failure> {
     let mut command = Command::new("cargo");
     command.args(["run", "--quiet", "-p", "powercut", "--", POINTS, "1", scenario]);
-    command.current_dir(&tools.root).env("KERNEL", tools.kernel());
+    command.current_dir(&tools.root).env("KERNEL", tools.kernel()).env_remove("SYSTEM");
     let output = process::run(&mut command, &Input::Empty, TIMEOUT)?;
     match output.status {
         0 => Ok(Verdict::Passed),

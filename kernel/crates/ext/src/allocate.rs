@@ -97,18 +97,12 @@ impl FileSystem {
         self.in_groups(first, count, |group, index, count| {
             let mut bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
             take_promise(group, index, count);
-            self.take_bits(change, group, &mut bits, (index, count))?;
+            self.take_bits(group, &mut bits, (index, count))?;
             bits.store(&self.superblock, change, group)
         })
     }
 
-    fn take_bits(
-        &self,
-        _change: &Change<'_>,
-        group: &mut Group,
-        bits: &mut Bitmap,
-        (index, count): (u32, u32),
-    ) -> Result<(), Errno> {
+    fn take_bits(&self, group: &mut Group, bits: &mut Bitmap, (index, count): (u32, u32)) -> Result<(), Errno> {
         if !bitmap::is_all(&bits.bits, index, count, false) {
             return Err(corrupt(format_args!("blocks of group {} are taken twice", group.number)));
         }
@@ -135,7 +129,7 @@ impl FileSystem {
     /// As [`FileSystem::allocate_block`], of a block that was claimed.
     pub(crate) fn allocate_claimed_block(&self, change: &Change<'_>, goal: u64) -> Result<u64, Errno> {
         let found = self.search(goal, 1, |_, group, mut bits, run| {
-            self.take_bits(change, group, &mut bits, run)?;
+            self.take_bits(group, &mut bits, run)?;
             bits.store(&self.superblock, change, group)
         })?;
         found.map(|(block, _)| block).ok_or(Errno::ENOSPC)
