@@ -11,7 +11,7 @@ use testkit::disk::{FakeDisk, Image, crashed};
 use testkit::threads;
 use vfs::fs::ext::{ExtFileSystem, ExtOptions};
 
-use crate::images::{Mounted, Scratch, check, disk_of, has_programs, make_of, mount};
+use crate::images::{Mounted, Scratch, check, disk_of, make_of, mount};
 use crate::support::{Random, World};
 
 const LEN: u64 = 16 << 20;
@@ -107,8 +107,6 @@ fn run(seed: u64) {
 
 #[test]
 fn threads_share_a_journal() {
-    if has_programs() {
-        let (seed, _) = Random::seeded(1);
-        run(seed);
-    }
+    let (seed, _) = Random::seeded(1);
+    run(seed);
 }

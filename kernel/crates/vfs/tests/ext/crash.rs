@@ -13,7 +13,7 @@ use block::SECTOR_LEN;
 use testkit::disk::{FakeDisk, Image, Step, crashed};
 use vfs::fs::ext::ExtOptions;
 
-use crate::images::{Mounted, Scratch, disk_of, has_programs, make_of, mount};
+use crate::images::{Mounted, Scratch, disk_of, make_of, mount};
 use crate::support::{Answer, Random, World};
 
 /// Bytes of the images.
@@ -361,9 +361,6 @@ fn run(kind: &(&str, &[&str]), seed: u64, cuts: usize) {
 
 #[test]
 fn what_was_synchronized_survives_a_loss_of_power() {
-    if !has_programs() {
-        return;
-    }
     let (seed, _) = Random::seeded(1);
     for (number, kind) in (0..).zip(KINDS) {
         println!("{}", kind.0);

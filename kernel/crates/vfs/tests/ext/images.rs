@@ -57,15 +57,6 @@ impl Drop for Scratch {
     }
 }
 
-/// Whether the programs are there.
-pub(crate) fn has_programs() -> bool {
-    let is_there = Command::new("mke2fs").arg("-V").output().is_ok();
-    if !is_there {
-        println!("e2fsprogs is not installed: not tested");
-    }
-    is_there
-}
-
 /// Makes an image of a tree, or an empty one.
 pub(crate) fn make(scratch: &Scratch, options: &[&str], tree: Option<&Path>) -> PathBuf {
     make_image(scratch, options, tree, LEN)
@@ -86,7 +77,7 @@ fn make_image(scratch: &Scratch, options: &[&str], tree: Option<&Path>, len: u64
     if let Some(tree) = tree {
         command.arg("-d").arg(tree);
     }
-    let output = command.arg(&image).output().unwrap();
+    let output = command.arg(&image).output().expect("mke2fs runs; make setup installs e2fsprogs");
     assert!(output.status.success(), "mke2fs {options:?}: {}", String::from_utf8_lossy(&output.stderr));
     image
 }

@@ -6,13 +6,10 @@ use abi::Errno;
 use vfs::fs::ext::ExtOptions;
 use vfs::{XattrChange, change_xattr, get_xattr, list_xattrs};
 
-use crate::images::{KINDS, Scratch, check, disk_of, has_programs, make, mount};
+use crate::images::{KINDS, Scratch, check, disk_of, make, mount};
 
 #[test]
 fn attributes_outlive_a_mount() {
-    if !has_programs() {
-        return;
-    }
     let scratch = Scratch::new();
     for (kind, options) in KINDS.iter().step_by(3) {
         println!("{kind}");

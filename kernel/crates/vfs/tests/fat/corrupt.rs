@@ -3,7 +3,7 @@
 use abi::OpenFlags;
 use vfs::FileSystem;
 
-use crate::images::{Medium, SHAPES, Shape, are_there, repair};
+use crate::images::{Medium, SHAPES, Shape, repair};
 use crate::support::{Random, World};
 
 /// Walks some of a tree and touches what is there; circles of directories end by the depth.
@@ -77,9 +77,6 @@ fn run(shape: Shape, seed: u64, rounds: u64) {
 
 #[test]
 fn damage_is_an_error() {
-    if !are_there() {
-        return;
-    }
     run(SHAPES[0], 11, 60);
     run(SHAPES[2], 12, 30);
     run(SHAPES[4], 13, 6);
@@ -87,9 +84,6 @@ fn damage_is_an_error() {
 
 #[test]
 fn a_boot_sector_is_checked() {
-    if !are_there() {
-        return;
-    }
     let (seed, mut random) = Random::seeded(14);
     let good = SHAPES[1].make();
     for round in 0..600 {
@@ -108,9 +102,6 @@ fn a_boot_sector_is_checked() {
 
 #[test]
 fn a_disk_that_fails_is_an_error() {
-    if !are_there() {
-        return;
-    }
     let good = filled(SHAPES[2]);
     for writes in (0..400).step_by(9) {
         let medium = Medium::new(&good);

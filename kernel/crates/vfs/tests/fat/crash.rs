@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use abi::OpenFlags;
 use testkit::disk::crashed;
 
-use crate::images::{Medium, SHAPES, Shape, are_there, repair};
+use crate::images::{Medium, SHAPES, Shape, repair};
 use crate::support::{Random, World};
 
 /// What was stable after so many steps of the log: files with their contents.
@@ -90,9 +90,6 @@ fn run(shape: Shape, seed: u64, stride: usize) {
 
 #[test]
 fn what_is_stable_survives_a_crash_at_any_step() {
-    if !are_there() {
-        return;
-    }
     run(SHAPES[0], 1, 3);
     run(SHAPES[2], 2, 10);
     run(SHAPES[4], 3, 80);
@@ -121,9 +118,6 @@ fn at_every_step(shape: Shape, before: impl Fn(&World), act: impl Fn(&World), lo
 
 #[test]
 fn a_replaced_file_is_the_old_or_the_new() {
-    if !are_there() {
-        return;
-    }
     let (old, new) = (vec![1; 3000], vec![2; 5000]);
     let before = |world: &World| {
         for (name, contents) in [("/Some name", &old), ("/Some name.new", &new)] {
@@ -149,9 +143,6 @@ fn a_replaced_file_is_the_old_or_the_new() {
 
 #[test]
 fn a_file_on_its_way_is_in_one_of_two_places() {
-    if !are_there() {
-        return;
-    }
     let contents = vec![2; 5000];
     let before = |world: &World| {
         world.mkdir("/from").unwrap();

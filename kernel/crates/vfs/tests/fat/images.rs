@@ -38,16 +38,6 @@ impl Drop for Scratch {
     }
 }
 
-/// Whether the programs are there.
-pub(crate) fn are_there() -> bool {
-    let is_there = |program: &str| Command::new(program).arg("--help").output().is_ok();
-    let all = ["mkfs.fat", "fsck.fat", "mcopy"].into_iter().all(is_there);
-    if !all {
-        println!("dosfstools or mtools are missing: nothing is tested");
-    }
-    all
-}
-
 /// A kind of volume: bits of the FAT, sectors in a cluster, bytes in a sector, kibibytes in all.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape(pub(crate) u32, pub(crate) u32, pub(crate) u32, pub(crate) u32);
@@ -79,7 +69,8 @@ impl Shape {
             "-i",
             "1234abcd",
         ]);
-        let output = command.arg("-C").arg(&path).arg(kibibytes.to_string()).output().unwrap();
+        let output = command.arg("-C").arg(&path).arg(kibibytes.to_string()).output();
+        let output = output.expect("mkfs.fat runs; make setup installs dosfstools and mtools");
         assert!(output.status.success(), "{self:?}: {output:?}");
         fs::read(&path).unwrap()
     }

@@ -3,13 +3,10 @@
 use abi::{Errno, OpenFlags};
 use vfs::FileSystem;
 
-use crate::images::{Medium, SHAPES, are_there, check, read_by_mtools};
+use crate::images::{Medium, SHAPES, check, read_by_mtools};
 
 #[test]
 fn a_name_is_found_however_it_is_written() {
-    if !are_there() {
-        return;
-    }
     for shape in SHAPES {
         let medium = Medium::new(&shape.make());
         medium.with(|world| {
@@ -57,9 +54,6 @@ fn a_name_is_found_however_it_is_written() {
 
 #[test]
 fn what_fat_does_not_have() {
-    if !are_there() {
-        return;
-    }
     let medium = Medium::new(&SHAPES[2].make());
     medium.with(|world| {
         world.write_file("/f", b"text").unwrap();
@@ -93,9 +87,6 @@ fn what_fat_does_not_have() {
 
 #[test]
 fn times_are_kept_as_they_show() {
-    if !are_there() {
-        return;
-    }
     let medium = Medium::new(&SHAPES[2].make());
     let before = medium.with(|world| {
         world.write_file("/f", b"text").unwrap();
@@ -112,9 +103,6 @@ fn times_are_kept_as_they_show() {
 
 #[test]
 fn a_volume_that_is_full_says_so_and_recovers() {
-    if !are_there() {
-        return;
-    }
     for shape in [SHAPES[0], SHAPES[4]] {
         let medium = Medium::new(&shape.make());
         medium.with(|world| {
@@ -141,9 +129,6 @@ fn a_volume_that_is_full_says_so_and_recovers() {
 
 #[test]
 fn the_root_of_a_small_volume_has_an_end() {
-    if !are_there() {
-        return;
-    }
     let medium = Medium::new(&SHAPES[0].make());
     medium.with(|world| {
         let mut made = 0;
@@ -168,9 +153,6 @@ fn the_root_of_a_small_volume_has_an_end() {
 
 #[test]
 fn a_volume_in_use_says_so() {
-    if !are_there() {
-        return;
-    }
     let medium = Medium::new(&SHAPES[3].make());
     assert_eq!(medium.bytes()[0x25] & 1, 0);
     let fat = medium.open().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use abi::{Errno, OpenFlags};
 
-use crate::images::{Medium, SHAPES, Shape, are_there, check, read_all, read_by_mtools};
+use crate::images::{Medium, SHAPES, Shape, check, read_all, read_by_mtools};
 use crate::support::{Random, World};
 
 /// Names that mean few files, in several ways to write them.
@@ -150,9 +150,6 @@ fn run(shape: Shape, seed: u64, steps: usize) {
 
 #[test]
 fn operations_are_those_of_the_model() {
-    if !are_there() {
-        return;
-    }
     for (number, shape) in (0..).zip(SHAPES) {
         run(shape, 100 + number, 120);
     }
