@@ -428,6 +428,16 @@ impl FrameMachine for MachineFrames {
         }
     }
 
+    fn copy_part(&self, from: FrameNumber, from_offset: usize, to: FrameNumber, to_offset: usize, len: usize) {
+        check(from_offset, len);
+        check(to_offset, len);
+        check_writable(to);
+        // SAFETY: inside one frame of the direct map each; they may be the same, and overlap.
+        unsafe {
+            core::ptr::copy((pointer(from) + from_offset) as *const u8, (pointer(to) + to_offset) as *mut u8, len)
+        };
+    }
+
     fn copy_to_user(&self, frame: FrameNumber, offset: usize, address: usize, len: usize) -> usize {
         check(offset, len);
         // SAFETY: the kernel side is inside one frame of the direct map, to which no reference exists.

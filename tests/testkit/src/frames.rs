@@ -157,6 +157,12 @@ impl FrameMachine for Frames {
         self.write(to, 0, &bytes);
     }
 
+    fn copy_part(&self, from: FrameNumber, from_offset: usize, to: FrameNumber, to_offset: usize, len: usize) {
+        let mut bytes = [0; PAGE_SIZE];
+        self.read(from, from_offset, &mut bytes[..len]);
+        self.write(to, to_offset, &bytes[..len]);
+    }
+
     fn copy_to_user(&self, frame: FrameNumber, offset: usize, address: usize, len: usize) -> usize {
         self.copy_out(frame, offset, address, len, true)
     }

@@ -88,6 +88,9 @@ pub trait FrameMachine: Sync {
     /// Copies a whole frame.
     fn copy(&self, from: FrameNumber, to: FrameNumber);
 
+    /// Copies a part of a frame to a place of another, or of the same.
+    fn copy_part(&self, from: FrameNumber, from_offset: usize, to: FrameNumber, to_offset: usize, len: usize);
+
     /// Copies frame bytes to program memory, paging it in. Returns the bytes copied; fewer than
     /// `len` means a fault that could not be repaired. No lock may be held.
     fn copy_to_user(&self, frame: FrameNumber, offset: usize, address: usize, len: usize) -> usize;
@@ -249,6 +252,12 @@ impl Frame {
             machine().write(self.0, offset + done, &CHUNK[..part]);
             done += part;
         }
+    }
+
+    /// Copies a part of another frame to `offset`.
+    pub fn copy_from(&self, offset: usize, from: &Self, from_offset: usize, len: usize) {
+        debug_assert!(fits(offset, len) && fits(from_offset, len));
+        machine().copy_part(from.0, from_offset, self.0, offset, len);
     }
 
     /// A new frame with the same contents.

@@ -25,6 +25,7 @@ pub mod flush;
 pub mod frame;
 pub mod object;
 pub mod page_table;
+mod pieces;
 pub mod range;
 pub mod rewrite;
 pub mod user;
@@ -36,6 +37,7 @@ pub use address_space::{
 pub use frame::{Frame, FrameMachine, FrameNumber, FrameStatistics};
 pub use object::{CodeSite, MappedObject, Mappings};
 pub use page_table::{PageCounts, PageEntry, PageKind, PageTable, Rights};
+pub use pieces::FramePiece;
 pub use range::PageRange;
 pub use rewrite::{CallPatch, OriginalAddress};
 pub use user::{UserFault, UserReader, UserWriter};

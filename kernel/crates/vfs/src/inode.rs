@@ -241,6 +241,11 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::ENODEV)
     }
 
+    /// As [`Inode::page`], to be read once and kept for nobody: what is a hole may stay one.
+    fn page_for_read(&self, index: u64) -> Result<Frame, Errno> {
+        self.page(index)
+    }
+
     /// As [`Inode::page`], for a shared mapping about to write.
     fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
         self.page(index)

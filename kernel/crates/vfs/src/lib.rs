@@ -65,6 +65,7 @@ mod path_name;
 mod remove;
 mod rename;
 mod seals;
+mod shared_pages;
 mod sparse_map;
 mod superblock;
 mod vnode_file;

@@ -47,13 +47,5 @@ pub(crate) fn copy_in(frame: &Frame, offset: usize, from: &mut UserReader<'_>, l
 
 /// Copies a part of a frame to the same place of another.
 pub(crate) fn copy_between(from: &Frame, to: &Frame, offset: usize, len: usize) {
-    const CHUNK_LEN: usize = 256;
-    let mut chunk = [0; CHUNK_LEN];
-    let mut done = 0;
-    while done < len {
-        let part = CHUNK_LEN.min(len - done);
-        from.read(offset + done, &mut chunk[..part]);
-        to.write(offset + done, &chunk[..part]);
-        done += part;
-    }
+    to.copy_from(offset, from, offset, len);
 }

@@ -77,7 +77,7 @@ impl VnodeFile {
         self.served_by.as_ref()
     }
 
-    fn inode(&self) -> &Arc<dyn Inode> {
+    pub(crate) fn inode(&self) -> &Arc<dyn Inode> {
         self.path.inode()
     }
 
@@ -107,7 +107,7 @@ impl VnodeFile {
         Some(Ok(Arc::new(FileMapping { path: self.path.clone(), may_store: true })))
     }
 
-    fn note_access(&self, open: &OpenFile) {
+    pub(crate) fn note_access(&self, open: &OpenFile) {
         if !open.flags().contains(OpenFlags::NOATIME) {
             self.path.mount.note_access(self.inode());
         }

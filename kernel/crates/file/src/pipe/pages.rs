@@ -5,49 +5,43 @@
 use alloc::vec::Vec;
 
 use abi::{Errno, PollEvents};
-use mm::{Frame, PAGE_SIZE};
+use mm::FramePiece;
 
 use super::{Piece, PipeEnd};
 
 /// Bytes of a page, in a pipe or between two.
 pub struct PipePage {
-    frame: Frame,
-    offset: usize,
-    len: usize,
+    piece: FramePiece,
     is_packet: bool,
 }
 
+impl From<FramePiece> for PipePage {
+    fn from(piece: FramePiece) -> Self {
+        Self { piece, is_packet: false }
+    }
+}
+
 impl PipePage {
-    /// A new page with a copy of `bytes`, of which there are at most [`PAGE_SIZE`].
-    pub fn copy_of(bytes: &[u8]) -> Result<Self, Errno> {
-        let frame = Frame::allocate()?;
-        let len = bytes.len().min(PAGE_SIZE);
-        frame.write(0, &bytes[..len]);
-        Ok(Self { frame, offset: 0, len, is_packet: false })
-    }
-
-    /// How many bytes.
-    #[expect(clippy::len_without_is_empty, reason = "there is at least one")]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Copies the first bytes out.
-    pub fn read(&self, to: &mut [u8]) {
-        let len = to.len().min(self.len);
-        self.frame.read(self.offset, &mut to[..len]);
+    /// The bytes.
+    pub fn piece(&self) -> &FramePiece {
+        &self.piece
     }
 
     /// Drops the first `len` bytes.
     pub fn trim_front(&mut self, len: usize) {
-        let len = len.min(self.len);
-        self.offset += len;
-        self.len -= len;
+        self.piece.trim_front(len);
     }
 
     /// The first `len` bytes, sharing the page.
     fn share_front(piece: &Piece, len: usize) -> Self {
-        Self { frame: piece.frame.clone(), offset: piece.offset, len: len.min(piece.len), is_packet: piece.is_packet }
+        let shared = FramePiece::new(piece.frame.clone(), piece.offset, len.min(piece.len));
+        Self { piece: shared, is_packet: piece.is_packet }
+    }
+
+    /// As it is in the queue.
+    fn into_queued(self) -> Piece {
+        let (frame, offset, len) = self.piece.into_parts();
+        Piece { frame, offset, len, is_packet: self.is_packet }
     }
 }
 
@@ -57,10 +51,10 @@ impl PipeEnd {
         !self.pipe.queue.lock().is_full()
     }
 
-    /// How many bytes find room if they come in whole pages.
+    /// How many pages find room.
     pub fn room(&self) -> usize {
         let queue = self.pipe.queue.lock();
-        queue.slots_max.saturating_sub(queue.pieces.len()) * PAGE_SIZE
+        queue.slots_max.saturating_sub(queue.pieces.len())
     }
 
     /// Takes up to `len` bytes out of the pipe. None: it is empty, and a writer is there. No pages: the end.
@@ -74,9 +68,9 @@ impl PipeEnd {
         while left > 0 {
             let Some(piece) = queue.pieces.front_mut() else { break };
             let page = PipePage::share_front(piece, left);
-            left -= page.len;
-            piece.offset += page.len;
-            piece.len -= page.len;
+            left -= page.piece.len();
+            piece.offset += page.piece.len();
+            piece.len -= page.piece.len();
             let is_over = piece.len == 0;
             pages.push(page);
             if is_over {
@@ -95,8 +89,8 @@ impl PipeEnd {
     /// Gives back, to the front, what was taken and not used.
     pub fn put_back(&self, pages: Vec<PipePage>) {
         let mut queue = self.pipe.queue.lock();
-        for PipePage { frame, offset, len, is_packet } in pages.into_iter().rev().filter(|page| page.len > 0) {
-            queue.pieces.push_front(Piece { frame, offset, len, is_packet });
+        for page in pages.into_iter().rev().filter(|page| !page.piece.is_empty()) {
+            queue.pieces.push_front(page.into_queued());
         }
         self.pipe.publish(&queue);
         drop(queue);
@@ -114,7 +108,7 @@ impl PipeEnd {
                 break;
             }
             let page = PipePage::share_front(piece, left);
-            left -= page.len;
+            left -= page.piece.len();
             pages.push(page);
         }
         drop(queue);
@@ -129,9 +123,9 @@ impl PipeEnd {
         let mut queue = self.pipe.queue.lock();
         let room = queue.slots_max.saturating_sub(queue.pieces.len()).min(pages.len());
         let mut done = 0;
-        for PipePage { frame, offset, len, is_packet } in pages.drain(..room) {
-            queue.pieces.push_back(Piece { frame, offset, len, is_packet });
-            done += len;
+        for page in pages.drain(..room) {
+            done += page.piece.len();
+            queue.pieces.push_back(page.into_queued());
         }
         self.pipe.publish(&queue);
         drop(queue);

@@ -1,6 +1,7 @@
 //! `splice`, `tee` and `vmsplice`: data between pipes and everything else.
 //!
-//! Between two pipes pages move. From and to other files the bytes are copied once more, in the kernel.
+//! Between two pipes pages move, and a file gives a pipe its own. What is read from elsewhere is read into pages of the pipe; what goes
+//! to a file or socket is copied there, but for a socket that takes pages.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,37 +9,16 @@ use alloc::vec::Vec;
 use abi::io::{SPLICE_F_ALL, SPLICE_F_NONBLOCK};
 use abi::{Errno, Fd, OpenFlags, PAGE_SIZE, PollEvents, UserPtr};
 use file::pipe::{PipeEnd, PipePage};
-use file::{FdRef, OpenFile, Progress};
+use file::{OpenFile, Progress};
+use mm::FramePiece;
 use mm::user::{UserReader, UserWriter, read_iovecs, read_user_struct, write_user_struct};
 
 use super::read_write::{read_from, write_to};
+use super::transfer::{PAGES_MAX, Side, pipe_of, put, share_pages};
 use crate::error::SyscallError;
-use crate::lookup::file_as;
 use crate::signal::broken_pipe;
 use crate::thread::Thread;
 use crate::{SyscallResult, wait};
-
-/// Bytes that are moved at a time.
-const CHUNK_LEN: usize = 16 * PAGE_SIZE;
-
-/// One side of a transfer.
-struct Side<'a> {
-    open: FdRef<'a>,
-    /// Where to go on, or none for the open file's own position.
-    position: Option<u64>,
-}
-
-impl Side<'_> {
-    fn pipe(&self) -> Option<&PipeEnd> {
-        file_as(&self.open)
-    }
-
-    fn advance(&mut self, count: usize) {
-        if let Some(position) = &mut self.position {
-            *position = position.saturating_add(count as u64);
-        }
-    }
-}
 
 fn check_flags(flags: u32) -> Result<(), Errno> {
     if flags & !SPLICE_F_ALL == 0 { Ok(()) } else { Err(Errno::EINVAL) }
@@ -47,7 +27,7 @@ fn check_flags(flags: u32) -> Result<(), Errno> {
 /// A position in program memory, if there is one. A pipe has none.
 fn read_position(pointer: UserPtr, open: &OpenFile) -> Result<Option<u64>, Errno> {
     let Some(pointer) = pointer.non_null() else { return Ok(None) };
-    if file_as::<PipeEnd>(open).is_some() {
+    if pipe_of(open).is_some() {
         return Err(Errno::ESPIPE);
     }
     let offset: i64 = read_user_struct(pointer.address())?;
@@ -88,7 +68,7 @@ pub(crate) fn splice(
     let done = match (input.pipe().is_some(), output.pipe().is_some()) {
         (true, true) => between_pipes(thread, &input, &output, len, is_nonblocking)?,
         (true, false) => from_pipe(thread, &input, &mut output, len, is_nonblocking)?,
-        (false, true) => to_pipe(thread, &mut input, &output, len, is_nonblocking)?,
+        (false, true) => file_to_pipe(thread, &mut input, &output, len, is_nonblocking)?,
         (false, false) => return Err(Errno::EINVAL.into()),
     };
     write_position(input_offset, &input)?;
@@ -179,9 +159,8 @@ fn from_pipe(
         return Err(Errno::EINVAL.into());
     }
     let mut done = 0;
-    let mut buffer = Vec::new();
     while done < len {
-        let part = (len - done).min(CHUNK_LEN);
+        let part = (len - done).min(PAGES_MAX * PAGE_SIZE);
         let is_nonblocking = is_nonblocking || input.open.is_nonblocking() || done > 0;
         let pages = wait_for(thread, &input.open, PollEvents::READABLE, is_nonblocking, || Ok(pipe.take_pages(part)));
         let mut pages = match pages {
@@ -189,21 +168,17 @@ fn from_pipe(
             Err(_) if done > 0 => break,
             Err(error) => return Err(error),
         };
-        let taken = pages.iter().map(PipePage::len).sum();
+        let pieces: Vec<FramePiece> = pages.iter().map(|page| page.piece().clone()).collect();
+        let taken = pieces.iter().map(FramePiece::len).sum();
         if taken == 0 {
             break;
         }
-        buffer.resize(taken, 0);
-        let mut at = 0;
-        for page in &pages {
-            page.read(&mut buffer[at..at + page.len()]);
-            at += page.len();
-        }
-        let written = write_to(thread, &output.open, &mut UserReader::from_kernel(&buffer), output.position);
+        let written = put(thread, output, &pieces, done + taken < len);
         let moved = *written.as_ref().unwrap_or(&0);
         output.advance(moved);
         done += moved;
         if moved < taken {
+            drop(pieces);
             give_back(pipe, &mut pages, moved);
             return if done > 0 { Ok(done) } else { written };
         }
@@ -215,14 +190,15 @@ fn from_pipe(
 fn give_back(pipe: &PipeEnd, pages: &mut Vec<PipePage>, used: usize) {
     let mut left = used;
     for page in pages.iter_mut() {
-        let part = left.min(page.len());
+        let part = left.min(page.piece().len());
         page.trim_front(part);
         left -= part;
     }
     pipe.put_back(core::mem::take(pages));
 }
 
-fn to_pipe(
+/// Moves up to `len` bytes to a pipe, as many as there is room for at once.
+pub(super) fn file_to_pipe(
     thread: &Thread,
     input: &mut Side<'_>,
     output: &Side<'_>,
@@ -240,20 +216,11 @@ fn to_pipe(
     if !pipe.pipe().is_read() {
         return Err(broken_pipe(thread));
     }
-    let mut buffer = alloc::vec![0; len.min(room).min(CHUNK_LEN)];
-    let mut to = UserWriter::to_kernel(&mut buffer);
-    let read = if is_nonblocking && !input.open.file().has_positions() {
-        match input.open.file().read(&input.open, &mut to, None)? {
-            Progress::Done(count) => count,
-            Progress::WouldBlock => return Err(Errno::EAGAIN.into()),
-        }
-    } else {
-        read_from(thread, &input.open, &mut to, input.position)?
+    let (pieces, is_shared) = match share_pages(thread, input, len, room) {
+        Some(pieces) => (pieces?, true),
+        None => (read_pages(thread, input, len.min(room * PAGE_SIZE), is_nonblocking)?, false),
     };
-    let mut pages: Vec<PipePage> = Vec::new();
-    for bytes in buffer[..read].chunks(PAGE_SIZE) {
-        pages.push(PipePage::copy_of(bytes)?);
-    }
+    let mut pages: Vec<PipePage> = pieces.into_iter().map(PipePage::from).collect();
     // Others may have filled the room meanwhile: what was read must go in.
     let mut done = 0;
     while !pages.is_empty() {
@@ -262,8 +229,38 @@ fn to_pipe(
         })
         .map_err(|error| put_error(thread, error))?;
     }
-    input.advance(done);
+    if is_shared {
+        input.skip(done);
+    } else {
+        input.advance(done);
+    }
     Ok(done)
+}
+
+/// Reads up to `len` bytes into new pages.
+fn read_pages(
+    thread: &Thread,
+    input: &Side<'_>,
+    len: usize,
+    is_nonblocking: bool,
+) -> Result<Vec<FramePiece>, SyscallError> {
+    let len = len.min(PAGES_MAX * PAGE_SIZE);
+    let pieces = (0..len).step_by(PAGE_SIZE).map(|at| FramePiece::allocate((len - at).min(PAGE_SIZE)));
+    let mut pieces = pieces.collect::<Result<Vec<_>, _>>()?;
+    let mut to = UserWriter::to_pieces(&pieces);
+    let read = if is_nonblocking && !input.open.file().has_positions() {
+        match input.open.file().read(&input.open, &mut to, None)? {
+            Progress::Done(count) => count,
+            Progress::WouldBlock => return Err(Errno::EAGAIN.into()),
+        }
+    } else {
+        read_from(thread, &input.open, &mut to, input.position)?
+    };
+    pieces.truncate(read.div_ceil(PAGE_SIZE));
+    if let Some(last) = pieces.last_mut() {
+        last.truncate(read - (read - 1) / PAGE_SIZE * PAGE_SIZE);
+    }
+    Ok(pieces)
 }
 
 pub(crate) fn tee(thread: &Thread, input: Fd, output: Fd, length: usize, flags: u32) -> SyscallResult {
@@ -288,7 +285,7 @@ pub(crate) fn tee(thread: &Thread, input: Fd, output: Fd, length: usize, flags: 
 pub(crate) fn vmsplice(thread: &Thread, fd: Fd, vector: UserPtr, vector_length: u64, flags: u32) -> SyscallResult {
     check_flags(flags)?;
     let open = thread.fds().get(fd.raw())?;
-    if file_as::<PipeEnd>(&open).is_none() {
+    if pipe_of(&open).is_none() {
         return Err(Errno::EBADF.into());
     }
     let count = usize::try_from(vector_length).map_err(|_| Errno::EINVAL)?;

@@ -1,43 +1,59 @@
 //! Moving bytes from one open file to another without the program's memory: `sendfile`, `copy_file_range`.
+//!
+//! What a file has in pages goes by reference, and is copied once where it ends up. Everything else is read into a buffer first.
+
+use alloc::vec::Vec;
 
 use abi::stat::{S_IFDIR, S_IFMT, S_IFREG};
 use abi::{Errno, Fd, PollEvents, UserPtr};
+use file::pipe::PipeEnd;
 use file::{Attributes, FdRef, OpenFile};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
+use mm::{FramePiece, PAGE_SIZE};
+use vfs::VnodeFile;
 
 use super::read_write::{read_from, write_to};
+use super::splice::file_to_pipe;
 use crate::SyscallResult;
 use crate::error::SyscallError;
+use crate::lookup::file_as;
 use crate::signal::broken_pipe;
 use crate::socket::pages;
 use crate::thread::Thread;
 
+/// Pages moved at a time.
+pub(super) const PAGES_MAX: usize = 16;
 /// Bytes moved at a time.
-const CHUNK_LEN: usize = 64 * 1024;
+const CHUNK_LEN: usize = PAGES_MAX * PAGE_SIZE;
 /// The most bytes one call moves.
 const TRANSFER_LEN_MAX: usize = abi::io::RW_COUNT_MAX;
 
 /// One side of a transfer.
-struct Side<'a> {
-    open: FdRef<'a>,
+pub(super) struct Side<'a> {
+    pub(super) open: FdRef<'a>,
     /// Where to go on, or none for the open file's own position.
-    position: Option<u64>,
+    pub(super) position: Option<u64>,
 }
 
 impl Side<'_> {
-    fn advance(&mut self, count: usize) {
+    /// The end of a pipe that it is.
+    pub(super) fn pipe(&self) -> Option<&PipeEnd> {
+        pipe_of(&self.open)
+    }
+
+    pub(super) fn advance(&mut self, count: usize) {
         if let Some(position) = &mut self.position {
             *position = position.saturating_add(count as u64);
         }
     }
 
     /// Where it goes on.
-    fn place(&self) -> u64 {
+    pub(super) fn place(&self) -> u64 {
         self.position.unwrap_or_else(|| *self.open.position().lock())
     }
 
     /// Goes on behind bytes that were moved without the file knowing of it.
-    fn skip(&mut self, count: usize) {
+    pub(super) fn skip(&mut self, count: usize) {
         match &mut self.position {
             Some(position) => *position = position.saturating_add(count as u64),
             None => {
@@ -56,25 +72,66 @@ impl Side<'_> {
     }
 }
 
+/// The end of a pipe behind an open file, with a name or without.
+pub(super) fn pipe_of(open: &OpenFile) -> Option<&PipeEnd> {
+    (open.server() as &dyn core::any::Any).downcast_ref()
+}
+
+/// What is to be written next of a transfer.
+enum Portion {
+    /// Pages of a file, which goes on behind them only when they are written.
+    Pages(Vec<FramePiece>),
+    /// So many bytes of the buffer, which were read.
+    Buffer(usize),
+}
+
+/// Up to `len` bytes of a file by reference, in at most `pages_max` pages. None: it is to be read.
+pub(super) fn share_pages(
+    thread: &Thread,
+    input: &Side<'_>,
+    len: usize,
+    pages_max: usize,
+) -> Option<Result<Vec<FramePiece>, Errno>> {
+    let pages = file_as::<VnodeFile>(&input.open)?.share_pages(&input.open, input.place(), len, pages_max)?;
+    if let Ok(pages) = &pages {
+        thread.accounting().count_read(pages.iter().map(FramePiece::len).sum());
+    }
+    Some(pages)
+}
+
 /// Moves up to `count` bytes. What was moved before an error counts.
 fn transfer(thread: &Thread, input: &mut Side<'_>, output: &mut Side<'_>, count: usize) -> SyscallResult {
     let count = count.min(TRANSFER_LEN_MAX);
-    let mut buffer = alloc::vec![0; CHUNK_LEN.min(count)];
+    let mut buffer = Vec::new();
     let mut done = 0;
     while done < count {
-        let len = buffer.len().min(count - done);
-        let read = read_from(thread, &input.open, &mut UserWriter::to_kernel(&mut buffer[..len]), input.position);
-        let read = match read {
-            Ok(0) => break,
-            Ok(read) => read,
+        let len = CHUNK_LEN.min(count - done);
+        let portion = match next_portion(thread, input, len, &mut buffer) {
+            Ok(portion) => portion,
             Err(_) if done > 0 => break,
             Err(error) => return Err(error),
         };
-        let mut from = UserReader::from_kernel(&buffer[..read]);
-        let written = write_to(thread, &output.open, &mut from, output.position);
+        let (read, written) = match &portion {
+            Portion::Pages(pages) => {
+                let read = pages.iter().map(FramePiece::len).sum();
+                (read, put(thread, output, pages, done + read < count))
+            }
+            Portion::Buffer(read) => {
+                let mut from = UserReader::from_kernel(&buffer[..*read]);
+                (*read, write_to(thread, &output.open, &mut from, output.position))
+            }
+        };
+        if read == 0 {
+            break;
+        }
         let moved = *written.as_ref().unwrap_or(&0);
-        input.take_back(read - moved);
-        input.advance(moved);
+        match portion {
+            Portion::Pages(_) => input.skip(moved),
+            Portion::Buffer(_) => {
+                input.take_back(read - moved);
+                input.advance(moved);
+            }
+        }
         output.advance(moved);
         done += moved;
         match written {
@@ -88,6 +145,25 @@ fn transfer(thread: &Thread, input: &mut Side<'_>, output: &mut Side<'_>, count:
         }
     }
     Ok(done)
+}
+
+fn next_portion(thread: &Thread, input: &Side<'_>, len: usize, buffer: &mut Vec<u8>) -> Result<Portion, SyscallError> {
+    if let Some(pages) = share_pages(thread, input, len, PAGES_MAX) {
+        return Ok(Portion::Pages(pages?));
+    }
+    buffer.resize(len, 0);
+    read_from(thread, &input.open, &mut UserWriter::to_kernel(buffer), input.position).map(Portion::Buffer)
+}
+
+/// Writes pages: a socket that can takes them as they are. `has_more`: others follow at once.
+pub(super) fn put(thread: &Thread, output: &Side<'_>, pieces: &[FramePiece], has_more: bool) -> SyscallResult {
+    if pieces.is_empty() {
+        return Ok(0);
+    }
+    if pages::takes(&output.open) {
+        return pages::send(thread, &output.open, pieces, has_more);
+    }
+    write_to(thread, &output.open, &mut UserReader::from_pieces(pieces), output.position)
 }
 
 /// A position in program memory, if there is one.
@@ -125,13 +201,10 @@ pub(crate) fn sendfile(thread: &Thread, output: Fd, input: Fd, offset: UserPtr, 
     check_stream_room(thread, &output)?;
     let mut input = Side { open: input, position };
     let mut output = Side { open: output, position: None };
-    let done = match pages::send(thread, &input.open, input.place(), &output.open, count) {
-        Some(done) => {
-            let done = done?;
-            input.skip(done);
-            done
-        }
-        None => transfer(thread, &mut input, &mut output, count)?,
+    let done = if output.pipe().is_some() {
+        file_to_pipe(thread, &mut input, &output, count.min(TRANSFER_LEN_MAX), output.open.is_nonblocking())?
+    } else {
+        transfer(thread, &mut input, &mut output, count)?
     };
     write_position(offset, &input)?;
     Ok(done)

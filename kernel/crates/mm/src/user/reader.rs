@@ -9,8 +9,9 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::UserFault;
 use super::segments::{Segments, or_efault, or_fault};
 use crate::frame::{FrameMachine, FrameNumber};
+use crate::pieces::{FramePiece, PieceCursor};
 
-/// A source of bytes: program memory or a kernel buffer.
+/// A source of bytes: program memory, a kernel buffer, or pieces of frames.
 #[derive(Clone, Debug)]
 pub struct UserReader<'a>(Source<'a>);
 
@@ -18,6 +19,7 @@ pub struct UserReader<'a>(Source<'a>);
 enum Source<'a> {
     User(Segments),
     Kernel(&'a [u8]),
+    Pieces(PieceCursor<'a>),
 }
 
 impl UserReader<'static> {
@@ -40,6 +42,12 @@ impl<'a> UserReader<'a> {
         Self(Source::Kernel(bytes))
     }
 
+    /// The bytes of pieces, in order.
+    #[must_use]
+    pub fn from_pieces(pieces: &'a [FramePiece]) -> Self {
+        Self(Source::Pieces(PieceCursor::new(pieces)))
+    }
+
     /// Bytes not yet read.
     #[must_use]
     #[inline]
@@ -47,6 +55,7 @@ impl<'a> UserReader<'a> {
         match &self.0 {
             Source::User(segments) => segments.remaining,
             Source::Kernel(bytes) => bytes.len(),
+            Source::Pieces(cursor) => cursor.remaining,
         }
     }
 
@@ -55,7 +64,7 @@ impl<'a> UserReader<'a> {
     pub fn alignment_bits(&self) -> usize {
         match &self.0 {
             Source::User(segments) => segments.alignment_bits(),
-            Source::Kernel(_) => 0,
+            Source::Kernel(_) | Source::Pieces(_) => 0,
         }
     }
 
@@ -73,6 +82,7 @@ impl<'a> UserReader<'a> {
                 machine::copy_from_user(&mut destination[done..done + len], address)
             })),
             Source::Kernel(bytes) => Ok(take_bytes(bytes, destination)),
+            Source::Pieces(cursor) => Ok(take_pieces(cursor, destination)),
         }
     }
 
@@ -115,6 +125,7 @@ impl<'a> UserReader<'a> {
                 or_fault(moved, false)
             }
             Source::Kernel(bytes) => Ok(take_bytes(bytes, destination)),
+            Source::Pieces(cursor) => Ok(take_pieces(cursor, destination)),
         }
     }
 
@@ -128,6 +139,7 @@ impl<'a> UserReader<'a> {
                 *bytes = &bytes[len..];
                 len
             }
+            Source::Pieces(cursor) => cursor.pass(len, |_, _, _, _| {}),
         }
     }
 
@@ -152,6 +164,7 @@ impl<'a> UserReader<'a> {
                 *bytes = later;
                 Ok(now.len())
             }
+            Source::Pieces(cursor) => Ok(cursor.copy_to_frame(frames, frame, offset, len)),
         }
     }
 }
@@ -163,4 +176,9 @@ fn take_bytes(source: &mut &[u8], destination: &mut [u8]) -> usize {
     destination[..len].copy_from_slice(now);
     *source = later;
     len
+}
+
+/// Moves bytes from the front of pieces to `destination`.
+fn take_pieces(source: &mut PieceCursor<'_>, destination: &mut [u8]) -> usize {
+    source.pass(destination.len(), |frame, offset, done, part| frame.read(offset, &mut destination[done..done + part]))
 }

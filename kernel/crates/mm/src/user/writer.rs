@@ -10,8 +10,9 @@ use zerocopy::{Immutable, IntoBytes};
 use super::UserFault;
 use super::segments::{Segments, or_efault, or_fault};
 use crate::frame::{FrameMachine, FrameNumber};
+use crate::pieces::{FramePiece, PieceCursor};
 
-/// A sink of bytes: program memory or a kernel buffer.
+/// A sink of bytes: program memory, a kernel buffer, or pieces of frames.
 #[derive(Debug)]
 pub struct UserWriter<'a>(Sink<'a>);
 
@@ -19,6 +20,7 @@ pub struct UserWriter<'a>(Sink<'a>);
 enum Sink<'a> {
     User(Segments),
     Kernel(&'a mut [u8]),
+    Pieces(PieceCursor<'a>),
 }
 
 impl UserWriter<'static> {
@@ -41,6 +43,12 @@ impl<'a> UserWriter<'a> {
         Self(Sink::Kernel(bytes))
     }
 
+    /// Pieces to be filled in order. Their frames are the caller's alone.
+    #[must_use]
+    pub fn to_pieces(pieces: &'a [FramePiece]) -> Self {
+        Self(Sink::Pieces(PieceCursor::new(pieces)))
+    }
+
     /// Room not yet written.
     #[must_use]
     #[inline]
@@ -48,6 +56,7 @@ impl<'a> UserWriter<'a> {
         match &self.0 {
             Sink::User(segments) => segments.remaining,
             Sink::Kernel(bytes) => bytes.len(),
+            Sink::Pieces(cursor) => cursor.remaining,
         }
     }
 
@@ -56,7 +65,7 @@ impl<'a> UserWriter<'a> {
     pub fn alignment_bits(&self) -> usize {
         match &self.0 {
             Sink::User(segments) => segments.alignment_bits(),
-            Sink::Kernel(_) => 0,
+            Sink::Kernel(_) | Sink::Pieces(_) => 0,
         }
     }
 
@@ -74,6 +83,7 @@ impl<'a> UserWriter<'a> {
                 machine::copy_to_user(address, &source[done..done + len])
             })),
             Sink::Kernel(bytes) => Ok(put_bytes(bytes, source)),
+            Sink::Pieces(cursor) => Ok(put_pieces(cursor, source)),
         }
     }
 
@@ -126,6 +136,7 @@ impl<'a> UserWriter<'a> {
                 or_fault(moved, true)
             }
             Sink::Kernel(bytes) => Ok(put_bytes(bytes, source)),
+            Sink::Pieces(cursor) => Ok(put_pieces(cursor, source)),
         }
     }
 
@@ -151,6 +162,7 @@ impl<'a> UserWriter<'a> {
                 *bytes = later;
                 Ok(len)
             }
+            Sink::Pieces(cursor) => Ok(cursor.fill_from_frame(frames, frame, offset, len)),
         }
     }
 }
@@ -162,4 +174,9 @@ fn put_bytes(destination: &mut &mut [u8], source: &[u8]) -> usize {
     now.copy_from_slice(&source[..len]);
     *destination = later;
     len
+}
+
+/// Moves bytes of `source` to the front of pieces.
+fn put_pieces(destination: &mut PieceCursor<'_>, source: &[u8]) -> usize {
+    destination.pass(source.len(), |frame, offset, done, part| frame.write(offset, &source[done..done + part]))
 }

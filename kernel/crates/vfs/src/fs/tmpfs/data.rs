@@ -437,6 +437,22 @@ impl FileData {
         }
     }
 
+    /// A page that is only read: a hole stays one.
+    pub(super) fn page_for_read(&self, owner: &MemoryInode, index: u64) -> Result<Frame, Errno> {
+        let source = {
+            let pages = self.pages.lock();
+            if index >= owner.metadata.size().div_ceil(PAGE) {
+                return Err(Errno::EFAULT);
+            }
+            pages.source(index)
+        };
+        match source {
+            Source::Frame(frame) => Ok(frame),
+            Source::Lower => self.lower_page(index),
+            Source::Hole => Ok(Frame::zero_page()),
+        }
+    }
+
     /// A page for a shared mapping that is about to write.
     pub(super) fn page_for_write(&self, owner: &MemoryInode, index: u64) -> Result<Frame, Errno> {
         let frame = self.page(owner, index)?;

@@ -263,6 +263,10 @@ impl Inode for MemoryInode {
         self.data().map_err(|_| Errno::ENODEV)?.page(self, index)
     }
 
+    fn page_for_read(&self, index: u64) -> Result<Frame, Errno> {
+        self.data().map_err(|_| Errno::ENODEV)?.page_for_read(self, index)
+    }
+
     fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
         self.data().map_err(|_| Errno::ENODEV)?.page_for_write(self, index)
     }
