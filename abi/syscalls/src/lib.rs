@@ -44,8 +44,8 @@ pub use io::{EpollEvent, Iovec, PollEvents, Pollfd, SigsetArgument};
 pub use mman::{MapFlags, MlockallFlags, MremapFlags, MsyncFlags, PAGE_SIZE, ProtFlags};
 pub use mount::{MountCallFlags, UmountFlags};
 pub use open::{
-    AccessMode, AccessRights, AtFlags, CloseRangeFlags, FallocateFlags, Flock, MemfdFlags, OpenFlags, OpenHow,
-    RenameFlags, ResolveFlags, RwFlags, Utimbuf,
+    AccessMode, AccessRights, AtFlags, Cachestat, CachestatRange, CloseRangeFlags, FallocateFlags, Flock, MemfdFlags,
+    OpenFlags, OpenHow, RenameFlags, ResolveFlags, RwFlags, Utimbuf,
 };
 pub use process::{
     CapabilityData, CapabilityHeader, CloneArgs, CloneFlags, FutexWaitv, RobustListHead, WaitFlags, auxv,

@@ -166,6 +166,21 @@ abi_struct! {
         pub resolve: u64,
     }
 
+    /// `struct cachestat_range`.
+    pub struct CachestatRange: 16 {
+        pub off: u64,
+        pub len: u64,
+    }
+
+    /// `struct cachestat`.
+    pub struct Cachestat: 40 {
+        pub nr_cache: u64,
+        pub nr_dirty: u64,
+        pub nr_writeback: u64,
+        pub nr_evicted: u64,
+        pub nr_recently_evicted: u64,
+    }
+
     /// `struct flock`.
     pub struct Flock: 32 {
         pub l_type: i16,

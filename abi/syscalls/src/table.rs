@@ -421,7 +421,7 @@ macro_rules! for_each_syscall {
 448 process_mrelease(pidfd: Fd, flags: u32) = Absent("");
 449 futex_waitv(waiters: UserPtr, count: u32, flags: u32, timeout: UserPtr, clock: i32) = Full("");
 450 set_mempolicy_home_node(address: usize, length: usize, node: u64, flags: u64) = Absent("");
-451 cachestat(fd: Fd, range: UserPtr, result: UserPtr, flags: u32) = Absent("");
+451 cachestat(fd: Fd, range: UserPtr, result: UserPtr, flags: u32) = Partial("evicted pages are not remembered: 0");
 452 fchmodat2(directory: Fd, path: UserPtr, mode: u32, flags: u32) = Full("");
 453 map_shadow_stack(address: usize, size: usize, flags: u32) = Absent("");
 454 futex_wake(word: UserPtr, mask: u64, count: i32, flags: u32) = Full("");

@@ -8,7 +8,9 @@ use abi::inotify::InotifyMask;
 use crate::metadata::{FileKind, KIND_MASK, Metadata, SET_GID, STICKY};
 use crate::name::HashedName;
 use crate::walk::{Last, LastKind, Lookup, Walk};
-use crate::{Capabilities, Credentials, FsContext, Inode, NewInode, PATH_LEN_MAX, PathRef, Permissions, notify};
+use crate::{
+    Capabilities, Credentials, FsContext, Inode, NewInode, PATH_LEN_MAX, PathRef, Permissions, notify, protection,
+};
 
 /// The permission bits `mkdir` takes.
 const DIRECTORY_MODE_MASK: u32 = 0o777 | STICKY;
@@ -80,8 +82,9 @@ pub fn link(
     if !Arc::ptr_eq(&source.mount, &directory.mount) {
         return Err(Errno::EXDEV);
     }
-    check_may_create(directory, credentials)?;
     let inode = source.inode();
+    protection::check_link(credentials, inode.metadata())?;
+    check_may_create(directory, credentials)?;
     if inode.metadata().is_directory() {
         return Err(Errno::EPERM);
     }

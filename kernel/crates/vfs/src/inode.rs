@@ -15,7 +15,7 @@ use mm::user::{UserReader, UserWriter};
 
 use crate::attributes::AttributeChange;
 use crate::name::{HashedName, Name};
-use crate::{Credentials, Metadata, PageCache, PageStore, PathRef, Seals, XattrChange};
+use crate::{CacheCounts, Credentials, Metadata, PageCache, PageStore, PathRef, Seals, XattrChange};
 
 /// What is to be made in a directory.
 #[derive(Clone, Copy, Debug)]
@@ -309,6 +309,11 @@ pub trait Inode: Any + Send + Sync {
     /// The cache by which the contents are read and written, and where they are on the disk.
     fn page_cache(&self) -> Option<(&PageCache, &dyn PageStore)> {
         None
+    }
+
+    /// What of the pages `first..end` is in memory (`cachestat`).
+    fn count_cached(&self, first: u64, end: u64) -> CacheCounts {
+        self.page_cache().map_or(CacheCounts::default(), |(cache, _)| cache.count(first, end))
     }
 
     /// Whether `O_DIRECT` is taken.

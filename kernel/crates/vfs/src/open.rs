@@ -12,7 +12,7 @@ use crate::vnode_file::takes_direct;
 use crate::walk::{Last, LastKind, Walk};
 use crate::{
     Capabilities, Credentials, Dentry, FsContext, Lookup, MountFlags, Opened, PathRef, Permissions, VnodeFile, device,
-    notify,
+    notify, protection,
 };
 
 /// What `open` or `openat2` asks for.
@@ -68,6 +68,10 @@ pub fn open(
         }
         if place.dentry.kind() == FileKind::Directory {
             return Err(Errno::EISDIR);
+        }
+        if let Some(directory) = place.dentry.parent() {
+            let (directory, file) = (directory.inode().metadata(), place.inode().metadata());
+            protection::check_create_existing(credentials, directory, file)?;
         }
     }
     open_place(credentials, place, flags, is_new)

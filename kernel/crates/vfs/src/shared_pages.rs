@@ -11,7 +11,7 @@ use file::OpenFile;
 use mm::{FramePiece, PAGE_SIZE};
 
 use crate::page_copy::{PAGE, min_len, offset_in_page, page_of};
-use crate::{VnodeFile, notify};
+use crate::{CacheCounts, VnodeFile, notify};
 
 impl VnodeFile {
     /// What a read of `len` bytes at `position` would give, in at most `pages_max` pages. Nothing at the end of the file. None when the
@@ -28,6 +28,11 @@ impl VnodeFile {
             return None;
         }
         Some(self.gather(open, position, len, pages_max))
+    }
+
+    /// What of the pages `first..end` is in memory.
+    pub fn count_cached(&self, first: u64, end: u64) -> CacheCounts {
+        if self.served_by().is_some() { CacheCounts::default() } else { self.inode().count_cached(first, end) }
     }
 
     fn gather(&self, open: &OpenFile, position: u64, len: usize, pages_max: usize) -> Result<Vec<FramePiece>, Errno> {

@@ -22,7 +22,7 @@ use bitflags::bitflags;
 use crate::name::HashedName;
 use crate::{
     Capabilities, Credentials, Dentry, FileKind, FsContext, LINKS_FOLLOWED_MAX, LinkTarget, MountFlags, PATH_LEN_MAX,
-    PathRef, Permissions,
+    PathRef, Permissions, protection,
 };
 
 bitflags! {
@@ -315,6 +315,9 @@ impl<'a> Walk<'a> {
         let is_barred = self.flags.contains(Lookup::NO_LINKS) || self.at.mount.flags().contains(MountFlags::NO_LINKS);
         if self.links_followed > LINKS_FOLLOWED_MAX || is_barred {
             return Err(Errno::ELOOP);
+        }
+        if self.is_at_end() {
+            protection::check_follow(self.credentials, self.at.inode().metadata(), link.inode().metadata())?;
         }
         self.at.mount.note_access(link.inode());
         match link.inode().link_target(self.credentials)? {

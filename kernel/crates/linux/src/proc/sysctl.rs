@@ -13,6 +13,7 @@ use abi::Errno;
 use abi::process::CAP_LAST_CAP;
 use file::DESCRIPTORS_MAX;
 use sync::{Once, machine};
+use vfs::PROTECTION;
 use vfs::fs::disk;
 use vfs::fs::generated::{Directory, Row};
 use vfs::notify::{LIMITS, Limits};
@@ -62,6 +63,18 @@ macro_rules! limit {
                 Ok(line(shown(&LIMITS)))
             },
             |_, text| set(&LIMITS.$field, text, 0..=i32::MAX.unsigned_abs()),
+        )
+    };
+}
+
+/// A restriction of [`vfs::PROTECTION`].
+macro_rules! protection {
+    ($name:literal, $field:ident, $highest:literal) => {
+        Row::setting(
+            $name,
+            0o644,
+            |_| Ok(line(PROTECTION.$field.load(Relaxed))),
+            |_, text| set(&PROTECTION.$field, text, 0..=$highest),
         )
     };
 }
@@ -237,10 +250,10 @@ const FS: &[Row<System>] = &[
     constant!("pipe-max-size", file::pipe::CAPACITY_MAX as u64),
     Row::fixed("pipe-user-pages-hard", "0\n"),
     Row::fixed("pipe-user-pages-soft", "0\n"),
-    Row::fixed("protected_fifos", "0\n"),
-    Row::fixed("protected_hardlinks", "0\n"),
-    Row::fixed("protected_regular", "0\n"),
-    Row::fixed("protected_symlinks", "0\n"),
+    protection!("protected_fifos", fifos, 2),
+    protection!("protected_hardlinks", hard_links, 1),
+    protection!("protected_regular", regular, 2),
+    protection!("protected_symlinks", symbolic_links, 1),
     Row::fixed("suid_dumpable", "0\n"),
 ];
 

@@ -2,7 +2,9 @@
 
 use abi::open::{POSIX_FADV_DONTNEED, POSIX_FADV_NOREUSE, POSIX_FADV_NORMAL, POSIX_FADV_WILLNEED};
 use abi::stat::{S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
-use abi::{Errno, FallocateFlags, Fd};
+use abi::{Cachestat, CachestatRange, Errno, FallocateFlags, Fd, UserPtr};
+use file::OpenFile;
+use mm::user::{read_user_struct, write_user_struct};
 use vfs::VnodeFile;
 
 use super::read_write::limit_size;
@@ -144,4 +146,34 @@ pub(crate) fn readahead(thread: &Thread, fd: Fd, offset: i64, count: usize) -> S
         let _ = cache.read_ahead(store, first, end);
     }
     Ok(0)
+}
+
+pub(crate) fn cachestat(thread: &Thread, fd: Fd, range: UserPtr, result: UserPtr, flags: u32) -> SyscallResult {
+    let open = thread.fds().get(fd.raw())?;
+    let range: CachestatRange = read_user_struct(range.address())?;
+    let attributes = open.file().attributes()?;
+    // Only who could find out by changing the file is told about it.
+    let credentials = thread.file_credentials();
+    let may_know = open.is_writable() || credentials.owns(attributes.uid) || may_write(&open, &credentials);
+    if !may_know {
+        return Err(Errno::EPERM.into());
+    }
+    if flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let page = abi::PAGE_SIZE as u64;
+    let end = match range.len {
+        0 => u64::MAX,
+        len => (range.off.wrapping_add(len - 1) / page).saturating_add(1),
+    };
+    let counts =
+        file_as::<VnodeFile>(&open).map_or_else(Default::default, |file| file.count_cached(range.off / page, end));
+    let answer = Cachestat { nr_cache: counts.cached, nr_dirty: counts.dirty, ..Cachestat::default() };
+    write_user_struct(result.address(), &answer)?;
+    Ok(0)
+}
+
+fn may_write(open: &OpenFile, credentials: &vfs::Credentials) -> bool {
+    file_as::<VnodeFile>(open)
+        .is_some_and(|file| vfs::access(credentials, file.path(), abi::AccessRights::W_OK).is_ok())
 }

@@ -107,6 +107,15 @@ pub trait PageStore {
     fn note_dirty(&self) {}
 }
 
+/// How many pages of a range are in memory, and in what state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounts {
+    /// Pages in memory.
+    pub cached: u64,
+    /// Those of them that must be written to the disk.
+    pub dirty: u64,
+}
+
 /// What the map has for a page.
 enum Slot {
     Page(Page),
@@ -435,6 +444,21 @@ impl PageCache {
     /// Whether a page is in memory.
     pub fn is_resident(&self, index: u64) -> bool {
         matches!(self.pages.lock().map.get(index), Some(Slot::Page(_)))
+    }
+
+    /// What of the pages `first..end` is in memory.
+    pub fn count(&self, first: u64, end: u64) -> CacheCounts {
+        let pages = self.pages.lock();
+        let mut counts = CacheCounts::default();
+        let mut next = pages.map.next_present(first);
+        while let Some(index) = next.filter(|index| *index < end) {
+            if let Some(Slot::Page(page)) = pages.map.get(index) {
+                counts.cached += 1;
+                counts.dirty += u64::from(page.is_dirty);
+            }
+            next = index.checked_add(1).and_then(|index| pages.map.next_present(index));
+        }
+        counts
     }
 
     /// Cuts the file, under the inode's lock, after the shorter size was set: pages behind the end go, and what is behind it in the

@@ -479,6 +479,18 @@ impl FileData {
         !matches!(self.pages.lock().source(index), Source::Hole)
     }
 
+    /// How many of the pages `first..end` have a frame of this file.
+    pub(super) fn count_pages(&self, first: u64, end: u64) -> u64 {
+        let pages = self.pages.lock();
+        let mut count = 0;
+        let mut next = pages.map.next_present(first);
+        while let Some(index) = next.filter(|index| *index < end) {
+            count += 1;
+            next = index.checked_add(1).and_then(|index| pages.map.next_present(index));
+        }
+        count
+    }
+
     /// Gives the pages of a node that is going back to the limit.
     pub(super) fn give_back(&mut self, shared: &Shared) {
         shared.pages.give_back(self.pages.get_mut().map.len());

@@ -15,8 +15,8 @@ use mm::user::{UserReader, UserWriter};
 use crate::inode::Renaming;
 use crate::metadata::FileKind;
 use crate::{
-    Credentials, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened, PathRef, SealFlags,
-    Seals, XattrChange,
+    CacheCounts, Credentials, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened,
+    PathRef, SealFlags, Seals, XattrChange,
 };
 
 use super::data::FileData;
@@ -285,6 +285,11 @@ impl Inode for MemoryInode {
 
     fn is_resident(&self, index: u64) -> bool {
         self.data().is_ok_and(|data| data.is_resident(index))
+    }
+
+    fn count_cached(&self, first: u64, end: u64) -> CacheCounts {
+        let cached = self.data().map_or(0, |data| data.count_pages(first, end));
+        CacheCounts { cached, dirty: 0 }
     }
 
     fn is_mappable(&self) -> bool {
