@@ -21,8 +21,9 @@
 
 use abi::Errno;
 
-use crate::group::{Bitmap, BitmapKind, Flags, Group};
-use crate::{Change, FileSystem, ROOT_INODE, bitmap, corrupt};
+use crate::bitmap::{self, Union};
+use crate::group::{Bitmap, BitmapKind, Group};
+use crate::{Change, FileSystem, ROOT_INODE, corrupt};
 
 /// A run that is as long as this is long enough, in the first look.
 const RUN_GOOD: u32 = 16;
@@ -34,20 +35,16 @@ pub(crate) const INODE_CREDITS: u32 = 3;
 impl FileSystem {
     /// Promises up to `wanted` blocks near `goal`, which were claimed: the first, and how many.
     pub(crate) fn promise(&self, goal: u64, wanted: u32) -> Result<(u64, u32), Errno> {
-        let found = self.search(goal, wanted, |_, group, _, run| {
-            group.promised.push(run);
+        let promise = |group: &mut Group, _, run| {
+            group.held.add(&self.superblock, run);
             Ok(())
-        })?;
-        if let Some(found) = found {
+        };
+        if let Some(found) = self.search(goal, wanted, promise)? {
             return Ok(found);
         }
         // There are blocks, but all of them are freed by transactions that are not on the disk.
         let journal = self.journal().ok_or(Errno::ENOSPC)?;
         journal.force_all()?;
-        let promise = |_: &Self, group: &mut Group, _, run| {
-            group.promised.push(run);
-            Ok(())
-        };
         self.search(goal, wanted, promise)?.ok_or(Errno::ENOSPC)
     }
 
@@ -56,7 +53,7 @@ impl FileSystem {
         &self,
         goal: u64,
         wanted: u32,
-        mut take: impl FnMut(&Self, &mut Group, Bitmap, (u32, u32)) -> Result<(), Errno>,
+        mut take: impl FnMut(&mut Group, Bitmap, (u32, u32)) -> Result<(), Errno>,
     ) -> Result<Option<(u64, u32)>, Errno> {
         let groups = self.groups.count();
         let (goal_group, goal_index) = self.superblock.group_of(goal).unwrap_or((0, 0));
@@ -65,19 +62,15 @@ impl FileSystem {
                 let number = (goal_group + step) % groups;
                 let mut group = self.groups.lock(number)?;
                 self.let_go_committed(&mut group);
-                if group.free_blocks < least {
+                if group.free_blocks.saturating_sub(group.held.count()) < least {
                     continue;
                 }
-                let bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
-                let mut taken = bits.bits.clone();
-                for (first, count) in group.promised.iter().chain(group.freed.iter().map(|(_, run)| run)) {
-                    bitmap::set(&mut taken, *first, *count);
-                }
+                let bitmap = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
                 let goal = if step == 0 { goal_index } else { 0 };
                 let len = self.superblock.group_blocks(number);
-                let run = bitmap::find_run(&taken, goal, len, wanted);
+                let run = bitmap.read(|bits| Union { bits, more: group.held.bits() }.find_run(goal, len, wanted));
                 if let Some(run) = run.filter(|run| run.1 >= least) {
-                    take(self, &mut group, bits, run)?;
+                    take(&mut group, bitmap, run)?;
                     return Ok(Some((self.superblock.group_start(number) + u64::from(run.0), run.1)));
                 }
             }
@@ -87,34 +80,40 @@ impl FileSystem {
 
     /// Blocks whose freeing is on the disk may be used again.
     fn let_go_committed(&self, group: &mut Group) {
-        if let Some(journal) = self.journal() {
-            group.freed.retain(|(transaction, _)| !journal.is_stable(*transaction));
+        if group.held.has_freed()
+            && let Some(journal) = self.journal()
+        {
+            group.held.remove_freed(|transaction| journal.is_stable(transaction));
         }
     }
 
     /// Makes promised blocks taken, on the disk as well.
     pub(crate) fn keep(&self, change: &Change<'_>, first: u64, count: u32) -> Result<(), Errno> {
         self.in_groups(first, count, |group, index, count| {
-            let mut bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
-            take_promise(group, index, count);
-            self.take_bits(group, &mut bits, (index, count))?;
-            bits.store(&self.superblock, change, group)
+            group.held.remove((index, count));
+            let bitmap = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
+            self.take_bits(change, group, bitmap, (index, count))
         })
     }
 
-    fn take_bits(&self, group: &mut Group, bits: &mut Bitmap, (index, count): (u32, u32)) -> Result<(), Errno> {
-        if !bitmap::is_all(&bits.bits, index, count, false) {
+    fn take_bits(
+        &self,
+        change: &Change<'_>,
+        group: &mut Group,
+        bitmap: Bitmap,
+        (index, count): (u32, u32),
+    ) -> Result<(), Errno> {
+        if !bitmap.read(|bits| bitmap::is_all(bits, index, count, false)) {
             return Err(corrupt(format_args!("blocks of group {} are taken twice", group.number)));
         }
-        bitmap::set(&mut bits.bits, index, count);
         group.free_blocks = group.free_blocks.saturating_sub(count);
-        Ok(())
+        group.change_bits(&self.superblock, change, (BitmapKind::Blocks, bitmap), (index, count), true)
     }
 
     /// Takes a promise back. What was claimed stays claimed.
     pub(crate) fn withdraw(&self, first: u64, count: u32) {
         let withdrawn = self.in_groups(first, count, |group, index, count| {
-            take_promise(group, index, count);
+            group.held.remove((index, count));
             Ok(())
         });
         debug_assert!(withdrawn.is_ok(), "a promise was inside");
@@ -128,10 +127,7 @@ impl FileSystem {
 
     /// As [`FileSystem::allocate_block`], of a block that was claimed.
     pub(crate) fn allocate_claimed_block(&self, change: &Change<'_>, goal: u64) -> Result<u64, Errno> {
-        let found = self.search(goal, 1, |_, group, mut bits, run| {
-            self.take_bits(group, &mut bits, run)?;
-            bits.store(&self.superblock, change, group)
-        })?;
+        let found = self.search(goal, 1, |group, bitmap, run| self.take_bits(change, group, bitmap, run))?;
         found.map(|(block, _)| block).ok_or(Errno::ENOSPC)
     }
 
@@ -147,16 +143,17 @@ impl FileSystem {
             return Err(corrupt(format_args!("block {first} cannot belong to a file")));
         }
         self.in_groups(first, count, |group, index, count| {
-            let mut bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
-            if !bitmap::is_all(&bits.bits, index, count, true) || self.is_metadata(group, index, count) {
+            let bitmap = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
+            let are_taken = bitmap.read(|bits| bitmap::is_all(bits, index, count, true));
+            if !are_taken || self.is_metadata(group, index, count) {
                 return Err(corrupt(format_args!("blocks of group {} are freed that are no file's", group.number)));
             }
-            bitmap::clear(&mut bits.bits, index, count);
             group.free_blocks = group.free_blocks.saturating_add(count);
+            group.change_bits(&self.superblock, change, (BitmapKind::Blocks, bitmap), (index, count), false)?;
             if let Some(transaction) = change.transaction() {
-                group.freed.push((transaction, (index, count)));
+                group.held.add_freed(&self.superblock, transaction, (index, count));
             }
-            bits.store(&self.superblock, change, group)
+            Ok(())
         })?;
         self.give_back(count.into());
         if is_metadata { change.freed(first, count.into()) } else { Ok(()) }
@@ -205,31 +202,22 @@ impl FileSystem {
             if group.free_inodes == 0 {
                 continue;
             }
-            let mut bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Inodes)?;
+            let bitmap = group.bitmap(&self.superblock, &self.cache, BitmapKind::Inodes)?;
             let reserved = if number == 0 { self.superblock.first_inode - 1 } else { 0 };
             let per_group = self.superblock.inodes_per_group;
-            let Some(index) = bitmap::find(&bits.bits, reserved, per_group, false) else {
+            let Some(index) = bitmap.read(|bits| bitmap::find(bits, reserved, per_group, false)) else {
                 return Err(corrupt(format_args!("group {number} has no free inode, and says that it has")));
             };
-            bitmap::set(&mut bits.bits, index, 1);
             group.free_inodes -= 1;
             group.directories += u32::from(is_directory);
             group.unused_inodes = group.unused_inodes.min(per_group - index - 1);
-            bits.store(&self.superblock, change, &mut group)?;
-            self.make_block_bitmap(change, &mut group)?;
+            group.change_bits(&self.superblock, change, (BitmapKind::Inodes, bitmap), (index, 1), true)?;
+            // A group in use has its bitmap of blocks on the disk: e2fsck wants it so.
+            group.make_bitmap(&self.superblock, change, BitmapKind::Blocks)?;
             self.count_inodes(false);
             return Ok(number * per_group + index + 1);
         }
         Err(Errno::ENOSPC)
-    }
-
-    /// A group in use has its bitmap of blocks on the disk: e2fsck wants it so.
-    fn make_block_bitmap(&self, change: &Change<'_>, group: &mut Group) -> Result<(), Errno> {
-        if !group.flags.contains(Flags::BLOCKS_UNWRITTEN) {
-            return Ok(());
-        }
-        let bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Blocks)?;
-        bits.store(&self.superblock, change, group)
     }
 
     /// The group for a directory below the root: with free inodes and blocks not below the average, the one with the fewest
@@ -254,14 +242,13 @@ impl FileSystem {
     pub(crate) fn free_inode(&self, change: &Change<'_>, inode: u32, is_directory: bool) -> Result<(), Errno> {
         let (number, index) = self.superblock.group_of_inode(inode).ok_or(Errno::EUCLEAN)?;
         let mut group = self.groups.lock(number)?;
-        let mut bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Inodes)?;
-        if !bitmap::is_set(&bits.bits, index) || inode < self.superblock.first_inode {
+        let bitmap = group.bitmap(&self.superblock, &self.cache, BitmapKind::Inodes)?;
+        if !bitmap.read(|bits| bitmap::is_set(bits, index)) || inode < self.superblock.first_inode {
             return Err(corrupt(format_args!("inode {inode} is freed twice")));
         }
-        bitmap::clear(&mut bits.bits, index, 1);
         group.free_inodes += 1;
         group.directories = group.directories.saturating_sub(u32::from(is_directory));
-        bits.store(&self.superblock, change, &mut group)?;
+        group.change_bits(&self.superblock, change, (BitmapKind::Inodes, bitmap), (index, 1), false)?;
         self.count_inodes(true);
         Ok(())
     }
@@ -269,28 +256,8 @@ impl FileSystem {
     /// Whether the bitmap says that an inode is in use.
     pub(crate) fn is_inode_in_use(&self, inode: u32) -> Result<bool, Errno> {
         let (number, index) = self.superblock.group_of_inode(inode).ok_or(Errno::EUCLEAN)?;
-        let group = self.groups.lock(number)?;
-        let bits = group.bitmap(&self.superblock, &self.cache, BitmapKind::Inodes)?;
-        Ok(bitmap::is_set(&bits.bits, index))
-    }
-}
-
-/// Removes a range from what is promised in a group.
-fn take_promise(group: &mut Group, index: u32, count: u32) {
-    let end = index.saturating_add(count);
-    let mut rest = (0, 0);
-    group.promised.retain_mut(|(first, len)| {
-        let run_end = *first + *len;
-        if *first >= end || run_end <= index {
-            return true;
-        }
-        if run_end > end {
-            rest = (end, run_end - end);
-        }
-        *len = index.saturating_sub(*first);
-        *len > 0
-    });
-    if rest.1 > 0 {
-        group.promised.push(rest);
+        let mut group = self.groups.lock(number)?;
+        let bitmap = group.bitmap(&self.superblock, &self.cache, BitmapKind::Inodes)?;
+        Ok(bitmap.read(|bits| bitmap::is_set(bits, index)))
     }
 }

@@ -29,51 +29,80 @@ fn change(bits: &mut [u8], first: u32, count: u32, apply: impl Fn(&mut u8, u8)) 
 
 /// Whether all of `count` bits from `first` on have this value.
 pub(crate) fn is_all(bits: &[u8], first: u32, count: u32, value: bool) -> bool {
-    (first..first.saturating_add(count)).all(|index| is_set(bits, index) == value)
+    find(bits, first, first.saturating_add(count), !value).is_none()
 }
 
 /// The first bit of this value from `first` on, below `len`.
 pub(crate) fn find(bits: &[u8], first: u32, len: u32, value: bool) -> Option<u32> {
-    let skipped = if value { 0 } else { u8::MAX };
-    let mut at = first;
-    while at < len {
-        if at.is_multiple_of(8) && bits.get(at as usize / 8).is_some_and(|byte| *byte == skipped) {
-            at += 8;
-        } else if is_set(bits, at) == value {
-            return Some(at);
-        } else {
-            at += 1;
-        }
-    }
-    None
+    Union { bits, more: &[] }.find(first, len, value)
 }
 
-/// Clear bits for `wanted`: those at `goal` if there are any, else the first run that is long enough, else the longest; its
-/// beginning and length.
-pub(crate) fn find_run(bits: &[u8], goal: u32, len: u32, wanted: u32) -> Option<(u32, u32)> {
-    let run_at = |first: u32| {
-        let end = find(bits, first, len.min(first.saturating_add(wanted)), true);
-        (first, end.unwrap_or(len.min(first.saturating_add(wanted))) - first)
-    };
-    if goal < len && !is_set(bits, goal) {
-        return Some(run_at(goal));
+/// Two bitmaps of the same things: a bit is set here that is set in one of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Union<'a> {
+    pub(crate) bits: &'a [u8],
+    /// What is not there is clear.
+    pub(crate) more: &'a [u8],
+}
+
+impl Union<'_> {
+    /// The 64 bits of which the first is `64 * index`.
+    fn word(&self, index: usize) -> u64 {
+        word(self.bits, index, u8::MAX) | word(self.more, index, 0)
     }
-    let mut best: Option<(u32, u32)> = None;
-    // Behind the goal first, then from the beginning.
-    for (from, to) in [(goal.min(len), len), (0, goal.min(len))] {
-        let mut at = from;
-        while let Some(first) = find(bits, at, to, false) {
-            let run = run_at(first);
-            if best.is_none_or(|best| run.1 > best.1) {
-                best = Some(run);
+
+    /// The first bit of this value from `first` on, below `len`.
+    fn find(&self, first: u32, len: u32, value: bool) -> Option<u32> {
+        let mut at = first;
+        while at < len {
+            let word = self.word(at as usize / 64);
+            let wanted = if value { word } else { !word } >> (at % 64);
+            if wanted != 0 {
+                return Some(at + wanted.trailing_zeros()).filter(|found| *found < len);
             }
-            if run.1 >= wanted {
-                return best;
-            }
-            at = first + run.1;
+            at = (at / 64 + 1).saturating_mul(64);
         }
+        None
     }
-    best
+
+    /// Clear bits for `wanted`: those at `goal` if there are any, else the first run that is long enough, else the longest; its
+    /// beginning and length.
+    pub(crate) fn find_run(&self, goal: u32, len: u32, wanted: u32) -> Option<(u32, u32)> {
+        let run_at = |first: u32| {
+            let most = len.min(first.saturating_add(wanted));
+            (first, self.find(first, most, true).unwrap_or(most) - first)
+        };
+        if self.find(goal, len.min(goal.saturating_add(1)), false).is_some() {
+            return Some(run_at(goal));
+        }
+        let mut best: Option<(u32, u32)> = None;
+        // Behind the goal first, then from the beginning.
+        for (from, to) in [(goal.min(len), len), (0, goal.min(len))] {
+            let mut at = from;
+            while let Some(first) = self.find(at, to, false) {
+                let run = run_at(first);
+                if best.is_none_or(|best| run.1 > best.1) {
+                    best = Some(run);
+                }
+                if run.1 >= wanted {
+                    return best;
+                }
+                at = first + run.1;
+            }
+        }
+        best
+    }
+}
+
+/// Eight bytes of a bitmap; those that are not there are `missing`.
+fn word(bits: &[u8], index: usize, missing: u8) -> u64 {
+    let bytes = bits.get(index * 8..).unwrap_or_default();
+    let mut word = [missing; 8];
+    match bytes.first_chunk() {
+        Some(whole) => word = *whole,
+        None => word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from),
+    }
+    u64::from_le_bytes(word)
 }
 
 #[cfg(test)]
@@ -92,6 +121,27 @@ mod tests {
         assert_eq!(find(&bits, 17, 32, true), None);
         set(&mut bits, 30, 9);
         assert!(is_all(&bits, 30, 2, true) && is_all(&bits, 17, 13, false));
+    }
+
+    fn find_run(bits: &[u8], goal: u32, len: u32, wanted: u32) -> Option<(u32, u32)> {
+        Union { bits, more: &[] }.find_run(goal, len, wanted)
+    }
+
+    #[test]
+    fn two_bitmaps_are_searched_as_one() {
+        let (mut bits, mut more) = ([0; 20], [0; 20]);
+        set(&mut bits, 0, 70);
+        set(&mut more, 70, 60);
+        set(&mut bits, 140, 20);
+        assert_eq!(Union { bits: &bits, more: &more }.find_run(3, 160, 20), Some((130, 10)));
+        assert_eq!(Union { bits: &bits, more: &more[..9] }.find_run(3, 160, 20), Some((72, 20)));
+        assert_eq!(Union { bits: &bits[..9], more: &more }.find_run(3, 160, 20), None);
+        for len in 0..160 {
+            for first in 0..len {
+                let expected = (first..len).find(|at| !is_set(&bits, *at) && !is_set(&more, *at));
+                assert_eq!(Union { bits: &bits, more: &more }.find(first, len, false), expected);
+            }
+        }
     }
 
     #[test]
