@@ -13,7 +13,13 @@
 //! buffers back ([`Buffer::hold`]) until their change is in the journal: what is held is neither written nor dropped. Writing takes
 //! a copy first, so a change while it is written is not lost, and makes it dirty again.
 //!
-//! # 3. Memory
+//! # 3. Seals
+//!
+//! A block that has a checksum of itself need not have the right one before it is written. Who changes such a block says how it is
+//! sealed ([`Buffer::change_unsealed`]), and that is done once for all changes, by whoever takes the bytes to the disk
+//! ([`Buffer::read_sealed`]). Others do not look at the checksum of a buffer that is marked as checked.
+//!
+//! # 4. Memory
 //!
 //! The cache is bounded by [`BufferCache::set_limit`]. When it is passed, buffers that are clean, that nobody uses, and that were not
 //! asked for since the last time, are dropped.
@@ -49,12 +55,39 @@ const MEMORY_SHARE: usize = 16;
 /// The most buffers written at once: each has a copy meanwhile.
 const WRITTEN_MAX: usize = 256;
 
+/// How a block is made fit to be written, such as by putting the checksum of its contents into it.
+#[derive(Clone, Copy)]
+pub struct Seal {
+    /// What is done with the bytes.
+    pub apply: fn(&mut [u8], &Seal),
+    /// What it has to know.
+    pub context: [u32; 3],
+    /// A bit for each part of the block that was changed, where the parts are sealed by themselves.
+    pub parts: u32,
+}
+
+impl Seal {
+    /// The same, after a change with another seal.
+    fn after(self, earlier: Option<Self>) -> Self {
+        let parts = earlier.filter(|seal| seal.context == self.context).map_or(0, |seal| seal.parts);
+        Self { parts: self.parts | parts, ..self }
+    }
+}
+
+/// What a buffer holds.
+#[derive(Default)]
+struct Contents {
+    /// None before it was read.
+    bytes: Option<Box<[u8]>>,
+    /// What is to be done before it is written.
+    seal: Option<Seal>,
+}
+
 /// One block of a volume in memory.
 pub struct Buffer {
     number: u64,
     flags: AtomicU32,
-    /// None before it was read.
-    bytes: Mutex<Option<Box<[u8]>>>,
+    contents: Mutex<Contents>,
     /// What it counts for in [`buffered_bytes`].
     block_len: usize,
 }
@@ -76,7 +109,8 @@ impl Drop for Buffer {
 impl Buffer {
     fn new(number: u64, block_len: usize) -> Self {
         BUFFERED.fetch_add(block_len, Ordering::Relaxed);
-        Self { number, flags: AtomicU32::new(USED), bytes: Mutex::new(rank::BUFFERS, None), block_len }
+        let contents = Mutex::new(rank::BUFFERS, Contents::default());
+        Self { number, flags: AtomicU32::new(USED), contents, block_len }
     }
 
     /// Which block it is.
@@ -84,16 +118,30 @@ impl Buffer {
         self.number
     }
 
-    /// Looks at the bytes. Takes no other buffer.
+    /// Looks at the bytes. Takes no other buffer. They may not be sealed.
     pub fn read<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
-        let bytes = self.bytes.lock();
-        look(bytes.as_deref().unwrap_or_default())
+        let contents = self.contents.lock();
+        look(contents.bytes.as_deref().unwrap_or_default())
     }
 
-    /// Changes the bytes. Takes no other buffer. Whether, and when, they are written is for the caller to say.
+    /// Looks at the bytes as they go to the disk. Takes no other buffer.
+    pub fn read_sealed<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        look(self.contents.lock().sealed().unwrap_or_default())
+    }
+
+    /// Changes the bytes to what is to be written, sealed if they have to be. Takes no other buffer. Whether, and when, they are written
+    /// is for the caller to say.
     pub fn change<R>(&self, change: impl FnOnce(&mut [u8]) -> R) -> R {
-        let mut bytes = self.bytes.lock();
-        change(bytes.as_deref_mut().unwrap_or_default())
+        let mut contents = self.contents.lock();
+        contents.seal = None;
+        change(contents.bytes.as_deref_mut().unwrap_or_default())
+    }
+
+    /// As [`Buffer::change`], of bytes that are to be sealed before they are written.
+    pub fn change_unsealed<R>(&self, seal: Seal, change: impl FnOnce(&mut [u8]) -> R) -> R {
+        let mut contents = self.contents.lock();
+        contents.seal = Some(seal.after(contents.seal));
+        change(contents.bytes.as_deref_mut().unwrap_or_default())
     }
 
     /// Says that it must be written.
@@ -134,15 +182,26 @@ impl Buffer {
 
     /// Takes the mark away for a copy that is going to be written. None when it is not dirty, or held.
     fn take_for_writing(&self) -> Option<Result<Frame, BlockError>> {
-        let bytes = self.bytes.lock();
+        let mut contents = self.contents.lock();
         if !self.is_dirty() || self.is_held() {
             return None;
         }
-        let bytes = bytes.as_deref()?;
+        let bytes = contents.sealed()?;
         let Ok(frame) = Frame::allocate() else { return Some(Err(BlockError::OutOfMemory)) };
         frame.write(0, bytes);
         self.flags.fetch_and(!DIRTY, Ordering::Relaxed);
         Some(Ok(frame))
+    }
+}
+
+impl Contents {
+    /// The bytes, sealed if they have to be.
+    fn sealed(&mut self) -> Option<&[u8]> {
+        let bytes = self.bytes.as_deref_mut()?;
+        if let Some(seal) = self.seal.take() {
+            (seal.apply)(bytes, &seal);
+        }
+        Some(bytes)
     }
 }
 
@@ -197,31 +256,32 @@ impl BufferCache {
     /// A block, read from the disk if it is not in memory.
     pub fn get(&self, number: u64) -> Result<Arc<Buffer>, BlockError> {
         let buffer = self.entry(number);
-        let mut bytes = buffer.bytes.lock();
-        if bytes.is_none() {
+        let mut contents = buffer.contents.lock();
+        if contents.bytes.is_none() {
             match self.load(number) {
-                Ok(loaded) => *bytes = Some(loaded),
+                Ok(loaded) => contents.bytes = Some(loaded),
                 Err(error) => {
-                    drop(bytes);
+                    drop(contents);
                     self.drop_unread(&buffer);
                     return Err(error);
                 }
             }
         }
-        drop(bytes);
+        drop(contents);
         Ok(buffer)
     }
 
     /// A block whose contents do not matter, as zeroes, without reading it.
     pub fn get_zeroed(&self, number: u64) -> Arc<Buffer> {
         let buffer = self.entry(number);
-        let mut bytes = buffer.bytes.lock();
+        let mut contents = buffer.contents.lock();
         buffer.flags.fetch_and(!CHECKED, Ordering::Relaxed);
-        match bytes.as_deref_mut() {
+        contents.seal = None;
+        match contents.bytes.as_deref_mut() {
             Some(bytes) => bytes.fill(0),
-            None => *bytes = Some(vec![0; self.block_len].into_boxed_slice()),
+            None => contents.bytes = Some(vec![0; self.block_len].into_boxed_slice()),
         }
-        drop(bytes);
+        drop(contents);
         buffer
     }
 

@@ -50,7 +50,7 @@ mod sort;
 mod statistics;
 mod volume;
 
-pub use buffer::{Buffer, BufferCache, buffered_bytes};
+pub use buffer::{Buffer, BufferCache, Seal, buffered_bytes};
 pub use completion::Completion;
 pub use device::{Device, Features, Limits};
 pub use disk::Disk;

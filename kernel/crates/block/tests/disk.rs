@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use block::{BlockError, BufferCache, Completion, Disk, Operation, Plug, SECTOR_LEN, Segment, Volume};
+use block::{BlockError, BufferCache, Completion, Disk, Operation, Plug, SECTOR_LEN, Seal, Segment, Volume};
 use mm::{Frame, PAGE_SIZE};
 use testkit::disk::{FakeDisk, Image, Step};
 use testkit::{frames, threads};
@@ -163,6 +163,43 @@ fn buffers_are_read_once_and_written_when_dirty() {
     cache.forget(6);
     cache.write_back().unwrap();
     assert_eq!(fake.steps(), 1, "it was freed");
+}
+
+#[test]
+fn buffers_are_sealed_when_they_are_written() {
+    let (fake, disk) = disk();
+    let cache = BufferCache::new(Volume::whole(&disk), 512).unwrap();
+    let buffer = cache.get_zeroed(3);
+    // Says which parts were changed, and how often it was called.
+    let apply = |bytes: &mut [u8], seal: &Seal| {
+        bytes[0] = u8::try_from(seal.parts).unwrap();
+        bytes[1] += 1;
+    };
+    let seal = |context, parts| Seal { apply, context: [context, 0, 0], parts };
+    buffer.change_unsealed(seal(1, 1), |bytes| bytes[5] = 50);
+    buffer.change_unsealed(seal(1, 4), |bytes| bytes[6] = 60);
+    assert_eq!(buffer.read(|bytes| bytes[..7].to_vec()), [0, 0, 0, 0, 0, 50, 60]);
+    buffer.mark_dirty();
+    cache.write_back().unwrap();
+    assert_eq!(fake.image().get(3)[..7], [5, 1, 0, 0, 0, 50, 60]);
+    assert_eq!(buffer.read_sealed(|bytes| bytes[1]), 1, "it is sealed already");
+    buffer.change_unsealed(seal(1, 1), |_| ());
+    buffer.change_unsealed(seal(2, 2), |_| ());
+    assert_eq!(
+        buffer.read_sealed(|bytes| bytes[..2].to_vec()),
+        [2, 2],
+        "what was sealed otherwise before is not remembered"
+    );
+    buffer.change_unsealed(seal(1, 1), |_| ());
+    buffer.change(|bytes| bytes.fill(9));
+    assert_eq!(
+        buffer.read_sealed(|bytes| bytes[..2].to_vec()),
+        [9, 9],
+        "a change without a seal is as it is to be written"
+    );
+    buffer.change_unsealed(seal(1, 1), |_| ());
+    cache.get_zeroed(3);
+    assert_eq!(buffer.read_sealed(|bytes| bytes[..2].to_vec()), [0, 0]);
 }
 
 #[test]

@@ -17,7 +17,7 @@
 use alloc::sync::Arc;
 
 use abi::Errno;
-use block::{Buffer, BufferCache};
+use block::{Buffer, BufferCache, Seal};
 use journal::{Handle, Journal};
 
 /// A unit of change.
@@ -54,6 +54,21 @@ impl<'a> Change<'a> {
             return handle.change(buffer, change);
         }
         let result = buffer.change(change);
+        buffer.mark_dirty();
+        Ok(result)
+    }
+
+    /// As [`Change::write`], of a block that is sealed before it is written.
+    pub fn write_unsealed<R>(
+        &self,
+        buffer: &Arc<Buffer>,
+        seal: Seal,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R, Errno> {
+        if let Some(handle) = &self.handle {
+            return handle.change_unsealed(buffer, seal, change);
+        }
+        let result = buffer.change_unsealed(seal, change);
         buffer.mark_dirty();
         Ok(result)
     }

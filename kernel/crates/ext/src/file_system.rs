@@ -22,7 +22,6 @@ use sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use sync::{Mutex, Once, rank};
 
 use crate::bytes::{get_u16, get_u32, put_u16, put_u32, split};
-use crate::checksum::{CRC32C_START, crc32c};
 use crate::group::Groups;
 use crate::superblock::{self, Compatible, Incompatible, Superblock};
 use crate::{Change, DirectoryFormat};
@@ -234,17 +233,14 @@ impl FileSystem {
         Ok(buffer.read(|bytes| look(bytes.get(offset..offset + superblock::LEN).unwrap_or_default())))
     }
 
-    /// Changes fields of the superblock, and its checksum with them.
+    /// Changes fields of the superblock, which gets its checksum when it is written.
     pub fn change_superblock(&self, change: &Change<'_>, apply: impl FnOnce(&mut [u8])) -> Result<(), Errno> {
         let (buffer, offset) = self.superblock_buffer()?;
-        change.write(&buffer, |bytes| {
-            let Some(bytes) = bytes.get_mut(offset..offset + superblock::LEN) else { return };
-            apply(bytes);
-            if self.superblock.has_checksums() {
-                let sum = crc32c(CRC32C_START, bytes.get(..superblock::CHECKSUM_OFFSET).unwrap_or_default());
-                put_u32(bytes, superblock::CHECKSUM_OFFSET, sum);
-            }
-        })
+        let act = |bytes: &mut [u8]| bytes.get_mut(offset..offset + superblock::LEN).map_or((), apply);
+        if !self.superblock.has_checksums() {
+            return change.write(&buffer, act);
+        }
+        change.write_unsealed(&buffer, superblock::seal_at(offset), act)
     }
 
     /// Says on the disk that the file system is in use.

@@ -22,12 +22,10 @@ use crate::allocate::INODE_CREDITS;
 use crate::bytes::{get_u16, get_u32, put_u16, put_u32, split};
 use crate::checksum::inode_seed;
 use crate::map::{INSERT_CREDITS, Map, Place, REMOVE_CREDITS, Run, extent};
-use crate::record::{self, DELETED_OFFSET, LEN_OLD, MAP_LEN, MAP_OFFSET, Record, flag};
+use crate::record::{self, DELETED_OFFSET, GENERATION_OFFSET, LEN_OLD, MAP_LEN, MAP_OFFSET, Record, flag};
 use crate::superblock::{Incompatible, ReadOnlyCompatible};
 use crate::{Change, DirectoryBlocks, DirectoryFormat, FileSystem, ROOT_INODE, attribute, corrupt};
 
-/// Where the generation is in a record.
-const GENERATION_OFFSET: usize = 100;
 /// Bytes behind the first 128 that the fields known here take.
 const EXTRA_LEN: u16 = 32;
 /// What making an inode changes: bitmaps, descriptors, its record, and one block of contents with its place.
@@ -76,7 +74,7 @@ impl Inode {
     pub fn read(file_system: &Arc<FileSystem>, number: u32) -> Result<(Self, Record), Errno> {
         let superblock = &file_system.superblock;
         let (buffer, start) = record_place(file_system, number)?;
-        let bytes = buffer.read(|bytes| bytes.get(start..start + superblock.inode_len).map(<[u8]>::to_vec));
+        let bytes = buffer.read_sealed(|bytes| bytes.get(start..start + superblock.inode_len).map(<[u8]>::to_vec));
         let bytes = bytes.ok_or(Errno::EIO)?;
         let has_long_size = superblock.incompatible.contains(Incompatible::LARGE_DIRECTORIES);
         let record = Record::parse(number, &bytes, has_long_size)?;
@@ -130,17 +128,15 @@ impl Inode {
         let map = Map::new(flags, root, 0, new.target.len() as u64);
         let seed = seed_of(file_system, number, generation);
         let inode = Self::new(file_system, number, kind, seed, map);
-        let (buffer, start) = record_place(file_system, number)?;
-        let inode_len = file_system.superblock.inode_len;
-        change.write(&buffer, |bytes| {
-            let Some(bytes) = bytes.get_mut(start..start + inode_len) else { return };
+        let extra_len = EXTRA_LEN.max(file_system.superblock.extra_len_wanted & !3);
+        inode.put_map(change, &mut inode.map.lock(), |bytes| {
             bytes.fill(0);
             put_u32(bytes, GENERATION_OFFSET, generation);
-            if inode_len > LEN_OLD {
-                put_u16(bytes, LEN_OLD, EXTRA_LEN.max(file_system.superblock.extra_len_wanted & !3));
+            if bytes.len() > LEN_OLD {
+                put_u16(bytes, LEN_OLD, extra_len);
             }
+            new.record.put(bytes);
         })?;
-        inode.save(change, &new.record)?;
         if kind == record::KIND_SYMLINK
             && !is_short_link
             && let Err(errno) = inode.write_link(change, new.target)
@@ -307,19 +303,10 @@ impl Inode {
         Ok(buffer.read(|bytes| look(bytes.get(start..end).unwrap_or_default())))
     }
 
-    /// Changes bytes of the record other than the map, and its checksum with them.
+    /// Changes bytes of the record other than the map.
     pub fn change_record<R>(&self, change: &Change<'_>, apply: impl FnOnce(&mut [u8]) -> R) -> Result<R, Errno> {
-        let (buffer, start) = record_place(&self.file_system, self.number)?;
-        let end = start + self.file_system.superblock.inode_len;
         self.changed.note(change);
-        change.write(&buffer, |bytes| {
-            let bytes = bytes.get_mut(start..end).unwrap_or_default();
-            let result = apply(bytes);
-            if let Some(seed) = self.seed {
-                record::seal(seed, bytes);
-            }
-            result
-        })
+        change_record(&self.file_system, change, self.number, apply)
     }
 
     /// Writes the attributes. The length is what the map says: what is behind it may not be on the disk yet.
@@ -527,6 +514,23 @@ pub(crate) fn record_place(file_system: &FileSystem, number: u32) -> Result<(Arc
     let per_block = superblock.inodes_per_block();
     let buffer = file_system.cache.get(table + u64::from(index / per_block))?;
     Ok((buffer, (index % per_block) as usize * superblock.inode_len))
+}
+
+/// Changes bytes of a record, which gets its checksum when it is written.
+pub(crate) fn change_record<R>(
+    file_system: &FileSystem,
+    change: &Change<'_>,
+    number: u32,
+    apply: impl FnOnce(&mut [u8]) -> R,
+) -> Result<R, Errno> {
+    let superblock = &file_system.superblock;
+    let (buffer, start) = record_place(file_system, number)?;
+    let act = |bytes: &mut [u8]| apply(bytes.get_mut(start..start + superblock.inode_len).unwrap_or_default());
+    if !superblock.has_checksums() {
+        return change.write(&buffer, act);
+    }
+    let index = u32::try_from(start / superblock.inode_len).unwrap_or(0);
+    change.write_unsealed(&buffer, record::seal_in(superblock, number.wrapping_sub(index), index), act)
 }
 
 /// Writes a device number in the form Linux chooses: the old one if it fits.

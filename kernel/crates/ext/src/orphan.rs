@@ -13,8 +13,8 @@ use alloc::vec::Vec;
 use abi::Errno;
 
 use crate::bytes::{get_u32, put_u32};
-use crate::inode::{Inode, record_place};
-use crate::record::{self, DELETED_OFFSET};
+use crate::inode::{Inode, change_record};
+use crate::record::DELETED_OFFSET;
 use crate::superblock::Compatible;
 use crate::{Change, FileSystem, corrupt};
 
@@ -52,26 +52,11 @@ impl FileSystem {
         let next = orphans.get(position + 1).copied().unwrap_or(0);
         match position.checked_sub(1).and_then(|before| orphans.get(before)) {
             None => self.change_superblock(change, |bytes| put_u32(bytes, FIRST_OFFSET, next))?,
-            Some(before) => self.set_next(change, *before, next)?,
+            Some(before) => change_record(self, change, *before, |bytes| put_u32(bytes, DELETED_OFFSET, next))?,
         }
         inode.change_record(change, |bytes| put_u32(bytes, DELETED_OFFSET, 0))?;
         orphans.remove(position);
         Ok(())
-    }
-
-    /// Sets the next of an orphan that may not be in memory.
-    fn set_next(&self, change: &Change<'_>, number: u32, next: u32) -> Result<(), Errno> {
-        let (buffer, start) = record_place(self, number)?;
-        let end = start + self.superblock.inode_len;
-        change.write(&buffer, |bytes| {
-            let Some(bytes) = bytes.get_mut(start..end) else { return };
-            put_u32(bytes, DELETED_OFFSET, next);
-            if self.superblock.has_checksums() {
-                let generation = get_u32(bytes, 100);
-                let seed = crate::checksum::inode_seed(self.superblock.checksum_seed, number, generation);
-                record::seal(seed, bytes);
-            }
-        })
     }
 
     /// Deals with what a crash left, at the time of mounting; how many there were. What is wrong with the list ends it.

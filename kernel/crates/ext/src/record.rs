@@ -9,10 +9,11 @@
 //! seconds, and the nanoseconds above them. Without those words times are clamped to what they can say.
 
 use abi::{Errno, Timespec};
+use block::Seal;
 
 use crate::bytes::{get_u16, get_u32, join, put_u16, put_u32, split, split_u32};
-use crate::checksum::crc32c;
-use crate::corrupt;
+use crate::checksum::{crc32c, inode_seed};
+use crate::{Superblock, corrupt};
 
 /// Bytes of the part that all records have.
 pub(crate) const LEN_OLD: usize = 128;
@@ -24,6 +25,9 @@ const CHECKSUM_LOW: usize = 124;
 const CHECKSUM_HIGH: usize = 130;
 /// Where the deletion time is, which is the next orphan of one that is in their list.
 pub(crate) const DELETED_OFFSET: usize = 20;
+
+/// Where the generation is.
+pub(crate) const GENERATION_OFFSET: usize = 100;
 
 const KIND_MASK: u16 = 0o170_000;
 pub(crate) const KIND_REGULAR: u16 = 0o100_000;
@@ -188,8 +192,25 @@ fn checksum(seed: u32, bytes: &[u8]) -> (u32, bool) {
     (sum, has_high)
 }
 
+/// How a block of records is sealed of which the one at `index` was changed. The first belongs to the inode `first`.
+pub(crate) fn seal_in(superblock: &Superblock, first: u32, index: u32) -> Seal {
+    let apply = |block: &mut [u8], seal: &Seal| {
+        let [checksum_seed, first, len] = seal.context;
+        for (index, bytes) in (0..u32::BITS).zip(block.chunks_exact_mut(len.max(1) as usize)) {
+            if seal.parts & 1 << index != 0 {
+                let generation = get_u32(bytes, GENERATION_OFFSET);
+                self::seal(inode_seed(checksum_seed, first.wrapping_add(index), generation), bytes);
+            }
+        }
+    };
+    // There are at most 32 records in a block.
+    let parts = 1u32.checked_shl(index).unwrap_or(0);
+    let len = u32::try_from(superblock.inode_len).unwrap_or(u32::MAX);
+    Seal { apply, context: [superblock.checksum_seed, first, len], parts }
+}
+
 /// Sets the checksum of a record.
-pub(crate) fn seal(seed: u32, bytes: &mut [u8]) {
+fn seal(seed: u32, bytes: &mut [u8]) {
     let (sum, has_high) = checksum(seed, bytes);
     let (low, high) = split_u32(sum);
     put_u16(bytes, CHECKSUM_LOW, low);

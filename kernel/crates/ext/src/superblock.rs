@@ -8,8 +8,9 @@
 
 use abi::Errno;
 use bitflags::bitflags;
+use block::Seal;
 
-use crate::bytes::{get_u8, get_u16, get_u32, join};
+use crate::bytes::{get_u8, get_u16, get_u32, join, put_u32};
 use crate::checksum::{CRC32C_START, crc32c};
 use crate::{MAGIC, corrupt};
 
@@ -468,6 +469,17 @@ fn is_power_of(number: u32, base: u32) -> bool {
         left /= base;
     }
     left == 1
+}
+
+/// How a block is sealed in which the superblock is at `offset` bytes.
+pub(crate) fn seal_at(offset: usize) -> Seal {
+    let apply = |block: &mut [u8], seal: &Seal| {
+        let [offset, ..] = seal.context;
+        let bytes = block.get_mut(offset as usize..).unwrap_or_default();
+        let sum = crc32c(CRC32C_START, bytes.get(..CHECKSUM_OFFSET).unwrap_or_default());
+        put_u32(bytes, CHECKSUM_OFFSET, sum);
+    };
+    Seal { apply, context: [u32::try_from(offset).unwrap_or(0), 0, 0], parts: 1 }
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn original(format: DirectoryFormat, count: usize) -> Original {
     }
     let has_index = directory.has_index();
     assert_eq!(has_index, format.may_have_index && directory.count() > 1);
-    let block = |index| directory.get(index).expect("it is there").read(<[u8]>::to_vec);
+    let block = |index| directory.get(index).expect("it is there").read_sealed(<[u8]>::to_vec);
     Original { format, bytes: (0..directory.count()).flat_map(block).collect(), has_index, names }
 }
 

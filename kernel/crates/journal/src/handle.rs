@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::cell::Cell;
 
 use abi::Errno;
-use block::Buffer;
+use block::{Buffer, Seal};
 
 use crate::journal::Journal;
 use crate::transaction::Transaction;
@@ -33,6 +33,17 @@ impl<'a> Handle<'a> {
     pub fn change<R>(&self, buffer: &Arc<Buffer>, change: impl FnOnce(&mut [u8]) -> R) -> Result<R, Errno> {
         self.take(buffer)?;
         Ok(buffer.change(change))
+    }
+
+    /// As [`Handle::change`], of a block that is sealed before it is written.
+    pub fn change_unsealed<R>(
+        &self,
+        buffer: &Arc<Buffer>,
+        seal: Seal,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R, Errno> {
+        self.take(buffer)?;
+        Ok(buffer.change_unsealed(seal, change))
     }
 
     /// Makes a buffer, which was read or made, part of the transaction: after this, and before the handle ends, it may be changed.

@@ -103,7 +103,7 @@ impl Transaction {
             && !entry.is_logged
             && entry.frozen.is_none()
         {
-            entry.frozen = Some(buffer.read(|bytes| Box::from(bytes)));
+            entry.frozen = Some(buffer.read_sealed(|bytes| Box::from(bytes)));
         }
     }
 
@@ -118,7 +118,7 @@ impl Transaction {
             entry.is_logged = true;
             match entry.frozen.take() {
                 Some(frozen) => to.copy_from_slice(&frozen),
-                None => entry.buffer.read(|bytes| to.copy_from_slice(bytes)),
+                None => entry.buffer.read_sealed(|bytes| to.copy_from_slice(bytes)),
             }
         }
     }

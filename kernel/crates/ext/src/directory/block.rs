@@ -6,13 +6,15 @@
 //!    continued from the seed of the directory's inode. So a block of another directory, or of an earlier life of this inode, does not pass.
 //! 2. A block of the index has its checksum in the room of one more entry behind the last possible one. It covers the bytes before
 //!    the first unused entry, and the last eight with zero in the place of the checksum.
-//! 3. A checksum is compared once, when a block was read from the disk; the buffer remembers it. Whatever else is looked at in a block
+//! 3. A block of names gets its checksum when it goes to the disk ([`Seal`]): mostly many names come and go before. A block of the index
+//!    changes rarely and has it always.
+//! 4. A checksum is compared once, when a block was read from the disk; the buffer remembers it. Whatever else is looked at in a block
 //!    is checked each time, as nothing says that two directories do not share a block on a bad disk.
 
 use alloc::sync::Arc;
 
 use abi::Errno;
-use block::Buffer;
+use block::{Buffer, Seal};
 
 use super::Nonsense;
 use super::records::RECORD_LEN_MIN;
@@ -74,7 +76,7 @@ fn check_leaf(bytes: &[u8], seed: u32) -> Result<(), Nonsense> {
     Ok(())
 }
 
-/// Changes a block of names, and its checksum with it.
+/// Changes a block of names, which gets its checksum when it is written.
 pub(super) fn change_leaf<B: DirectoryBlocks + ?Sized, R>(
     blocks: &B,
     change: &Change<'_>,
@@ -82,18 +84,21 @@ pub(super) fn change_leaf<B: DirectoryBlocks + ?Sized, R>(
     act: impl FnOnce(&mut [u8], usize) -> R,
 ) -> Result<R, Errno> {
     let format = blocks.format();
-    let result = change.write(buffer, |bytes| {
-        let result = act(bytes, area_len(format));
-        seal_leaf(bytes, format.checksum_seed);
-        result
-    })?;
+    let act = |bytes: &mut [u8]| act(bytes, area_len(format));
+    let result = match format.checksum_seed {
+        None => change.write(buffer, act)?,
+        Some(seed) => {
+            let seal = Seal { apply: seal_leaf, context: [seed, 0, 0], parts: 1 };
+            change.write_unsealed(buffer, seal, act)?
+        }
+    };
     buffer.mark_checked();
     Ok(result)
 }
 
 /// Writes the checksum of a block of names.
-pub(super) fn seal_leaf(bytes: &mut [u8], seed: Option<u32>) {
-    let Some(seed) = seed else { return };
+fn seal_leaf(bytes: &mut [u8], seal: &Seal) {
+    let [seed, ..] = seal.context;
     let (area, tail) = bytes.split_at_mut(bytes.len().saturating_sub(TAIL_LEN));
     tail.fill(0);
     put_u16(tail, AT_TAIL_LEN, u16::try_from(TAIL_LEN).unwrap_or(0));

@@ -30,7 +30,7 @@ mod records;
 use alloc::sync::Arc;
 
 use abi::Errno;
-use block::{area_len, change_leaf, get_leaf, seal_leaf};
+use block::{area_len, change_leaf, get_leaf};
 pub use hash::{HashVersion, NameHash, NameHasher};
 use index::{Index, LEVELS_MAX};
 pub use list::{Entries, Entry, list};
@@ -219,15 +219,12 @@ pub fn set_parent<B: DirectoryBlocks + ?Sized>(blocks: &B, change: &Change<'_>, 
     self::parent(blocks)?;
     let (buffer, _) = first_block(blocks)?;
     let format = blocks.format();
-    let is_indexed = is_indexed(blocks);
+    if !is_indexed(blocks) {
+        return change_leaf(blocks, change, &buffer, |bytes, _| put_u32(bytes, index::PARENT_RECORD, parent));
+    }
     let sealed = change.write(&buffer, |bytes| {
         put_u32(bytes, index::PARENT_RECORD, parent);
-        if is_indexed {
-            Index::root(bytes, format).map(|(index, _)| index.seal(bytes, format.checksum_seed))
-        } else {
-            seal_leaf(bytes, format.checksum_seed);
-            Ok(())
-        }
+        Index::root(bytes, format).map(|(index, _)| index.seal(bytes, format.checksum_seed))
     })?;
     sealed.map_err(|nonsense| nonsense.report(blocks, 0))
 }
