@@ -8,8 +8,8 @@
 //!
 //! # 2. Writing
 //!
-//! [`Inode::write_pages`] finds or promises the blocks, writes the data, waits, and then changes the map and the length on the disk
-//! (see `allocate`). The length there never goes beyond what was written, so after a crash nothing of another file is seen.
+//! [`Inode::begin_writing`] finds or promises the blocks and starts to write the data; when that is there, [`Writing::finish`] changes the
+//! map and the length on the disk (see `allocate`). Data of several files may be on its way together ([`Transfers`]). The length there never goes beyond what was written, so after a crash nothing of another file is seen.
 //!
 //! A page may be stored in again, and blocks be claimed for it, while it is on its way: the claims of a page that was claimed for
 //! again are kept when it is done, if it has blocks left to be found.
@@ -24,12 +24,13 @@ use alloc::vec::Vec;
 use abi::Errno;
 use block::{BlockError, Completion, Operation, Plug, Segment};
 use mm::{Frame, PAGE_SIZE};
+use sync::MutexGuard;
 
-use crate::Change;
 use crate::allocate::RUN_CREDITS;
 use crate::inode::Inode;
 use crate::map::{INSERT_CREDITS, Map, Place, Run};
 use crate::orphan::ORPHAN_CREDITS;
+use crate::{Change, FileSystem};
 
 /// Blocks claimed for a map in which anything will be changed.
 const EXTRA_MIN: u64 = 3;
@@ -38,32 +39,36 @@ const REGION_BLOCKS: u64 = 64;
 /// Set in the number of blocks claimed for a page that was claimed for again.
 const CLAIMED_AGAIN: u32 = 1 << 31;
 
-/// Transfers of one thread, which it waits for.
-struct Transfers<'a> {
-    inode: &'a Inode,
+/// Transfers of one thread, of one file or several, which it waits for together.
+pub struct Transfers<'a> {
+    file_system: &'a FileSystem,
     plug: Plug,
     completion: Arc<Completion>,
     operation: Operation,
 }
 
 impl<'a> Transfers<'a> {
-    fn new(inode: &'a Inode, operation: Operation) -> Self {
-        let plug = Plug::new(inode.file_system().cache().volume().disk());
-        Self { inode, plug, completion: Completion::new(), operation }
+    /// Writes.
+    pub fn writes(file_system: &'a FileSystem) -> Self {
+        Self::new(file_system, Operation::Write { is_forced: false })
+    }
+
+    fn new(file_system: &'a FileSystem, operation: Operation) -> Self {
+        let plug = Plug::new(file_system.cache().volume().disk());
+        Self { file_system, plug, completion: Completion::new(), operation }
     }
 
     fn start(&mut self, block: u64, segments: Vec<Segment>) -> Result<(), BlockError> {
-        let cache = self.inode.file_system().cache();
+        let cache = self.file_system.cache();
         let (sector, completion) = (cache.sector_of(block)?, &self.completion);
         cache.volume().start(&mut self.plug, self.operation, sector, segments, || completion.add())
     }
 
-    /// Waits for all, in any case; the first error of any.
-    fn finish(self, begun: Result<(), Errno>) -> Result<(), Errno> {
-        let Self { inode, plug, completion, .. } = self;
+    /// Waits for all; the first error of any.
+    pub fn finish(self) -> Result<(), Errno> {
+        let Self { file_system, plug, completion, .. } = self;
         drop(plug);
-        let done = inode.file_system().cache().volume().disk().wait(&completion);
-        begun.and(done.map_err(Errno::from))
+        Ok(file_system.cache().volume().disk().wait(&completion)?)
     }
 }
 
@@ -113,6 +118,34 @@ impl Pages<'_> {
             frame.zero_range(offset, self.block_len);
         }
         Ok(())
+    }
+}
+
+/// Pages of one file that are on their way. Until it is finished no block of the file is taken away.
+#[must_use]
+pub struct Writing<'a> {
+    inode: &'a Inode,
+    _layout: MutexGuard<'a, ()>,
+    runs: Vec<Pages<'a>>,
+    written: Written,
+    /// The length of the file when it began.
+    size: u64,
+    /// Whether all of the transfers began.
+    begun: Result<(), Errno>,
+}
+
+impl Writing<'_> {
+    /// The transfers are over: when they were good the map says where the data is.
+    pub fn finish(self, transferred: Result<(), Errno>) -> Result<(), Errno> {
+        let Self { inode, runs, written, size, begun, .. } = self;
+        if let Err(errno) = begun.and(transferred) {
+            for (_, block, count) in written.promised {
+                inode.file_system().withdraw(block, count);
+            }
+            return Err(errno);
+        }
+        inode.note_written(written, size)?;
+        inode.settle_pages(&runs)
     }
 }
 
@@ -167,9 +200,10 @@ impl Inode {
     /// Fills the frames of the pages from `first` on.
     pub fn read_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
         let pages = self.pages(first, frames);
-        let mut transfers = Transfers::new(self, Operation::Read);
+        let mut transfers = Transfers::new(self.file_system(), Operation::Read);
         let begun = self.start_reading(pages, &mut transfers);
-        transfers.finish(begun)
+        let done = transfers.finish();
+        begun.and(done)
     }
 
     fn start_reading(&self, pages: Pages<'_>, transfers: &mut Transfers<'_>) -> Result<(), Errno> {
@@ -292,7 +326,7 @@ impl Inode {
     }
 
     /// Pages from this one on do not wait any more.
-    pub(crate) fn forget_waiting(&self, first: u64) {
+    pub fn forget_waiting(&self, first: u64) {
         self.forget_waiting_in(first, u64::MAX);
     }
 
@@ -325,23 +359,35 @@ impl Inode {
 
     // ---- Writing ----------------------------------------------------------------------------------------------------
 
-    /// Writes the pages from `first` on, for which there is room, as far as the file goes, and waits.
-    pub fn write_pages(&self, first: u64, frames: &[Frame], size: &dyn Fn() -> u64) -> Result<(), Errno> {
-        let _layout = self.lock_layout();
-        let pages = self.pages(first, frames);
+    /// Begins to write pages, for which there is room, as far as the file goes. What begins here must be finished, after the transfers.
+    /// With `may_wait` false, None when blocks of the file are being taken away: whoever has begun with a file does not wait for another.
+    pub fn begin_writing<'a>(
+        &'a self,
+        runs: impl Iterator<Item = (u64, &'a [Frame])>,
+        size: &dyn Fn() -> u64,
+        transfers: &mut Transfers<'_>,
+        may_wait: bool,
+    ) -> Option<Writing<'a>> {
+        let layout = if may_wait { self.lock_layout() } else { self.try_lock_layout()? };
         let size = size();
-        let end = pages.end().min(size.div_ceil(self.block_len() as u64));
-        let mut written = Written::default();
-        let mut transfers = Transfers::new(self, Operation::Write { is_forced: false });
-        let begun = self.start_writing(pages, end, &mut transfers, &mut written);
-        if let Err(errno) = transfers.finish(begun) {
-            for (_, block, count) in written.promised {
-                self.file_system().withdraw(block, count);
+        let mut writing = Writing {
+            inode: self,
+            _layout: layout,
+            runs: Vec::new(),
+            written: Written::default(),
+            size,
+            begun: Ok(()),
+        };
+        for (first, frames) in runs {
+            let pages = self.pages(first, frames);
+            let end = pages.end().min(size.div_ceil(self.block_len() as u64));
+            writing.begun = self.start_writing(pages, end, transfers, &mut writing.written);
+            if writing.begun.is_err() {
+                break;
             }
-            return Err(errno);
+            writing.runs.push(pages);
         }
-        self.note_written(written, size)?;
-        self.settle_pages(pages)
+        Some(writing)
     }
 
     fn start_writing(
@@ -464,9 +510,9 @@ impl Inode {
     }
 
     /// Pages that were written do not wait any more, unless they were claimed for again and have blocks to be found.
-    fn settle_pages(&self, pages: Pages<'_>) -> Result<(), Errno> {
+    fn settle_pages(&self, runs: &[Pages<'_>]) -> Result<(), Errno> {
         let mut map = self.map.lock();
-        for index in pages.first..pages.first + pages.frames.len() as u64 {
+        for index in runs.iter().flat_map(|pages| pages.first..pages.first + pages.frames.len() as u64) {
             let Some(claimed) = map.waiting.get(&index).copied() else { continue };
             let left = claimed & !CLAIMED_AGAIN;
             let holes = self.count_holes(&mut map, index)?.0;

@@ -144,6 +144,11 @@ impl FileSystem {
         self.is_read_only.load(Relaxed)
     }
 
+    /// Whether damage, or a disk that failed, made it read-only for good: what was not written is lost.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Relaxed)
+    }
+
     /// The journal, if changes go through one.
     pub fn journal(&self) -> Option<&Journal> {
         self.journal.get()
@@ -154,11 +159,23 @@ impl FileSystem {
         if self.is_read_only() {
             return Err(Errno::EROFS);
         }
-        let change = Change::begin(&self.cache, self.journal(), blocks);
-        if change.is_err() && self.journal().is_some_and(|journal| journal.failure().is_some()) {
+        self.watched(Change::begin(&self.cache, self.journal(), blocks))
+    }
+
+    /// Hands a result on. Without its journal nothing is written any more.
+    pub(crate) fn watched<T>(&self, result: Result<T, Errno>) -> Result<T, Errno> {
+        if result.is_err() && self.journal().is_some_and(|journal| journal.failure().is_some()) {
             self.stop_writing();
         }
-        change
+        result
+    }
+
+    /// What is to be done every now and then: commits what is old, and writes metadata to its places.
+    pub fn tick(&self) -> Result<(), Errno> {
+        match self.journal() {
+            Some(journal) => self.watched(journal.tick()),
+            None => Ok(self.cache.write_back()?),
+        }
     }
 
     /// How directories are written, but for the seed of their checksums.
@@ -328,7 +345,7 @@ impl FileSystem {
     /// Makes everything stable that was written or changed, without a look at the counters.
     pub fn write_metadata(&self) -> Result<(), Errno> {
         let is_flushed = match self.journal() {
-            Some(journal) => journal.force_all()?,
+            Some(journal) => self.watched(journal.force_all())?,
             None => {
                 self.cache.write_back()?;
                 false

@@ -360,7 +360,8 @@ impl Inode {
     pub fn make_stable(&self, data_only: bool) -> Result<(), Errno> {
         let Some(journal) = self.file_system.journal() else { return self.file_system.write_metadata() };
         let last = if data_only { &self.mapped } else { &self.changed };
-        let is_flushed = last.get().map_or(Ok(false), |transaction| journal.force(transaction))?;
+        let is_flushed = last.get().map_or(Ok(false), |transaction| journal.force(transaction));
+        let is_flushed = self.file_system.watched(is_flushed)?;
         if !is_flushed {
             self.file_system.cache.volume().flush()?;
         }
@@ -372,6 +373,10 @@ impl Inode {
     /// The lock of what is where.
     pub(crate) fn lock_layout(&self) -> MutexGuard<'_, ()> {
         self.layout.lock()
+    }
+
+    pub(crate) fn try_lock_layout(&self) -> Option<MutexGuard<'_, ()>> {
+        self.layout.try_lock()
     }
 
     /// Takes all blocks away in one change, of an inode that has only few.

@@ -55,6 +55,7 @@ mod record;
 pub mod superblock;
 
 pub use change::Change;
+pub use data::{Transfers, Writing};
 pub use directory_blocks::{DirectoryBlocks, DirectoryFormat};
 pub use file_system::{FileSystem, Options};
 pub use inode::{CREATE_CREDITS, Inode, NewInode};

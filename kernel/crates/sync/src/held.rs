@@ -24,7 +24,7 @@ use crate::rank::{self, Rank};
 pub(crate) type Place = &'static Location<'static>;
 
 /// The most locks and read sections one context may hold at once. Nothing is kept where nothing is checked.
-const HELD_MAX: usize = if cfg!(any(debug_assertions, test)) { 24 } else { 0 };
+const HELD_MAX: usize = if cfg!(any(debug_assertions, test)) { 48 } else { 0 };
 
 const EMPTY: u16 = 0;
 /// Set in the entry of a spinlock.

@@ -16,7 +16,9 @@ use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
 use crate::attributes::set_len;
+use crate::page_cache::ErrorMark;
 use crate::page_cache::direct::check_aligned;
+use crate::page_cache::errors::were_any;
 use crate::{FileKind, Inode, PageCache, PageStore, PathRef, SealFlags, notify, path_name};
 
 /// The position of the first entry that a file system gives; `.` and `..` come before.
@@ -35,11 +37,14 @@ pub struct VnodeFile {
     is_writer: bool,
     /// Whether whoever opened it may write without losing set-id bits.
     keeps_set_id: bool,
+    /// Which errors of writing back are known here.
+    errors: ErrorMark,
 }
 
 impl VnodeFile {
     pub(crate) fn new(path: PathRef, is_writer: bool, keeps_set_id: bool) -> Self {
-        Self { path, served_by: None, is_writer, keeps_set_id }
+        let errors = error_mark(&path);
+        Self { path, served_by: None, is_writer, keeps_set_id, errors }
     }
 
     /// A file that only names a place (`O_PATH`).
@@ -104,7 +109,7 @@ impl VnodeFile {
             return Some(Err(Errno::EPERM));
         }
         seals.begin_mapping();
-        Some(Ok(Arc::new(FileMapping { path: self.path.clone(), may_store: true })))
+        Some(Ok(Arc::new(FileMapping::new(&self.path, true))))
     }
 
     pub(crate) fn note_access(&self, open: &OpenFile) {
@@ -151,7 +156,7 @@ impl VnodeFile {
         if !is_synchronous && !flags.contains(OpenFlags::DSYNC) {
             return Ok(());
         }
-        self.inode().sync(!is_synchronous && !flags.contains(OpenFlags::SYNC))
+        sync_contents(&**self.inode(), !is_synchronous && !flags.contains(OpenFlags::SYNC), &self.errors)
     }
 
     /// The cache by which the contents are read and written, and where they are on the disk; none for what is only in memory.
@@ -331,7 +336,7 @@ impl File for VnodeFile {
         if !self.inode().is_mappable() {
             return Err(Errno::ENODEV);
         }
-        Ok(Arc::new(FileMapping { path: self.path.clone(), may_store: false }))
+        Ok(Arc::new(FileMapping::new(&self.path, false)))
     }
 
     fn truncate(&self, open: &OpenFile, length: u64) -> Result<(), Errno> {
@@ -374,7 +379,7 @@ impl File for VnodeFile {
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
         match &self.served_by {
             Some(file) => file.sync(data_only),
-            None => self.inode().sync(data_only),
+            None => sync_contents(&**self.inode(), data_only, &self.errors),
         }
     }
 
@@ -435,6 +440,23 @@ impl File for VnodeFile {
     }
 }
 
+/// Brings a file to the disk; also tells of an error of an earlier writing back, once.
+fn sync_contents(inode: &dyn Inode, data_only: bool, errors: &ErrorMark) -> Result<(), Errno> {
+    let done = inode.sync(data_only);
+    match inode.page_cache() {
+        Some((cache, _)) => done.and(cache.tell_error(errors)),
+        None => done,
+    }
+}
+
+/// What who opens a file now knows of errors of writing it back.
+fn error_mark(path: &PathRef) -> ErrorMark {
+    if !were_any() {
+        return ErrorMark::default();
+    }
+    path.inode().page_cache().map(|(cache, _)| cache.error_mark()).unwrap_or_default()
+}
+
 impl Drop for VnodeFile {
     fn drop(&mut self) {
         if self.is_writer {
@@ -490,6 +512,13 @@ struct FileMapping {
     path: PathRef,
     /// It counts as a mapping that may store, for the file's seals.
     may_store: bool,
+    errors: ErrorMark,
+}
+
+impl FileMapping {
+    fn new(path: &PathRef, may_store: bool) -> Self {
+        Self { path: path.clone(), may_store, errors: error_mark(path) }
+    }
 }
 
 impl Drop for FileMapping {
@@ -520,7 +549,7 @@ impl MappedObject for FileMapping {
     }
 
     fn synchronize(&self, _first: u64, _end: u64) -> Result<(), Errno> {
-        self.path.inode().sync(true)
+        sync_contents(&**self.path.inode(), true, &self.errors)
     }
 
     fn remove_pages(&self, first: u64, end: u64) -> Result<(), Errno> {

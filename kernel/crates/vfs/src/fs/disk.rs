@@ -18,7 +18,7 @@ use mm::{Frame, PAGE_SIZE};
 use sync::{Mutex, rank};
 
 use crate::page_cache::direct::check_aligned;
-use crate::page_cache::{PageCache, PageStore};
+use crate::page_cache::{ErrorMark, PageCache, PageStore};
 use crate::write_back::{self, Cached};
 use crate::{FileKind, PathRef, device, path_name};
 
@@ -86,7 +86,7 @@ pub(crate) fn claim(volume: &Volume) -> Result<Claim, Errno> {
         claims.push(Claimed { volume: number, disk });
     }
     let claim = Claim { contents };
-    claim.contents.cache.synchronize(&*claim.contents)?;
+    claim.contents.cache.write_back(&*claim.contents, 0, u64::MAX)?;
     Ok(claim)
 }
 
@@ -108,7 +108,9 @@ pub fn register(volume: &Volume) -> Result<(), Errno> {
             return Err(Errno::EACCES);
         }
         let claim = if flags.contains(OpenFlags::EXCL) { Some(claim(&contents.volume)?) } else { None };
-        Ok(Arc::new(DiskFile { contents: contents.clone(), path: path.clone(), _claim: claim }) as Arc<dyn File>)
+        let errors = contents.cache.error_mark();
+        let file = DiskFile { contents: contents.clone(), path: path.clone(), _claim: claim, errors };
+        Ok(Arc::new(file) as Arc<dyn File>)
     };
     device::register(FileKind::BlockDevice, volume.number(), Arc::new(open))
 }
@@ -171,7 +173,7 @@ impl Contents {
     }
 
     fn synchronize(&self) -> Result<(), Errno> {
-        self.cache.synchronize(self)?;
+        self.cache.write_back(self, 0, u64::MAX)?;
         Ok(self.volume.flush()?)
     }
 
@@ -237,6 +239,8 @@ struct DiskFile {
     path: PathRef,
     /// It was opened with `O_EXCL`.
     _claim: Option<Claim>,
+    /// Which errors of writing back are known here.
+    errors: ErrorMark,
 }
 
 impl File for DiskFile {
@@ -358,7 +362,7 @@ impl File for DiskFile {
     }
 
     fn sync(&self, _data_only: bool) -> Result<(), Errno> {
-        self.contents.synchronize()
+        self.contents.synchronize().and(self.contents.cache.tell_error(&self.errors))
     }
 }
 

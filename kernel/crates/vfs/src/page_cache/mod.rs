@@ -16,10 +16,11 @@
 //! A page is dirty from the moment something is stored in it until it is on its way to the disk. Stores by mappings are seen when
 //! they begin ([`PageCache::page_for_write`]): a page is taken away from all mappings before it is written back, so the next store
 //! faults and makes it dirty again. Nothing is copied for writing back; a page that changes on its way is dirty again and is
-//! written once more. What could not be written stays dirty and is tried again, and the error is kept for the next `fsync`.
+//! written once more. What could not be written stays dirty and is tried again, and the error is told by the next `fsync` of everybody
+//! who has the file open ([`errors`]).
 //!
 //! All dirty pages of the system are counted. A writer that finds more than a fifth of memory dirty writes its own file back before
-//! it goes on.
+//! it goes on; if that fails, and there is still too much, it is told.
 //!
 //! # 4. Reading ahead
 //!
@@ -32,6 +33,7 @@
 //! `WRITE_BACK`), or else an older copy of a page could overtake a newer one.
 
 pub(crate) mod direct;
+pub(crate) mod errors;
 mod writing;
 
 use alloc::vec::Vec;
@@ -40,12 +42,16 @@ use abi::Errno;
 use mm::object::Mappings;
 use mm::user::{UserReader, UserWriter};
 use mm::{Frame, PAGE_SIZE};
-use sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use sync::{Mutex, WaitQueue, rank};
 
 use crate::page_copy::{PAGE, copy_between, copy_in, copy_out, min_len, offset_in_page, page_of};
 use crate::sparse_map::{Removed, SparseMap};
 use crate::write_back;
+
+pub(crate) use errors::ErrorMark;
+use errors::WriteErrors;
+pub(crate) use writing::{Begun, Run};
 
 /// The most pages read ahead.
 const AHEAD_MAX: u64 = 32;
@@ -68,6 +74,11 @@ pub fn dirty_pages() -> usize {
 /// Pages of all files of disks that are in memory, for `/proc/meminfo`.
 pub fn cached_pages() -> usize {
     CACHED.load(Relaxed)
+}
+
+/// At how many dirty pages writers wait.
+fn dirty_max() -> usize {
+    usize::try_from(mm::frame::total() / DIRTY_SHARE).unwrap_or(usize::MAX)
 }
 
 /// Counts a page among those in memory for as long as it lives.
@@ -102,6 +113,11 @@ pub trait PageStore {
 
     /// Writes the pages from `first` on, all of which have room. Waits.
     fn write_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno>;
+
+    /// Writes pages in several places, the same way. Waits for all of them.
+    fn write_runs(&self, runs: &[Run]) -> Result<(), Errno> {
+        runs.iter().map(|run| self.write_pages(run.first, &run.frames)).fold(Ok(()), Result::and)
+    }
 
     /// The file has got its first dirty page since it was last written back.
     fn note_dirty(&self) {}
@@ -153,8 +169,7 @@ pub struct PageCache {
     ahead_at: AtomicU64,
     ahead: AtomicU64,
     writer: Mutex<()>,
-    /// The error of writing back that nobody was told of yet, 0 for none.
-    error: AtomicU32,
+    errors: WriteErrors,
 }
 
 impl Default for PageCache {
@@ -174,7 +189,7 @@ impl PageCache {
             ahead_at: AtomicU64::new(0),
             ahead: AtomicU64::new(0),
             writer: Mutex::new(rank::WRITE_BACK, ()),
-            error: AtomicU32::new(0),
+            errors: WriteErrors::default(),
         }
     }
 
@@ -222,7 +237,8 @@ impl PageCache {
         while !from.is_empty() && position < end_max {
             let offset = offset_in_page(position);
             let len = min_len((PAGE_SIZE - offset).min(from.remaining()), end_max - position);
-            match self.write_page(store, page_of(position), offset, from, len) {
+            let written = self.throttle(store);
+            match written.and_then(|()| self.write_page(store, page_of(position), offset, from, len)) {
                 Ok(copied) => {
                     done += copied;
                     position += copied as u64;
@@ -234,7 +250,6 @@ impl PageCache {
                 Err(_) => break,
             }
         }
-        self.throttle(store);
         Ok(done)
     }
 
@@ -322,18 +337,21 @@ impl PageCache {
         }
     }
 
-    /// Lets a writer wait while too much of memory is dirty.
-    fn throttle(&self, store: &dyn PageStore) {
-        let limit = usize::try_from(mm::frame::total() / DIRTY_SHARE).unwrap_or(usize::MAX);
-        if dirty_pages() > limit {
-            // An error stays for fsync to tell.
-            let _ = self.write_back(store, 0, u64::MAX);
-            // Somewhat less, or a writer of many small files would write each by itself, and never those before.
-            let is_too_much = || dirty_pages() > limit - limit / 8;
-            if is_too_much() {
-                write_back::write_all(is_too_much);
-            }
+    /// Lets a writer wait while too much of memory is dirty. The error of writing its file back is the writer's if that did not help.
+    #[inline]
+    fn throttle(&self, store: &dyn PageStore) -> Result<(), Errno> {
+        if dirty_pages() > dirty_max() { self.write_enough(store) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn write_enough(&self, store: &dyn PageStore) -> Result<(), Errno> {
+        let written = self.write_back(store, 0, u64::MAX);
+        // Somewhat less, or a writer of many small files would write each by itself, and never those before.
+        let is_too_much = || dirty_pages() > dirty_max() - dirty_max() / 8;
+        if is_too_much() {
+            write_back::write_all(is_too_much);
         }
+        if dirty_pages() > dirty_max() { written } else { Ok(()) }
     }
 
     /// A page that is in memory.
@@ -535,6 +553,20 @@ impl Pages {
             next = index.checked_add(1).and_then(|index| pages.map.next_present(index));
         }
         dropped
+    }
+
+    /// Takes the mark of being dirty from all pages; how many had it.
+    fn clean_all(&mut self) -> usize {
+        let mut count = 0;
+        let mut next = if self.dirty == 0 { None } else { self.map.next_present(0) };
+        while let Some(index) = next {
+            if let Some(Slot::Page(page)) = self.map.get_mut(index) {
+                count += usize::from(core::mem::take(&mut page.is_dirty));
+            }
+            next = index.checked_add(1).and_then(|index| self.map.next_present(index));
+        }
+        self.dirty = 0;
+        count
     }
 
     /// Dirty pages that are not in `first..end`.

@@ -126,12 +126,12 @@ fn a_write_reaches_the_disk_when_it_is_written_back() {
     assert_eq!(store.on_disk(0).unwrap()[PAGE_SIZE - 1], 1);
     assert!(cache.is_dirty());
     assert_eq!(cache.shrink(), 2, "those that were read ahead");
-    cache.synchronize(&store).unwrap();
+    cache.write_back(&store, 0, u64::MAX).unwrap();
     assert!(!cache.is_dirty());
     assert_eq!(store.on_disk(0).unwrap()[PAGE_SIZE - 3..], [1, 9, 9]);
     assert_eq!(store.on_disk(1).unwrap()[..3], [9, 9, 2]);
     assert_eq!(store.writes.load(Ordering::Relaxed), 1);
-    cache.synchronize(&store).unwrap();
+    cache.write_back(&store, 0, u64::MAX).unwrap();
     assert_eq!(store.writes.load(Ordering::Relaxed), 1);
 }
 
@@ -153,19 +153,27 @@ fn a_full_disk_is_told_by_the_write() {
     assert_eq!(write(&cache, &store, 0, &[3; 3 * PAGE_SIZE]), Ok(2 * PAGE_SIZE));
     assert_eq!(write(&cache, &store, 2 * PAGE, &[3]), Err(Errno::ENOSPC));
     assert_eq!(store.size(), 2 * PAGE);
-    cache.synchronize(&store).unwrap();
+    cache.write_back(&store, 0, u64::MAX).unwrap();
 }
 
 #[test]
 fn what_could_not_be_written_is_kept_and_told_once() {
     let (store, cache) = (FakeStore::new(2), PageCache::new());
     write(&cache, &store, 0, &[5]).unwrap();
+    let mark = cache.error_mark();
     store.is_broken.store(true, Ordering::Relaxed);
     assert_eq!(cache.write_back(&store, 0, u64::MAX), Err(Errno::EIO));
     store.is_broken.store(false, Ordering::Relaxed);
-    assert_eq!(cache.synchronize(&store), Err(Errno::EIO), "of the earlier try");
+    assert_eq!(cache.write_back(&store, 0, u64::MAX), Ok(()));
     assert_eq!(store.on_disk(0).unwrap()[0], 5);
-    assert_eq!(cache.synchronize(&store), Ok(()));
+    assert_eq!((cache.tell_error(&mark), cache.tell_error(&mark)), (Err(Errno::EIO), Ok(())), "of the earlier try");
+    write(&cache, &store, 0, &[6]).unwrap();
+    store.is_broken.store(true, Ordering::Relaxed);
+    cache.abandon(Errno::EIO);
+    assert!(!cache.is_dirty());
+    assert_eq!(cache.write_back(&store, 0, u64::MAX), Ok(()));
+    assert_eq!(cache.tell_error(&mark), Err(Errno::EIO), "of what was given up");
+    assert_eq!(read(&cache, &store, 0, 1).unwrap(), [6]);
     cache.punch(0, 2);
     store.is_broken.store(true, Ordering::Relaxed);
     assert_eq!(read(&cache, &store, 0, 1), Err(Errno::EIO));
@@ -180,7 +188,7 @@ fn a_cut_zeroes_the_rest_of_the_last_page() {
     store.size.store(10, Ordering::Relaxed);
     cache.cut(&store, 10).unwrap();
     store.disk.lock().unwrap().retain(|index, _| *index == 0);
-    cache.synchronize(&store).unwrap();
+    cache.write_back(&store, 0, u64::MAX).unwrap();
     assert_eq!(store.on_disk(0).unwrap()[8..12], [1, 1, 0, 0]);
     store.size.store(3 * PAGE, Ordering::Relaxed);
     assert_eq!(read(&cache, &store, 8, 4).unwrap(), [1, 1, 0, 0]);
@@ -229,7 +237,7 @@ fn stores_of_mappings_are_seen() {
     store.size.store(100, Ordering::Relaxed);
     let frame = cache.page_for_write(&store, 0).unwrap();
     frame.write(50, &[1; 100]);
-    cache.synchronize(&store).unwrap();
+    cache.write_back(&store, 0, u64::MAX).unwrap();
     assert_eq!(store.on_disk(0).unwrap()[98..102], [1, 1, 0, 0], "nothing behind the end");
     assert!(!cache.is_dirty());
     assert_eq!(cache.page(&store, 1).unwrap_err(), Errno::EFAULT);
@@ -266,7 +274,7 @@ fn threads_agree() {
         })
         .collect();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
-    cache.synchronize(&*store).unwrap();
+    cache.write_back(&*store, 0, u64::MAX).unwrap();
     for index in 0..64 {
         assert_eq!(read(&cache, &store, index * PAGE, PAGE_SIZE).unwrap(), store.on_disk(index).unwrap());
     }

@@ -4,19 +4,45 @@ use alloc::vec::Vec;
 
 use abi::Errno;
 use mm::{Frame, PAGE_SIZE};
+use sync::MutexGuard;
 use sync::atomic::Ordering::Relaxed;
 
-use super::{DIRTY, PageCache, PageStore, Slot, offset_in_page, page_of};
+use super::{DIRTY, ErrorMark, PageCache, PageStore, Slot, offset_in_page, page_of};
 
 /// The most pages on their way to the disk at once, in one file.
-const RUN_MAX: usize = 256;
+const WRITTEN_MAX: usize = 256;
 
 /// Pages side by side that are about to be written.
-struct Run {
-    first: u64,
-    frames: Vec<Frame>,
+pub struct Run {
+    /// The first page.
+    pub first: u64,
+    /// Their frames.
+    pub frames: Vec<Frame>,
     /// Whether a mapping may store in one of them.
     is_mapped: bool,
+}
+
+impl Run {
+    fn end(&self) -> u64 {
+        self.first.saturating_add(self.frames.len() as u64)
+    }
+}
+
+/// Dirty pages of a file that are on their way to the disk together with those of other files. Until it is finished nobody else writes
+/// pages of this file.
+pub(crate) struct Begun<'a> {
+    cache: &'a PageCache,
+    _writer: MutexGuard<'a, ()>,
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Begun<'_> {
+    /// Without success the pages are as dirty as before. The error is for who tries again.
+    pub(crate) fn finish(self, store: &dyn PageStore, is_written: bool) {
+        if !is_written {
+            self.cache.keep_dirty(store, &self.runs);
+        }
+    }
 }
 
 impl PageCache {
@@ -25,29 +51,61 @@ impl PageCache {
         let _writer = self.writer.lock();
         let mut at = first;
         let mut result = Ok(());
-        while let Some(run) = self.take_run(at, end) {
-            at = run.first + run.frames.len() as u64;
+        loop {
+            let runs = self.take_runs(store, at, end);
+            let Some(last) = runs.last() else { return result };
+            at = last.end();
+            if let Err(errno) = store.write_runs(&runs) {
+                self.keep_dirty(store, &runs);
+                self.errors.note(errno);
+                result = Err(errno);
+            }
+        }
+    }
+
+    /// Takes dirty pages to be written together with those of other files. None when there are none, or when another thread writes some:
+    /// whoever has begun with a file does not wait for another one.
+    pub(crate) fn begin_write_back(&self, store: &dyn PageStore) -> Option<Begun<'_>> {
+        let writer = self.writer.try_lock()?;
+        let runs = self.take_runs(store, 0, u64::MAX);
+        (!runs.is_empty()).then_some(Begun { cache: self, _writer: writer, runs })
+    }
+
+    /// Takes the next dirty pages, as many as are written at once.
+    fn take_runs(&self, store: &dyn PageStore, first: u64, end: u64) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        let (mut at, mut left) = (first, WRITTEN_MAX);
+        while let Some(run) = self.take_run(at, end, left) {
+            at = run.end();
+            left -= run.frames.len();
             if run.is_mapped {
                 // From here on a store faults, and makes its page dirty again.
                 self.mappings.invalidate(run.first, at);
             }
             zero_tail(store.size(), &run);
-            if let Err(errno) = store.write_pages(run.first, &run.frames) {
-                self.keep_dirty(store, &run);
-                self.error.store(errno as u32, Relaxed);
-                result = Err(errno);
-            }
+            runs.push(run);
         }
-        result
+        runs
     }
 
-    /// As [`PageCache::write_back`] of the whole file; also tells of an error of an earlier writing back, once.
-    pub fn synchronize(&self, store: &dyn PageStore) -> Result<(), Errno> {
-        self.write_back(store, 0, u64::MAX)?;
-        match self.error.swap(0, Relaxed) {
-            0 => Ok(()),
-            number => Err(u16::try_from(number).ok().and_then(Errno::from_raw).unwrap_or(Errno::EIO)),
+    /// Gives up what is dirty, as it cannot be written any more: it stays in memory as long as there is room. The error is told as one of
+    /// writing back.
+    pub fn abandon(&self, errno: Errno) {
+        let count = self.pages.lock().clean_all();
+        if count > 0 {
+            DIRTY.fetch_sub(count, Relaxed);
+            self.errors.note(errno);
         }
+    }
+
+    /// What who opens the file now knows of errors of writing it back.
+    pub fn error_mark(&self) -> ErrorMark {
+        self.errors.mark()
+    }
+
+    /// Tells of an error of writing back since `mark`, once.
+    pub fn tell_error(&self, mark: &ErrorMark) -> Result<(), Errno> {
+        self.errors.tell(mark)
     }
 
     /// Drops what is clean, after somebody else changed the file: it is read again. What is dirty will replace what he wrote.
@@ -74,17 +132,17 @@ impl PageCache {
         self.pages.lock().dirty != 0
     }
 
-    /// Takes the mark of being dirty from the next pages from `at` on that have it, side by side.
-    fn take_run(&self, at: u64, end: u64) -> Option<Run> {
+    /// Takes the mark of being dirty from the next pages from `at` on that have it, side by side and at most `count`.
+    fn take_run(&self, at: u64, end: u64, count: usize) -> Option<Run> {
         let mut pages = self.pages.lock();
-        if pages.dirty == 0 {
+        if pages.dirty == 0 || count == 0 {
             return None;
         }
         let mut run = Run { first: at, frames: Vec::new(), is_mapped: false };
         let mut next = pages.map.next_present(at);
         while let Some(index) = next.filter(|index| *index < end) {
-            let is_next = run.frames.is_empty() || index == run.first + run.frames.len() as u64;
-            if run.frames.len() >= RUN_MAX || !is_next {
+            let is_next = run.frames.is_empty() || index == run.end();
+            if run.frames.len() >= count || !is_next {
                 break;
             }
             match pages.map.get_mut(index) {
@@ -109,9 +167,11 @@ impl PageCache {
     }
 
     /// Makes pages dirty again that could not be written.
-    fn keep_dirty(&self, store: &dyn PageStore, run: &Run) {
-        for (index, frame) in (run.first..).zip(&run.frames) {
-            self.mark_dirty(store, index, frame, false);
+    fn keep_dirty(&self, store: &dyn PageStore, runs: &[Run]) {
+        for run in runs {
+            for (index, frame) in (run.first..).zip(&run.frames) {
+                self.mark_dirty(store, index, frame, false);
+            }
         }
     }
 }

@@ -12,5 +12,6 @@ mod images;
 mod support;
 
 mod read;
+mod removed;
 mod write;
 mod xattrs;

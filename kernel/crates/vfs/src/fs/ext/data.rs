@@ -1,10 +1,14 @@
 //! Contents: the inode as the store of its page cache, writing, lengths and holes.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
 use abi::{Errno, FallocateFlags};
+use ext::{Transfers, Writing};
 use mm::user::UserReader;
 use mm::{Frame, PAGE_SIZE};
 
-use crate::page_cache::PageStore;
+use crate::page_cache::{Begun, PageStore, Run};
 use crate::page_copy::{PAGE, offset_in_page, page_of};
 
 use super::ExtInode;
@@ -34,7 +38,11 @@ impl PageStore for ExtInode {
     }
 
     fn write_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
-        self.core.write_pages(first, frames, &|| self.metadata.size())
+        self.write_in_places(core::iter::once((first, frames)))
+    }
+
+    fn write_runs(&self, runs: &[Run]) -> Result<(), Errno> {
+        self.write_in_places(frames_of(runs))
     }
 
     fn note_dirty(&self) {
@@ -42,7 +50,42 @@ impl PageStore for ExtInode {
     }
 }
 
+/// The pages of runs.
+fn frames_of(runs: &[Run]) -> impl Iterator<Item = (u64, &[Frame])> {
+    runs.iter().map(|run| (run.first, &*run.frames))
+}
+
+/// Writes pages of several files that are dirty, with one wait for all. What cannot be had at once, or fails, stays dirty: who comes next
+/// writes it file by file, and finds out whose the error is.
+pub(super) fn write_together(file_system: &ext::FileSystem, inodes: &[Arc<ExtInode>]) {
+    let mut begun: Vec<(&ExtInode, Begun<'_>)> = Vec::with_capacity(inodes.len());
+    for inode in inodes {
+        if let Ok(cache) = inode.cache() {
+            begun.extend(cache.begin_write_back(&**inode).map(|pages| (&**inode, pages)));
+        }
+    }
+    let mut transfers = Transfers::writes(file_system);
+    let mut writings = Vec::with_capacity(begun.len());
+    for (inode, pages) in &begun {
+        let size = || inode.metadata.size();
+        writings.push(inode.core.begin_writing(frames_of(&pages.runs), &size, &mut transfers, false));
+    }
+    let transferred = transfers.finish();
+    let finish = |writing: Option<Writing<'_>>| writing.is_some_and(|writing| writing.finish(transferred).is_ok());
+    let are_written: Vec<bool> = writings.into_iter().map(finish).collect();
+    for ((inode, pages), is_written) in begun.into_iter().zip(are_written) {
+        pages.finish(inode, is_written);
+    }
+}
+
 impl ExtInode {
+    fn write_in_places<'a>(&'a self, runs: impl Iterator<Item = (u64, &'a [Frame])>) -> Result<(), Errno> {
+        let mut transfers = Transfers::writes(&self.shared.file_system);
+        let writing = self.core.begin_writing(runs, &|| self.metadata.size(), &mut transfers, true);
+        let transferred = transfers.finish();
+        writing.map_or(Ok(()), |writing| writing.finish(transferred))
+    }
+
     /// Whether it may take the blocks that are reserved. Who writes is not known here; files of the one they are reserved for are mostly
     /// written by him.
     fn is_privileged(&self) -> bool {
@@ -53,6 +96,7 @@ impl ExtInode {
 
     /// Writes at a position.
     pub(super) fn write(&self, position: u64, from: &mut UserReader<'_>) -> Result<usize, Errno> {
+        self.check_writable()?;
         let size_max = self.core.size_max();
         if position >= size_max {
             return Err(Errno::EFBIG);

@@ -198,8 +198,21 @@ impl ExtInode {
         self.save(&change)
     }
 
+    /// Gives up what is dirty: nothing is written any more.
+    pub(super) fn abandon(&self) {
+        if let Contents::Regular(cache) = &self.contents {
+            cache.abandon(Errno::EIO);
+            self.core.forget_waiting(0);
+        }
+        self.is_dirty.store(false, SeqCst);
+    }
+
     /// Writes pages and attributes; they are stable after a flush.
     pub(super) fn write_back(&self) -> Result<(), Errno> {
+        if self.shared.file_system.is_stopped() {
+            self.abandon();
+            return Err(Errno::EIO);
+        }
         let pages = match &self.contents {
             Contents::Regular(cache) => cache.write_back(self, 0, u64::MAX).and_then(|()| self.settle_size(cache)),
             _ => Ok(()),
@@ -223,6 +236,11 @@ impl ExtInode {
             return Ok(());
         }
         self.core.set_size_on_disk(size)
+    }
+
+    /// What was open for writing may not be written any more.
+    pub(super) fn check_writable(&self) -> Result<(), Errno> {
+        if self.shared.file_system.is_read_only() { Err(Errno::EROFS) } else { Ok(()) }
     }
 
     fn change_attribute(&self, name: &[u8], wanted: XattrChange<'_>) -> Result<(), Errno> {
@@ -352,6 +370,7 @@ impl Inode for ExtInode {
     }
 
     fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
+        self.check_writable()?;
         let frame = self.shared.checked(self.cache()?.page_for_write(self, index))?;
         self.metadata.touch_modified();
         self.mark_dirty();
@@ -387,15 +406,17 @@ impl Inode for ExtInode {
     }
 
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        if self.shared.file_system.is_stopped() {
+            self.abandon();
+            return Err(Errno::EIO);
+        }
         let mut needs_attributes = true;
         if let Contents::Regular(cache) = &self.contents {
-            self.shared.checked(cache.synchronize(self).and_then(|()| self.settle_size(cache)))?;
+            self.shared.checked(cache.write_back(self, 0, u64::MAX).and_then(|()| self.settle_size(cache)))?;
             needs_attributes = !data_only;
         }
         if self.shared.file_system.is_read_only() {
-            // What a journal that was given up did not commit is lost.
-            let has_lost = self.shared.file_system.journal().is_some_and(|journal| journal.failure().is_some());
-            return if has_lost { Err(Errno::EIO) } else { Ok(()) };
+            return Ok(());
         }
         if needs_attributes {
             self.shared.checked(self.save_if_dirty())?;

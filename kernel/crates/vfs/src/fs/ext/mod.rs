@@ -104,14 +104,12 @@ impl ExtFileSystem {
 
     /// Writes back what is dirty, and deletes what nobody uses any more.
     pub fn write_back(&self) -> Result<(), Errno> {
-        self.shared.write_dirty()?;
-        self.shared.file_system.journal().map_or(Ok(()), |journal| journal.tick())
+        self.shared.write_dirty().and(self.shared.file_system.tick())
     }
 
     /// Writes everything, and says on the disk that nothing is missing. Nothing may be changed afterwards.
     pub fn shut_down(&self) -> Result<(), Errno> {
-        self.shared.write_dirty()?;
-        self.shared.file_system.end_writing()
+        self.shared.write_dirty().and(self.shared.file_system.end_writing())
     }
 }
 
@@ -170,8 +168,7 @@ impl FileSystem for ExtFileSystem {
     }
 
     fn sync(&self) -> Result<(), Errno> {
-        self.shared.write_dirty()?;
-        self.shared.file_system.sync()
+        self.shared.write_dirty().and(self.shared.file_system.sync())
     }
 
     fn reconfigure(&self, is_read_only: bool, options: &[u8]) -> Result<(), Errno> {
@@ -188,6 +185,10 @@ impl FileSystem for ExtFileSystem {
     }
 
     fn shut_down(&self) -> Result<(), Errno> {
-        Self::shut_down(self)
+        Self::shut_down(self).inspect_err(|_| {
+            // There is no second time.
+            self.shared.file_system.stop_writing();
+            self.shared.abandon();
+        })
     }
 }

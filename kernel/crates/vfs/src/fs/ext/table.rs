@@ -10,12 +10,15 @@ use sync::{Mutex, rank};
 use crate::write_back::Cached;
 
 use super::ExtInode;
+use super::data::write_together;
 
 /// Locks for reading inodes: two inodes are rarely read under the same.
 const LOADS: usize = 16;
 /// As many inodes may be dirty as memory has pages, divided by this, but not less than the second number.
 const DIRTY_SHARE: usize = 32;
 const DIRTY_MIN: usize = 64;
+/// The most files whose pages are written together: two locks are held for each.
+const TOGETHER_MAX: usize = 16;
 /// Inodes known at which those that are gone are looked for first.
 const SWEEP_MIN: usize = 64;
 
@@ -172,12 +175,29 @@ impl Shared {
 
     fn write(&self, dirty: Vec<Arc<ExtInode>>) -> Result<(), Errno> {
         let mut result = Ok(());
-        for inode in dirty {
-            result = result.and(inode.write_back());
-            self.let_go_if_clean(&inode);
+        for part in dirty.chunks(TOGETHER_MAX) {
+            write_together(&self.file_system, part);
+            for inode in part {
+                result = result.and(inode.write_back());
+                self.let_go_if_clean(inode);
+            }
         }
+        drop(dirty);
         self.delete_unused();
         result
+    }
+
+    /// Gives up everything that is dirty, and lets go of all inodes: nothing is written any more.
+    pub(super) fn abandon(&self) {
+        let (dirty, orphans) = {
+            let mut table = self.table.lock();
+            (core::mem::take(&mut table.dirty), core::mem::take(&mut table.orphans))
+        };
+        for Dirty { inode, .. } in dirty.into_values() {
+            inode.abandon();
+            inode.set_listed(false);
+        }
+        drop(orphans);
     }
 
     /// Takes an inode from the dirty ones, if it is not.
@@ -197,14 +217,14 @@ impl Shared {
 
 impl Cached for Shared {
     fn write_back(&self) -> Result<(), Errno> {
+        if self.file_system.is_stopped() {
+            self.abandon();
+        }
         if self.file_system.is_read_only() {
             return Ok(());
         }
-        self.write_old()?;
-        match self.file_system.journal() {
-            Some(journal) => journal.tick(),
-            None => Ok(self.file_system.cache().write_back()?),
-        }
+        // What is committed names no data that is not there.
+        self.write_old().and(self.file_system.tick())
     }
 
     fn write_all(&self) -> Result<(), Errno> {

@@ -213,7 +213,7 @@ impl FatInode {
 
     /// Writes contents, then the entry, to memory that [`Volume::commit`] writes.
     fn write_back(&self) -> Result<(), Errno> {
-        self.cache.synchronize(self)?;
+        self.cache.write_back(self, 0, u64::MAX)?;
         if self.is_changed.load(Relaxed) {
             let chain = self.chain.lock();
             let mut state = self.volume.lock_for_change()?;
@@ -508,7 +508,7 @@ impl Inode for FatInode {
     }
 
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
-        self.cache.synchronize(self)?;
+        self.cache.write_back(self, 0, u64::MAX)?;
         if self.volume.is_read_only() {
             return Ok(());
         }

@@ -277,7 +277,7 @@ impl FileData {
 
     /// Brings the file to stable storage.
     pub(super) fn sync(&self, inode: &ServedInode, data_only: bool) -> Result<(), Errno> {
-        self.cache.synchronize(inode)?;
+        self.cache.write_back(inode, 0, u64::MAX)?;
         inode.is_written_back();
         match self.any_open() {
             Some(open) => open.sync(data_only),
