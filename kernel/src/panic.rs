@@ -138,7 +138,7 @@ fn print_frame(out: &mut PanicSerial, address: usize) {
     let offset = address.wrapping_sub(image_layout().text_start) as u64;
     match SYMBOLS.get().and_then(|symbols| symbols.lookup(offset)) {
         Some((name, distance)) if is_kernel_text(address) => {
-            let _ = writeln!(out, "  {unslid:#x} {:#}+{distance:#x}", rustc_demangle::demangle(name));
+            let _ = writeln!(out, "  {unslid:#x} {name}+{distance:#x}");
         }
         _ => {
             let _ = writeln!(out, "  {unslid:#x}");

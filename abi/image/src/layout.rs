@@ -141,12 +141,15 @@ pub const SITE_R11_DEAD: u8 = 1;
 /// Nothing reads the status flags as the system call leaves them.
 pub const SITE_FLAGS_DEAD: u8 = 2;
 
+/// Instead of the number of a name: what begins here has none.
+pub const NAMELESS: u16 = u16::MAX;
+
 /// A function of the kernel.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct SymbolRecord {
     /// The distance from the kernel's link base.
     pub offset: U32,
-    /// Where the name begins in the symbol names.
-    pub name: U32,
+    /// The number of its name in the symbol names, or [`NAMELESS`].
+    pub name: U16,
 }

@@ -6,7 +6,9 @@
 use image_format::layout::{EntryRecord, Extent, Header, InodeRecord, Section};
 use image_format::packed::CHUNK_SIZE;
 use image_format::write::{ConfigSource, Content, Metadata, Payload, SpecialKind, SymbolSource, Tree, TreeError};
-use image_format::{Image, ImageError, InodeIndex, Kind, MAGIC, PAGE_SIZE, PLACEHOLDER, Patch, Site, SiteKind};
+use image_format::{
+    Image, ImageError, InodeIndex, Kind, MAGIC, PAGE_SIZE, PLACEHOLDER, Patch, SYMBOL_NAME_LEN_MAX, Site, SiteKind,
+};
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -73,7 +75,13 @@ fn sample() -> Payload {
             required_memory: 123_456,
         },
         tree,
-        symbols: vec![symbol(0x900, ""), symbol(0x100, "first"), symbol(0x180, "second")],
+        symbols: vec![
+            symbol(0x900, ""),
+            symbol(0x100, "crate::first"),
+            symbol(0x180, "crate::second"),
+            symbol(0x200, "crate::first"),
+            symbol(0x280, &"long".repeat(100)),
+        ],
         is_packed: false,
     }
 }
@@ -162,13 +170,17 @@ fn sites_are_found_by_range() {
 fn symbols_are_found_by_offset() {
     let bytes = sample().to_bytes().unwrap();
     let symbols = Image::parse(&bytes).unwrap().kernel_symbols();
-    assert_eq!(symbols.count(), 2);
-    assert_eq!(symbols.lookup(0xff), None);
-    assert_eq!(symbols.lookup(0x100), Some(("first", 0)));
-    assert_eq!(symbols.lookup(0x17f), Some(("first", 0x7f)));
-    assert_eq!(symbols.lookup(0x8ff), Some(("second", 0x77f)));
-    assert_eq!(symbols.lookup(0x900), None);
-    assert_eq!(symbols.lookup(u64::MAX), None);
+    let found = |offset| symbols.lookup(offset).map(|(name, distance)| (name.to_string(), distance));
+    let function = |name: &str, distance| Some((name.to_owned(), distance));
+    assert_eq!(symbols.count(), 4);
+    assert_eq!(found(0xff), None);
+    assert_eq!(found(0x100), function("crate::first", 0));
+    assert_eq!(found(0x17f), function("crate::first", 0x7f));
+    assert_eq!(found(0x1ff), function("crate::second", 0x7f));
+    assert_eq!(found(0x200), function("crate::first", 0));
+    assert_eq!(found(0x8ff), function(&"long".repeat(100)[..SYMBOL_NAME_LEN_MAX], 0x67f));
+    assert_eq!(found(0x900), None);
+    assert_eq!(found(u64::MAX), None);
 }
 
 #[test]
@@ -178,7 +190,7 @@ fn smallest_payload_has_an_empty_root() {
     let image = Image::parse(&bytes).unwrap();
     assert_eq!(image.archive().entries(image.archive().root()).count(), 0);
     assert_eq!(image.config().arguments().count(), 0);
-    assert_eq!(image.kernel_symbols().lookup(0), None);
+    assert!(image.kernel_symbols().lookup(0).is_none());
 }
 
 #[test]
@@ -251,7 +263,7 @@ fn read_all(image: &Image<'_>) -> usize {
             seen += sites.map(|site| usize::from(site.original)).sum::<usize>();
         }
     }
-    seen + walk(image, archive.root()) + (0..0x1000).filter_map(|at| image.kernel_symbols().lookup(at)).count()
+    seen + walk(image, archive.root()) + (0..0x1000).step_by(0x40).filter_map(|at| image.kernel_symbols().lookup(at)).count()
 }
 
 fn walk(image: &Image<'_>, directory: InodeIndex) -> usize {

@@ -38,7 +38,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("log", &["*"]),
     ("lz4_flex", &["image-format"]),
     ("loom", &["sync", "vdso"]),
-    ("rustc-demangle", &["kernel"]),
     ("siphasher", &["net"]),
     ("smoltcp", &["net"]),
     ("spin", &["sync"]),

@@ -11,6 +11,7 @@ use goblin::elf::program_header::{PT_LOAD, ProgramHeader};
 use goblin::elf::sym::{STB_LOCAL, STT_FUNC, STT_NOTYPE};
 use image_format::write::{Payload, SymbolSource};
 use image_format::{PAGE_SIZE, PLACEHOLDER};
+use rustc_demangle::demangle;
 
 use crate::{Failure, Result};
 
@@ -177,7 +178,7 @@ fn symbols(elf: &Elf<'_>) -> Vec<SymbolSource> {
     let text_end = loads().filter(|header| header.is_executable()).map(|header| header.p_vaddr + header.p_memsz).max();
     found
         .into_iter()
-        .map(|(address, _, name)| (address, name.to_owned()))
+        .map(|(address, _, name)| (address, format!("{:#}", demangle(name))))
         .chain(text_end.map(|end| (end, String::new())))
         .filter_map(|(address, name)| Some(SymbolSource { offset: u32::try_from(address - base).ok()?, name }))
         .collect()

@@ -3,6 +3,7 @@
 //! [`Tree`] collects the root file system, [`Payload`] adds the rest and writes it all in one pass. Contents of files may
 //! stay on the host's disk until they are written. The same input gives the same bytes.
 
+mod symbols;
 mod tree;
 
 use std::borrow::Cow;
@@ -13,12 +14,11 @@ use std::io::{self, Read, Write};
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{I64, U16, U32, U64};
 
+pub use symbols::SymbolSource;
 pub use tree::{Content, Metadata, NodeId, SpecialKind, Tree, TreeError, View};
 
 use crate::config::{ROOT_KIND_SIZE, read_root_kind};
-use crate::layout::{
-    ELSEWHERE, EntryRecord, Extent, HEADER_SIZE, Header, InodeRecord, SECTION_COUNT, SiteRecord, SymbolRecord,
-};
+use crate::layout::{ELSEWHERE, EntryRecord, Extent, HEADER_SIZE, Header, InodeRecord, SECTION_COUNT, SiteRecord};
 use crate::{ALIGNED_SIZE_MIN, MAGIC, PAGE_SIZE, Site, VERSION, packed};
 use tree::NodeKind;
 
@@ -44,15 +44,6 @@ pub struct ConfigSource {
     pub network: String,
     /// The memory the program needs at least, in bytes; 0 when unknown.
     pub required_memory: u64,
-}
-
-/// A function of the kernel.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SymbolSource {
-    /// The distance from the kernel's link base.
-    pub offset: u32,
-    /// The mangled name; none closes the function before.
-    pub name: String,
 }
 
 /// Everything a payload consists of.
@@ -137,7 +128,7 @@ impl<'a> Plan<'a> {
         let mut tables = Tables::default();
         tables.add_tree(&payload.tree)?;
         let config = config_bytes(&payload.config)?;
-        let (symbols, symbol_names) = symbol_tables(&payload.symbols)?;
+        let (symbols, symbol_names) = symbols::tables(&payload.symbols)?;
         let metadata_sizes = [
             config.len(),
             tables.inodes.as_bytes().len(),
@@ -327,20 +318,6 @@ fn push_string(bytes: &mut Vec<u8>, string: &[u8]) -> io::Result<()> {
     bytes.extend_from_slice(&narrow::<u32>(string.len())?.to_le_bytes());
     bytes.extend_from_slice(string);
     Ok(())
-}
-
-fn symbol_tables(symbols: &[SymbolSource]) -> io::Result<(Vec<SymbolRecord>, Vec<u8>)> {
-    let mut sorted: Vec<_> = symbols.iter().collect();
-    sorted.sort();
-    let mut names = Vec::new();
-    let mut records = Vec::with_capacity(sorted.len());
-    for symbol in sorted {
-        let name = SymbolRecord { offset: U32::new(symbol.offset), name: U32::new(narrow(names.len())?) };
-        records.push(name);
-        names.extend_from_slice(&narrow::<u16>(symbol.name.len())?.to_le_bytes());
-        names.extend_from_slice(symbol.name.as_bytes());
-    }
-    Ok((records, names))
 }
 
 /// The bytes of a file.

@@ -146,8 +146,10 @@ impl Profile {
     fn kernel_function(&self, address: u64) -> String {
         let offset = address.wrapping_sub(self.kernel_start);
         let image = image_format::Image::parse(&self.payload).ok();
-        let name = image.and_then(|image| image.kernel_symbols().lookup(offset)).map(|(name, _)| name);
-        name.map_or_else(|| format!("[kernel]{KERNEL_MARK}"), |name| format!("{:#}{KERNEL_MARK}", demangle(name)))
+        match image.and_then(|image| image.kernel_symbols().lookup(offset)) {
+            Some((name, _)) => format!("{name}{KERNEL_MARK}"),
+            None => format!("[kernel]{KERNEL_MARK}"),
+        }
     }
 
     /// The function at an address of the program. `None`: a return address that is none.
