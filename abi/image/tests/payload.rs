@@ -263,7 +263,8 @@ fn read_all(image: &Image<'_>) -> usize {
             seen += sites.map(|site| usize::from(site.original)).sum::<usize>();
         }
     }
-    seen + walk(image, archive.root()) + (0..0x1000).step_by(0x40).filter_map(|at| image.kernel_symbols().lookup(at)).count()
+    seen + walk(image, archive.root())
+        + (0..0x1000).step_by(0x40).filter_map(|at| image.kernel_symbols().lookup(at)).count()
 }
 
 fn walk(image: &Image<'_>, directory: InodeIndex) -> usize {

@@ -312,6 +312,7 @@ pub(crate) fn may_keep(is_short: bool) -> bool {
 }
 
 /// Takes back what `allocate_block` gave.
+#[inline]
 pub(crate) fn free_block(physical: u64, order: u32) {
     if order == 0 {
         return free_one(frame_at(physical));
@@ -340,11 +341,13 @@ fn zero_page_at(address: usize) {
 }
 
 /// A word for the owner of the table page at `physical`: how many entries it has.
+#[inline]
 pub(crate) fn table_entries(physical: u64) -> &'static AtomicU32 {
     info_of(frame_at(physical)).owner_word()
 }
 
 /// References to a frame; above 1 for pinned ones.
+#[inline]
 pub(crate) fn reference_count(frame: FrameNumber) -> u32 {
     info_of(frame).reference_count()
 }
@@ -371,6 +374,7 @@ fn check(offset: usize, len: usize) {
     assert!(offset <= PAGE_BYTES && len <= PAGE_BYTES - offset, "access beyond a frame");
 }
 
+#[inline]
 fn check_writable(frame: FrameNumber) {
     assert!(!info_of(frame).is_pinned(), "write to a pinned frame");
 }
@@ -415,6 +419,7 @@ impl FrameMachine for MachineFrames {
         unsafe { core::ptr::copy_nonoverlapping(source.as_ptr(), (pointer(frame) + offset) as *mut u8, source.len()) };
     }
 
+    #[inline]
     fn zero(&self, frame: FrameNumber) {
         check_writable(frame);
         zero_page_at(pointer(frame));

@@ -162,6 +162,7 @@ impl Unlinked {
     }
 
     /// Notes the entry of a page that was taken away or lost rights.
+    #[inline]
     fn add_page(&mut self, address: usize, old: u64) {
         if is_cached(old) {
             self.plan.add(address, 1);
@@ -188,6 +189,7 @@ fn chain(first: &mut u32, table: u64) {
 }
 
 /// Takes the first table of a chain.
+#[inline]
 fn unchain(first: &mut u32) -> Option<u64> {
     if *first == NO_TABLE {
         return None;
@@ -286,6 +288,7 @@ impl UserPageTable {
         self.spare_len.set(len + 1);
     }
 
+    #[inline]
     fn add_entries(&self, table: u64, change: u32) {
         if table != self.root {
             frames::table_entries(table).fetch_add(change, Ordering::Relaxed);
@@ -293,10 +296,12 @@ impl UserPageTable {
     }
 
     /// Takes `count` entries off; true when the table is empty and may go.
+    #[inline]
     fn remove_entries(&self, table: u64, count: u32) -> bool {
         table != self.root && frames::table_entries(table).fetch_sub(count, Ordering::Relaxed) == count
     }
 
+    #[inline]
     fn entry(&self, address: usize) -> u64 {
         self.lowest(address, false).map_or(0, |table| get(table, index(address, 1)))
     }
@@ -425,6 +430,7 @@ impl UserPageTable {
     }
 
     /// The first entry of `[start, end)` that holds a frame.
+    #[inline]
     fn find_held(&self, mut start: usize, end: usize) -> Option<(usize, u64)> {
         let (region, recent) = self.recent.get();
         if start / span(2) == region {

@@ -174,6 +174,7 @@ pub(crate) fn is_runnable(thread: &Thread) -> bool {
 }
 
 /// Lets others run first.
+#[inline]
 pub(crate) fn yield_now() {
     schedule::yield_now();
 }

@@ -240,6 +240,7 @@ pub(crate) fn reschedule_on_exit() {
 }
 
 /// Lets others run first.
+#[inline]
 pub(crate) fn yield_now() {
     cpu_interrupts::disable();
     let cpu = cpu::current();
@@ -335,6 +336,7 @@ pub(crate) fn run_idle() -> ! {
 }
 
 /// From now on this CPU reads nothing of programs, and nothing under RCU but in interrupts, which say so themselves.
+#[inline]
 fn enter_idleness(cpu: &Cpu) {
     tlb::enter_idle();
     rcu::idle_enter(cpu.index);

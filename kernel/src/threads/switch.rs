@@ -113,6 +113,7 @@ pub(super) fn switch(cpu: &'static Cpu, next: Option<&'static Context>, fate: Fa
 }
 
 /// Lets go of the thread that was left; on the stack of the next one.
+#[inline]
 fn finish(cpu: &'static Cpu) {
     let Some(left) = cpu.leaving.take() else { return };
     left.is_on_cpu.store(false, Ordering::Release);

@@ -54,6 +54,7 @@ pub(crate) fn set_service(deadline_ns: u64) {
 }
 
 /// Makes the timer fire at `at_ns` at the latest.
+#[inline]
 fn arm(cpu: &Cpu, at_ns: u64) {
     if at_ns < cpu.armed_ns.get() {
         let at_ns = at_ns.min(clock::now_ns().saturating_add(TIMER_NS_MAX));
@@ -104,6 +105,7 @@ pub(super) fn set_for_idle(cpu: &Cpu) {
 }
 
 /// The next time at which this CPU has something to do, other than a turn.
+#[inline]
 fn wanted_ns(cpu: &Cpu, now_ns: u64) -> u64 {
     let mut at_ns = cpu.sleepers.lock().next_deadline().unwrap_or(NEVER);
     if SERVICE_CPU.load(Ordering::Relaxed) == cpu.index {

@@ -259,12 +259,12 @@ impl Bench {
             let line = format!("{}\n", [cpus.to_string().as_str(); 7].join(" "));
             check(&output, line.as_bytes(), b"", 0)?;
         }
-        let small = Boot { memory_mib: 5, cpus: 64, ..Boot::default() };
+        let small = Boot { memory_mib: 4, cpus: 64, ..Boot::default() };
         let output = self.tools.boot(&image, &small, &Input::Empty)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let count = text.split(' ').next().and_then(|count| count.parse::<u32>().ok());
         if count.is_none_or(|count| count < 2 || count == 64) || output.status != 0 {
-            return Err(format!("64 processors in 5 MiB: {}", describe(&output)));
+            return Err(format!("64 processors in 4 MiB: {}", describe(&output)));
         }
         Ok(())
     }

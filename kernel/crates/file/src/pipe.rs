@@ -75,6 +75,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     fn keep_frame(&mut self, frame: Frame) {
         if self.spare.len() < SPARE_FRAMES_MAX && frame.is_exclusive() {
             self.spare.push(frame);

@@ -240,6 +240,7 @@ impl FdTable {
     }
 
     /// `EBADF` unless `fd` stands for an open file, and goes on doing so while `_numbers` is locked.
+    #[inline]
     fn check_open(&self, fd: i32, _numbers: &Numbers) -> Result<usize, Errno> {
         let index = index_of(fd);
         if self.open.is_filled(index) { Ok(index) } else { Err(Errno::EBADF) }

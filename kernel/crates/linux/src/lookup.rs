@@ -81,6 +81,7 @@ pub(crate) fn file_as<T: File>(open: &OpenFile) -> Option<&T> {
 }
 
 /// The events of an open file as a thread sees them.
+#[inline]
 pub(crate) fn readiness(thread: &Thread, open: &OpenFile) -> PollEvents {
     file_as::<SignalFd>(open).map_or_else(|| open.file().readiness(), |signals| signals.readiness_for(thread))
 }

@@ -237,6 +237,7 @@ impl System {
     }
 
     /// The thread with this number.
+    #[inline]
     pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
         self.tables.lock().threads.get(&tid).cloned()
     }

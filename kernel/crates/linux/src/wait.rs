@@ -21,6 +21,7 @@ use crate::error::{Interrupted, SyscallError};
 use crate::thread::Thread;
 
 /// A node that wakes the thread: its own, unless that is in use.
+#[inline]
 fn node_for(thread: &Thread, events: PollEvents, is_exclusive: bool) -> Arc<WaitNode> {
     let events = (events | PollEvents::ALWAYS).bits();
     let own = thread.wait_node();
@@ -188,6 +189,7 @@ pub fn sleep_until(thread: &Thread, deadline_ns: u64) -> Result<(), Interrupted>
 }
 
 /// Sleeps until a signal comes.
+#[inline]
 pub fn for_signal(thread: &Thread) -> Interrupted {
     loop {
         if let Err(interrupted) = until(thread, &[], NEVER, || None::<()>) {

@@ -138,6 +138,7 @@ impl Area {
     }
 
     /// True when `upper`, which begins where `self` ends, differs from it in nothing else.
+    #[inline]
     pub(crate) fn continues_with(&self, upper: &Self) -> bool {
         if self.range.end() != upper.range.start()
             || self.rights != upper.rights

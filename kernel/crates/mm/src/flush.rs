@@ -48,6 +48,7 @@ impl FlushPlan {
     }
 
     /// Adds `pages` pages from `address` on.
+    #[inline]
     pub fn add(&mut self, address: usize, pages: usize) {
         debug_assert!(address.is_multiple_of(PAGE_SIZE), "not the address of a page");
         if self.is_everything || pages == 0 {

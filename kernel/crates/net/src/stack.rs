@@ -281,6 +281,7 @@ impl<'a> Touched<'a> {
         }
     }
 
+    #[inline]
     fn wake(&mut self) {
         for flow in self.flows.iter_mut().take(self.count).filter_map(Option::take) {
             flow.state().is_in_batch.store(false, Relaxed);

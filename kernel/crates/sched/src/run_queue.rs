@@ -575,6 +575,7 @@ impl RunQueue {
     }
 
     /// True if `id`, which waits, should run instead of the running thread.
+    #[inline]
     fn is_preempted_by(&self, new: &Node, arrival: Arrival) -> bool {
         if self.current.is_none() {
             return true;

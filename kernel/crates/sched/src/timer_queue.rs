@@ -297,6 +297,7 @@ impl<T> TimerQueue<T> {
     }
 
     /// Puts an entry at `index` and tells its slot.
+    #[inline]
     fn place(&mut self, index: usize, entry: HeapEntry) {
         self.heap[index] = entry;
         if let SlotState::Used { heap_index, .. } = &mut self.slots[entry.slot as usize].state {

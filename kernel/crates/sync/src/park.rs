@@ -94,6 +94,7 @@ impl Parker {
 }
 
 impl Wake for Parker {
+    #[inline]
     fn wake(&self, _events: u32) {
         self.unpark();
     }

@@ -417,6 +417,7 @@ impl Metadata {
     }
 
     /// What `stat` shows.
+    #[inline]
     pub fn attributes(&self) -> Attributes {
         Attributes {
             device: self.device,
@@ -446,6 +447,7 @@ impl Metadata {
         self.check_mode(credentials, wanted)
     }
 
+    #[inline]
     fn check_mode(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
         let mode = self.mode();
         let class = if credentials.uid == self.uid() {

@@ -143,6 +143,7 @@ pub(crate) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Begins a walk.
+    #[inline]
     pub(crate) fn new(
         context: &'a FsContext,
         credentials: &'a Credentials,

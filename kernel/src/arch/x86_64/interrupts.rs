@@ -54,6 +54,7 @@ pub(super) fn dispatch(vector: u8) -> bool {
 }
 
 /// Runs `action` with interrupts off on this CPU.
+#[inline]
 pub(crate) fn without<R>(action: impl FnOnce() -> R) -> R {
     x86_64::instructions::interrupts::without_interrupts(action)
 }

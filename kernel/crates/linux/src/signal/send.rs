@@ -156,6 +156,7 @@ pub fn force(thread: &Thread, info: Siginfo) {
 }
 
 /// The information that says which process sent a signal.
+#[inline]
 pub(crate) fn from_caller(thread: &Thread, signal: Signal, code: i32) -> Siginfo {
     let pid = thread.process().pid().cast_signed();
     Siginfo::sent(signal, code, pid, thread.credentials().user.real)

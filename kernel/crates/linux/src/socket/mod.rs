@@ -46,6 +46,7 @@ impl<'a> OpenSocket<'a> {
     }
 
     /// The socket itself.
+    #[inline]
     pub(crate) fn socket(&self) -> &dyn Socket {
         let file = file_as::<SocketFile>(&self.open).expect("what is behind the open file never changes");
         &**file.socket()
@@ -53,6 +54,7 @@ impl<'a> OpenSocket<'a> {
 }
 
 /// Who calls, for sockets.
+#[inline]
 pub(crate) fn caller(thread: &Thread) -> Caller {
     let credentials = thread.credentials();
     let is_unlimited = credentials.has(CAP_SYS_RESOURCE) || credentials.has(CAP_SYS_ADMIN);

@@ -36,6 +36,7 @@ pub(crate) fn send_patience(open: &OpenFile, socket: &dyn Socket, flags: Message
 // ---- Sending --------------------------------------------------------------------------------------------------------
 
 /// Sends a message. A stream in blocking mode takes everything before the call returns, unless a signal comes.
+#[inline]
 pub(crate) fn send(
     thread: &Thread,
     open: &OpenFile,

@@ -42,6 +42,7 @@ fn stat_of(attributes: &Attributes) -> Stat {
     }
 }
 
+#[inline]
 fn write_stat(attributes: &Attributes, status: UserPtr) -> SyscallResult {
     write_user_struct(status.address(), &stat_of(attributes))?;
     Ok(0)

@@ -51,6 +51,7 @@ impl NamedClock {
         Self { clock, is_coarse, can_sleep }
     }
 
+    #[inline]
     pub(super) fn from_id(id: i32) -> Result<Self, Errno> {
         Ok(match id {
             clock::CLOCK_REALTIME | clock::CLOCK_TAI => Self::new(Clock::Realtime, false, true),
@@ -218,6 +219,7 @@ fn sleep_until_time_of_day(thread: &Thread, time_ns: u64) -> SyscallResult {
     }
 }
 
+#[inline]
 fn duration_ns(request: UserPtr) -> Result<u64, Errno> {
     read_user_struct::<Timespec>(request.address())?.to_nanoseconds().ok_or(Errno::EINVAL)
 }

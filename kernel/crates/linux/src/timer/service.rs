@@ -83,6 +83,7 @@ impl Place {
     }
 
     /// Takes an entry back. What it held goes to the caller, so that nothing is freed under the lock.
+    #[inline]
     pub(crate) fn cancel(&self, id: TimerId) -> Option<Arc<dyn Expire>> {
         self.system.timers().queue.lock().timers.cancel(id)
     }

@@ -189,6 +189,7 @@ impl Timer {
     }
 
     /// Stops it for ever.
+    #[inline]
     pub(crate) fn delete(self: &Arc<Self>) {
         self.state.lock().is_deleted = true;
         self.set(None, 0);
@@ -282,6 +283,7 @@ impl Timer {
     }
 
     /// Begins the next period of a timer whose event was taken; answers how many have begun since it expired.
+    #[inline]
     fn begin_next(self: &Arc<Self>, state: &mut State) -> u64 {
         if state.stage != Stage::Expired {
             return 0;

@@ -151,6 +151,7 @@ impl AreaTree {
     }
 
     /// Adds an area. It overlaps none that is there.
+    #[inline]
     pub(crate) fn insert(&mut self, area: Area) {
         debug_assert!(!area.range.is_empty() && self.is_free(area.range), "areas are disjoint and not empty");
         insert(&mut self.root, Node::new(area));
@@ -216,6 +217,7 @@ impl AreaTree {
 }
 
 impl Node {
+    #[inline]
     fn new(area: Area) -> Box<Self> {
         let (start, end) = (area.guarded_start(), area.range.end());
         Box::new(Self { area, left: None, right: None, start, end, gap: 0, height: 1 })
@@ -296,6 +298,7 @@ fn find_room(link: &Link, len: usize, low: usize, high: usize) -> Option<usize> 
 }
 
 /// One tree from `left`, `node` and `right`, in this order. The node's own children are ignored.
+#[inline]
 fn join(left: Link, node: Box<Node>, right: Link) -> Box<Node> {
     match (left, right) {
         (Some(left), right) if left.height > height(&right) + 1 => join_right(left, node, right),

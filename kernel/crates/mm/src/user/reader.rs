@@ -76,6 +76,7 @@ impl<'a> UserReader<'a> {
 
     /// Reads up to `destination.len()` bytes. Short at the end, or before a byte that cannot be
     /// read; EFAULT when that is the first one.
+    #[inline]
     pub fn read(&mut self, destination: &mut [u8]) -> Result<usize, Errno> {
         match &mut self.0 {
             Source::User(segments) => or_efault(segments.transfer(destination.len(), |done, address, len| {

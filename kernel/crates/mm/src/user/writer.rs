@@ -77,6 +77,7 @@ impl<'a> UserWriter<'a> {
 
     /// Writes as much of `source` as there is room for. Short before a byte that cannot be
     /// written; EFAULT when that is the first one.
+    #[inline]
     pub fn write(&mut self, source: &[u8]) -> Result<usize, Errno> {
         match &mut self.0 {
             Sink::User(segments) => or_efault(segments.transfer(source.len(), |done, address, len| {

@@ -130,6 +130,7 @@ impl LocalEnd {
         &self.pair.streams[1 - self.side]
     }
 
+    #[inline]
     fn wake_peer(&self, events: PollEvents) {
         if let Some(peer) = self.peer.upgrade() {
             peer.wake_for(events);
@@ -137,6 +138,7 @@ impl LocalEnd {
     }
 
     /// Takes a reset over that the other end has left.
+    #[inline]
     fn notice_reset(&mut self) {
         if self.is_dead {
             return;

@@ -306,6 +306,7 @@ impl TcpSocket {
     }
 
     /// What connections take over from this listener.
+    #[inline]
     pub(super) fn inherited(&self) -> Inherited {
         let inner = self.inner.lock();
         Inherited {

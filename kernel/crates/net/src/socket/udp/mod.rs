@@ -134,6 +134,7 @@ impl UdpSocket {
         self.stack().udp()
     }
 
+    #[inline]
     fn has_port(&self) -> bool {
         self.datagrams.state.lock().local.is_some_and(|local| local.port() != 0)
     }

@@ -99,6 +99,7 @@ impl UnixSocket {
     }
 
     /// Whom it sends to.
+    #[inline]
     fn peer(&self) -> Option<Arc<Endpoint>> {
         match self.link.get() {
             Some(link) => Some(Arc::clone(link)),

@@ -42,6 +42,7 @@ impl ByteRing {
     }
 
     /// `len` bytes from the one at `offset` on, in two pieces.
+    #[inline]
     fn pieces(&self, offset: usize, len: usize) -> (&[u8], &[u8]) {
         if len == 0 {
             return (&[], &[]);
