@@ -360,6 +360,12 @@ pub const SI_TIMER: i32 = -2;
 pub const SI_MESGQ: i32 = -3;
 pub const SI_ASYNCIO: i32 = -4;
 pub const SI_SIGIO: i32 = -5;
+/// There is input.
+pub const POLL_IN: i32 = 1;
+/// There is room for output.
+pub const POLL_OUT: i32 = 2;
+/// Something happened to the file.
+pub const POLL_MSG: i32 = 3;
 pub const SI_TKILL: i32 = -6;
 
 pub const ILL_ILLOPC: i32 = 1;
@@ -421,6 +427,11 @@ impl Siginfo {
     /// Raised by a fault at `address`.
     pub fn fault(signal: Signal, code: i32, address: u64) -> Self {
         Self::new(signal, code).with_long(0, address)
+    }
+
+    /// Something happened to the file behind a descriptor (`F_SETSIG`).
+    pub fn polled(signal: Signal, code: i32, band: u32, fd: i32) -> Self {
+        Self::new(signal, code).with_long(0, u64::from(band)).with_word(2, fd.cast_unsigned())
     }
 
     /// A child changed its state.

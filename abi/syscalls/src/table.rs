@@ -75,7 +75,7 @@ macro_rules! for_each_syscall {
 13 rt_sigaction(signal: i32, action: UserPtr, old_action: UserPtr, set_size: usize) = Full("");
 14 rt_sigprocmask(how: i32, set: UserPtr, old_set: UserPtr, set_size: usize) = Full("");
 15 rt_sigreturn() = Full("");
-16 ioctl(fd: Fd, command: u32, argument: u64) = Partial("what each kind of file answers; no FIOASYNC");
+16 ioctl(fd: Fd, command: u32, argument: u64) = Partial("what each kind of file answers");
 17 pread64(fd: Fd, buffer: UserPtr, count: usize, offset: i64) = Full("");
 18 pwrite64(fd: Fd, buffer: UserPtr, count: usize, offset: i64) = Full("");
 19 readv(fd: Fd, vector: UserPtr, vector_length: u64) = Full("");
@@ -131,7 +131,7 @@ macro_rules! for_each_syscall {
 69 msgsnd(id: i32, message: UserPtr, size: usize, flags: i32) = Absent("");
 70 msgrcv(id: i32, message: UserPtr, size: usize, kind: i64, flags: i32) = Absent("");
 71 msgctl(id: i32, command: i32, buffer: UserPtr) = Absent("");
-72 fcntl(fd: Fd, command: u32, argument: u64) = Partial("no leases, no F_NOTIFY, no SIGIO");
+72 fcntl(fd: Fd, command: u32, argument: u64) = Partial("no F_NOTIFY");
 73 flock(fd: Fd, operation: u32) = Full("");
 74 fsync(fd: Fd) = Full("");
 75 fdatasync(fd: Fd) = Full("");

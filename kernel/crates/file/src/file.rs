@@ -90,6 +90,11 @@ pub trait File: Any + Send + Sync {
         self.wait_queue().is_some()
     }
 
+    /// Whether `O_ASYNC` has its owner told by signals when [`File::readiness`] grows.
+    fn sends_signals(&self) -> bool {
+        false
+    }
+
     /// Called until it is done before `open` returns, unless opened with `O_NONBLOCK`: a FIFO waits for its other end.
     fn opening(&self, open: &OpenFile) -> IoResult {
         let _ = open;

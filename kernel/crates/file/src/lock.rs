@@ -105,6 +105,11 @@ pub struct FileId {
 }
 
 impl FileId {
+    /// The file with these numbers.
+    pub fn new(device: u64, inode: u64) -> Self {
+        Self { device, inode }
+    }
+
     /// The file behind an open file.
     pub fn of(open: &OpenFile) -> Result<Self, Errno> {
         let attributes = open.file().attributes()?;

@@ -2,12 +2,12 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use abi::OpenFlags;
-use sync::{ArcView, Mutex, SpinLock, rank};
+use sync::{ArcView, Mutex, Once, SpinLock, rank};
 
-use crate::{File, lock};
+use crate::{File, FileOwner, lease, lock};
 
 /// Who wants to know that an open file is gone: an epoll instance, which forgets it then.
 pub trait ReleaseWatcher: Send + Sync {
@@ -21,10 +21,8 @@ pub struct OpenFile {
     file: ArcView<dyn File, dyn File>,
     flags: AtomicU32,
     position: Mutex<u64>,
-    /// `F_SETOWN`: a process, or minus a process group.
-    owner: AtomicI32,
-    /// `F_SETSIG`.
-    signal: AtomicU32,
+    /// Who is told by signals; made when it is first needed.
+    owner: Once<Arc<FileOwner>>,
     /// Has taken a lock that goes with it.
     has_locks: AtomicBool,
     /// Stands for another open file, whose end it is not.
@@ -46,8 +44,7 @@ impl OpenFile {
             file: ArcView::new(file, |file| file.server().unwrap_or(file)),
             flags: AtomicU32::new(flags.difference(Self::CREATION).bits()),
             position: Mutex::new(rank::FILE_POSITION, 0),
-            owner: AtomicI32::new(0),
-            signal: AtomicU32::new(0),
+            owner: Once::new(),
             has_locks: AtomicBool::new(false),
             is_temporary: AtomicBool::new(false),
             watchers: SpinLock::new(rank::FILE_TABLES, Vec::new()),
@@ -123,14 +120,14 @@ impl OpenFile {
         &self.position
     }
 
-    /// Who gets `SIGIO` (`F_GETOWN`).
-    pub fn owner(&self) -> i32 {
-        self.owner.load(Ordering::Relaxed)
+    /// Who is told by signals what happens to it. Made now if nobody asked before.
+    pub fn owner(&self) -> &Arc<FileOwner> {
+        self.owner.call_once(|| Arc::new(FileOwner::new()))
     }
 
-    /// Sets who gets `SIGIO` (`F_SETOWN`).
-    pub fn set_owner(&self, owner: i32) {
-        self.owner.store(owner, Ordering::Relaxed);
+    /// As [`OpenFile::owner`], if somebody asked before.
+    pub fn known_owner(&self) -> Option<&Arc<FileOwner>> {
+        self.owner.get()
     }
 
     /// Tells `watcher` when the last reference to this open file is gone.
@@ -165,16 +162,6 @@ impl OpenFile {
     pub fn note_locks(&self) {
         self.has_locks.store(true, Ordering::Relaxed);
     }
-
-    /// The signal sent instead of `SIGIO` (`F_GETSIG`); 0 for none.
-    pub fn signal(&self) -> u32 {
-        self.signal.load(Ordering::Relaxed)
-    }
-
-    /// Sets the signal sent instead of `SIGIO` (`F_SETSIG`).
-    pub fn set_signal(&self, signal: u32) {
-        self.signal.store(signal, Ordering::Relaxed);
-    }
 }
 
 impl Drop for OpenFile {
@@ -184,6 +171,10 @@ impl Drop for OpenFile {
         }
         if *self.has_locks.get_mut() {
             lock::release_open(self);
+            lease::release_open(self);
+        }
+        if let Some(owner) = self.owner.get() {
+            owner.replace_listener(None);
         }
         self.file().released(self);
         for watcher in core::mem::take(self.watchers.get_mut()) {

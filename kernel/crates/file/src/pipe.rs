@@ -403,6 +403,10 @@ impl File for PipeEnd {
         events
     }
 
+    fn sends_signals(&self) -> bool {
+        true
+    }
+
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.pipe.waiters)
     }

@@ -197,6 +197,10 @@ impl File for PortFile {
         events
     }
 
+    fn sends_signals(&self) -> bool {
+        true
+    }
+
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(self.port.wait_queue())
     }

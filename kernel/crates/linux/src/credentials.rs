@@ -23,6 +23,8 @@ pub const CAP_IPC_LOCK: u32 = 14;
 pub const CAP_SYS_ADMIN: u32 = 21;
 /// `CAP_SYS_NICE`: raise priorities.
 pub const CAP_SYS_NICE: u32 = 23;
+/// `CAP_LEASE`: take leases on files of others.
+pub const CAP_LEASE: u32 = 28;
 /// `CAP_SYS_RESOURCE`: exceed hard limits.
 pub const CAP_SYS_RESOURCE: u32 = 24;
 /// `CAP_CHECKPOINT_RESTORE`: choose the numbers of threads.

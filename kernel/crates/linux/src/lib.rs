@@ -32,6 +32,7 @@ pub mod error;
 pub mod exec;
 pub mod exit;
 pub mod fault;
+mod file_signal;
 mod fs;
 mod futex;
 mod held;

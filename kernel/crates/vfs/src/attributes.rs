@@ -8,6 +8,7 @@ use abi::{AccessRights, Errno, Timespec};
 use file::Attributes;
 
 use crate::metadata::{FileKind, SET_GID, SET_UID};
+use crate::open::break_leases;
 use crate::{
     Capabilities, Credentials, FileSystemStatistics, FileTime, Inode, MountFlags, PathRef, Permissions, notify,
 };
@@ -174,6 +175,9 @@ pub fn truncate(credentials: &Credentials, path: &PathRef, len: u64) -> Result<(
     }
     path.mount.check_writable()?;
     metadata.check_permission(credentials, Permissions::WRITE)?;
+    if file::lease::is_any() {
+        break_leases(metadata, true)?;
+    }
     metadata.begin_writing()?;
     let result = set_len(&**inode, len, credentials.has(Capabilities::FSETID), false);
     metadata.end_writing();

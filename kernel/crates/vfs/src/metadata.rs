@@ -479,6 +479,11 @@ impl Metadata {
         }
     }
 
+    /// Whether it is open for writing.
+    pub fn has_writers(&self) -> bool {
+        self.writers.load(Relaxed) > 0
+    }
+
     /// Counts an open file that may write; `ETXTBSY` while the file is executed.
     pub(crate) fn begin_writing(&self) -> Result<(), Errno> {
         let count = |writers: i32| (writers >= 0).then(|| writers.saturating_add(1));

@@ -4,15 +4,16 @@ use alloc::sync::Arc;
 
 use abi::inotify::InotifyMask;
 use abi::{AccessMode, Errno, OpenFlags, ResolveFlags};
-use file::OpenFile;
+use file::lock::FileId;
+use file::{OpenFile, lease};
 
 use crate::create::{FILE_MODE_MASK, check_may_create, create_locked, create_unnamed};
 use crate::metadata::FileKind;
 use crate::vnode_file::takes_direct;
 use crate::walk::{Last, LastKind, Walk};
 use crate::{
-    Capabilities, Credentials, Dentry, FsContext, Lookup, MountFlags, Opened, PathRef, Permissions, VnodeFile, device,
-    notify, protection,
+    Capabilities, Credentials, Dentry, FsContext, Lookup, Metadata, MountFlags, Opened, PathRef, Permissions,
+    VnodeFile, device, notify, protection,
 };
 
 /// What `open` or `openat2` asks for.
@@ -232,6 +233,9 @@ fn open_place(
     // From here on the file ends what was begun.
     let keeps_set_id = credentials.has(Capabilities::FSETID);
     let mut file = VnodeFile::new(place, is_writer, keeps_set_id);
+    if lease::is_any() {
+        break_leases(file.path().inode().metadata(), wanted.contains(Permissions::WRITE))?;
+    }
     if kind == FileKind::Socket {
         return Err(Errno::ENXIO);
     }
@@ -252,6 +256,12 @@ fn open_place(
         file.truncate_at_open(is_writer)?;
     }
     Ok(OpenFile::new(Arc::new(file), flags))
+}
+
+/// Has those told who have leases that go against this use of a file; `EAGAIN` until they have given them up.
+#[cold]
+pub(crate) fn break_leases(metadata: &Metadata, wants_write: bool) -> Result<(), Errno> {
+    lease::break_for(FileId::new(metadata.device(), metadata.number()), wants_write)
 }
 
 /// Whether an existing file may be opened so.

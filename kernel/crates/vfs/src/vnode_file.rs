@@ -295,6 +295,10 @@ impl File for VnodeFile {
         self.served_by.as_ref().is_some_and(|file| file.wakes_one(events))
     }
 
+    fn sends_signals(&self) -> bool {
+        self.served_by.as_ref().is_some_and(|file| file.sends_signals())
+    }
+
     fn opening(&self, open: &OpenFile) -> IoResult {
         self.served_by.as_ref().map_or(Ok(Progress::Done(0)), |file| file.opening(open))
     }

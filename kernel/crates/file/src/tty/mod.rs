@@ -413,6 +413,10 @@ impl File for TtyFile {
         events
     }
 
+    fn sends_signals(&self) -> bool {
+        true
+    }
+
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.queue)
     }

@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use abi::Errno;
 use abi::process::CAP_LAST_CAP;
 use file::DESCRIPTORS_MAX;
+use file::lease::{ARE_ENABLED, BREAK_TIME_SECONDS};
 use sync::{Once, machine};
 use vfs::PROTECTION;
 use vfs::fs::disk;
@@ -245,6 +246,18 @@ const FS: &[Row<System>] = &[
             limit!("max_user_instances", user_instances_max, |limits| limits.user_instances_max.load(Relaxed)),
             limit!("max_user_watches", user_watches_max, Limits::watches),
         ]
+    ),
+    Row::setting(
+        "lease-break-time",
+        0o644,
+        |_| Ok(line(BREAK_TIME_SECONDS.load(Relaxed))),
+        |_, text| set(&BREAK_TIME_SECONDS, text, 0..=i32::MAX.unsigned_abs()),
+    ),
+    Row::setting(
+        "leases-enable",
+        0o644,
+        |_| Ok(line(ARE_ENABLED.load(Relaxed))),
+        |_, text| set(&ARE_ENABLED, text, 0..=1),
     ),
     constant!("nr_open", DESCRIPTORS_MAX),
     constant!("pipe-max-size", file::pipe::CAPACITY_MAX as u64),

@@ -134,6 +134,15 @@ impl PendingSignals {
         }
     }
 
+    /// Adds a signal; a real-time signal only if there is room for its information, or else it answers false.
+    pub(crate) fn add_if_room(&mut self, signal: Signal, info: Siginfo) -> bool {
+        let is_added = !signal.is_realtime() || self.has_room();
+        if is_added {
+            self.add(signal, info);
+        }
+        is_added
+    }
+
     /// Adds a signal of which nothing is known.
     pub(crate) fn add_bare(&mut self, signal: Signal) {
         self.set = self.set.with(signal);

@@ -3,6 +3,7 @@
 //! Nothing here asks whether the sender may: system calls check that first.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 
 use abi::{
     Errno, PollEvents, Siginfo, Signal, Sigset,
@@ -103,6 +104,51 @@ pub(crate) fn send_from_timer(process: &Process, target: Option<&Thread>, info: 
     }
     wake_readers(process);
     true
+}
+
+/// Who gets a signal that is sent from an interrupt.
+#[derive(Clone, Copy)]
+pub(crate) enum Recipient {
+    Process,
+    /// The thread with this number, if the process has it.
+    Thread(u32),
+}
+
+/// Sends a signal from any context, without allocating. False: the queue has no room for it, and nothing was sent.
+pub(crate) fn send_from_interrupt(process: &Process, recipient: Recipient, info: Siginfo) -> bool {
+    let Some(signal) = info.signal() else { return true };
+    let mut signals = process.signals.lock();
+    if !prepare(&mut signals, signal) {
+        return true;
+    }
+    let target = match recipient {
+        Recipient::Process => None,
+        Recipient::Thread(tid) => match signals.threads().iter().find(|thread| thread.tid() == tid) {
+            Some(thread) => Some(Arc::clone(thread)),
+            None => return true,
+        },
+    };
+    let first = target.as_ref().or_else(|| signals.threads().first());
+    if first.is_none_or(|thread| is_thrown_away(thread, signal)) {
+        return true;
+    }
+    let is_added = match &target {
+        Some(thread) => {
+            let mut own = thread.signals.lock();
+            let is_added = own.add_if_room(signal, info);
+            own.publish();
+            tell(thread, signal);
+            is_added
+        }
+        None => {
+            let is_added = signals.pending.add_if_room(signal, info);
+            signals.publish();
+            signals.tell_one(signal);
+            is_added
+        }
+    };
+    wake_readers(process);
+    is_added
 }
 
 /// Tells a thread of a signal of its own that was just added and published.

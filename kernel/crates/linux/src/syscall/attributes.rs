@@ -4,6 +4,7 @@ use abi::{AtFlags, Errno, Fd, Timespec, Timeval, UserPtr, Utimbuf};
 use mm::user::read_user_struct;
 use vfs::SetTime;
 
+use super::lease::break_leases;
 use super::read_write::limit_size;
 use crate::SyscallResult;
 use crate::lookup::{View, at_flags, locate, locate_with};
@@ -168,7 +169,7 @@ pub(crate) fn truncate(thread: &Thread, path: UserPtr, length: i64) -> SyscallRe
     let view = View::of(thread);
     let place = locate(thread, &view, Fd::AT_FDCWD, path, true)?;
     limit_size(thread, place.inode().metadata().size(), length)?;
-    vfs::truncate(&view.credentials, &place, length)?;
+    break_leases(thread, true, || vfs::truncate(&view.credentials, &place, length))?;
     Ok(0)
 }
 

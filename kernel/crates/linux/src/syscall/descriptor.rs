@@ -4,15 +4,17 @@ use abi::open as command;
 use abi::open::{F_RDLCK, F_UNLCK, F_WRLCK, FD_CLOEXEC, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, OwnerEx};
 use abi::open::{SEEK_CUR, SEEK_END, SEEK_SET};
 use abi::{Errno, Fd, Flock, OpenFlags, UserPtr};
-use file::OpenFile;
 use file::lock::{self, FileId, LockKind, LockRange, LockWait, OpenId, RecordLock, RecordOwner};
+use file::{OpenFile, Owner, OwnerKind};
 use mm::user::{read_user_struct, write_user_struct};
 use sync::machine::NEVER;
 
+use super::lease::{get_lease, set_lease};
 use super::memfd::seal;
 use super::open::number;
 use crate::credentials::CAP_SYS_RESOURCE;
 use crate::error::Restart;
+use crate::file_signal;
 use crate::thread::Thread;
 use crate::{SyscallResult, wait};
 
@@ -57,7 +59,7 @@ pub(crate) fn fcntl(thread: &Thread, fd: Fd, operation: u32, argument: u64) -> S
         _ => {}
     }
     match operation {
-        command::F_SETFL => set_status_flags(thread, &open, argument),
+        command::F_SETFL => set_status_flags(thread, &open, fd, argument),
         command::F_GETLK | command::F_OFD_GETLK => get_lock(thread, &open, operation, pointer(argument)),
         command::F_SETLK | command::F_SETLKW | command::F_OFD_SETLK | command::F_OFD_SETLKW => {
             set_lock(thread, &open, operation, pointer(argument))
@@ -65,7 +67,8 @@ pub(crate) fn fcntl(thread: &Thread, fd: Fd, operation: u32, argument: u64) -> S
         command::F_ADD_SEALS | command::F_GET_SEALS => seal(&open, operation, argument),
         command::F_GETPIPE_SZ => Ok(open.file().pipe_capacity()?),
         command::F_SETPIPE_SZ => set_pipe_capacity(thread, &open, argument),
-        command::F_GETLEASE => Ok(usize::from(F_UNLCK.unsigned_abs())),
+        command::F_GETLEASE => Ok(get_lease(&open)?),
+        command::F_SETLEASE => set_lease(thread, &open, fd, argument),
         command::F_GET_RW_HINT => {
             write_user_struct(pointer(argument).address(), &0_u64)?;
             Ok(0)
@@ -76,7 +79,7 @@ pub(crate) fn fcntl(thread: &Thread, fd: Fd, operation: u32, argument: u64) -> S
             let hint: u64 = read_user_struct(pointer(argument).address())?;
             if hint > HINT_MAX { Err(Errno::EINVAL.into()) } else { Ok(0) }
         }
-        _ => owner_control(&open, operation, argument),
+        _ => owner_control(thread, &open, operation, argument),
     }
 }
 
@@ -86,7 +89,7 @@ fn pointer(argument: u64) -> UserPtr {
 }
 
 /// `F_SETFL`.
-fn set_status_flags(thread: &Thread, open: &OpenFile, argument: u64) -> SyscallResult {
+fn set_status_flags(thread: &Thread, open: &OpenFile, fd: Fd, argument: u64) -> SyscallResult {
     let low = u32::try_from(argument & u64::from(u32::MAX)).unwrap_or_default();
     let flags = OpenFlags::from_bits_truncate(low) & OpenFlags::settable();
     let gains_noatime = flags.contains(OpenFlags::NOATIME) && !open.flags().contains(OpenFlags::NOATIME);
@@ -94,7 +97,8 @@ fn set_status_flags(thread: &Thread, open: &OpenFile, argument: u64) -> SyscallR
         return Err(Errno::EPERM.into());
     }
     open.file().set_flags(open, flags.bits())?;
-    open.change_flags(OpenFlags::settable(), flags);
+    file_signal::set_async(thread, open, fd.raw(), flags.contains(OpenFlags::ASYNC))?;
+    open.change_flags(OpenFlags::settable() - OpenFlags::ASYNC, flags);
     Ok(0)
 }
 
@@ -110,43 +114,76 @@ fn set_pipe_capacity(thread: &Thread, open: &OpenFile, argument: u64) -> Syscall
     Ok(file.set_pipe_capacity(capacity)?)
 }
 
-/// Who is told about input, and by which signal. Nothing here sends such signals yet; what is set is kept.
-fn owner_control(open: &OpenFile, operation: u32, argument: u64) -> SyscallResult {
-    /// `F_OWNER_TID`, `F_OWNER_PID`, `F_OWNER_PGRP`.
-    const OWNER_KINDS: core::ops::RangeInclusive<i32> = 0..=2;
-    const OWNER_PROCESS: i32 = 1;
-    const OWNER_GROUP: i32 = 2;
+/// Who is told about a file, and by which signal.
+fn owner_control(thread: &Thread, open: &OpenFile, operation: u32, argument: u64) -> SyscallResult {
     let low = u32::try_from(argument & u64::from(u32::MAX)).unwrap_or_default();
+    let known = open.known_owner();
     match operation {
-        command::F_GETOWN => Ok(open.owner().cast_unsigned() as usize),
-        command::F_SETOWN => {
-            open.set_owner(low.cast_signed());
-            Ok(0)
+        command::F_GETOWN => {
+            let owner = known.and_then(|owner| owner.get()).map_or(0, signed_owner);
+            Ok(owner.cast_unsigned() as usize)
         }
+        command::F_SETOWN => set_file_owner(thread, open, low.cast_signed()),
         command::F_GETOWN_EX => {
-            let owner = open.owner();
-            let kind = if owner < 0 { OWNER_GROUP } else { OWNER_PROCESS };
-            write_user_struct(pointer(argument).address(), &OwnerEx { kind, pid: owner.wrapping_abs() })?;
+            let owner = known.and_then(|owner| owner.get());
+            // Whoever never had an owner has no kind of it.
+            let none = if known.is_some() { command::F_OWNER_PID } else { command::F_OWNER_TID };
+            let kind = owner.map_or(none, |owner| match owner.kind {
+                OwnerKind::Thread => command::F_OWNER_TID,
+                OwnerKind::Process => command::F_OWNER_PID,
+                OwnerKind::Group => command::F_OWNER_PGRP,
+            });
+            let pid = owner.map_or(0, |owner| owner.id.cast_signed());
+            write_user_struct(pointer(argument).address(), &OwnerEx { kind, pid })?;
             Ok(0)
         }
         command::F_SETOWN_EX => {
             let OwnerEx { kind, pid } = read_user_struct(pointer(argument).address())?;
-            if !OWNER_KINDS.contains(&kind) || pid < 0 {
-                return Err(Errno::EINVAL.into());
-            }
-            open.set_owner(if kind == OWNER_GROUP { -pid } else { pid });
-            Ok(0)
+            let kind = match kind {
+                command::F_OWNER_TID => OwnerKind::Thread,
+                command::F_OWNER_PID => OwnerKind::Process,
+                command::F_OWNER_PGRP => OwnerKind::Group,
+                _ => return Err(Errno::EINVAL.into()),
+            };
+            change_owner(thread, open, kind, u32::try_from(pid).map_err(|_| Errno::ESRCH)?)
         }
-        command::F_GETSIG => Ok(open.signal() as usize),
+        command::F_GETSIG => Ok(known.map_or(0, |owner| owner.signal()) as usize),
         command::F_SETSIG => {
             if low > u32::from(abi::Signal::MAX) {
                 return Err(Errno::EINVAL.into());
             }
-            open.set_signal(low);
+            open.owner().set_signal(low);
             Ok(0)
         }
         _ => Err(Errno::EINVAL.into()),
     }
+}
+
+/// An owner as `F_GETOWN` says it.
+pub(super) fn signed_owner(owner: Owner) -> i32 {
+    let id = owner.id.cast_signed();
+    if owner.kind == OwnerKind::Group { -id } else { id }
+}
+
+/// `F_SETOWN`: a process, or minus a group.
+pub(super) fn set_file_owner(thread: &Thread, open: &OpenFile, owner: i32) -> SyscallResult {
+    let kind = if owner < 0 { OwnerKind::Group } else { OwnerKind::Process };
+    let id = u32::try_from(owner.checked_abs().ok_or(Errno::EINVAL)?).unwrap_or(0);
+    change_owner(thread, open, kind, id)
+}
+
+/// Sets an owner that is there; 0 is nobody.
+fn change_owner(thread: &Thread, open: &OpenFile, kind: OwnerKind, id: u32) -> SyscallResult {
+    let process = thread.process();
+    let is_there = id == 0
+        || id == process.pid()
+        || id == process.group()
+        || process.threads().iter().any(|thread| thread.tid() == id);
+    if !is_there {
+        return Err(Errno::ESRCH.into());
+    }
+    open.owner().set((id != 0).then_some(Owner { kind, id }));
+    Ok(0)
 }
 
 // ---- Record locks ---------------------------------------------------------------------------------------------------
@@ -195,7 +232,7 @@ fn lock_request(
     Ok((flock, range, owner))
 }
 
-fn lock_kind(kind: i16) -> Option<LockKind> {
+pub(super) fn lock_kind(kind: i16) -> Option<LockKind> {
     match kind {
         F_RDLCK => Some(LockKind::Shared),
         F_WRLCK => Some(LockKind::Exclusive),

@@ -16,6 +16,7 @@ use vfs::VnodeFile;
 use super::socket_ioctl::socket_ioctl;
 use crate::SyscallResult;
 use crate::credentials::CAP_SYS_ADMIN;
+use crate::file_signal;
 use crate::lookup::file_as;
 use crate::process::Process;
 use crate::thread::Thread;
@@ -37,9 +38,12 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
         }
         FIOASYNC => {
             let value: i32 = read_user_struct(address)?;
-            // No file sends `SIGIO`, and one that does not cannot be made to.
             let is_on = open.flags().contains(OpenFlags::ASYNC);
-            if (value != 0) == is_on { Ok(0) } else { Err(Errno::ENOTTY.into()) }
+            if (value != 0) != is_on && !open.file().sends_signals() {
+                return Err(Errno::ENOTTY.into());
+            }
+            file_signal::set_async(thread, &open, fd.raw(), value != 0)?;
+            Ok(0)
         }
         FIOQSIZE => {
             let attributes = open.file().attributes()?;

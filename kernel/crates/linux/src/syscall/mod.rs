@@ -17,6 +17,7 @@ mod futex;
 mod identity;
 mod inotify;
 mod ioctl;
+mod lease;
 mod limits;
 mod link;
 mod membarrier;

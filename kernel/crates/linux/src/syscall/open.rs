@@ -6,6 +6,7 @@ use abi::{AccessMode, CloseRangeFlags, Errno, Fd, OpenFlags, OpenHow, PAGE_SIZE,
 use mm::user::{UserReader, read_user_struct};
 use vfs::OpenRequest;
 
+use super::lease::break_leases;
 use crate::lookup::{View, read_path, start};
 use crate::socket::linger::Lingering;
 use crate::thread::Thread;
@@ -51,7 +52,15 @@ fn open_request(thread: &Thread, directory: Fd, path: UserPtr, request: &OpenReq
     let reservation = fds.reserve(request.flags.contains(OpenFlags::CLOEXEC))?;
     let view = View::of(thread);
     let start = start(thread, directory, &path)?;
-    let open = vfs::open(&view.context, &view.credentials, start.as_ref(), &path, request)?;
+    let attempt = || vfs::open(&view.context, &view.credentials, start.as_ref(), &path, request);
+    let open = match attempt() {
+        Err(Errno::EAGAIN) if file::lease::is_any() => {
+            let is_hurried = request.resolve.contains(ResolveFlags::CACHED);
+            let waits = !is_hurried && !request.flags.contains(OpenFlags::NONBLOCK);
+            break_leases(thread, waits, attempt)?
+        }
+        result => result?,
+    };
     if open.is_path_only() {
         return Ok(number(reservation.install(open)));
     }

@@ -12,6 +12,7 @@ use mm::user::{UserWriter, read_user_struct, write_user_struct};
 use net::interface::{Interface, InterfaceAddress, Snapshot, mask4};
 use zerocopy::IntoBytes;
 
+use super::descriptor::{set_file_owner, signed_owner};
 use crate::SyscallResult;
 use crate::socket::CAP_NET_ADMIN;
 use crate::thread::Thread;
@@ -30,8 +31,8 @@ pub(crate) fn socket_ioctl(
     address: usize,
 ) -> Option<SyscallResult> {
     match command {
-        FIOSETOWN | SIOCSPGRP => Some(set_owner(open, address)),
-        FIOGETOWN | SIOCGPGRP => Some(write_user_struct(address, &open.owner()).map(|()| 0).map_err(Into::into)),
+        FIOSETOWN | SIOCSPGRP => Some(read_owner(thread, open, address)),
+        FIOGETOWN | SIOCGPGRP => Some(write_owner(open, address)),
         SIOCATMARK => None,
         // Addresses are the business of the family that has them.
         SIOCGIFADDR | SIOCGIFNETMASK | SIOCGIFBRDADDR | SIOCGIFDSTADDR | SIOCADDRT | SIOCDELRT
@@ -44,8 +45,13 @@ pub(crate) fn socket_ioctl(
     }
 }
 
-fn set_owner(open: &OpenFile, address: usize) -> SyscallResult {
-    open.set_owner(read_user_struct(address)?);
+fn read_owner(thread: &Thread, open: &OpenFile, address: usize) -> SyscallResult {
+    set_file_owner(thread, open, read_user_struct(address)?)
+}
+
+fn write_owner(open: &OpenFile, address: usize) -> SyscallResult {
+    let owner = open.known_owner().and_then(|owner| owner.get()).map_or(0, signed_owner);
+    write_user_struct(address, &owner)?;
     Ok(0)
 }
 

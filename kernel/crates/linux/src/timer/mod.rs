@@ -28,6 +28,6 @@ mod timer;
 
 pub(crate) use clock::TimerClock;
 pub(crate) use process::{ProcessTimers, delivered, interval_timer, limit_cpu};
-pub(crate) use service::Place;
 pub use service::TimerService;
+pub(crate) use service::{Expire, Place};
 pub(crate) use timer::{Event, Expiry, Notification, Setting, Timer};

@@ -86,6 +86,10 @@ impl File for SocketFile {
         self.socket.readiness()
     }
 
+    fn sends_signals(&self) -> bool {
+        true
+    }
+
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(self.socket.wait_queue())
     }

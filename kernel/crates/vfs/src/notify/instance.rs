@@ -126,6 +126,10 @@ impl File for Inotify {
         if is_empty { PollEvents::empty() } else { PollEvents::READABLE }
     }
 
+    fn sends_signals(&self) -> bool {
+        true
+    }
+
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.queue.waiters)
     }

@@ -1,0 +1,91 @@
+//! Leases: what `fcntl` does with them, and how who breaks one waits.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+
+use abi::open::{F_RDLCK, F_UNLCK, F_WRLCK};
+use abi::stat::{S_IFMT, S_IFREG};
+use abi::{Errno, Fd, PollEvents};
+use file::lock::{FileId, LockKind};
+use file::{OpenFile, lease};
+use vfs::VnodeFile;
+
+use super::descriptor::lock_kind;
+use crate::credentials::CAP_LEASE;
+use crate::error::{Restart, SyscallError};
+use crate::file_signal::LeaseHolder;
+use crate::lookup::file_as;
+use crate::thread::Thread;
+use crate::{SyscallResult, wait};
+
+/// `F_GETLEASE`.
+pub(super) fn get_lease(open: &OpenFile) -> Result<usize, Errno> {
+    let kind = if lease::is_any() { lease::get(FileId::of(open)?, open) } else { None };
+    Ok(usize::from(
+        match kind {
+            None => F_UNLCK,
+            Some(LockKind::Shared) => F_RDLCK,
+            Some(LockKind::Exclusive) => F_WRLCK,
+        }
+        .unsigned_abs(),
+    ))
+}
+
+/// `F_SETLEASE`.
+pub(super) fn set_lease(thread: &Thread, open: &OpenFile, fd: Fd, argument: u64) -> SyscallResult {
+    let wanted = i32::try_from(argument & u64::from(u32::MAX)).ok().and_then(|kind| i16::try_from(kind).ok());
+    let attributes = open.file().attributes()?;
+    if wanted == Some(F_UNLCK) {
+        lease::remove(FileId::of(open)?, open)?;
+        return Ok(0);
+    }
+    let kind = wanted.and_then(lock_kind).ok_or(Errno::EINVAL)?;
+    if !thread.credentials().has(CAP_LEASE) && thread.file_credentials().uid != attributes.uid {
+        return Err(Errno::EACCES.into());
+    }
+    let file = file_as::<VnodeFile>(open).filter(|_| attributes.mode & S_IFMT == S_IFREG).ok_or(Errno::EINVAL)?;
+    if lease::ARE_ENABLED.load(Relaxed) == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let is_free = match kind {
+        LockKind::Shared => !file.path().inode().metadata().has_writers(),
+        LockKind::Exclusive => !is_open_elsewhere(thread, open, file),
+    };
+    if !is_free {
+        return Err(Errno::EAGAIN.into());
+    }
+    lease::set(FileId::of(open)?, open, kind, LeaseHolder::new(thread, open, fd.raw()))?;
+    Ok(0)
+}
+
+/// Whether another open file of the process is the same file.
+fn is_open_elsewhere(thread: &Thread, open: &OpenFile, file: &VnodeFile) -> bool {
+    let fds = thread.fds();
+    fds.descriptors().into_iter().filter_map(|fd| fds.get(fd).ok()).any(|other| {
+        let is_same =
+            |other: &VnodeFile| core::ptr::addr_eq(Arc::as_ptr(other.path().inode()), Arc::as_ptr(file.path().inode()));
+        !core::ptr::eq::<OpenFile>(&*other, open) && file_as::<VnodeFile>(&other).is_some_and(is_same)
+    })
+}
+
+/// Repeats `open`, which opens or cuts a file, while leases of others are in its way. `waits`: unless it is not to wait.
+pub(super) fn break_leases<T>(
+    thread: &Thread,
+    waits: bool,
+    mut open: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, SyscallError> {
+    loop {
+        let generation = lease::generation();
+        let result = open();
+        let is_in_the_way = matches!(result, Err(Errno::EAGAIN)) && waits && lease::is_any();
+        let deadline_ns = if is_in_the_way { lease::next_deadline_ns() } else { None };
+        let Some(deadline_ns) = deadline_ns else { return Ok(result?) };
+        let sources = [wait::Source { queue: lease::changes(), events: PollEvents::all() }];
+        let has_changed = || (lease::generation() != generation).then_some(());
+        let changed = wait::until(thread, &sources, deadline_ns, has_changed)
+            .map_err(|interrupted| interrupted.restart(Restart::IfAllowed))?;
+        if changed.is_none() {
+            lease::expire();
+        }
+    }
+}
