@@ -50,6 +50,7 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     x86_64::instructions::interrupts::enable();
     arch::ipi::init();
     arch::smp::start(options.cpus);
+    super::vdso::publish_calls();
     if options.is_rewriting {
         mm::rewrite::enable(arch::percpu::site_words());
     }

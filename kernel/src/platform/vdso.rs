@@ -1,15 +1,22 @@
 //! The vDSO on this machine: its image and its page of data, both part of the kernel's own image.
 
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use linux::VdsoFrames;
 use mm::{Frame, FrameNumber};
-use vdso::{IMAGE, PAGE_BYTES, Page};
+use vdso::{BY_SYSCALL_OFFSET, IMAGE, PAGE_BYTES, Page};
 
 use crate::arch::boot::physical_in_image;
+use crate::arch::percpu;
 
 /// What programs read and the kernel writes.
 pub(crate) static PAGE: Page = Page::new();
+
+/// Tells programs where the kernel's functions for system calls are.
+pub(super) fn publish_calls() {
+    PAGE.calls.store(percpu::call_table() as u64, Ordering::Relaxed);
+}
 
 /// The frames of both.
 pub(super) fn frames() -> VdsoFrames {
@@ -18,6 +25,7 @@ pub(super) fn frames() -> VdsoFrames {
     VdsoFrames {
         data: frame_at(physical_in_image(&raw const PAGE as usize)),
         image: addresses.map(frame_at).collect::<Vec<_>>(),
+        by_syscall: BY_SYSCALL_OFFSET,
     }
 }
 

@@ -204,7 +204,8 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
         entry = interpreter.plan.entry.wrapping_add(bias);
     }
 
-    facts.vdso = crate::vdso::map(&address_space, starter.platform)?.map(|address| address as u64);
+    let vdso = crate::vdso::map(&address_space, starter.platform)?;
+    facts.vdso = vdso.map(|vdso| vdso.image);
 
     let contents = Contents {
         arguments: &arguments,
@@ -226,7 +227,7 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
         auxiliary_vector: stack.auxv.clone(),
         code,
         stack_start: to_address(stack.stack_pointer)?,
-        call_by_syscall: None,
+        call_by_syscall: vdso.map(|vdso| vdso.by_syscall),
     };
     Ok(Prepared { address_space, image, entry, stack, zeroed })
 }

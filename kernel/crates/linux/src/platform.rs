@@ -100,6 +100,8 @@ pub struct VdsoFrames {
     pub data: Frame,
     /// The image.
     pub image: Vec<Frame>,
+    /// Where the image has its copy of what [`Platform::call_by_syscall`] names.
+    pub by_syscall: usize,
 }
 
 /// How a new thread begins.

@@ -10,9 +10,18 @@ use mm::{AddressSpace, Backing, Frame, MapOptions, MapRequest, MappedObject, PAG
 
 use crate::platform::{Platform, VdsoFrames};
 
-/// Maps the vDSO where there is room, and answers where its image begins. `None` when the machine has none.
-pub(crate) fn map(space: &AddressSpace, platform: &dyn Platform) -> Result<Option<usize>, Errno> {
-    let Some(VdsoFrames { data, image }) = platform.vdso() else { return Ok(None) };
+/// Where a program has the vDSO.
+#[derive(Clone, Copy)]
+pub(crate) struct Vdso {
+    /// The start of the image.
+    pub(crate) image: u64,
+    /// Its copy of what [`Platform::call_by_syscall`] names.
+    pub(crate) by_syscall: u64,
+}
+
+/// Maps the vDSO where there is room. `None` when the machine has none.
+pub(crate) fn map(space: &AddressSpace, platform: &dyn Platform) -> Result<Option<Vdso>, Errno> {
+    let Some(VdsoFrames { data, image, by_syscall }) = platform.vdso() else { return Ok(None) };
     let image_len = image.len() * PAGE_SIZE;
     let room = MapRequest::anonymous(PAGE_SIZE + image_len, Rights::empty());
     let data_address = space.map(room)?;
@@ -26,7 +35,7 @@ pub(crate) fn map(space: &AddressSpace, platform: &dyn Platform) -> Result<Optio
     map(data_address, PAGE_SIZE, Rights::READ, MapOptions::FINAL_RIGHTS, Pages::new("[vvar]", vec![data]))?;
     let rights = Rights::READ | Rights::EXECUTE;
     map(image_address, image_len, rights, MapOptions::empty(), Pages::new("[vdso]", image))?;
-    Ok(Some(image_address))
+    Ok(Some(Vdso { image: image_address as u64, by_syscall: (image_address + by_syscall) as u64 }))
 }
 
 /// Pages of the kernel's that programs see.

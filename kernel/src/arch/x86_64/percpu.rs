@@ -367,7 +367,6 @@ unsafe extern "C" {
 const CALL_ENTRIES: usize = 7;
 
 /// Where the addresses of the C entries are, for programs to read: `call [table + 8 * arguments]`.
-#[expect(dead_code, reason = "the vDSO will publish it")]
 pub(crate) fn call_table() -> usize {
     &raw const call_entries as usize
 }
