@@ -16,6 +16,7 @@ use core::cell::UnsafeCell;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
+use abi::native::{MEMORY_CRITICAL, MEMORY_LOW};
 use mm::buddy::{Buddy, FrameInfo};
 use mm::{FrameMachine, FrameNumber, FrameStatistics};
 use sync::{IrqSpinLock, Once, rank};
@@ -38,6 +39,10 @@ const SCARCE_MAGAZINES: u64 = 2;
 /// All magazines together hold this part of the frames at most, if that is enough to be of use.
 const MAGAZINES_FRACTION: u64 = 64;
 const MAGAZINE_MIN: u64 = 4;
+
+/// Memory is low when only this part of it is free above the reserve, and programs are told; critical, this part.
+const LOW_FRACTION: u64 = 16;
+const CRITICAL_FRACTION: u64 = 64;
 
 static BUDDY: IrqSpinLock<Option<Buddy<'static>>> = IrqSpinLock::new(rank::FRAMES, None);
 static INFO: Once<&'static [FrameInfo]> = Once::new();
@@ -165,6 +170,9 @@ static CAPACITY: AtomicU32 = AtomicU32::new(MAGAZINE_MIN as u32);
 /// Free memory is near the reserve.
 static IS_SCARCE: AtomicBool = AtomicBool::new(false);
 
+/// Programs may have been told that memory is short. Under the lock.
+static IS_SHORT: AtomicBool = AtomicBool::new(false);
+
 /// Gives a CPU that is about to start a magazine, which lives for ever.
 pub(super) fn add_cpu(cpu: u32, magazine: &'static Magazine) {
     if let Some(slot) = MAGAZINES.get(cpu as usize) {
@@ -198,7 +206,24 @@ fn with_allocator<R>(action: impl FnOnce(&mut Buddy<'static>, Option<&'static Ma
     if is_scarce != IS_SCARCE.load(Ordering::Relaxed) {
         IS_SCARCE.store(is_scarce, Ordering::Relaxed);
     }
+    note_shortage(buddy);
     Some(result)
+}
+
+/// Says how short memory is, if that is worth telling.
+fn note_shortage(buddy: &Buddy<'_>) {
+    let (free, total) = (buddy.free_frames().saturating_sub(reserve(buddy)), buddy.total_frames());
+    let low = total / LOW_FRACTION;
+    let level = match free {
+        free if free > low => 0,
+        free if free > total / CRITICAL_FRACTION => MEMORY_LOW,
+        _ => MEMORY_CRITICAL,
+    };
+    if level != 0 || IS_SHORT.load(Ordering::Relaxed) {
+        IS_SHORT.store(level != 0, Ordering::Relaxed);
+        // Somewhat more than brings it back to the mark, so that it is not reached again at once.
+        mm::pressure::set(level, low + low / 2 - free.min(low));
+    }
 }
 
 /// One frame, from the reserve if `may_use_reserve` and need be.

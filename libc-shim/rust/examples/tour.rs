@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nacre::batch::{Call, OnError, run};
 use nacre::cpu::PerCpu;
 
+const SYS_BATCH: usize = 0x4e_0000;
 const SYS_WRITE: usize = 1;
 const SYS_CLOSE: usize = 3;
 const SYS_GETPID: usize = 39;
@@ -16,6 +17,8 @@ fn main() {
     // SAFETY: the call touches no memory.
     let own = unsafe { nacre::system_call(SYS_GETPID, [0; 6]) };
     println!("getpid by the entry: {}", u32::try_from(own).is_ok_and(|own| own == std::process::id()));
+    // A kernel that has the native calls has functions for all calls. SAFETY: an empty batch touches no memory.
+    assert_eq!(nacre::is_native(), unsafe { nacre::system_call(SYS_BATCH, [0; 6]) } == 0);
     // SAFETY: the call touches no memory.
     println!("an unknown call: {}", unsafe { nacre::system_call(100_000, [0; 6]) });
     batches();

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Programs of tests/binaries, linked with the C library of libc-shim, whose system calls are function calls.
+# Programs of tests/binaries and others of its own, linked with the C library of libc-shim, whose system calls are function calls.
 app=shim
 . "$(dirname "$0")/../lib.sh"
 programs="hello cancel_points clone_thread futex_calls pthread_cancel pthread_cancel_points pthread_create signal_restart
@@ -9,6 +9,10 @@ also="$repository/libc-shim/musl $repository/libc-shim/build.sh $repository/test
 build() {
     for program in $programs; do
         bash "$repository/scripts/nacre-gcc" -static -O2 -o "$out/$program" "$repository/tests/binaries/$program.c"
+    done
+    for program in "$script_dir"/source/*.c; do
+        bash "$repository/scripts/nacre-gcc" -static -O2 -Wall -Wextra -Werror -idirafter /usr/include \
+            -idirafter "$(dirname "$(find /usr/include -path '*asm/unistd_64.h' -print -quit)")/.." -o "$out/$(basename "$program" .c)" "$program"
     done
 }
 

@@ -135,6 +135,7 @@ fn end_thread(thread: &Thread) -> ! {
         vfs::shut_down();
         thread.platform().end(outcome.unwrap_or(Outcome::Exited(0)))
     }
+    process.thread_ends.wake_all();
     thread.platform().exit_thread(thread, &mut || drop(waiter.take()))
 }
 

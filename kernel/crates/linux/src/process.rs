@@ -11,6 +11,7 @@ use vfs::PathRef;
 
 use crate::accounting::ProcessAccounting;
 use crate::limits::{Limits, SoftLimits};
+use crate::native::Loans;
 use crate::platform::Outcome;
 use crate::signal::{ProcessSignals, Published, SignalTable};
 use crate::syscall::BarrierRegistrations;
@@ -108,6 +109,10 @@ pub struct Process {
     pub(crate) timers: ProcessTimers,
     /// Woken when a signal waits: the queue of all its `signalfd`s.
     pub(crate) signal_arrivals: Arc<WaitQueue>,
+    /// Woken when one of its threads has left it.
+    pub(crate) thread_ends: WaitQueue,
+    /// What it has borrowed of the kernel's memory.
+    pub(crate) loans: Loans,
     /// The soft limit of `RLIMIT_SIGPENDING`, for senders in interrupts.
     pending_signals_max: AtomicUsize,
 }
@@ -142,6 +147,8 @@ impl Process {
             barriers: BarrierRegistrations::default(),
             timers: ProcessTimers::new(),
             signal_arrivals: Arc::new(WaitQueue::new()),
+            thread_ends: WaitQueue::new(),
+            loans: Loans::new(),
             pending_signals_max: AtomicUsize::new(usize::MAX),
         };
         process.enforce_limits();

@@ -34,6 +34,7 @@ pub(crate) fn become_program(
     thread.clear_child_tid.store(0, Relaxed);
 
     // The old address space stays until the new one is current.
+    process.loans.clear();
     let old_space = process.replace_program(Arc::clone(&prepared.address_space), prepared.image.clone());
     let entered = prepared.enter(thread.platform());
     drop(old_space);

@@ -16,6 +16,7 @@ use core::mem::ManuallyDrop;
 use abi::Errno;
 use sync::Once;
 
+use crate::pressure;
 use crate::user::{UserFault, UserReader, UserWriter};
 use crate::{PAGE_SHIFT, PAGE_SIZE};
 
@@ -133,10 +134,21 @@ pub fn set_reclaimer(reclaimer: fn() -> bool) {
     RECLAIMER.call_once(|| reclaimer);
 }
 
-/// Calls `allocate` again when memory was given back.
+/// Has memory given back; whether there was any.
+pub(crate) fn reclaim() -> bool {
+    RECLAIMER.get().is_some_and(|reclaim| reclaim())
+}
+
+/// Calls `allocate`, again when memory was given back.
+#[inline]
+fn allocate_by(allocate: impl Fn() -> Option<FrameNumber>) -> Result<Frame, Errno> {
+    let frame = allocate().or_else(|| allocate_again(allocate));
+    pressure::check();
+    frame.map(Frame).ok_or(Errno::ENOMEM)
+}
+
 #[cold]
 fn allocate_again(allocate: impl Fn() -> Option<FrameNumber>) -> Option<FrameNumber> {
-    let reclaim = RECLAIMER.get()?;
     while reclaim() {
         if let Some(frame) = allocate() {
             return Some(frame);
@@ -169,14 +181,12 @@ impl Frame {
     /// A new frame of one reference with undefined contents; the caller fills it before anyone else sees it. Not for interrupts, nor under
     /// a spinlock.
     pub fn allocate() -> Result<Self, Errno> {
-        let allocate = || machine().allocate();
-        allocate().or_else(|| allocate_again(allocate)).map(Self).ok_or(Errno::ENOMEM)
+        allocate_by(|| machine().allocate())
     }
 
     /// A new frame of one reference, all zeroes.
     pub fn allocate_zeroed() -> Result<Self, Errno> {
-        let allocate = || machine().allocate_zeroed();
-        allocate().or_else(|| allocate_again(allocate)).map(Self).ok_or(Errno::ENOMEM)
+        allocate_by(|| machine().allocate_zeroed())
     }
 
     /// The zero page.

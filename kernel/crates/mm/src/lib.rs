@@ -26,6 +26,7 @@ pub mod frame;
 pub mod object;
 pub mod page_table;
 mod pieces;
+pub mod pressure;
 pub mod range;
 pub mod rewrite;
 pub mod user;

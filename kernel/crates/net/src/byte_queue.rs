@@ -12,6 +12,8 @@ use alloc::vec::Vec;
 use abi::Errno;
 use mm::user::{UserReader, UserWriter};
 
+use crate::frame::Payload;
+
 /// Bytes of a chunk for short writes.
 const CHUNK_LEN: usize = 4096;
 /// The largest chunk.
@@ -161,6 +163,36 @@ impl ByteQueue {
         len
     }
 
+    /// Takes up to `pieces_max` chunks out whose bytes are not more than `len_max`, to be lent. What is only in part before `len_max` is copied.
+    pub(crate) fn lend(&mut self, pieces_max: usize, len_max: usize) -> Vec<Payload> {
+        let (mut pieces, mut left) = (Vec::new(), len_max.min(self.len));
+        while pieces.len() < pieces_max
+            && left > 0
+            && let Some(first) = self.chunks.front()
+        {
+            let len = (first.end - first.start).min(left);
+            let is_whole = len == first.end - first.start;
+            if !is_whole {
+                pieces.push(Payload::from(first.bytes[first.start..first.start + len].to_vec()));
+                self.discard(len);
+            } else if let Some(chunk) = self.chunks.pop_front() {
+                self.len -= len;
+                if len > 0 {
+                    pieces.push(Payload::new(chunk.bytes, chunk.start..chunk.end));
+                }
+            }
+            left -= len;
+        }
+        pieces
+    }
+
+    /// Takes the memory of a chunk back that was lent.
+    pub(crate) fn take_back(&mut self, bytes: Box<[u8]>) {
+        if bytes.len() >= CHUNK_LEN {
+            self.keep(bytes);
+        }
+    }
+
     fn keep(&mut self, bytes: Box<[u8]>) {
         if self.spare.len() < SPARE_MAX {
             self.spare.push(bytes);
@@ -212,6 +244,19 @@ mod tests {
             }
             assert_eq!(queue.len(), usize::try_from(written - seen).unwrap());
         }
+    }
+
+    #[test]
+    fn chunks_are_lent_and_come_back() {
+        let mut queue = ByteQueue::new();
+        queue.append(&[1; 100_000]);
+        let pieces = queue.lend(64, 99_000);
+        assert_eq!(pieces.iter().map(Payload::len).sum::<usize>(), 99_000);
+        assert!(pieces.len() < 4 && queue.len() == 1_000);
+        pieces.into_iter().for_each(|piece| queue.take_back(piece.into_buffer()));
+        assert_eq!((queue.lend(64, usize::MAX).len(), queue.len(), queue.is_empty()), (1, 0, true));
+        queue.append(b"next");
+        assert_eq!(read(&mut queue, 10), b"next");
     }
 
     #[test]

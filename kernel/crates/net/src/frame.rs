@@ -65,6 +65,12 @@ impl Payload {
         self.buffer.len() + size_of::<Self>()
     }
 
+    /// The buffer alone.
+    #[must_use]
+    pub fn into_buffer(self) -> Box<[u8]> {
+        self.buffer
+    }
+
     /// Drops up to `len` bytes at the front, and answers how many.
     pub fn trim_front(&mut self, len: usize) -> usize {
         let len = len.min(self.len());

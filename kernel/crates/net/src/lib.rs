@@ -44,6 +44,7 @@ pub mod counters;
 pub mod flow_key;
 pub mod frame;
 pub mod interface;
+pub mod loan;
 pub mod nic;
 pub mod ports;
 pub mod settings;

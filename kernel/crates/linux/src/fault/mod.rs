@@ -15,6 +15,7 @@ use abi::{
 };
 use mm::user::read_user_struct;
 use mm::{Access, FaultError, USER_END};
+use sync::machine;
 
 use crate::exit;
 use crate::platform::Outcome;
@@ -22,6 +23,7 @@ use crate::registers::Registers;
 use crate::rewrite;
 use crate::signal::force;
 use crate::thread::{FaultRecord, Thread};
+use crate::wait;
 
 /// An exception raised by program code, as the machine reports it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,11 +158,8 @@ fn access(error_code: u64) -> Access {
 
 fn page_fault(thread: &Thread, address: usize, error_code: u64) {
     thread.accounting().faulted();
-    let served = if address < USER_END {
-        thread.address_space().fault(address, access(error_code))
-    } else {
-        Err(FaultError::Unmapped)
-    };
+    let served =
+        if address < USER_END { serve(thread, address, access(error_code)) } else { Err(FaultError::Unmapped) };
     let Err(error) = served else { return };
     let (signal, code) = match error {
         FaultError::Unmapped => (Signal::SIGSEGV, SEGV_MAPERR),
@@ -176,6 +175,22 @@ fn page_fault(thread: &Thread, address: usize, error_code: u64) {
         fault_address: address as u64,
     });
     force(thread, Siginfo::fault(signal, code, address as u64));
+}
+
+/// Serves a fault. Where no memory is left, those have some time to give some back who want to be told.
+fn serve(thread: &Thread, address: usize, access: Access) -> Result<(), FaultError> {
+    /// How often it is tried again, and how long after the last time.
+    const RETRIES_MAX: u32 = 20;
+    const PAUSE_NS: u64 = 5_000_000;
+    let mut served = thread.address_space().fault(address, access);
+    for _ in 0..RETRIES_MAX {
+        if served != Err(FaultError::OutOfMemory) || thread.is_interrupted() || !mm::pressure::tell_of_end() {
+            break;
+        }
+        wait::park(thread, machine::now_ns().saturating_add(PAUSE_NS));
+        served = thread.address_space().fault(address, access);
+    }
+    served
 }
 
 /// No memory is left for a page the program was promised, or for the kernel itself.

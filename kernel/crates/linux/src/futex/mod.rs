@@ -49,7 +49,7 @@ use crate::thread::Thread;
 pub(crate) use deadline::Deadline;
 pub(crate) use key::{Key, Sharing};
 pub(crate) use pi::{lock, priority_changed, requeue as requeue_to_lock, unlock, wait_for_requeue};
-pub(crate) use vector::{Watched, wait_for_any};
+pub(crate) use vector::{Waiting, Watched, has_changed, wait_for_any};
 pub(crate) use wait::{Ending, Request, wait, wait_once};
 pub(crate) use wake::{Both, Count, check, requeue, wake, wake_and_change};
 

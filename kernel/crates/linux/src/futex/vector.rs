@@ -8,6 +8,7 @@ use abi::Errno;
 use super::deadline::Deadline;
 use super::key::{Key, Sharing};
 use super::wait::{Queued, enqueue, priority_of};
+use super::word::load_faulting;
 use super::{ALL_BITS, Entry, QUEUES, Role, Waiter};
 use crate::SyscallResult;
 use crate::error::Interrupted;
@@ -47,6 +48,73 @@ pub(crate) fn wait_for_any(thread: &Thread, words: &[Watched], deadline: Deadlin
         return cancel_all(&waiters).map_or(ending, Ok);
     }
     cancel_all(&waiters).ok_or(Errno::EAGAIN.into())
+}
+
+/// The waiters of a wait for words and other things. While it exists they may be in queues; dropped, they are not.
+pub(crate) struct Waiting {
+    waiters: Vec<Arc<Waiter>>,
+    /// How many of them were put in queues, the first ones.
+    entered: usize,
+    is_woken: Vec<bool>,
+}
+
+impl Waiting {
+    /// A waiter for each of `count` words, in no queue.
+    pub(crate) fn new(thread: &Thread, count: usize) -> Self {
+        let waiters = (0..count).map(|_| Waiter::new(Arc::clone(thread.parker()))).collect();
+        Self { waiters, entered: 0, is_woken: alloc::vec![false; count] }
+    }
+
+    /// Waits for all words that have their values. False: one has not, and the thread waits for none.
+    pub(crate) fn enter(&mut self, thread: &Thread, words: &[Watched]) -> Result<bool, Errno> {
+        let priority = priority_of(thread);
+        for (index, word) in words.iter().enumerate() {
+            loop {
+                let key = Key::of(thread.process(), word.sharing, word.address, false)?;
+                let entry = Entry { key, bits: ALL_BITS, priority, role: Role::Plain };
+                match enqueue(&self.waiters[index], entry, word.address, word.value) {
+                    Ok(Queued::Yes) => break,
+                    // The page is there now, and others keep their places.
+                    Ok(Queued::Again) => {}
+                    Err(Errno::EAGAIN) => {
+                        self.leave();
+                        return Ok(false);
+                    }
+                    Err(errno) => return Err(errno),
+                }
+            }
+            self.entered = index + 1;
+        }
+        Ok(true)
+    }
+
+    /// Whether one of the words was woken.
+    pub(crate) fn has_woken(&self) -> bool {
+        self.waiters[..self.entered].iter().any(|waiter| waiter.is_free())
+    }
+
+    /// Waits for no word any more. A wake that came before is noted.
+    pub(crate) fn leave(&mut self) {
+        for index in 0..core::mem::take(&mut self.entered) {
+            self.is_woken[index] |= !QUEUES.cancel(&self.waiters[index]);
+        }
+    }
+
+    /// Whether the thread was woken for a word, once it waits no more.
+    pub(crate) fn was_woken(&self, index: usize) -> bool {
+        self.is_woken.get(index).is_some_and(|woken| *woken)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Whether a word has another value.
+pub(crate) fn has_changed(word: &Watched) -> Result<bool, Errno> {
+    Ok(load_faulting(word.address)? != word.value)
 }
 
 /// How far it got.

@@ -139,7 +139,8 @@ fn read_watched(waiters: UserPtr, count: usize) -> Result<Vec<Watched>, Errno> {
     (0..count).map(|_| watched(&reader.read_struct::<FutexWaitv>()?)).collect()
 }
 
-fn watched(waiter: &FutexWaitv) -> Result<Watched, Errno> {
+/// A word as `futex_waitv` names it.
+pub(crate) fn watched(waiter: &FutexWaitv) -> Result<Watched, Errno> {
     let sharing = sharing_of(waiter.flags)?;
     if waiter._reserved != 0 {
         return Err(Errno::EINVAL);

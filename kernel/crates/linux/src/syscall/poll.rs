@@ -109,7 +109,7 @@ fn wait_for_any(thread: &Thread, all: &[Watched<'_>], deadline_ns: u64) -> Resul
 }
 
 /// The time on the clock of [`machine::now_ns`] at which a wait ends: 0 for at once, [`NEVER`] for no limit.
-pub(super) fn deadline(timeout_ns: Option<u64>) -> u64 {
+pub(crate) fn deadline(timeout_ns: Option<u64>) -> u64 {
     match timeout_ns {
         None => NEVER,
         Some(0) => 0,
@@ -123,7 +123,7 @@ fn remaining_ns(deadline_ns: u64) -> i64 {
 }
 
 /// A time-out in a `struct timespec`, if there is one.
-pub(super) fn read_timeout(timeout: UserPtr) -> Result<Option<u64>, Errno> {
+pub(crate) fn read_timeout(timeout: UserPtr) -> Result<Option<u64>, Errno> {
     let Some(timeout) = timeout.non_null() else { return Ok(None) };
     let timeout: Timespec = read_user_struct(timeout.address())?;
     timeout.to_nanoseconds().map(Some).ok_or(Errno::EINVAL)

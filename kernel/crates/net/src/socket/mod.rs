@@ -28,6 +28,7 @@ use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
 use crate::frame::Piece;
+use crate::loan::Lent;
 
 pub use self::factory::{Pair, create, create_pair};
 pub use self::file::SocketFile;
@@ -176,6 +177,13 @@ pub trait Socket: Any + Send + Sync {
 
     /// Receives; none if nothing is there now. End of stream is a message of length 0.
     fn receive(&self, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno>;
+
+    /// Lends what was received, in up to `pieces_max` buffers, instead of copying it; none if nothing is there now. `EMSGSIZE` for a datagram
+    /// that lies in more buffers; it stays.
+    fn lend(&self, pieces_max: usize) -> Result<Option<Lent>, Errno> {
+        let _ = pieces_max;
+        Err(Errno::EOPNOTSUPP)
+    }
 
     /// Closes halves of the connection.
     fn shutdown(&self, half: Half) -> Result<(), Errno>;

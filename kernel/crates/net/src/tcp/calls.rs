@@ -1,5 +1,6 @@
 //! The calls of programs on TCP sockets: [`Socket`] for [`TcpSocket`].
 
+use alloc::sync::Weak;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -12,7 +13,8 @@ use sync::WaitQueue;
 
 use super::engine::State;
 use super::socket::{Phase, TcpSocket};
-use crate::frame::Piece;
+use crate::frame::{Payload, Piece};
+use crate::loan::{Account, Lender, Lent};
 use crate::socket::options::SocketOptions;
 use crate::socket::{
     Accepted, Address, Caller, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket,
@@ -96,6 +98,26 @@ impl Socket for TcpSocket {
             Phase::Idle | Phase::Listening(_) => return Err(inner.error.take().unwrap_or(Errno::ENOTCONN)),
         };
         Ok(len.map(|len| Received { len, ..Received::default() }))
+    }
+
+    fn lend(&self, pieces_max: usize) -> Result<Option<Lent>, Errno> {
+        let is_inline = self.options.oob_inline.load(Relaxed);
+        let mut inner = self.lock_drained();
+        let lent = match &mut inner.phase {
+            Phase::Local(end) => end.lend(pieces_max, is_inline)?,
+            Phase::Wire(wire) => {
+                let lent = wire.lend(pieces_max)?;
+                if lent.is_some() {
+                    self.settle(&mut inner, sync::machine::now_ns());
+                }
+                lent
+            }
+            Phase::Waiting { .. } => None,
+            Phase::Idle | Phase::Listening(_) => return Err(inner.error.take().unwrap_or(Errno::ENOTCONN)),
+        };
+        drop(inner);
+        let me: Weak<dyn Lender> = self.me.clone();
+        Ok(lent.map(|(pieces, account)| Lent::new(pieces, &account, &me)))
     }
 
     fn shutdown(&self, half: Half) -> Result<(), Errno> {
@@ -191,6 +213,23 @@ impl Socket for TcpSocket {
 
     fn is_lingering(&self) -> bool {
         TcpSocket::is_lingering(self)
+    }
+}
+
+impl Lender for TcpSocket {
+    fn take_back(&self, payload: Payload, account: &Account) {
+        let mut inner = self.lock_drained();
+        match &mut inner.phase {
+            Phase::Local(end) => end.take_back(payload, account),
+            Phase::Wire(wire) => {
+                account.subtract(&payload);
+                wire.note_given_back();
+                self.settle(&mut inner, sync::machine::now_ns());
+                drop(inner);
+                drop(payload);
+            }
+            _ => account.subtract(&payload),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! happen after the lock.
 
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use abi::{Errno, PollEvents};
@@ -17,6 +18,8 @@ use sync::{Mutex, rank};
 use super::engine::State;
 use super::socket::TcpSocket;
 use crate::byte_queue::ByteQueue;
+use crate::frame::Payload;
+use crate::loan::Account;
 
 /// Bytes on their way where neither end chose a size.
 pub(super) const CAPACITY_DEFAULT: usize = 512 * 1024;
@@ -44,6 +47,8 @@ struct Stream {
     /// The connection was reset, with this error for the reader.
     reset: Option<Errno>,
     urgent: Option<Urgent>,
+    /// None as long as nothing was ever lent.
+    lent: Option<Account>,
 }
 
 impl Stream {
@@ -57,12 +62,14 @@ impl Stream {
             is_reader_gone: false,
             reset: None,
             urgent: None,
+            lent: None,
         };
         Mutex::new(rank::LOCAL_STREAMS, stream)
     }
 
     fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.queue.len())
+        let lent = self.lent.as_ref().map_or(0, Account::lent);
+        self.capacity.saturating_sub(self.queue.len()).saturating_sub(lent)
     }
 
     /// By the rule of `poll`: a third must be free.
@@ -79,6 +86,22 @@ impl Stream {
             }
             _ => (self.queue.len(), false),
         }
+    }
+}
+
+impl Stream {
+    /// How many bytes can be read, once an urgent one at the front is passed, which is not part of what is read.
+    fn pass_urgent(&mut self, is_inline: bool) -> usize {
+        if is_inline {
+            return self.queue.len();
+        }
+        let (available, is_at_mark) = self.before_urgent();
+        if !is_at_mark || self.queue.is_empty() {
+            return available;
+        }
+        self.queue.discard(1);
+        self.read_total += 1;
+        self.before_urgent().0
     }
 }
 
@@ -216,15 +239,7 @@ impl LocalEnd {
         is_inline: bool,
     ) -> Result<Option<usize>, Errno> {
         let mut stream = self.incoming().lock();
-        let (mut available, is_at_mark) = stream.before_urgent();
-        if is_inline {
-            available = stream.queue.len();
-        } else if is_at_mark && !stream.queue.is_empty() {
-            // The urgent byte is not part of what is read.
-            stream.queue.discard(1);
-            stream.read_total += 1;
-            (available, _) = stream.before_urgent();
-        }
+        let available = stream.pass_urgent(is_inline);
         if available > 0 {
             if to.is_full() {
                 return Ok(Some(0));
@@ -246,14 +261,53 @@ impl LocalEnd {
         }
         let is_finished = stream.is_finished;
         drop(stream);
+        Ok((self.is_over(is_finished)? || to.is_full()).then_some(0))
+    }
+
+    /// Whether nothing can come where nothing is, or the error of that.
+    fn is_over(&mut self, is_finished: bool) -> Result<bool, Errno> {
         if is_finished || self.is_read_shut {
-            return Ok(Some(0));
+            return Ok(true);
         }
-        match self.take_error() {
-            Some(errno) => Err(errno),
-            None if self.is_dead => Ok(Some(0)),
-            None if to.is_full() => Ok(Some(0)),
-            None => Ok(None),
+        self.take_error().map_or(Ok(self.is_dead), Err)
+    }
+
+    /// Lends what can be read, in up to `pieces_max` buffers; none if nothing is there, no buffer at the end.
+    pub(super) fn lend(
+        &mut self,
+        pieces_max: usize,
+        is_inline: bool,
+    ) -> Result<Option<(Vec<Payload>, Account)>, Errno> {
+        let mut stream = self.incoming().lock();
+        let available = stream.pass_urgent(is_inline);
+        if available == 0 {
+            let is_finished = stream.is_finished;
+            drop(stream);
+            return Ok(self.is_over(is_finished)?.then(Default::default));
+        }
+        let was_writable = stream.is_writable();
+        let pieces = stream.queue.lend(pieces_max, available);
+        stream.read_total += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let account = stream.lent.get_or_insert_default().clone();
+        pieces.iter().for_each(|piece| account.add(piece));
+        let has_grown = !was_writable && stream.is_writable();
+        drop(stream);
+        if has_grown {
+            self.wake_peer(PollEvents::WRITABLE);
+        }
+        Ok(Some((pieces, account)))
+    }
+
+    /// Takes a buffer back that was lent.
+    pub(super) fn take_back(&mut self, payload: Payload, account: &Account) {
+        let mut stream = self.incoming().lock();
+        let was_writable = stream.is_writable();
+        account.subtract(&payload);
+        stream.queue.take_back(payload.into_buffer());
+        let has_grown = !was_writable && stream.is_writable();
+        drop(stream);
+        if has_grown {
+            self.wake_peer(PollEvents::WRITABLE);
         }
     }
 

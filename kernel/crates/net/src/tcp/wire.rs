@@ -18,8 +18,9 @@ use super::segment::{self, Frames, HEADER_LEN};
 use crate::channel::Packet;
 use crate::counters::Counter;
 use crate::flow_key::{FlowKey, protocol};
-use crate::frame::{Piece, ReceivedFrame};
+use crate::frame::{Payload, Piece, ReceivedFrame};
 use crate::interface::{Route, RouteRequest};
+use crate::loan::Account;
 use crate::nic::NicFeatures;
 use crate::{Stack, TransmitFrame};
 
@@ -243,6 +244,24 @@ impl Wire {
         self.share.note(self.engine.receive_footprint());
         self.engine.limit_receive(self.share.is_limited());
         Ok(len.map(Some))
+    }
+
+    /// Lends what can be read, in up to `pieces_max` buffers; none if nothing is there, no buffer at the end.
+    pub(super) fn lend(&mut self, pieces_max: usize) -> Result<Option<(Vec<Payload>, Account)>, Errno> {
+        if self.engine.readable_len() == 0 {
+            if !self.engine.is_read_finished() {
+                return Ok(None);
+            }
+            return self.engine.take_error().map_or_else(|| Ok(Some(Default::default())), Err);
+        }
+        Ok(Some(self.engine.lend(pieces_max)))
+    }
+
+    /// Loans were given back.
+    pub(super) fn note_given_back(&mut self) {
+        self.share.note(self.engine.receive_footprint());
+        self.engine.limit_receive(self.share.is_limited());
+        self.engine.note_given_back();
     }
 
     /// What the program set has changed.

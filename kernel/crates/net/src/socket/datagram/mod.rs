@@ -13,7 +13,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::{Errno, PollEvents};
 use sync::batch_queue::Pushed;
@@ -26,6 +26,7 @@ use crate::Stack;
 use crate::channel::{Delivery, ErrorReport, Packet};
 use crate::frame::{Payload, ReceivedFrame};
 use crate::interface::{Interface, Route, RouteRequest, is_same_family};
+use crate::loan::Account;
 use inet_options::{Change, InetFlags, InetOptions};
 use multicast::{Consequence, Membership, MembershipChange};
 
@@ -99,7 +100,8 @@ pub(super) struct Datagrams {
     pub(super) inet: InetOptions,
     reading: Reading,
     channel: BatchQueue<Datagram>,
-    queued_bytes: AtomicUsize,
+    /// What waits to be read, and what is lent.
+    queued_bytes: Account,
     /// Packets for which there was no room.
     drops: AtomicU32,
     filter: RcuCell<Filter>,
@@ -116,7 +118,7 @@ impl Datagrams {
             inet: InetOptions::default(),
             reading,
             channel: BatchQueue::new(PACKETS_MAX),
-            queued_bytes: AtomicUsize::new(0),
+            queued_bytes: Account::default(),
             drops: AtomicU32::new(0),
             filter: RcuCell::new(Arc::new(Filter::default())),
             waiters: WaitQueue::new(),
@@ -130,8 +132,8 @@ impl Datagrams {
         let len = packet.frame.footprint();
         let limit = self.options.receive_buffer_len();
         // As Linux has it: one packet may go beyond the limit, so that any packet can be received.
-        if self.queued_bytes.fetch_add(len, Ordering::Relaxed) > limit {
-            self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
+        if self.queued_bytes.word().fetch_add(len, Ordering::Relaxed) > limit {
+            self.queued_bytes.word().fetch_sub(len, Ordering::Relaxed);
             self.drops.fetch_add(1, Ordering::Relaxed);
             return Delivery::Dropped;
         }
@@ -144,7 +146,7 @@ impl Datagrams {
             // Who was woken for the first takes this one as well, unless there are several.
             Pushed::Behind => Delivery::Wake,
             Pushed::Full => {
-                self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
+                self.queued_bytes.word().fetch_sub(len, Ordering::Relaxed);
                 self.drops.fetch_add(1, Ordering::Relaxed);
                 Delivery::Dropped
             }
@@ -153,7 +155,7 @@ impl Datagrams {
 
     /// Bytes that wait, with the memory that keeps them.
     pub(super) fn queued_len(&self) -> usize {
-        self.queued_bytes.load(Ordering::Relaxed)
+        self.queued_bytes.lent()
     }
 
     /// Packets for which there was no room.

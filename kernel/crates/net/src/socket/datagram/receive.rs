@@ -1,5 +1,6 @@
 //! The reader's side of [`Datagrams`].
 
+use alloc::sync::Weak;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::Ordering;
 
@@ -12,6 +13,7 @@ use super::inet_options::InetFlags;
 use super::{Datagram, Datagrams, ErrorRecord, State};
 use crate::channel::Packet;
 use crate::flow_key::address_of_bits;
+use crate::loan::{Lender, Lent};
 use crate::socket::{ControlMessage, MessageFlags, ReceiveRequest, Received};
 
 impl Datagrams {
@@ -21,7 +23,7 @@ impl Datagrams {
             if (self.reading.is_sound)(self, &datagram.packet) {
                 state.received.push_back(datagram);
             } else {
-                self.queued_bytes.fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);
+                self.queued_bytes.word().fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);
             }
         }
     }
@@ -59,8 +61,39 @@ impl Datagrams {
             return Ok((state.is_read_shut && waits).then(Received::default));
         };
         drop(state);
-        self.queued_bytes.fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);
+        self.queued_bytes.word().fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);
         self.deliver(&datagram, request).map(Some)
+    }
+
+    /// Lends the buffers of a packet.
+    pub(in crate::socket) fn lend(&self, pieces_max: usize, lender: &Weak<dyn Lender>) -> Result<Option<Lent>, Errno> {
+        let mut state = self.state.lock();
+        if let Some(errno) = state.pending_error.take() {
+            return Err(errno);
+        }
+        if state.received.is_empty() {
+            self.drain(&mut state);
+        }
+        let Some(first) = state.received.front() else { return Ok(state.is_read_shut.then(Lent::default)) };
+        if first.packet.frame.pieces().count() > pieces_max {
+            return Err(Errno::EMSGSIZE);
+        }
+        let Some(Datagram { packet, .. }) = state.received.pop_front() else { return Ok(None) };
+        drop(state);
+        let source = SocketAddr::new(address_of_bits(packet.key.remote), packet.key.remote_port);
+        let address = Some(self.show(source, packet.interface));
+        let (start, end) = (self.reading.payload)(&packet, self.is_v6);
+        let footprint = packet.frame.footprint();
+        let mut frame = packet.frame;
+        frame.truncate(end);
+        let mut skip = start;
+        let mut pieces: alloc::vec::Vec<_> = frame.into_pieces().collect();
+        pieces.iter_mut().for_each(|piece| skip -= piece.trim_front(skip));
+        pieces.retain(|piece| !piece.is_empty());
+        // Those that stay are added before all of it is taken off, so that it never looks like room.
+        pieces.iter().for_each(|piece| self.queued_bytes.add(piece));
+        self.queued_bytes.word().fetch_sub(footprint, Ordering::Relaxed);
+        Ok(Some(Lent { address, ..Lent::new(pieces, &self.queued_bytes, lender) }))
     }
 
     fn deliver(&self, datagram: &Datagram, request: &mut ReceiveRequest<'_, '_>) -> Result<Received, Errno> {

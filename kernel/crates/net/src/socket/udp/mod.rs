@@ -28,8 +28,9 @@ use crate::channel::{Delivery, ErrorReport, Flow, FlowState, Packet};
 use crate::checksum::Sum;
 use crate::counters::Counter;
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
-use crate::frame::ChecksumState;
+use crate::frame::{ChecksumState, Payload};
 use crate::interface::AddressClass;
+use crate::loan::{Account, Lender, Lent};
 
 pub(crate) use table::UdpTable;
 
@@ -228,6 +229,12 @@ impl Flow for UdpSocket {
     }
 }
 
+impl Lender for UdpSocket {
+    fn take_back(&self, payload: Payload, account: &Account) {
+        account.subtract(&payload);
+    }
+}
+
 impl Socket for UdpSocket {
     fn kind(&self) -> Kind {
         let domain = if self.datagrams.is_v6 { AF_INET6 } else { AF_INET };
@@ -340,6 +347,11 @@ impl Socket for UdpSocket {
 
     fn receive(&self, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno> {
         self.datagrams.receive(request)
+    }
+
+    fn lend(&self, pieces_max: usize) -> Result<Option<Lent>, Errno> {
+        let me: Weak<dyn Lender> = self.me.clone();
+        self.datagrams.lend(pieces_max, &me)
     }
 
     fn shutdown(&self, half: Half) -> Result<(), Errno> {

@@ -35,10 +35,13 @@ mod timers;
 mod urgent;
 mod window;
 
+use alloc::vec::Vec;
+
 use abi::{Errno, PollEvents};
 use mm::user::{UserFault, UserReader, UserWriter};
 
 use crate::frame::{Payload, Piece, ReceivedFrame};
+use crate::loan::Account;
 
 pub use connection::{Connection, Opening};
 pub use flags::SegmentFlags;
@@ -196,6 +199,12 @@ pub trait Engine: Send {
 
     /// Drops up to `len` received bytes (`MSG_TRUNC`), and answers how many.
     fn discard(&mut self, len: usize) -> usize;
+
+    /// Takes up to `pieces_max` buffers of received bytes out, to be lent; they count as waiting until they are taken off the account.
+    fn lend(&mut self, pieces_max: usize) -> (Vec<Payload>, Account);
+
+    /// Something was taken off the account: there may be more room for the peer.
+    fn note_given_back(&mut self);
 
     /// Bytes that can be read now.
     fn readable_len(&self) -> usize;

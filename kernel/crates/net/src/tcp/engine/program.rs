@@ -1,5 +1,7 @@
 //! What the program does with a connection: [`Engine`] for [`Connection`].
 
+use alloc::vec::Vec;
+
 use abi::{Errno, PollEvents};
 use mm::user::{UserFault, UserReader, UserWriter};
 
@@ -9,7 +11,8 @@ use super::recovery::Phase;
 use super::sequence::length;
 use super::timers::Timer;
 use super::{Engine, Information, Output, SegmentHeader, SegmentPayload, SequenceNumber, Settings, State, TimeWait};
-use crate::frame::Piece;
+use crate::frame::{Payload, Piece};
+use crate::loan::Account;
 
 impl Engine for Connection {
     fn receive(&mut self, now_ns: u64, header: &SegmentHeader, payload: SegmentPayload, output: &mut dyn Output) {
@@ -90,6 +93,17 @@ impl Engine for Connection {
         let len = self.receive.queue.discard(len.min(len_max));
         self.note_read(len);
         len
+    }
+
+    fn lend(&mut self, pieces_max: usize) -> (Vec<Payload>, Account) {
+        let len_max = if self.receive.urgent.mark().is_some() { self.up_to_mark(0, false).1 } else { usize::MAX };
+        let (pieces, account) = self.receive.queue.lend(pieces_max, len_max);
+        self.note_read(pieces.iter().map(Payload::len).sum());
+        (pieces, account)
+    }
+
+    fn note_given_back(&mut self) {
+        self.receive.has_read = true;
     }
 
     fn receive_footprint(&self) -> usize {

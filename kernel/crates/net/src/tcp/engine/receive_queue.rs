@@ -7,12 +7,15 @@
 //! 2. A segment that fills little of its buffer is copied behind the last bytes, where there is room in their buffer, and its own goes back.
 //!    So many tiny segments cost little more memory than their bytes, and a peer cannot make us hold on to pages by sending few
 //!    bytes in each.
+//! 3. What is lent to the program counts as if it waited ([`crate::loan`]).
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use mm::user::{UserFault, UserWriter};
 
 use crate::frame::Payload;
+use crate::loan::Account;
 
 /// A payload whose buffer is at least this many times as large is copied, if there is a place for it.
 const SPARSE_FACTOR: usize = 4;
@@ -23,6 +26,8 @@ pub(super) struct ReceiveQueue {
     payloads: VecDeque<Payload>,
     len: usize,
     footprint: usize,
+    /// None as long as nothing was ever lent.
+    lent: Option<Account>,
 }
 
 impl ReceiveQueue {
@@ -31,9 +36,9 @@ impl ReceiveQueue {
         self.len
     }
 
-    /// Memory that they hold on to.
-    pub(super) const fn footprint(&self) -> usize {
-        self.footprint
+    /// Memory that they hold on to, and what is lent.
+    pub(super) fn footprint(&self) -> usize {
+        self.footprint + self.lent.as_ref().map_or(0, Account::lent)
     }
 
     /// Appends what comes next.
@@ -108,9 +113,36 @@ impl ReceiveQueue {
         len
     }
 
+    /// Takes up to `pieces_max` buffers out whose bytes are not more than `len_max`, to be lent. What is only in part before `len_max` is copied.
+    pub(super) fn lend(&mut self, pieces_max: usize, len_max: usize) -> (Vec<Payload>, Account) {
+        let account = self.lent.get_or_insert_default().clone();
+        let (mut pieces, mut left) = (Vec::new(), len_max);
+        while pieces.len() < pieces_max
+            && left > 0
+            && let Some(first) = self.payloads.front()
+        {
+            let len = first.len().min(left);
+            let piece = if len == first.len() {
+                let Some(piece) = self.payloads.pop_front() else { break };
+                self.footprint -= piece.footprint();
+                self.len -= len;
+                piece
+            } else {
+                let copy = Payload::from(first.bytes().get(..len).unwrap_or_default().to_vec());
+                self.drop_front(len);
+                copy
+            };
+            account.add(&piece);
+            pieces.push(piece);
+            left -= len;
+        }
+        (pieces, account)
+    }
+
     /// Drops everything.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        (self.len, self.footprint) = (0, 0);
+        self.payloads = VecDeque::new();
     }
 
     fn drop_front(&mut self, len: usize) {
@@ -144,7 +176,6 @@ impl ReceiveQueue {
 #[cfg(test)]
 mod tests {
     use alloc::vec;
-    use alloc::vec::Vec;
 
     use testkit as _;
 
@@ -180,6 +211,21 @@ mod tests {
         assert_eq!((queue.len(), queue.payloads.len()), (100, 1));
         assert!(queue.footprint() < 3000);
         assert_eq!(read(&mut queue, 100), (0..100).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn what_is_lent_counts_until_it_is_given_back() {
+        let mut queue = ReceiveQueue::default();
+        queue.push_bytes(b"abc");
+        queue.push_bytes(b"defg");
+        let before = queue.footprint();
+        let (pieces, account) = queue.lend(8, 5);
+        assert_eq!(pieces.iter().map(Payload::bytes).collect::<Vec<_>>(), [&b"abc"[..], b"de"]);
+        assert!((queue.len(), account.lent() > 0) == (2, true) && queue.footprint() >= before);
+        queue.clear();
+        assert_eq!(queue.footprint(), account.lent());
+        pieces.iter().for_each(|piece| account.subtract(piece));
+        assert_eq!((queue.footprint(), queue.lend(8, usize::MAX).0.len()), (0, 0));
     }
 
     #[test]
