@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include <fcntl.h>
+#include <sched.h>
 
 static char byte[1];
 static int descriptor;
@@ -10,10 +11,18 @@ static bool open_zero(void) { return (descriptor = open("/dev/zero", O_RDONLY)) 
 static bool open_null(void) { return (descriptor = open("/dev/null", O_WRONLY)) >= 0; }
 static void close_it(void) { close(descriptor); }
 
+#ifdef CALLS_BY_LIBRARY
+// As programs make them.
+static void getppid_call(void) { getppid(); }
+static void read_zero(void) { read(descriptor, byte, 1); }
+static void write_null(void) { write(descriptor, byte, 1); }
+static void yield(void) { sched_yield(); }
+#else
 static void getppid_call(void) { call3(SYS_getppid, 0, 0, 0); }
 static void read_zero(void) { call3(SYS_read, descriptor, (long)byte, 1); }
 static void write_null(void) { call3(SYS_write, descriptor, (long)byte, 1); }
 static void yield(void) { call3(SYS_sched_yield, 0, 0, 0); }
+#endif
 
 static const struct row rows[] = {
 	{ .name = "getppid", .once = getppid_call },
