@@ -110,6 +110,9 @@ pub(crate) fn serve(thread: &Thread, registers: &Registers) -> Option<Result<i64
     if answer.is_restart() {
         return None;
     }
+    if !answer.is_error() {
+        return Some(Ok(answer.0));
+    }
     let errno = Errno::ALL.iter().find(|errno| errno.as_negative() as i64 == answer.0);
     Some(errno.map_or(Ok(answer.0), |errno| Err(*errno)))
 }

@@ -27,6 +27,9 @@ use crate::syscall::{deadline, read_timeout, watched};
 use crate::thread::Thread;
 use crate::wait::{self, Source};
 
+/// Things that need no memory of the heap as long as nothing has to be waited for.
+const FEW: usize = 8;
+
 /// Something that is waited for.
 enum Subject<'a> {
     /// Nothing to find.
@@ -35,8 +38,8 @@ enum Subject<'a> {
     Closed,
     /// An open file, and the events that count.
     File(FdRef<'a>, PollEvents),
-    /// A word: its place among the words.
-    Word(usize),
+    /// A word, and what it has as long as there is reason to wait.
+    Word(Watched),
     /// A thread of the process.
     Thread(u32),
 }
@@ -46,7 +49,6 @@ struct Things<'a> {
     thread: &'a Thread,
     subjects: Vec<Subject<'a>>,
     words: Vec<Watched>,
-    found: Vec<u32>,
 }
 
 /// Answers how many of `count` things at `things` have something to tell, and says there what. 0: the time is up.
@@ -58,10 +60,23 @@ pub(super) fn wait_many(thread: &Thread, things: UserPtr, count: usize, timeout:
 }
 
 fn wait_until(thread: &Thread, things: UserPtr, count: usize, deadline_ns: u64) -> SyscallResult {
-    let mut all = Things::read(thread, things, count)?;
-    let mut ready = all.look(None)?;
+    let (mut few, mut many) = ([WaitThing::zeroed(); FEW], Vec::new());
+    let all = match few.get_mut(..count) {
+        Some(few) => few,
+        None => {
+            many.resize(count, WaitThing::zeroed());
+            &mut many[..]
+        }
+    };
+    let mut reader = UserReader::new(things.address(), count * size_of::<WaitThing>())?;
+    let mut ready = 0;
+    for thing in &mut *all {
+        *thing = reader.read_struct()?;
+        thing.found = look(thread, &subject(thread, thing)?, false)?;
+        ready += usize::from(thing.found != 0);
+    }
     if ready == 0 && deadline_ns != 0 {
-        match all.wait(deadline_ns)? {
+        match wait(thread, all, deadline_ns)? {
             Ok(found) => ready = found,
             Err(interrupted) => {
                 let again = move |thread: &Thread| wait_until(thread, things, count, deadline_ns);
@@ -70,89 +85,99 @@ fn wait_until(thread: &Thread, things: UserPtr, count: usize, deadline_ns: u64) 
             }
         }
     }
-    all.tell(things)?;
+    let first = things.address() + offset_of!(WaitThing, found);
+    for (index, thing) in all.iter().enumerate() {
+        write_user_struct(first + index * size_of::<WaitThing>(), &thing.found)?;
+    }
     Ok(ready)
 }
 
-impl<'a> Things<'a> {
-    fn read(thread: &'a Thread, things: UserPtr, count: usize) -> Result<Self, Errno> {
-        let mut reader = UserReader::new(things.address(), count * size_of::<WaitThing>())?;
-        let mut all =
-            Self { thread, subjects: Vec::with_capacity(count), words: Vec::new(), found: alloc::vec![0; count] };
-        for _ in 0..count {
-            let thing: WaitThing = reader.read_struct()?;
-            let subject = all.subject(&thing)?;
-            all.subjects.push(subject);
-        }
-        Ok(all)
+/// What a program names. `EINVAL` for what makes no sense.
+fn subject<'a>(thread: &'a Thread, thing: &WaitThing) -> Result<Subject<'a>, Errno> {
+    if thing.reserved != 0 || thing.value != 0 && thing.kind != WAIT_WORD {
+        return Err(Errno::EINVAL);
     }
-
-    fn subject(&mut self, thing: &WaitThing) -> Result<Subject<'a>, Errno> {
-        if thing.reserved != 0 || thing.value != 0 && thing.kind != WAIT_WORD {
-            return Err(Errno::EINVAL);
+    Ok(match thing.kind {
+        WAIT_NOTHING => Subject::Nothing,
+        WAIT_DESCRIPTOR => {
+            let events = PollEvents::from_bits_truncate(thing.events) | PollEvents::ERR | PollEvents::HUP;
+            let fd = i32::try_from(thing.subject).map_err(|_| Errno::EBADF);
+            fd.and_then(|fd| thread.fds().get(fd)).map_or(Subject::Closed, |open| Subject::File(open, events))
         }
-        Ok(match thing.kind {
-            WAIT_NOTHING => Subject::Nothing,
-            WAIT_DESCRIPTOR => {
-                let events = PollEvents::from_bits_truncate(thing.events) | PollEvents::ERR | PollEvents::HUP;
-                let fd = i32::try_from(thing.subject).map_err(|_| Errno::EBADF);
-                match fd.and_then(|fd| self.thread.fds().get(fd)) {
-                    Ok(open) => Subject::File(open, events),
-                    Err(_) => Subject::Closed,
-                }
-            }
-            WAIT_WORD => {
-                if thing.subject % size_of::<u32>() as u64 != 0 {
-                    return Err(Errno::EINVAL);
-                }
-                let word = FutexWaitv { val: thing.value, uaddr: thing.subject, flags: thing.events, _reserved: 0 };
-                self.words.push(watched(&word)?);
-                Subject::Word(self.words.len() - 1)
-            }
-            WAIT_THREAD if thing.events == 0 => {
-                Subject::Thread(u32::try_from(thing.subject).map_err(|_| Errno::EINVAL)?)
-            }
-            _ => return Err(Errno::EINVAL),
-        })
+        WAIT_WORD if thing.subject % size_of::<u32>() as u64 == 0 => {
+            let word = FutexWaitv { val: thing.value, uaddr: thing.subject, flags: thing.events, _reserved: 0 };
+            Subject::Word(watched(&word)?)
+        }
+        WAIT_THREAD if thing.events == 0 => Subject::Thread(u32::try_from(thing.subject).map_err(|_| Errno::EINVAL)?),
+        _ => return Err(Errno::EINVAL),
+    })
+}
+
+/// What there is to tell of a thing, 0 for nothing. `is_woken`: the thread was woken for this word.
+fn look(thread: &Thread, subject: &Subject<'_>, is_woken: bool) -> Result<u32, Errno> {
+    Ok(match subject {
+        Subject::Nothing => 0,
+        Subject::Closed => PollEvents::NVAL.bits(),
+        Subject::File(open, events) => (readiness(thread, open) & *events).bits(),
+        Subject::Word(word) => match futex::has_changed(word) {
+            Ok(changed) => u32::from(changed) * WAIT_FOUND_CHANGED | u32::from(is_woken) * WAIT_FOUND_WOKEN,
+            // A wake is told of even if the word is gone since.
+            Err(_) if is_woken => WAIT_FOUND_WOKEN,
+            Err(errno) => return Err(errno),
+        },
+        Subject::Thread(tid) => u32::from(!is_member(thread, *tid)) * WAIT_FOUND_ENDED,
+    })
+}
+
+/// Sleeps until things have something to tell, notes what, and answers how many; 0 when the time is up.
+fn wait(
+    thread: &Thread,
+    things: &mut [WaitThing],
+    deadline_ns: u64,
+) -> Result<Result<usize, crate::Interrupted>, Errno> {
+    let subjects = things.iter().map(|thing| subject(thread, thing)).collect::<Result<Vec<_>, _>>()?;
+    let words = subjects.iter().filter_map(|subject| match subject {
+        Subject::Word(word) => Some(*word),
+        _ => None,
+    });
+    let all = Things { thread, words: words.collect(), subjects };
+    loop {
+        let mut waiting = Waiting::new(thread, all.words.len());
+        let result = all.sleep(&mut waiting, deadline_ns);
+        waiting.leave();
+        let (mut ready, mut word, mut failure) = (0, 0, None);
+        for (subject, thing) in all.subjects.iter().zip(&mut *things) {
+            let is_word = matches!(subject, Subject::Word(_));
+            thing.found = look(thread, subject, is_word && waiting.was_woken(word)).unwrap_or_else(|errno| {
+                failure = Some(errno);
+                0
+            });
+            word += usize::from(is_word);
+            ready += usize::from(thing.found != 0);
+        }
+        if ready > 0 {
+            return Ok(Ok(ready));
+        }
+        if let Some(errno) = failure {
+            return Err(errno);
+        }
+        match result? {
+            Ok(None) => return Ok(Ok(0)),
+            Err(interrupted) => return Ok(Err(interrupted)),
+            // What was there is gone again.
+            Ok(Some(())) => {}
+        }
     }
+}
 
-    /// Looks at everything; answers how many have something to tell. `waiting`: the wait that is over.
-    fn look(&mut self, waiting: Option<&Waiting>) -> Result<usize, Errno> {
-        let mut ready = 0;
-        for (subject, found) in self.subjects.iter().zip(&mut self.found) {
-            *found = match subject {
-                Subject::Nothing => 0,
-                Subject::Closed => PollEvents::NVAL.bits(),
-                Subject::File(open, events) => (readiness(self.thread, open) & *events).bits(),
-                Subject::Word(index) => look_at_word(&self.words[*index], *index, waiting)?,
-                Subject::Thread(tid) => u32::from(!is_member(self.thread, *tid)) * WAIT_FOUND_ENDED,
-            };
-            ready += usize::from(*found != 0);
+impl Things<'_> {
+    /// Sleeps until there may be something to tell. None: the time is up.
+    fn sleep(&self, waiting: &mut Waiting, deadline_ns: u64) -> Result<Result<Option<()>, crate::Interrupted>, Errno> {
+        if !waiting.enter(self.thread, &self.words)? {
+            return Ok(Ok(Some(())));
         }
-        Ok(ready)
-    }
-
-    /// Sleeps until there is something to tell.
-    fn wait(&mut self, deadline_ns: u64) -> Result<Result<usize, crate::Interrupted>, Errno> {
-        let thread = self.thread;
-        loop {
-            let mut waiting = Waiting::new(thread, self.words.len());
-            let result = if waiting.enter(thread, &self.words)? {
-                let is_ready = || (waiting.has_woken() || self.is_ready_but_words()).then_some(());
-                wait::until_any(thread, self.sources(), deadline_ns, is_ready)
-            } else {
-                Ok(Some(()))
-            };
-            waiting.leave();
-            let ready = self.look(Some(&waiting))?;
-            match result {
-                _ if ready > 0 => return Ok(Ok(ready)),
-                Ok(None) => return Ok(Ok(0)),
-                Err(interrupted) => return Ok(Err(interrupted)),
-                // What was there is gone again.
-                Ok(Some(())) => {}
-            }
-        }
+        let is_ready = || (waiting.has_woken() || self.is_ready_but_words()).then_some(());
+        Ok(wait::until_any(self.thread, self.sources(), deadline_ns, is_ready))
     }
 
     fn is_ready_but_words(&self) -> bool {
@@ -173,26 +198,6 @@ impl<'a> Things<'a> {
         });
         files.chain(has_threads.then_some(ends))
     }
-
-    /// Says at each thing what was found.
-    fn tell(&self, things: UserPtr) -> Result<(), Errno> {
-        let first = things.address() + offset_of!(WaitThing, found);
-        for (index, found) in self.found.iter().enumerate() {
-            write_user_struct(first + index * size_of::<WaitThing>(), found)?;
-        }
-        Ok(())
-    }
-}
-
-fn look_at_word(word: &Watched, index: usize, waiting: Option<&Waiting>) -> Result<u32, Errno> {
-    let is_woken = waiting.is_some_and(|waiting| waiting.was_woken(index));
-    let changed = match futex::has_changed(word) {
-        Ok(changed) => changed,
-        // A wake is told of even if the word is gone since.
-        Err(_) if is_woken => false,
-        Err(errno) => return Err(errno),
-    };
-    Ok(u32::from(changed) * WAIT_FOUND_CHANGED | u32::from(is_woken) * WAIT_FOUND_WOKEN)
 }
 
 /// Whether a thread has not left the process yet.
