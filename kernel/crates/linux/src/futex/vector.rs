@@ -51,28 +51,35 @@ pub(crate) fn wait_for_any(thread: &Thread, words: &[Watched], deadline: Deadlin
 }
 
 /// The waiters of a wait for words and other things. While it exists they may be in queues; dropped, they are not.
-pub(crate) struct Waiting {
-    waiters: Vec<Arc<Waiter>>,
-    /// How many of them were put in queues, the first ones.
+pub(crate) struct Waiting<'a> {
+    thread: &'a Thread,
+    /// Those of all words but the first, for which the thread has its own.
+    others: Vec<Arc<Waiter>>,
+    /// How many were put in queues, the first ones.
     entered: usize,
-    is_woken: Vec<bool>,
+    /// Those that were woken.
+    woken: Vec<usize>,
 }
 
-impl Waiting {
+impl<'a> Waiting<'a> {
     /// A waiter for each of `count` words, in no queue.
-    pub(crate) fn new(thread: &Thread, count: usize) -> Self {
-        let waiters = (0..count).map(|_| Waiter::new(Arc::clone(thread.parker()))).collect();
-        Self { waiters, entered: 0, is_woken: alloc::vec![false; count] }
+    pub(crate) fn new(thread: &'a Thread, count: usize) -> Self {
+        let others = (1..count).map(|_| Waiter::new(Arc::clone(thread.parker()))).collect();
+        Self { thread, others, entered: 0, woken: Vec::new() }
     }
 
-    /// Waits for all words that have their values. False: one has not, and the thread waits for none.
-    pub(crate) fn enter(&mut self, thread: &Thread, words: &[Watched]) -> Result<bool, Errno> {
-        let priority = priority_of(thread);
+    fn waiter(&self, index: usize) -> &Arc<Waiter> {
+        index.checked_sub(1).map_or(&self.thread.futex.waiter, |index| &self.others[index])
+    }
+
+    /// Waits for all words, if they have their values. False: one has not, and the thread waits for none.
+    pub(crate) fn enter(&mut self, words: &[Watched]) -> Result<bool, Errno> {
+        let priority = priority_of(self.thread);
         for (index, word) in words.iter().enumerate() {
             loop {
-                let key = Key::of(thread.process(), word.sharing, word.address, false)?;
+                let key = Key::of(self.thread.process(), word.sharing, word.address, false)?;
                 let entry = Entry { key, bits: ALL_BITS, priority, role: Role::Plain };
-                match enqueue(&self.waiters[index], entry, word.address, word.value) {
+                match enqueue(self.waiter(index), entry, word.address, word.value) {
                     Ok(Queued::Yes) => break,
                     // The page is there now, and others keep their places.
                     Ok(Queued::Again) => {}
@@ -90,23 +97,25 @@ impl Waiting {
 
     /// Whether one of the words was woken.
     pub(crate) fn has_woken(&self) -> bool {
-        self.waiters[..self.entered].iter().any(|waiter| waiter.is_free())
+        (0..self.entered).any(|index| self.waiter(index).is_free())
     }
 
     /// Waits for no word any more. A wake that came before is noted.
     pub(crate) fn leave(&mut self) {
         for index in 0..core::mem::take(&mut self.entered) {
-            self.is_woken[index] |= !QUEUES.cancel(&self.waiters[index]);
+            if !QUEUES.cancel(self.waiter(index)) {
+                self.woken.push(index);
+            }
         }
     }
 
     /// Whether the thread was woken for a word, once it waits no more.
     pub(crate) fn was_woken(&self, index: usize) -> bool {
-        self.is_woken.get(index).is_some_and(|woken| *woken)
+        self.woken.contains(&index)
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.leave();
     }

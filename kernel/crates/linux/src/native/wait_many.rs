@@ -18,6 +18,7 @@ use abi::native::{
 use abi::{Errno, FutexWaitv, PollEvents, UserPtr};
 use file::FdRef;
 use mm::user::{UserReader, write_user_struct};
+use zerocopy::IntoBytes;
 
 use crate::SyscallResult;
 use crate::error::Restart;
@@ -68,10 +69,9 @@ fn wait_until(thread: &Thread, things: UserPtr, count: usize, deadline_ns: u64) 
             &mut many[..]
         }
     };
-    let mut reader = UserReader::new(things.address(), count * size_of::<WaitThing>())?;
+    UserReader::new(things.address(), size_of_val(all))?.read_exact(all.as_mut_bytes())?;
     let mut ready = 0;
     for thing in &mut *all {
-        *thing = reader.read_struct()?;
         thing.found = look(thread, &subject(thread, thing)?, false)?;
         ready += usize::from(thing.found != 0);
     }
@@ -172,8 +172,12 @@ fn wait(
 
 impl Things<'_> {
     /// Sleeps until there may be something to tell. None: the time is up.
-    fn sleep(&self, waiting: &mut Waiting, deadline_ns: u64) -> Result<Result<Option<()>, crate::Interrupted>, Errno> {
-        if !waiting.enter(self.thread, &self.words)? {
+    fn sleep(
+        &self,
+        waiting: &mut Waiting<'_>,
+        deadline_ns: u64,
+    ) -> Result<Result<Option<()>, crate::Interrupted>, Errno> {
+        if !waiting.enter(&self.words)? {
             return Ok(Ok(Some(())));
         }
         let is_ready = || (waiting.has_woken() || self.is_ready_but_words()).then_some(());
