@@ -473,6 +473,41 @@ fn much_data_comes_intact_with_and_without_offloads() {
 }
 
 #[test]
+fn what_is_lent_closes_the_window_until_it_is_given_back() {
+    let mut link = Link::new(NicFeatures::empty());
+    let (client, server) = connect_over(&mut link);
+    let total = 8_000_000;
+    let byte_at = |place: usize| (place / 3).to_le_bytes()[0];
+    let bytes: Vec<u8> = (0..total).map(byte_at).collect();
+    let (mut sent, mut seen, mut kept, mut stalls) = (0, 0, Vec::new(), 0);
+    while seen < total {
+        let before = (sent, seen);
+        if let Progress::Done(count) = send(&*client, &bytes[sent..]).unwrap() {
+            sent += count;
+        }
+        link.settle(LOSSLESS);
+        while let Some(lent) = server.lend(64).unwrap() {
+            for loan in &lent.loans {
+                assert_eq!(loan.bytes(), &bytes[seen..seen + loan.bytes().len()]);
+                seen += loan.bytes().len();
+            }
+            kept.extend(lent.loans);
+        }
+        if (sent, seen) == before && !kept.is_empty() {
+            // Nothing moves: the peer waits for room.
+            stalls += 1;
+            kept.clear();
+        }
+        link.pass(5_000_000, LOSSLESS);
+    }
+    assert!(stalls > 0, "{} loans are kept", kept.len());
+    server.close();
+    drop(server);
+    // A loan outlives its socket.
+    assert!(kept.iter().all(|loan| !loan.bytes().is_empty()));
+}
+
+#[test]
 fn lost_frames_are_sent_again() {
     transfer(&mut Link::new(NicFeatures::empty()), 1_000_000, |_, number| number > 10 && number % 13 == 0);
 }
