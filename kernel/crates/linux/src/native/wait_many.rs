@@ -104,7 +104,7 @@ fn subject<'a>(thread: &'a Thread, thing: &WaitThing) -> Result<Subject<'a>, Err
             let fd = i32::try_from(thing.subject).map_err(|_| Errno::EBADF);
             fd.and_then(|fd| thread.fds().get(fd)).map_or(Subject::Closed, |open| Subject::File(open, events))
         }
-        WAIT_WORD if thing.subject % size_of::<u32>() as u64 == 0 => {
+        WAIT_WORD if thing.subject.is_multiple_of(size_of::<u32>() as u64) => {
             let word = FutexWaitv { val: thing.value, uaddr: thing.subject, flags: thing.events, _reserved: 0 };
             Subject::Word(watched(&word)?)
         }
@@ -120,7 +120,7 @@ fn look(thread: &Thread, subject: &Subject<'_>, is_woken: bool) -> Result<u32, E
         Subject::Closed => PollEvents::NVAL.bits(),
         Subject::File(open, events) => (readiness(thread, open) & *events).bits(),
         Subject::Word(word) => match futex::has_changed(word) {
-            Ok(changed) => u32::from(changed) * WAIT_FOUND_CHANGED | u32::from(is_woken) * WAIT_FOUND_WOKEN,
+            Ok(changed) => (u32::from(changed) * WAIT_FOUND_CHANGED) | (u32::from(is_woken) * WAIT_FOUND_WOKEN),
             // A wake is told of even if the word is gone since.
             Err(_) if is_woken => WAIT_FOUND_WOKEN,
             Err(errno) => return Err(errno),
