@@ -60,6 +60,11 @@ impl Image {
         bytes
     }
 
+    /// All sectors that are not zero.
+    pub fn sectors(&self) -> impl Iterator<Item = (u64, &Sector)> {
+        self.0.iter().map(|(number, sector)| (*number, sector))
+    }
+
     /// One sector.
     #[must_use]
     pub fn get(&self, sector: u64) -> Sector {
@@ -112,6 +117,7 @@ pub fn crashed(before: &Image, log: &[Step], steps: usize, random: &mut Random) 
 struct State {
     image: Image,
     log: Vec<Step>,
+    has_log: bool,
     is_held: bool,
     held: Vec<Request>,
     room: usize,
@@ -162,6 +168,7 @@ impl FakeDisk {
         let state = State {
             image,
             log: Vec::new(),
+            has_log: true,
             is_held: false,
             held: Vec::new(),
             room: usize::MAX,
@@ -195,6 +202,13 @@ impl FakeDisk {
     #[must_use]
     pub fn reads(&self) -> u64 {
         lock(&self.0.state).reads
+    }
+
+    /// Remembers nothing of what is done from now on, where that is too much.
+    pub fn forget_log(&self) {
+        let mut state = lock(&self.0.state);
+        state.log = Vec::new();
+        state.has_log = false;
     }
 
     /// Makes a sector bad.
@@ -263,7 +277,9 @@ impl State {
             }
         };
         self.image.apply(&step);
-        self.log.push(step);
+        if self.has_log {
+            self.log.push(step);
+        }
         Ok(())
     }
 

@@ -92,6 +92,14 @@ pub trait Inode: Any + Send + Sync {
         Ok(())
     }
 
+    /// Whether one with these credentials may use what a file system keeps for some.
+    fn may_use_reserve(&self, _credentials: &Credentials) -> bool {
+        false
+    }
+
+    /// Called under the lock when one who may use it is about to write or to find room, for that alone.
+    fn let_use_reserve(&self) {}
+
     /// Asked under the lock, after all checks, before attributes are changed in its metadata: somebody else who keeps them takes
     /// the change over, or refuses it.
     fn set_attributes(&self, change: &AttributeChange) -> Result<(), Errno> {

@@ -236,6 +236,9 @@ fn open_place(
     if lease::is_any() {
         break_leases(file.path().inode().metadata(), wanted.contains(Permissions::WRITE))?;
     }
+    if is_writer && file.path().inode().may_use_reserve(credentials) {
+        file.allow_reserve();
+    }
     if kind == FileKind::Socket {
         return Err(Errno::ENXIO);
     }

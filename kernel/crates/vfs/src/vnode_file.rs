@@ -37,6 +37,8 @@ pub struct VnodeFile {
     is_writer: bool,
     /// Whether whoever opened it may write without losing set-id bits.
     keeps_set_id: bool,
+    /// Whether whoever opened it may use what the file system keeps for some.
+    may_use_reserve: bool,
     /// Which errors of writing back are known here.
     errors: ErrorMark,
 }
@@ -44,7 +46,12 @@ pub struct VnodeFile {
 impl VnodeFile {
     pub(crate) fn new(path: PathRef, is_writer: bool, keeps_set_id: bool) -> Self {
         let errors = error_mark(&path);
-        Self { path, served_by: None, is_writer, keeps_set_id, errors }
+        Self { path, served_by: None, is_writer, keeps_set_id, may_use_reserve: false, errors }
+    }
+
+    /// Lets it use what the file system keeps for some.
+    pub(crate) fn allow_reserve(&mut self) {
+        self.may_use_reserve = true;
     }
 
     /// A file that only names a place (`O_PATH`).
@@ -128,6 +135,9 @@ impl VnodeFile {
             check_aligned(position, from.alignment_bits(), DIRECT_ALIGNMENT as usize)?;
         }
         inode.prepare_change()?;
+        if self.may_use_reserve {
+            inode.let_use_reserve();
+        }
         let done = inode.write_at(position, from)?;
         if let Some((cache, store)) = direct {
             cache.finish_direct(store, position, done)?;
@@ -371,6 +381,9 @@ impl File for VnodeFile {
         let flags = FallocateFlags::from_bits(mode).ok_or(Errno::EOPNOTSUPP)?;
         let _lock = inode.metadata().lock();
         inode.prepare_change()?;
+        if self.may_use_reserve {
+            inode.let_use_reserve();
+        }
         inode.allocate(flags, offset, length)?;
         if !self.keeps_set_id {
             inode.metadata().drop_set_id();

@@ -11,6 +11,7 @@ mod images;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod many;
 mod read;
 mod removed;
 mod write;

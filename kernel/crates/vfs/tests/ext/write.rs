@@ -193,6 +193,42 @@ fn a_full_disk_is_told_and_can_be_emptied() {
 }
 
 #[test]
+fn reserved_blocks_are_for_those_who_may_use_them() {
+    let scratch = Scratch::new();
+    let options = ["-t", "ext4", "-m", "10", "-J", "size=1"];
+    let image = make(&scratch, &options, None);
+    // Also for the group 7.
+    let status = std::process::Command::new("tune2fs").args(["-g", "7"]).arg(&image).output().unwrap().status;
+    assert!(status.success());
+    let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+    let world = &mounted.world;
+    world.write_file("/file", b"").unwrap();
+    world.chmod("/file", 0o666).unwrap();
+    // Whose the file is does not matter, but who opened it.
+    let open = |world: &World| world.open("/file", OpenFlags::WRONLY | OpenFlags::APPEND).unwrap();
+    let (user, member) = (world.as_user(1000, &[]), world.as_user(1000, &[7]));
+    let fill = |world: &World| {
+        let file = open(world);
+        while file.write(&[1; 40_000]).is_ok_and(|count| count > 0) {}
+        file.write(b"x").unwrap_err()
+    };
+    let available = || vfs::statfs(&world.context.root).blocks_available;
+    let free = || vfs::statfs(&world.context.root).blocks_free;
+    assert_eq!(fill(&user), Errno::ENOSPC);
+    assert!(available() < 12 && free() > 400, "{} {}", available(), free());
+    assert_eq!(open(&user).allocate(abi::FallocateFlags::KEEP_SIZE, 1 << 30, 1 << 20), Err(Errno::ENOSPC));
+    assert_eq!(open(&member).write(&[1; 40_000]), Ok(40_000));
+    world.chown("/file", Some(1000), Some(1000)).unwrap();
+    assert_eq!(open(world).write(&[1; 40_000]), Ok(40_000));
+    assert_eq!(fill(&user), Errno::ENOSPC);
+    assert!(free() > 300, "{}", free());
+    assert_eq!(fill(world), Errno::ENOSPC);
+    assert!(free() < 16, "{}", free());
+    fs::write(&image, mounted.unmount()).unwrap();
+    check(&image, "reserved blocks");
+}
+
+#[test]
 fn mounted_read_only_and_back() {
     for kind in [&KINDS[0], &KINDS[4]] {
         let scratch = Scratch::new();

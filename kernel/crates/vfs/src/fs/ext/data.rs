@@ -7,6 +7,7 @@ use abi::{Errno, FallocateFlags};
 use ext::{Transfers, Writing};
 use mm::user::UserReader;
 use mm::{Frame, PAGE_SIZE};
+use sync::atomic::Ordering::Relaxed;
 
 use crate::page_cache::{Begun, PageStore, Run};
 use crate::page_copy::{PAGE, offset_in_page, page_of};
@@ -86,12 +87,9 @@ impl ExtInode {
         writing.map_or(Ok(()), |writing| writing.finish(transferred))
     }
 
-    /// Whether it may take the blocks that are reserved. Who writes is not known here; files of the one they are reserved for are mostly
-    /// written by him.
+    /// Whether the blocks that are reserved may be taken.
     fn is_privileged(&self) -> bool {
-        let superblock = self.shared.file_system.superblock();
-        let (uid, gid) = (self.metadata.uid(), self.metadata.gid());
-        uid == 0 || uid == superblock.reserved_uid || (superblock.reserved_gid != 0 && gid == superblock.reserved_gid)
+        self.privileged.load(Relaxed) != 0
     }
 
     /// Writes at a position.

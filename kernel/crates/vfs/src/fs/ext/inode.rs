@@ -12,18 +12,21 @@ use file::{Attributes, DirectorySink};
 use mm::Frame;
 use mm::object::Mappings;
 use mm::user::{UserReader, UserWriter};
-use sync::atomic::{AtomicBool, Ordering::SeqCst};
+use sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use sync::{SpinLock, rank};
 
 use crate::inode::Renaming;
 use crate::page_cache::{PageCache, PageStore};
 use crate::{
-    Credentials, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, Name, NewInode, NewMetadata, Opened,
-    PathRef, XattrChange,
+    Capabilities, Credentials, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, Name, NewInode,
+    NewMetadata, Opened, PathRef, XattrChange,
 };
 
 use super::table::Shared;
 
+/// One who writes under the lock and may use the blocks that are reserved, and what those count who store by mappings.
+const WRITER: u32 = 1;
+const STORER: u32 = 2;
 /// What saving attributes changes.
 const SAVE_CREDITS: u32 = 2;
 
@@ -40,6 +43,8 @@ pub struct ExtInode {
     is_dirty: AtomicBool,
     /// Whether it is among the dirty ones of the table.
     is_listed: AtomicBool,
+    /// Who changes it now and may use the blocks that are reserved: [`WRITER`] under the lock, and those who store by mappings.
+    pub(super) privileged: AtomicU32,
 }
 
 enum Contents {
@@ -88,6 +93,7 @@ impl ExtInode {
             contents,
             is_dirty: AtomicBool::new(false),
             is_listed: AtomicBool::new(false),
+            privileged: AtomicU32::new(0),
         })
     }
 
@@ -279,6 +285,18 @@ impl Inode for ExtInode {
         if self.core.is_protected().0 { Err(Errno::EPERM) } else { Ok(()) }
     }
 
+    fn may_use_reserve(&self, credentials: &Credentials) -> bool {
+        let superblock = self.shared.file_system.superblock();
+        let gid = superblock.reserved_gid;
+        credentials.uid == superblock.reserved_uid
+            || gid != 0 && credentials.is_in_group(gid)
+            || credentials.has(Capabilities::SYS_RESOURCE)
+    }
+
+    fn let_use_reserve(&self) {
+        self.privileged.fetch_or(WRITER, Relaxed);
+    }
+
     fn attributes_changed(&self) {
         self.mark_dirty();
     }
@@ -348,7 +366,9 @@ impl Inode for ExtInode {
     }
 
     fn write_at(&self, position: u64, from: &mut UserReader<'_>) -> Result<usize, Errno> {
-        self.shared.checked(self.write(position, from))
+        let done = self.shared.checked(self.write(position, from));
+        self.privileged.fetch_and(!WRITER, Relaxed);
+        done
     }
 
     fn set_len(&self, len: u64) -> Result<(), Errno> {
@@ -356,7 +376,9 @@ impl Inode for ExtInode {
     }
 
     fn allocate(&self, mode: FallocateFlags, offset: u64, len: u64) -> Result<(), Errno> {
-        self.shared.checked(self.allocate_range(mode, offset, len))
+        let done = self.shared.checked(self.allocate_range(mode, offset, len));
+        self.privileged.fetch_and(!WRITER, Relaxed);
+        done
     }
 
     fn seek_data(&self, offset: u64, wants_hole: bool) -> Result<u64, Errno> {
@@ -371,7 +393,12 @@ impl Inode for ExtInode {
 
     fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
         self.check_writable()?;
-        let frame = self.shared.checked(self.cache()?.page_for_write(self, index))?;
+        // Who stores is not known here; files of the one they are reserved for are mostly written by him.
+        let one = if self.metadata.uid() == self.shared.file_system.superblock().reserved_uid { STORER } else { 0 };
+        self.privileged.fetch_add(one, Relaxed);
+        let page = self.cache().and_then(|cache| cache.page_for_write(self, index));
+        self.privileged.fetch_sub(one, Relaxed);
+        let frame = self.shared.checked(page)?;
         self.metadata.touch_modified();
         self.mark_dirty();
         Ok(frame)

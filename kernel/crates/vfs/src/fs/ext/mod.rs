@@ -49,7 +49,8 @@ pub struct ExtOptions {
     pub is_read_only: bool,
     /// The journal is not replayed (`noload`).
     pub ignores_journal: bool,
-    /// What is done when it is found damaged, instead of what it says itself (`errors=`): 1 continue, 2 read only.
+    /// What is done when it is found damaged, instead of what it says itself (`errors=`): 1 continue, 2 read only, 3 as on Linux to panic,
+    /// which is read only here.
     pub on_error: Option<u16>,
 }
 
@@ -61,7 +62,8 @@ impl ExtOptions {
             match option {
                 b"noload" | b"norecovery" => options.ignores_journal = true,
                 b"errors=continue" => options.on_error = Some(1),
-                b"errors=remount-ro" | b"errors=panic" => options.on_error = Some(2),
+                b"errors=remount-ro" => options.on_error = Some(2),
+                b"errors=panic" => options.on_error = Some(3),
                 // What is always so here.
                 b"user_xattr" | b"acl" | b"noacl" | b"delalloc" | b"barrier" | b"barrier=1" | b"data=ordered"
                 | b"nodiscard" | b"grpid" | b"nogrpid" | b"block_validity" | b"noblock_validity" | b"noinit_itable" => {
@@ -78,6 +80,7 @@ pub struct ExtFileSystem {
     type_name: &'static str,
     root: RootDentry,
     shared: Arc<Shared>,
+    options: ExtOptions,
     rename_lock: Mutex<()>,
 }
 
@@ -99,7 +102,7 @@ impl ExtFileSystem {
         let cached: Weak<dyn Cached> = Arc::downgrade(&shared) as _;
         write_back::register(cached);
         let rename_lock = Mutex::new(rank::RENAME, ());
-        Ok(Arc::new(Self { type_name, root: RootDentry::new(root), shared, rename_lock }))
+        Ok(Arc::new(Self { type_name, root: RootDentry::new(root), shared, options, rename_lock }))
     }
 
     /// Writes back what is dirty, and deletes what nobody uses any more.
@@ -163,8 +166,20 @@ impl FileSystem for ExtFileSystem {
         self.shared.file_system.is_read_only()
     }
 
+    /// As Linux since 6.0: what differs from what the disk says, and from what is always so.
     fn options(&self) -> Vec<u8> {
-        Vec::new()
+        let mut text = Vec::new();
+        let errors = self.options.on_error.filter(|wanted| *wanted != self.shared.file_system.superblock().on_error);
+        text.extend_from_slice(match errors {
+            Some(1) => b",errors=continue",
+            Some(2) => b",errors=remount-ro",
+            Some(_) => b",errors=panic",
+            None => b"",
+        });
+        if self.options.ignores_journal {
+            text.extend_from_slice(b",norecovery");
+        }
+        text
     }
 
     fn sync(&self) -> Result<(), Errno> {
