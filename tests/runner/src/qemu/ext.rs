@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::{Bench, SCRIPT_TIMEOUT, check};
+use super::{Bench, MACHINES, SCRIPT_TIMEOUT, check};
 use crate::process::{self, Input};
 use crate::schedule::Failure;
 use crate::tools::Boot;
@@ -30,6 +30,24 @@ impl Bench {
         let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
         check(&output, &expected, b"", 0)?;
         disks.iter().try_for_each(|disk| run(Command::new("e2fsck").args(["-f", "-n"]).arg(disk)))
+    }
+
+    /// The emulator takes the disk away while the program writes to it.
+    pub(super) fn ext_removed(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/removed.c", |_| {})?;
+        let disk = self.file("removed.img", &vec![0; LEN])?;
+        let expected = fs::read(self.tools.root.join("tests/qemu/removed.txt")).map_err(|error| error.to_string())?;
+        for machine in MACHINES {
+            run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(&disk))?;
+            let mut emulator = self.tools.boot_command(&image, &Boot { machine, ..Boot::default() });
+            emulator.env("DISK", &disk).env("MOUNT", "/dev/vda:/data:ext4");
+            let ended = self.command_to(emulator, b"drive_del disk0\n")?;
+            if ended.stdout != expected || ended.status.code() != Some(0) {
+                let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+                return Err(format!("{machine}: {:?}, {said}", ended.status));
+            }
+        }
+        Ok(())
     }
 
     /// The emulator ends in the middle of writes, several times: the program finds what it synchronized.
