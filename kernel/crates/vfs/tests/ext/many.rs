@@ -28,7 +28,7 @@ fn many_files_are_found() {
     let scratch = Scratch::new();
     // An inode takes 256 bytes, and a name some 30 in blocks that are half full.
     let len = (32 << 20) + files as u64 * 450;
-    let options = ["-t", "ext4", "-J", "size=8", "-m", "0", "-N", &(files + 100).to_string()];
+    let options = ["-t", "ext4", "-J", "size=8", "-m", "0", "-N", &(files + files / 500 + 100).to_string()];
     let path = make_of(&scratch, &options, len);
     let disk = FakeDisk::new(Image::from_bytes(&std::fs::read(&path).unwrap()), len / SECTOR_LEN as u64);
     disk.forget_log();
