@@ -7,13 +7,15 @@ use super::state::State;
 use crate::range::{PageRange, is_page_aligned, page_down};
 use crate::{USER_END, USER_START};
 
+/// Areas by which one search makes the packed part longer.
+const STEPS_MAX: usize = 4;
 /// Where MAP_32BIT looks.
 const LOW_FLOOR: usize = 0x4000_0000;
 const LOW_CEILING: usize = 0x8000_0000;
 
 impl State {
     /// The range for a mapping of `len` bytes (whole pages) that is wanted at `address`.
-    pub(super) fn place(&self, address: usize, len: usize, options: MapOptions) -> Result<PageRange, Errno> {
+    pub(super) fn place(&mut self, address: usize, len: usize, options: MapOptions) -> Result<PageRange, Errno> {
         if len > USER_END {
             return Err(Errno::ENOMEM);
         }
@@ -34,9 +36,16 @@ impl State {
     }
 
     /// The start of the highest room below the base.
-    fn find_room(&self, len: usize) -> Option<usize> {
+    fn find_room(&mut self, len: usize) -> Option<usize> {
+        let (mut below, mut above) = self.areas.around(self.packed_from);
+        for _ in 0..STEPS_MAX {
+            let Some(area) = below.filter(|area| area.range.end() == self.packed_from && !area.is_stack()) else {
+                break;
+            };
+            self.packed_from = area.range.start();
+            (below, above) = self.areas.around(self.packed_from);
+        }
         let ceiling = self.packed_from;
-        let (below, above) = self.areas.around(ceiling);
         let floor = below.map_or(USER_START, |area| area.range.end());
         // Above the ceiling nothing is free, so if the gap that ends there will do, it is the highest.
         let is_guarded = above.is_some_and(|area| area.guarded_start() < ceiling);
