@@ -4,9 +4,9 @@
 //! keeps its contents. Two more software bits say whose the contents are. Each table page counts its entries (in the count
 //! of its frame), so that an empty one goes back at once; the top table lives as long as the address space.
 //!
-//! Two shortcuts. The lowest table used last is remembered, so that neighbours are found without a walk. And an emptied
-//! table is all zeroes again: a few are kept and serve as new ones, so that mapping and unmapping one page far from
-//! all others costs no allocation and no clearing.
+//! Three shortcuts. The lowest table used last is remembered, so that neighbours are found without a walk. The lowest table
+//! that lost its last page last stays where it is, *vacant*, until another one does: one page that comes and goes far from all others
+//! changes nothing but its own entry. And an emptied table is all zeroes again: a few are kept and serve as new ones.
 //!
 //! # Other CPUs
 //!
@@ -53,6 +53,8 @@ pub(crate) struct UserPageTable {
     root: u64,
     /// What the lowest table used last covers, and where it is.
     recent: Cell<(usize, u64)>,
+    /// What the lowest table covers that one page left empty, if nothing has come or gone there since.
+    vacant: Cell<usize>,
     /// Emptied tables.
     spare: Cell<[u64; SPARE_MAX]>,
     spare_len: Cell<usize>,
@@ -232,6 +234,7 @@ impl UserPageTable {
         Some(UserPageTable {
             root,
             recent: Cell::new((NO_REGION, 0)),
+            vacant: Cell::new(NO_REGION),
             spare: Cell::new([0; SPARE_MAX]),
             spare_len: Cell::new(0),
         })
@@ -395,26 +398,50 @@ impl UserPageTable {
         self.remove_entries(table, removed)
     }
 
-    /// Unlinks the tables above `address` that became empty, after one entry of the lowest went.
-    fn prune(&self, address: usize, unlinked: &mut Unlinked) {
-        let start = address & !(PAGE_BYTES - 1);
-        if let Some(lowest) = self.lowest(address, false)
-            && frames::table_entries(lowest).load(Ordering::Relaxed) > 1
-        {
-            self.remove_entries(lowest, 1);
-            return;
+    /// Counts the entry of `address` in the lowest table `table` out, which went. If that leaves it empty, it stays as the vacant one.
+    fn count_out(&self, table: u64, address: usize, unlinked: &mut Unlinked) {
+        if self.remove_entries(table, 1) {
+            let region = address / span(2);
+            let old = self.vacant.replace(region);
+            if old != region && old != NO_REGION {
+                self.unlink_vacant(old, unlinked);
+            }
         }
+    }
+
+    /// Unlinks the vacant table, if there is one.
+    fn give_vacant_up(&self) {
+        let vacant = self.vacant.replace(NO_REGION);
+        if vacant != NO_REGION {
+            let mut unlinked = Unlinked::new();
+            self.unlink_vacant(vacant, &mut unlinked);
+            self.flush(&mut unlinked);
+        }
+    }
+
+    /// Unlinks the lowest table of a region if it is still empty, and those above that are then.
+    #[cold]
+    #[inline(never)]
+    fn unlink_vacant(&self, region: usize, unlinked: &mut Unlinked) {
+        let start = region * span(2);
         let mut path = [0; TOP_LEVEL as usize + 1];
         path[TOP_LEVEL as usize] = self.root;
         for level in (2..=TOP_LEVEL).rev() {
-            path[level as usize - 1] = get(path[level as usize], index(start, level)) & ENTRY_ADDRESS;
-        }
-        for level in 1..TOP_LEVEL {
-            if !self.remove_entries(path[level as usize], 1) {
+            let entry = get(path[level as usize], index(start, level));
+            if entry & HELD == 0 {
                 return;
             }
-            exchange(path[level as usize + 1], index(start, level + 1), 0);
-            self.unlink_table(path[level as usize], unlinked);
+            path[level as usize - 1] = entry & ENTRY_ADDRESS;
+        }
+        if frames::table_entries(path[1]).load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        for level in 1..TOP_LEVEL as usize {
+            exchange(path[level + 1], index(start, level as u32 + 1), 0);
+            self.unlink_table(path[level], unlinked);
+            if !self.remove_entries(path[level + 1], 1) {
+                return;
+            }
         }
     }
 
@@ -522,7 +549,7 @@ impl PageTable for UserPageTable {
         let entry = exchange(table, index(address, 1), 0);
         let mut unlinked = Unlinked::new();
         unlinked.add_page(address, entry);
-        self.prune(address, &mut unlinked);
+        self.count_out(table, address, &mut unlinked);
         self.flush(&mut unlinked);
         Some(Frame::from_raw(frame_of(entry)))
     }
@@ -568,7 +595,9 @@ impl PageTable for UserPageTable {
     }
 
     fn move_range(&mut self, from: PageRange, to: usize) -> Result<(), Errno> {
-        // First make every table of the destination, so that nothing can fail half-way.
+        // First make every table of the destination, so that nothing can fail half-way. None of them is the vacant one, which could
+        // go meanwhile.
+        self.give_vacant_up();
         let mut at = from.start();
         while let Some((address, _)) = self.find_held(at, from.end()) {
             let target = to + (address - from.start());
@@ -591,7 +620,7 @@ impl PageTable for UserPageTable {
             unlinked.add_page(address, entry);
             set(destination, index(target, 1), entry);
             self.add_entries(destination, 1);
-            self.prune(address, &mut unlinked);
+            self.count_out(source, address, &mut unlinked);
             at = address + PAGE_BYTES;
         }
         self.flush(&mut unlinked);
