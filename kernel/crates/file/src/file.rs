@@ -101,6 +101,12 @@ pub trait File: Any + Send + Sync {
         Ok(Progress::Done(0))
     }
 
+    /// Whether a read that waits depends on more than this trait says: on who reads, on time limits of a socket, or on
+    /// [`File::read_timeout_ns`].
+    fn waits_its_own_way(&self) -> bool {
+        false
+    }
+
     /// Set when a read that would block answers in time whatever is there (a terminal's `VTIME`): how long it may wait for
     /// the next wake before [`File::read_after_timeout`] is to answer, or `u64::MAX` while the time is not running yet.
     fn read_timeout_ns(&self) -> Option<u64> {

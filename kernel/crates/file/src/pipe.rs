@@ -230,7 +230,7 @@ impl Pipe {
                 Err(errno) => return (done, Some(Stop::Error(errno))),
             };
             let len = from.remaining().min(PAGE_SIZE);
-            match copy_whole(&frame, 0, from, len) {
+            match frame.write_all_from(0, from, len) {
                 Ok(()) => queue.pieces.push_back(Piece { frame, offset: 0, len, is_packet }),
                 Err(fault) => {
                     queue.keep_frame(frame);
@@ -247,24 +247,13 @@ impl Pipe {
         let tail = from.remaining() % PAGE_SIZE;
         match queue.pieces.back_mut() {
             Some(last) if tail > 0 && !is_packet && last.takes(tail) => {
-                copy_whole(&last.frame, last.end(), from, tail).map_err(Stop::Fault)?;
+                last.frame.write_all_from(last.end(), from, tail).map_err(Stop::Fault)?;
                 last.len += tail;
                 Ok(tail)
             }
             _ => Ok(0),
         }
     }
-}
-
-/// Copies exactly `len` bytes, or none: `from` moves only when all is there.
-fn copy_whole(frame: &Frame, offset: usize, from: &mut UserReader<'_>, len: usize) -> Result<(), UserFault> {
-    let mut attempt = from.clone();
-    let mut copied = 0;
-    while copied < len {
-        copied += frame.write_from(offset + copied, &mut attempt, len - copied)?;
-    }
-    *from = attempt;
-    Ok(())
 }
 
 fn slots_in_u32(slots: usize) -> u32 {
@@ -342,6 +331,11 @@ impl File for PipeEnd {
         }
         // Looked at before the queue: bytes written before the last writer left are seen.
         let has_writers = self.pipe.has_writers();
+        let nothing = Ok(if has_writers { Progress::WouldBlock } else { Progress::Done(0) });
+        // Whoever adds bytes says so before it wakes.
+        if self.pipe.used.load(Ordering::Acquire) == 0 {
+            return nothing;
+        }
         let mut was_full = false;
         let result = self.transfer(|queue| {
             was_full |= queue.is_full();
@@ -351,7 +345,7 @@ impl File for PipeEnd {
             self.wake(PollEvents::WRITABLE);
         }
         match result? {
-            0 if has_writers => Ok(Progress::WouldBlock),
+            0 => nothing,
             done => Ok(Progress::Done(done)),
         }
     }

@@ -108,6 +108,10 @@ impl File for SignalFd {
         Ok(Progress::WouldBlock)
     }
 
+    fn waits_its_own_way(&self) -> bool {
+        true
+    }
+
     fn readiness(&self) -> PollEvents {
         let Some(process) = self.process.upgrade() else { return PollEvents::empty() };
         let of_threads = |waiting: Sigset| {

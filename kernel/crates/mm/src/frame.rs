@@ -189,6 +189,12 @@ impl Frame {
         allocate_by(|| machine().allocate_zeroed())
     }
 
+    /// As [`Self::allocate_zeroed`], if there is one that is free already.
+    #[must_use]
+    pub fn allocate_spare_zeroed() -> Option<Self> {
+        machine().allocate_zeroed().map(Self)
+    }
+
     /// The zero page.
     #[must_use]
     pub fn zero_page() -> Self {
@@ -296,6 +302,13 @@ impl Frame {
     pub fn write_from(&self, offset: usize, reader: &mut UserReader<'_>, len: usize) -> Result<usize, UserFault> {
         debug_assert!(fits(offset, len));
         reader.drain_to_frame(machine(), self.0, offset, len)
+    }
+
+    /// Copies exactly `len` bytes, which the reader has, to `offset`, or none: then the reader stays where it is. Otherwise as
+    /// [`Self::read_to`].
+    pub fn write_all_from(&self, offset: usize, reader: &mut UserReader<'_>, len: usize) -> Result<(), UserFault> {
+        debug_assert!(fits(offset, len) && len <= reader.remaining());
+        reader.drain_all_to_frame(machine(), self.0, offset, len)
     }
 }
 

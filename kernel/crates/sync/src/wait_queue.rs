@@ -292,13 +292,15 @@ pub struct Turn<'a> {
     node: Arc<WaitNode>,
     /// The events of the wake that the attempt under way answers to.
     woken_events: u32,
+    /// It got what it waited for, and has left.
+    is_done: bool,
 }
 
 impl<'a> Turn<'a> {
     /// Gets in line. Then try the operation.
     pub fn new(queue: &'a WaitQueue, node: Arc<WaitNode>) -> Self {
         let woken_events = queue.add(&node);
-        Self { queue, node, woken_events }
+        Self { queue, node, woken_events, is_done: false }
     }
 
     /// Gets in line again after a wake. Then try the operation.
@@ -307,7 +309,8 @@ impl<'a> Turn<'a> {
     }
 
     /// Leaves, as the operation is done. If a wake led to this and `has_more` is true, the next is woken.
-    pub fn finish(self, has_more: impl FnOnce() -> bool) {
+    pub fn finish(mut self, has_more: impl FnOnce() -> bool) {
+        self.is_done = true;
         let woken_events = self.woken_events | self.queue.take_out(&self.node);
         if woken_events != 0 && has_more() {
             self.queue.wake(woken_events);
@@ -318,7 +321,9 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     /// Leaves without having done anything: the last attempt found nothing, and a wake that came later goes to the next.
     fn drop(&mut self) {
-        self.queue.leave(&self.node);
+        if !self.is_done {
+            self.queue.leave(&self.node);
+        }
     }
 }
 

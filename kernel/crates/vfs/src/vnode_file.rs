@@ -313,6 +313,10 @@ impl File for VnodeFile {
         self.served_by.as_ref().map_or(Ok(Progress::Done(0)), |file| file.opening(open))
     }
 
+    fn waits_its_own_way(&self) -> bool {
+        self.served_by.as_ref().is_some_and(|file| file.waits_its_own_way())
+    }
+
     fn read_timeout_ns(&self) -> Option<u64> {
         self.served_by.as_ref()?.read_timeout_ns()
     }

@@ -355,6 +355,10 @@ impl File for TtyFile {
         self.read_input(to, false, open.is_nonblocking())
     }
 
+    fn waits_its_own_way(&self) -> bool {
+        true
+    }
+
     fn read_timeout_ns(&self) -> Option<u64> {
         self.state.lock().discipline.read_timeout_ns()
     }

@@ -80,6 +80,22 @@ pub(crate) fn read_from(
 #[cold]
 #[inline(never)]
 fn read_later(thread: &Thread, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> SyscallResult {
+    if open.file().waits_its_own_way() {
+        return read_its_own_way(thread, open, to, position);
+    }
+    wait_to_read(thread, open, to, position)
+}
+
+fn wait_to_read(thread: &Thread, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> SyscallResult {
+    if open.is_nonblocking() {
+        return Err(Errno::EAGAIN.into());
+    }
+    wait::until_done(thread, open, PollEvents::READABLE, || open.file().read(open, to, position))
+}
+
+/// The rest of a read for [`file::File::waits_its_own_way`].
+#[inline(never)]
+fn read_its_own_way(thread: &Thread, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> SyscallResult {
     if let Some(signals) = file_as::<SignalFd>(open) {
         // What there is to read depends on the reader.
         return signals.read_by(thread, open, to);
@@ -93,7 +109,7 @@ fn read_later(thread: &Thread, open: &OpenFile, to: &mut UserWriter<'_>, positio
     if open.file().read_timeout_ns().is_some() {
         return read_timed(thread, open, to);
     }
-    wait::until_done(thread, open, PollEvents::READABLE, || open.file().read(open, to, position))
+    wait_to_read(thread, open, to, position)
 }
 
 /// How one turn of a timed read ended.

@@ -168,6 +168,45 @@ impl<'a> UserReader<'a> {
             Source::Pieces(cursor) => Ok(cursor.copy_to_frame(frames, frame, offset, len)),
         }
     }
+
+    /// As [`Self::drain_to_frame`], but moves all of `len` bytes or nothing.
+    pub(crate) fn drain_all_to_frame(
+        &mut self,
+        frames: &dyn FrameMachine,
+        frame: FrameNumber,
+        offset: usize,
+        len: usize,
+    ) -> Result<(), UserFault> {
+        match &mut self.0 {
+            Source::User(segments) if let Some(address) = segments.contiguous(len) => {
+                let copied = frames.copy_from_user_nofault(frame, offset, address, len);
+                if copied < len {
+                    return Err(UserFault { address: address + copied, is_store: false });
+                }
+                segments.advance(len);
+                Ok(())
+            }
+            _ => self.drain_pieces_to_frame(frames, frame, offset, len),
+        }
+    }
+
+    /// The rest of [`Self::drain_all_to_frame`]: what lies in several pieces.
+    #[cold]
+    fn drain_pieces_to_frame(
+        &mut self,
+        frames: &dyn FrameMachine,
+        frame: FrameNumber,
+        offset: usize,
+        len: usize,
+    ) -> Result<(), UserFault> {
+        let mut attempt = self.clone();
+        let mut copied = 0;
+        while copied < len {
+            copied += attempt.drain_to_frame(frames, frame, offset + copied, len - copied)?;
+        }
+        *self = attempt;
+        Ok(())
+    }
 }
 
 /// Moves bytes from the front of `source` to `destination`.

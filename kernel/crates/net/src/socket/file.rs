@@ -69,6 +69,10 @@ impl File for SocketFile {
         Ok(self.socket.receive(&mut request)?.map_or(Progress::WouldBlock, |received| Progress::Done(received.len)))
     }
 
+    fn waits_its_own_way(&self) -> bool {
+        true
+    }
+
     fn write(&self, _open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
         if position.is_some() {
             return Err(Errno::ESPIPE);
