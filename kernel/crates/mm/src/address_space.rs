@@ -34,6 +34,7 @@
 //! [`MappedObject::page_for_write`]: crate::object::MappedObject::page_for_write
 
 mod advise;
+mod ahead;
 mod brk;
 mod code;
 mod fault;

@@ -39,6 +39,8 @@ bitflags! {
         const DONT_DUMP = 1 << 7;
         /// The kernel may empty it at any time (MAP_DROPPABLE). Never locked.
         const DROPPABLE = 1 << 8;
+        /// Used in no order (MADV_RANDOM).
+        const RANDOM = 1 << 9;
         /// Stubs of rewritten call sites: the kernel's, sealed, counted nowhere.
         const STUBS = 1 << 15;
     }

@@ -5,9 +5,10 @@
 //! - FREE: the same. Linux waits for memory pressure; a program may not rely on either.
 //! - REMOVE: the object punches a hole.
 //! - DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK, DONTDUMP, DODUMP: noted in the area.
+//! - RANDOM: noted in the area, which gets no pages ahead of use (`ahead.rs`); NORMAL, SEQUENTIAL: no longer.
 //! - POPULATE_READ, POPULATE_WRITE: pages are paged in.
-//! - NORMAL, RANDOM, SEQUENTIAL, WILLNEED, MERGEABLE, UNMERGEABLE, HUGEPAGE, NOHUGEPAGE, COLD, PAGEOUT:
-//!   hints. Checked as Linux checks them, then without effect.
+//! - WILLNEED, MERGEABLE, UNMERGEABLE, HUGEPAGE, NOHUGEPAGE, COLD, PAGEOUT: hints. Checked as Linux checks them, then without
+//!   effect.
 //! - All others are EINVAL.
 
 use abi::{Errno, mman};
@@ -130,10 +131,9 @@ fn action(advice: u32) -> Option<Action> {
     let set = |flag| Action::Flags { mask: flag, flags: flag };
     let clear = |flag| Action::Flags { mask: flag, flags: AreaFlags::empty() };
     Some(match advice {
-        mman::MADV_NORMAL
-        | mman::MADV_RANDOM
-        | mman::MADV_SEQUENTIAL
-        | mman::MADV_WILLNEED
+        mman::MADV_NORMAL | mman::MADV_SEQUENTIAL => clear(AreaFlags::RANDOM),
+        mman::MADV_RANDOM => set(AreaFlags::RANDOM),
+        mman::MADV_WILLNEED
         | mman::MADV_MERGEABLE
         | mman::MADV_UNMERGEABLE
         | mman::MADV_HUGEPAGE

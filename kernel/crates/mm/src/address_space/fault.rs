@@ -2,7 +2,7 @@
 //!
 //! 1. Anonymous memory. A load of a missing page maps the zero page, a store a new frame. One search in the
 //!    tree, one in the page table, one new entry: the common case, and nothing is allocated but
-//!    the frame and, rarely, a table page.
+//!    the frame and, rarely, a table page. Stores to one page after the other get some ahead (`ahead.rs`).
 //! 2. Objects. Asking for a page may sleep, so [`State::fault`] only says that there is something to [`Fetch`];
 //!    [`AddressSpace::fault`] fetches it without the mutex, locks again and installs the page if area, object and
 //!    page still belong together and the object took no page away since. Otherwise it starts over.
@@ -30,6 +30,8 @@ use crate::{PAGE_SIZE, USER_START};
 pub(super) enum Outcome {
     /// Nothing.
     Done,
+    /// Nothing; the page is new, for a store.
+    Stored,
     /// The page of an object must be fetched, without the mutex.
     Fetch,
 }
@@ -61,8 +63,13 @@ impl AddressSpace {
     pub fn fault(&self, address: usize, access: Access) -> Result<(), FaultError> {
         loop {
             let mut state = self.state();
-            if state.fault(address, access)? == Outcome::Done {
-                return Ok(());
+            match state.fault(address, access)? {
+                Outcome::Done => return Ok(()),
+                Outcome::Stored => {
+                    state.note_store(page_down(address));
+                    return Ok(());
+                }
+                Outcome::Fetch => {}
             }
             let fetch = state.fetch(page_down(address), access)?;
             drop(state);
@@ -100,14 +107,14 @@ impl State {
 
     /// Maps a new page of anonymous memory.
     fn map_anonymous(&mut self, page: usize, rights: Rights, access: Access) -> Result<Outcome, FaultError> {
-        let (frame, rights, kind) = if access == Access::Write {
-            (Frame::allocate_zeroed().map_err(out_of_memory)?, rights, PageKind::Anonymous)
-        } else {
-            (Frame::zero_page(), rights - Rights::WRITE, PageKind::Zero)
-        };
-        self.page_table.map(page, frame, rights, kind).map_err(out_of_memory)?;
-        self.count_mapped(kind);
-        Ok(Outcome::Done)
+        if access != Access::Write {
+            let map = self.page_table.map(page, Frame::zero_page(), rights - Rights::WRITE, PageKind::Zero);
+            return map.map(|()| Outcome::Done).map_err(out_of_memory);
+        }
+        let frame = Frame::allocate_zeroed().map_err(out_of_memory)?;
+        self.page_table.map(page, frame, rights, PageKind::Anonymous).map_err(out_of_memory)?;
+        self.count_mapped(PageKind::Anonymous);
+        Ok(Outcome::Stored)
     }
 
     /// What to fetch for `page`, which lies in an area with an object.

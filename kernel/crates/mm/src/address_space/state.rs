@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 
 use abi::Errno;
 
+use super::ahead::Run;
 use super::brk::Heap;
 use super::lock::FutureLock;
 use super::request::{Layout, Limits, Usage};
@@ -37,6 +38,7 @@ pub(super) struct State {
     pub(super) invalidations: u64,
     /// The call sites that are rewritten.
     pub(super) rewritten: Table,
+    pub(super) run: Run,
 }
 
 impl State {
@@ -55,6 +57,7 @@ impl State {
             frames_total: frame::total(),
             invalidations: 0,
             rewritten: Table::default(),
+            run: Run::default(),
         }
     }
 

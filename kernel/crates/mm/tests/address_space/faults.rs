@@ -294,6 +294,53 @@ fn running_out_of_memory_is_an_error() {
     assert_eq!(cpu.store(address, 1), Ok(()));
 }
 
+/// Stores to `pages` pages from `address` on.
+fn fill(cpu: &Cpu, address: usize, pages: usize) {
+    for page in 0..pages {
+        cpu.store(address + page * PAGE_SIZE, 1).unwrap();
+    }
+}
+
+#[test]
+fn who_fills_memory_in_order_gets_pages_ahead() {
+    let cpu = Cpu::new();
+    let address = cpu.space.map(anonymous(100)).unwrap();
+    fill(&cpu, address, 15);
+    assert_eq!(cpu.present_pages(), 15, "no run yet");
+    fill(&cpu, address, 16);
+    assert_eq!(cpu.present_pages(), 32);
+    assert_eq!(cpu.load(address + 31 * PAGE_SIZE), Ok(0));
+    fill(&cpu, address, 33);
+    assert_eq!(cpu.present_pages(), 49, "the run goes on behind what was ahead");
+    cpu.load(address + 60 * PAGE_SIZE).unwrap();
+    fill(&cpu, address, 50);
+    assert_eq!(cpu.present_pages(), 61, "up to a page that is there");
+    fill(&cpu, address + 61 * PAGE_SIZE, 39);
+    assert_eq!(cpu.present_pages(), 100, "and to the end of the area");
+    assert_eq!(frames::used(), 99);
+    cpu.check_invariants();
+}
+
+#[test]
+fn nothing_comes_ahead_in_no_order_or_out_of_scarce_memory() {
+    let cpu = Cpu::new();
+    let address = cpu.space.map(anonymous(200)).unwrap();
+    for page in 0..40 {
+        cpu.store(address + page * 2 * PAGE_SIZE, 1).unwrap();
+    }
+    assert_eq!(cpu.present_pages(), 40);
+    cpu.space.advise(address, 200 * PAGE_SIZE, mman::MADV_RANDOM).unwrap();
+    fill(&cpu, address + 100 * PAGE_SIZE, 20);
+    assert_eq!(cpu.present_pages(), 60);
+    cpu.space.advise(address, 200 * PAGE_SIZE, mman::MADV_NORMAL).unwrap();
+    frames::set_budget(Some(5));
+    fill(&cpu, address + 120 * PAGE_SIZE, 5);
+    assert_eq!((cpu.present_pages(), frames::used()), (65, 65), "what is free goes");
+    assert_eq!(cpu.store(address + 125 * PAGE_SIZE, 1), Err(FaultError::OutOfMemory));
+    frames::set_budget(None);
+    cpu.check_invariants();
+}
+
 #[test]
 fn populate_pages_everything_in() {
     let cpu = Cpu::new();
