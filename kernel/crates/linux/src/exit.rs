@@ -33,7 +33,10 @@ pub fn interrupt_exit(thread: &Thread, registers: &mut Registers) {
 /// Does everything there is to do before the program continues: signals, stops, the end. `restart` says that a system
 /// call was interrupted; its result register already says `EINTR`.
 pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Option<Restart>) {
-    rewrite::show_original(thread, registers);
+    // Who returns from a handler is about to get other registers.
+    if !thread.returns_from_handler() {
+        rewrite::show_original(thread, registers);
+    }
     loop {
         let attention = thread.take_attention();
         if attention.contains(Attention::MEMORY) {
@@ -51,6 +54,7 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
             deferred(thread, registers);
         }
         if attention.contains(Attention::SIGNAL_RETURN) && frame::restore(thread, registers).is_err() {
+            rewrite::show_original(thread, registers);
             force(thread, Siginfo::new(Signal::SIGSEGV, SI_KERNEL));
         }
         if attention.contains(Attention::STOP) {

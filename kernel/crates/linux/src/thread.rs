@@ -368,6 +368,11 @@ impl Thread {
         self.attention.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether the registers of its program are about to be those of a handler's frame.
+    pub(crate) fn returns_from_handler(&self) -> bool {
+        self.attention.load(Ordering::Relaxed) & Attention::SIGNAL_RETURN.bits() != 0
+    }
+
     /// Whether waits are to end: a signal may be deliverable, or the process ends.
     pub fn is_interrupted(&self) -> bool {
         let bits = Attention::from_bits_truncate(self.attention.load(Ordering::Acquire));
