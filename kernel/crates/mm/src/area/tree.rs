@@ -177,20 +177,25 @@ impl AreaTree {
         let mut few = Self::new();
         // A few go one by one, which leaves the rest of the tree as it is: a thread's stack and its guard.
         for _ in 0..FEW {
-            let first = self.find_ending_after(range.start()).map(|area| area.range.start());
-            let Some((node, _)) =
-                first.filter(|start| *start < range.end()).and_then(|start| remove(&mut self.root, start))
-            else {
+            let Some((node, _)) = self.first_in(range).and_then(|start| remove(&mut self.root, start)) else {
                 return few;
             };
             self.len -= 1;
             insert(&mut few.root, node);
             few.len += 1;
         }
+        if self.first_in(range).is_none() {
+            return few;
+        }
         let mut taken = self.take_many(range);
         taken.root = join_two(few.root.take(), taken.root.take());
         taken.len += few.len;
         taken
+    }
+
+    /// The start of the first area in `range`, at whose start no area is cut.
+    fn first_in(&self, range: PageRange) -> Option<usize> {
+        self.find_ending_after(range.start()).map(|area| area.range.start()).filter(|start| *start < range.end())
     }
 
     /// Takes out the areas of `range`, none of which reaches beyond it.
