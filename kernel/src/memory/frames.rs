@@ -254,10 +254,14 @@ fn allocate_slowly(may_use_reserve: bool) -> Option<FrameNumber> {
         let capacity = CAPACITY.load(Ordering::Relaxed);
         let spare = buddy.free_frames().saturating_sub(reserve(buddy));
         if let Some(magazine) = magazine.filter(|_| !is_scarce && spare > u64::from(capacity)) {
-            for _ in 0..capacity / 2 {
-                let Some(more) = buddy.allocate(0) else { break };
-                // SAFETY: as above; the magazine was empty.
-                unsafe { magazine.push(more) };
+            let mut wanted = capacity / 2;
+            while let Some((first, count)) = buddy.allocate_run(wanted) {
+                wanted -= count;
+                // The first goes on top.
+                for index in (first.index()..first.index() + count).rev() {
+                    // SAFETY: as above; the magazine was empty.
+                    unsafe { magazine.push(FrameNumber::new(index)) };
+                }
             }
         }
         Some(frame)
@@ -371,6 +375,14 @@ pub(crate) fn table_entries(physical: u64) -> &'static AtomicU32 {
     info_of(frame_at(physical)).owner_word()
 }
 
+/// Drops a reference to a frame, as dropping an `mm::Frame` does; for many of them.
+#[inline]
+pub(super) fn release(frame: FrameNumber) {
+    if info_of(frame).release() {
+        free_one(frame);
+    }
+}
+
 /// References to a frame; above 1 for pinned ones.
 #[inline]
 pub(crate) fn reference_count(frame: FrameNumber) -> u32 {
@@ -416,9 +428,7 @@ impl FrameMachine for MachineFrames {
     }
 
     fn release(&self, frame: FrameNumber) {
-        if info_of(frame).release() {
-            free_block(frame.physical_address(), 0);
-        }
+        release(frame);
     }
 
     fn reference_count(&self, frame: FrameNumber) -> u32 {

@@ -206,6 +206,18 @@ impl<'a> Buddy<'a> {
         self.split(order)
     }
 
+    /// Up to `count_max` single frames in a row, for somebody who wants many and has them one by one: the first, and how many. None
+    /// when no list has one and none waits on the stack, or if none is wanted.
+    pub fn allocate_run(&mut self, count_max: u32) -> Option<(FrameNumber, u32)> {
+        let order_max = count_max.checked_ilog2()?;
+        if self.recent_len > 0 {
+            return self.allocate(0).map(|frame| (frame, 1));
+        }
+        // The smallest block goes first, as it would if they were asked for one by one.
+        let order = self.available.trailing_zeros().min(order_max);
+        self.split(order).map(|first| (first, 1 << order))
+    }
+
     /// Frees a block. Any aligned part of an allocated block may be freed on its own.
     pub fn free(&mut self, frame: FrameNumber, order: u32) {
         debug_assert!(order <= ORDER_MAX && frame.index().is_multiple_of(1 << order), "a block is aligned");
@@ -368,7 +380,16 @@ mod tests {
             assert_eq!(buddy.total_frames(), free.len() as u64);
             let mut allocated: Vec<(u32, u32)> = Vec::new();
             for step in 0..600 {
-                if below(5) < 3 {
+                if below(9) == 0 {
+                    let count_max = below(70);
+                    let (first, count) =
+                        buddy.allocate_run(count_max).map_or((FIRST, 0), |(first, count)| (first.index(), count));
+                    assert!(count <= count_max && (count > 0 || count_max == 0 || free.is_empty()));
+                    for frame in first..first + count {
+                        assert!(free.remove(&frame), "an allocated frame was not free");
+                        allocated.push((frame, 0));
+                    }
+                } else if below(5) < 3 {
                     let order = below(8);
                     let block = buddy.allocate(order).map(FrameNumber::index);
                     if block.is_none() {
