@@ -329,7 +329,7 @@ impl UserPageTable {
         tlb::flush(self.root, &batch.unlinked.plan, Reach::Everywhere);
         batch.unlinked.plan = FlushPlan::new();
         for entry in &batch.entries[..batch.len] {
-            drop(Frame::from_raw(frame_of(*entry)));
+            frames::release(frame_of(*entry));
         }
         batch.len = 0;
         while let Some(table) = unchain(&mut batch.unlinked.empty) {
@@ -341,15 +341,15 @@ impl UserPageTable {
                 if entry & HELD != 0 {
                     set(table, position, 0);
                     batch.counts.add(kind_of(entry));
-                    drop(Frame::from_raw(frame_of(entry)));
+                    frames::release(frame_of(entry));
                 }
             }
             self.retire_table(table);
         }
     }
 
-    /// Empties the pages of `[start, end)` in a lowest table; true when the table is left empty.
-    fn clear_lowest(&self, table: u64, start: usize, end: usize, batch: &mut Batch) -> bool {
+    /// Empties the pages of `[start, end)` in a lowest table; answers how many there were.
+    fn clear_lowest(&self, table: u64, start: usize, end: usize, batch: &mut Batch) -> u32 {
         debug_assert!(start.is_multiple_of(PAGE_BYTES) && start < end, "whole pages are removed");
         let first = index(start, 1);
         let pages = (end - start) / PAGE_BYTES;
@@ -365,13 +365,14 @@ impl UserPageTable {
                 self.drain(batch);
             }
         }
-        self.remove_entries(table, removed)
+        removed
     }
 
     /// Empties `[start, end)` below `table`; true when the table is left empty.
     fn clear(&self, table: u64, level: u32, start: usize, end: usize, batch: &mut Batch) -> bool {
         if level == 1 {
-            return self.clear_lowest(table, start, end, batch);
+            let removed = self.clear_lowest(table, start, end, batch);
+            return self.remove_entries(table, removed);
         }
         let mut removed = 0;
         let mut at = start;
@@ -398,9 +399,10 @@ impl UserPageTable {
         self.remove_entries(table, removed)
     }
 
-    /// Counts the entry of `address` in the lowest table `table` out, which went. If that leaves it empty, it stays as the vacant one.
-    fn count_out(&self, table: u64, address: usize, unlinked: &mut Unlinked) {
-        if self.remove_entries(table, 1) {
+    /// Counts `count` entries out that went, at and behind `address` in the lowest table `table`. If that leaves it empty, it stays as the
+    /// vacant one.
+    fn count_out(&self, table: u64, address: usize, count: u32, unlinked: &mut Unlinked) {
+        if self.remove_entries(table, count) {
             let region = address / span(2);
             let old = self.vacant.replace(region);
             if old != region && old != NO_REGION {
@@ -462,7 +464,7 @@ impl UserPageTable {
         let (region, recent) = self.recent.get();
         if start / span(2) == region {
             let next = ((region + 1) * span(2)).min(end);
-            if let Some(found) = self.find(recent, 1, start, next) {
+            if let Some(found) = self.find_in_lowest(recent, start, next) {
                 return Some(found);
             }
             start = next;
@@ -470,16 +472,25 @@ impl UserPageTable {
         self.find(self.root, TOP_LEVEL, start, end)
     }
 
+    /// The same in the lowest table `table`, which covers all of it.
+    fn find_in_lowest(&self, table: u64, start: usize, end: usize) -> Option<(usize, u64)> {
+        let first = index(start, 1);
+        let pages = end.saturating_sub(start) / PAGE_BYTES;
+        let entries = slots(table)[first..first + pages].iter().map(|slot| slot.load(Ordering::Relaxed));
+        let (page, entry) = entries.enumerate().find(|(_, entry)| entry & HELD != 0)?;
+        Some((start + page * PAGE_BYTES, entry))
+    }
+
     /// The same below `table`.
     fn find(&self, table: u64, level: u32, start: usize, end: usize) -> Option<(usize, u64)> {
+        if level == 1 {
+            return self.find_in_lowest(table, start, end);
+        }
         let mut at = start;
         while at < end {
             let next = ((at & !(span(level) - 1)) + span(level)).min(end);
             let entry = get(table, index(at, level));
             if entry & HELD != 0 {
-                if level == 1 {
-                    return Some((at, entry));
-                }
                 if let Some(found) = self.find(entry & ENTRY_ADDRESS, level - 1, at, next) {
                     return Some(found);
                 }
@@ -549,7 +560,7 @@ impl PageTable for UserPageTable {
         let entry = exchange(table, index(address, 1), 0);
         let mut unlinked = Unlinked::new();
         unlinked.add_page(address, entry);
-        self.count_out(table, address, &mut unlinked);
+        self.count_out(table, address, 1, &mut unlinked);
         self.flush(&mut unlinked);
         Some(Frame::from_raw(frame_of(entry)))
     }
@@ -573,11 +584,18 @@ impl PageTable for UserPageTable {
     }
 
     fn unmap_range(&mut self, range: PageRange) -> PageCounts {
-        if range.pages() == 1 {
-            return self.unmap_one(range.start());
+        if range.pages() <= 1 {
+            return if range.is_empty() { PageCounts::default() } else { self.unmap_one(range.start()) };
         }
         let mut batch = Batch::new();
-        self.clear(self.root, TOP_LEVEL, range.start(), range.end(), &mut batch);
+        let is_in_one_table = range.start() / span(2) == (range.end() - 1) / span(2);
+        if is_in_one_table && range.len() < span(2) {
+            let Some(table) = self.lowest(range.start(), false) else { return batch.counts };
+            let removed = self.clear_lowest(table, range.start(), range.end(), &mut batch);
+            self.count_out(table, range.start(), removed, &mut batch.unlinked);
+        } else {
+            self.clear(self.root, TOP_LEVEL, range.start(), range.end(), &mut batch);
+        }
         self.drain(&mut batch);
         batch.counts
     }
@@ -620,7 +638,7 @@ impl PageTable for UserPageTable {
             unlinked.add_page(address, entry);
             set(destination, index(target, 1), entry);
             self.add_entries(destination, 1);
-            self.count_out(source, address, &mut unlinked);
+            self.count_out(source, address, 1, &mut unlinked);
             at = address + PAGE_BYTES;
         }
         self.flush(&mut unlinked);
