@@ -69,6 +69,16 @@ impl OpenFlags {
         }
     }
 
+    /// Whether reading is asked for, and not `O_PATH`: what [`Self::access_mode`] says, in one comparison.
+    pub const fn may_read(self) -> bool {
+        self.bits() & (Self::WRONLY.bits() | Self::PATH.bits()) == 0
+    }
+
+    /// Whether writing is asked for, and not `O_PATH`. Of the four access modes, the middle ones write.
+    pub const fn may_write(self) -> bool {
+        (self.bits() & Self::O_ACCMODE).wrapping_add(1) & Self::RDWR.bits() != 0 && !self.contains(Self::PATH)
+    }
+
     /// The flags `F_SETFL` can change.
     pub const fn settable() -> Self {
         Self::APPEND.union(Self::NONBLOCK).union(Self::ASYNC).union(Self::DIRECT).union(Self::NOATIME)
@@ -288,5 +298,11 @@ mod tests {
         assert!(!OpenFlags::empty().access_mode().can_write());
         assert_eq!(OpenFlags::from_bits_retain(3).access_mode(), AccessMode::None);
         assert_eq!(OpenFlags::from_bits(1 << 27), None);
+        for bits in (0..4).flat_map(|mode| [mode, mode | OpenFlags::PATH.bits()]) {
+            let flags = OpenFlags::from_bits_retain(bits);
+            let is_path = flags.contains(OpenFlags::PATH);
+            assert_eq!(flags.may_read(), !is_path && flags.access_mode().can_read());
+            assert_eq!(flags.may_write(), !is_path && flags.access_mode().can_write());
+        }
     }
 }

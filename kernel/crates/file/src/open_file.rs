@@ -89,15 +89,13 @@ impl OpenFile {
     /// Whether it was opened for reading; `O_PATH` files are not.
     #[inline]
     pub fn is_readable(&self) -> bool {
-        let flags = self.flags();
-        !flags.contains(OpenFlags::PATH) && flags.access_mode().can_read()
+        self.flags().may_read()
     }
 
     /// Whether it was opened for writing; `O_PATH` files are not.
     #[inline]
     pub fn is_writable(&self) -> bool {
-        let flags = self.flags();
-        !flags.contains(OpenFlags::PATH) && flags.access_mode().can_write()
+        self.flags().may_write()
     }
 
     /// Whether it was opened with `O_PATH` and only names a place.

@@ -36,6 +36,9 @@ impl UserWriter<'static> {
     }
 }
 
+/// What zeroes are copied from.
+static ZEROES: [u8; 1024] = [0; 1024];
+
 impl<'a> UserWriter<'a> {
     /// A kernel buffer.
     #[must_use]
@@ -111,10 +114,15 @@ impl<'a> UserWriter<'a> {
 
     /// Writes up to `len` zeroes; otherwise as [`Self::write`].
     pub fn fill_zero(&mut self, len: usize) -> Result<usize, Errno> {
-        const ZEROES: [u8; 1024] = [0; 1024];
-        if let Some(zeroes) = ZEROES.get(..len) {
-            return self.write(zeroes);
+        match ZEROES.get(..len) {
+            Some(zeroes) => self.write(zeroes),
+            None => self.fill_many_zeroes(len),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fill_many_zeroes(&mut self, len: usize) -> Result<usize, Errno> {
         let mut done = 0;
         while done < len && !self.is_full() {
             let part = ZEROES.len().min(len - done).min(self.remaining());
