@@ -11,6 +11,7 @@
 //! - [`rcu`]: data that readers reach without a lock or a count, and that is freed when none can see it.
 //! - [`ring`]: bounded queues with one consumer and one or many producers.
 //! - [`BatchQueue`]: many contexts append, one takes all at once.
+//! - [`ChangeCount`]: whether something was taken away while somebody took it without a lock.
 //! - [`ArcView`]: a counted reference with a way into it at hand.
 //! - [`Once`], [`Lazy`]: one-time initialisation.
 //! - [`machine`]: the functions that the machine (or the fakes of the host tests) supplies at link time.
@@ -36,6 +37,7 @@ macro_rules! const_fn {
 pub mod atomic;
 pub mod batch_queue;
 mod cell;
+mod change_count;
 mod held;
 pub mod keyed;
 pub mod machine;
@@ -60,6 +62,7 @@ mod model;
 mod test_machine;
 
 pub use batch_queue::BatchQueue;
+pub use change_count::ChangeCount;
 pub use held::HeldRanks;
 pub use mutex::{Mutex, MutexGuard};
 pub use park::Parker;

@@ -8,6 +8,7 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p sync --release`.
 
 mod batch_queue;
+mod change_count;
 mod keyed;
 mod mutex;
 mod park;

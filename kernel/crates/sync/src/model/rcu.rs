@@ -13,7 +13,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use crate::cell::UnsafeCell;
 use crate::machine;
 use crate::rank;
-use crate::rcu::{self, ArcTable, Deferred, Domain, HashMap, RcuCell};
+use crate::rcu::{self, ArcTable, Deferred, Domain, EntryTable, HashMap, RcuCell};
 
 /// What readers see.
 struct Value(UnsafeCell<u32>);
@@ -207,6 +207,102 @@ fn what_a_map_gives_up_is_freed_after_its_readers() {
         assert_eq!(freed.load(Ordering::Relaxed), 1);
         let (removed, kept) = reader.join().unwrap();
         assert!(removed.is_none_or(|value| value == 1) && kept == Some(2));
+    });
+}
+
+/// What readers see of an entry: a key, and something that is written when the entry ends.
+type Seen = (u32, Last);
+/// One hash for all keys, so that entries lie side by side.
+const HASH: u64 = 3;
+
+/// A reader on a CPU of its own looks for `key` and answers what it sees.
+fn look_up(domain: &Domain, table: &EntryTable<Seen, u32>, key: u32) -> Option<u32> {
+    let cpu = machine::current_cpu();
+    domain.idle_exit(cpu);
+    let section = rcu::read();
+    let found = table.find(HASH, |seen| seen.0 == key, &section).map(|seen| seen.1.0.read());
+    drop(section);
+    domain.idle_enter(cpu);
+    found
+}
+
+/// Puts an entry in and waits until what it takes the place of, and slots that are too few, can end.
+fn put_entry(
+    domain: &Domain,
+    table: &EntryTable<Seen, u32>,
+    key: u32,
+    value: u32,
+    freed: &Arc<AtomicU32>,
+) -> Option<u32> {
+    let mut changes = table.lock();
+    let seen = (key, Last(Value::new(value), Arc::clone(freed)));
+    let old = changes.put(HASH, |seen| seen.0 == key, seen, value);
+    let given_up = changes.into_given_up();
+    if !given_up.is_empty() {
+        domain.synchronize();
+    }
+    old
+}
+
+/// An entry beside the one that is looked for is taken out, so that it moves back: a reader finds it whole, or not.
+#[test]
+fn an_entry_that_moves_is_found_whole_or_missed() {
+    explore_bounded(Some(3), || {
+        assert_eq!(machine::current_cpu(), 0);
+        let (domain, freed) = (Arc::new(Domain::new()), Arc::new(AtomicU32::new(0)));
+        let table = Arc::new(EntryTable::<Seen, u32>::new(rank::DENTRIES));
+        for key in 1..=2 {
+            assert_eq!(put_entry(&domain, &table, key, key, &freed), None);
+        }
+        let reader = {
+            let (domain, table) = (Arc::clone(&domain), Arc::clone(&table));
+            thread::spawn(move || look_up(&domain, &table, 2))
+        };
+        let mut changes = table.lock();
+        assert_eq!(changes.take(HASH, |seen| seen.0 == 1), Some(1));
+        let given_up = changes.into_given_up();
+        domain.synchronize();
+        drop(given_up);
+        assert_eq!(freed.load(Ordering::Relaxed), 1);
+        assert!(reader.join().unwrap().is_none_or(|value| value == 2));
+        assert_eq!(table.lock().get(HASH, |seen| seen.0 == 2).map(|(_, held)| *held), Some(2));
+    });
+}
+
+/// An entry takes the place of another: a reader finds the one or the other, and never nothing.
+#[test]
+fn an_entry_in_the_place_of_another_is_found() {
+    explore_bounded(Some(3), || {
+        assert_eq!(machine::current_cpu(), 0);
+        let (domain, freed) = (Arc::new(Domain::new()), Arc::new(AtomicU32::new(0)));
+        let table = Arc::new(EntryTable::<Seen, u32>::new(rank::DENTRIES));
+        put_entry(&domain, &table, 1, 1, &freed);
+        let reader = {
+            let (domain, table) = (Arc::clone(&domain), Arc::clone(&table));
+            thread::spawn(move || look_up(&domain, &table, 1))
+        };
+        assert_eq!(put_entry(&domain, &table, 1, 2, &freed), Some(1));
+        assert!(matches!(reader.join().unwrap(), Some(1 | 2)));
+    });
+}
+
+/// The slots are replaced by more while a reader is in them.
+#[test]
+fn a_table_grows_beside_a_reader() {
+    explore_bounded(Some(2), || {
+        assert_eq!(machine::current_cpu(), 0);
+        let (domain, freed) = (Arc::new(Domain::new()), Arc::new(AtomicU32::new(0)));
+        let table = Arc::new(EntryTable::<Seen, u32>::new(rank::DENTRIES));
+        for key in 1..=3 {
+            put_entry(&domain, &table, key, key, &freed);
+        }
+        let reader = {
+            let (domain, table) = (Arc::clone(&domain), Arc::clone(&table));
+            thread::spawn(move || (look_up(&domain, &table, 3), look_up(&domain, &table, 4)))
+        };
+        put_entry(&domain, &table, 4, 4, &freed);
+        let (old, new) = reader.join().unwrap();
+        assert!(old == Some(3) && new.is_none_or(|value| value == 4));
     });
 }
 

@@ -48,6 +48,7 @@
 mod cell;
 mod deferred;
 mod domain;
+mod entry_table;
 mod hash_map;
 mod table;
 
@@ -62,6 +63,7 @@ pub(crate) use domain::Domain;
 #[cfg(not(loom))]
 use domain::Domain;
 pub use domain::{BATCH_MAX, CPUS_MAX};
+pub use entry_table::{Changes, EntryTable};
 pub use hash_map::HashMap;
 pub use table::{ArcTable, Removed, Room, TableRef};
 
