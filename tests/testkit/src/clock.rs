@@ -9,6 +9,9 @@ use crate::machine::{self, lock};
 /// What the clock shows when the first test asks: a machine that has been up for a second.
 const UPTIME_AT_START_NS: u64 = 1_000_000_000;
 
+/// How long a thread sleeps between two looks at a clock that ticks.
+const LOOK_NS: u64 = 10_000;
+
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The clocks of one machine.
@@ -42,7 +45,7 @@ pub fn stop_at(now_ns: u64) {
     });
 }
 
-/// Stops the clock, but for `step_ns` that pass after each reading: no two readings are equal.
+/// Stops the clock, but for `step_ns` that pass after each reading: no two readings are equal. A thread that waits looks at it all the time.
 pub fn tick(now_ns: u64, step_ns: u64) {
     change(|state| {
         state.manual_ns = Some(now_ns);
@@ -116,7 +119,7 @@ impl Clock {
     /// How a thread waits for a deadline.
     pub(crate) fn wait_for(&self, deadline_ns: u64) -> Wait {
         let mut state = lock(&self.state);
-        let skips_waits = state.skips_waits;
+        let (skips_waits, step_ns) = (state.skips_waits, state.step_ns);
         match &mut state.manual_ns {
             None => match deadline_ns.checked_sub(host_now_ns()) {
                 None | Some(0) => Wait::Over,
@@ -126,6 +129,10 @@ impl Clock {
             Some(now_ns) if skips_waits => {
                 *now_ns = deadline_ns;
                 Wait::Over
+            }
+            Some(now_ns) if step_ns > 0 => {
+                *now_ns += step_ns;
+                Wait::Nanoseconds(LOOK_NS)
             }
             Some(_) => {
                 state.sleepers.push(std::thread::current());

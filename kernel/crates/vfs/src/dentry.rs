@@ -7,36 +7,33 @@
 //!
 //! # Invariants
 //!
-//! - The slots of a directory are changed under the lock of its inode; a lookup that hits takes only the table's own lock.
+//! - The slots of a directory, its [`Names`], are changed under the lock of its inode; a lookup that hits takes none.
 //! - A child holds its parent, so a dentry with cached children is held; one that only its slot holds can be dropped.
 //! - Directories that do not keep names (`/proc`) have no slots: their dentries are made for each walk.
 //!
-//! # Towards lookup without locks
+//! # What keeps what
 //!
-//! A hit reads the table, compares a name and takes a reference. The pieces are made for doing that under a read-copy-update
-//! section: slots hold immutable names and immutable dentries, and a table is only ever changed by its directory's one writer.
-//! What is missing is a table behind an `RcuCell` (grown by copying, slots replaced by atomic stores) and a reference that is
-//! taken only where the walk ends, guarded by a sequence count of renames. Only `Dentry::cached` and its callers then change.
+//! A slot keeps its dentry, a dentry its inode and its parent. Those who look a name up without a lock keep nothing: they see a
+//! part of the slot that outlives it by a grace period, and the counted reference they get from it in the end fails once the dentry is
+//! gone. So a file ends when its last name and its last user go, not a grace period later: its space is free, and
+//! who watches it is told.
 //!
 //! # Size
 //!
 //! The cache is bounded by [`limit`]. When an insertion passes it, every dentry of that file system that nobody uses is
-//! dropped. Lock ranks: `DENTRIES` for the table, `FILE_TABLES` for the place.
+//! dropped. Lock ranks: `DENTRIES` for the names, `FILE_TABLES` for the place.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use abi::Errno;
-use sync::{Mutex, MutexGuard, Once, SpinLock, rank};
+use sync::{MutexGuard, Once, SpinLock, rank};
 
 use crate::name::{HashedName, Name};
-use crate::name_table::NameTable;
+use crate::names::{Cached, Names, cached};
 use crate::{Credentials, FileKind, Inode, NAME_LEN_MAX, notify};
 
-/// The most names known to be absent that one directory remembers.
-const ABSENT_MAX: usize = 1024;
 /// The cache may hold at least so many dentries.
 const CACHED_MIN: usize = 1024;
 /// About the memory that a cached dentry keeps others from having: itself, and the inode of a file on a disk with its pages' map.
@@ -44,8 +41,6 @@ const DENTRY_LEN: usize = 4096;
 /// The share of memory the cache may take is one part in this.
 const MEMORY_SHARE: usize = 8;
 
-/// Dentries in slots.
-static CACHED: AtomicUsize = AtomicUsize::new(0);
 /// The number of them at which the next sweep begins, once one found too many in use; 0 before.
 static SWEEP_AT: AtomicUsize = AtomicUsize::new(0);
 
@@ -64,7 +59,8 @@ pub struct Dentry {
     /// What the inode is, at hand for the walk.
     kind: FileKind,
     place: SpinLock<Place>,
-    children: Mutex<Children>,
+    /// The names in it, if it is a directory that keeps them.
+    names: Option<Arc<Names>>,
     /// How many mounts cover it.
     mounts: AtomicU32,
     is_removed: AtomicBool,
@@ -102,21 +98,6 @@ struct Place {
     name: Name,
 }
 
-/// The cached names of a directory.
-struct Children {
-    /// None: the name is known to be absent.
-    slots: NameTable<Option<Arc<Dentry>>>,
-    /// How many names are absent.
-    absent: usize,
-}
-
-/// What the cache knows of a name.
-pub(crate) enum Cached {
-    Present(Arc<Dentry>),
-    Absent,
-    Unknown,
-}
-
 impl Dentry {
     /// The root of a file system, or an anonymous place when `name` is not empty.
     pub(crate) fn root(inode: Arc<dyn Inode>, name: &[u8]) -> Arc<Self> {
@@ -124,11 +105,14 @@ impl Dentry {
     }
 
     fn new(inode: Arc<dyn Inode>, parent: Option<Arc<Self>>, name: Name, is_cached: bool) -> Arc<Self> {
+        let kind = inode.metadata().kind();
+        let keeps_names = is_cached && kind == FileKind::Directory && inode.caches_names();
+        let names = inode.metadata().openness().filter(|_| keeps_names).map(|is_open| Names::new(is_open.clone()));
         Arc::new(Self {
-            kind: inode.metadata().kind(),
+            kind,
             inode,
             place: SpinLock::new(rank::FILE_TABLES, Place { parent, name }),
-            children: Mutex::new(rank::DENTRIES, Children { slots: NameTable::new(), absent: 0 }),
+            names,
             mounts: AtomicU32::new(0),
             is_removed: AtomicBool::new(false),
             is_cached,
@@ -141,8 +125,15 @@ impl Dentry {
     }
 
     /// Whether names in this directory are cached.
+    #[inline]
     pub(crate) fn keeps_children(&self) -> bool {
-        self.is_cached && self.inode.caches_names()
+        self.names.is_some()
+    }
+
+    /// The names in it, if it is a directory that keeps them.
+    #[inline(always)]
+    pub(crate) fn names(&self) -> Option<&Arc<Names>> {
+        self.names.as_ref()
     }
 
     /// Locks the names in this directory for a change of them. None where they are generated whenever somebody looks: nothing
@@ -206,10 +197,12 @@ impl Dentry {
     /// Counts a mount that covers it.
     pub(crate) fn add_mount(&self) {
         self.mounts.fetch_add(1, Relaxed);
+        self.names.iter().for_each(|names| names.add_mount());
     }
 
     /// Ends what [`Dentry::add_mount`] began.
     pub(crate) fn remove_mount(&self) {
+        self.names.iter().for_each(|names| names.remove_mount());
         self.mounts.fetch_sub(1, Relaxed);
     }
 
@@ -228,19 +221,8 @@ impl Dentry {
     }
 
     /// What the cache knows of a name.
-    #[inline]
     pub(crate) fn cached(&self, name: HashedName<'_>) -> Cached {
-        match self.children.lock().slots.get(name) {
-            Some(Some(dentry)) => Cached::Present(dentry.clone()),
-            Some(None) => Cached::Absent,
-            None => Cached::Unknown,
-        }
-    }
-
-    /// The child of a name that is cached and there.
-    #[inline(always)]
-    pub(crate) fn present(&self, name: HashedName<'_>) -> Option<Arc<Self>> {
-        self.children.lock().slots.get(name).cloned().flatten()
+        self.names.as_ref().map_or(Cached::Unknown, |names| names.lock().get(name))
     }
 
     /// Finds a name in this directory; None when there is none.
@@ -349,20 +331,14 @@ impl Dentry {
             return self.uncached(name, inode);
         }
         let dentry = Self::new(inode, Some(self.clone()), Name::from(name), true);
-        let old = self.children.lock().put(name, Some(dentry.clone()));
-        debug_assert!(old.is_none(), "a name is cached twice");
+        self.fill_slot(name, Some(dentry.clone()));
         self.sweep_if_full();
         dentry
     }
 
     /// Caches that a name is absent, under the lock of the inode.
     fn insert_absent(&self, name: HashedName<'_>) {
-        let mut children = self.children.lock();
-        if children.absent >= ABSENT_MAX {
-            drop(children.slots.take_if(Option::is_none));
-            children.absent = 0;
-        }
-        children.put(name, None);
+        self.names.iter().for_each(|names| names.lock().put_absent(name));
     }
 
     /// Forgets a child whose name was removed, under the lock of the inode. A directory loses its own cached names, all absent
@@ -373,27 +349,19 @@ impl Dentry {
             Some(stored) => self.take_slot(HashedName::new(stored.as_bytes())),
             None => self.take_slot(name),
         };
-        let unused = {
-            let mut children = child.children.lock();
-            children.absent = 0;
-            core::mem::replace(&mut children.slots, NameTable::new())
-        };
-        debug_assert!(unused.values().all(Option::is_none), "a removed directory has children");
+        child.names.iter().for_each(|names| names.lock().clear());
     }
 
     /// Takes a name out of the cache.
     fn take_slot(&self, name: HashedName<'_>) -> Option<Arc<Self>> {
-        self.children.lock().take(name)
+        self.names.as_ref().and_then(|names| names.lock().take(name))
     }
 
-    /// Puts into the cache what a name stands for now; None when that is not cached.
+    /// Puts into the cache what a name stands for now; nothing when that is not cached.
     fn fill_slot(&self, name: HashedName<'_>, dentry: Option<Arc<Self>>) {
-        // What was there is dropped outside the lock.
-        let old = match dentry {
-            Some(dentry) => self.children.lock().put(name, Some(dentry)),
-            None => self.children.lock().take(name),
-        };
-        drop(old);
+        let (Some(names), Some(dentry)) = (&self.names, dentry) else { return };
+        let old = names.lock().put(name, dentry);
+        debug_assert!(old.is_none(), "a name is cached twice");
     }
 
     /// Moves `child` from a name here to a name in `target`, in the place of `replaced`, under the locks of both inodes and, when
@@ -443,8 +411,7 @@ impl Dentry {
 
     /// Drops what nobody uses in the cache of this file system, when all caches together are too large.
     fn sweep_if_full(self: &Arc<Self>) {
-        let cached = CACHED.load(Relaxed);
-        if cached < limit().max(SWEEP_AT.load(Relaxed)) {
+        if cached() < limit().max(SWEEP_AT.load(Relaxed)) {
             return;
         }
         let mut root = self.clone();
@@ -453,7 +420,7 @@ impl Dentry {
         }
         root.drop_unused();
         // What is in use now will mostly be in use then: wait until there is as much again.
-        SWEEP_AT.store(CACHED.load(Relaxed).saturating_mul(2), Relaxed);
+        SWEEP_AT.store(cached().saturating_mul(2), Relaxed);
     }
 
     /// Drops all cached dentries below this one that nobody uses: what a system short of memory does to the roots of its file
@@ -463,51 +430,16 @@ impl Dentry {
         let mut directories = alloc::vec![self.clone()];
         let mut next = 0;
         while let Some(directory) = directories.get(next).cloned() {
-            let children = directory.children.lock();
-            let below = children.slots.values().flatten();
-            directories.extend(below.filter(|dentry| dentry.kind == FileKind::Directory).cloned());
+            if let Some(names) = &directory.names {
+                let names = names.lock();
+                directories.extend(names.dentries().filter(|dentry| dentry.names.is_some()).cloned());
+            }
             next += 1;
         }
         while let Some(directory) = directories.pop() {
-            let unused = directory.children.lock().take_unused();
+            let unused = directory.names.as_ref().map(|names| names.lock().take_unused());
             drop(unused);
         }
-    }
-}
-
-impl Children {
-    /// Fills the slot of a name and gives what was in it.
-    fn put(&mut self, name: HashedName<'_>, dentry: Option<Arc<Dentry>>) -> Option<Arc<Dentry>> {
-        let is_absent = dentry.is_none();
-        let old = self.slots.put(name, dentry);
-        self.absent += usize::from(is_absent);
-        self.absent -= usize::from(matches!(old, Some(None)));
-        let old = old.flatten();
-        match (is_absent, old.is_some()) {
-            (false, false) => drop(CACHED.fetch_add(1, Relaxed)),
-            (true, true) => drop(CACHED.fetch_sub(1, Relaxed)),
-            _ => {}
-        }
-        old
-    }
-
-    /// Empties the slot of a name and gives what was in it.
-    fn take(&mut self, name: HashedName<'_>) -> Option<Arc<Dentry>> {
-        let dentry = self.slots.take(name)?;
-        match &dentry {
-            Some(_) => drop(CACHED.fetch_sub(1, Relaxed)),
-            None => self.absent -= 1,
-        }
-        dentry
-    }
-
-    /// Takes out the slots nobody uses, to be dropped without the lock. Only this table can give a new reference to a dentry of
-    /// which it has the only one.
-    fn take_unused(&mut self) -> Vec<Option<Arc<Dentry>>> {
-        let unused = self.slots.take_if(|slot| slot.as_ref().is_none_or(|dentry| Arc::strong_count(dentry) == 1));
-        CACHED.fetch_sub(unused.iter().flatten().count(), Relaxed);
-        self.absent = 0;
-        unused
     }
 }
 

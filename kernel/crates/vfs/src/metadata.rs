@@ -2,7 +2,8 @@
 //!
 //! All fields are atomics, so that a walk checks permissions and `stat` reads without a lock. Changes happen under the inode's
 //! lock ([`Metadata::lock`]); a reader may see mode and owner of two states at once, as in Linux.
-//!
+
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use abi::Errno;
@@ -15,6 +16,10 @@ use crate::{Capabilities, Credentials, FileTime};
 
 /// Mask of the file type in a mode.
 pub(crate) const KIND_MASK: u32 = 0o170_000;
+/// The type of a directory.
+const DIRECTORY: u32 = 0o040_000;
+/// The permissions of everybody to execute, or to search.
+const EXECUTE_BITS: u32 = 0o111;
 /// Set-user-id bit.
 pub(crate) const SET_UID: u32 = 0o4000;
 /// Set-group-id bit.
@@ -63,7 +68,7 @@ impl FileKind {
     pub fn of_mode(mode: u32) -> Option<Self> {
         Some(match mode & KIND_MASK {
             0o100_000 | 0 => Self::Regular,
-            0o040_000 => Self::Directory,
+            DIRECTORY => Self::Directory,
             0o120_000 => Self::Symlink,
             0o020_000 => Self::CharacterDevice,
             0o060_000 => Self::BlockDevice,
@@ -77,7 +82,7 @@ impl FileKind {
     pub fn mode_bits(self) -> u32 {
         match self {
             Self::Regular => 0o100_000,
-            Self::Directory => 0o040_000,
+            Self::Directory => DIRECTORY,
             Self::Symlink => 0o120_000,
             Self::CharacterDevice => 0o020_000,
             Self::BlockDevice => 0o060_000,
@@ -130,6 +135,8 @@ pub struct Metadata {
     represents: u64,
     created: FileTime,
     mode: AtomicU32,
+    /// For directories, whether everybody may search it: for walks that do not look at the inode.
+    is_open: Option<Arc<AtomicBool>>,
     uid: AtomicU32,
     gid: AtomicU32,
     links: AtomicU32,
@@ -163,6 +170,11 @@ pub(crate) struct Told {
     pub(crate) changed: FileTime,
 }
 
+/// Whether everybody may search a directory of this mode.
+fn is_open(mode: u32) -> bool {
+    mode & EXECUTE_BITS == EXECUTE_BITS
+}
+
 impl Metadata {
     /// The attributes of a new inode.
     pub fn new(new: NewMetadata) -> Self {
@@ -172,6 +184,7 @@ impl Metadata {
             represents: new.represents,
             created: new.time,
             mode: AtomicU32::new(new.mode),
+            is_open: (new.mode & KIND_MASK == DIRECTORY).then(|| Arc::new(AtomicBool::new(is_open(new.mode)))),
             uid: AtomicU32::new(new.uid),
             gid: AtomicU32::new(new.gid),
             links: AtomicU32::new(new.links),
@@ -259,7 +272,7 @@ impl Metadata {
     /// Whether it is a directory.
     #[inline]
     pub fn is_directory(&self) -> bool {
-        self.mode() & KIND_MASK == 0o040_000
+        self.mode() & KIND_MASK == DIRECTORY
     }
 
     /// Whether it is a symbolic link.
@@ -323,9 +336,15 @@ impl Metadata {
         old.saturating_sub(count)
     }
 
-    /// Replaces the permission bits and keeps the type.
+    /// Replaces the permission bits and keeps the type. For directories that keep names under the inode's lock.
     pub(crate) fn set_permission_bits(&self, mode: u32) {
         self.mode.store(self.mode() & KIND_MASK | mode & !KIND_MASK, Relaxed);
+        self.is_open.iter().for_each(|open| open.store(is_open(mode), Relaxed));
+    }
+
+    /// For directories, whether everybody may search it, now and later.
+    pub(crate) fn openness(&self) -> Option<&Arc<AtomicBool>> {
+        self.is_open.as_ref()
     }
 
     /// Sets owner and group.

@@ -9,21 +9,32 @@
 //! Whoever uses a mount has a [`PathRef`] with a counted reference to it: open files, mappings, working and root directories,
 //! running programs, a walk that passes. So the count of references tells whether it is busy, as `mnt_count` does on Linux: the tree has
 //! [`TREE_REFERENCES`] of them, everything else is a user.
+//!
+//! # Walks without locks
+//!
+//! They see a [`MountView`], which ends after a grace period and keeps nothing. What is mounted on a mount is a second
+//! list there, of views, replaced as a whole behind each change of the first. Who unmounts takes the view out of it, says so
+//! in [`TAKEN`], and then looks for users; who comes in asks [`TAKEN`] after he has become one. `sync::ChangeCount` has the proof.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 
 use abi::Errno;
 use bitflags::bitflags;
-use sync::{Mutex, rank};
+use sync::rcu::{RcuCell, ReadGuard};
+use sync::{ChangeCount, Mutex, rank};
 
+use crate::names::Names;
 use crate::{Dentry, FileSystem, Inode, Superblock};
 
 /// The references that the tree itself has to a mount that is on another: the list of the namespace, and that of the other mount.
 const TREE_REFERENCES: usize = 2;
+
+/// Counts the views that were taken out of lists to end a mount that nobody uses.
+static TAKEN: ChangeCount = ChangeCount::new();
 
 bitflags! {
     /// How a mount restricts its file system. The bits of `ST_` in `statfs`.
@@ -79,14 +90,13 @@ pub struct Mount {
     source: Box<[u8]>,
     /// Files open for writing through it.
     writers: AtomicU32,
-    /// No walk has come here since `umount` with `MNT_EXPIRE` did.
-    is_expiring: AtomicBool,
     /// It cannot be bound elsewhere.
     is_unbindable: AtomicBool,
     /// What it covers: None at the root of a namespace, and after unmounting.
     place: Mutex<Option<PathRef>>,
     /// What is mounted on it.
     children: Mutex<Vec<Child>>,
+    view: Arc<MountView>,
 }
 
 /// A mount on another, by where it is.
@@ -95,18 +105,97 @@ struct Child {
     mount: Arc<Mount>,
 }
 
+/// What a walk without locks sees of a mount.
+pub(crate) struct MountView {
+    /// Fails to be counted when the mount is gone.
+    pub(crate) mount: Weak<Mount>,
+    /// The dentry at its root.
+    pub(crate) root: Weak<Dentry>,
+    /// The names there, if it is a directory that keeps them.
+    pub(crate) names: Option<Arc<Names>>,
+    /// What is mounted on directories that keep names.
+    children: RcuCell<Vec<ChildView>>,
+    /// No walk has come here since `umount` with `MNT_EXPIRE` did.
+    is_expiring: AtomicBool,
+}
+
+/// A mount on a directory with these names.
+struct ChildView {
+    mount_point: Arc<Names>,
+    view: Arc<MountView>,
+}
+
+impl MountView {
+    /// What a walk begins with that may meet mounts; see [`MountView::is_still`].
+    #[inline]
+    pub(crate) fn before() -> usize {
+        TAKEN.now()
+    }
+
+    /// Whether no mount was given up for being unused since; the caller has counted references to those he met. If one was, the
+    /// references are to be given back.
+    #[inline]
+    pub(crate) fn is_still(before: usize) -> bool {
+        TAKEN.is_still(before)
+    }
+
+    /// The topmost mount on a directory seen through this mount; None if nothing is there, or it cannot be said without the lock.
+    #[inline]
+    pub(crate) fn mounted_on<'a>(&'a self, mount_point: &Names, section: &'a ReadGuard) -> Option<&'a Self> {
+        let mut top = self.child_at(mount_point, section)?;
+        while let Some(names) = top.names.as_ref().filter(|names| names.is_mount_point()) {
+            match top.child_at(names, section) {
+                Some(above) => top = above,
+                None => break,
+            }
+        }
+        Some(top)
+    }
+
+    #[inline]
+    fn child_at<'a>(&'a self, mount_point: &Names, section: &'a ReadGuard) -> Option<&'a Self> {
+        let children = self.children.get(section);
+        let child = children.iter().find(|child| core::ptr::eq(&*child.mount_point, mount_point))?;
+        Some(&child.view)
+    }
+
+    /// Notes that a walk has come here.
+    #[inline(always)]
+    pub(crate) fn note_use(&self) {
+        if self.is_expiring.load(Relaxed) {
+            self.is_expiring.store(false, Relaxed);
+        }
+    }
+
+    /// Shows these children, but for `hidden`.
+    fn show(&self, children: &[Child], hidden: Option<&Arc<Mount>>) {
+        let shown = children.iter().filter(|child| hidden.is_none_or(|hidden| !Arc::ptr_eq(hidden, &child.mount)));
+        let view_of = |child: &Child| {
+            let mount_point = child.mount_point.names()?.clone();
+            Some(ChildView { mount_point, view: child.mount.view.clone() })
+        };
+        self.children.replace(Arc::new(shown.filter_map(view_of).collect()));
+    }
+}
+
 impl Mount {
     /// A mount that is nowhere yet.
     pub(crate) fn new(superblock: Arc<Superblock>, root: Arc<Dentry>, source: &[u8], flags: MountFlags) -> Arc<Self> {
         static NEXT_ID: AtomicU32 = AtomicU32::new(1);
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
             superblock,
+            view: Arc::new(MountView {
+                mount: this.clone(),
+                root: Arc::downgrade(&root),
+                names: root.names().cloned(),
+                children: RcuCell::new(Arc::new(Vec::new())),
+                is_expiring: AtomicBool::new(false),
+            }),
             root,
             flags: AtomicU32::new(flags.in_force().bits()),
             source: Box::from(source),
             writers: AtomicU32::new(0),
-            is_expiring: AtomicBool::new(false),
             is_unbindable: AtomicBool::new(false),
             place: Mutex::new(rank::DENTRIES, None),
             children: Mutex::new(rank::DENTRIES, Vec::new()),
@@ -217,15 +306,19 @@ impl Mount {
 
     /// Marks it as not used since now; whether it was marked.
     pub(crate) fn mark_expiring(&self) -> bool {
-        self.is_expiring.swap(true, Relaxed)
+        self.view.is_expiring.swap(true, Relaxed)
+    }
+
+    /// What a walk without locks sees of it.
+    #[inline(always)]
+    pub(crate) fn view(&self) -> &MountView {
+        &self.view
     }
 
     /// Notes that a walk has come here.
     #[inline(always)]
     pub(crate) fn note_use(&self) {
-        if self.is_expiring.load(Relaxed) {
-            self.is_expiring.store(false, Relaxed);
-        }
+        self.view.note_use();
     }
 
     /// Whether somebody but the tree, and the one reference of the caller, uses it.
@@ -256,7 +349,9 @@ impl Mount {
     /// Puts it at a place, whose dentry is marked already.
     pub(crate) fn put(self: &Arc<Self>, at: PathRef) {
         *self.place.lock() = Some(at.clone());
-        at.mount.children.lock().push(Child { mount_point: at.dentry, mount: self.clone() });
+        let mut children = at.mount.children.lock();
+        children.push(Child { mount_point: at.dentry, mount: self.clone() });
+        at.mount.view.show(&children, None);
     }
 
     /// Takes it from its place, and answers that; the dentry there is marked no longer.
@@ -265,6 +360,7 @@ impl Mount {
         // What the list held is dropped outside its lock.
         let taken = {
             let mut children = place.mount.children.lock();
+            place.mount.view.show(&children, Some(self));
             let index = children.iter().position(|child| Arc::ptr_eq(&child.mount, self));
             index.map(|index| children.remove(index))
         };
@@ -279,10 +375,13 @@ impl Mount {
         let Some(place) = self.place() else { return false };
         let taken = {
             let mut children = place.mount.children.lock();
+            place.mount.view.show(&children, Some(self));
+            TAKEN.note();
             if self.is_in_use() {
+                place.mount.view.show(&children, None);
                 return false;
             }
-            // Walks come in by this list only: nobody can any more.
+            // Walks come in by these lists only: nobody can any more.
             let index = children.iter().position(|child| Arc::ptr_eq(&child.mount, self));
             index.map(|index| children.remove(index))
         };

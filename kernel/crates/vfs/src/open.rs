@@ -7,6 +7,7 @@ use abi::{AccessMode, Errno, OpenFlags, ResolveFlags};
 use file::lock::FileId;
 use file::{OpenFile, lease};
 
+use crate::cached_walk::Until;
 use crate::create::{FILE_MODE_MASK, check_may_create, create_locked, create_unnamed};
 use crate::metadata::FileKind;
 use crate::vnode_file::takes_direct;
@@ -57,9 +58,10 @@ pub fn open(
         return Err(Errno::EINVAL);
     }
 
-    let mut walk = Walk::new(context, credentials, start, path, lookup)?;
+    let until = if flags.contains(OpenFlags::CREAT) { Until::Present } else { Until::End };
+    let (mut walk, is_end) = Walk::begin(context, credentials, start, path, lookup, until)?;
     let mut is_new = false;
-    if !walk.walk_plain::<true>()? {
+    if !is_end {
         walk_to_file(&mut walk, context, credentials, request, &mut is_new)?;
     }
     let place = walk.finish()?;
@@ -129,7 +131,7 @@ fn enter_or_create<'a>(
     if last.has_slash {
         return Err(Errno::EISDIR);
     }
-    let child = match walk.at.dentry.child(last.name(), credentials)? {
+    let child = match walk.child(last.name())? {
         Some(child) => child,
         None => {
             let child = create(&walk.at, context, credentials, last, request.mode, is_new)?;

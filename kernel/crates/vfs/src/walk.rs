@@ -4,7 +4,9 @@
 //! walk the link's text first. It stops before the last component, because what happens there depends on who walks:
 //! [`resolve`] looks it up, `open` may create it, `unlink` removes it.
 //!
-//! Nothing is copied of the path; the text of a link is shared with its inode. A walk holds no lock between components.
+//! Nothing is copied of the path; the text of a link is shared with its inode. A walk holds no lock between components, and takes none
+//! for what the cache knows: it first goes as far as [`cached_walk`](crate::cached_walk) gets, and on with
+//! locks where that stops, back there behind each component.
 //!
 //! # Rules, as on Linux
 //!
@@ -19,7 +21,9 @@ use alloc::vec::Vec;
 use abi::{Errno, ResolveFlags};
 use bitflags::bitflags;
 
+use crate::cached_walk::{self, Manner, Until};
 use crate::name::HashedName;
+use crate::names::Cached;
 use crate::{
     Capabilities, Credentials, Dentry, FileKind, FsContext, LINKS_FOLLOWED_MAX, LinkTarget, MountFlags, PATH_LEN_MAX,
     PathRef, Permissions, protection,
@@ -47,11 +51,12 @@ bitflags! {
         const BENEATH = 0x80;
         /// `RESOLVE_IN_ROOT`.
         const IN_ROOT = 0x100;
+        /// `RESOLVE_CACHED`: `EAGAIN` where a file system would be asked for a name.
+        const CACHED = 0x200;
     }
 }
 
 impl From<ResolveFlags> for Lookup {
-    /// `RESOLVE_CACHED` has no meaning here: no walk waits for a device yet.
     fn from(flags: ResolveFlags) -> Self {
         let map = [
             (ResolveFlags::NO_XDEV, Self::NO_MOUNTS),
@@ -59,6 +64,7 @@ impl From<ResolveFlags> for Lookup {
             (ResolveFlags::NO_SYMLINKS, Self::NO_LINKS),
             (ResolveFlags::BENEATH, Self::BENEATH),
             (ResolveFlags::IN_ROOT, Self::IN_ROOT),
+            (ResolveFlags::CACHED, Self::CACHED),
         ];
         map.into_iter().filter(|(from, _)| flags.contains(*from)).fold(Self::empty(), |all, (_, to)| all | to)
     }
@@ -72,8 +78,8 @@ pub fn resolve(
     path: &[u8],
     flags: Lookup,
 ) -> Result<PathRef, Errno> {
-    let mut walk = Walk::new(context, credentials, start, path, flags)?;
-    if walk.walk_plain::<true>()? {
+    let (mut walk, is_end) = Walk::begin(context, credentials, start, path, flags, Until::End)?;
+    if is_end {
         return walk.finish();
     }
     loop {
@@ -142,8 +148,7 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Begins a walk.
-    #[inline]
+    /// Begins a walk to the directory of the last component.
     pub(crate) fn new(
         context: &'a FsContext,
         credentials: &'a Credentials,
@@ -151,6 +156,19 @@ impl<'a> Walk<'a> {
         path: &'a [u8],
         flags: Lookup,
     ) -> Result<Self, Errno> {
+        Self::begin(context, credentials, start, path, flags, Until::Directory).map(|(walk, _)| walk)
+    }
+
+    /// Begins a walk, and says whether it is at its end already.
+    #[inline]
+    pub(crate) fn begin(
+        context: &'a FsContext,
+        credentials: &'a Credentials,
+        start: Option<&'a PathRef>,
+        path: &'a [u8],
+        flags: Lookup,
+        until: Until,
+    ) -> Result<(Self, bool), Errno> {
         if path.len() >= PATH_LEN_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
@@ -164,52 +182,59 @@ impl<'a> Walk<'a> {
         if is_absolute && flags.contains(Lookup::BENEATH) {
             return Err(Errno::EXDEV);
         }
-        Ok(Self {
+        let start = if is_absolute { root } else { start };
+        let mut path = skip_slashes(path);
+        let searches_all = credentials.has(Capabilities::DAC_OVERRIDE);
+        let reached = cached_walk::walk(start, &mut path, Manner { until, flags, searches_all })?;
+        let walk = Self {
             credentials,
             root,
             flags,
-            at: if is_absolute { root.clone() } else { start.clone() },
-            path: skip_slashes(path),
+            at: reached.place.unwrap_or_else(|| start.clone()),
+            path,
             links: Vec::new(),
-            searches_all: credentials.has(Capabilities::DAC_OVERRIDE),
+            searches_all,
             links_followed: 0,
             has_slash: false,
-        })
+        };
+        Ok((walk, reached.is_end))
     }
 
-    /// Walks along names that are in the cache and are neither links nor absent: nearly all of nearly every walk. True when that
-    /// led to the end of the path; the last name is only entered if wanted, and if no slash follows it.
-    #[inline]
-    pub(crate) fn walk_plain<const TAKES_LAST: bool>(&mut self) -> Result<bool, Errno> {
-        if !self.links.is_empty() {
-            return Ok(false);
-        }
-        loop {
-            let found = Found::at(self.path);
-            let is_last = found.rest.is_empty();
-            if (is_last && (!TAKES_LAST || found.has_slash)) || found.kind() != LastKind::Name {
-                return Ok(false);
+    /// Goes on along names that are in the cache, up to the last component.
+    fn walk_cached(&mut self) -> Result<(), Errno> {
+        while let Some((text, position)) = self.links.pop() {
+            let mut rest = text.get(position..).unwrap_or_default();
+            if rest.is_empty() {
+                continue;
             }
-            self.check_search()?;
-            let Some(child) = self.at.dentry.present(found.name) else { return Ok(false) };
-            if child.kind() == FileKind::Symlink {
-                return Ok(false);
-            }
-            if !child.is_mount_point() || !self.enter_mount(&child)? {
-                self.at.dentry = child;
-            }
-            self.path = found.rest;
-            if is_last {
-                return Ok(true);
+            let until = if self.is_at_end() { Until::Directory } else { Until::Present };
+            let is_end = self.walk_cached_along(&mut rest, until)?;
+            if !is_end {
+                let position = text.len() - rest.len();
+                self.links.push((text, position));
+                return Ok(());
             }
         }
+        let mut path = self.path;
+        self.walk_cached_along(&mut path, Until::Directory)?;
+        self.path = path;
+        Ok(())
+    }
+
+    /// Whether it came to the end.
+    fn walk_cached_along(&mut self, path: &mut &[u8], until: Until) -> Result<bool, Errno> {
+        let manner = Manner { until, flags: self.flags, searches_all: self.searches_all };
+        let reached = cached_walk::walk(&self.at, path, manner)?;
+        if let Some(place) = reached.place {
+            self.at = place;
+        }
+        Ok(reached.is_end)
     }
 
     /// Walks to the directory of the last component.
     #[inline]
     pub(crate) fn walk_to_last(&mut self) -> Result<Last<'a>, Errno> {
         loop {
-            self.walk_plain::<false>()?;
             let last = self.next_component();
             if last.kind == LastKind::Nothing {
                 return Ok(last);
@@ -220,6 +245,7 @@ impl<'a> Walk<'a> {
                 return Ok(last);
             }
             self.enter(&last, true)?;
+            self.walk_cached()?;
         }
     }
 
@@ -242,10 +268,18 @@ impl<'a> Walk<'a> {
             LastKind::Nothing | LastKind::Dot => Ok(true),
             LastKind::DotDot => self.go_up().map(|()| true),
             LastKind::Name => {
-                let child = self.at.dentry.child(last.name(), self.credentials)?.ok_or(Errno::ENOENT)?;
+                let child = self.child(last.name())?.ok_or(Errno::ENOENT)?;
                 self.enter_child(child, follows || self.has_slash)
             }
         }
+    }
+
+    /// What a name stands for here; None when there is nothing. `EAGAIN` when the cache does not know and is not to be left.
+    pub(crate) fn child(&self, name: HashedName<'_>) -> Result<Option<Arc<Dentry>>, Errno> {
+        if self.flags.contains(Lookup::CACHED) && matches!(self.at.dentry.cached(name), Cached::Unknown) {
+            return Err(Errno::EAGAIN);
+        }
+        self.at.dentry.child(name, self.credentials)
     }
 
     /// Goes to a child of the directory. False: as for [`Walk::enter`].
@@ -384,19 +418,19 @@ impl<'a> Walk<'a> {
 }
 
 /// A component found in a text.
-struct Found<'t> {
+pub(crate) struct Found<'t> {
     /// Empty at the end of the text.
-    name: HashedName<'t>,
+    pub(crate) name: HashedName<'t>,
     /// What follows it, without a slash in front.
-    rest: &'t [u8],
+    pub(crate) rest: &'t [u8],
     /// Whether slashes follow it.
-    has_slash: bool,
+    pub(crate) has_slash: bool,
 }
 
 impl<'t> Found<'t> {
     /// The first component of a text that does not begin with a slash.
     #[inline(always)]
-    fn at(text: &'t [u8]) -> Self {
+    pub(crate) fn at(text: &'t [u8]) -> Self {
         let name = HashedName::component(text);
         let after = text.get(name.bytes().len()..).unwrap_or_default();
         match after {
@@ -406,7 +440,7 @@ impl<'t> Found<'t> {
     }
 
     #[inline(always)]
-    fn kind(&self) -> LastKind {
+    pub(crate) fn kind(&self) -> LastKind {
         match self.name.bytes() {
             [] => LastKind::Nothing,
             [b'.'] => LastKind::Dot,
