@@ -4,7 +4,7 @@
 struct how {
     uint64_t flags, mode, resolve;
 };
-enum { NO_XDEV = 1, NO_MAGICLINKS = 2, NO_SYMLINKS = 4, BENEATH = 8, IN_ROOT = 16 };
+enum { NO_XDEV = 1, NO_MAGICLINKS = 2, NO_SYMLINKS = 4, BENEATH = 8, IN_ROOT = 16, CACHED = 32 };
 
 static long openat2(int folder, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
     struct how how = {flags, mode, resolve};
@@ -40,6 +40,17 @@ int main(void) {
     TRY(openat2(root, "file", O_RDONLY, 0, IN_ROOT | BENEATH));
     TRY(openat2(AT_FDCWD, "/proc/self/fd/0", O_PATH, 0, NO_MAGICLINKS));
     TRY(openat2(AT_FDCWD, "/proc/self/status", O_RDONLY, 0, NO_XDEV));
+    // What was found before is cached, a name nobody asked for is not; and nothing is made or cut.
+    TRY(openat2(AT_FDCWD, "file", O_RDONLY, 0, CACHED));
+    TRY(openat2(root, "file", O_RDWR, 0, CACHED | BENEATH));
+    TRY(openat2(root, "sub/../file", O_RDONLY, 0, CACHED));
+    TRY(openat2(root, "file/more", O_RDONLY, 0, CACHED));
+    TRY(openat2(root, "sub", O_RDWR, 0, CACHED));
+    TRY(openat2(root, "nobody-asked-for-this", O_RDONLY, 0, CACHED));
+    TRY(openat2(root, "nobody-asked/for-this", O_RDONLY, 0, CACHED));
+    TRY(openat2(root, "file", O_RDWR | O_CREAT, 0600, CACHED));
+    TRY(openat2(root, "file", O_RDWR | O_TRUNC, 0, CACHED));
+    TRY(openat2(root, "sub", O_RDWR | O_TMPFILE, 0600, CACHED));
     struct {
         struct how how;
         uint64_t more;

@@ -253,7 +253,8 @@ impl<'a> Walk<'a> {
     #[inline]
     fn check_search(&self) -> Result<(), Errno> {
         if self.at.dentry.kind() != FileKind::Directory {
-            return Err(Errno::ENOTDIR);
+            // As on Linux, which says so only behind a walk with locks.
+            return Err(if self.flags.contains(Lookup::CACHED) { Errno::EAGAIN } else { Errno::ENOTDIR });
         }
         if self.searches_all {
             return Ok(());
