@@ -52,16 +52,21 @@ impl Bits {
     }
 
     /// The lowest number from `start` on that is not in the set; may be the capacity.
+    #[inline]
     fn first_clear(&self, start: usize) -> usize {
-        let first_word = start / WORD_BITS;
-        for (offset, word) in self.0.iter().skip(first_word).enumerate() {
-            let below = if offset == 0 { (1_u64 << (start % WORD_BITS)) - 1 } else { 0 };
-            let clear = !(word | below);
-            if clear != 0 {
-                return (first_word + offset) * WORD_BITS + clear.trailing_zeros() as usize;
-            }
+        let first = start / WORD_BITS;
+        let below = (1_u64 << (start % WORD_BITS)) - 1;
+        match self.0.get(first) {
+            Some(word) if word | below != u64::MAX => first * WORD_BITS + (word | below).trailing_ones() as usize,
+            _ => self.first_clear_behind(first).max(start),
         }
-        (self.0.len() * WORD_BITS).max(start)
+    }
+
+    /// The lowest number behind those of the word `first` that is not in the set; may be the capacity.
+    #[cold]
+    fn first_clear_behind(&self, first: usize) -> usize {
+        let found = self.0.iter().enumerate().skip(first + 1).find(|(_, word)| **word != u64::MAX);
+        found.map_or(self.0.len() * WORD_BITS, |(index, word)| index * WORD_BITS + word.trailing_ones() as usize)
     }
 }
 

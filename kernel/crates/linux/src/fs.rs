@@ -5,7 +5,7 @@
 
 use alloc::sync::Arc;
 
-use sync::rcu::RcuCell;
+use sync::rcu::{RcuCell, ReadGuard};
 use sync::{Mutex, rank};
 use vfs::FsContext;
 
@@ -26,6 +26,12 @@ impl SharedFs {
     #[inline]
     pub(crate) fn get(&self) -> Arc<FsContext> {
         self.current.load()
+    }
+
+    /// The context, for the length of a read section.
+    #[inline]
+    pub(crate) fn look<'a>(&'a self, section: &'a ReadGuard) -> &'a FsContext {
+        self.current.get(section)
     }
 
     /// Changes the context; nothing changes when that fails.

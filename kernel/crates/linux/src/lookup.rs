@@ -13,8 +13,8 @@ use abi::open::PATH_MAX;
 use abi::{AtFlags, Errno, Fd, PollEvents, UserPtr};
 use file::{File, OpenFile};
 use mm::user::read_user_cstr;
-use sync::machine;
-use vfs::{Credentials, FsContext, Lookup, PathRef};
+use sync::{machine, rcu};
+use vfs::{CachedPlace, Credentials, FsContext, Lookup, PathRef};
 
 use crate::signalfd::SignalFd;
 use crate::thread::Thread;
@@ -73,6 +73,51 @@ impl UserPath {
             None => Err(Errno::EFAULT),
         }
     }
+}
+
+/// Where a path of the program is put without being moved afterwards.
+pub(crate) struct PathBuffer {
+    short: [u8; SHORT_LEN_END],
+    long: Vec<u8>,
+}
+
+impl PathBuffer {
+    pub(crate) fn new() -> Self {
+        Self { short: [0; SHORT_LEN_END], long: Vec::new() }
+    }
+
+    /// Copies a path, which is not empty.
+    #[inline]
+    pub(crate) fn read(&mut self, path: UserPtr) -> Result<&[u8], Errno> {
+        match machine::copy_string_from_user(&mut self.short, path.address()) {
+            Some(0) => Err(Errno::ENOENT),
+            Some(SHORT_LEN_END) => {
+                self.long = read_user_cstr(path.address(), PATH_MAX)?;
+                Ok(&self.long)
+            }
+            Some(len) => Ok(&self.short[..len]),
+            None => Err(Errno::EFAULT),
+        }
+    }
+}
+
+/// Finds a place without a lock and without counting what is asked with, if the path begins at the root or the working directory and the
+/// cache knows it. False: the long way says what is to be said. See [`vfs::find_cached`].
+#[inline]
+pub(crate) fn find_cached<const COUNTS_MOUNT: bool>(
+    thread: &Thread,
+    directory: Fd,
+    path: &[u8],
+    flags: Lookup,
+    found: &mut CachedPlace,
+) -> Result<bool, Errno> {
+    if !directory.is_cwd() && path.first() != Some(&b'/') {
+        return Ok(false);
+    }
+    let section = rcu::read();
+    let context = thread.fs().look(&section);
+    let credentials = thread.look_at_file_credentials(&section);
+    vfs::find_cached::<COUNTS_MOUNT>(context, credentials, path, flags, &section, found)
 }
 
 /// The file behind an open file, if it is of this kind.

@@ -25,7 +25,7 @@ use abi::process::TASK_COMM_LEN;
 use bitflags::bitflags;
 use file::FdTable;
 use mm::AddressSpace;
-use sync::rcu::RcuCell;
+use sync::rcu::{RcuCell, ReadGuard};
 use sync::{Parker, SpinLock, WaitNode, rank};
 
 bitflags! {
@@ -276,6 +276,12 @@ impl Thread {
     pub fn file_credentials(&self) -> Arc<vfs::Credentials> {
         let credentials = self.file_credentials.load();
         if credentials.thread == self.tid() { credentials } else { self.renew_file_credentials() }
+    }
+
+    /// Who it is to the file layer, but for its number, for the length of a read section.
+    #[inline]
+    pub(crate) fn look_at_file_credentials<'a>(&'a self, section: &'a ReadGuard) -> &'a vfs::Credentials {
+        self.file_credentials.get(section)
     }
 
     #[cold]

@@ -18,6 +18,7 @@
 //!    here that is asked of those mounts alone that are unmounted for having no users.
 //! 5. *Permission.* A walk cannot look at the inode, which ends with its dentry. What it needs to know of it, whether everybody may search the
 //!    directory, is kept where it can see it. That is the answer for nearly all directories; Linux asks it first as well.
+//!    `stat` of what the cache knows counts the dentry alone ([`find_cached`]): it does not matter to it if the mount goes meanwhile.
 //! 6. *Length.* The section forbids preemption, so it ends after [`STEPS_MAX`] steps; the walk with locks makes the next one.
 //!
 //! What it does not do: links and `..`, which Linux follows in this mode. The walk comes back here behind them.
@@ -25,12 +26,13 @@
 use alloc::sync::{Arc, Weak};
 
 use abi::Errno;
+use file::Attributes;
 use sync::rcu::{self, ReadGuard};
 
 use crate::mount::MountView;
 use crate::names::Names;
-use crate::walk::{Found, LastKind, Lookup};
-use crate::{Dentry, FileKind, Mount, PathRef};
+use crate::walk::{Found, Lookup, skip_slashes};
+use crate::{Capabilities, Credentials, Dentry, FileKind, FsContext, Mount, PATH_LEN_MAX, PathRef};
 
 /// The most steps in one read section.
 const STEPS_MAX: usize = 64;
@@ -54,15 +56,27 @@ pub(crate) struct Reached {
     pub(crate) is_end: bool,
 }
 
-/// The counted references a walk takes. They may be the last, and what they refer to may sleep when it ends: so they are dropped
-/// behind the read section.
+/// What a walk counts. These may be the last references, and what they refer to may sleep when it ends: so this is dropped behind the
+/// read section.
 #[derive(Default)]
-struct Counted {
+pub struct CachedPlace {
     dentry: Option<Arc<Dentry>>,
-    /// None: that of the start.
+    /// None: that of the start, or none is wanted.
     mount: Option<Arc<Mount>>,
-    /// They are not to be used.
-    is_void: bool,
+}
+
+impl CachedPlace {
+    /// What `stat` shows of the place, after [`find_cached`] has found it.
+    #[inline]
+    pub fn attributes(&self) -> Option<Attributes> {
+        Some(self.dentry.as_ref()?.inode().attributes())
+    }
+
+    /// What was found, with its mount.
+    #[inline]
+    pub fn into_path(self) -> Option<PathRef> {
+        Some(PathRef { mount: self.mount?, dentry: self.dentry? })
+    }
 }
 
 /// Where a walk is, as long as its read section lasts.
@@ -84,35 +98,87 @@ pub(crate) struct Manner {
     pub(crate) searches_all: bool,
 }
 
-/// Walks from `start` along `path`, and cuts off the path what was walked. `ENOENT` when a name is known to be absent.
+/// Finds a place in a read section that the caller has begun, to save him counting what he asks with, and the mount as well
+/// if it is not wanted. False: the cache does not know, or [`resolve`](crate::resolve) has something to say. `found` is to be dropped behind
+/// the section.
 #[inline]
-pub(crate) fn walk(start: &PathRef, path: &mut &[u8], manner: Manner) -> Result<Reached, Errno> {
-    let mut counted = Counted::default();
-    let is_end = take_steps(start, path, manner, &mut counted)?;
-    let Counted { dentry: Some(dentry), mount, is_void: false } = counted else {
-        return Ok(Reached { place: None, is_end: false });
+pub fn find_cached<const COUNTS_MOUNT: bool>(
+    context: &FsContext,
+    credentials: &Credentials,
+    path: &[u8],
+    flags: Lookup,
+    section: &ReadGuard,
+    found: &mut CachedPlace,
+) -> Result<bool, Errno> {
+    let (start, mut left) = match path {
+        [b'/', rest @ ..] => (&context.root, skip_slashes(rest)),
+        _ => (&context.cwd, path),
     };
-    let mount = mount.unwrap_or_else(|| start.mount.clone());
-    Ok(Reached { place: Some(PathRef { mount, dentry }), is_end })
+    if path.len() >= PATH_LEN_MAX {
+        return Ok(false);
+    }
+    let searches_all = credentials.has(Capabilities::DAC_OVERRIDE);
+    let manner = Manner { until: Until::End, flags, searches_all };
+    if take_steps::<COUNTS_MOUNT>(start, &mut left, manner, section, found)? != Came::ToTheEnd {
+        return Ok(false);
+    }
+    if COUNTS_MOUNT && found.mount.is_none() {
+        found.mount = Some(start.mount.clone());
+    }
+    let wants_directory = flags.contains(Lookup::DIRECTORY);
+    if wants_directory && found.dentry.as_ref().is_some_and(|dentry| dentry.kind() != FileKind::Directory) {
+        return Err(Errno::ENOTDIR);
+    }
+    Ok(true)
 }
 
-/// The read section of [`walk`]: counts where it ends, unless that is the start. Whether it is the end of the path.
-#[inline]
-fn take_steps<'p>(start: &PathRef, path: &mut &'p [u8], manner: Manner, counted: &mut Counted) -> Result<bool, Errno> {
-    let Some(names) = start.dentry.names() else { return Ok(false) };
+/// Walks from `start` along `path`, and cuts off the path what was walked. `ENOENT` when a name is known to be absent.
+pub(crate) fn walk(start: &PathRef, path: &mut &[u8], manner: Manner) -> Result<Reached, Errno> {
+    let mut counted = CachedPlace::default();
     let section = rcu::read();
+    let came = take_steps::<true>(start, path, manner, &section, &mut counted)?;
+    drop(section);
+    if came == Came::Nowhere {
+        return Ok(Reached { place: None, is_end: false });
+    }
+    let CachedPlace { dentry, mount } = counted;
+    let place = dentry.map(|dentry| PathRef { mount: mount.unwrap_or_else(|| start.mount.clone()), dentry });
+    Ok(Reached { place, is_end: came == Came::ToTheEnd })
+}
+
+/// How far a walk came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// What is counted is not to be used.
+    Nowhere,
+    /// Some steps, of which the last is counted.
+    Far,
+    /// As far as was wanted.
+    ToTheEnd,
+}
+
+/// The steps of a walk. Where they end is counted, unless that is the start.
+#[inline(always)]
+fn take_steps<'p, const COUNTS_MOUNT: bool>(
+    start: &PathRef,
+    path: &mut &'p [u8],
+    manner: Manner,
+    section: &ReadGuard,
+    counted: &mut CachedPlace,
+) -> Result<Came, Errno> {
+    let Some(names) = start.dentry.names() else { return Ok(Came::Nowhere) };
     let before = MountView::before();
     let mut at = Position { names, dentry: None, mount: start.mount.view(), is_elsewhere: false };
     let mut left: &'p [u8] = path;
-    let mut is_end = false;
+    let mut came = Came::Far;
     for _ in 0..STEPS_MAX {
         let found = Found::at(left);
         let is_last = found.rest.is_empty();
         let enters = !is_last || (manner.until != Until::Directory && !found.has_slash);
-        if !enters || found.kind() != LastKind::Name || !(manner.searches_all || at.names.is_open()) {
+        if !enters || !found.name.is_plain() || !(manner.searches_all || at.names.is_open()) {
             break;
         }
-        let Some(seen) = at.names.find(found.name, &section) else { break };
+        let Some(seen) = at.names.find(found.name, section) else { break };
         let Some(child) = seen.child() else {
             if is_last && manner.until != Until::End {
                 break;
@@ -121,37 +187,32 @@ fn take_steps<'p>(start: &PathRef, path: &mut &'p [u8], manner: Manner, counted:
         };
         match &child.names {
             Some(names) if names.is_mount_point() => {
-                if !at.enter_mount(names, manner.flags, &section) {
+                if !at.enter_mount(names, manner.flags, section) {
                     break;
                 }
             }
             Some(names) => (at.names, at.dentry) = (names, Some(&child.dentry)),
             None if is_last && child.kind != FileKind::Symlink => {
-                let is_counted = at.count(&child.dentry, before, counted);
-                let is_covered = counted.dentry.as_ref().is_some_and(|dentry| dentry.is_mount_point());
-                return Ok(finish(is_counted && !is_covered, counted, path, found.rest));
+                let is_counted = at.count::<COUNTS_MOUNT>(&child.dentry, before, counted);
+                if !is_counted || counted.dentry.as_ref().is_none_or(|dentry| dentry.is_mount_point()) {
+                    return Ok(Came::Nowhere);
+                }
+                *path = found.rest;
+                return Ok(Came::ToTheEnd);
             }
             None => break,
         }
         left = found.rest;
         if is_last {
-            is_end = true;
+            came = Came::ToTheEnd;
             break;
         }
     }
-    let is_counted = at.dentry.is_some_and(|dentry| at.count(dentry, before, counted));
-    Ok(finish(is_counted, counted, path, left) && is_end)
-}
-
-/// Cuts off what was walked, if the place is counted; forgets what is counted if not.
-#[inline(always)]
-fn finish<'p>(is_counted: bool, counted: &mut Counted, path: &mut &'p [u8], left: &'p [u8]) -> bool {
-    if is_counted {
-        *path = left;
-    } else {
-        counted.is_void = true;
+    if !at.dentry.is_some_and(|dentry| at.count::<COUNTS_MOUNT>(dentry, before, counted)) {
+        return Ok(Came::Nowhere);
     }
-    is_counted
+    *path = left;
+    Ok(came)
 }
 
 impl<'s> Position<'s> {
@@ -171,10 +232,10 @@ impl<'s> Position<'s> {
     }
 
     /// Counts a dentry, and the mount through which it is seen here. False if one of them is gone, or the mount may be.
-    #[inline]
-    fn count(&self, dentry: &Weak<Dentry>, before: usize, counted: &mut Counted) -> bool {
+    #[inline(always)]
+    fn count<const COUNTS_MOUNT: bool>(&self, dentry: &Weak<Dentry>, before: usize, counted: &mut CachedPlace) -> bool {
         counted.dentry = dentry.upgrade();
-        if self.is_elsewhere {
+        if COUNTS_MOUNT && self.is_elsewhere {
             counted.mount = self.mount.mount.upgrade();
             if counted.mount.is_none() || !MountView::is_still(before) {
                 return false;

@@ -78,6 +78,7 @@ mod xattr;
 
 pub use anonymous::{MemoryFileSeals, anonymous_path, memory_file, path_of};
 pub use attributes::{AttributeChange, SetTime, access, chmod, chown, readlink, stat, statfs, truncate, utimens};
+pub use cached_walk::{CachedPlace, find_cached};
 pub use context::FsContext;
 pub use create::{link, mkdir, mknod, symlink};
 pub use credentials::{Capabilities, Credentials};
@@ -90,7 +91,7 @@ pub use mount::{Mount, MountFlags, PathRef};
 pub use mount_options::MountOptions;
 pub use name::{HashedName, Name};
 pub use namespace::{MountSnapshot, Namespace, Unmount};
-pub use open::{OpenRequest, open, open_path};
+pub use open::{OpenRequest, lookup_of_existing, open, open_path};
 pub use page_cache::{CacheCounts, PageCache, PageStore, cached_pages, dirty_pages};
 pub use path_name::{path_below_root, path_name};
 pub use protection::{PROTECTION, Protection};

@@ -60,6 +60,15 @@ impl<'a> HashedName<'a> {
         self.bytes
     }
 
+    /// Whether it is none of the names that mean something to a walk: `.`, `..` and the empty one. Paths have no NUL, so the first word
+    /// says it.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        const DOT: u64 = b'.' as u64;
+        const DOT_DOT: u64 = DOT << 8 | DOT;
+        !matches!(self.first, 0 | DOT | DOT_DOT)
+    }
+
     /// Its hash.
     #[inline]
     pub fn hash(&self) -> u64 {

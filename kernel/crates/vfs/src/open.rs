@@ -102,6 +102,15 @@ fn walk_to_file<'a>(
     }
 }
 
+/// Whether [`open`] does what [`find_cached`](crate::find_cached), with what this answers, and [`open_path`] do.
+pub fn lookup_of_existing(request: &OpenRequest) -> Option<Lookup> {
+    let others = OpenFlags::PATH | OpenFlags::TMPFILE_ONLY | OpenFlags::CREAT;
+    if request.flags.intersects(others) || !request.resolve.is_empty() {
+        return None;
+    }
+    Some(if request.flags.contains(OpenFlags::DIRECTORY) { Lookup::DIRECTORY } else { Lookup::empty() })
+}
+
 /// Opens a place that was found before, `/proc/self/exe` for one, with the checks of `open`. `O_CREAT` and its like have no effect.
 pub fn open_path(credentials: &Credentials, place: PathRef, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
     if flags.contains(OpenFlags::DIRECTORY) && place.dentry.kind() != FileKind::Directory {

@@ -458,7 +458,7 @@ impl<'t> Found<'t> {
 
 /// A text without the slashes in front.
 #[inline(always)]
-fn skip_slashes(text: &[u8]) -> &[u8] {
+pub(crate) fn skip_slashes(text: &[u8]) -> &[u8] {
     let mut rest = text;
     while let [b'/', tail @ ..] = rest {
         rest = tail;

@@ -17,7 +17,7 @@ use abi::{OpenFlags, ResolveFlags};
 use rustix::fs::{Mode, OFlags, openat, openat2};
 use rustix::io::Errno as HostErrno;
 use support::{Random, World};
-use vfs::OpenRequest;
+use vfs::{CachedPlace, Lookup, OpenRequest};
 
 /// Trees of a run, and paths through each.
 const TREES: u64 = 60;
@@ -118,6 +118,22 @@ impl Pair {
         Ok(vfs::path_name(Some(&self.world.context), &vfs::path_of(&file)))
     }
 
+    /// What the cache alone says of a path is what a whole walk says.
+    fn check_cached(&self, path: &[u8], flags: Lookup) {
+        let World { context, credentials } = &self.world;
+        let mut found = CachedPlace::default();
+        let section = sync::rcu::read();
+        let is_found = vfs::find_cached::<true>(context, credentials, path, flags, &section, &mut found);
+        drop(section);
+        let walked = vfs::resolve(context, credentials, None, path, flags);
+        match (is_found, found.into_path(), walked) {
+            (Ok(true), Some(found), Ok(walked)) => assert!(found.is_same(&walked)),
+            (Ok(false), ..) => {}
+            (Err(found), _, Err(walked)) => assert_eq!(found, walked),
+            (found, _, walked) => panic!("{}: {found:?}, {walked:?}", path.escape_ascii()),
+        }
+    }
+
     fn there(&self, start: &str, path: &[u8], flags: OpenFlags, resolve: ResolveFlags) -> Outcome {
         let start = self.host.join(start.trim_start_matches('/'));
         let start = openat(rustix::fs::CWD, &start, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
@@ -153,6 +169,8 @@ impl Pair {
                 resolve |= flag;
             }
         }
+        self.check_cached(&path, Lookup::FOLLOW);
+        self.check_cached(&path, Lookup::DIRECTORY);
         let (here, there) = (self.here(&path, flags, resolve), self.there(&start, &path, flags, resolve));
         let text = String::from_utf8_lossy(&path);
         assert_eq!(here, there, "{text} from {start}/ with {flags:?} and {resolve:?}");

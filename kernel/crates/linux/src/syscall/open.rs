@@ -1,16 +1,19 @@
 //! Opening and closing descriptors.
 
+use alloc::sync::Arc;
+
 use abi::open::OPEN_HOW_SIZE_VER0;
 use abi::stat::S_IALLUGO;
 use abi::{AccessMode, CloseRangeFlags, Errno, Fd, OpenFlags, OpenHow, PAGE_SIZE, PollEvents, ResolveFlags, UserPtr};
+use file::OpenFile;
 use mm::user::{UserReader, read_user_struct};
-use vfs::OpenRequest;
+use vfs::{CachedPlace, OpenRequest};
 
 use super::lease::break_leases;
-use crate::lookup::{View, read_path, start};
+use crate::lookup::{PathBuffer, View, find_cached, start};
 use crate::socket::linger::Lingering;
 use crate::thread::Thread;
-use crate::{SyscallResult, wait};
+use crate::{SyscallError, SyscallResult, wait};
 
 /// The flags that mean something with `O_PATH`.
 const PATH_FLAGS: OpenFlags =
@@ -46,20 +49,14 @@ fn checked_request(request: OpenRequest) -> Result<OpenRequest, Errno> {
 }
 
 fn open_request(thread: &Thread, directory: Fd, path: UserPtr, request: &OpenRequest) -> SyscallResult {
-    let path = read_path(path)?;
+    let mut buffer = PathBuffer::new();
+    let path = buffer.read(path)?;
     let fds = thread.fds();
     // First of all a number: without one, nothing is made.
     let reservation = fds.reserve(request.flags.contains(OpenFlags::CLOEXEC))?;
-    let view = View::of(thread);
-    let start = start(thread, directory, &path)?;
-    let attempt = || vfs::open(&view.context, &view.credentials, start.as_ref(), &path, request);
-    let open = match attempt() {
-        Err(Errno::EAGAIN) if file::lease::is_any() => {
-            let is_hurried = request.resolve.contains(ResolveFlags::CACHED);
-            let waits = !is_hurried && !request.flags.contains(OpenFlags::NONBLOCK);
-            break_leases(thread, waits, attempt)?
-        }
-        result => result?,
+    let open = match open_cached(thread, directory, path, request)? {
+        Some(open) => open,
+        None => open_walked(thread, directory, path, request)?,
     };
     if open.is_path_only() {
         return Ok(number(reservation.install(open)));
@@ -67,6 +64,47 @@ fn open_request(thread: &Thread, directory: Fd, path: UserPtr, request: &OpenReq
     // A FIFO waits for its other end, which may be long in coming.
     wait::until_ready(thread, &open, PollEvents::all(), || open.file().opening(&open))?;
     Ok(number(reservation.install(open)))
+}
+
+/// Opens what is there and known to the cache; none for anything else.
+#[inline]
+fn open_cached(
+    thread: &Thread,
+    directory: Fd,
+    path: &[u8],
+    request: &OpenRequest,
+) -> Result<Option<Arc<OpenFile>>, Errno> {
+    let Some(lookup) = vfs::lookup_of_existing(request) else { return Ok(None) };
+    let mut found = CachedPlace::default();
+    if !find_cached::<true>(thread, directory, path, lookup, &mut found)? {
+        return Ok(None);
+    }
+    let Some(place) = found.into_path() else { return Ok(None) };
+    match vfs::open_path(&thread.file_credentials(), place, request.flags) {
+        // The long way waits for leases.
+        Err(Errno::EAGAIN) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+#[inline(never)]
+fn open_walked(
+    thread: &Thread,
+    directory: Fd,
+    path: &[u8],
+    request: &OpenRequest,
+) -> Result<Arc<OpenFile>, SyscallError> {
+    let view = View::of(thread);
+    let start = start(thread, directory, path)?;
+    let attempt = || vfs::open(&view.context, &view.credentials, start.as_ref(), path, request);
+    match attempt() {
+        Err(Errno::EAGAIN) if file::lease::is_any() => {
+            let is_hurried = request.resolve.contains(ResolveFlags::CACHED);
+            let waits = !is_hurried && !request.flags.contains(OpenFlags::NONBLOCK);
+            break_leases(thread, waits, attempt)
+        }
+        result => Ok(result?),
+    }
 }
 
 /// A descriptor as the result of a call.

@@ -6,10 +6,10 @@ use abi::stat::{ANON_INODE_FS_MAGIC, PIPEFS_MAGIC, S_IFIFO, S_IFMT, device_major
 use abi::{AccessRights, AtFlags, Errno, Fd, Stat, Statfs, Statx, StatxMask, StatxTimestamp, Timespec, UserPtr};
 use file::Attributes;
 use mm::user::write_user_struct;
-use vfs::FileSystemStatistics;
+use vfs::{CachedPlace, FileSystemStatistics, Lookup};
 
 use crate::SyscallResult;
-use crate::lookup::{View, at_flags, locate, locate_open, locate_with};
+use crate::lookup::{PathBuffer, View, at_flags, find_cached, locate, locate_open, locate_with, start};
 use crate::thread::Thread;
 
 /// How fresh the attributes of a network file system are to be; there is only one answer here.
@@ -48,14 +48,34 @@ fn write_stat(attributes: &Attributes, status: UserPtr) -> SyscallResult {
     Ok(0)
 }
 
-pub(crate) fn stat(thread: &Thread, path: UserPtr, status: UserPtr) -> SyscallResult {
-    let place = locate(thread, &View::of(thread), Fd::AT_FDCWD, path, true)?;
+/// The `stat` of a path that is not empty.
+#[inline(always)]
+fn stat_path(thread: &Thread, directory: Fd, path: UserPtr, follows: bool, status: UserPtr) -> SyscallResult {
+    let mut buffer = PathBuffer::new();
+    let path = buffer.read(path)?;
+    let mut found = CachedPlace::default();
+    if find_cached::<false>(thread, directory, path, Lookup::empty(), &mut found)?
+        && let Some(attributes) = found.attributes()
+    {
+        return write_stat(&attributes, status);
+    }
+    stat_walked(thread, directory, path, follows, status)
+}
+
+/// As [`stat_path`] for what the cache does not know, and for links.
+#[inline(never)]
+fn stat_walked(thread: &Thread, directory: Fd, path: &[u8], follows: bool, status: UserPtr) -> SyscallResult {
+    let start = start(thread, directory, path)?;
+    let place = View::of(thread).resolve(start.as_ref(), path, follows)?;
     write_stat(&vfs::stat(&place), status)
 }
 
+pub(crate) fn stat(thread: &Thread, path: UserPtr, status: UserPtr) -> SyscallResult {
+    stat_path(thread, Fd::AT_FDCWD, path, true, status)
+}
+
 pub(crate) fn lstat(thread: &Thread, path: UserPtr, status: UserPtr) -> SyscallResult {
-    let place = locate(thread, &View::of(thread), Fd::AT_FDCWD, path, false)?;
-    write_stat(&vfs::stat(&place), status)
+    stat_path(thread, Fd::AT_FDCWD, path, false, status)
 }
 
 pub(crate) fn fstat(thread: &Thread, fd: Fd, status: UserPtr) -> SyscallResult {
@@ -66,6 +86,9 @@ pub(crate) fn fstat(thread: &Thread, fd: Fd, status: UserPtr) -> SyscallResult {
 pub(crate) fn newfstatat(thread: &Thread, directory: Fd, path: UserPtr, status: UserPtr, flags: u32) -> SyscallResult {
     let known = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH | STATX_SYNC_TYPE;
     let flags = at_flags(flags, known)?;
+    if !flags.contains(AtFlags::EMPTY_PATH) {
+        return stat_path(thread, directory, path, !flags.contains(AtFlags::SYMLINK_NOFOLLOW), status);
+    }
     let place = locate_or_open(thread, &View::of(thread), directory, path, flags)?;
     write_stat(&vfs::stat(&place), status)
 }
