@@ -398,12 +398,12 @@ macro_rules! for_each_syscall {
 425 io_uring_setup(entries: u32, parameters: UserPtr) = Absent("");
 426 io_uring_enter(fd: Fd, to_submit: u32, complete_min: u32, flags: u32, argument: UserPtr, size: usize) = Absent("");
 427 io_uring_register(fd: Fd, operation: u32, argument: UserPtr, count: u32) = Absent("");
-428 open_tree(directory: Fd, path: UserPtr, flags: u32) = Absent("");
-429 move_mount(from_directory: Fd, from_path: UserPtr, to_directory: Fd, to_path: UserPtr, flags: u32) = Absent("");
-430 fsopen(name: UserPtr, flags: u32) = Absent("");
-431 fsconfig(fd: Fd, command: u32, key: UserPtr, value: UserPtr, auxiliary: i32) = Absent("");
-432 fsmount(fd: Fd, flags: u32, attributes: u32) = Absent("");
-433 fspick(directory: Fd, path: UserPtr, flags: u32) = Absent("");
+428 open_tree(directory: Fd, path: UserPtr, flags: u32) = Full("");
+429 move_mount(from_directory: Fd, from_path: UserPtr, to_directory: Fd, to_path: UserPtr, flags: u32) = Partial("no groups of mounts (MOVE_MOUNT_SET_GROUP), no MOVE_MOUNT_BENEATH");
+430 fsopen(name: UserPtr, flags: u32) = Full("");
+431 fsconfig(fd: Fd, command: u32, key: UserPtr, value: UserPtr, auxiliary: i32) = Partial("flags and strings; options are looked at when the file system is made; nothing is said in the log");
+432 fsmount(fd: Fd, flags: u32, attributes: u32) = Full("");
+433 fspick(directory: Fd, path: UserPtr, flags: u32) = Full("");
 434 pidfd_open(pid: i32, flags: u32) = Absent("");
 435 clone3(arguments: UserPtr, size: usize) = Partial("threads (CLONE_THREAD); processes and CLONE_VFORK answer ENOSYS, namespaces and CLONE_PIDFD EINVAL, CLONE_INTO_CGROUP EBADF");
 436 close_range(first: u32, last: u32, flags: u32) = Full("");
@@ -412,7 +412,7 @@ macro_rules! for_each_syscall {
 439 faccessat2(directory: Fd, path: UserPtr, mode: u32, flags: u32) = Full("");
 440 process_madvise(pidfd: Fd, vector: UserPtr, vector_length: usize, advice: i32, flags: u32) = Absent("");
 441 epoll_pwait2(epoll: Fd, events: UserPtr, count: i32, timeout: UserPtr, mask: UserPtr, set_size: usize) = Full("");
-442 mount_setattr(directory: Fd, path: UserPtr, flags: u32, attributes: UserPtr, size: usize) = Absent("");
+442 mount_setattr(directory: Fd, path: UserPtr, flags: u32, attributes: UserPtr, size: usize) = Partial("all mounts are private: MS_SHARED is EINVAL; no MOUNT_ATTR_IDMAP");
 443 quotactl_fd(fd: Fd, command: u32, id: u32, address: UserPtr) = Absent("");
 444 landlock_create_ruleset(attributes: UserPtr, size: usize, flags: u32) = Absent("");
 445 landlock_add_rule(ruleset: Fd, kind: i32, attributes: UserPtr, flags: u32) = Absent("");

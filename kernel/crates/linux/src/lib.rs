@@ -40,6 +40,7 @@ pub mod limits;
 pub mod load;
 mod lookup;
 mod members;
+mod mount_context;
 mod native;
 pub mod platform;
 pub mod proc;

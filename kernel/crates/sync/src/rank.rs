@@ -99,6 +99,8 @@ ranks! {
     NEIGHBOURS,
     /// What one network worker has to do at which time.
     NETWORK_TIMERS,
+    /// A file system that is described before it is mounted.
+    MOUNT_CONTEXTS,
     /// Which file systems are in use, and which disks they have.
     SUPERBLOCKS,
     /// The tree of mounts.

@@ -454,7 +454,7 @@ impl PathRef {
     }
 
     /// Whether it is the root of its mount.
-    pub(crate) fn is_mount_root(&self) -> bool {
+    pub fn is_mount_root(&self) -> bool {
         Arc::ptr_eq(&self.dentry, self.mount.root())
     }
 

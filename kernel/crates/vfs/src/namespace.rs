@@ -39,6 +39,17 @@ bitflags! {
     }
 }
 
+/// A change of restrictions (`mount_setattr`).
+#[derive(Clone, Copy, Debug)]
+pub struct FlagChange {
+    /// What is added.
+    pub set: MountFlags,
+    /// What is taken away before.
+    pub cleared: MountFlags,
+    /// Whether it can be bound elsewhere afterwards; none leaves that.
+    pub is_unbindable: Option<bool>,
+}
+
 /// One line of `/proc/self/mountinfo`, parsed.
 pub struct MountSnapshot {
     /// The mount.
@@ -145,11 +156,89 @@ impl Namespace {
         Ok(mount)
     }
 
-    /// Moves the mount that has its root at `what`, with all on it, to another place. `ELOOP` when that is inside of it.
-    pub fn move_mount(&self, credentials: &Credentials, at: &PathRef, what: &PathRef) -> Result<(), Errno> {
+    /// As [`Namespace::bind`], but the copy is nowhere yet.
+    pub fn copy_tree(
+        &self,
+        credentials: &Credentials,
+        what: &PathRef,
+        is_recursive: bool,
+    ) -> Result<Arc<Mount>, Errno> {
         let tree = self.change(credentials)?;
+        if !tree.has(&what.mount) || what.mount.is_unbindable() || !what.dentry.is_cached() {
+            return Err(Errno::EINVAL);
+        }
+        let mount = what.mount.copied(what.dentry.clone());
+        if is_recursive {
+            let mut copies = alloc::vec![mount.clone()];
+            copy_below(&what.mount, &what.dentry, &mut copies, MOUNTS_MAX.saturating_sub(tree.mounts.len()))?;
+        }
+        Ok(mount)
+    }
+
+    /// Puts a tree that is nowhere, with its root at `what`, at a place.
+    fn attach_tree(&self, tree: &mut Tree, at: &PathRef, what: &PathRef) -> Result<(), Errno> {
+        let mount = &what.mount;
+        let is_whole = what.is_mount_root() && mount.place().is_none() && !is_at_or_above(mount, &at.mount);
+        if !is_whole || is_directory(&at.dentry) != is_directory(mount.root()) {
+            return Err(Errno::EINVAL);
+        }
+        let mut added = subtree(mount);
+        tree.attach_all(mount, at, added.len())?;
+        tree.mounts.append(&mut added);
+        // They were made before, and are shown where they would have been.
+        tree.mounts.sort_by_key(|mount| mount.id());
+        Ok(())
+    }
+
+    /// Takes a tree apart that is nowhere.
+    pub(crate) fn dissolve(&self, mount: &Arc<Mount>) {
+        let tree = self.tree.lock();
+        if !tree.has(mount) && mount.place().is_none() {
+            subtree(mount).iter().for_each(|mount| drop(mount.take()));
+        }
+    }
+
+    /// Changes some restrictions of the mount that has its root here, and of those below when that is wanted: of all or, with the error,
+    /// of none.
+    pub fn change_flags(
+        &self,
+        credentials: &Credentials,
+        at: &PathRef,
+        change: &FlagChange,
+        is_recursive: bool,
+    ) -> Result<(), Errno> {
+        let tree = self.change(credentials)?;
+        let is_detached = !tree.has(&at.mount) && at.mount.place().is_none();
+        if !at.is_mount_root() || !(tree.has(&at.mount) || is_detached) {
+            return Err(Errno::EINVAL);
+        }
+        let mounts = if is_recursive { subtree(&at.mount) } else { alloc::vec![at.mount.clone()] };
+        let mut replaced = Vec::with_capacity(mounts.len());
+        for mount in &mounts {
+            let old = mount.flags() | mount.access_time_flags();
+            if let Err(errno) = mount.set_flags((old - change.cleared) | change.set) {
+                for (mount, old) in mounts.iter().zip(replaced) {
+                    // What it was before it can be again.
+                    let _ = mount.set_flags(old);
+                }
+                return Err(errno);
+            }
+            replaced.push(old);
+        }
+        if let Some(is_unbindable) = change.is_unbindable {
+            mounts.iter().for_each(|mount| mount.set_unbindable(is_unbindable));
+        }
+        Ok(())
+    }
+
+    /// Moves the mount that has its root at `what`, with all on it, to another place, or puts it there when it was nowhere. `ELOOP` when that is inside of it.
+    pub fn move_mount(&self, credentials: &Credentials, at: &PathRef, what: &PathRef) -> Result<(), Errno> {
+        let mut tree = self.change(credentials)?;
         let at = at.clone().into_topmost();
         let mount = &what.mount;
+        if !tree.has(mount) {
+            return self.attach_tree(&mut tree, &at, what);
+        }
         let is_movable = tree.has(mount) && what.is_mount_root() && mount.place().is_some();
         if !is_movable || is_directory(&at.dentry) != is_directory(mount.root()) {
             return Err(Errno::EINVAL);
