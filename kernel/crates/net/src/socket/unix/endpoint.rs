@@ -21,6 +21,7 @@ use sync::{Mutex, MutexGuard, SpinLock, WaitQueue, rank};
 use super::UnixSocket;
 use super::in_flight::Rights;
 use super::ring::ByteRing;
+use super::urgent::{MARK_CHARGE, Urgent};
 use crate::socket::options::SocketOptions;
 use crate::socket::{SocketCredentials, UnixName};
 
@@ -77,6 +78,8 @@ pub(super) struct Queue {
     /// Bytes of the stream that were taken out.
     pub taken: u64,
     pub marks: VecDeque<Mark>,
+    /// Which of the bytes is urgent.
+    pub urgent: Urgent,
     /// Datagrams.
     pub messages: VecDeque<Message>,
     /// Connections to be accepted.
@@ -90,6 +93,17 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// What the bytes of the stream take of their sender's buffer.
+    #[inline]
+    pub(super) fn used(&self) -> usize {
+        self.bytes.len() + self.urgent.mark_count() * MARK_CHARGE
+    }
+
+    /// Bytes of the stream that can be read.
+    pub(super) fn readable_len(&self) -> usize {
+        self.bytes.len() - self.urgent.mark_count()
+    }
+
     /// Remembers that `endpoint` is to be woken when there is room.
     pub(super) fn note_blocked(&mut self, endpoint: &Arc<Endpoint>) {
         let is_known = self.blocked.iter().any(|other| Weak::as_ptr(other) == Arc::as_ptr(endpoint));
@@ -120,6 +134,8 @@ pub(super) struct Endpoint {
     queue: Mutex<Queue>,
     /// Bytes, messages or connections in the queue.
     level: AtomicUsize,
+    /// There is an urgent byte to take.
+    has_urgent: AtomicBool,
     /// What it has in other queues: datagrams only.
     pub outstanding: AtomicUsize,
     state: AtomicU8,
@@ -148,6 +164,7 @@ impl Endpoint {
             waiters: WaitQueue::new(),
             queue: Mutex::new(rank::UNIX_SOCKET, Queue::default()),
             level: AtomicUsize::new(0),
+            has_urgent: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),
             state: AtomicU8::new(State::Idle as u8),
             shut: AtomicU8::new(0),
@@ -184,8 +201,19 @@ impl Endpoint {
 
     /// Writes down how full the queue is, under its lock.
     pub(super) fn publish(&self, queue: &Queue) {
-        let level = queue.bytes.len() + queue.messages.len() + queue.pending.len();
+        let level = queue.used() + queue.messages.len() + queue.pending.len();
         self.level.store(level, Ordering::Release);
+        self.has_urgent.store(queue.urgent.has_byte(), Ordering::Release);
+    }
+
+    pub(super) fn has_urgent(&self) -> bool {
+        self.has_urgent.load(Ordering::Acquire)
+    }
+
+    /// Whether reading stands at an urgent byte, or where one was.
+    pub(super) fn is_at_mark(&self) -> bool {
+        let queue = self.queue();
+        queue.urgent.is_at_mark(queue.taken)
     }
 
     pub(super) fn level(&self) -> usize {

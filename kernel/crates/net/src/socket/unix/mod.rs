@@ -6,9 +6,9 @@
 //! - [`Names`]: who is bound to what.
 //! - `in_flight`: `SCM_RIGHTS`, its limits, and the collection of cycles.
 //!
-//! A name that is a file is an inode here: `linux` makes and resolves paths.
+//! - `urgent`: out-of-band bytes of streams.
 //!
-//! Not there: out-of-band bytes of streams (`EOPNOTSUPP`, as of a Linux built without them).
+//! A name that is a file is an inode here: `linux` makes and resolves paths.
 
 mod datagram;
 mod endpoint;
@@ -18,12 +18,13 @@ mod ring;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod urgent;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use abi::interface::{SIOCINQ, SIOCOUTQ};
+use abi::interface::{SIOCATMARK, SIOCINQ, SIOCOUTQ};
 use abi::socket::{
     AF_UNIX, SO_COOKIE, SO_PEEK_OFF, SO_PEERCRED, SO_PEERGROUPS, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET,
 };
@@ -35,6 +36,7 @@ use sync::{Once, SpinLock, WaitQueue, rank};
 use zerocopy::IntoBytes;
 
 use self::endpoint::{Endpoint, RECEIVE_SHUT, SEND_SHUT, State, wake_blocked};
+use self::urgent::Urgent;
 use super::listing::UnixRow;
 use super::options::SocketOptions;
 use super::{
@@ -264,7 +266,7 @@ impl UnixSocket {
     fn readable_len(&self) -> usize {
         let queue = self.endpoint.queue();
         match self.endpoint.kind {
-            SOCK_STREAM => queue.bytes.len(),
+            SOCK_STREAM => queue.readable_len(),
             SOCK_DGRAM => queue.messages.front().map_or(0, |message| message.bytes.len()),
             _ => queue.messages.iter().map(|message| message.bytes.len()).sum(),
         }
@@ -282,13 +284,14 @@ impl UnixSocket {
     fn close_queue(&self) -> bool {
         let mut queue = self.endpoint.queue();
         queue.is_closed = true;
-        let had_unread = queue.bytes.len() > 0 || !queue.messages.is_empty();
+        let had_unread = queue.readable_len() > 0 || !queue.messages.is_empty();
         let rights = in_flight::take_rights(&mut queue);
         let messages = core::mem::take(&mut queue.messages);
         let pending = core::mem::take(&mut queue.pending);
         let bytes = core::mem::take(&mut queue.bytes);
         let blocked = queue.take_blocked();
         queue.marks.clear();
+        queue.urgent = Urgent::default();
         self.endpoint.publish(&queue);
         drop(queue);
         drop(bytes);
@@ -484,6 +487,8 @@ impl Socket for UnixSocket {
             SIOCINQ if self.endpoint.state() == State::Listening => return Err(Errno::EINVAL),
             SIOCINQ => self.readable_len(),
             SIOCOUTQ => self.unsent_len(),
+            SIOCATMARK if !self.endpoint.is_stream() => return Err(Errno::EOPNOTSUPP),
+            SIOCATMARK => usize::from(self.endpoint.is_at_mark()),
             _ => return Err(Errno::ENOTTY),
         };
         write_user_struct(argument, &i32::try_from(count).unwrap_or(i32::MAX))?;
@@ -496,6 +501,7 @@ impl Socket for UnixSocket {
         let (shut, state) = (me.shut(), me.state());
         events.set(PollEvents::ERR, me.has_error());
         events.set(PollEvents::HUP, shut == RECEIVE_SHUT | SEND_SHUT || (!me.is_datagram() && state == State::Idle));
+        events.set(PollEvents::PRI, me.has_urgent());
         events.set(PollEvents::RDHUP, shut & RECEIVE_SHUT != 0);
         if shut & RECEIVE_SHUT != 0 || me.level() > 0 {
             events |= PollEvents::READABLE;

@@ -74,6 +74,12 @@ impl ByteRing {
         Ok((done, None))
     }
 
+    /// The byte at `offset`.
+    pub(super) fn byte(&self, offset: usize) -> Option<u8> {
+        let is_there = offset < self.len;
+        self.pieces(offset, usize::from(is_there)).0.first().copied()
+    }
+
     /// Copies up to `len` bytes from the one at `offset` on to `to`, without faulting, and leaves them here.
     pub(super) fn copy_to(&self, offset: usize, len: usize, to: &mut UserWriter<'_>) -> (usize, Option<UserFault>) {
         let len = len.min(self.len.saturating_sub(offset)).min(to.remaining());
