@@ -20,6 +20,10 @@ pub const NLM_F_CAPPED: u16 = 0x100;
 pub const NLM_F_ROOT: u16 = 0x100;
 pub const NLM_F_MATCH: u16 = 0x200;
 pub const NLM_F_DUMP: u16 = 0x300;
+/// Of requests for something new: it takes the place of what is there; it is not to be there; it is made.
+pub const NLM_F_REPLACE: u16 = 0x100;
+pub const NLM_F_EXCL: u16 = 0x200;
+pub const NLM_F_CREATE: u16 = 0x400;
 
 pub const NETLINK_ADD_MEMBERSHIP: i32 = 1;
 pub const NETLINK_DROP_MEMBERSHIP: i32 = 2;
@@ -32,6 +36,7 @@ pub const NETLINK_EXT_ACK: i32 = 11;
 pub const NETLINK_GET_STRICT_CHK: i32 = 12;
 
 pub const RTM_NEWLINK: u16 = 16;
+pub const RTM_DELLINK: u16 = 17;
 pub const RTM_SETLINK: u16 = 19;
 pub const RTM_DELADDR: u16 = 21;
 pub const RTM_DELROUTE: u16 = 25;
@@ -55,6 +60,7 @@ pub const IFLA_TXQLEN: u16 = 13;
 pub const IFLA_OPERSTATE: u16 = 16;
 pub const IFLA_LINKMODE: u16 = 17;
 pub const IFLA_STATS64: u16 = 23;
+pub const IFLA_EXT_MASK: u16 = 29;
 pub const IFLA_CARRIER: u16 = 33;
 
 pub const IF_OPER_UNKNOWN: u8 = 0;
@@ -67,7 +73,9 @@ pub const IFA_LABEL: u16 = 3;
 pub const IFA_BROADCAST: u16 = 4;
 pub const IFA_CACHEINFO: u16 = 6;
 pub const IFA_FLAGS: u16 = 8;
+pub const IFA_F_NODAD: u32 = 0x02;
 pub const IFA_F_PERMANENT: u32 = 0x80;
+pub const IFA_RT_PRIORITY: u16 = 9;
 
 pub const RTA_DST: u16 = 1;
 pub const RTA_SRC: u16 = 2;
@@ -75,8 +83,11 @@ pub const RTA_OIF: u16 = 4;
 pub const RTA_GATEWAY: u16 = 5;
 pub const RTA_PRIORITY: u16 = 6;
 pub const RTA_PREFSRC: u16 = 7;
+pub const RTA_METRICS: u16 = 8;
+pub const RTA_MULTIPATH: u16 = 9;
 pub const RTA_TABLE: u16 = 15;
 
+pub const RT_TABLE_UNSPEC: u8 = 0;
 pub const RT_TABLE_MAIN: u8 = 254;
 pub const RT_TABLE_LOCAL: u8 = 255;
 pub const RTPROT_KERNEL: u8 = 2;
@@ -90,8 +101,12 @@ pub const RTN_UNICAST: u8 = 1;
 pub const RTN_LOCAL: u8 = 2;
 pub const RTN_BROADCAST: u8 = 3;
 pub const RTN_MULTICAST: u8 = 5;
+/// The largest route type.
+pub const RTN_MAX: u8 = 11;
 /// Not a route that was set, but what a destination comes to.
 pub const RTM_F_CLONED: u32 = 0x200;
+/// The router is on the link, whatever the other routes say.
+pub const RTNH_F_ONLINK: u32 = 4;
 
 /// Groups of those who are told of changes.
 pub const RTNLGRP_LINK: u32 = 1;

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 
+use abi::Errno;
 use smoltcp::wire::{NdiscOption, NdiscOptionRepr, NdiscPrefixInfoFlags, NdiscPrefixInformation};
 use sync::machine::{self, NEVER};
 
@@ -42,6 +43,8 @@ pub(super) struct Discovery {
     /// Solicitations that may still be sent, and when.
     solicitations: u32,
     solicit_ns: u64,
+    /// What routers advertise is taken.
+    listens: bool,
 }
 
 /// Begins on an interface: its own address for the link, then the search for routers.
@@ -50,16 +53,19 @@ pub(super) fn start(stack: &Arc<Stack>, interface: &Arc<Interface>) {
     stack.control().with(|state| {
         let discovery = state.discoveries.entry(interface.index()).or_default();
         (discovery.solicitations, discovery.solicit_ns) = (SOLICITATIONS_MAX, now_ns.saturating_add(OBJECTION_NS));
+        discovery.listens = true;
     });
     let address = address_of(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), interface.mac());
-    add(stack, interface, InterfaceAddress::permanent(interface.index(), address.into(), PREFIX_LEN, Origin::Kernel));
+    let entry = InterfaceAddress::permanent(interface.index(), address.into(), PREFIX_LEN, Origin::Kernel);
+    // It is not there yet, or as good.
+    let _ = add(stack, interface, entry);
 }
 
 /// Looks for routers anew, where they are looked for at all.
 pub(super) fn search(stack: &Stack, interface: &Interface) {
     let now_ns = machine::now_ns();
     stack.control().with(|state| {
-        if let Some(discovery) = state.discoveries.get_mut(&interface.index()) {
+        if let Some(discovery) = state.discoveries.get_mut(&interface.index()).filter(|one| one.listens) {
             (discovery.solicitations, discovery.solicit_ns) = (SOLICITATIONS_MAX, now_ns);
         }
     });
@@ -71,18 +77,32 @@ fn address_of(prefix: Ipv6Addr, [a, b, c, d, e, f]: Mac) -> Ipv6Addr {
     Ipv6Addr::from_bits((prefix.to_bits() >> 64 << 64) | u128::from(id))
 }
 
-/// Gives an interface an address, once nobody objects.
-fn add(stack: &Arc<Stack>, interface: &Arc<Interface>, address: InterfaceAddress) {
-    let tentative = InterfaceAddress { state: AddressState::Tentative, ..address };
-    let IpAddr::V6(v6) = address.address else { return };
-    if stack.interfaces().add_address(tentative).is_err() {
-        return;
+impl Stack {
+    /// Gives an interface an address; one of IPv6 is its own once nobody objects, if `detects`. Errors as of `Interfaces::add_address`.
+    pub(crate) fn add_address(self: &Arc<Self>, address: InterfaceAddress, detects: bool) -> Result<(), Errno> {
+        let interface = self.interfaces().with(|snapshot| snapshot.interface(address.interface).cloned());
+        let interface = interface.ok_or(Errno::ENODEV)?;
+        if detects && address.address.is_ipv6() && !interface.is_loopback() {
+            return add(self, &interface, address);
+        }
+        self.interfaces().add_address(address)?;
+        // It may have an end.
+        self.control().request_poll(self, machine::now_ns());
+        Ok(())
     }
+}
+
+/// Gives an interface an address, once nobody objects.
+fn add(stack: &Arc<Stack>, interface: &Arc<Interface>, address: InterfaceAddress) -> Result<(), Errno> {
+    let tentative = InterfaceAddress { state: AddressState::Tentative, ..address };
+    let IpAddr::V6(v6) = address.address else { return Err(Errno::EINVAL) };
+    stack.interfaces().add_address(tentative)?;
     let now_ns = machine::now_ns();
     let due_ns = now_ns.saturating_add(OBJECTION_NS);
     stack.control().with(|state| state.discoveries.entry(interface.index()).or_default().tentative.push((v6, due_ns)));
     ndp::probe(interface, v6);
     stack.control().request_poll(stack, now_ns);
+    Ok(())
 }
 
 /// Somebody has the address that we wanted.
@@ -140,11 +160,11 @@ pub(super) fn advertised(
     options: &[u8],
 ) {
     let is_wanted = stack.control().with(|state| match state.discoveries.get_mut(&interface.index()) {
-        Some(discovery) => {
+        Some(discovery) if discovery.listens => {
             discovery.solicitations = 0;
             true
         }
-        None => false,
+        _ => false,
     });
     if !is_wanted {
         return;
@@ -230,7 +250,8 @@ fn take_prefix(stack: &Arc<Stack>, interface: &Arc<Interface>, prefix: &NdiscPre
             let address = address_of(prefix.prefix, interface.mac());
             let permanent = InterfaceAddress::permanent(index, address.into(), PREFIX_LEN, Origin::Router);
             let (preferred_until_ns, valid_until_ns) = (after(now_ns, preferred), after(now_ns, valid));
-            add(stack, interface, InterfaceAddress { preferred_until_ns, valid_until_ns, ..permanent });
+            // Full tables keep what is there.
+            let _ = add(stack, interface, InterfaceAddress { preferred_until_ns, valid_until_ns, ..permanent });
         }
         _ => {}
     }

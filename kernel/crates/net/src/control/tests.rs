@@ -545,3 +545,24 @@ fn mend(frame: &mut [u8]) {
         frame[56..58].copy_from_slice(&value);
     }
 }
+
+#[test]
+fn an_address_that_a_program_gives_is_tried_out_and_opens_the_machine_to_no_router() {
+    clock::stop_at(100 * SECOND);
+    let one = Machine::new(MAC, &[]);
+    let index = one.interface.index();
+    let entry = InterfaceAddress::permanent(index, "fd05::1".parse().unwrap(), 64, Origin::Static);
+    let state = || one.stack.interfaces().with(|snapshot| snapshot.addresses_of(index).next().map(|own| own.state));
+    one.stack.add_address(entry, true).unwrap();
+    assert_eq!((state(), one.nic.take().len()), (Some(AddressState::Tentative), 1));
+    assert_eq!(one.stack.add_address(entry, true), Err(Errno::EEXIST));
+    clock::advance(2 * SECOND);
+    one.stack.work(0);
+    assert_eq!(state(), Some(AddressState::Preferred));
+    let listens = one.stack.control().with(|state| state.discoveries.len());
+    assert_eq!(listens, 1);
+    // Without being asked for, no router is looked for.
+    one.stack.link_up(&one.interface);
+    one.stack.work(0);
+    assert!(one.nic.take().is_empty());
+}

@@ -7,6 +7,7 @@
 //! - [`Neighbours`]: link addresses.
 
 mod address;
+mod change;
 mod fragment;
 mod neighbour;
 mod route;
@@ -33,6 +34,7 @@ pub use address::{
     AddressClass, AddressState, InterfaceAddress, Origin, Scope, is_in_prefix, is_same_family, mask4, mask6,
     network_of, scope_of, unspecified,
 };
+pub use change::RouteInsertion;
 pub use neighbour::{
     Due, Evidence, Mac, NEIGHBOURS_MAX, Neighbour, NeighbourState, Neighbours, QUEUE_MAX, Solicitation,
 };

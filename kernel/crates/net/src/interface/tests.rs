@@ -225,3 +225,39 @@ fn sources_are_chosen_by_the_rules() {
     assert_eq!(source("172.16.9.9"), Ok(ip("172.16.0.1")));
     assert_eq!(source("224.0.0.251"), Ok(ip("10.0.0.1")));
 }
+
+#[test]
+fn a_route_is_taken_if_it_can_be_and_as_it_is_asked_for() {
+    let (stack, _nic, interface) = stack_with_nic(NicFeatures::empty());
+    let interfaces = stack.interfaces();
+    let new = RouteInsertion { creates: true, is_exclusive: true, ..RouteInsertion::default() };
+    let other = RouteInsertion { creates: true, replaces: true, ..RouteInsertion::default() };
+    let route = |gateway: Option<&str>, interface| RouteEntry {
+        destination: ip("10.9.0.0"),
+        prefix_len: 16,
+        gateway: gateway.map(ip),
+        ..RouteEntry::default_via(ip("10.0.0.2"), interface, 5, Origin::Static)
+    };
+    let index = interface.index();
+    for (gateway, interface, error) in [
+        (None, 0, Errno::ENODEV),
+        (None, 99, Errno::ENODEV),
+        (Some("192.0.2.1"), index, Errno::ENETUNREACH),
+        (Some("192.0.2.1"), 0, Errno::ENETUNREACH),
+        (Some("10.0.0.3"), LOOPBACK_INDEX, Errno::ENETUNREACH),
+        (Some("224.0.0.1"), index, Errno::EINVAL),
+    ] {
+        assert_eq!(interfaces.insert_route(route(gateway, interface), new), Err(error), "{gateway:?} {interface}");
+    }
+    let on_link = RouteInsertion { is_on_link: true, ..new };
+    assert_eq!(interfaces.insert_route(route(Some("192.0.2.1"), index), on_link), Ok(()));
+    assert_eq!(interfaces.insert_route(route(Some("10.0.0.3"), 0), new), Err(Errno::EEXIST));
+    assert_eq!(interfaces.insert_route(route(Some("10.0.0.3"), 0), other), Ok(()));
+    let found = interfaces.snapshot().path(ip("10.9.1.1"), None, 0).map(|path| path.next_hop);
+    assert_eq!(found, Ok(ip("10.0.0.3")));
+    assert_eq!(interfaces.retain_routes(|known| known.metric != 5), 1);
+    let replaced = RouteInsertion { creates: false, ..other };
+    assert_eq!(interfaces.insert_route(route(None, index), replaced), Err(Errno::ENOENT));
+    interfaces.set_up(index, false).unwrap();
+    assert_eq!(interfaces.insert_route(route(None, index), new), Err(Errno::ENETDOWN));
+}

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use abi::netlink::{NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, Nlmsgerr, Nlmsghdr, Rtattr};
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// What messages and attributes are aligned to.
 pub(super) const ALIGNMENT: usize = 4;
@@ -100,4 +100,20 @@ pub(super) fn text_attribute(bytes: &mut Vec<u8>, kind: u16, text: &str) {
     let mut value = text.as_bytes().to_vec();
     value.push(0);
     attribute(bytes, kind, &value);
+}
+
+/// The attributes behind a message: kind and value.
+pub(super) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    core::iter::from_fn(move || {
+        let (header, _) = Rtattr::read_from_prefix(rest).ok()?;
+        let len = usize::from(header.rta_len);
+        let value = rest.get(size_of::<Rtattr>()..len)?;
+        rest = rest.get(len.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
+        Some((header.rta_type, value))
+    })
+}
+
+/// The value of an attribute.
+pub(super) fn find_attribute(rest: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(rest).find(|(found, _)| *found == kind).map(|(_, value)| value)
 }

@@ -5,6 +5,7 @@
 //!
 //! Locks: [`rank::NETLINK`] for the queue and for the list of members, never both; [`rank::UNIX_NAMES`] for the numbers of sockets.
 
+mod change;
 mod message;
 mod route;
 
@@ -143,7 +144,7 @@ impl NetlinkSocket {
             _ => route::serve(&self.stack, header, body, caller, &mut out),
         };
         let errno = result.err().map_or(0, |errno| i32::from(errno.raw()));
-        let is_dump = errno == 0 && header.nlmsg_flags & abi::netlink::NLM_F_DUMP != 0;
+        let is_dump = errno == 0 && route::is_get(header) && header.nlmsg_flags & abi::netlink::NLM_F_DUMP != 0;
         if errno != 0 || (header.nlmsg_flags & NLM_F_ACK != 0 && !is_dump) {
             let payload = if self.caps_errors.load(Relaxed) { &[] } else { body };
             out.error(errno, payload);

@@ -1,7 +1,7 @@
 //! `NETLINK_ROUTE`: interfaces, addresses, routes and neighbours, as `getifaddrs`, `ip` and language libraries list them.
 //!
-//! Everything can be listed, nothing be changed: requests to change answer `EPERM` or `EOPNOTSUPP`. Filters other than the family are not
-//! applied to lists, as in Linux without `NETLINK_GET_STRICT_CHK`. [`changes`] is what the members of groups are told.
+//! Filters other than the family are not applied to lists, as in Linux without `NETLINK_GET_STRICT_CHK`. [`changes`] is what the members of
+//! groups are told. Requests to change something are for `change`.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,7 +14,8 @@ use abi::socket::{AF_INET, AF_INET6, AF_UNSPEC};
 use sync::machine::{self, NEVER};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::message::{ALIGNMENT, MessageWriter, attribute, text_attribute};
+use super::change;
+use super::message::{MessageWriter, attribute, find_attribute, text_attribute};
 use crate::Stack;
 use crate::flow_key::protocol;
 use crate::interface::{AddressClass, Interface, InterfaceAddress, Origin, RouteEntry, RouteRequest, Scope, Snapshot};
@@ -30,9 +31,14 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 /// Lifetimes that do not end.
 const FOREVER: u32 = u32::MAX;
 
+/// Whether a request asks for something.
+pub(super) fn is_get(request: &Nlmsghdr) -> bool {
+    request.nlmsg_type & KIND_MASK == KIND_GET
+}
+
 /// Serves one request, whose header is `request` and whose body is `body`.
 pub(super) fn serve(
-    stack: &Stack,
+    stack: &Arc<Stack>,
     request: &Nlmsghdr,
     body: &[u8],
     caller: &Caller,
@@ -43,12 +49,11 @@ pub(super) fn serve(
     }
     // All messages begin with a family.
     let Some(family) = body.first() else { return Ok(()) };
-    let is_get = request.nlmsg_type & KIND_MASK == KIND_GET;
-    if !is_get && !caller.is_network_admin {
-        return Err(Errno::EPERM);
+    if !is_get(request) {
+        return if caller.is_network_admin { change::serve(stack, request, body) } else { Err(Errno::EPERM) };
     }
     let is_dump = request.nlmsg_flags & NLM_F_DUMP == NLM_F_DUMP
-        || (is_get && request.nlmsg_flags & NLM_F_DUMP != 0 && request.nlmsg_type != RTM_GETROUTE);
+        || (request.nlmsg_flags & NLM_F_DUMP != 0 && request.nlmsg_type != RTM_GETROUTE);
     match (request.nlmsg_type, is_dump) {
         (RTM_GETLINK, true) => links(stack, out),
         (RTM_GETLINK, false) => return one_link(stack, body, out),
@@ -123,19 +128,6 @@ fn one_link(stack: &Stack, body: &[u8], out: &mut MessageWriter) -> Result<(), E
     };
     link(found.ok_or(Errno::ENODEV)?, Form::One, out);
     Ok(())
-}
-
-/// The value of an attribute.
-fn find_attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    while let Ok((header, _)) = Rtattr::read_from_prefix(attributes) {
-        let len = usize::from(header.rta_len);
-        let value = attributes.get(size_of::<Rtattr>()..len)?;
-        if header.rta_type == kind {
-            return Some(value);
-        }
-        attributes = attributes.get(len.next_multiple_of(ALIGNMENT)..)?;
-    }
-    None
 }
 
 fn link(interface: &Interface, form: Form, out: &mut MessageWriter) {
