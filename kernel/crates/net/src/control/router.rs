@@ -30,6 +30,8 @@ const PREFIX_LEN: u8 = 64;
 const LIFETIME_MIN_NS: u64 = 7200 * SECOND_NS;
 /// Addresses of one interface that routers give.
 const ADDRESSES_MAX: usize = 16;
+/// The option with what the link takes.
+const MTU_OPTION: u8 = 5;
 /// The option with name servers.
 const NAME_SERVERS_OPTION: u8 = 25;
 /// Name servers taken from one advertisement.
@@ -192,6 +194,8 @@ pub(super) fn advertised(
             && let Ok(NdiscOptionRepr::PrefixInformation(prefix)) = NdiscOptionRepr::parse(&option)
         {
             take_prefix(stack, interface, &prefix, now_ns);
+        } else if let &[MTU_OPTION, 1, _, _, a, b, c, d] = option {
+            stack.interfaces().set_mtu6(interface, u32::from_be_bytes([a, b, c, d]));
         }
         rest = next;
     }

@@ -390,6 +390,7 @@ fn a_router_gives_addresses_and_the_way_out() {
     assert_eq!(machine.nic.take().iter().filter(|frame| solicits(frame)).count(), 1);
     let router: Ipv6Addr = "fe80::2".parse().unwrap();
     let advertise = |lifetime: u64| {
+        let mtu = (lifetime == 1800).then_some(1400);
         let prefix_info = NdiscPrefixInformation {
             prefix_len: 64,
             flags: NdiscPrefixInfoFlags::ON_LINK | NdiscPrefixInfoFlags::ADDRCONF,
@@ -404,7 +405,7 @@ fn a_router_gives_addresses_and_the_way_out() {
             reachable_time: Duration::ZERO,
             retrans_time: Duration::ZERO,
             lladdr: Some(RawHardwareAddress::from(EthernetAddress(PEER_MAC))),
-            mtu: None,
+            mtu,
             prefix_info: Some(prefix_info),
         };
         frame6(router, "ff02::1".parse().unwrap(), &Icmpv6Repr::Ndisc(message))
@@ -415,6 +416,13 @@ fn a_router_gives_addresses_and_the_way_out() {
     let address: IpAddr = "2001:db8::ff:fe00:1".parse().unwrap();
     let snapshot = machine.stack.interfaces().snapshot();
     assert!(snapshot.is_local(address));
+    // What a router says of the link holds for its family alone.
+    let mtu_to = |to: &str| machine.interface.mtu_to(to.parse().unwrap());
+    assert_eq!((mtu_to("2001:db8::9"), mtu_to("192.0.2.9"), machine.interface.mtu()), (1400, 1500, 1500));
+    for refused in [1279, 1501] {
+        machine.stack.interfaces().set_mtu6(&machine.interface, refused);
+        assert_eq!(mtu_to("2001:db8::9"), 1400);
+    }
     assert_eq!(snapshot.routes().iter().find_map(|route| route.gateway), Some(IpAddr::V6(router)));
     clock::advance(3600 * SECOND);
     machine.stack.work(0);

@@ -50,6 +50,8 @@ pub const LOOPBACK_INDEX: u32 = 1;
 const LOOPBACK_MTU: u32 = 65_536;
 /// The least an IPv4 link takes (RFC 791).
 const MTU_MIN: u32 = 68;
+/// The least an IPv6 link takes.
+const MTU6_MIN: u32 = 1280;
 /// Counters of packet identifications; a power of two.
 const IDENTIFICATIONS: usize = 64;
 
@@ -79,6 +81,8 @@ pub struct Interface {
     nic: Option<Arc<dyn Nic>>,
     mac: Mac,
     mtu: AtomicU32,
+    /// What routers say that the link takes of IPv6.
+    mtu6: AtomicU32,
     is_up: AtomicBool,
     neighbours: Neighbours,
     /// Of loopback; a device counts by itself.
@@ -97,8 +101,8 @@ impl Interface {
             (properties.mac, u32::from(properties.mtu))
         });
         let traffic = Counters::new(if nic.is_some() { 1 } else { cpus });
-        let (mtu, is_up) = (AtomicU32::new(mtu), AtomicBool::new(true));
-        Self { index, name, nic, mac, mtu, is_up, neighbours: Neighbours::default(), traffic }
+        let (mtu, mtu6, is_up) = (AtomicU32::new(mtu), AtomicU32::new(u32::MAX), AtomicBool::new(true));
+        Self { index, name, nic, mac, mtu, mtu6, is_up, neighbours: Neighbours::default(), traffic }
     }
 
     /// Its number, from 1.
@@ -135,6 +139,12 @@ impl Interface {
     #[must_use]
     pub fn mtu(&self) -> u32 {
         self.mtu.load(Ordering::Relaxed)
+    }
+
+    /// The largest packet of the family of `destination` that it takes.
+    pub(crate) fn mtu_to(&self, destination: IpAddr) -> u32 {
+        let limit = if destination.is_ipv4() { u32::MAX } else { self.mtu6.load(Ordering::Relaxed) };
+        self.mtu().min(limit)
     }
 
     /// Whether it is switched on.
@@ -384,10 +394,20 @@ impl Interfaces {
                 return Err(Errno::EINVAL);
             }
             interface.mtu.store(mtu, Ordering::Relaxed);
+            interface.mtu6.store(u32::MAX, Ordering::Relaxed);
             Ok::<(), Errno>(())
         })?;
         self.tell_of_link(index);
         Ok(())
+    }
+
+    /// A router says what a link takes of IPv6. Less than what all links do (RFC 8200, section 5) and more than this one does is ignored, as on Linux.
+    pub(crate) fn set_mtu6(&self, interface: &Interface, mtu: u32) {
+        let is_news = interface.mtu6.load(Ordering::Relaxed) != mtu;
+        if is_news && (MTU6_MIN..=interface.mtu()).contains(&mtu) {
+            // Ways that were found before are looked for again.
+            self.update(|_| interface.mtu6.store(mtu, Ordering::Relaxed));
+        }
     }
 
     /// Notes what the path to a destination takes, until then.

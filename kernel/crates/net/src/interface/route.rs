@@ -119,7 +119,7 @@ impl Interfaces {
             true => Some(interface.neighbours().get(path.next_hop, machine::now_ns()).ok_or(Errno::ENOBUFS)?),
             false => None,
         };
-        let mtu = snapshot.path_mtu(destination).unwrap_or(u32::MAX).min(interface.mtu());
+        let mtu = snapshot.path_mtu(destination).unwrap_or(u32::MAX).min(interface.mtu_to(destination));
         let mut pseudo_sum = Sum::pseudo_header(path.source, destination, request.protocol, 0);
         if request.protocol == protocol::ICMP {
             pseudo_sum = Sum::new();
