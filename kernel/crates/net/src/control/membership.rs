@@ -1,7 +1,8 @@
-//! Groups that interfaces are in, and what routers are told of them: IGMPv2 (RFC 2236) and MLDv2 (RFC 3810).
+//! Groups that interfaces are in, and what routers are told of them: IGMPv3 (RFC 3376) and MLDv2 (RFC 3810).
 //!
 //! A group is reported when its first socket joins, once more a little later, and when a router asks; the last socket to leave says so. The groups of
-//! all machines are not reported in IPv4. Routers that speak IGMPv3 understand the reports of version 2.
+//! all machines are not reported in IPv4. Where a router asks in IGMPv2 (RFC 2236) it is told in IGMPv2 for as long as it can be there
+//! (RFC 3376, section 7.2.1). Sources are filtered by sockets alone: routers are told of whole groups.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,6 +17,7 @@ use sync::machine::{self, NEVER};
 
 use super::packet::IpPacket;
 use super::{ndp, send_link};
+use crate::checksum::Sum;
 use crate::interface::{Interface, InterfaceAddress};
 use crate::{Stack, TransmitFrame};
 
@@ -30,6 +32,13 @@ const ROUTER_ALERT: [u8; 4] = [0x94, 4, 0, 0];
 /// Hop-by-hop options with that of IPv6 (RFC 2711) and padding, before ICMP.
 const HOP_BY_HOP: [u8; 8] = [58, 0, 5, 2, 0, 0, 1, 0];
 const ALL_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 2);
+const ALL_IGMPV3_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
+/// The type of an IGMPv3 report.
+const REPORT3: u8 = 0x22;
+/// Bytes of queries of the versions before.
+const QUERY2_LEN: usize = 8;
+/// How long a router of the version before is believed to be there: the robustness variable times the query interval, and the longest answer.
+const OLDER_ROUTER_NS: u64 = 260_000_000_000;
 const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 const ALL_MLDV2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 const IPV4_LEN: usize = 24;
@@ -124,6 +133,10 @@ pub(super) fn handle4(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &I
         return;
     }
     if let Ok(IgmpRepr::MembershipQuery { max_resp_time, group_addr, .. }) = IgmpRepr::parse(&igmp) {
+        if packet.body().len() == QUERY2_LEN {
+            let until_ns = machine::now_ns().saturating_add(OLDER_ROUTER_NS);
+            stack.control().with(|state| state.igmp2_until_ns.insert(interface.index(), until_ns));
+        }
         let wait_ns = max_resp_time.total_millis().max(100) * MILLISECOND_NS;
         answer(stack, interface, IpAddr::from(group_addr), wait_ns);
     }
@@ -180,16 +193,49 @@ fn tell(stack: &Stack, interface: &Interface, group: IpAddr, news: News) {
     }
 }
 
-fn tell4(stack: &Stack, interface: &Interface, group_addr: Ipv4Addr, news: News) {
-    let (message, destination) = match news {
-        News::Leave => (IgmpRepr::LeaveGroup { group_addr }, ALL_ROUTERS),
-        _ => (IgmpRepr::MembershipReport { group_addr, version: IgmpVersion::Version2 }, group_addr),
+fn tell4(stack: &Stack, interface: &Interface, group: Ipv4Addr, news: News) {
+    let until_ns = stack.control().with(|state| state.igmp2_until_ns.get(&interface.index()).copied());
+    if until_ns.is_some_and(|until_ns| machine::now_ns() < until_ns) {
+        let (message, destination) = match news {
+            News::Leave => (IgmpRepr::LeaveGroup { group_addr: group }, ALL_ROUTERS),
+            _ => (IgmpRepr::MembershipReport { group_addr: group, version: IgmpVersion::Version2 }, group),
+        };
+        return send4(stack, interface, destination, message.buffer_len(), |room| {
+            message.emit(&mut IgmpPacket::new_unchecked(room));
+        });
+    }
+    let report = report3(group, news);
+    send4(stack, interface, ALL_IGMPV3_ROUTERS, report.len(), |room| room.copy_from_slice(&report));
+}
+
+/// A report of IGMPv3 with one record (RFC 3376, section 4.2).
+fn report3(group: Ipv4Addr, news: News) -> [u8; 16] {
+    let kind = match news {
+        News::Member => 2,
+        News::Leave => 3,
+        News::Join => 4,
     };
+    let [a, b, c, d] = group.octets();
+    let mut report = [REPORT3, 0, 0, 0, 0, 0, 0, 1, kind, 0, 0, 0, a, b, c, d];
+    let mut sum = Sum::new();
+    sum.add(&report);
+    report[2..4].copy_from_slice(&sum.finish().to_be_bytes());
+    report
+}
+
+/// Sends a message of `message_len` bytes that `write` makes.
+fn send4(
+    stack: &Stack,
+    interface: &Interface,
+    destination: Ipv4Addr,
+    message_len: usize,
+    write: impl FnOnce(&mut [u8]),
+) {
     let source = stack.interfaces().with(|snapshot| {
         let is_own = |own: &&InterfaceAddress| own.address.is_ipv4() && own.is_assigned();
         snapshot.addresses_of(interface.index()).find(is_own).map(|own| own.address)
     });
-    let len = IPV4_LEN + message.buffer_len();
+    let len = IPV4_LEN + message_len;
     let mut frame = TransmitFrame::new(len);
     let mut packet = Ipv4Packet::new_unchecked(frame.extend(len));
     packet.set_version(4);
@@ -201,7 +247,7 @@ fn tell4(stack: &Stack, interface: &Interface, group_addr: Ipv4Addr, news: News)
         packet.set_src_addr(source);
     }
     packet.set_dst_addr(destination);
-    message.emit(&mut IgmpPacket::new_unchecked(packet.payload_mut()));
+    write(packet.payload_mut());
     frame.head_mut()[20..IPV4_LEN].copy_from_slice(&ROUTER_ALERT);
     Ipv4Packet::new_unchecked(frame.head_mut()).fill_checksum();
     let [_, b, c, d] = destination.octets();

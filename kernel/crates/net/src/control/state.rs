@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) discoveries: BTreeMap<u32, Discovery>,
     pub(super) reassembly: Reassembly,
     pub(super) reports: Vec<Report>,
+    /// Until when routers on the link of an interface speak IGMPv2.
+    pub(super) igmp2_until_ns: BTreeMap<u32, u64>,
     bucket: Bucket,
     hostname: String,
     resolvers: Vec<Resolver>,

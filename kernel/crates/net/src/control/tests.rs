@@ -456,18 +456,50 @@ fn an_address_that_another_has_is_not_used() {
     assert!(!machine.stack.interfaces().is_local(own.into()));
 }
 
+/// A question of a router for all groups, in IGMPv2.
+fn query2() -> Vec<u8> {
+    let mut frame = alloc::vec![0; 14 + 20 + 8];
+    frame[..14].copy_from_slice(&[0x01, 0x00, 0x5e, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0]);
+    let mut packet = Ipv4Packet::new_unchecked(&mut frame[14..]);
+    packet.set_version(4);
+    packet.set_header_len(20);
+    packet.set_total_len(28);
+    packet.set_hop_limit(1);
+    packet.set_next_header(IpProtocol::Igmp);
+    packet.set_src_addr(Ipv4Addr::new(10, 0, 0, 2));
+    packet.set_dst_addr(Ipv4Addr::new(224, 0, 0, 1));
+    packet.payload_mut().copy_from_slice(&[0x11, 100, 0xee, 0x9b, 0, 0, 0, 0]);
+    packet.fill_checksum();
+    frame
+}
+
 #[test]
 fn groups_are_reported() {
+    clock::stop_at(100 * SECOND);
     let (one, _) = machines();
     let member = one.socket(AF_INET, SOCK_DGRAM, 0);
     member.set_option(0, 35, &[239, 1, 2, 3, 10, 0, 0, 1], &CALLER).unwrap();
     let report = one.nic.take().remove(0);
     let ip = Ipv4Packet::new_checked(&report[14..]).unwrap();
     assert!(ip.verify_checksum() && ip.hop_limit() == 1 && ip.header_len() == 24);
-    assert_eq!((ip.dst_addr(), ip.payload()[0]), (Ipv4Addr::new(239, 1, 2, 3), 0x16));
+    assert_eq!(ip.dst_addr(), Ipv4Addr::new(224, 0, 0, 22));
+    // To exclude nobody of one group: to be in it.
+    assert_eq!(ip.payload(), [0x22, 0, 0xe8, 0xf9, 0, 0, 0, 1, 4, 0, 0, 0, 239, 1, 2, 3]);
     member.close();
     let leave = one.nic.take().remove(0);
-    assert_eq!(Ipv4Packet::new_checked(&leave[14..]).unwrap().payload()[0], 0x17);
+    assert_eq!(Ipv4Packet::new_checked(&leave[14..]).unwrap().payload()[8], 3);
+    // A router that asks in the version before is told in that.
+    receive(&one.stack, &one.interface, &query2());
+    let member = one.socket(AF_INET, SOCK_DGRAM, 0);
+    member.set_option(0, 35, &[239, 1, 2, 3, 10, 0, 0, 1], &CALLER).unwrap();
+    let report = one.nic.take().remove(0);
+    let ip = Ipv4Packet::new_checked(&report[14..]).unwrap();
+    assert_eq!((ip.dst_addr(), ip.payload()[0]), (Ipv4Addr::new(239, 1, 2, 3), 0x16));
+    clock::advance(261 * SECOND);
+    member.close();
+    let leave = one.nic.take().remove(0);
+    assert_eq!(Ipv4Packet::new_checked(&leave[14..]).unwrap().payload()[0], 0x22);
+    clock::run();
     let member = one.socket(AF_INET6, SOCK_DGRAM, 0);
     let mut request = [0; 20];
     request[..2].copy_from_slice(&[0xff, 0x05]);
