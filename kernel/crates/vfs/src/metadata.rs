@@ -322,10 +322,15 @@ impl Metadata {
     pub fn add_link(&self) -> Result<(), Errno> {
         let may_begin = self.is_linkable();
         let add = |links: u32| if links == 0 && !may_begin { None } else { links.checked_add(1) };
-        self.links.fetch_update(Relaxed, Relaxed, add).map(drop).map_err(|links| match links {
+        self.links.fetch_update(Relaxed, Relaxed, add).map_err(|links| match links {
             0 => Errno::ENOENT,
             _ => Errno::EMLINK,
-        })
+        })?;
+        if may_begin {
+            // Once only: when it has lost its names it is like any other file.
+            self.is_linkable.store(false, Relaxed);
+        }
+        Ok(())
     }
 
     /// Counts hard links less, and answers how many are left. Files lose names in several directories at once, so this is atomic.

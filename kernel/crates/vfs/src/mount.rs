@@ -218,6 +218,12 @@ impl Mount {
         self.id
     }
 
+    /// The number in `statx` and `statmount` that is never given again. They begin where no number of the other kind ends.
+    pub fn unique_id(&self) -> u64 {
+        const FIRST: u64 = 1 << 31;
+        FIRST + u64::from(self.id)
+    }
+
     /// The file system.
     pub fn file_system(&self) -> &Arc<dyn FileSystem> {
         self.superblock.file_system()

@@ -91,6 +91,10 @@ fn set_time(time: Timespec) -> Result<SetTime, Errno> {
     }
 }
 
+fn set_both(accessed: Timespec, modified: Timespec) -> Result<Times, Errno> {
+    Ok((set_time(accessed)?, set_time(modified)?))
+}
+
 fn set_time_from_microseconds(time: Timeval) -> Result<SetTime, Errno> {
     match time.tv_usec {
         0..1_000_000 => Ok(SetTime::To(Timespec { tv_sec: time.tv_sec, tv_nsec: time.tv_usec * 1000 })),
@@ -107,8 +111,14 @@ fn read_microseconds(times: UserPtr) -> Result<Times, Errno> {
     Ok((set_time_from_microseconds(accessed)?, set_time_from_microseconds(modified)?))
 }
 
-/// Sets the times of what a path, or a descriptor without one, leads to.
-fn set_times(thread: &Thread, directory: Fd, path: UserPtr, times: Times, flags: AtFlags) -> SyscallResult {
+/// Sets the times of what a path, or a descriptor without one, leads to. Times that there are not are refused when it was found.
+fn set_times(
+    thread: &Thread,
+    directory: Fd,
+    path: UserPtr,
+    times: Result<Times, Errno>,
+    flags: AtFlags,
+) -> SyscallResult {
     let view = View::of(thread);
     let place = if path.is_null() && !directory.is_cwd() {
         if !flags.is_empty() {
@@ -119,13 +129,14 @@ fn set_times(thread: &Thread, directory: Fd, path: UserPtr, times: Times, flags:
     } else {
         locate_with(thread, &view, directory, path, flags)?
     };
-    vfs::utimens(&view.credentials, &place, times.0, times.1)?;
+    let (accessed, modified) = times?;
+    vfs::utimens(&view.credentials, &place, accessed, modified)?;
     Ok(0)
 }
 
 pub(crate) fn utimensat(thread: &Thread, directory: Fd, path: UserPtr, times: UserPtr, flags: u32) -> SyscallResult {
     let times = if times.is_null() {
-        NOW
+        Ok(NOW)
     } else {
         let [accessed, modified]: [Timespec; 2] = read_user_struct(times.address())?;
         let omits = |time: Timespec| time.tv_nsec == Timespec::UTIME_OMIT;
@@ -133,18 +144,18 @@ pub(crate) fn utimensat(thread: &Thread, directory: Fd, path: UserPtr, times: Us
             // Nothing to do: Linux does not even look at the path.
             return Ok(0);
         }
-        (set_time(accessed)?, set_time(modified)?)
+        set_both(accessed, modified)
     };
     let flags = at_flags(flags, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?;
     set_times(thread, directory, path, times, flags)
 }
 
 pub(crate) fn utimes(thread: &Thread, path: UserPtr, times: UserPtr) -> SyscallResult {
-    set_times(thread, Fd::AT_FDCWD, path, read_microseconds(times)?, AtFlags::empty())
+    set_times(thread, Fd::AT_FDCWD, path, Ok(read_microseconds(times)?), AtFlags::empty())
 }
 
 pub(crate) fn futimesat(thread: &Thread, directory: Fd, path: UserPtr, times: UserPtr) -> SyscallResult {
-    set_times(thread, directory, path, read_microseconds(times)?, AtFlags::empty())
+    set_times(thread, directory, path, Ok(read_microseconds(times)?), AtFlags::empty())
 }
 
 pub(crate) fn utime(thread: &Thread, path: UserPtr, times: UserPtr) -> SyscallResult {
@@ -155,7 +166,7 @@ pub(crate) fn utime(thread: &Thread, path: UserPtr, times: UserPtr) -> SyscallRe
         let to = |tv_sec| SetTime::To(Timespec { tv_sec, tv_nsec: 0 });
         (to(actime), to(modtime))
     };
-    set_times(thread, Fd::AT_FDCWD, path, times, AtFlags::empty())
+    set_times(thread, Fd::AT_FDCWD, path, Ok(times), AtFlags::empty())
 }
 
 // ---- Length ---------------------------------------------------------------------------------------------------------

@@ -371,7 +371,14 @@ fn select_until(
         if !events.is_empty() {
             let fd = i32::try_from(number).map_err(|_| Errno::EBADF)?;
             numbers.push(number);
-            watched.push(Watched { open: Some(fds.get(fd)?), fd, events, ..Watched::default() });
+            watched.push(match fds.get(fd) {
+                Ok(open) => Watched { open: Some(open), fd, events, ..Watched::default() },
+                // What only names a place cannot be asked: it counts as ready for all.
+                Err(_) => {
+                    drop(fds.get_any(fd)?);
+                    Watched { fd, events, found: Cell::new(events), ..Watched::default() }
+                }
+            });
         }
     }
     let mut total = 0;

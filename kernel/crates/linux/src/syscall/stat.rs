@@ -129,8 +129,11 @@ pub(crate) fn statx(
     }
     let place = locate_or_open(thread, &View::of(thread), directory, path, flags)?;
     let attributes = vfs::stat(&place);
-    let mut answered = StatxMask::BASIC_STATS | StatxMask::MNT_ID;
-    answered.set(StatxMask::BTIME, attributes.created.is_some());
+    let tells_unique = mask & StatxMask::MNT_ID_UNIQUE.bits() != 0;
+    let tells_birth = mask & StatxMask::BTIME.bits() != 0;
+    let mut answered = StatxMask::BASIC_STATS;
+    answered |= if tells_unique { StatxMask::MNT_ID_UNIQUE } else { StatxMask::MNT_ID };
+    answered.set(StatxMask::BTIME, tells_birth && attributes.created.is_some());
     // Only told to who asks, and where the contents are on a disk.
     let is_on_disk = place.inode().page_cache().is_some();
     let tells_direct = mask & StatxMask::DIOALIGN.bits() != 0 && is_on_disk;
@@ -141,7 +144,9 @@ pub(crate) fn statx(
         stx_mask: answered.bits(),
         stx_blksize: attributes.block_size,
         stx_attributes: if is_mount_root { abi::stat::STATX_ATTR_MOUNT_ROOT } else { 0 },
-        stx_attributes_mask: abi::stat::STATX_ATTR_MOUNT_ROOT | abi::stat::STATX_ATTR_AUTOMOUNT,
+        stx_attributes_mask: abi::stat::STATX_ATTR_MOUNT_ROOT
+            | abi::stat::STATX_ATTR_AUTOMOUNT
+            | abi::stat::STATX_ATTR_DAX,
         stx_nlink: attributes.links,
         stx_uid: attributes.uid,
         stx_gid: attributes.gid,
@@ -150,14 +155,14 @@ pub(crate) fn statx(
         stx_size: attributes.size,
         stx_blocks: attributes.blocks,
         stx_atime: timestamp(attributes.accessed),
-        stx_btime: attributes.created.map(timestamp).unwrap_or_default(),
+        stx_btime: attributes.created.filter(|_| tells_birth).map(timestamp).unwrap_or_default(),
         stx_ctime: timestamp(attributes.changed),
         stx_mtime: timestamp(attributes.modified),
         stx_rdev_major: device_major(attributes.represents),
         stx_rdev_minor: device_minor(attributes.represents),
         stx_dev_major: device_major(attributes.device),
         stx_dev_minor: device_minor(attributes.device),
-        stx_mnt_id: u64::from(place.mount.id()),
+        stx_mnt_id: if tells_unique { place.mount.unique_id() } else { u64::from(place.mount.id()) },
         stx_dio_mem_align: alignment,
         stx_dio_offset_align: alignment,
         ..Statx::zeroed()
