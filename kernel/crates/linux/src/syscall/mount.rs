@@ -176,7 +176,7 @@ pub(crate) fn umount2(thread: &Thread, target: UserPtr, flags: u32) -> SyscallRe
     let how = Unmount::from_bits_truncate(flags.bits());
     let result = namespace.unmount(&view.credentials, &place, how);
     drop(place);
-    vfs::settle();
+    vfs::settle_all();
     result?;
     Ok(0)
 }

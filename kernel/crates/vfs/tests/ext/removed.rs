@@ -80,7 +80,7 @@ fn a_disk_that_is_removed_under_load() {
             drop((file, world));
             drop(file_system);
             // Nobody uses it any more: it is unmounted.
-            vfs::settle();
+            vfs::settle_all();
             assert!(inode.upgrade().is_none(), "{options:?}: nothing stays in memory");
         }
     }
