@@ -8,5 +8,7 @@ mod crash;
 mod images;
 mod names;
 mod random;
+mod removed;
 #[path = "../support/mod.rs"]
 mod support;
+mod written;

@@ -172,7 +172,7 @@ impl FatInode {
         if self.metadata.links() > 0
             && let Some(this) = self.this.upgrade()
         {
-            state.changed.insert(self.metadata.number(), this);
+            state.add_changed(&self.volume, this);
         }
     }
 
@@ -187,7 +187,7 @@ impl FatInode {
     /// Writes all inodes back when too many wait for it.
     pub(super) fn throttle(&self) -> Result<(), Errno> {
         let is_full = self.volume.lock().changed.len() > CHANGED_MAX;
-        if is_full { write_back(&self.volume) } else { Ok(()) }
+        if is_full { self.volume.write_changed(true).map(drop) } else { Ok(()) }
     }
 
     /// Puts what is known of it into its entry.
@@ -212,7 +212,7 @@ impl FatInode {
     }
 
     /// Writes contents, then the entry, to memory that [`Volume::commit`] writes.
-    fn write_back(&self) -> Result<(), Errno> {
+    pub(super) fn write_back(&self) -> Result<(), Errno> {
         self.cache.write_back(self, 0, u64::MAX)?;
         if self.is_changed.load(Relaxed) {
             let chain = self.chain.lock();
@@ -220,6 +220,12 @@ impl FatInode {
             self.update_entry(&mut state, chain.first())?;
         }
         Ok(())
+    }
+
+    /// Gives up what is dirty: nothing is written any more.
+    pub(super) fn abandon(&self) {
+        self.cache.abandon(Errno::EIO);
+        self.is_changed.store(false, Relaxed);
     }
 
     // ---- Size -------------------------------------------------------------------------------------------------------
@@ -314,19 +320,6 @@ impl State {
         self.directories.retain(|_, inode| inode.strong_count() > 0);
         self.swept_at = 2 * (self.inodes.len() + self.moved.len());
     }
-}
-
-/// Writes the contents and entries of everything that waits for it, the latter to memory that [`Volume::commit`] writes.
-pub(super) fn write_back(volume: &Volume) -> Result<(), Errno> {
-    let changed = core::mem::take(&mut volume.lock().changed);
-    let mut result = Ok(());
-    for (number, inode) in changed {
-        if let Err(errno) = inode.write_back() {
-            volume.lock().changed.insert(number, inode);
-            result = Err(errno);
-        }
-    }
-    result
 }
 
 /// The permissions of what has these attributes.
@@ -508,6 +501,10 @@ impl Inode for FatInode {
     }
 
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        if self.volume.is_stopped() {
+            self.abandon();
+            return Err(Errno::EIO);
+        }
         self.cache.write_back(self, 0, u64::MAX)?;
         if self.volume.is_read_only() {
             return Ok(());

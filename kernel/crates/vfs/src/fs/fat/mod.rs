@@ -78,6 +78,11 @@ impl FatFs {
         cached::register(&volume);
         Ok(Arc::new(Self { volume, root, rename_lock: Mutex::new(rank::RENAME, ()) }))
     }
+
+    /// Writes back what was dirty when this was called before.
+    pub fn write_back(&self) -> Result<(), Errno> {
+        self.volume.write_old()
+    }
 }
 
 /// For the table of kinds.
@@ -124,7 +129,7 @@ impl FileSystem for FatFs {
     }
 
     fn is_read_only(&self) -> bool {
-        self.volume.is_damaged()
+        self.volume.is_stopped()
     }
 
     fn options(&self) -> Vec<u8> {
@@ -148,7 +153,7 @@ impl FileSystem for FatFs {
                 self.volume.end_writing()
             }
             (false, true) => {
-                if self.volume.is_damaged() {
+                if self.volume.is_stopped() {
                     return Err(Errno::EROFS);
                 }
                 if self.volume.buffers.volume().is_read_only() {
@@ -165,8 +170,9 @@ impl FileSystem for FatFs {
         if result.is_ok() {
             return self.volume.end_writing();
         }
-        // What is missing makes it incomplete.
+        // What is missing makes it incomplete. There is no second time.
         self.volume.stop_writing();
+        self.volume.abandon();
         result
     }
 }

@@ -76,7 +76,7 @@ impl FatInode {
             }
         }
         drop(plug);
-        Ok(disk.disk().wait(&completion).and(begun)?)
+        self.volume.watched(disk.disk().wait(&completion).and(begun))
     }
 
     /// Makes zero on the disk what lies between two places of the file, in whole blocks, where there are clusters.
@@ -87,7 +87,8 @@ impl FatInode {
         let mut chain = self.chain().lock();
         let to = to.next_multiple_of(self.volume.geometry.block_len as u64);
         for (sector, len) in self.sectors(&mut chain, from, to)? {
-            self.volume.buffers.volume().write_zeroes(sector, len / SECTOR_LEN as u64)?;
+            let disk = self.volume.buffers.volume();
+            self.volume.watched(disk.write_zeroes(sector, len / SECTOR_LEN as u64))?;
         }
         self.volume.note_written();
         Ok(())

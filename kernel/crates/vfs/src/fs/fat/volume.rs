@@ -16,10 +16,11 @@
 //!
 //! Whatever shortens a chain updates the entry at the same time, so that step 3 includes it.
 //!
-//! # Damage
+//! # Damage, and a disk that is gone
 //!
 //! A chain that leads out of the volume, into a free cluster or into a circle is damage: `EUCLEAN`, a line in the log, and nothing
-//! is written to the volume any more, as with Linux's `errors=remount-ro`.
+//! is written to the volume any more, as with Linux's `errors=remount-ro`. So it is when the disk was removed or given up. What was
+//! not written by then is lost, and not kept: each file tells its own loss ([`Volume::abandon`]).
 //!
 //! Lock: the state has rank `FAT_VOLUMES`. Whoever holds it reads and writes blocks, but calls no page cache.
 
@@ -30,10 +31,11 @@ use alloc::vec::Vec;
 use sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use abi::Errno;
-use block::{Buffer, BufferCache, SECTOR_LEN, Segment, Volume as Disk};
+use block::{BlockError, Buffer, BufferCache, SECTOR_LEN, Segment, Volume as Disk};
 use mm::Frame;
 use sync::{Mutex, MutexGuard, rank};
 
+use super::cached::Changed;
 use super::chain::{Chain, Run};
 use super::geometry::{Geometry, Root, Width};
 use super::inode::FatInode;
@@ -81,7 +83,9 @@ pub(super) struct State {
     /// The directories in memory, by their first cluster.
     pub(super) directories: BTreeMap<u32, Weak<FatInode>>,
     /// Those with something to be written.
-    pub(super) changed: BTreeMap<u64, Arc<FatInode>>,
+    pub(super) changed: BTreeMap<u64, Changed>,
+    /// Whether what is to be committed was so at the last look.
+    pub(super) is_old: bool,
     /// The next number of an inode whose place's number is taken.
     pub(super) next_number: u64,
     /// How many inodes the tables may have before those that are gone are looked for.
@@ -99,7 +103,8 @@ pub(super) struct Volume {
     pub(super) buffers: BufferCache,
     pub(super) device: u64,
     state: Mutex<State>,
-    is_damaged: AtomicBool,
+    /// Nothing is written any more, for damage or because the disk is gone.
+    is_stopped: AtomicBool,
     /// Nothing may be written: mounted so, or shut down.
     is_read_only: AtomicBool,
 }
@@ -131,6 +136,7 @@ impl Volume {
             moved: BTreeMap::new(),
             directories: BTreeMap::new(),
             changed: BTreeMap::new(),
+            is_old: false,
             next_number: 1 << 48,
             swept_at: 0,
             shrink_next: 0,
@@ -142,7 +148,7 @@ impl Volume {
             buffers,
             device: disk.number(),
             state: Mutex::new(rank::FAT_VOLUMES, state),
-            is_damaged: AtomicBool::new(false),
+            is_stopped: AtomicBool::new(false),
             is_read_only: AtomicBool::new(true),
         };
         let was_in_use = boot.get(geometry.state_offset()).is_some_and(|state| state & 1 != 0);
@@ -180,18 +186,26 @@ impl Volume {
 
     /// Whether nothing may be written.
     pub(super) fn is_read_only(&self) -> bool {
-        self.is_read_only.load(Relaxed) || self.is_damaged.load(Relaxed)
+        self.is_read_only.load(Relaxed) || self.is_stopped()
     }
 
-    /// Whether damage was found.
-    pub(super) fn is_damaged(&self) -> bool {
-        self.is_damaged.load(Relaxed)
+    /// Whether nothing is written any more, for good.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Relaxed)
+    }
+
+    /// Hands on what the disk said. Without its disk nothing is written any more.
+    pub(super) fn watched<T>(&self, result: Result<T, BlockError>) -> Result<T, Errno> {
+        if matches!(result, Err(BlockError::Dead)) && !self.is_stopped.swap(true, Relaxed) {
+            log::error!("vfat: the disk is gone; what was not written is lost");
+        }
+        Ok(result?)
     }
 
     /// Notes damage, and that nothing is written any more.
     #[cold]
     pub(super) fn damaged(&self, what: &str) -> Errno {
-        if !self.is_damaged.swap(true, Relaxed) {
+        if !self.is_stopped.swap(true, Relaxed) {
             log::error!("vfat: the volume is damaged: {what}; nothing is written to it any more");
         }
         Errno::EUCLEAN
@@ -201,7 +215,7 @@ impl Volume {
 
     /// A block of the volume.
     pub(super) fn block(&self, number: u64) -> Result<Arc<Buffer>, Errno> {
-        Ok(self.buffers.get(number)?)
+        self.watched(self.buffers.get(number))
     }
 
     /// Changes a block of a directory.
@@ -414,7 +428,7 @@ impl Volume {
 
     /// Lets go of the clusters of files without a name that nobody has open any more.
     pub(super) fn reap(&self, state: &mut State) -> Result<(), Errno> {
-        if state.nameless.is_empty() || self.is_damaged.load(Relaxed) {
+        if state.nameless.is_empty() || self.is_stopped() {
             return Ok(());
         }
         for mut file in core::mem::take(&mut state.nameless) {
@@ -437,13 +451,13 @@ impl Volume {
     pub(super) fn write_blocks(&self, state: &mut State, numbers: &BTreeSet<u64>) -> Result<(), Errno> {
         let buffers = numbers.iter().filter_map(|number| self.buffers.find(*number)).collect();
         state.needs_flush = true;
-        Ok(self.buffers.write(buffers)?)
+        self.watched(self.buffers.write(buffers))
     }
 
     /// Makes stable what was written.
     pub(super) fn flush(&self, state: &mut State) -> Result<(), Errno> {
         if state.needs_flush {
-            self.buffers.volume().flush()?;
+            self.watched(self.buffers.volume().flush())?;
             state.needs_flush = false;
         }
         Ok(())
@@ -456,7 +470,7 @@ impl Volume {
 
     /// Brings the FAT and all directories to the disk, as the file's documentation says.
     pub(super) fn commit(&self, state: &mut State) -> Result<(), Errno> {
-        if self.is_damaged.load(Relaxed) {
+        if self.is_stopped() {
             return Err(Errno::EROFS);
         }
         self.reap(state)?;
@@ -478,7 +492,24 @@ impl Volume {
             self.free(state)?;
             self.write_fat(state)?;
         }
+        state.is_old = false;
         Ok(())
+    }
+
+    /// Whether there is something to be committed.
+    pub(super) fn has_uncommitted(&self, state: &State) -> bool {
+        let is_clean = state.fresh.is_empty() && state.dirty_fat.is_empty() && state.dirty.is_empty();
+        !is_clean || !state.let_go.is_empty()
+    }
+
+    /// Forgets what was to be committed, as it never will be. What is in the blocks in memory can be read until the end.
+    pub(super) fn forget_uncommitted(&self, state: &mut State) {
+        state.fresh.clear();
+        state.dirty_fat.clear();
+        state.dirty.clear();
+        state.let_go.clear();
+        state.nameless.clear();
+        (state.let_go_count, state.is_old) = (0, false);
     }
 
     fn write_fat(&self, state: &mut State) -> Result<(), Errno> {
@@ -522,7 +553,7 @@ impl Volume {
     /// Writes the count of free clusters and marks the volume as complete. Nothing is written after this.
     pub(super) fn end_writing(&self) -> Result<(), Errno> {
         let mut state = self.lock();
-        if self.is_read_only.swap(true, Relaxed) || self.is_damaged.load(Relaxed) {
+        if self.is_read_only.swap(true, Relaxed) || self.is_stopped() {
             return Ok(());
         }
         self.commit(&mut state)?;
@@ -533,7 +564,7 @@ impl Volume {
 
     /// Writes nothing any more, and leaves the volume marked as in use.
     pub(super) fn stop_writing(&self) {
-        self.is_read_only.store(true, Relaxed);
+        self.is_stopped.store(true, Relaxed);
     }
 
     fn set_in_use(&self, state: &mut State, is_in_use: bool) -> Result<(), Errno> {
