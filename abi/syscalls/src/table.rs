@@ -367,7 +367,7 @@ macro_rules! for_each_syscall {
 305 clock_adjtime(clock: i32, buffer: UserPtr) = Partial("the clock can be set, not slewed");
 306 syncfs(fd: Fd) = Full("");
 307 sendmmsg(fd: Fd, messages: UserPtr, count: u32, flags: u32) = Full("");
-308 setns(fd: Fd, kind: i32) = Absent("");
+308 setns(fd: Fd, kind: i32) = Partial("there is one namespace of each kind; no pidfds");
 309 getcpu(cpu: UserPtr, node: UserPtr, unused: UserPtr) = Full("");
 310 process_vm_readv(pid: i32, local: UserPtr, local_length: u64, remote: UserPtr, remote_length: u64, flags: u64) = Absent("");
 311 process_vm_writev(pid: i32, local: UserPtr, local_length: u64, remote: UserPtr, remote_length: u64, flags: u64) = Absent("");

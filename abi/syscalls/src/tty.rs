@@ -78,6 +78,14 @@ pub mod ioctl {
     pub const FIOASYNC: u32 = 0x5452;
     pub const FIOQSIZE: u32 = 0x5460;
     pub const FIGETBSZ: u32 = 2;
+    /// Opens the namespace of users that owns a namespace.
+    pub const NS_GET_USERNS: u32 = 0xb701;
+    /// Opens the parent of a namespace of users or process numbers.
+    pub const NS_GET_PARENT: u32 = 0xb702;
+    /// The kind of a namespace, as a flag of `clone`.
+    pub const NS_GET_NSTYPE: u32 = 0xb703;
+    /// Who made a namespace of users.
+    pub const NS_GET_OWNER_UID: u32 = 0xb704;
     pub const RNDGETENTCNT: u32 = 0x8004_5200;
     pub const RNDADDTOENTCNT: u32 = 0x4004_5201;
     pub const RNDADDENTROPY: u32 = 0x4008_5203;

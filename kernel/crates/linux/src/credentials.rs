@@ -19,6 +19,8 @@ pub const CAP_SETPCAP: u32 = 8;
 pub const CAP_WAKE_ALARM: u32 = 35;
 /// `CAP_IPC_LOCK`: lock any amount of memory.
 pub const CAP_IPC_LOCK: u32 = 14;
+/// `CAP_SYS_CHROOT`: change the root directory.
+pub const CAP_SYS_CHROOT: u32 = 18;
 /// `CAP_SYS_ADMIN`.
 pub const CAP_SYS_ADMIN: u32 = 21;
 /// `CAP_SYS_NICE`: raise priorities.

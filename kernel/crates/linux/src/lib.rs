@@ -41,6 +41,7 @@ pub mod load;
 mod lookup;
 mod members;
 mod mount_context;
+mod namespace;
 mod native;
 pub mod platform;
 pub mod proc;

@@ -1,28 +1,27 @@
-//! `/proc/PID/ns`: the namespaces a process is in. There is one of each kind, with the number that Linux gives the first.
-//!
-//! The links have texts, which is what programs compare; they lead nowhere, as no namespace can be entered.
+//! `/proc/PID/ns`: the namespaces a process is in. There is one of each kind ([`crate::namespace`]).
 
 use vfs::fs::generated::Row;
 
 use super::process::Task;
+use crate::namespace::NamespaceKind;
 
-/// A link that shows the kind and the number of a namespace.
+/// A link that shows the kind and the number of a namespace, and leads to it.
 macro_rules! namespace {
-    ($name:literal, $kind:literal, $number:literal) => {
-        Row::link($name, |_, _| Ok(concat!($kind, ":[", $number, "]").as_bytes().to_vec()))
+    ($name:literal, $kind:ident) => {
+        Row::place($name, |_| Ok(NamespaceKind::$kind.text()), |_| Ok(NamespaceKind::$kind.place()))
     };
 }
 
 /// The links.
 pub(super) const LINKS: &[Row<Task>] = &[
-    namespace!("cgroup", "cgroup", 4026531835),
-    namespace!("ipc", "ipc", 4026531839),
-    namespace!("mnt", "mnt", 4026531841),
-    namespace!("net", "net", 4026531840),
-    namespace!("pid", "pid", 4026531836),
-    namespace!("pid_for_children", "pid", 4026531836),
-    namespace!("time", "time", 4026531834),
-    namespace!("time_for_children", "time", 4026531834),
-    namespace!("user", "user", 4026531837),
-    namespace!("uts", "uts", 4026531838),
+    namespace!("cgroup", Cgroup),
+    namespace!("ipc", Ipc),
+    namespace!("mnt", Mount),
+    namespace!("net", Network),
+    namespace!("pid", Pid),
+    namespace!("pid_for_children", Pid),
+    namespace!("time", Time),
+    namespace!("time_for_children", Time),
+    namespace!("user", User),
+    namespace!("uts", Uts),
 ];

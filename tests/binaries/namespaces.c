@@ -1,0 +1,72 @@
+// /proc/PID/ns: links that lead to the namespaces a process is in, what is said of those, and entering the same ones again.
+#include "observe.h"
+#include <sched.h>
+#include <sys/ioctl.h>
+
+#define NS_GET_USERNS 0xb701
+#define NS_GET_PARENT 0xb702
+#define NS_GET_NSTYPE 0xb703
+#define NS_GET_OWNER_UID 0xb704
+
+static const char *const names[] = {"cgroup", "ipc",  "mnt",  "net",  "pid", "pid_for_children",
+                                    "time",   "time_for_children", "user", "uts"};
+
+int main(void) {
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char path[64], text[64], other[64];
+        struct stat at_path, at_fd;
+        snprintf(path, sizeof path, "/proc/self/ns/%s", names[i]);
+        printf("-- %s\n", names[i]);
+        ssize_t len = MUST(readlink(path, text, sizeof text - 1));
+        text[len] = 0;
+        int fd = MUST(open(path, O_RDONLY | O_CLOEXEC));
+        MUST(stat(path, &at_path));
+        MUST(fstat(fd, &at_fd));
+        CHECK(at_path.st_ino == at_fd.st_ino && at_path.st_dev == at_fd.st_dev);
+        printf("mode %o links %lu size %ld\n", at_fd.st_mode, (unsigned long)at_fd.st_nlink, (long)at_fd.st_size);
+        CHECK(strtoul(strchr(text, '[') + 1, NULL, 10) == at_fd.st_ino);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        len = MUST(readlink(path, other, sizeof other - 1));
+        other[len] = 0;
+        CHECK(strcmp(text, other) == 0);
+        char byte;
+        TRY(read(fd, &byte, 1));
+        TRY(write(fd, &byte, 1));
+        printf("kind %x\n", ioctl(fd, NS_GET_NSTYPE));
+        TRY(ioctl(fd, NS_GET_PARENT));
+        TRY(ioctl(fd, 0xb7ff));
+        uid_t owner = 1;
+        if (TRY(ioctl(fd, NS_GET_OWNER_UID, &owner)) == 0)
+            CHECK(owner == 0);
+        int users = ioctl(fd, NS_GET_USERNS);
+        if (users >= 0) {
+            printf("owner's kind %x\n", ioctl(users, NS_GET_NSTYPE));
+            CHECK(fcntl(users, F_GETFD) == FD_CLOEXEC);
+            close(users);
+        } else {
+            printf("owner: %s\n", error_name(errno));
+        }
+        TRY(setns(fd, 0));
+        TRY(setns(fd, CLONE_NEWUTS));
+        TRY(setns(fd, CLONE_NEWNS));
+        TRY(setns(fd, CLONE_VM));
+        close(fd);
+    }
+    char place[PATH_MAX];
+    MUST(chdir("/proc"));
+    int mounts = MUST(open("/proc/self/ns/mnt", O_RDONLY));
+    TRY(setns(mounts, CLONE_NEWNS));
+    printf("%s\n", getcwd(place, sizeof place));
+    TRY(setns(-1, 0));
+    TRY(setns(MUST(open("/dev/null", O_RDONLY)), 0));
+    TRY(chdir("/proc/self/ns/uts"));
+    TRY(open("/proc/self/ns/none", O_RDONLY));
+    TRY(open("/proc/self/ns/uts", O_RDONLY | O_DIRECTORY));
+    TRY(open("/proc/self/ns/uts", O_RDONLY | O_NOFOLLOW));
+    int host = MUST(open("/proc/self/ns/uts", O_RDONLY)), users = MUST(open("/proc/self/ns/user", O_RDONLY));
+    MUST(setresuid(1000, 1000, 1000));
+    TRY(setns(host, 0));
+    TRY(setns(mounts, 0));
+    TRY(setns(users, 0));
+    return 0;
+}
