@@ -18,7 +18,7 @@ use abi::Errno;
 use block::{Buffer, BufferCache, Segment, Volume};
 use journal::Journal;
 use mm::Frame;
-use sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use sync::{Mutex, Once, rank};
 
 use crate::bytes::{get_u16, get_u32, put_u16, put_u32, split};
@@ -65,7 +65,8 @@ pub struct FileSystem {
     is_read_only: AtomicBool,
     /// Damage, or the journal, made it read-only for good.
     is_stopped: AtomicBool,
-    on_error: u16,
+    /// As [`Options::on_error`].
+    on_error: AtomicU16,
     /// Whether the state was clean when it was mounted.
     was_clean: bool,
     next_generation: AtomicU64,
@@ -121,7 +122,7 @@ impl FileSystem {
             orphans: Mutex::new(rank::ORPHANS, Vec::new()),
             is_read_only: AtomicBool::new(is_read_only),
             is_stopped: AtomicBool::new(false),
-            on_error: options.on_error.unwrap_or(superblock.on_error),
+            on_error: AtomicU16::new(options.on_error.unwrap_or(superblock.on_error)),
             was_clean: state & (STATE_CLEAN | STATE_DAMAGED) == STATE_CLEAN,
             next_generation: AtomicU64::new(sync::machine::realtime_ns()),
             cache: Arc::new(cache),
@@ -152,6 +153,16 @@ impl FileSystem {
     /// The journal, if changes go through one.
     pub fn journal(&self) -> Option<&Journal> {
         self.journal.get()
+    }
+
+    /// What is done when it is found damaged, as [`Options::on_error`] says it.
+    pub fn on_error(&self) -> u16 {
+        self.on_error.load(Relaxed)
+    }
+
+    /// Sets what is done when it is found damaged, from now on.
+    pub fn set_on_error(&self, on_error: u16) {
+        self.on_error.store(on_error, Relaxed);
     }
 
     /// Begins a change of at most `blocks` blocks. `EROFS` when nothing may be changed.
@@ -374,7 +385,7 @@ impl FileSystem {
         if self.is_read_only() {
             return;
         }
-        if self.on_error != ON_ERROR_CONTINUE
+        if self.on_error() != ON_ERROR_CONTINUE
             && let Some(journal) = self.journal()
         {
             // What was being changed may be half done, and stays in memory; the journal remembers why, and the next mount notes it.
@@ -391,7 +402,7 @@ impl FileSystem {
         if noted.is_err() {
             log::error!("ext: the damage cannot be noted in the superblock");
         }
-        if self.on_error != ON_ERROR_CONTINUE {
+        if self.on_error() != ON_ERROR_CONTINUE {
             self.stop_writing();
         }
     }

@@ -252,6 +252,30 @@ fn mounted_read_only_and_back() {
 }
 
 #[test]
+fn a_remount_says_what_damage_does() {
+    let scratch = Scratch::new();
+    let image = make(&scratch, &["-t", "ext4", "-b", "4096"], None);
+    let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+    mounted.world.mkdir("/folder").unwrap();
+    mounted.world.write_file("/folder/some name", b"").unwrap();
+    let mut bytes = mounted.unmount();
+    // The name no longer fits the checksum of its block. It is in the journal, too.
+    let places: Vec<usize> =
+        bytes.windows(9).enumerate().filter(|(_, window)| *window == b"some name").map(|(at, _)| at).collect();
+    places.iter().for_each(|at| bytes[*at] = b'S');
+    let mounted = mount(&disk_of(&bytes), ExtOptions { on_error: Some(1), ..ExtOptions::default() }).unwrap();
+    let file_system = &mounted.file_system;
+    assert!(mounted.world.names("/folder").is_err());
+    assert!(!file_system.is_read_only(), "it goes on");
+    file_system.reconfigure(false, b"errors=remount-ro").unwrap();
+    assert_eq!(file_system.options(), b",errors=remount-ro");
+    file_system.reconfigure(false, b"").unwrap();
+    assert_eq!(file_system.options(), b",errors=remount-ro", "it stays so");
+    assert_eq!(mounted.world.names("/folder"), Err(Errno::EUCLEAN));
+    assert!(file_system.is_read_only());
+}
+
+#[test]
 fn directories_grow_large_and_empty() {
     let scratch = Scratch::new();
     let options = &["-t", "ext4", "-b", "1024", "-O", "^has_journal", "-N", "9000"];

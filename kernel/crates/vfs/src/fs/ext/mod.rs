@@ -17,7 +17,13 @@
 //!
 //! # 3. Errors
 //!
-//! What is found damaged is noted in the superblock, and makes the file system read-only unless it is to go on.
+//! What is found damaged is noted in the superblock, and makes the file system read-only unless it is to go on (`errors=`, which a
+//! remount can change).
+//!
+//! # 4. Reserved blocks
+//!
+//! Linux asks at each write who may take of them. Here it counts who opened the file, and for stores through a mapping whose file it is: a
+//! write is carried out, or written back, where nobody knows who asks.
 //!
 //! # Locks
 //!
@@ -169,12 +175,12 @@ impl FileSystem for ExtFileSystem {
     /// As Linux since 6.0: what differs from what the disk says, and from what is always so.
     fn options(&self) -> Vec<u8> {
         let mut text = Vec::new();
-        let errors = self.options.on_error.filter(|wanted| *wanted != self.shared.file_system.superblock().on_error);
-        text.extend_from_slice(match errors {
-            Some(1) => b",errors=continue",
-            Some(2) => b",errors=remount-ro",
-            Some(_) => b",errors=panic",
-            None => b"",
+        let file_system = &self.shared.file_system;
+        text.extend_from_slice(match file_system.on_error() {
+            same if same == file_system.superblock().on_error => b"",
+            1 => b",errors=continue",
+            2 => b",errors=remount-ro",
+            _ => b",errors=panic",
         });
         if self.options.ignores_journal {
             text.extend_from_slice(b",norecovery");
@@ -187,8 +193,12 @@ impl FileSystem for ExtFileSystem {
     }
 
     fn reconfigure(&self, is_read_only: bool, options: &[u8]) -> Result<(), Errno> {
-        ExtOptions::parse(is_read_only, options)?;
+        let options = ExtOptions::parse(is_read_only, options)?;
         let file_system = &self.shared.file_system;
+        // What is not named stays as it was.
+        if let Some(on_error) = options.on_error {
+            file_system.set_on_error(on_error);
+        }
         if is_read_only {
             return Self::shut_down(self);
         }
