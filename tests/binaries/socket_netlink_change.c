@@ -16,7 +16,7 @@ struct rtattr { unsigned short rta_len, rta_type; };
 enum { NETLINK_ROUTE = 0, NLM_F_REQUEST = 1, NLM_F_ACK = 4, NLM_F_REPLACE = 0x100, NLM_F_EXCL = 0x200, NLM_F_CREATE = 0x400 };
 enum { RTM_NEWLINK = 16, RTM_NEWADDR = 20, RTM_DELADDR = 21, RTM_NEWROUTE = 24, RTM_DELROUTE = 25 };
 enum { IFA_ADDRESS = 1, IFA_LOCAL = 2, IFLA_MTU = 4, RTA_DST = 1, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PRIORITY = 6, RTA_PREFSRC = 7 };
-enum { UP = 1, LOOPBACK = 1, NEW = NLM_F_CREATE | NLM_F_EXCL, OTHER = NLM_F_CREATE | NLM_F_REPLACE };
+enum { UP = 1, NODAD = 2, LOOPBACK = 1, NEW = NLM_F_CREATE | NLM_F_EXCL, OTHER = NLM_F_CREATE | NLM_F_REPLACE };
 
 static struct {
     struct nlmsghdr header;
@@ -57,7 +57,8 @@ static void finish(const char *title) {
 
 static void address(const char *title, int type, int flags, int index, const char *text, int len) {
     int family = strchr(text, ':') ? AF_INET6 : AF_INET;
-    struct ifaddrmsg body = {.ifa_family = family, .ifa_prefixlen = len, .ifa_index = index};
+    // Without it Linux tries an address of IPv6 out for a moment, even on lo.
+    struct ifaddrmsg body = {.ifa_family = family, .ifa_prefixlen = len, .ifa_flags = NODAD, .ifa_index = index};
     begin(type, flags, &body, sizeof body);
     add_text(IFA_LOCAL, family, text);
     add_text(IFA_ADDRESS, family, text);
