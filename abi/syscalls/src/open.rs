@@ -148,6 +148,7 @@ bitflags::bitflags! {
         const SYNC = 0x4;
         const NOWAIT = 0x8;
         const APPEND = 0x10;
+        const NOAPPEND = 0x20;
     }
 
     /// `CLOSE_RANGE_*`.

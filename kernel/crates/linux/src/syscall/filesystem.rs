@@ -98,9 +98,7 @@ fn check_fallocate_mode(flags: FallocateFlags) -> Result<(), Errno> {
     let operation = flags - FallocateFlags::KEEP_SIZE;
     let is_known = match operation {
         FallocateFlags::PUNCH_HOLE => keeps_size,
-        FallocateFlags::COLLAPSE_RANGE | FallocateFlags::INSERT_RANGE => {
-            return if keeps_size { Err(Errno::EINVAL) } else { Ok(()) };
-        }
+        FallocateFlags::COLLAPSE_RANGE | FallocateFlags::INSERT_RANGE => !keeps_size,
         FallocateFlags::ZERO_RANGE | FallocateFlags::UNSHARE_RANGE => true,
         other => other.is_empty(),
     };

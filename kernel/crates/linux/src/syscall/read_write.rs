@@ -196,26 +196,33 @@ pub(crate) fn preadv2(
     vector: UserPtr,
     vector_length: u64,
     offset_low: u64,
-    offset_high: u64,
+    _offset_high: u64,
     flags: u32,
 ) -> SyscallResult {
-    let flags = RwFlags::from_bits(flags).filter(|flags| !flags.contains(RwFlags::APPEND)).ok_or(Errno::EOPNOTSUPP)?;
     let position = own_or(offset_low)?;
-    if !flags.contains(RwFlags::NOWAIT) {
-        return match position {
-            None => readv(thread, fd, vector, vector_length),
-            Some(_) => preadv(thread, fd, vector, vector_length, offset_low, offset_high),
-        };
-    }
     if position.is_some() {
         check_positions(thread, fd)?;
     }
     let open = readable(thread, fd)?;
     let mut to = UserWriter::from_iovecs(read_iovecs(vector.address(), vector_len(vector_length)?)?)?;
+    if to.remaining() == 0 {
+        return Ok(0);
+    }
+    let flags = rw_flags(flags)?;
+    check_end(position, to.remaining())?;
+    if !flags.contains(RwFlags::NOWAIT) {
+        return read_from(thread, &open, &mut to, position);
+    }
     match open.file().read(&open, &mut to, position)? {
         Progress::Done(count) => Ok(count),
         Progress::WouldBlock => Err(Errno::EAGAIN.into()),
     }
+}
+
+/// The flags of one call, known ones only: the file is looked at first.
+fn rw_flags(flags: u32) -> Result<RwFlags, Errno> {
+    let flags = RwFlags::from_bits(flags).ok_or(Errno::EOPNOTSUPP)?;
+    if flags.contains(RwFlags::APPEND | RwFlags::NOAPPEND) { Err(Errno::EINVAL) } else { Ok(flags) }
 }
 
 /// The position of `preadv2` and `pwritev2`, where -1 stands for the file's own.
@@ -414,24 +421,28 @@ pub(crate) fn pwritev2(
     _offset_high: u64,
     flags: u32,
 ) -> SyscallResult {
-    let flags = RwFlags::from_bits(flags).ok_or(Errno::EOPNOTSUPP)?;
     let position = own_or(offset_low)?;
     if position.is_some() {
         check_positions(thread, fd)?;
     }
     let open = writable(thread, fd)?;
-    let written = if flags.intersects(RwFlags::APPEND | RwFlags::NOWAIT) {
+    let flags = rw_flags(flags)?;
+    let written = if flags.intersects(RwFlags::APPEND | RwFlags::NOAPPEND | RwFlags::NOWAIT) {
         write_as(thread, &open, vector, vector_length, position, flags)?
     } else {
         write_vector(thread, &open, vector, vector_length, position)?
     };
     if flags.intersects(RwFlags::DSYNC | RwFlags::SYNC) && open.file().has_positions() {
-        open.file().sync(!flags.contains(RwFlags::SYNC))?;
+        match open.file().sync(!flags.contains(RwFlags::SYNC)) {
+            // A device that keeps nothing.
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
     Ok(written)
 }
 
-/// Writes as if the file had been opened with `O_APPEND` or `O_NONBLOCK`.
+/// Writes as if the file had been opened with `O_APPEND`, without it, or with `O_NONBLOCK`.
 fn write_as(
     thread: &Thread,
     open: &OpenFile,
@@ -441,7 +452,8 @@ fn write_as(
     flags: RwFlags,
 ) -> SyscallResult {
     let mut as_flags = open.flags();
-    as_flags.set(OpenFlags::APPEND, open.is_append() || flags.contains(RwFlags::APPEND));
+    let appends = (open.is_append() || flags.contains(RwFlags::APPEND)) && !flags.contains(RwFlags::NOAPPEND);
+    as_flags.set(OpenFlags::APPEND, appends);
     as_flags.set(OpenFlags::NONBLOCK, open.is_nonblocking() || flags.contains(RwFlags::NOWAIT));
     let other = open.with_flags(as_flags);
     let written = write_vector(thread, &other, vector, count, position)?;

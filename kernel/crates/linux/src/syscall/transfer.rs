@@ -173,6 +173,11 @@ fn read_position(pointer: UserPtr) -> Result<Option<u64>, Errno> {
     u64::try_from(offset).map(Some).map_err(|_| Errno::EINVAL)
 }
 
+/// As [`read_position`], for those who check later that it is none below zero.
+fn read_bits(pointer: UserPtr) -> Result<Option<u64>, Errno> {
+    pointer.non_null().map(|pointer| read_user_struct(pointer.address())).transpose()
+}
+
 fn write_position(pointer: UserPtr, side: &Side<'_>) -> Result<(), Errno> {
     match (pointer.non_null(), side.position) {
         (Some(pointer), Some(position)) => write_user_struct(pointer.address(), &position),
@@ -250,8 +255,8 @@ pub(crate) fn copy_file_range(
 ) -> SyscallResult {
     let fds = thread.fds();
     let (source, target) = (fds.get(input.raw())?, fds.get(output.raw())?);
-    let mut input = Side { open: source, position: read_position(input_offset)? };
-    let mut output = Side { open: target, position: read_position(output_offset)? };
+    let mut input = Side { open: source, position: read_bits(input_offset)? };
+    let mut output = Side { open: target, position: read_bits(output_offset)? };
     if flags != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -259,8 +264,21 @@ pub(crate) fn copy_file_range(
     if !input.open.is_readable() || !output.open.is_writable() || output.open.is_append() {
         return Err(Errno::EBADF.into());
     }
-    if (source.device, source.inode) == (target.device, target.inode) {
-        check_overlap(&input, &output, source.size, length)?;
+    if source.device != target.device {
+        return Err(Errno::EXDEV.into());
+    }
+    let start = |side: &Side<'_>| side.position.unwrap_or_else(|| *side.open.position().lock());
+    let (from, to) = (start(&input), start(&output));
+    if from.checked_add(length as u64).is_none() || to.checked_add(length as u64).is_none() {
+        return Err(Errno::EOVERFLOW.into());
+    }
+    if i64::try_from(from).is_err() || i64::try_from(to).is_err() {
+        return Err(Errno::EINVAL.into());
+    }
+    // What is copied is there when it begins: a file that grows at its end is not followed.
+    let length = length.min(usize::try_from(source.size.saturating_sub(from)).unwrap_or(usize::MAX));
+    if source.inode == target.inode && overlaps(from, to, length as u64) {
+        return Err(Errno::EINVAL.into());
     }
     let done = transfer(thread, &mut input, &mut output, length)?;
     write_position(input_offset, &input)?;
@@ -268,11 +286,7 @@ pub(crate) fn copy_file_range(
     Ok(done)
 }
 
-/// `EINVAL` when a file would be copied onto the same bytes of itself.
-fn check_overlap(input: &Side<'_>, output: &Side<'_>, size: u64, length: usize) -> Result<(), SyscallError> {
-    let start = |side: &Side<'_>| side.position.unwrap_or_else(|| *side.open.position().lock());
-    let (from, to) = (start(input), start(output));
-    let length = (length as u64).min(size.saturating_sub(from));
-    let overlaps = from < to.saturating_add(length) && to < from.saturating_add(length);
-    if overlaps && length > 0 { Err(Errno::EINVAL.into()) } else { Ok(()) }
+/// Whether two ranges of one length have bytes in common.
+fn overlaps(from: u64, to: u64, length: u64) -> bool {
+    length > 0 && from < to.saturating_add(length) && to < from.saturating_add(length)
 }

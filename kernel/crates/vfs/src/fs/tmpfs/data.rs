@@ -284,25 +284,23 @@ impl FileData {
         let end = offset.checked_add(len).filter(|end| *end <= SIZE_MAX).ok_or(Errno::EFBIG)?;
         let keeps_size = mode.contains(FallocateFlags::KEEP_SIZE);
         let action = mode.difference(FallocateFlags::KEEP_SIZE);
+        // The others are for disks, whose blocks they spare.
+        if !action.is_empty() && action != FallocateFlags::PUNCH_HOLE {
+            return Err(Errno::EOPNOTSUPP);
+        }
         if action.is_empty() {
             owner.seals.check_len(end.min(owner.metadata.size()), end)?;
         } else {
             owner.seals.check_write(owner.metadata.size(), end.min(owner.metadata.size()))?;
         }
-        if action == FallocateFlags::PUNCH_HOLE && keeps_size {
-            self.zero_range(owner, offset, end)?;
-            owner.metadata.touch_modified();
-        } else if action == FallocateFlags::ZERO_RANGE {
-            self.zero_range(owner, offset, end)?;
-            self.fill(owner, offset, end)?;
-            owner.metadata.touch_modified();
-        } else if action.is_empty() {
+        if action.is_empty() {
             self.fill(owner, offset, end)?;
             owner.metadata.touch_changed();
         } else {
-            return Err(Errno::EOPNOTSUPP);
+            self.zero_range(owner, offset, end)?;
+            owner.metadata.touch_modified();
         }
-        let grows = !action.contains(FallocateFlags::PUNCH_HOLE) && !keeps_size && end > owner.metadata.size();
+        let grows = action.is_empty() && !keeps_size && end > owner.metadata.size();
         if grows {
             owner.metadata.set_size(end);
         }
