@@ -151,6 +151,8 @@ ranks! {
     FAT_CHAINS,
     /// One FAT volume: its FAT, its directories, and what has to be written.
     FAT_VOLUMES,
+    /// Where in one large directory of a FAT volume the names are.
+    FAT_INDEXES,
     /// Who writes the buffers of one volume.
     BUFFER_WRITERS,
     /// Which blocks of one volume are in memory.

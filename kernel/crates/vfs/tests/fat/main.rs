@@ -6,6 +6,7 @@
 mod corrupt;
 mod crash;
 mod images;
+mod large;
 mod names;
 mod random;
 mod removed;

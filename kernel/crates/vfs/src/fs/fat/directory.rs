@@ -3,17 +3,18 @@
 //! A *slot* is the place of an entry, numbered from the beginning of the directory. The *place* of an entry is its number among
 //! those of the whole volume, if that were all entries: it says where to write, and tells files apart.
 //!
-//! Names are found by reading all slots, as FAT has no order; the dentry cache above finds most. Slots are read without the lock of
+//! Names are found by reading all slots, as FAT has no order, and in a large directory through its [index](super::index). Slots are read without the lock of
 //! the volume: they change under the lock of the directory's inode only, but for the fields of a file, which no search looks at.
 
 use alloc::vec::Vec;
 
 use abi::Errno;
 
-use super::entry::{self, Entry, Gathered, REMOVED};
+use super::entry::{self, Entry, Gathered, PARTS_MAX, REMOVED};
 use super::geometry::{ENTRY_LEN, Root};
+use super::index;
 use super::inode::FatInode;
-use super::name::{self, CANDIDATES, ShortNames};
+use super::name::{self, CANDIDATES, Short, ShortNames};
 use super::volume::State;
 
 /// The most slots of a directory (Microsoft, page 32).
@@ -94,14 +95,11 @@ impl FatInode {
                 gathered.add(&entry);
                 return Ok(true);
             }
-            let long = gathered.units(&entry.short()).and_then(name::text_of_units);
             let count = if gathered.units(&entry.short()).is_some() { gathered.count as u64 } else { 0 };
+            let shown = shown_name(&gathered, &entry);
             gathered.clear();
             let is_file = entry.attributes() & entry::VOLUME_NAME == 0 && entry.first_byte() != b'.';
-            let Some(name) = long.or_else(|| name::text_of_short(&entry.short(), entry.small())).filter(|_| is_file)
-            else {
-                return Ok(true);
-            };
+            let Some(name) = shown.filter(|_| is_file) else { return Ok(true) };
             Ok(visit(Found { first: slot.saturating_sub(count), own: slot, place, entry, name }))
         })
     }
@@ -109,21 +107,48 @@ impl FatInode {
     /// Finds a file by its long or its short name.
     pub(super) fn find(&self, name: &[u8]) -> Result<Option<Found>, Errno> {
         let wanted = name::trimmed(name);
-        let mut result = None;
+        if let Some(slots) = self.index.slots(wanted) {
+            return self.first_of(&slots, |found| found.is_named(wanted));
+        }
+        let (mut result, mut read) = (None, 0);
         self.each_file(0, |found| {
-            let by_short = || name::text_of_short(&found.entry.short(), 0);
-            let is_it =
-                name::is_same(&found.name, wanted) || by_short().is_some_and(|short| name::is_same(&short, wanted));
+            read = found.own;
+            let is_it = found.is_named(wanted);
             if is_it {
                 result = Some(found);
             }
             !is_it
         })?;
+        if read >= index::SLOTS_MIN {
+            self.make_index()?;
+        }
         Ok(result)
     }
 
-    /// Finds a file by the place of its entry.
-    pub(super) fn find_place(&self, place: u64) -> Result<Found, Errno> {
+    /// The first of the files at these slots that is wanted.
+    fn first_of(&self, slots: &[u64], is_wanted: impl Fn(&Found) -> bool) -> Result<Option<Found>, Errno> {
+        for own in slots {
+            let mut result = None;
+            // The entries of its long name come before.
+            self.each_file(own.saturating_sub(PARTS_MAX as u64), |found| {
+                let is_before = found.own < *own;
+                result = Some(found).filter(|found| found.own == *own && is_wanted(found));
+                is_before
+            })?;
+            if result.is_some() {
+                return Ok(result);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds the file with a name whose entry is at a place.
+    pub(super) fn find_file(&self, name: &[u8], place: u64) -> Result<Found, Errno> {
+        if let Some(slots) = self.index.slots(name)
+            && let Some(found) = self.first_of(&slots, |found| found.place == place)?
+        {
+            return Ok(found);
+        }
         let mut result = None;
         self.each_file(0, |found| {
             let is_it = found.place == place;
@@ -175,16 +200,38 @@ impl FatInode {
     fn taken(&self, names: &ShortNames, first: u32, but: &[u64]) -> Result<u32, Errno> {
         let candidates: Vec<_> = (first..first + CANDIDATES).map(|number| names.candidate(number)).collect();
         let mut taken = 0;
-        self.scan(0, |_, place, entry| {
+        let mut note = |place, entry: &Entry| {
             let is_name = !matches!(entry.first_byte(), entry::END | REMOVED) && !entry.is_long_name();
             if is_name && !but.contains(&place) {
                 let short = entry.short();
                 let same = candidates.iter().enumerate().filter(|(_, candidate)| **candidate == short);
                 taken |= same.fold(0, |bits, (index, _)| bits | 1 << index);
             }
-            Ok(true)
-        })?;
+        };
+        match self.slots_of_shorts(&candidates) {
+            None => self.scan(0, |_, place, entry| {
+                note(place, &entry);
+                Ok(true)
+            })?,
+            Some(slots) => {
+                for slot in slots {
+                    self.scan(slot, |_, place, entry| {
+                        note(place, &entry);
+                        Ok(false)
+                    })?;
+                }
+            }
+        }
         Ok(taken)
+    }
+
+    /// The slots of files that may have one of these short names; None when all must be looked at. The name of the volume does not count.
+    fn slots_of_shorts(&self, shorts: &[Short]) -> Option<Vec<u64>> {
+        let mut slots = Vec::new();
+        for short in shorts {
+            slots.extend(self.index.slots(&name::text_of_short(short, 0)?)?);
+        }
+        Some(slots)
     }
 
     /// Writes a set of entries where there is room, and makes room if there is none. The place of the file's own entry.
@@ -207,15 +254,18 @@ impl FatInode {
             self.change_entry(&mut state, place, |entry| entry.0[0] = entry::END)?;
         }
         for (place, new) in places.iter().zip(set) {
-            self.change_entry(&mut state, *place, |entry| *entry = *new)?;
+            let changed = self.change_entry(&mut state, *place, |entry| *entry = *new);
+            changed.inspect_err(|_| self.index.forget())?;
         }
+        self.add_to_index(end - 1, set);
         places.last().copied().ok_or(Errno::EIO)
     }
 
     /// The first of `wanted` free slots side by side, and whether they are behind the end.
     fn find_room(&self, wanted: u64) -> Result<(u64, bool), Errno> {
-        let (mut first, mut count, mut is_behind_end, mut next) = (0, 0, false, 0);
-        self.scan(0, |slot, _, entry| {
+        let from = self.index.room_from(wanted);
+        let (mut first, mut count, mut is_behind_end, mut next) = (from, 0, false, from);
+        self.scan(from, |slot, _, entry| {
             next = slot + 1;
             match entry.first_byte() {
                 entry::END => {
@@ -233,6 +283,7 @@ impl FatInode {
         })?;
         let is_found = is_behind_end || count >= wanted;
         let first = if is_found || count > 0 { first } else { next };
+        self.index.note_room(wanted, first);
         if first + wanted > SLOTS_MAX { Err(Errno::ENOSPC) } else { Ok((first, is_behind_end || count < wanted)) }
     }
 
@@ -254,12 +305,25 @@ impl FatInode {
         (found.first..=found.own).map(|slot| self.place_of_slot(slot)).collect()
     }
 
-    /// Removes entries.
-    pub(super) fn remove(&self, state: &mut State, places: &[u64]) -> Result<(), Errno> {
+    /// Removes the entries of a file.
+    pub(super) fn remove(&self, state: &mut State, found: &Found, places: &[u64]) -> Result<(), Errno> {
         for place in places {
-            self.change_entry(state, *place, |entry| entry.0[0] = REMOVED)?;
+            let changed = self.change_entry(state, *place, |entry| entry.0[0] = REMOVED);
+            changed.inspect_err(|_| self.index.forget())?;
         }
+        self.index.remove(found);
         Ok(())
+    }
+
+    /// Has the index know a set of entries.
+    fn add_to_index(&self, own: u64, set: &[Entry]) {
+        let Some((file, parts)) = set.split_last() else { return };
+        let mut gathered = Gathered::default();
+        parts.iter().for_each(|part| gathered.add(part));
+        match shown_name(&gathered, file) {
+            Some(name) => self.index.add(own, &name, file),
+            None => self.index.forget(),
+        }
     }
 
     /// Takes over all of a file's entry but the name into another.
@@ -299,7 +363,13 @@ impl FatInode {
 
     /// Puts a set of entries into the places of another that is no shorter, all of which are in one block: on the disk either one or the
     /// other is there. The file's own entry stays where it is.
-    pub(super) fn replace_within_block(&self, state: &mut State, places: &[u64], set: &[Entry]) -> Result<(), Errno> {
+    pub(super) fn replace_within_block(
+        &self,
+        state: &mut State,
+        found: &Found,
+        places: &[u64],
+        set: &[Entry],
+    ) -> Result<(), Errno> {
         let per_block = self.slots_of_block();
         let Some(own) = places.last() else { return Ok(()) };
         self.volume.change_block(state, own / per_block, |block| {
@@ -318,8 +388,25 @@ impl FatInode {
                     None => slot[0] = REMOVED,
                 }
             }
-        })
+        })?;
+        self.index.remove(found);
+        self.add_to_index(found.own, set);
+        Ok(())
     }
+}
+
+impl Found {
+    /// Whether it has a name, as its long or as its short one.
+    fn is_named(&self, wanted: &[u8]) -> bool {
+        let by_short = || name::text_of_short(&self.entry.short(), 0);
+        name::is_same(&self.name, wanted) || by_short().is_some_and(|short| name::is_same(&short, wanted))
+    }
+}
+
+/// The name a file is shown by.
+fn shown_name(gathered: &Gathered, entry: &Entry) -> Option<Vec<u8>> {
+    let long = gathered.units(&entry.short()).and_then(name::text_of_units);
+    long.or_else(|| name::text_of_short(&entry.short(), entry.small()))
 }
 
 /// A small number as an index.

@@ -22,7 +22,7 @@ const UNIT_OFFSETS: [usize; UNITS_OF_ENTRY] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22
 /// In the number of the entry with the end of a long name.
 const LAST: u8 = 0x40;
 /// The most entries of a long name.
-const PARTS_MAX: usize = 20;
+pub(super) const PARTS_MAX: usize = 20;
 
 /// An entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

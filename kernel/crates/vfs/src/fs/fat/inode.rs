@@ -28,6 +28,7 @@ use crate::{
 use super::chain::Chain;
 use super::date::Stamp;
 use super::entry::{self, Entry};
+use super::index::IndexSlot;
 use super::name;
 use super::volume::{State, Volume};
 
@@ -54,6 +55,8 @@ pub(super) struct FatInode {
     /// The attributes of its entry.
     attributes: AtomicU8,
     pub(super) cache: PageCache,
+    /// Of a directory: where its names are.
+    pub(super) index: IndexSlot,
     /// Its entry must be written.
     is_changed: AtomicBool,
     /// Its entry, or the FAT, must be written for its contents to be found again.
@@ -103,6 +106,7 @@ impl FatInode {
             place: AtomicU64::new(place),
             attributes: AtomicU8::new(attributes),
             cache: PageCache::new(),
+            index: IndexSlot::new(),
             is_changed: AtomicBool::new(false),
             is_moved: AtomicBool::new(false),
         })
@@ -398,16 +402,16 @@ impl Inode for FatInode {
         self.make_node(name.bytes(), new).map(|inode| inode as Arc<dyn Inode>)
     }
 
-    fn unlink(&self, _name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
-        self.unlink_found(&Self::of(inode)?)
+    fn unlink(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+        self.unlink_found(name.bytes(), &Self::of(inode)?)
     }
 
-    fn rmdir(&self, _name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
+    fn rmdir(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
         let inode = Self::of(inode)?;
         if !inode.is_empty_directory()? {
             return Err(Errno::ENOTEMPTY);
         }
-        self.unlink_found(&inode)
+        self.unlink_found(name.bytes(), &inode)
     }
 
     fn rename(&self, renaming: &Renaming<'_>) -> Result<(), Errno> {

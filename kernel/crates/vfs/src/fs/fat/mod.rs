@@ -5,7 +5,7 @@
 //! - `chain`: the clusters of a file.
 //! - `entry`, `name`, `date`: what is in a directory, name by name.
 //! - `count`: how many clusters are free.
-//! - `directory`: the entries of one directory; `naming`: making, removing and renaming files.
+//! - `directory`: the entries of one directory; `index`: where its names are, when it is large; `naming`: making, removing and renaming files.
 //! - `cached`: writing back, and giving memory back.
 //! - `inode`, `store`: files and directories for the layer above, and their contents.
 //!
@@ -36,6 +36,7 @@ mod date;
 mod directory;
 mod entry;
 mod geometry;
+mod index;
 mod inode;
 mod name;
 mod naming;

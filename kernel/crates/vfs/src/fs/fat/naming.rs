@@ -100,10 +100,14 @@ impl FatInode {
         {
             return Err(Errno::ENOTEMPTY);
         }
-        let old = self.find_place(inode.place())?;
+        let old = self.find_file(renaming.old_name.bytes(), inode.place())?;
         let old_places = self.places_of(&old)?;
-        let replaced_places = match &replaced {
-            Some(replaced) => target.places_of(&target.find_place(replaced.place())?)?,
+        let replaced_file = match &replaced {
+            Some(replaced) => Some(target.find_file(renaming.new_name.bytes(), replaced.place())?),
+            None => None,
+        };
+        let replaced_places = match &replaced_file {
+            Some(found) => target.places_of(found)?,
             None => Vec::new(),
         };
         let is_here = core::ptr::eq(self, &*target);
@@ -113,7 +117,7 @@ impl FatInode {
         let fits = is_here && set.len() <= old_places.len() && self.are_in_block_of(&old_places, old.place);
         if fits {
             let mut state = self.volume.lock_for_change()?;
-            self.replace_within_block(&mut state, &old_places, &set)?;
+            self.replace_within_block(&mut state, &old, &old_places, &set)?;
         } else {
             let place = target.insert(&set)?;
             if inode.metadata.is_directory() && !is_here {
@@ -125,18 +129,18 @@ impl FatInode {
                 // On the disk the file has its new name before it loses the old one.
                 self.volume.commit(&mut state)?;
             }
-            self.remove(&mut state, &old_places)?;
+            self.remove(&mut state, &old, &old_places)?;
             state.inodes.remove(&old.place);
             state.inodes.insert(place, Arc::downgrade(&inode));
             state.moved.insert(inode.metadata.number(), Arc::downgrade(&inode));
             inode.place.store(place, Relaxed);
         }
-        if let Some(replaced) = &replaced {
+        if let (Some(replaced), Some(found)) = (&replaced, &replaced_file) {
             let mut state = self.volume.lock_for_change()?;
             if !self.are_in_block_of(&replaced_places, inode.place()) {
                 self.volume.commit(&mut state)?;
             }
-            target.remove(&mut state, &replaced_places)?;
+            target.remove(&mut state, found, &replaced_places)?;
             target.forget_name(&mut state, replaced);
         }
         inode.metadata.touch_changed();
@@ -165,11 +169,12 @@ impl FatInode {
     }
 
     /// Removes the entries of a file, or of an empty directory, in this directory.
-    pub(super) fn unlink_found(&self, inode: &Arc<Self>) -> Result<(), Errno> {
-        let places = self.places_of(&self.find_place(inode.place())?)?;
+    pub(super) fn unlink_found(&self, name: &[u8], inode: &Arc<Self>) -> Result<(), Errno> {
+        let found = self.find_file(name, inode.place())?;
+        let places = self.places_of(&found)?;
         {
             let mut state = self.volume.lock_for_change()?;
-            self.remove(&mut state, &places)?;
+            self.remove(&mut state, &found, &places)?;
             self.forget_name(&mut state, inode);
         }
         self.is_moved.store(true, Relaxed);

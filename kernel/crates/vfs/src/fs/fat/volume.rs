@@ -38,6 +38,7 @@ use sync::{Mutex, MutexGuard, rank};
 use super::cached::Changed;
 use super::chain::{Chain, Run};
 use super::geometry::{Geometry, Root, Width};
+use super::index::Names;
 use super::inode::FatInode;
 use super::options::Options;
 
@@ -102,6 +103,8 @@ pub(super) struct Volume {
     pub(super) options: Options,
     pub(super) buffers: BufferCache,
     pub(super) device: u64,
+    /// How many names the indexes of its directories have.
+    pub(super) indexed: Names,
     state: Mutex<State>,
     /// Nothing is written any more, for damage or because the disk is gone.
     is_stopped: AtomicBool,
@@ -147,6 +150,7 @@ impl Volume {
             options,
             buffers,
             device: disk.number(),
+            indexed: Names::default(),
             state: Mutex::new(rank::FAT_VOLUMES, state),
             is_stopped: AtomicBool::new(false),
             is_read_only: AtomicBool::new(true),
