@@ -23,6 +23,7 @@ use crate::bytes::{get_u16, get_u32, put_u16, put_u32, split};
 use crate::checksum::inode_seed;
 use crate::map::{INSERT_CREDITS, Map, Place, REMOVE_CREDITS, Run, extent};
 use crate::record::{self, DELETED_OFFSET, GENERATION_OFFSET, LEN_OLD, MAP_LEN, MAP_OFFSET, Record, flag};
+use crate::record_place::{change_record, record_place};
 use crate::superblock::{Incompatible, ReadOnlyCompatible};
 use crate::{Change, DirectoryBlocks, DirectoryFormat, FileSystem, ROOT_INODE, attribute, corrupt};
 
@@ -508,34 +509,6 @@ impl Inode {
 fn seed_of(file_system: &FileSystem, number: u32, generation: u32) -> Option<u32> {
     let superblock = &file_system.superblock;
     superblock.has_checksums().then(|| inode_seed(superblock.checksum_seed, number, generation))
-}
-
-/// The block a record is in, and where in it.
-pub(crate) fn record_place(file_system: &FileSystem, number: u32) -> Result<(Arc<Buffer>, usize), Errno> {
-    let superblock = &file_system.superblock;
-    let there_is_none = || corrupt(format_args!("there is no inode {number}"));
-    let (group, index) = superblock.group_of_inode(number).ok_or_else(there_is_none)?;
-    let table = file_system.groups.lock(group)?.inode_table;
-    let per_block = superblock.inodes_per_block();
-    let buffer = file_system.cache.get(table + u64::from(index / per_block))?;
-    Ok((buffer, (index % per_block) as usize * superblock.inode_len))
-}
-
-/// Changes bytes of a record, which gets its checksum when it is written.
-pub(crate) fn change_record<R>(
-    file_system: &FileSystem,
-    change: &Change<'_>,
-    number: u32,
-    apply: impl FnOnce(&mut [u8]) -> R,
-) -> Result<R, Errno> {
-    let superblock = &file_system.superblock;
-    let (buffer, start) = record_place(file_system, number)?;
-    let act = |bytes: &mut [u8]| apply(bytes.get_mut(start..start + superblock.inode_len).unwrap_or_default());
-    if !superblock.has_checksums() {
-        return change.write(&buffer, act);
-    }
-    let index = u32::try_from(start / superblock.inode_len).unwrap_or(0);
-    change.write_unsealed(&buffer, record::seal_in(superblock, number.wrapping_sub(index), index), act)
 }
 
 /// Writes a device number in the form Linux chooses: the old one if it fits.

@@ -45,6 +45,7 @@ pub mod checksum;
 mod data;
 pub mod directory;
 mod directory_blocks;
+mod features;
 mod file_system;
 mod group;
 mod inode;
@@ -52,6 +53,7 @@ mod journalled;
 mod map;
 mod orphan;
 mod record;
+mod record_place;
 pub mod superblock;
 
 pub use change::Change;

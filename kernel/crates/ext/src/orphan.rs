@@ -13,8 +13,9 @@ use alloc::vec::Vec;
 use abi::Errno;
 
 use crate::bytes::{get_u32, put_u32};
-use crate::inode::{Inode, change_record};
+use crate::inode::Inode;
 use crate::record::DELETED_OFFSET;
+use crate::record_place::change_record;
 use crate::superblock::Compatible;
 use crate::{Change, FileSystem, corrupt};
 

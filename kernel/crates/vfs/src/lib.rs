@@ -50,6 +50,7 @@ mod credentials;
 mod dentry;
 mod detached;
 pub mod device;
+mod file_mapping;
 mod file_system;
 mod file_time;
 pub mod fs;

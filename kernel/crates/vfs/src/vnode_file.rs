@@ -4,22 +4,21 @@
 //! of the inode. Writes and changes of size hold the inode's lock, so that `O_APPEND` is atomic and writers do not mix.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use abi::inotify::InotifyMask;
 use abi::open::{SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
 use abi::{Errno, FallocateFlags, OpenFlags, PollEvents};
 use file::{Attributes, DirectorySink, File, IoResult, LockOwner, OpenFile, Progress};
-use mm::Frame;
-use mm::object::{CodeSite, MappedObject, Mappings};
+use mm::object::MappedObject;
 use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
 use crate::attributes::set_len;
+use crate::file_mapping::FileMapping;
 use crate::page_cache::ErrorMark;
 use crate::page_cache::direct::check_aligned;
 use crate::page_cache::errors::were_any;
-use crate::{FileKind, Inode, PageCache, PageStore, PathRef, SealFlags, notify, path_name};
+use crate::{FileKind, Inode, PageCache, PageStore, PathRef, SealFlags, notify};
 
 /// The position of the first entry that a file system gives; `.` and `..` come before.
 const FIRST_ENTRY: u64 = 2;
@@ -462,7 +461,7 @@ impl File for VnodeFile {
 }
 
 /// Brings a file to the disk; also tells of an error of an earlier writing back, once.
-fn sync_contents(inode: &dyn Inode, data_only: bool, errors: &ErrorMark) -> Result<(), Errno> {
+pub(crate) fn sync_contents(inode: &dyn Inode, data_only: bool, errors: &ErrorMark) -> Result<(), Errno> {
     let done = inode.sync(data_only);
     match inode.page_cache() {
         Some((cache, _)) => done.and(cache.tell_error(errors)),
@@ -471,7 +470,7 @@ fn sync_contents(inode: &dyn Inode, data_only: bool, errors: &ErrorMark) -> Resu
 }
 
 /// What who opens a file now knows of errors of writing it back.
-fn error_mark(path: &PathRef) -> ErrorMark {
+pub(crate) fn error_mark(path: &PathRef) -> ErrorMark {
     if !were_any() {
         return ErrorMark::default();
     }
@@ -525,78 +524,5 @@ impl DirectorySink for Positioned<'_> {
         // The first two entries are ours and have their positions; those of the file system count from 0.
         let next = if *self.position < FIRST_ENTRY { next } else { next.saturating_add(FIRST_ENTRY) };
         self.take(name, inode, kind, next)
-    }
-}
-
-/// A file as mappings see it.
-struct FileMapping {
-    path: PathRef,
-    /// It counts as a mapping that may store, for the file's seals.
-    may_store: bool,
-    errors: ErrorMark,
-}
-
-impl FileMapping {
-    fn new(path: &PathRef, may_store: bool) -> Self {
-        Self { path: path.clone(), may_store, errors: error_mark(path) }
-    }
-}
-
-impl Drop for FileMapping {
-    fn drop(&mut self) {
-        if let Some(seals) = self.path.inode().seals().filter(|_| self.may_store) {
-            seals.end_mapping();
-        }
-        self.path.inode().unmapped();
-    }
-}
-
-impl MappedObject for FileMapping {
-    fn page(&self, index: u64) -> Result<Frame, Errno> {
-        self.path.inode().page(index)
-    }
-
-    fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
-        self.path.inode().page_for_write(index)
-    }
-
-    fn code_sites(&self, index: u64) -> Option<Vec<CodeSite>> {
-        let inode = self.path.inode();
-        inode.code_sites(index).or_else(|| crate::fs::root::known_sites(inode.metadata(), index))
-    }
-
-    fn is_resident(&self, index: u64) -> bool {
-        self.path.inode().is_resident(index)
-    }
-
-    fn synchronize(&self, _first: u64, _end: u64) -> Result<(), Errno> {
-        sync_contents(&**self.path.inode(), true, &self.errors)
-    }
-
-    fn remove_pages(&self, first: u64, end: u64) -> Result<(), Errno> {
-        let page = mm::PAGE_SIZE as u64;
-        let offset = first.checked_mul(page).ok_or(Errno::EINVAL)?;
-        let len = end.saturating_sub(first).checked_mul(page).ok_or(Errno::EINVAL)?;
-        let inode = self.path.inode();
-        let _lock = inode.metadata().lock();
-        inode.prepare_change()?;
-        inode.allocate(FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)
-    }
-
-    fn mappings(&self) -> Option<&Mappings> {
-        self.path.inode().mappings()
-    }
-
-    fn is_shared_memory(&self) -> bool {
-        self.path.inode().is_memory()
-    }
-
-    fn name(&self) -> Vec<u8> {
-        path_name(None, &self.path)
-    }
-
-    fn device_and_inode(&self) -> (u64, u64) {
-        let metadata = self.path.inode().metadata();
-        (metadata.device(), metadata.number())
     }
 }

@@ -34,6 +34,7 @@
 
 pub(crate) mod direct;
 pub(crate) mod errors;
+mod pages;
 mod writing;
 
 use alloc::vec::Vec;
@@ -51,6 +52,7 @@ use crate::write_back;
 
 pub(crate) use errors::ErrorMark;
 use errors::WriteErrors;
+use pages::{Page, Pages, Slot};
 pub(crate) use writing::{Begun, Run};
 
 /// The most pages read ahead.
@@ -130,32 +132,6 @@ pub struct CacheCounts {
     pub cached: u64,
     /// Those of them that must be written to the disk.
     pub dirty: u64,
-}
-
-/// What the map has for a page.
-enum Slot {
-    Page(Page),
-    /// It is being read, by the reading with this number.
-    Filling(u64),
-}
-
-struct Page {
-    frame: Frame,
-    is_dirty: bool,
-    /// A mapping may store in it without a fault.
-    is_mapped_for_stores: bool,
-    _counted: Counted,
-}
-
-impl Page {
-    fn clean(frame: Frame) -> Self {
-        Self { frame, is_dirty: false, is_mapped_for_stores: false, _counted: Counted::new() }
-    }
-}
-
-struct Pages {
-    map: SparseMap<Slot>,
-    dirty: u64,
 }
 
 /// The contents of a file.
@@ -532,52 +508,6 @@ impl PageCache {
     /// As [`PageCache::shrink`], up to `wanted` pages, and without waiting for a lock. For a system short of memory.
     pub fn try_shrink(&self, wanted: u64) -> u64 {
         self.pages.try_lock().map_or(0, |mut pages| pages.drop_clean_in(0, u64::MAX, wanted))
-    }
-}
-
-impl Pages {
-    /// Drops up to `wanted` pages of `first..end` that are clean and that nobody uses; how many.
-    fn drop_clean_in(&mut self, first: u64, end: u64, wanted: u64) -> u64 {
-        let pages = self;
-        let mut dropped = 0;
-        let mut next = pages.map.next_present(first);
-        while let Some(index) = next.filter(|index| dropped < wanted && *index < end) {
-            let is_unused = match pages.map.get(index) {
-                Some(Slot::Page(page)) => !page.is_dirty && page.frame.is_exclusive(),
-                _ => false,
-            };
-            if is_unused {
-                drop(pages.map.remove_range(index, index + 1));
-                dropped += 1;
-            }
-            next = index.checked_add(1).and_then(|index| pages.map.next_present(index));
-        }
-        dropped
-    }
-
-    /// Takes the mark of being dirty from all pages; how many had it.
-    fn clean_all(&mut self) -> usize {
-        let mut count = 0;
-        let mut next = if self.dirty == 0 { None } else { self.map.next_present(0) };
-        while let Some(index) = next {
-            if let Some(Slot::Page(page)) = self.map.get_mut(index) {
-                count += usize::from(core::mem::take(&mut page.is_dirty));
-            }
-            next = index.checked_add(1).and_then(|index| self.map.next_present(index));
-        }
-        self.dirty = 0;
-        count
-    }
-
-    /// Dirty pages that are not in `first..end`.
-    fn count_dirty_outside(&self, first: u64, end: u64) -> u64 {
-        let mut inside = 0;
-        let mut next = if self.dirty == 0 { None } else { self.map.next_present(first) };
-        while let Some(index) = next.filter(|index| *index < end) {
-            inside += u64::from(matches!(self.map.get(index), Some(Slot::Page(page)) if page.is_dirty));
-            next = index.checked_add(1).and_then(|index| self.map.next_present(index));
-        }
-        self.dirty.saturating_sub(inside)
     }
 }
 

@@ -162,7 +162,7 @@ impl FatInode {
         self.metadata.number() == ROOT_NUMBER
     }
 
-    fn show_blocks(&self) {
+    pub(super) fn show_blocks(&self) {
         let geometry = &self.volume.geometry;
         let len = geometry.clusters_for(self.metadata.size()) * geometry.cluster_len();
         self.metadata.set_blocks(len / 512);
@@ -195,7 +195,7 @@ impl FatInode {
     }
 
     /// Puts what is known of it into its entry.
-    fn update_entry(&self, state: &mut State, cluster: u32) -> Result<(), Errno> {
+    pub(super) fn update_entry(&self, state: &mut State, cluster: u32) -> Result<(), Errno> {
         self.is_changed.store(false, Relaxed);
         let place = self.place();
         if place == NO_PLACE {
@@ -230,83 +230,6 @@ impl FatInode {
     pub(super) fn abandon(&self) {
         self.cache.abandon(Errno::EIO);
         self.is_changed.store(false, Relaxed);
-    }
-
-    // ---- Size -------------------------------------------------------------------------------------------------------
-
-    /// Finds clusters for `len` bytes; how many bytes there is room for then, at most `len`.
-    fn make_room(&self, len: u64) -> Result<u64, Errno> {
-        let geometry = &self.volume.geometry;
-        let wanted = geometry.clusters_for(len);
-        let mut chain = self.chain.lock();
-        chain.load(&self.volume, wanted)?;
-        if chain.clusters() < wanted {
-            self.volume.extend(&mut chain, wanted, false)?;
-            self.is_moved.store(true, Relaxed);
-        }
-        Ok(len.min(chain.clusters() * geometry.cluster_len()))
-    }
-
-    /// Gives back clusters behind the end. Those of the file change its entry, too.
-    fn give_back_room(&self) -> Result<(), Errno> {
-        let wanted = self.volume.geometry.clusters_for(self.metadata.size());
-        let mut chain = self.chain.lock();
-        chain.load(&self.volume, wanted + 1)?;
-        if chain.clusters() > wanted {
-            let mut state = self.volume.lock_for_change()?;
-            self.volume.shorten(&mut state, &mut chain, wanted)?;
-            self.update_entry(&mut state, chain.first())?;
-            self.note_changed(&mut state);
-            self.is_moved.store(true, Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Makes zero what lies between the end and `position`, where there is room already.
-    fn clear_gap(&self, position: u64) -> Result<(), Errno> {
-        let size = self.metadata.size();
-        let page = mm::PAGE_SIZE as u64;
-        if position <= size {
-            return Ok(());
-        }
-        let offset = usize::try_from(size % page).unwrap_or(0);
-        if offset != 0 {
-            self.cache.zero(self, size / page, offset, mm::PAGE_SIZE - offset)?;
-        }
-        // The page that is written to is made whole by the cache.
-        self.clear_on_disk(size.next_multiple_of(page), position / page * page)
-    }
-
-    /// Sets a longer length.
-    fn grow_to(&self, len: u64) -> Result<(), Errno> {
-        if len > FILE_LEN_MAX {
-            return Err(Errno::EFBIG);
-        }
-        let result = self.make_room(len).and_then(|room| {
-            if room < len {
-                return Err(Errno::ENOSPC);
-            }
-            self.clear_gap(len)?;
-            let page = mm::PAGE_SIZE as u64;
-            self.clear_on_disk(self.metadata.size().next_multiple_of(page).max(len / page * page), len)
-        });
-        if let Err(errno) = result {
-            self.give_back_room()?;
-            return Err(errno);
-        }
-        self.metadata.set_size(len);
-        Ok(())
-    }
-
-    fn cut_to(&self, len: u64) -> Result<(), Errno> {
-        self.volume.check_writable()?;
-        self.metadata.set_size(len);
-        self.cache.cut(self, len)?;
-        self.give_back_room()?;
-        let chain = self.chain.lock();
-        let mut state = self.volume.lock_for_change()?;
-        // The entry must not promise more than there is.
-        self.update_entry(&mut state, chain.first())
     }
 }
 

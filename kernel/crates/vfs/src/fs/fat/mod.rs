@@ -1,13 +1,13 @@
 //! FAT with 12, 16 or 32 bits and long names, as Linux's `vfat`: [`FatFs`].
 //!
 //! - `geometry`: where on the volume things are.
-//! - `volume`: the FAT, free clusters, and the order of writes. Its documentation says what a crash leaves.
+//! - `volume`: the FAT, and free clusters; `commit`: the order of writes. Its documentation says what a crash leaves.
 //! - `chain`: the clusters of a file.
 //! - `entry`, `name`, `date`: what is in a directory, name by name.
 //! - `count`: how many clusters are free.
 //! - `directory`: the entries of one directory; `index`: where its names are, when it is large; `naming`: making, removing and renaming files.
 //! - `cached`: writing back, and giving memory back.
-//! - `inode`, `store`: files and directories for the layer above, and their contents.
+//! - `inode`, `size`, `store`: files and directories for the layer above, their sizes and contents.
 //!
 //! # Why not a crate
 //!
@@ -31,6 +31,7 @@
 
 mod cached;
 mod chain;
+mod commit;
 mod count;
 mod date;
 mod directory;
@@ -41,6 +42,7 @@ mod inode;
 mod name;
 mod naming;
 mod options;
+mod size;
 mod store;
 mod volume;
 
