@@ -162,7 +162,7 @@ macro_rules! for_each_syscall {
 100 times(buffer: UserPtr) = Full("");
 101 ptrace(request: i64, pid: i64, address: u64, data: u64) = Absent("");
 102 getuid() = Full("");
-103 syslog(kind: i32, buffer: UserPtr, length: i32) = Absent("");
+103 syslog(kind: i32, buffer: UserPtr, length: i32) = Partial("reads all and clears; reading once, the console's level and what is unread are ENOSYS");
 104 getgid() = Full("");
 105 setuid(user: u32) = Full("");
 106 setgid(group: u32) = Full("");

@@ -17,6 +17,7 @@ impl Wake for TerminalEvents {
 
 /// Does what was asked for; called after every interrupt and before every wait, with no spinlock held.
 pub(crate) fn run() {
+    linux::kernel_log::notify();
     if TERMINAL_HAS_EVENTS.load(Ordering::Relaxed) && TERMINAL_HAS_EVENTS.swap(false, Ordering::Relaxed) {
         super::program::service_terminal();
     }

@@ -99,6 +99,7 @@ fn namespace(image: &Image<'static>, line: &[u8]) -> Result<Arc<Namespace>, Errn
     let no_privileges = MountFlags::NO_SET_ID | MountFlags::NO_DEVICES;
     kinds::register_own()?;
     let dev = dev::new()?;
+    linux::kernel_log::register()?;
     kinds::register_single("devtmpfs", dev.clone())?;
     disks::start(&dev);
     let namespace = match image.config().root_kind() {

@@ -29,6 +29,8 @@ pub const CAP_SYS_NICE: u32 = 23;
 pub const CAP_LEASE: u32 = 28;
 /// `CAP_SYS_RESOURCE`: exceed hard limits.
 pub const CAP_SYS_RESOURCE: u32 = 24;
+/// `CAP_SYSLOG`: read and clear the kernel's log.
+pub const CAP_SYSLOG: u32 = 34;
 /// `CAP_CHECKPOINT_RESTORE`: choose the numbers of threads.
 pub const CAP_CHECKPOINT_RESTORE: u32 = 40;
 /// `CAP_SYS_TIME`: set the clock.

@@ -36,6 +36,7 @@ mod file_signal;
 mod fs;
 mod futex;
 mod held;
+pub mod kernel_log;
 pub mod limits;
 pub mod load;
 mod lookup;

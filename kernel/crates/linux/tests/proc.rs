@@ -232,6 +232,36 @@ fn calls_are_counted() {
 }
 
 #[test]
+fn the_log_is_read_record_by_record() {
+    linux::kernel_log::register().unwrap();
+    let world = World::new();
+    world.write("/dev/kmsg", "<29>one\n").unwrap();
+    linux::kernel_log::add(linux::kernel_log::level::ERROR, format_args!("two: \t{}", 2));
+    let open = world.open("/dev/kmsg", OpenFlags::RDWR).unwrap();
+    let read = |len: usize| {
+        let mut bytes = vec![0; len];
+        match open.file().read(&open, &mut UserWriter::to_kernel(&mut bytes), None)? {
+            Progress::Done(len) => Ok(Some(String::from_utf8(bytes[..len].to_vec()).unwrap())),
+            Progress::WouldBlock => Ok(None),
+        }
+    };
+    assert_eq!(read(5), Err(Errno::EINVAL));
+    let records: Vec<_> = std::iter::from_fn(|| read(1024).unwrap()).collect();
+    let shown: Vec<_> = records.iter().map(|record| record.split_once(';').unwrap().1).collect();
+    assert_eq!(shown, ["one\n", "two: \\x092\n"]);
+    let head = |record: &str| record.split(',').take(2).collect::<Vec<_>>().join(",");
+    assert_eq!(records.iter().map(|record| head(record)).collect::<Vec<_>>(), ["29,0", "3,1"]);
+    // Many more than there is room for: the reader is told that it has missed some.
+    for number in 0..2000 {
+        linux::kernel_log::add(linux::kernel_log::level::INFO, format_args!("record {number}"));
+    }
+    assert_eq!(read(1024), Err(Errno::EPIPE));
+    assert!(read(1024).unwrap().unwrap().starts_with("6,"));
+    assert_eq!(open.file().seek(&open, 0, abi::open::SEEK_END), Ok(0));
+    assert_eq!(read(1024), Ok(None));
+}
+
+#[test]
 fn links_and_directories_are_what_they_are() {
     let world = World::new();
     let context = FsContext::new(Arc::clone(&world.namespace));

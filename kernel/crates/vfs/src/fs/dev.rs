@@ -35,6 +35,9 @@ pub const CONSOLE: u64 = make_device(TTY_MAJOR, 1);
 /// `/dev/tty`: the controlling terminal of who asks.
 pub const TTY: u64 = make_device(TTY_MAJOR, 0);
 
+/// `/dev/kmsg`: the kernel's log.
+pub const KERNEL_LOG: u64 = make_device(MEMORY_MAJOR, 11);
+
 /// A `/dev` with its nodes, directories to mount on (`shm`, `pts`) and links.
 pub fn new() -> Result<Arc<Tmpfs>, Errno> {
     let options = TmpfsOptions { type_name: "devtmpfs", mode: 0o755, ..TmpfsOptions::default() };
@@ -47,6 +50,7 @@ pub fn new() -> Result<Arc<Tmpfs>, Errno> {
     }
     dev.populate(b"console", FileKind::CharacterDevice.mode_bits() | 0o600, CONSOLE, b"")?;
     dev.populate(b"tty", FileKind::CharacterDevice.mode_bits() | 0o666, TTY, b"")?;
+    dev.populate(b"kmsg", FileKind::CharacterDevice.mode_bits() | 0o644, KERNEL_LOG, b"")?;
     for (name, mode) in [(b"shm", 0o1777), (b"pts", 0o755)] {
         dev.populate(name, FileKind::Directory.mode_bits() | mode, 0, b"")?;
     }
