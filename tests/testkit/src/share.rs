@@ -25,6 +25,8 @@ type Number = i32;
 const EBADF: Number = 9;
 const EINVAL: Number = 22;
 const EOPNOTSUPP: Number = 95;
+/// The request for the entries of a directory.
+const READDIR: u8 = 40;
 
 /// What a fid names.
 struct Held {
@@ -59,6 +61,7 @@ struct State {
     room: usize,
     is_dead: bool,
     mangler: Option<Random>,
+    goes_in_circles: bool,
     served: u64,
 }
 
@@ -145,6 +148,11 @@ impl Share {
         lock(&self.0.state).mangler = random;
     }
 
+    /// Has every directory be an endless row of `.` from now on.
+    pub fn go_in_circles(&self) {
+        lock(&self.0.state).goes_in_circles = true;
+    }
+
     fn serve(&self, exchange: Exchange) {
         let mut request = Vec::new();
         for piece in exchange.outgoing() {
@@ -179,7 +187,8 @@ fn put(exchange: &Exchange, reply: &[u8]) -> u32 {
 fn mangle(random: &mut Random, reply: &mut Vec<u8>) {
     if random.one_in(3) {
         for _ in 0..=random.below(3) {
-            let at = random.below(reply.len());
+            // Size, kind and tag stand in the first bytes; long replies would rarely be hit there.
+            let at = if random.one_in(3) { random.below(7.min(reply.len())) } else { random.below(reply.len()) };
             reply[at] = u8::try_from(random.below(256)).unwrap_or(0);
         }
     }
@@ -300,6 +309,15 @@ fn attributes(path: &Path) -> Result<Vec<u8>, Number> {
     Ok(reply)
 }
 
+/// A directory that says it goes on at 1 or 2, and shows nothing but itself.
+fn one_dot(words: &mut Words<'_>) -> Vec<u8> {
+    let _fid = words.word();
+    let next: u64 = if words.number::<8>() == 1 { 2 } else { 1 };
+    let entry = [&[0x80][..], &[0; 12], &next.to_le_bytes(), &[4, 1, 0, b'.']].concat();
+    let len = u32::try_from(entry.len()).unwrap_or(0);
+    [&len.to_le_bytes()[..], &entry].concat()
+}
+
 impl Shared {
     fn reply(&self, state: &mut State, request: &[u8]) -> Vec<u8> {
         let mut words = Words(request);
@@ -317,6 +335,9 @@ impl Shared {
     }
 
     fn answer(&self, state: &mut State, kind: u8, words: &mut Words<'_>) -> Result<Vec<u8>, Number> {
+        if kind == READDIR && state.goes_in_circles {
+            return Ok(one_dot(words));
+        }
         if kind == 100 {
             let size = words.word().min(self.message_max);
             return Ok([&size.to_le_bytes()[..], &[8, 0], b"9P2000.L"].concat());

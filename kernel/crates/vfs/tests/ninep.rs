@@ -246,7 +246,8 @@ fn files_are_made_by_several_at_once() {
 /// A server that sends anything: errors, and nothing worse.
 #[test]
 fn a_lying_server_is_survived() {
-    for seed in 0..10 {
+    for seed in 0..16 {
+        println!("seed {seed}");
         let bench = Bench::new();
         let world = &bench.world;
         for number in 0..20 {
@@ -264,9 +265,22 @@ fn a_lying_server_is_survived() {
             let _ = world.names("/");
             let _ = world.rename(&path, "/f1");
             let _ = world.mkdir(&path);
+            let _ = world.symlink(&path, "/link");
+            let _ = world.read_file("/link");
+            let _ = world.chmod(&path, 0o640);
+            let _ = world.truncate(&path, random.below(9000) as u64);
             let _ = world.unlink(&path);
         }
     }
+}
+
+/// A directory without an end that shows no file would be read for ever.
+#[test]
+fn an_endless_directory_is_an_error() {
+    let bench = Bench::new();
+    bench.share.go_in_circles();
+    assert_eq!(bench.world.names("/"), Err(Errno::EIO));
+    assert!(bench.share.served() < 2000);
 }
 
 /// A server is mounted by its tag, any number of times, and is one file system.

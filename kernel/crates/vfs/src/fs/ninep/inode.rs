@@ -30,6 +30,8 @@ use super::data::{Asked, FileData};
 const MAKE_FLAGS: u32 = 0o2 | 0o100 | 0o200;
 /// An answer so young is not asked for again: `stat` follows a walk that has just asked. Nobody tells this machine of a change in less.
 const FRESH_NS: u64 = 10_000;
+/// Replies in a row that a directory may be without a file: one that goes round in a circle would be read for ever.
+const BARREN_MAX: u32 = 64;
 /// The bits of a mode that are no type.
 const PERMISSION_BITS: u32 = 0o7777;
 
@@ -347,9 +349,14 @@ impl Inode for ServedInode {
     fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
         let open = self.listing()?;
         let mut at = position;
+        let mut left = BARREN_MAX;
         loop {
+            left = left.checked_sub(1).ok_or(Errno::EIO)?;
             let listed = open.read_directory(at, |entry| {
                 let is_own = matches!(entry.name, b"." | b"..");
+                if !is_own {
+                    left = BARREN_MAX;
+                }
                 is_own || sink.entry(entry.name, entry.qid.path.max(1), entry.kind, entry.next)
             })?;
             match listed {
