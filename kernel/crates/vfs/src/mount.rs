@@ -92,6 +92,10 @@ pub struct Mount {
     writers: AtomicU32,
     /// It cannot be bound elsewhere.
     is_unbindable: AtomicBool,
+    /// The group of its peers; 0 for none. See `propagation`.
+    group: AtomicU32,
+    /// The group it receives from; 0 for none.
+    master: AtomicU32,
     /// What it covers: None at the root of a namespace, and after unmounting.
     place: Mutex<Option<PathRef>>,
     /// What is mounted on it.
@@ -197,6 +201,8 @@ impl Mount {
             source: Box::from(source),
             writers: AtomicU32::new(0),
             is_unbindable: AtomicBool::new(false),
+            group: AtomicU32::new(0),
+            master: AtomicU32::new(0),
             place: Mutex::new(rank::DENTRIES, None),
             children: Mutex::new(rank::DENTRIES, Vec::new()),
         })
@@ -208,9 +214,12 @@ impl Mount {
         Self::new(Superblock::unlisted(file_system), root, b"none", MountFlags::empty())
     }
 
-    /// A second mount of what this one shows from `root` on.
+    /// A second mount of what this one shows from `root` on, in the same groups.
     pub(crate) fn copied(&self, root: Arc<Dentry>) -> Arc<Self> {
-        Self::new(self.superblock.clone(), root, &self.source, self.exact_flags())
+        let copy = Self::new(self.superblock.clone(), root, &self.source, self.exact_flags());
+        copy.set_group(self.group());
+        copy.set_master(self.master());
+        copy
     }
 
     /// The number in `/proc/self/mountinfo` and `statx`.
@@ -308,6 +317,24 @@ impl Mount {
     /// Sets whether it cannot be bound elsewhere.
     pub(crate) fn set_unbindable(&self, is_unbindable: bool) {
         self.is_unbindable.store(is_unbindable, Relaxed);
+    }
+
+    /// The number of the group that it shares mounts with; 0 for none.
+    pub fn group(&self) -> u32 {
+        self.group.load(Relaxed)
+    }
+
+    /// The number of the group that it receives mounts from; 0 for none.
+    pub fn master(&self) -> u32 {
+        self.master.load(Relaxed)
+    }
+
+    pub(crate) fn set_group(&self, group: u32) {
+        self.group.store(group, Relaxed);
+    }
+
+    pub(crate) fn set_master(&self, master: u32) {
+        self.master.store(master, Relaxed);
     }
 
     /// Marks it as not used since now; whether it was marked.
@@ -408,7 +435,7 @@ impl Mount {
 
     /// What is mounted on a dentry seen through this mount.
     #[inline(always)]
-    fn child_at(&self, mount_point: &Arc<Dentry>) -> Option<Arc<Self>> {
+    pub(crate) fn child_at(&self, mount_point: &Arc<Dentry>) -> Option<Arc<Self>> {
         let children = self.children.lock();
         children.iter().find(|child| Arc::ptr_eq(&child.mount_point, mount_point)).map(|child| child.mount.clone())
     }

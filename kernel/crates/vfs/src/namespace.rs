@@ -3,7 +3,7 @@
 //! Changes are made one at a time, under the namespace's lock (rank `MOUNTS`). Who walks meanwhile sees the tree before or after
 //! a change, or, for a change of several mounts, something between.
 //!
-//! All propagation is private: a mount at one place never appears at another.
+//! A mount at one place appears at others as [`propagation`] says.
 //!
 //! # Unmounting, and users
 //!
@@ -19,6 +19,7 @@ use abi::Errno;
 use bitflags::bitflags;
 use sync::{Mutex, MutexGuard, SpinLock, rank};
 
+use crate::propagation::{self, Propagation};
 use crate::{
     Capabilities, Credentials, Dentry, FileKind, FileSystem, Mount, MountFlags, PathRef, Superblock, SuperblockFlags,
 };
@@ -46,8 +47,8 @@ pub struct FlagChange {
     pub set: MountFlags,
     /// What is taken away before.
     pub cleared: MountFlags,
-    /// Whether it can be bound elsewhere afterwards; none leaves that.
-    pub is_unbindable: Option<bool>,
+    /// How it takes part in propagation afterwards; none leaves that.
+    pub propagation: Option<Propagation>,
 }
 
 /// One line of `/proc/self/mountinfo`, parsed.
@@ -125,6 +126,7 @@ impl Namespace {
         let mount = Mount::new(superblock, root, source, flags);
         tree.attach(&mount, &at)?;
         tree.mounts.push(mount.clone());
+        tree.send(&mount, &at)?;
         Ok(mount)
     }
 
@@ -153,6 +155,7 @@ impl Namespace {
                 return Err(errno);
             }
         }
+        tree.send(&mount, &at)?;
         Ok(mount)
     }
 
@@ -187,7 +190,7 @@ impl Namespace {
         tree.mounts.append(&mut added);
         // They were made before, and are shown where they would have been.
         tree.mounts.sort_by_key(|mount| mount.id());
-        Ok(())
+        tree.send(mount, at)
     }
 
     /// Takes a tree apart that is nowhere.
@@ -225,8 +228,8 @@ impl Namespace {
             }
             replaced.push(old);
         }
-        if let Some(is_unbindable) = change.is_unbindable {
-            mounts.iter().for_each(|mount| mount.set_unbindable(is_unbindable));
+        if let Some(kind) = change.propagation {
+            mounts.iter().for_each(|mount| propagation::set(&tree.mounts, mount, kind));
         }
         Ok(())
     }
@@ -239,7 +242,9 @@ impl Namespace {
         if !tree.has(mount) {
             return self.attach_tree(&mut tree, &at, what);
         }
-        let is_movable = tree.has(mount) && what.is_mount_root() && mount.place().is_some();
+        let parent = mount.place().filter(|_| what.is_mount_root());
+        let takes_unbindable = at.mount.group() != 0 && subtree(mount).iter().any(|mount| mount.is_unbindable());
+        let is_movable = parent.is_some_and(|parent| parent.mount.group() == 0) && !takes_unbindable;
         if !is_movable || is_directory(&at.dentry) != is_directory(mount.root()) {
             return Err(Errno::EINVAL);
         }
@@ -249,8 +254,8 @@ impl Namespace {
         tree.check_place(&at)?;
         mark(&at)?;
         mount.take();
-        mount.put(at);
-        Ok(())
+        mount.put(at.clone());
+        tree.send(mount, &at)
     }
 
     /// Makes `new_root` the root of the namespace and puts the old one at `old_at`, which is below it. `root` is that of
@@ -275,6 +280,11 @@ impl Namespace {
         }
         let are_roots = root.is_mount_root() && new_root.is_mount_root() && new_root.mount.place().is_some();
         if !are_roots || !is_below(&old_at, new_root) || !is_below(new_root, root) {
+            return Err(Errno::EINVAL);
+        }
+        let is_shared = |mount: &Mount| mount.group() != 0;
+        let parent_is_shared = |mount: &Mount| mount.place().is_some_and(|place| is_shared(&place.mount));
+        if is_shared(&old_at.mount) || parent_is_shared(&new_root.mount) || parent_is_shared(&root.mount) {
             return Err(Errno::EINVAL);
         }
         tree.check_place(&old_at)?;
@@ -314,8 +324,14 @@ impl Namespace {
             return Err(Errno::EINVAL);
         }
         let gone = if how.contains(Unmount::DETACH) {
-            let gone = subtree(mount);
-            gone.iter().for_each(|mount| drop(mount.take()));
+            let mut gone = subtree(mount);
+            // From the ends on: what goes with a mount goes when nothing is on it.
+            for mount in gone.clone().iter().rev() {
+                let copies = propagation::copies_of(&tree.mounts, mount);
+                copies.iter().for_each(propagation::take_copy);
+                mount.take();
+                gone.extend(copies);
+            }
             gone
         } else {
             if mount.is_in_use() || mount.has_children() {
@@ -324,11 +340,16 @@ impl Namespace {
             if how.contains(Unmount::EXPIRE) && !mount.mark_expiring() {
                 return Err(Errno::EAGAIN);
             }
-            if !mount.take_if_unused() {
+            let mut gone = propagation::copies_of(&tree.mounts, mount);
+            let is_busy = |copy: &Arc<Mount>| !copy.has_children() && copy.is_in_use();
+            if gone.iter().any(is_busy) || !mount.take_if_unused() {
                 return Err(Errno::EBUSY);
             }
-            alloc::vec![mount.clone()]
+            gone.iter().for_each(propagation::take_copy);
+            gone.push(mount.clone());
+            gone
         };
+        gone.iter().for_each(|mount| propagation::set(&tree.mounts, mount, Propagation::Private));
         tree.mounts.retain(|mount| !gone.iter().any(|gone| Arc::ptr_eq(gone, mount)));
         Ok(gone)
     }
@@ -360,21 +381,20 @@ impl Namespace {
         self.remount(credentials, at, flags)
     }
 
-    /// Lets the mount that has its root here be bound elsewhere, or not, or leaves that; and with it those below.
-    pub fn set_unbindable(
+    /// Changes how the mount that has its root here takes part in propagation, and with it those below.
+    pub fn set_propagation(
         &self,
         credentials: &Credentials,
         at: &PathRef,
-        is_unbindable: Option<bool>,
+        kind: Propagation,
         is_recursive: bool,
     ) -> Result<(), Errno> {
         let tree = self.change(credentials)?;
         if !at.is_mount_root() || !tree.has(&at.mount) {
             return Err(Errno::EINVAL);
         }
-        let Some(is_unbindable) = is_unbindable else { return Ok(()) };
         let changed = if is_recursive { subtree(&at.mount) } else { alloc::vec![at.mount.clone()] };
-        changed.iter().for_each(|mount| mount.set_unbindable(is_unbindable));
+        changed.iter().for_each(|mount| propagation::set(&tree.mounts, mount, kind));
         Ok(())
     }
 
@@ -403,6 +423,22 @@ impl Tree {
         if at.dentry.is_cached() { Ok(()) } else { Err(Errno::EINVAL) }
     }
 
+    /// Sends what was mounted at a place on to where it is to appear too; when there is no room for that, it is not mounted at all.
+    fn send(&mut self, mount: &Arc<Mount>, at: &PathRef) -> Result<(), Errno> {
+        match propagation::send(&self.mounts, mount, at, MOUNTS_MAX.saturating_sub(self.mounts.len())) {
+            Ok(mut made) => {
+                self.mounts.append(&mut made);
+                Ok(())
+            }
+            Err(errno) => {
+                let gone = subtree(mount);
+                gone.iter().for_each(|mount| drop(mount.take()));
+                self.mounts.retain(|mount| !gone.iter().any(|gone| Arc::ptr_eq(gone, mount)));
+                Err(errno)
+            }
+        }
+    }
+
     fn attach(&self, mount: &Arc<Mount>, at: &PathRef) -> Result<(), Errno> {
         self.attach_all(mount, at, 1)
     }
@@ -427,7 +463,7 @@ fn is_directory(dentry: &Dentry) -> bool {
 }
 
 /// Marks a dentry as a mount point; `ENOENT` when it was removed.
-fn mark(at: &PathRef) -> Result<(), Errno> {
+pub(crate) fn mark(at: &PathRef) -> Result<(), Errno> {
     // Under the lock it can be neither removed nor renamed away before it is marked.
     let _lock = at.inode().metadata().lock();
     if at.dentry.is_removed() {
@@ -438,7 +474,12 @@ fn mark(at: &PathRef) -> Result<(), Errno> {
 }
 
 /// Copies the mounts below a dentry of a mount onto the last of `copies`, which shows that dentry. Unbindable ones are left out.
-fn copy_below(mount: &Arc<Mount>, from: &Arc<Dentry>, copies: &mut Vec<Arc<Mount>>, max: usize) -> Result<(), Errno> {
+pub(crate) fn copy_below(
+    mount: &Arc<Mount>,
+    from: &Arc<Dentry>,
+    copies: &mut Vec<Arc<Mount>>,
+    max: usize,
+) -> Result<(), Errno> {
     let Some(copy) = copies.last().cloned() else { return Ok(()) };
     let mut pairs = alloc::vec![(mount.clone(), copy)];
     while let Some((original, copy)) = pairs.pop() {
@@ -463,7 +504,7 @@ fn copy_below(mount: &Arc<Mount>, from: &Arc<Dentry>, copies: &mut Vec<Arc<Mount
 }
 
 /// A mount and all below it, each behind what it is on.
-fn subtree(mount: &Arc<Mount>) -> Vec<Arc<Mount>> {
+pub(crate) fn subtree(mount: &Arc<Mount>) -> Vec<Arc<Mount>> {
     let mut all = alloc::vec![mount.clone()];
     let mut next = 0;
     while let Some(at) = all.get(next).cloned() {

@@ -90,6 +90,11 @@ pub(super) fn mountinfo(thread: &Thread) -> Result<Vec<u8>, Errno> {
         text.escaped(&mount_point, ESCAPED);
         text.bytes(if mount.flags().contains(MountFlags::READ_ONLY) { b" ro" } else { b" rw" });
         put_options(&mut text, mount.flags());
+        for (label, group) in [("shared", mount.group()), ("master", mount.master())] {
+            if group != 0 {
+                text.put(format_args!(" {label}:{group}"));
+            }
+        }
         if mount.is_unbindable() {
             text.bytes(b" unbindable");
         }

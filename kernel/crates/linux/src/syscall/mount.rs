@@ -9,7 +9,7 @@ use abi::mount::{MS_MGC_MSK, MS_MGC_VAL};
 use abi::{Errno, Fd, MountCallFlags as Flags, UmountFlags, UserPtr};
 use mm::user::read_user_cstr;
 use vfs::fs::kinds::{self, Source};
-use vfs::{Capabilities, Lookup, MountFlags, PathRef, SuperblockFlags, Unmount};
+use vfs::{Capabilities, Lookup, MountFlags, PathRef, Propagation, SuperblockFlags, Unmount};
 
 use crate::SyscallResult;
 use crate::lookup::{View, locate, read_path};
@@ -25,6 +25,17 @@ fn read_text(text: UserPtr) -> Result<Option<Vec<u8>>, Errno> {
     }
     let too_long = |errno| if errno == Errno::ENAMETOOLONG { Errno::EINVAL } else { errno };
     read_user_cstr(text.address(), TEXT_LEN_MAX).map(Some).map_err(too_long)
+}
+
+/// The kind of propagation that one flag stands for.
+pub(super) fn propagation(flag: Flags) -> Option<Propagation> {
+    match flag {
+        Flags::SHARED => Some(Propagation::Shared),
+        Flags::SLAVE => Some(Propagation::Slave),
+        Flags::PRIVATE => Some(Propagation::Private),
+        Flags::UNBINDABLE => Some(Propagation::Unbindable),
+        _ => None,
+    }
 }
 
 /// What a call of `mount` asks for.
@@ -114,15 +125,10 @@ impl Request<'_> {
     /// One kind of propagation, with `MS_REC` and `MS_SILENT`. Here every mount is private, and stays so as a slave: it has no master.
     fn set_propagation(&self) -> Result<(), Errno> {
         let kind = self.flags - Flags::REC - Flags::SILENT;
-        let is_unbindable = match kind {
-            Flags::PRIVATE => Some(false),
-            Flags::UNBINDABLE => Some(true),
-            Flags::SLAVE => None,
-            _ => return Err(Errno::EINVAL),
-        };
+        let kind = propagation(kind).ok_or(Errno::EINVAL)?;
         let namespace = &self.view.context.namespace;
         let is_recursive = self.flags.contains(Flags::REC);
-        namespace.set_unbindable(&self.view.credentials, &self.target, is_unbindable, is_recursive)
+        namespace.set_propagation(&self.view.credentials, &self.target, kind, is_recursive)
     }
 
     fn superblock_flags(&self) -> SuperblockFlags {

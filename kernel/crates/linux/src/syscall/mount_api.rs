@@ -1,7 +1,7 @@
 //! Mounting step by step: `fsopen`, `fsconfig`, `fsmount`, `fspick`, `open_tree`, `move_mount` and `mount_setattr`.
 //!
 //! A file system is described in a [`MountContext`], becomes a mount that is nowhere, known by a descriptor, and is put at its place
-//! at last. All mounts are private, so what asks for another propagation is refused.
+//! at last.
 
 use alloc::vec::Vec;
 
@@ -186,7 +186,7 @@ pub(crate) fn move_mount(
 ) -> SyscallResult {
     let view = mounting_view(thread)?;
     let flags = MoveMountFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
-    // Without groups that mounts are in there is nothing to join, and below the topmost nothing is put.
+    // No mount joins the group of another by this call, and below the topmost nothing is put.
     if flags.intersects(MoveMountFlags::SET_GROUP | MoveMountFlags::BENEATH) {
         return Err(Errno::EINVAL.into());
     }
@@ -233,21 +233,16 @@ pub(crate) fn mount_setattr(
 
 /// What `mount_setattr` asks for.
 fn flag_change(asked: &MountAttributes) -> Result<FlagChange, Errno> {
-    let propagation = MountCallFlags::from_bits_retain(asked.propagation);
-    let is_unbindable = match propagation {
+    let propagation = match MountCallFlags::from_bits_retain(asked.propagation) {
         none if none.is_empty() => None,
-        MountCallFlags::PRIVATE => Some(false),
-        MountCallFlags::UNBINDABLE => Some(true),
-        // A private mount stays one: it has no master.
-        MountCallFlags::SLAVE => None,
-        _ => return Err(Errno::EINVAL),
+        flag => Some(super::mount::propagation(flag).ok_or(Errno::EINVAL)?),
     };
     let set = Attr::from_bits(asked.attr_set).ok_or(Errno::EINVAL)?;
     let cleared = Attr::from_bits(asked.attr_clr).ok_or(Errno::EINVAL)?;
     if (set | cleared).contains(Attr::IDMAP) {
         return Err(Errno::EINVAL);
     }
-    let mut change = FlagChange { set: restrictions(set), cleared: restrictions(cleared), is_unbindable };
+    let mut change = FlagChange { set: restrictions(set), cleared: restrictions(cleared), propagation };
     if cleared.intersects(Attr::ATIME) {
         if !cleared.contains(Attr::ATIME) {
             return Err(Errno::EINVAL);
