@@ -26,6 +26,7 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use buddy_system_allocator::Heap as EarlyHeap;
+use linux::HeapClass;
 use sync::{IrqSpinLock, rank};
 
 use super::layout::{direct, physical_of_direct};
@@ -66,6 +67,9 @@ struct Slabs {
     partial: [*mut Slab; CLASSES.len()],
     /// Slabs without an object in use, the last ones of their classes.
     empty: u64,
+    /// Slabs of each class, and objects of theirs that are in use.
+    slabs: [u64; CLASSES.len()],
+    used: [u64; CLASSES.len()],
 }
 
 // SAFETY: the pointers lead to slab pages, which are owned by the heap and touched under its lock only.
@@ -121,6 +125,7 @@ impl Slabs {
                 self.empty -= 1;
             }
             (*slab).used += 1;
+            self.used[class] += 1;
             if (*slab).free.is_null() {
                 self.unlink(slab, class);
             }
@@ -142,6 +147,7 @@ impl Slabs {
             (*object).next = (*slab).free;
             (*slab).free = object;
             (*slab).used -= 1;
+            self.used[class] -= 1;
             if was_full {
                 self.link(slab, class);
             }
@@ -151,6 +157,7 @@ impl Slabs {
                 } else {
                     self.unlink(slab, class);
                     frames::free_page(physical_of_direct(slab as usize));
+                    self.slabs[class] -= 1;
                 }
             }
         }
@@ -173,6 +180,7 @@ impl Slabs {
         // SAFETY: the page is ours.
         unsafe { slab.write(Slab { free, next: null_mut(), previous: null_mut(), used: 0, class: class as u32 }) };
         self.empty += 1;
+        self.slabs[class] += 1;
         slab
     }
 
@@ -349,6 +357,18 @@ pub(crate) fn drain_here() {
     });
 }
 
+/// What there is of each class. What CPUs keep for themselves is in use.
+pub(crate) fn classes() -> impl Iterator<Item = HeapClass> {
+    let (slabs, used) = {
+        let heap = SLABS.lock();
+        (heap.slabs, heap.used)
+    };
+    CLASSES.into_iter().zip(slabs).zip(used).map(|((size, slabs), used)| {
+        let objects_per_slab = ((PAGE_BYTES - HEADER_BYTES) / usize::from(size)) as u64;
+        HeapClass { object_bytes: u64::from(size), objects_per_slab, slabs, used }
+    })
+}
+
 /// Frames of slabs in which nothing is in use.
 pub(super) fn empty_slabs() -> u64 {
     SLABS.lock().empty
@@ -359,8 +379,10 @@ struct EarlyArea(#[expect(dead_code, reason = "used by address only")] [u8; EARL
 static mut EARLY_AREA: EarlyArea = EarlyArea([0; EARLY_BYTES]);
 
 static EARLY: IrqSpinLock<EarlyHeap<16>> = IrqSpinLock::new(rank::HEAP, EarlyHeap::new());
-static SLABS: IrqSpinLock<Slabs> =
-    IrqSpinLock::new(rank::HEAP, Slabs { partial: [null_mut(); CLASSES.len()], empty: 0 });
+static SLABS: IrqSpinLock<Slabs> = IrqSpinLock::new(
+    rank::HEAP,
+    Slabs { partial: [null_mut(); CLASSES.len()], empty: 0, slabs: [0; CLASSES.len()], used: [0; CLASSES.len()] },
+);
 static HAS_FRAMES: AtomicBool = AtomicBool::new(false);
 /// The reserve was low when it was looked at last.
 static IS_LOW: AtomicBool = AtomicBool::new(false);

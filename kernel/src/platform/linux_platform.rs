@@ -2,14 +2,15 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::arch::x86_64::CpuidResult;
 use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 use abi::Errno;
 use linux::{
-    CpuCounters, CpuInfo, ExceptionCounters, FlushCounters, InvalidVectorState, Outcome, Platform, Thread, ThreadStart,
-    VdsoFrames, VectorLayout,
+    CpuCounters, CpuInfo, ExceptionCounters, FlushCounters, HeapClass, InvalidVectorState, Outcome, Platform, Thread,
+    ThreadStart, VdsoFrames, VectorLayout,
 };
 use mm::{AddressSpace, PageTable};
 use sched::{CpuSet, Policy};
@@ -21,7 +22,7 @@ use crate::arch::cpu::{self, Features};
 use crate::arch::percpu::{self, PerCpu};
 use crate::arch::{clock, smp, vector_state};
 use crate::memory::page_table::UserPageTable;
-use crate::memory::{paging, tlb};
+use crate::memory::{heap, paging, tlb};
 use crate::threads::{self, control, schedule, timer};
 
 /// The only machine there is.
@@ -163,6 +164,10 @@ impl Platform for MachinePlatform {
 
     fn exception_counters(&self, cpu: u32) -> ExceptionCounters {
         threads::cpu::exceptions(cpu)
+    }
+
+    fn heap_classes(&self) -> Vec<HeapClass> {
+        heap::classes().collect()
     }
 
     fn flush_counters(&self) -> FlushCounters {

@@ -72,8 +72,8 @@ pub use exec::{BootError, BootRequest, boot};
 pub use exit::interrupt_exit;
 pub use fault::{Fault, fault_entry, page_in};
 pub use platform::{
-    CpuCounters, CpuInfo, EXCEPTION_COUNT, ExceptionCounters, FlushCounters, InvalidVectorState, Outcome, Platform,
-    ThreadStart, VdsoFrames, VectorLayout,
+    CpuCounters, CpuInfo, EXCEPTION_COUNT, ExceptionCounters, FlushCounters, HeapClass, InvalidVectorState, Outcome,
+    Platform, ThreadStart, VdsoFrames, VectorLayout,
 };
 pub use process::Process;
 pub use registers::Registers;

@@ -94,6 +94,19 @@ pub struct FlushCounters {
     pub spared: u64,
 }
 
+/// Objects of one size on the kernel's heap, which lie in slabs of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HeapClass {
+    /// Bytes of an object.
+    pub object_bytes: u64,
+    /// How many a slab has room for.
+    pub objects_per_slab: u64,
+    /// How many slabs there are.
+    pub slabs: u64,
+    /// Objects in use, with those that CPUs keep for themselves.
+    pub used: u64,
+}
+
 /// The frames of the vDSO; none of them is ever freed.
 pub struct VdsoFrames {
     /// The page of data that the image reads, which lies right before it.
@@ -286,6 +299,11 @@ pub trait Platform: Send + Sync {
     fn exception_counters(&self, cpu: u32) -> ExceptionCounters {
         let _ = cpu;
         [0; EXCEPTION_COUNT]
+    }
+
+    /// The sizes of objects on the kernel's heap, in ascending order.
+    fn heap_classes(&self) -> Vec<HeapClass> {
+        Vec::new()
     }
 
     /// What flushes cost the other CPUs.

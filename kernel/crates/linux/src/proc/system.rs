@@ -35,6 +35,7 @@ pub(super) const FILES: &[Row<System>] = &[
     Row::text("modules", ""),
     Row::directory("nacre", 0o555, nacre::directory),
     Row::file("partitions", disks::partitions),
+    Row::file("slabinfo", slabs).with_permissions(0o400),
     Row::file("softirqs", soft_interrupts),
     Row::file("stat", stat),
     Row::text("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
@@ -171,6 +172,33 @@ fn interrupts(system: &System) -> Vec<u8> {
     line("LOC", |cpu| cpu.timer_interrupts, "Local timer interrupts");
     line("RES", |cpu| cpu.reschedule_interrupts, "Rescheduling interrupts");
     line("TLB", |cpu| cpu.flush_interrupts, "TLB shootdowns");
+    text.into_bytes()
+}
+
+/// The classes of the kernel's heap. Nothing about them can be tuned, and all slabs count as active, as in SLUB.
+fn slabs(system: &System) -> Vec<u8> {
+    let mut text = Text::new();
+    text.line(format_args!(
+        "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> \
+         : tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>"
+    ));
+    for class in system.platform().heap_classes().into_iter().rev() {
+        text.line(format_args!(
+            "{:<17} {:6} {:6} {:6} {:4} {:4} : tunables {:4} {:4} {:4} : slabdata {:6} {:6} {:6}",
+            alloc::format!("kmalloc-{}", class.object_bytes),
+            class.used,
+            class.slabs * class.objects_per_slab,
+            class.object_bytes,
+            class.objects_per_slab,
+            1,
+            0,
+            0,
+            0,
+            class.slabs,
+            class.slabs,
+            0
+        ));
+    }
     text.into_bytes()
 }
 
