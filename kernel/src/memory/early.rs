@@ -18,12 +18,13 @@ pub(crate) struct EarlyPages {
 }
 
 impl EarlyPages {
-    /// Serves from the largest usable region between 1 MiB and 1 GiB; `None` when there is none.
+    /// Serves from the largest usable region below 1 GiB; `None` when there is none. In a small machine that is the memory below
+    /// the image.
     pub(crate) fn new(map: &MemoryMap) -> Option<EarlyPages> {
         let page = PAGE_BYTES as u64;
         let clipped = map
             .usable()
-            .map(|region| (region.start.max(1 << 20).next_multiple_of(page), region.end.min(REACH) & !(page - 1)));
+            .map(|region| (region.start.next_multiple_of(page), region.end.min(REACH) & !(page - 1)));
         let (start, end) = clipped.filter(|(start, end)| start < end).max_by_key(|(start, end)| end - start)?;
         Some(EarlyPages { start, next: start, end, offset: 0 })
     }
