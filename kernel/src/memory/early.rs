@@ -22,9 +22,8 @@ impl EarlyPages {
     /// the image.
     pub(crate) fn new(map: &MemoryMap) -> Option<EarlyPages> {
         let page = PAGE_BYTES as u64;
-        let clipped = map
-            .usable()
-            .map(|region| (region.start.next_multiple_of(page), region.end.min(REACH) & !(page - 1)));
+        let clipped =
+            map.usable().map(|region| (region.start.next_multiple_of(page), region.end.min(REACH) & !(page - 1)));
         let (start, end) = clipped.filter(|(start, end)| start < end).max_by_key(|(start, end)| end - start)?;
         Some(EarlyPages { start, next: start, end, offset: 0 })
     }

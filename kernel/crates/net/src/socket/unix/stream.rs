@@ -87,6 +87,7 @@ pub(super) fn send(socket: &UnixSocket, request: &mut SendRequest<'_, '_>) -> Io
 }
 
 /// Moves bytes, of which the last is urgent and goes when all others have gone.
+#[cold]
 fn push_urgent(me: &Endpoint, peer: &Endpoint, request: &mut SendRequest<'_, '_>, cargo: &mut Cargo) -> IoResult {
     let before = request.from.remaining() - 1;
     let mut done = 0;
@@ -104,6 +105,7 @@ fn push_urgent(me: &Endpoint, peer: &Endpoint, request: &mut SendRequest<'_, '_>
 }
 
 /// Moves up to `len` bytes to the queue of the peer, as far as there is room; `is_urgent` one, and it is urgent.
+#[inline]
 fn push(
     me: &Endpoint,
     peer: &Endpoint,
@@ -196,6 +198,9 @@ pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>)
     }
     // Looked at before the queue: bytes sent before the end are seen.
     let is_shut = me.shut() & RECEIVE_SHUT != 0;
+    if me.level() == 0 {
+        return nothing(me, is_shut);
+    }
     let is_peek = request.flags.contains(MessageFlags::PEEK);
     let passes_credentials = me.options.pass_credentials.load(Relaxed);
     let writable_below = peer.options.send_buffer_len();
@@ -214,7 +219,9 @@ pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>)
         let after = queue.used();
         me.publish(&queue);
         drop(queue);
-        in_flight::drop_later(core::mem::take(&mut gathered.lost));
+        if !gathered.lost.is_empty() {
+            in_flight::drop_later(core::mem::take(&mut gathered.lost));
+        }
         if before.saturating_mul(4) > writable_below && after.saturating_mul(4) <= writable_below {
             peer.wake(PollEvents::WRITABLE | PollEvents::WRBAND);
         }
@@ -224,11 +231,7 @@ pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>)
             _ if gathered.done > 0 || (wants_none && !is_empty) => break,
             _ => {}
         }
-        return match me.take_error() {
-            Some(errno) => Err(errno),
-            None if is_shut => Ok(Some(Received::default())),
-            None => Ok(None),
-        };
+        return nothing(me, is_shut);
     }
     debug_assert!(gathered.done > 0 || wants_none);
     me.move_peek_offset(is_peek, gathered.done);
@@ -240,6 +243,15 @@ pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>)
     control.extend(gathered.peeked);
     let address = socket.address_of(peer);
     Ok(Some(Received { len: gathered.done, address, control, flags: MessageFlags::empty() }))
+}
+
+/// What there is to receive where there are no bytes.
+fn nothing(me: &Endpoint, is_shut: bool) -> Result<Option<Received>, Errno> {
+    match me.take_error() {
+        Some(errno) => Err(errno),
+        None if is_shut => Ok(Some(Received::default())),
+        None => Ok(None),
+    }
 }
 
 /// Takes the urgent byte, or looks at it. As on Linux it counts even where there is no room for it.
