@@ -28,7 +28,7 @@ use crate::memory::stacks::{self, KernelStack, THREAD_STACK_PAGES};
 
 /// The most threads there are at once.
 pub(crate) const THREADS_MAX: usize = 65_536;
-const CHUNK_CONTEXTS: usize = 16;
+const CHUNK_CONTEXTS: usize = 32;
 /// Contexts without a thread that keep their stacks.
 const SPARE_MAX: u32 = 64;
 /// The end of the list of spare contexts.

@@ -65,6 +65,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("triple-fault", Bench::triple_fault),
         ("kernel-crash", Bench::kernel_crash),
         ("processors", Bench::processors),
+        ("smallest_memory", Bench::smallest_memory),
         ("call-interrupts", Bench::call_interrupts),
         ("power-button", Bench::power_button),
         ("serial-only", Bench::serial_only),
@@ -251,6 +252,13 @@ impl Bench {
         Ok(())
     }
 
+    /// A small program runs in 4 MiB.
+    fn smallest_memory(&self) -> Result<(), Failure> {
+        let image = self.image("tests/binaries/hello.c", |_| {})?;
+        let output = self.tools.boot(&image, &Boot { memory_mib: 4, ..Boot::default() }, &Input::Empty)?;
+        check(&output, b"hello, world\n", b"", 0)
+    }
+
     /// All processors start, on every machine, and the program is told how many there are. A small memory has room for fewer.
     fn processors(&self) -> Result<(), Failure> {
         let image = self.image("tests/qemu/processors.c", |_| {})?;
@@ -260,12 +268,12 @@ impl Bench {
             let line = format!("{}\n", [cpus.to_string().as_str(); 7].join(" "));
             check(&output, line.as_bytes(), b"", 0)?;
         }
-        let small = Boot { memory_mib: 4, cpus: 64, ..Boot::default() };
+        let small = Boot { memory_mib: 5, cpus: 64, ..Boot::default() };
         let output = self.tools.boot(&image, &small, &Input::Empty)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let count = text.split(' ').next().and_then(|count| count.parse::<u32>().ok());
         if count.is_none_or(|count| count < 2 || count == 64) || output.status != 0 {
-            return Err(format!("64 processors in 4 MiB: {}", describe(&output)));
+            return Err(format!("64 processors in 5 MiB: {}", describe(&output)));
         }
         Ok(())
     }

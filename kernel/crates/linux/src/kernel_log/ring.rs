@@ -6,7 +6,7 @@
 use core::fmt;
 
 /// Bytes of the ring.
-pub(crate) const RING_LEN: usize = 16 << 10;
+pub(crate) const RING_LEN: usize = 8 << 10;
 /// The longest text of a record.
 pub(crate) const TEXT_LEN_MAX: usize = 976;
 /// Time (8), length (2), priority (1).

@@ -61,7 +61,7 @@ fn links(system: &System) -> Vec<u8> {
                 IpAddr::V6(group) => format!("3333{:08x}", u128::from(group) & 0xffff_ffff),
             })
             .collect();
-        addresses.sort();
+        addresses.sort_unstable();
         addresses.dedup();
         for address in addresses {
             text.line(format_args!("{:<4} {:<15} {:<5} {:<5} {address}", interface.index(), interface.name(), 1, 0));

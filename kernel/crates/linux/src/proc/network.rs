@@ -105,7 +105,7 @@ fn routes(system: &System) -> Vec<u8> {
     text.line(format_args!("{head:<127}"));
     // In the order in which Linux lists them, not that in which they are tried.
     let mut routes: Vec<_> = snapshot.routes().iter().collect();
-    routes.sort_by_key(|one| (one.destination, one.prefix_len));
+    block::sort_by_key(&mut routes, |one| (one.destination, one.prefix_len, one.metric));
     for one in routes {
         let IpAddr::V4(destination) = one.destination else { continue };
         let gateway = match one.gateway {

@@ -89,9 +89,8 @@ fn connections(system: &System, is_v6: bool) -> Vec<u8> {
     put_line(&mut text, &format!("  sl  {}", if is_v6 { COLUMNS6 } else { COLUMNS4 }), is_v6, TCP_WIDTH);
     let rows = network.tcp().rows(network, machine::now_ns());
     // Linux begins with those who listen.
-    let mut rows: Vec<_> = rows.iter().filter(|row| row.is_v6 == is_v6).collect();
-    rows.sort_by_key(|row| row.state != LISTEN);
-    for (number, row) in rows.into_iter().enumerate() {
+    let with = |listens: bool| rows.iter().filter(move |row| row.is_v6 == is_v6 && (row.state == LISTEN) == listens);
+    for (number, row) in with(true).chain(with(false)).enumerate() {
         put_line(&mut text, &connection(number, row), is_v6, TCP_WIDTH);
     }
     text.into_bytes()

@@ -276,7 +276,7 @@ fn open_descriptors(system: &System) -> usize {
         let threads = process.threads();
         let mut tables: Vec<_> =
             threads.iter().filter(|thread| !thread.has_ended()).map(|thread| thread.fds()).collect();
-        tables.sort_by_key(|table| Arc::as_ptr(table));
+        block::sort_by_key(&mut tables, |table| Arc::as_ptr(table));
         tables.dedup_by_key(|table| Arc::as_ptr(table));
         tables.iter().map(|table| table.descriptors().len()).sum::<usize>()
     };
