@@ -51,7 +51,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 39] = [
+    let named: [(&str, Run); 40] = [
         ("disk-ext", Bench::ext),
         ("disk-removed", Bench::ext_removed),
         ("disk-ext-cut", Bench::ext_power_cut),
