@@ -224,7 +224,7 @@ macro_rules! for_each_syscall {
 162 sync() = Full("");
 163 acct(path: UserPtr) = Absent("");
 164 settimeofday(time: UserPtr, zone: UserPtr) = Full("");
-165 mount(source: UserPtr, target: UserPtr, kind: UserPtr, flags: u64, data: UserPtr) = Partial("all mounts are private: MS_SHARED is EINVAL; MS_DIRSYNC, MS_LAZYTIME and MS_MANDLOCK change nothing");
+165 mount(source: UserPtr, target: UserPtr, kind: UserPtr, flags: u64, data: UserPtr) = Partial("MS_DIRSYNC, MS_LAZYTIME and MS_MANDLOCK change nothing");
 166 umount2(target: UserPtr, flags: u32) = Full("");
 167 swapon(path: UserPtr, flags: i32) = Absent("");
 168 swapoff(path: UserPtr) = Absent("");
@@ -412,7 +412,7 @@ macro_rules! for_each_syscall {
 439 faccessat2(directory: Fd, path: UserPtr, mode: u32, flags: u32) = Full("");
 440 process_madvise(pidfd: Fd, vector: UserPtr, vector_length: usize, advice: i32, flags: u32) = Absent("");
 441 epoll_pwait2(epoll: Fd, events: UserPtr, count: i32, timeout: UserPtr, mask: UserPtr, set_size: usize) = Full("");
-442 mount_setattr(directory: Fd, path: UserPtr, flags: u32, attributes: UserPtr, size: usize) = Partial("all mounts are private: MS_SHARED is EINVAL; no MOUNT_ATTR_IDMAP");
+442 mount_setattr(directory: Fd, path: UserPtr, flags: u32, attributes: UserPtr, size: usize) = Partial("no MOUNT_ATTR_IDMAP");
 443 quotactl_fd(fd: Fd, command: u32, id: u32, address: UserPtr) = Absent("");
 444 landlock_create_ruleset(attributes: UserPtr, size: usize, flags: u32) = Absent("");
 445 landlock_add_rule(ruleset: Fd, kind: i32, attributes: UserPtr, flags: u32) = Absent("");
