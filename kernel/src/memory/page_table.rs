@@ -490,10 +490,10 @@ impl UserPageTable {
         while at < end {
             let next = ((at & !(span(level) - 1)) + span(level)).min(end);
             let entry = get(table, index(at, level));
-            if entry & HELD != 0 {
-                if let Some(found) = self.find(entry & ENTRY_ADDRESS, level - 1, at, next) {
-                    return Some(found);
-                }
+            if entry & HELD != 0
+                && let Some(found) = self.find(entry & ENTRY_ADDRESS, level - 1, at, next)
+            {
+                return Some(found);
             }
             at = next;
         }
