@@ -38,6 +38,12 @@ static void show_signals(const char *label) {
     printf("\n");
 }
 
+// Waits for those that are still on their way.
+static void forget_signals(void) {
+    while (sigtimedwait(&watched, NULL, &(struct timespec){0, 50000000}) > 0)
+        ;
+}
+
 // What F_GETOWN says of a group looks like an error to libc when its number is small.
 static void show_owner(int fd) {
     struct owner_ex ex = {-1, -1};
@@ -116,8 +122,7 @@ static void events(void) {
     MUST(fcntl(p[1], F_SETFL, O_ASYNC | O_NONBLOCK));
     while (read(p[0], big, sizeof big) > 0)
         ;
-    while (sigtimedwait(&watched, NULL, &(struct timespec){0, 0}) > 0)
-        ;
+    forget_signals();
     MUST(write(p[1], big, sizeof big));
     show_signals("full");
     MUST(read(p[0], big, sizeof big));
@@ -130,8 +135,7 @@ static void events(void) {
     MUST(write(p[1], "x", 1));
     show_signals("copy");
     close(copy);
-    while (sigtimedwait(&watched, NULL, &(struct timespec){0, 0}) > 0)
-        ;
+    forget_signals();
     // A FIFO.
     fresh_dir("/tmp");
     MUST(mkfifo("fifo", 0600));
@@ -142,8 +146,7 @@ static void events(void) {
     MUST(write(end, "x", 1));
     show_signals("fifo");
     close(fifo);
-    while (sigtimedwait(&watched, NULL, &(struct timespec){0, 0}) > 0)
-        ;
+    forget_signals();
     // A socket.
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s));
     MUST(fcntl(s[0], F_SETOWN, getpid()));
@@ -151,8 +154,7 @@ static void events(void) {
     MUST(write(s[1], "x", 1));
     show_signals("socket");
     MUST(read(s[0], &byte, 1));
-    while (sigtimedwait(&watched, NULL, &(struct timespec){0, 0}) > 0)
-        ;
+    forget_signals();
     close(s[1]);
     show_signals("end of a socket");
 }
