@@ -140,7 +140,7 @@ impl Flag {
 
 /// How long debug builds spin for a lock before they give up and tell who holds it.
 #[cfg(all(debug_assertions, not(loom)))]
-const SPIN_NS_MAX: u64 = if cfg!(test) { 50_000_000 } else { 20_000_000_000 };
+const SPIN_NS_MAX: u64 = if cfg!(test) { 1_000_000_000 } else { 20_000_000_000 };
 
 /// Counts the turns of a busy loop for a lock.
 #[cfg(all(debug_assertions, not(loom)))]
