@@ -54,7 +54,10 @@ static KINDS: Mutex<Vec<Kind>> = Mutex::new(rank::DENTRIES, Vec::new());
 fn register(kind: Kind) -> Result<(), Errno> {
     let mut kinds = KINDS.lock();
     if let Some(known) = kinds.iter_mut().find(|known| known.name == kind.name) {
-        *known = kind;
+        let replaced = core::mem::replace(known, kind);
+        drop(kinds);
+        // It may hold the last reference to a file system, which takes locks of the same rank when it ends.
+        drop(replaced);
         return Ok(());
     }
     if kinds.len() >= KINDS_MAX {
