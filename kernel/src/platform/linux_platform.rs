@@ -212,6 +212,8 @@ impl Platform for MachinePlatform {
     }
 
     fn end(&self, outcome: Outcome) -> ! {
+        // Of the machine, not of a process: tests have many of these beside each other.
+        vfs::shut_down();
         end::program_ended(outcome)
     }
 }

@@ -136,7 +136,6 @@ fn end_thread(thread: &Thread) -> ! {
     });
     if remaining == Remaining(0) {
         debug_assert!(outcome.is_some(), "who was last to begin to end has decided");
-        vfs::shut_down();
         thread.platform().end(outcome.unwrap_or(Outcome::Exited(0)))
     }
     process.thread_ends.wake_all();

@@ -349,6 +349,6 @@ pub trait Platform: Send + Sync {
         let _ = line;
     }
 
-    /// Ends the machine: the first process is gone.
+    /// Ends the machine, with its file systems: the first process is gone.
     fn end(&self, outcome: Outcome) -> !;
 }
