@@ -10,6 +10,7 @@ use mm::user::{UserWriter, read_user_struct};
 use net::loan::{Lent, Loan};
 use net::socket::MessageFlags;
 
+use super::loans::Room;
 use crate::SyscallResult;
 use crate::socket::transfer::receive_patience;
 use crate::socket::{OpenSocket, address};
@@ -35,12 +36,13 @@ pub(super) fn receive_in_place(
     let open = OpenSocket::get(thread, fd)?;
     let socket = open.socket();
     let loans = &thread.process().loans;
-    if !loans.have_room(count) {
-        return Err(Errno::ENOBUFS.into());
-    }
-    let attempt = || socket.lend(count);
-    let lent: Lent = match attempt()? {
-        Some(lent) => lent,
+    // Nothing is received that there is no room for. Who waits has taken none.
+    let attempt = || {
+        let room = loans.reserve(count)?;
+        Ok(socket.lend(count)?.map(|lent| (lent, room)))
+    };
+    let (lent, room): (Lent, Room<'_>) = match attempt()? {
+        Some(received) => received,
         None => {
             receive_patience(open.open(), socket, flags).wait(thread, open.open(), PollEvents::READABLE, attempt)?
         }
@@ -48,7 +50,7 @@ pub(super) fn receive_in_place(
     let sender = lent.address.as_ref().map_or_else(Default::default, |sender| address::to_bytes(socket.kind(), sender));
     let places: alloc::vec::Vec<_> =
         lent.loans.iter().map(|loan| (loan.bytes().as_ptr().addr(), loan.bytes().len())).collect();
-    let numbers = loans.add(lent.loans)?;
+    let numbers = room.fill(lent.loans);
     let mut tell = || {
         for ((place, length), number) in places.iter().zip(&numbers) {
             let piece = ReceivedPiece { address: *place as u64, length: *length as u64, loan: *number };

@@ -26,6 +26,8 @@ struct Slot {
 struct Table {
     slots: Vec<Slot>,
     free: Vec<u16>,
+    /// For so many more there is [`Room`].
+    reserved: usize,
 }
 
 /// See the module.
@@ -37,20 +39,15 @@ impl Loans {
         Self(Mutex::new(rank::PROCESS, Table::default()))
     }
 
-    /// Whether there is room for `count` more. Others may take it meanwhile.
-    pub(super) fn have_room(&self, count: usize) -> bool {
-        let table = self.0.lock();
-        table.slots.len() - table.free.len() + count <= LOANS_MAX
-    }
-
-    /// Notes loans and answers their numbers. `ENOBUFS` if there are too many; then all of these are given back.
-    pub(super) fn add(&self, loans: Vec<Loan>) -> Result<Vec<u64>, Errno> {
+    /// Room for `count` more, which nobody else takes. `ENOBUFS` if there would be too many.
+    pub(super) fn reserve(&self, count: usize) -> Result<Room<'_>, Errno> {
         let mut table = self.0.lock();
-        if table.slots.len() - table.free.len() + loans.len() > LOANS_MAX {
-            drop(table);
+        let used = table.slots.len() - table.free.len() + table.reserved;
+        if count > LOANS_MAX.saturating_sub(used) {
             return Err(Errno::ENOBUFS);
         }
-        Ok(loans.into_iter().map(|loan| table.insert(loan)).collect())
+        table.reserved += count;
+        Ok(Room { loans: self, count })
     }
 
     /// The loan of a number, which is the caller's to end. `EINVAL` if there is none.
@@ -60,8 +57,32 @@ impl Loans {
 
     /// Ends all of them: the program that had them is no more.
     pub(crate) fn clear(&self) {
-        let table = core::mem::take(&mut *self.0.lock());
+        let mut table = self.0.lock();
+        table.free.clear();
+        let slots = core::mem::take(&mut table.slots);
         drop(table);
+        drop(slots);
+    }
+}
+
+/// Room for loans that are still to be made. What is not used is given up with it.
+pub(super) struct Room<'a> {
+    loans: &'a Loans,
+    count: usize,
+}
+
+impl Room<'_> {
+    /// Notes loans, not more than there is room for, and answers their numbers.
+    pub(super) fn fill(self, loans: Vec<Loan>) -> Vec<u64> {
+        assert!(loans.len() <= self.count, "{} loans, and room for {}", loans.len(), self.count);
+        let mut table = self.loans.0.lock();
+        loans.into_iter().map(|loan| table.insert(loan)).collect()
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.loans.0.lock().reserved -= self.count;
     }
 }
 
@@ -86,5 +107,27 @@ impl Table {
         let loan = slot.loan.take()?;
         self.free.push(index);
         Some(loan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit as _;
+
+    use super::*;
+
+    #[test]
+    fn room_is_one_owners_until_it_is_given_up() {
+        let loans = Loans::new();
+        let room = loans.reserve(LOANS_MAX).unwrap();
+        assert_eq!(loans.reserve(1).err(), Some(Errno::ENOBUFS));
+        drop(room);
+        let room = loans.reserve(1).unwrap();
+        assert_eq!(loans.reserve(LOANS_MAX).err(), Some(Errno::ENOBUFS));
+        assert!(loans.reserve(LOANS_MAX - 1).is_ok());
+        // What is filled with less gives the rest up.
+        assert!(room.fill(Vec::new()).is_empty());
+        assert!(loans.reserve(LOANS_MAX).is_ok());
+        assert_eq!(loans.reserve(usize::MAX).err(), Some(Errno::ENOBUFS));
     }
 }
