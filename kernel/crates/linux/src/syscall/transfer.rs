@@ -85,6 +85,15 @@ enum Portion {
     Buffer(usize),
 }
 
+impl Portion {
+    fn len(&self) -> usize {
+        match self {
+            Self::Pages(pages) => pages.iter().map(FramePiece::len).sum(),
+            Self::Buffer(len) => *len,
+        }
+    }
+}
+
 /// Up to `len` bytes of a file by reference, in at most `pages_max` pages. None: it is to be read.
 pub(super) fn share_pages(
     thread: &Thread,
@@ -111,19 +120,17 @@ fn transfer(thread: &Thread, input: &mut Side<'_>, output: &mut Side<'_>, count:
             Err(_) if done > 0 => break,
             Err(error) => return Err(error),
         };
-        let (read, written) = match &portion {
-            Portion::Pages(pages) => {
-                let read = pages.iter().map(FramePiece::len).sum();
-                (read, put(thread, output, pages, done + read < count))
-            }
-            Portion::Buffer(read) => {
-                let mut from = UserReader::from_kernel(&buffer[..*read]);
-                (*read, write_to(thread, &output.open, &mut from, output.position))
-            }
-        };
+        let read = portion.len();
         if read == 0 {
             break;
         }
+        let written = match &portion {
+            Portion::Pages(pages) => put(thread, output, pages, done + read < count),
+            Portion::Buffer(_) => {
+                let mut from = UserReader::from_kernel(&buffer[..read]);
+                write_to(thread, &output.open, &mut from, output.position)
+            }
+        };
         let moved = *written.as_ref().unwrap_or(&0);
         match portion {
             Portion::Pages(_) => input.skip(moved),
