@@ -189,7 +189,7 @@ impl Namespace {
         tree.attach_all(mount, at, added.len())?;
         tree.mounts.append(&mut added);
         // They were made before, and are shown where they would have been.
-        tree.mounts.sort_by_key(|mount| mount.id());
+        block::sort_by_key(&mut tree.mounts, |mount| mount.id());
         tree.send(mount, at)
     }
 
