@@ -233,13 +233,12 @@ fn wait_for_words(things: &mut [Thing<'_>], left: Option<Duration>) -> io::Resul
     const SYS_FUTEX_WAITV: usize = 449;
     const WORDS_MAX: usize = 128;
     const CLOCK_MONOTONIC: usize = 1;
-    if let Some(left) = left {
+    let mut words: Vec<&mut Thing<'_>> = things.iter_mut().filter(|thing| thing.kind == WORD).collect();
+    if left.is_some() || words.len() > WORDS_MAX {
         // As with a mixture.
-        std::thread::sleep(left.min(SLICE));
+        std::thread::sleep(left.unwrap_or(SLICE).min(SLICE));
         return Ok(());
     }
-    let mut words: Vec<&mut Thing<'_>> = things.iter_mut().filter(|thing| thing.kind == WORD).collect();
-    words.truncate(WORDS_MAX);
     let of =
         |thing: &&mut Thing<'_>| Waitv { value: thing.value, address: thing.subject, flags: thing.events, reserved: 0 };
     let vector: Vec<_> = words.iter().map(of).collect();
@@ -258,5 +257,25 @@ fn wait_for_words(things: &mut [Thing<'_>], left: Option<Duration>) -> io::Resul
             Ok(())
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_of_more_words_than_a_call_takes_ends_the_wait() {
+        let words: Vec<AtomicU32> = std::iter::repeat_with(|| AtomicU32::new(0)).take(200).collect();
+        let mut things: Vec<Thing<'_>> = words.iter().map(|word| Thing::word(word, 0)).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(10 * SLICE);
+                words[150].store(1, Ordering::SeqCst);
+                wake(&words[150]);
+            });
+            assert_eq!(wait_many(&mut things, None).unwrap(), 1);
+        });
+        assert!(things[150].is_found());
     }
 }
