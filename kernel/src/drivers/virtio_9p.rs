@@ -15,7 +15,8 @@ use alloc::vec::Vec;
 
 use devices::split_queue::{Buffer, SplitQueue, table_entries};
 use devices::virtio_9p::{Features, TAG_LEN_MAX, config};
-use ninep::{Exchange, Piece, Transport as ServerTransport};
+use mm::FramePiece;
+use ninep::{Exchange, Transport as ServerTransport};
 use sync::{IrqSpinLock, Once, WaitQueue, rank};
 use virtio_drivers::transport::{DeviceStatus, Transport};
 
@@ -260,7 +261,7 @@ impl ServerTransport for Shared {
 
 /// Writes the table of an exchange into its slot; answers the buffers, in order.
 fn prepare(slot: &DmaBuffer, exchange: &Exchange) -> Vec<Buffer> {
-    let buffer = |piece: &Piece, is_writable: bool| Buffer {
+    let buffer = |piece: &FramePiece, is_writable: bool| Buffer {
         address: piece.frame().number().physical_address() + piece.offset() as u64,
         len: u32::try_from(piece.len()).unwrap_or(0),
         is_writable,

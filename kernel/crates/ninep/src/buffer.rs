@@ -1,52 +1,19 @@
-//! [`Buffer`]: the bytes of a request and of its reply, in frames; [`Piece`]: a part of a frame, as a device sees it.
+//! [`Buffer`]: the bytes of a request and of its reply, in frames; [`pieces_of`]: parts of frames, as a device sees them.
 
 use alloc::vec::Vec;
 
 use abi::Errno;
-use mm::{Frame, PAGE_SIZE};
+use mm::{Frame, FramePiece, PAGE_SIZE};
 
-/// A part of a frame.
-#[derive(Clone, Debug)]
-pub struct Piece {
-    frame: Frame,
-    offset: usize,
-    len: usize,
-}
-
-impl Piece {
-    /// `len` bytes of a frame from `offset` on; `None` when that is nothing, or not within it.
-    #[must_use]
-    pub fn new(frame: Frame, offset: usize, len: usize) -> Option<Self> {
-        let is_within = len > 0 && offset.checked_add(len).is_some_and(|end| end <= PAGE_SIZE);
-        is_within.then_some(Self { frame, offset, len })
-    }
-
-    /// The frame.
-    #[must_use]
-    pub fn frame(&self) -> &Frame {
-        &self.frame
-    }
-
-    /// Where in the frame it begins.
-    #[must_use]
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-
-    /// Bytes.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The pieces of the first `len` bytes of whole frames.
-    pub(crate) fn of_frames(frames: &[Frame], len: usize) -> impl Iterator<Item = Self> {
-        frames.iter().enumerate().map_while(move |(number, frame)| {
-            let left = len.saturating_sub(number * PAGE_SIZE);
-            Self::new(frame.clone(), 0, left.min(PAGE_SIZE))
-        })
-    }
+/// The pieces of the bytes from `start` on, `len` of them, of frames in order. None is empty.
+pub(crate) fn pieces_of(frames: &[Frame], start: usize, len: usize) -> impl Iterator<Item = FramePiece> {
+    let end = start.saturating_add(len);
+    frames.iter().enumerate().filter_map(move |(number, frame)| {
+        let base = number * PAGE_SIZE;
+        let first = start.max(base);
+        let part = end.min(base + PAGE_SIZE).checked_sub(first).filter(|part| *part > 0)?;
+        Some(FramePiece::new(frame.clone(), first - base, part))
+    })
 }
 
 /// Bytes in frames of their own.
@@ -59,22 +26,16 @@ impl Buffer {
     }
 
     /// The pieces of a part of it.
-    pub(crate) fn pieces(&self, start: usize, len: usize) -> impl Iterator<Item = Piece> {
-        let end = start + len;
-        self.0.iter().enumerate().filter_map(move |(number, frame)| {
-            let base = number * PAGE_SIZE;
-            let first = start.max(base);
-            let part = end.min(base + PAGE_SIZE).checked_sub(first)?;
-            Piece::new(frame.clone(), first - base, part)
-        })
+    pub(crate) fn pieces(&self, start: usize, len: usize) -> impl Iterator<Item = FramePiece> {
+        pieces_of(&self.0, start, len)
     }
 
     /// Copies bytes in.
     pub(crate) fn write(&self, start: usize, bytes: &[u8]) {
         let mut rest = bytes;
         for piece in self.pieces(start, bytes.len()) {
-            let (part, behind) = rest.split_at(piece.len.min(rest.len()));
-            piece.frame.write(piece.offset, part);
+            let (part, behind) = rest.split_at(piece.len().min(rest.len()));
+            piece.frame().write(piece.offset(), part);
             rest = behind;
         }
         debug_assert!(rest.is_empty(), "a buffer is too short for what is written");
@@ -85,10 +46,10 @@ impl Buffer {
         let mut bytes = alloc::vec![0; len];
         let mut done = 0;
         for piece in self.pieces(start, len) {
-            if let Some(part) = bytes.get_mut(done..done + piece.len) {
-                piece.frame.read(piece.offset, part);
+            if let Some(part) = bytes.get_mut(done..done + piece.len()) {
+                piece.frame().read(piece.offset(), part);
             }
-            done += piece.len;
+            done += piece.len();
         }
         bytes.truncate(done);
         bytes
@@ -109,7 +70,6 @@ mod tests {
         let lens: Vec<usize> = buffer.pieces(PAGE_SIZE - 200, bytes.len()).map(|piece| piece.len()).collect();
         assert_eq!(lens, [200, PAGE_SIZE, 300]);
         assert_eq!(buffer.read(3 * PAGE_SIZE - 1, 10).len(), 1);
-        let frame = Frame::allocate().unwrap();
-        assert!(Piece::new(frame.clone(), 4096, 1).is_none() && Piece::new(frame, 0, 0).is_none());
+        assert_eq!(buffer.pieces(3 * PAGE_SIZE, 1).count() + buffer.pieces(PAGE_SIZE, 0).count(), 0);
     }
 }

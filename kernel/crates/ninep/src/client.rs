@@ -4,15 +4,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
-use mm::{Frame, PAGE_SIZE};
+use mm::{Frame, FramePiece, PAGE_SIZE};
 use sync::atomic::{AtomicBool, Ordering};
 use sync::{BatchQueue, Parker, WaitNode, machine};
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, pieces_of};
 use crate::codec::{Decoder, Encoder, HEADER_LEN};
 use crate::exchange::{Answer, Session};
 use crate::message::{ERROR, NO_TAG, NONE, Qid, VERSION, kind};
-use crate::{Exchange, Fid, Piece, TIMEOUT_NS, Transport};
+use crate::{Exchange, Fid, TIMEOUT_NS, Transport};
 
 /// The most bytes of a file in one message.
 const PAYLOAD_MAX: usize = 512 << 10;
@@ -140,8 +140,8 @@ impl Client {
         let (buffer, mut outgoing, mut incoming, reply_at) = prepare(message, tag, payload, reply_len)?;
         match payload {
             Payload::Nothing => {}
-            Payload::Out(frames, len) => outgoing.extend(Piece::of_frames(frames, len)),
-            Payload::In(frames, len) => incoming.extend(Piece::of_frames(frames, len)),
+            Payload::Out(frames, len) => outgoing.extend(pieces_of(frames, 0, len)),
+            Payload::In(frames, len) => incoming.extend(pieces_of(frames, 0, len)),
         }
         let answer = Answer::new();
         self.submit(Exchange::waited_for(&self.session, &answer, outgoing, incoming));
@@ -260,7 +260,7 @@ fn prepare(
     tag: u16,
     payload: Payload<'_>,
     reply_len: usize,
-) -> Result<(Buffer, Vec<Piece>, Vec<Piece>, usize), Errno> {
+) -> Result<(Buffer, Vec<FramePiece>, Vec<FramePiece>, usize), Errno> {
     let more = if let Payload::Out(_, len) = payload { len } else { 0 };
     let request = message.finish(tag, more)?;
     let reply_at = request.len().next_multiple_of(8);

@@ -3,10 +3,10 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use mm::FramePiece;
 use sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use sync::{Parker, WaitQueue};
 
-use crate::Piece;
 use crate::numbers::Numbers;
 
 /// The most requests under way; more wait for their turn.
@@ -38,8 +38,8 @@ pub trait Transport: Send + Sync {
 
 /// A request on its way. It holds the memory of both messages until it is complete.
 pub struct Exchange {
-    outgoing: Vec<Piece>,
-    incoming: Vec<Piece>,
+    outgoing: Vec<FramePiece>,
+    incoming: Vec<FramePiece>,
     whose: Whose,
 }
 
@@ -55,8 +55,8 @@ impl Exchange {
     pub(crate) fn waited_for(
         session: &Arc<Session>,
         answer: &Arc<Answer>,
-        outgoing: Vec<Piece>,
-        incoming: Vec<Piece>,
+        outgoing: Vec<FramePiece>,
+        incoming: Vec<FramePiece>,
     ) -> Self {
         Self { outgoing, incoming, whose: Whose::Waiter { session: session.clone(), answer: answer.clone() } }
     }
@@ -65,8 +65,8 @@ impl Exchange {
         session: &Arc<Session>,
         tag: u32,
         fid: u32,
-        outgoing: Vec<Piece>,
-        incoming: Vec<Piece>,
+        outgoing: Vec<FramePiece>,
+        incoming: Vec<FramePiece>,
     ) -> Self {
         Self { outgoing, incoming, whose: Whose::Clunk { session: session.clone(), tag, fid } }
     }
@@ -80,13 +80,13 @@ impl Exchange {
 
     /// What the device reads.
     #[must_use]
-    pub fn outgoing(&self) -> &[Piece] {
+    pub fn outgoing(&self) -> &[FramePiece] {
         &self.outgoing
     }
 
     /// Where the device writes.
     #[must_use]
-    pub fn incoming(&self) -> &[Piece] {
+    pub fn incoming(&self) -> &[FramePiece] {
         &self.incoming
     }
 

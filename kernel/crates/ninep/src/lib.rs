@@ -47,7 +47,6 @@ mod fid;
 pub mod message;
 mod numbers;
 
-pub use buffer::Piece;
 pub use client::Client;
 pub use exchange::{Exchange, Transport};
 pub use fid::{Fid, Listed, NewTime, OpenFid, SetAttributes};
