@@ -3,8 +3,9 @@
 //! # How they are stored
 //!
 //! 1. A function is a record: where it begins, and the number of its name. Functions of one name share it.
-//! 2. Names are in order, and each says only how many bytes it shares with the one before it and which follow (front coding: Witten,
-//!    Moffat and Bell, "Managing Gigabytes", 4.1). Paths of modules are most of a name, so that takes a sixth of the room.
+//! 2. Names are in order, and each says only how many bytes it shares with the one before it and which follow (front
+//!    coding: Witten, Moffat and Bell, "Managing Gigabytes", 4.1). Paths of modules are most of a name, so that takes a
+//!    sixth of the room.
 //! 3. A name is found by reading all before it. A backtrace asks for a few dozen.
 
 use core::fmt;

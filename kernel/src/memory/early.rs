@@ -18,8 +18,8 @@ pub(crate) struct EarlyPages {
 }
 
 impl EarlyPages {
-    /// Serves from the largest usable region below 1 GiB; `None` when there is none. In a small machine that is the memory below
-    /// the image.
+    /// Serves from the largest usable region below 1 GiB; `None` when there is none. In a small machine that is the
+    /// memory below the image.
     pub(crate) fn new(map: &MemoryMap) -> Option<EarlyPages> {
         let page = PAGE_BYTES as u64;
         let clipped =

@@ -4,9 +4,10 @@
 //! keeps its contents. Two more software bits say whose the contents are. Each table page counts its entries (in the count
 //! of its frame), so that an empty one goes back at once; the top table lives as long as the address space.
 //!
-//! Three shortcuts. The lowest table used last is remembered, so that neighbours are found without a walk. The lowest table
-//! that lost its last page last stays where it is, *vacant*, until another one does: one page that comes and goes far from all others
-//! changes nothing but its own entry. And an emptied table is all zeroes again: a few are kept and serve as new ones.
+//! Three shortcuts. The lowest table used last is remembered, so that neighbours are found without a walk. The lowest
+//! table that lost its last page last stays where it is, *vacant*, until another one does: one page that comes and goes
+//! far from all others changes nothing but its own entry. And an emptied table is all zeroes again: a few are kept and
+//! serve as new ones.
 //!
 //! # Other CPUs
 //!
@@ -399,8 +400,8 @@ impl UserPageTable {
         self.remove_entries(table, removed)
     }
 
-    /// Counts `count` entries out that went, at and behind `address` in the lowest table `table`. If that leaves it empty, it stays as the
-    /// vacant one.
+    /// Counts `count` entries out that went, at and behind `address` in the lowest table `table`. If that leaves it
+    /// empty, it stays as the vacant one.
     fn count_out(&self, table: u64, address: usize, count: u32, unlinked: &mut Unlinked) {
         if self.remove_entries(table, count) {
             let region = address / span(2);
@@ -613,8 +614,8 @@ impl PageTable for UserPageTable {
     }
 
     fn move_range(&mut self, from: PageRange, to: usize) -> Result<(), Errno> {
-        // First make every table of the destination, so that nothing can fail half-way. None of them is the vacant one, which could
-        // go meanwhile.
+        // First make every table of the destination, so that nothing can fail half-way. None of them is the vacant one,
+        // which could go meanwhile.
         self.give_vacant_up();
         let mut at = from.start();
         while let Some((address, _)) = self.find_held(at, from.end()) {

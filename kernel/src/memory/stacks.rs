@@ -25,10 +25,11 @@ use super::paging::{ENTRY_ADDRESS, Entry};
 use super::{PAGE_BYTES, frames, paging, tlb};
 use crate::arch::smp;
 
-/// Pages of a thread's kernel stack. The deepest way down is a write that finds memory short, writes back what is dirty, and so commits and
-/// empties a journal.
+/// Pages of a thread's kernel stack. The deepest way down is a write that finds memory short, writes back what is
+/// dirty, and so commits and empties a journal.
 pub(crate) const THREAD_STACK_PAGES: usize = 4;
-/// Pages of the stack on which the machine starts: much of that is one function after inlining. The first CPU waits on it for work later.
+/// Pages of the stack on which the machine starts: much of that is one function after inlining. The first CPU waits on
+/// it for work later.
 pub(crate) const BOOT_STACK_PAGES: usize = 12;
 /// Pages of an IST stack.
 pub(crate) const INTERRUPT_STACK_PAGES: usize = 2;

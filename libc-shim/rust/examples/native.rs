@@ -1,5 +1,5 @@
-//! A server that does several things with one thread: it waits for its connection, a word and a thread by one call, reads what comes in place, and
-//! would give its cache back if memory were short. The same on Linux and on Nacre.
+//! A server that does several things with one thread: it waits for its connection, a word and a thread by one call,
+//! reads what comes in place, and would give its cache back if memory were short. The same on Linux and on Nacre.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};

@@ -1,7 +1,8 @@
 //! Being told that memory is short, to give back what a program can do without: a cache, a pool, a log that may be cut.
 //!
-//! The kernel signals a descriptor, and a thread of the program waits for it. So what gives memory back is an ordinary function, which takes locks and frees
-//! as it likes. On Linux it is pressure-stall information that tells, where a kernel has that.
+//! The kernel signals a descriptor, and a thread of the program waits for it. So what gives memory back is an ordinary
+//! function, which takes locks and frees as it likes. On Linux it is pressure-stall information that tells, where a
+//! kernel has that.
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};

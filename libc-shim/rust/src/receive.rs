@@ -1,7 +1,7 @@
 //! Receiving in place: bytes of a TCP stream, or a datagram, read where they lie.
 //!
-//! The kernel lends its buffers, which count against the socket's receive buffer until they are dropped: who keeps them slows his peer down. On Linux, and
-//! for sockets that do not lend, the bytes are received into memory of the heap.
+//! The kernel lends its buffers, which count against the socket's receive buffer until they are dropped: who keeps them
+//! slows his peer down. On Linux, and for sockets that do not lend, the bytes are received into memory of the heap.
 //!
 //! ```
 //! use std::io::Write;
@@ -62,7 +62,8 @@ impl Received {
         };
         let bytes_of = |piece: &Piece| {
             let address = usize::try_from(piece.address).unwrap_or(0);
-            // SAFETY: the kernel lends these bytes until they are given back, which dropping this does, and changes them no more.
+            // SAFETY: the kernel lends these bytes until they are given back, which dropping this does, and changes
+            // them no more.
             unsafe {
                 std::slice::from_raw_parts(
                     std::ptr::with_exposed_provenance(address),

@@ -1,7 +1,7 @@
 //! Waiting for descriptors, futex words and threads at once.
 //!
-//! On Linux, words alone without a limit are `futex_waitv`'s, and descriptors alone `poll`'s. Everything else is looked at every millisecond there, and a
-//! wake that does not change its word goes unnoticed.
+//! On Linux, words alone without a limit are `futex_waitv`'s, and descriptors alone `poll`'s. Everything else is looked
+//! at every millisecond there, and a wake that does not change its word goes unnoticed.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU32, Ordering};
@@ -122,7 +122,8 @@ pub fn wake(word: &AtomicU32) {
     unsafe { system_call(SYS_FUTEX, [word.as_ptr().addr(), FUTEX_WAKE_PRIVATE, 1, 0, 0, 0]) };
 }
 
-/// Waits until at least one thing has something to tell, and answers how many have: 0 when the time is up. At most 1,024 things.
+/// Waits until at least one thing has something to tell, and answers how many have: 0 when the time is up. At most
+/// 1,024 things.
 pub fn wait_many(things: &mut [Thing<'_>], timeout: Option<Duration>) -> io::Result<usize> {
     let time = timeout.map(time_of);
     let time_address = time.as_ref().map_or(0, |time| std::ptr::from_ref(time).addr());

@@ -45,7 +45,8 @@ pub fn stop_at(now_ns: u64) {
     });
 }
 
-/// Stops the clock, but for `step_ns` that pass after each reading: no two readings are equal. A thread that waits looks at it all the time.
+/// Stops the clock, but for `step_ns` that pass after each reading: no two readings are equal. A thread that waits
+/// looks at it all the time.
 pub fn tick(now_ns: u64, step_ns: u64) {
     change(|state| {
         state.manual_ns = Some(now_ns);

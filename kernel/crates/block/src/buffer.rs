@@ -15,9 +15,10 @@
 //!
 //! # 3. Seals
 //!
-//! A block that has a checksum of itself need not have the right one before it is written. Who changes such a block says how it is
-//! sealed ([`Buffer::change_unsealed`]), and that is done once for all changes, by whoever takes the bytes to the disk
-//! ([`Buffer::read_sealed`]). Others do not look at the checksum of a buffer that is marked as checked.
+//! A block that has a checksum of itself need not have the right one before it is written. Who changes such a block
+//! says how it is sealed ([`Buffer::change_unsealed`]), and that is done once for all changes, by whoever takes the
+//! bytes to the disk ([`Buffer::read_sealed`]). Others do not look at the checksum of a buffer that is marked as
+//! checked.
 //!
 //! # 4. Memory
 //!
@@ -47,8 +48,8 @@ const CHECKED: u32 = 4;
 /// What one holder counts, above the flags.
 const HELD_ONE: u32 = 8;
 
-/// The number of buffers at which unused ones are dropped, unless set otherwise: one part in [`MEMORY_SHARE`] of memory, but not more
-/// and not less than this.
+/// The number of buffers at which unused ones are dropped, unless set otherwise: one part in [`MEMORY_SHARE`] of
+/// memory, but not more and not less than this.
 const LIMIT_MAX: usize = 4096;
 const LIMIT_MIN: usize = 128;
 const MEMORY_SHARE: usize = 16;
@@ -129,8 +130,8 @@ impl Buffer {
         look(self.contents.lock().sealed().unwrap_or_default())
     }
 
-    /// Changes the bytes to what is to be written, sealed if they have to be. Takes no other buffer. Whether, and when, they are written
-    /// is for the caller to say.
+    /// Changes the bytes to what is to be written, sealed if they have to be. Takes no other buffer. Whether, and when,
+    /// they are written is for the caller to say.
     pub fn change<R>(&self, change: impl FnOnce(&mut [u8]) -> R) -> R {
         let mut contents = self.contents.lock();
         contents.seal = None;

@@ -1,9 +1,11 @@
 //! [`sort_by_key`]: sorting for deep places.
 //!
-//! The sorts of `core` are faster, and take kilobytes of stack: a buffer of 4 KiB, or one call within another with room for dozens of
-//! elements each. Requests are sorted at the end of the longest ways through the kernel, whose stacks have 16 KiB.
+//! The sorts of `core` are faster, and take kilobytes of stack: a buffer of 4 KiB, or one call within another with room
+//! for dozens of elements each. Requests are sorted at the end of the longest ways through the kernel, whose stacks
+//! have 16 KiB.
 //!
-//! Heap sort (J. Williams, "Algorithm 232", CACM 7.6, 1964): in place, without recursion. Equal elements may change places.
+//! Heap sort (J. Williams, "Algorithm 232", CACM 7.6, 1964): in place, without recursion. Equal elements may change
+//! places.
 
 /// Sorts by a key.
 pub fn sort_by_key<T, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {

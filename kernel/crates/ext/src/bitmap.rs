@@ -65,8 +65,8 @@ impl Union<'_> {
         None
     }
 
-    /// Clear bits for `wanted`: those at `goal` if there are any, else the first run that is long enough, else the longest; its
-    /// beginning and length.
+    /// Clear bits for `wanted`: those at `goal` if there are any, else the first run that is long enough, else the
+    /// longest; its beginning and length.
     pub(crate) fn find_run(&self, goal: u32, len: u32, wanted: u32) -> Option<(u32, u32)> {
         let run_at = |first: u32| {
             let most = len.min(first.saturating_add(wanted));

@@ -26,11 +26,12 @@ fn crc32c_by_table(seed: u32, bytes: &[u8]) -> u32 {
     digest.finalize()
 }
 
-/// What the checksum of bytes becomes when `difference`, which is followed by `behind` bytes, is added to them by exclusive or. None where
-/// that is not found quickly.
+/// What the checksum of bytes becomes when `difference`, which is followed by `behind` bytes, is added to them by
+/// exclusive or. None where that is not found quickly.
 ///
-/// A checksum is linear: that of a sum is the sum of both, and zeroes before a message that starts from zero do not count. Each zero
-/// behind it multiplies the checksum by x⁸ modulo the polynomial. (W. Peterson, D. Brown, "Cyclic Codes for Error Detection", 1961.)
+/// A checksum is linear: that of a sum is the sum of both, and zeroes before a message that starts from zero do not
+/// count. Each zero behind it multiplies the checksum by x⁸ modulo the polynomial. (W. Peterson, D. Brown, "Cyclic
+/// Codes for Error Detection", 1961.)
 pub(crate) fn crc32c_patch(sum: u32, difference: &[u8], behind: usize) -> Option<u32> {
     let (low, high) = (ZEROES.0.get(behind % STEP)?, ZEROES.1.get(behind / STEP)?);
     Some(sum ^ multiply(multiply(*low, *high), crc32c(0, difference)))

@@ -1,4 +1,5 @@
-//! The features of a file system: [`Compatible`], [`Incompatible`] and [`ReadOnlyCompatible`], and which of them are known.
+//! The features of a file system: [`Compatible`], [`Incompatible`] and [`ReadOnlyCompatible`], and which of them are
+//! known.
 
 use bitflags::bitflags;
 

@@ -5,16 +5,17 @@
 //!
 //! # Bitmaps
 //!
-//! They are looked at and changed where they are, in their buffers, under the group's lock. The checksum of one, which is in the
-//! descriptor, follows from what it was and what was changed ([`crc32c_patch`](crate::checksum::crc32c_patch)).
+//! They are looked at and changed where they are, in their buffers, under the group's lock. The checksum of one, which
+//! is in the descriptor, follows from what it was and what was changed
+//! ([`crc32c_patch`](crate::checksum::crc32c_patch)).
 //!
 //! A descriptor may say that a bitmap was never written ([`Flags`]): then what it would hold follows from the geometry, and it is
 //! made when the first bit of it is to be changed. The blocks of its inode table may hold anything then.
 //!
 //! # Blocks that are free and not to be had
 //!
-//! Those that are promised to data on its way to the disk, and those that a transaction frees which is not on the disk yet
-//! ([`Held`]).
+//! Those that are promised to data on its way to the disk, and those that a transaction frees which is not on the disk
+//! yet ([`Held`]).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -457,7 +458,8 @@ impl Bitmap {
     }
 }
 
-/// The checksum of a bitmap that had the checksum `known` before all of these bits were changed. None where that is not found quickly.
+/// The checksum of a bitmap that had the checksum `known` before all of these bits were changed. None where that is not
+/// found quickly.
 fn patched_checksum(
     superblock: &Superblock,
     kind: BitmapKind,

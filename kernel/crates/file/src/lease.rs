@@ -1,11 +1,11 @@
 //! Leases: an open file is told before another one is opened that conflicts with it (`F_SETLEASE`).
 //!
-//! 1. A shared lease conflicts with opening for writing and with `truncate`, an exclusive one with any opening. Who opens so *breaks* the
-//!    lease: the holder is told by a signal, and has some time ([`break_time_seconds`]) to give it up, or to weaken an exclusive lease
-//!    to a shared one where that suffices.
-//! 2. Who breaks waits until then, or answers `EAGAIN`. Nothing here sleeps: [`break_for`] says that there is something to wait for, and
-//!    [`generation`] changes, and [`changes`] is woken, whenever looking again is worth while. When the time is up the lease is weakened
-//!    by force ([`expire`]).
+//! 1. A shared lease conflicts with opening for writing and with `truncate`, an exclusive one with any opening. Who
+//!    opens so *breaks* the lease: the holder is told by a signal, and has some time ([`break_time_seconds`]) to give
+//!    it up, or to weaken an exclusive lease to a shared one where that suffices.
+//! 2. Who breaks waits until then, or answers `EAGAIN`. Nothing here sleeps: [`break_for`] says that there is something
+//!    to wait for, and [`generation`] changes, and [`changes`] is woken, whenever looking again is worth while. When
+//!    the time is up the lease is weakened by force ([`expire`]).
 //! 3. A new lease needs a file that nobody else uses in a way that would break it; who sets it looks.
 //!
 //! As long as there are no leases, opening a file costs one load of a count.
@@ -86,8 +86,8 @@ fn changed() {
     CHANGES.wake_all();
 }
 
-/// Sets the lease of an open file, which has the caller see to it that nobody uses the file otherwise. `EAGAIN` while it is being broken
-/// or others have leases that do not go with it.
+/// Sets the lease of an open file, which has the caller see to it that nobody uses the file otherwise. `EAGAIN` while
+/// it is being broken or others have leases that do not go with it.
 pub fn set(file: FileId, open: &OpenFile, kind: LockKind, holder: Arc<dyn Holder>) -> Result<(), Errno> {
     let id = OpenId::of(open);
     let mut table = TABLE.lock();
@@ -158,7 +158,8 @@ pub(crate) fn release_open(open: &OpenFile) {
     }
 }
 
-/// Breaks what is in the way of opening a file. `EAGAIN` when there is something: when it is gone the caller tries again.
+/// Breaks what is in the way of opening a file. `EAGAIN` when there is something: when it is gone the caller tries
+/// again.
 pub fn break_for(file: FileId, wants_write: bool) -> Result<(), Errno> {
     let target = if wants_write { None } else { Some(LockKind::Shared) };
     let deadline_ns = machine::now_ns().saturating_add(u64::from(BREAK_TIME_SECONDS.load(Relaxed)) * 1_000_000_000);

@@ -1,7 +1,7 @@
 //! [`FileOwner`]: who is told by a signal what happens to an open file (`F_SETOWN`, `F_SETSIG`, `O_ASYNC`).
 //!
-//! Few files have one, and it is made when it is first asked for. It outlives the open file where a signal is on its way. What listens
-//! to the file is kept here as well, and ends with the open file.
+//! Few files have one, and it is made when it is first asked for. It outlives the open file where a signal is on its
+//! way. What listens to the file is kept here as well, and ends with the open file.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};

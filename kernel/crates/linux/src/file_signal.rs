@@ -1,11 +1,12 @@
 //! Signals about files: `O_ASYNC`, and leases that are broken.
 //!
-//! A file wakes its wait queue under the queue's lock, where no signal can be sent. So what listens there for `O_ASYNC` only notes what
-//! has happened and has the timer's interrupt come at once; that sends the signal. Events that come before the interrupt does are one
-//! signal. Linux sends it within the call that caused the event; here the program may be back a moment before the interrupt.
+//! A file wakes its wait queue under the queue's lock, where no signal can be sent. So what listens there for `O_ASYNC`
+//! only notes what has happened and has the timer's interrupt come at once; that sends the signal. Events that come
+//! before the interrupt does are one signal. Linux sends it within the call that caused the event; here the program may
+//! be back a moment before the interrupt.
 //!
-//! As on Linux the signal is `SIGIO` without information, or the one of `F_SETSIG` with the descriptor and what happened. When the queue of
-//! signals has no room left for one of those, `SIGIO` is sent in its place.
+//! As on Linux the signal is `SIGIO` without information, or the one of `F_SETSIG` with the descriptor and what
+//! happened. When the queue of signals has no room left for one of those, `SIGIO` is sent in its place.
 
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};

@@ -101,8 +101,8 @@ impl PathBuffer {
     }
 }
 
-/// Finds a place without a lock and without counting what is asked with, if the path begins at the root or the working directory and the
-/// cache knows it. False: the long way says what is to be said. See [`vfs::find_cached`].
+/// Finds a place without a lock and without counting what is asked with, if the path begins at the root or the working
+/// directory and the cache knows it. False: the long way says what is to be said. See [`vfs::find_cached`].
 #[inline]
 pub(crate) fn find_cached<const COUNTS_MOUNT: bool>(
     thread: &Thread,

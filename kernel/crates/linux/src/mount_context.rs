@@ -1,8 +1,9 @@
-//! [`MountContext`]: what `fsopen` and `fspick` make, where a file system is described step by step before it is opened or changed.
+//! [`MountContext`]: what `fsopen` and `fspick` make, where a file system is described step by step before it is opened
+//! or changed.
 //!
-//! A context goes through phases and never back: parameters are gathered, the file system is made of them, one mount of it is taken
-//! away by `fsmount`. What failed once stays so. Options of the file system are looked at when it is made, all together; until then
-//! only their form is checked.
+//! A context goes through phases and never back: parameters are gathered, the file system is made of them, one mount of
+//! it is taken away by `fsmount`. What failed once stays so. Options of the file system are looked at when it is made,
+//! all together; until then only their form is checked.
 //!
 //! Lock: `MOUNT_CONTEXTS`, held while the file system is opened.
 
@@ -106,7 +107,8 @@ impl MountContext {
         namespace.reconfigure(&view.credentials, root, state.flags, mount_flags, &state.options)
     }
 
-    /// Takes the file system away to be mounted, with its source. `EINVAL` when there is none, `EBUSY` when it was taken.
+    /// Takes the file system away to be mounted, with its source. `EINVAL` when there is none, `EBUSY` when it was
+    /// taken.
     pub(crate) fn take(&self) -> Result<(Arc<Superblock>, Vec<u8>), Errno> {
         let mut state = self.state.lock();
         let superblock = match &state.phase {

@@ -1,7 +1,7 @@
 //! [`NamespaceFile`]: a namespace behind a descriptor, as `/proc/PID/ns/KIND` opens it.
 //!
-//! There is one namespace of each kind, with the number that Linux gives the first. Who has the right may enter it and is where it was;
-//! `setns` says so where Linux does, and refuses where Linux does.
+//! There is one namespace of each kind, with the number that Linux gives the first. Who has the right may enter it and
+//! is where it was; `setns` says so where Linux does, and refuses where Linux does.
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -100,7 +100,8 @@ impl NamespaceFile {
         self.kind
     }
 
-    /// The one that owns it, by which rights in it are judged (`NS_GET_USERNS`): that of users. What is above that is nobody's.
+    /// The one that owns it, by which rights in it are judged (`NS_GET_USERNS`): that of users. What is above that is
+    /// nobody's.
     pub(crate) fn owner(&self) -> Result<Arc<Self>, Errno> {
         if self.kind == NamespaceKind::User {
             Err(Errno::EPERM)

@@ -206,8 +206,8 @@ impl<'a> Buddy<'a> {
         self.split(order)
     }
 
-    /// Up to `count_max` single frames in a row, for somebody who wants many and has them one by one: the first, and how many. None
-    /// when no list has one and none waits on the stack, or if none is wanted.
+    /// Up to `count_max` single frames in a row, for somebody who wants many and has them one by one: the first, and
+    /// how many. None when no list has one and none waits on the stack, or if none is wanted.
     pub fn allocate_run(&mut self, count_max: u32) -> Option<(FrameNumber, u32)> {
         let order_max = count_max.checked_ilog2()?;
         if self.recent_len > 0 {

@@ -304,8 +304,8 @@ impl Frame {
         reader.drain_to_frame(machine(), self.0, offset, len)
     }
 
-    /// Copies exactly `len` bytes, which the reader has, to `offset`, or none: then the reader stays where it is. Otherwise as
-    /// [`Self::read_to`].
+    /// Copies exactly `len` bytes, which the reader has, to `offset`, or none: then the reader stays where it is.
+    /// Otherwise as [`Self::read_to`].
     pub fn write_all_from(&self, offset: usize, reader: &mut UserReader<'_>, len: usize) -> Result<(), UserFault> {
         debug_assert!(fits(offset, len) && len <= reader.remaining());
         reader.drain_all_to_frame(machine(), self.0, offset, len)

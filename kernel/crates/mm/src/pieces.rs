@@ -1,7 +1,7 @@
 //! [`FramePiece`]: bytes of a frame, and cursors over several, which move data without program memory.
 //!
-//! What is on its way between files lies in pages that somebody else has too: a file, a pipe, a socket. A piece keeps its page
-//! alive. Whoever shares a page only reads it.
+//! What is on its way between files lies in pages that somebody else has too: a file, a pipe, a socket. A piece keeps
+//! its page alive. Whoever shares a page only reads it.
 
 use crate::PAGE_SIZE;
 use crate::frame::{Frame, FrameMachine, FrameNumber};
@@ -85,7 +85,8 @@ impl<'a> PieceCursor<'a> {
         Self { pieces, passed: 0, remaining: pieces.iter().map(|piece| piece.len).sum() }
     }
 
-    /// Passes up to `len` bytes, and calls `each(frame, offset in it, bytes passed before, bytes)` for those of every piece.
+    /// Passes up to `len` bytes, and calls `each(frame, offset in it, bytes passed before, bytes)` for those of every
+    /// piece.
     pub(crate) fn pass(&mut self, len: usize, mut each: impl FnMut(&Frame, usize, usize, usize)) -> usize {
         let mut done = 0;
         while done < len

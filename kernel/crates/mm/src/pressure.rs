@@ -1,12 +1,14 @@
 //! Shortage of memory, and who is told of it.
 //!
-//! 1. The machine says how short memory is whenever that changes ([`set`]). There are two levels, as abi::native has them: low, and critical. Both lie above
-//!    what the kernel keeps for itself, so that there is something left for those who make room.
-//! 2. Who asks for a frame at such a time has clean pages dropped first; only where there are none are listeners told ([`check`]). They are told at once when
-//!    the level rises, and then every so often as more frames are taken: not by time, so a program that takes nothing is left in peace, and one that
-//!    cannot give anything back does not turn in circles.
-//! 3. Telling is a wake of [`QUEUE`]. Nothing of the program runs in who asked for the frame: it is a thread of its own that wakes, holds what
-//!    locks it likes, and frees as it always does.
+//! 1. The machine says how short memory is whenever that changes ([`set`]). There are two levels, as abi::native has
+//!    them: low, and critical. Both lie above what the kernel keeps for itself, so that there is something left for
+//!    those who make room.
+//! 2. Who asks for a frame at such a time has clean pages dropped first; only where there are none are listeners told
+//!    ([`check`]). They are told at once when the level rises, and then every so often as more frames are taken: not by
+//!    time, so a program that takes nothing is left in peace, and one that cannot give anything back does not turn in
+//!    circles.
+//! 3. Telling is a wake of [`QUEUE`]. Nothing of the program runs in who asked for the frame: it is a thread of its own
+//!    that wakes, holds what locks it likes, and frees as it always does.
 //!
 //! Without listeners all of it is one load for a frame.
 

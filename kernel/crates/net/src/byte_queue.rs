@@ -163,7 +163,8 @@ impl ByteQueue {
         len
     }
 
-    /// Takes up to `pieces_max` chunks out whose bytes are not more than `len_max`, to be lent. What is only in part before `len_max` is copied.
+    /// Takes up to `pieces_max` chunks out whose bytes are not more than `len_max`, to be lent. What is only in part
+    /// before `len_max` is copied.
     pub(crate) fn lend(&mut self, pieces_max: usize, len_max: usize) -> Vec<Payload> {
         let (mut pieces, mut left) = (Vec::new(), len_max.min(self.len));
         while pieces.len() < pieces_max

@@ -1,10 +1,12 @@
 //! [`Loan`]: received bytes that a program reads where they lie.
 //!
-//! 1. A buffer that is lent is in no queue. The kernel reads nothing in it any more; what it holds beside the bytes is never looked at again. So
-//!    whatever the program does with the memory, nothing but its own bytes can come to harm.
-//! 2. It counts against the buffer limit of the socket as if it had not been read, in an [`Account`] of the queue that it came from, until it is given
-//!    back. A program that keeps its loans closes the window on its peer, and nothing else.
-//! 3. A loan outlives its socket. The queue's account is told of its end in any case, the socket only if it is still there.
+//! 1. A buffer that is lent is in no queue. The kernel reads nothing in it any more; what it holds beside the bytes is
+//!    never looked at again. So whatever the program does with the memory, nothing but its own bytes can come to harm.
+//! 2. It counts against the buffer limit of the socket as if it had not been read, in an [`Account`] of the queue that
+//!    it came from, until it is given back. A program that keeps its loans closes the window on its peer, and nothing
+//!    else.
+//! 3. A loan outlives its socket. The queue's account is told of its end in any case, the socket only if it is still
+//!    there.
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;

@@ -1,4 +1,5 @@
-//! [`Buffer`]: the bytes of a request and of its reply, in frames; [`pieces_of`]: parts of frames, as a device sees them.
+//! [`Buffer`]: the bytes of a request and of its reply, in frames; [`pieces_of`]: parts of frames, as a device sees
+//! them.
 
 use alloc::vec::Vec;
 

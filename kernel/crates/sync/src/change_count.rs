@@ -1,14 +1,14 @@
 //! [`ChangeCount`]: whether something was taken away while somebody took a reference to it without a lock.
 //!
-//! 1. Things are found in a list under RCU, and counted when they are taken. Who ends a thing wants to be sure that nobody takes
-//!    it any more, and to leave it alone when somebody has.
-//! 2. Who takes one reads the count of changes before he searches, counts himself as a user, and asks whether the count is still the
-//!    same. If not he gives up what he has, and takes it under the lock.
+//! 1. Things are found in a list under RCU, and counted when they are taken. Who ends a thing wants to be sure that
+//!    nobody takes it any more, and to leave it alone when somebody has.
+//! 2. Who takes one reads the count of changes before he searches, counts himself as a user, and asks whether the count
+//!    is still the same. If not he gives up what he has, and takes it under the lock.
 //! 3. Who ends one takes it out of the list first, then counts a change, then looks for users.
-//! 4. *Why this is right.* A search that began after the change was counted does not find the thing: it was out of the list by then.
-//!    One that began before is told of the change, unless it asked before the change was counted. Then it was a user
-//!    before it asked, and with a sequentially consistent fence between the two accesses on both sides (J. Dekker's
-//!    exclusion) the other side sees that user.
+//! 4. *Why this is right.* A search that began after the change was counted does not find the thing: it was out of the
+//!    list by then. One that began before is told of the change, unless it asked before the change was counted. Then it
+//!    was a user before it asked, and with a sequentially consistent fence between the two accesses on both sides (J.
+//!    Dekker's exclusion) the other side sees that user.
 //!
 //! `model/change_count.rs` checks this with loom.
 

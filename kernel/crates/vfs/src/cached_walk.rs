@@ -1,25 +1,27 @@
 //! The part of a walk that takes no lock and counts no reference: nearly all of nearly every walk.
 //!
-//! 1. *The idea* is that of the rcu-walk of Linux (its Documentation/filesystems/path-lookup.rst, section "RCU-walk"): the walk stays in
-//!    one read section of RCU, in which nothing that it can see ends, follows what the cache knows, and takes counted references
-//!    only where it stops. Whatever is unusual is left to the walk with locks, which goes on from there: a name that the cache does
-//!    not know, `..`, a link, a directory that not everybody may search.
-//! 2. *Each step is true.* What a step finds ([`crate::names::Seen`]) never changes: name, kind and contents were those of the directory
-//!    at a moment of the step. So the steps of a walk are each right at a moment of its own, one after the other,
-//!    which is what a walk with locks says too, as it holds none between two steps. A name that is missed is not believed to be absent; one
-//!    that is marked as absent is. Linux changes dentries in place, and so has a sequence count in each which a
-//!    step must find unchanged (`d_seq`), and one of all renames for its chains (`rename_lock`). There is nothing here for
-//!    these to guard: a rename takes the old name out before it puts the new one in, and a walk that misses one or
-//!    both waits for the locks that the rename holds.
-//! 3. *The end.* The dentry and the mount are counted while the section lasts. A dentry whose count has ended has left the cache:
-//!    the walk begins again where it began, with locks. One that was removed or renamed after the last step is
-//!    found as if the walk had come a little earlier.
-//! 4. *Mounts* are met by the same means ([`MountView`]). Linux asks its sequence count `mount_lock` after it has counted a mount;
-//!    here that is asked of those mounts alone that are unmounted for having no users.
-//! 5. *Permission.* A walk cannot look at the inode, which ends with its dentry. What it needs to know of it, whether everybody may search the
-//!    directory, is kept where it can see it. That is the answer for nearly all directories; Linux asks it first as well.
-//!    `stat` of what the cache knows counts the dentry alone ([`find_cached`]): it does not matter to it if the mount goes meanwhile.
-//! 6. *Length.* The section forbids preemption, so it ends after [`STEPS_MAX`] steps; the walk with locks makes the next one.
+//! 1. *The idea* is that of the rcu-walk of Linux (its Documentation/filesystems/path-lookup.rst, section "RCU-walk"):
+//!    the walk stays in one read section of RCU, in which nothing that it can see ends, follows what the cache knows,
+//!    and takes counted references only where it stops. Whatever is unusual is left to the walk with locks, which goes
+//!    on from there: a name that the cache does not know, `..`, a link, a directory that not everybody may search.
+//! 2. *Each step is true.* What a step finds ([`crate::names::Seen`]) never changes: name, kind and contents were those
+//!    of the directory at a moment of the step. So the steps of a walk are each right at a moment of its own, one after
+//!    the other, which is what a walk with locks says too, as it holds none between two steps. A name that is missed is
+//!    not believed to be absent; one that is marked as absent is. Linux changes dentries in place, and so has a
+//!    sequence count in each which a step must find unchanged (`d_seq`), and one of all renames for its chains
+//!    (`rename_lock`). There is nothing here for these to guard: a rename takes the old name out before it puts the new
+//!    one in, and a walk that misses one or both waits for the locks that the rename holds.
+//! 3. *The end.* The dentry and the mount are counted while the section lasts. A dentry whose count has ended has left
+//!    the cache: the walk begins again where it began, with locks. One that was removed or renamed after the last step
+//!    is found as if the walk had come a little earlier.
+//! 4. *Mounts* are met by the same means ([`MountView`]). Linux asks its sequence count `mount_lock` after it has
+//!    counted a mount; here that is asked of those mounts alone that are unmounted for having no users.
+//! 5. *Permission.* A walk cannot look at the inode, which ends with its dentry. What it needs to know of it, whether
+//!    everybody may search the directory, is kept where it can see it. That is the answer for nearly all directories;
+//!    Linux asks it first as well. `stat` of what the cache knows counts the dentry alone ([`find_cached`]): it does
+//!    not matter to it if the mount goes meanwhile.
+//! 6. *Length.* The section forbids preemption, so it ends after [`STEPS_MAX`] steps; the walk with locks makes the
+//!    next one.
 //!
 //! What it does not do: links and `..`, which Linux follows in this mode. The walk comes back here behind them.
 
@@ -56,8 +58,8 @@ pub(crate) struct Reached {
     pub(crate) is_end: bool,
 }
 
-/// What a walk counts. These may be the last references, and what they refer to may sleep when it ends: so this is dropped behind the
-/// read section.
+/// What a walk counts. These may be the last references, and what they refer to may sleep when it ends: so this is
+/// dropped behind the read section.
 #[derive(Default)]
 pub struct CachedPlace {
     dentry: Option<Arc<Dentry>>,
@@ -98,9 +100,9 @@ pub(crate) struct Manner {
     pub(crate) searches_all: bool,
 }
 
-/// Finds a place in a read section that the caller has begun, to save him counting what he asks with, and the mount as well
-/// if it is not wanted. False: the cache does not know, or [`resolve`](crate::resolve) has something to say. `found` is to be dropped behind
-/// the section.
+/// Finds a place in a read section that the caller has begun, to save him counting what he asks with, and the mount as
+/// well if it is not wanted. False: the cache does not know, or [`resolve`](crate::resolve) has something to say.
+/// `found` is to be dropped behind the section.
 #[inline]
 pub fn find_cached<const COUNTS_MOUNT: bool>(
     context: &FsContext,

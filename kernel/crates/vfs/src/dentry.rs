@@ -13,10 +13,10 @@
 //!
 //! # What keeps what
 //!
-//! A slot keeps its dentry, a dentry its inode and its parent. Those who look a name up without a lock keep nothing: they see a
-//! part of the slot that outlives it by a grace period, and the counted reference they get from it in the end fails once the dentry is
-//! gone. So a file ends when its last name and its last user go, not a grace period later: its space is free, and
-//! who watches it is told.
+//! A slot keeps its dentry, a dentry its inode and its parent. Those who look a name up without a lock keep nothing:
+//! they see a part of the slot that outlives it by a grace period, and the counted reference they get from it in the
+//! end fails once the dentry is gone. So a file ends when its last name and its last user go, not a grace period later:
+//! its space is free, and who watches it is told.
 //!
 //! # Size
 //!
@@ -36,7 +36,8 @@ use crate::{Credentials, FileKind, Inode, NAME_LEN_MAX, notify};
 
 /// The cache may hold at least so many dentries.
 const CACHED_MIN: usize = 1024;
-/// About the memory that a cached dentry keeps others from having: itself, and the inode of a file on a disk with its pages' map.
+/// About the memory that a cached dentry keeps others from having: itself, and the inode of a file on a disk with its
+/// pages' map.
 const DENTRY_LEN: usize = 4096;
 /// The share of memory the cache may take is one part in this.
 const MEMORY_SHARE: usize = 8;

@@ -1,7 +1,7 @@
 //! Trees of mounts that are in no namespace: what `fsmount` and `open_tree` make, to be put somewhere by `move_mount`.
 //!
-//! Such a tree belongs to an open file, which refers to its root. When the last reference to that is gone and nobody has put the tree
-//! into the namespace, it is taken apart: the mounts of a tree keep each other.
+//! Such a tree belongs to an open file, which refers to its root. When the last reference to that is gone and nobody
+//! has put the tree into the namespace, it is taken apart: the mounts of a tree keep each other.
 
 use alloc::sync::Arc;
 

@@ -12,7 +12,8 @@
 //!
 //! An [`Inode`] is a file or directory of a file system; its [`Metadata`] belongs to this crate, so that `stat`, permission
 //! checks and `chmod` are the same code for all of them. A [`Dentry`] is a name in the tree of one file system and caches the
-//! inode behind it; the names that are cached are found without locks. A [`Superblock`] is a file system in use, a [`Mount`] puts its tree at a place; a [`PathRef`] is a dentry seen through a mount.
+//! inode behind it; the names that are cached are found without locks. A [`Superblock`] is a file system in use, a
+//! [`Mount`] puts its tree at a place; a [`PathRef`] is a dentry seen through a mount.
 //!
 //! # Locks
 //!
@@ -24,8 +25,8 @@
 //!    is above the other in order of their address; then the directory that is removed or replaced; then files.
 //!    It is held while names of a directory change, and while a file is written or its size changes.
 //! 4. A file system's own locks: the table of a directory, the page map of a file.
-//! 5. The cached names of a dentry, then the place of a dentry. Nothing else is taken under these. A walk takes none of them for what is
-//!    cached.
+//! 5. The cached names of a dentry, then the place of a dentry. Nothing else is taken under these. A walk takes none of
+//!    them for what is cached.
 //!
 //! Inode locks may be held while program memory is copied and paged in, as in Linux: no page fault takes one. Locks of
 //! levels 4 and 5 are never held then; page faults take the page map's.

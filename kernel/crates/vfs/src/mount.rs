@@ -13,8 +13,9 @@
 //! # Walks without locks
 //!
 //! They see a [`MountView`], which ends after a grace period and keeps nothing. What is mounted on a mount is a second
-//! list there, of views, replaced as a whole behind each change of the first. Who unmounts takes the view out of it, says so
-//! in [`TAKEN`], and then looks for users; who comes in asks [`TAKEN`] after he has become one. `sync::ChangeCount` has the proof.
+//! list there, of views, replaced as a whole behind each change of the first. Who unmounts takes the view out of it,
+//! says so in [`TAKEN`], and then looks for users; who comes in asks [`TAKEN`] after he has become one.
+//! `sync::ChangeCount` has the proof.
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -136,14 +137,15 @@ impl MountView {
         TAKEN.now()
     }
 
-    /// Whether no mount was given up for being unused since; the caller has counted references to those he met. If one was, the
-    /// references are to be given back.
+    /// Whether no mount was given up for being unused since; the caller has counted references to those he met. If one
+    /// was, the references are to be given back.
     #[inline]
     pub(crate) fn is_still(before: usize) -> bool {
         TAKEN.is_still(before)
     }
 
-    /// The topmost mount on a directory seen through this mount; None if nothing is there, or it cannot be said without the lock.
+    /// The topmost mount on a directory seen through this mount; None if nothing is there, or it cannot be said without
+    /// the lock.
     #[inline]
     pub(crate) fn mounted_on<'a>(&'a self, mount_point: &Names, section: &'a ReadGuard) -> Option<&'a Self> {
         let mut top = self.child_at(mount_point, section)?;
@@ -227,7 +229,8 @@ impl Mount {
         self.id
     }
 
-    /// The number in `statx` and `statmount` that is never given again. They begin where no number of the other kind ends.
+    /// The number in `statx` and `statmount` that is never given again. They begin where no number of the other kind
+    /// ends.
     pub fn unique_id(&self) -> u64 {
         const FIRST: u64 = 1 << 31;
         FIRST + u64::from(self.id)

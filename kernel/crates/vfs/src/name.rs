@@ -60,8 +60,8 @@ impl<'a> HashedName<'a> {
         self.bytes
     }
 
-    /// Whether it is none of the names that mean something to a walk: `.`, `..` and the empty one. Paths have no NUL, so the first word
-    /// says it.
+    /// Whether it is none of the names that mean something to a walk: `.`, `..` and the empty one. Paths have no NUL,
+    /// so the first word says it.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         const DOT: u64 = b'.' as u64;

@@ -1,11 +1,13 @@
 //! [`Names`]: the names in a directory that the cache knows, found without a lock.
 //!
-//! What walks see of a name ([`Seen`]) never changes and ends after a grace period; it does not keep the dentry, which goes when
-//! nobody needs it, and its inode with it. The table itself has the counted reference that keeps a dentry in the cache.
-//! `sync::rcu::EntryTable` has the theory of the table, the module `dentry` that of the cache, the module `cached_walk` that of the walk.
+//! What walks see of a name ([`Seen`]) never changes and ends after a grace period; it does not keep the dentry, which
+//! goes when nobody needs it, and its inode with it. The table itself has the counted reference that keeps a dentry in
+//! the cache. `sync::rcu::EntryTable` has the theory of the table, the module `dentry` that of the cache, the module
+//! `cached_walk` that of the walk.
 //!
 //! A miss of [`Names::find`] means nothing; under [`Names::lock`] it means that the cache does not know the name.
-//! Lock rank: `DENTRIES`. Names are changed under the lock of the directory's inode; dropping what nobody uses needs only the table's.
+//! Lock rank: `DENTRIES`. Names are changed under the lock of the directory's inode; dropping what nobody uses needs
+//! only the table's.
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -186,8 +188,8 @@ impl LockedNames<'_> {
         self.names.absent.store(0, Relaxed);
     }
 
-    /// Takes out the names that are absent and those whose dentries nobody uses, which are to be dropped without the lock. A walk that
-    /// finds such a name meanwhile does not get its dentry.
+    /// Takes out the names that are absent and those whose dentries nobody uses, which are to be dropped without the
+    /// lock. A walk that finds such a name meanwhile does not get its dentry.
     pub(crate) fn take_unused(&mut self) -> Vec<Dentry> {
         let mut unused = Vec::new();
         self.table.retain(|_, held| match held.take().map(Arc::try_unwrap) {

@@ -201,8 +201,8 @@ impl Namespace {
         }
     }
 
-    /// Changes some restrictions of the mount that has its root here, and of those below when that is wanted: of all or, with the error,
-    /// of none.
+    /// Changes some restrictions of the mount that has its root here, and of those below when that is wanted: of all
+    /// or, with the error, of none.
     pub fn change_flags(
         &self,
         credentials: &Credentials,
@@ -234,7 +234,8 @@ impl Namespace {
         Ok(())
     }
 
-    /// Moves the mount that has its root at `what`, with all on it, to another place, or puts it there when it was nowhere. `ELOOP` when that is inside of it.
+    /// Moves the mount that has its root at `what`, with all on it, to another place, or puts it there when it was
+    /// nowhere. `ELOOP` when that is inside of it.
     pub fn move_mount(&self, credentials: &Credentials, at: &PathRef, what: &PathRef) -> Result<(), Errno> {
         let mut tree = self.change(credentials)?;
         let at = at.clone().into_topmost();
@@ -423,7 +424,8 @@ impl Tree {
         if at.dentry.is_cached() { Ok(()) } else { Err(Errno::EINVAL) }
     }
 
-    /// Sends what was mounted at a place on to where it is to appear too; when there is no room for that, it is not mounted at all.
+    /// Sends what was mounted at a place on to where it is to appear too; when there is no room for that, it is not
+    /// mounted at all.
     fn send(&mut self, mount: &Arc<Mount>, at: &PathRef) -> Result<(), Errno> {
         match propagation::send(&self.mounts, mount, at, MOUNTS_MAX.saturating_sub(self.mounts.len())) {
             Ok(mut made) => {

@@ -1,11 +1,12 @@
 //! Propagation: what is mounted on one mount appears on others.
 //!
-//! 1. Mounts of one peer group are alike: what is mounted on or unmounted from one of them, is so for all. A mount may have a
-//!    master, a group from which it receives and to which it sends nothing; it can be in a group of its own besides.
-//!    (`Documentation/filesystems/sharedsubtree.rst` has the terms and the tables.)
-//! 2. Groups are numbers, kept in the mounts. Who belongs to one is found by a search through the tree: mounting is rare.
-//! 3. Copies of what is mounted stand to each other as the mounts they are on do: copies on peers are peers, a copy on a slave is
-//!    a slave of the copy on its master.
+//! 1. Mounts of one peer group are alike: what is mounted on or unmounted from one of them, is so for all. A mount may
+//!    have a master, a group from which it receives and to which it sends nothing; it can be in a group of its own
+//!    besides. (`Documentation/filesystems/sharedsubtree.rst` has the terms and the tables.)
+//! 2. Groups are numbers, kept in the mounts. Who belongs to one is found by a search through the tree: mounting is
+//!    rare.
+//! 3. Copies of what is mounted stand to each other as the mounts they are on do: copies on peers are peers, a copy on
+//!    a slave is a slave of the copy on its master.
 //! 4. The last member of a group hands the slaves of the group on to its own master.
 //!
 //! All of this runs under the lock of the tree. Mounts that are nowhere receive nothing.
@@ -107,7 +108,8 @@ impl Copied {
     }
 }
 
-/// Sends a tree that was mounted at a place on; answers the mounts that were made. Not more than `max`, `ENOSPC` then, and none is.
+/// Sends a tree that was mounted at a place on; answers the mounts that were made. Not more than `max`, `ENOSPC` then,
+/// and none is.
 pub(crate) fn send(
     mounts: &[Arc<Mount>],
     mount: &Arc<Mount>,

@@ -1,7 +1,7 @@
 //! Restrictions in directories that everybody may write to: `fs.protected_*`, as proc_sys_fs(5) has them.
 //!
-//! They keep one user from leading another, or a program with more rights, astray in `/tmp`: by links to files of others, and by files
-//! that are there already when somebody means to make them.
+//! They keep one user from leading another, or a program with more rights, astray in `/tmp`: by links to files of
+//! others, and by files that are there already when somebody means to make them.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

@@ -1,7 +1,7 @@
 //! Contents of a file by reference: what `splice`, `sendfile` and `copy_file_range` move instead of bytes.
 //!
-//! A page that is given here stays the file's: a later write may change what the receiver has not looked at yet, as on Linux. A page
-//! that is cut off the file is the receiver's from then on.
+//! A page that is given here stays the file's: a later write may change what the receiver has not looked at yet, as on
+//! Linux. A page that is cut off the file is the receiver's from then on.
 
 use alloc::vec::Vec;
 
@@ -14,8 +14,8 @@ use crate::page_copy::{PAGE, min_len, offset_in_page, page_of};
 use crate::{CacheCounts, VnodeFile, notify};
 
 impl VnodeFile {
-    /// What a read of `len` bytes at `position` would give, in at most `pages_max` pages. Nothing at the end of the file. None when the
-    /// file has no pages, or is not to be read by them: then it is to be read.
+    /// What a read of `len` bytes at `position` would give, in at most `pages_max` pages. Nothing at the end of the
+    /// file. None when the file has no pages, or is not to be read by them: then it is to be read.
     pub fn share_pages(
         &self,
         open: &OpenFile,

@@ -8,8 +8,8 @@
 //! With the last mount, and the last file open below one that was detached, the superblock goes, and the file system must write what
 //! it holds and let go of its disk. The last reference may be dropped anywhere, under locks that no transfer may happen under. So a
 //! superblock that goes is put on a list, which takes no allocation and no sleep, and [`settle`] shuts down what is on
-//! the list. Whoever may have been the last calls it: closing, mounting, `sync`, the end of the machine ([`shut_down`]). Unmounting
-//! waits as well for what another thread has taken from the list ([`settle_all`]).
+//! the list. Whoever may have been the last calls it: closing, mounting, `sync`, the end of the machine
+//! ([`shut_down`]). Unmounting waits as well for what another thread has taken from the list ([`settle_all`]).
 //!
 //! Locks: `SUPERBLOCKS` (rank `SUPERBLOCKS`) is held while a disk is mounted or let go, so who mounts a disk again waits
 //! until it is free. It is never taken under another lock of this crate.
@@ -199,8 +199,8 @@ impl Drop for Superblock {
     }
 }
 
-/// Shuts down the file systems that nobody uses any more, but for those that another thread has begun with. Holds no lock of its
-/// caller's.
+/// Shuts down the file systems that nobody uses any more, but for those that another thread has begun with. Holds no
+/// lock of its caller's.
 #[inline]
 pub fn settle() {
     if HAS_LEAVING.load(Relaxed) {
@@ -208,7 +208,8 @@ pub fn settle() {
     }
 }
 
-/// As [`settle`], and waits for those that another thread has begun with, too: for unmounting, after which nothing is missing on the disk.
+/// As [`settle`], and waits for those that another thread has begun with, too: for unmounting, after which nothing is
+/// missing on the disk.
 pub fn settle_all() {
     settle_locked(&mut SUPERBLOCKS.lock());
 }

@@ -4,9 +4,9 @@
 //! walk the link's text first. It stops before the last component, because what happens there depends on who walks:
 //! [`resolve`] looks it up, `open` may create it, `unlink` removes it.
 //!
-//! Nothing is copied of the path; the text of a link is shared with its inode. A walk holds no lock between components, and takes none
-//! for what the cache knows: it first goes as far as [`cached_walk`](crate::cached_walk) gets, and on with
-//! locks where that stops, back there behind each component.
+//! Nothing is copied of the path; the text of a link is shared with its inode. A walk holds no lock between components,
+//! and takes none for what the cache knows: it first goes as far as [`cached_walk`](crate::cached_walk) gets, and on
+//! with locks where that stops, back there behind each component.
 //!
 //! # Rules, as on Linux
 //!
@@ -275,7 +275,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What a name stands for here; None when there is nothing. `EAGAIN` when the cache does not know and is not to be left.
+    /// What a name stands for here; None when there is nothing. `EAGAIN` when the cache does not know and is not to be
+    /// left.
     pub(crate) fn child(&self, name: HashedName<'_>) -> Result<Option<Arc<Dentry>>, Errno> {
         if self.flags.contains(Lookup::CACHED) && matches!(self.at.dentry.cached(name), Cached::Unknown) {
             return Err(Errno::EAGAIN);

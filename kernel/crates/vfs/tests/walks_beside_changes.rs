@@ -1,5 +1,5 @@
-//! Walks without locks while others rename, make, remove, mount and unmount, and the cache is emptied: no answer is ever wrong.
-//! Each inode number says what file it is of, so a walk that ends at another file shows.
+//! Walks without locks while others rename, make, remove, mount and unmount, and the cache is emptied: no answer is
+//! ever wrong. Each inode number says what file it is of, so a walk that ends at another file shows.
 
 mod support;
 

@@ -2,22 +2,24 @@
 //!
 //! # 1. Room
 //!
-//! While a program writes, blocks are claimed for pages that have none ([`Inode::claim_pages`]), and a few for the map that will name
-//! them, so that a full disk is told to the program. Which blocks it will be is decided when the pages are written back, in long
-//! runs.
+//! While a program writes, blocks are claimed for pages that have none ([`Inode::claim_pages`]), and a few for the map
+//! that will name them, so that a full disk is told to the program. Which blocks it will be is decided when the pages
+//! are written back, in long runs.
 //!
 //! # 2. Writing
 //!
-//! [`Inode::begin_writing`] finds or promises the blocks and starts to write the data; when that is there, [`Writing::finish`] changes the
-//! map and the length on the disk (see `allocate`). Data of several files may be on its way together ([`Transfers`]). The length there
-//! never goes beyond what was written, so after a crash nothing of another file is seen.
+//! [`Inode::begin_writing`] finds or promises the blocks and starts to write the data; when that is there,
+//! [`Writing::finish`] changes the map and the length on the disk (see `allocate`). Data of several files may be on its
+//! way together ([`Transfers`]). The length there never goes beyond what was written, so after a crash nothing of
+//! another file is seen.
 //!
-//! A page may be stored in again, and blocks be claimed for it, while it is on its way: the claims of a page that was claimed for
-//! again are kept when it is done, if it has blocks left to be found.
+//! A page may be stored in again, and blocks be claimed for it, while it is on its way: the claims of a page that was
+//! claimed for again are kept when it is done, if it has blocks left to be found.
 //!
 //! # 3. Cutting
 //!
-//! The new length is set first, in one change with an entry in the list of orphans; then blocks go, in as many changes as that takes.
+//! The new length is set first, in one change with an entry in the list of orphans; then blocks go, in as many changes
+//! as that takes.
 
 mod room;
 mod writing;
@@ -196,8 +198,8 @@ impl Inode {
         Ok((holes, others))
     }
 
-    /// The next byte from `offset` on that is data, or in a hole; the end of the file counts as one. `is_cached` says whether a page
-    /// that has only room may hold data in memory. `ENXIO` behind the last data, and behind the end.
+    /// The next byte from `offset` on that is data, or in a hole; the end of the file counts as one. `is_cached` says
+    /// whether a page that has only room may hold data in memory. `ENXIO` behind the last data, and behind the end.
     pub fn seek(
         &self,
         offset: u64,
@@ -273,7 +275,8 @@ impl Inode {
         self.store_map(&change, &mut map)
     }
 
-    /// Takes the blocks away that lie in a range of bytes with all their bytes. Pages with nothing else are gone already.
+    /// Takes the blocks away that lie in a range of bytes with all their bytes. Pages with nothing else are gone
+    /// already.
     pub fn punch(&self, offset: u64, end: u64) -> Result<(), Errno> {
         let _layout = self.lock_layout();
         let block_len = self.block_len() as u64;

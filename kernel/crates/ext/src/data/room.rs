@@ -1,4 +1,5 @@
-//! Room for the contents of files: blocks claimed for pages that wait, and room without data. See section 1 of the parent.
+//! Room for the contents of files: blocks claimed for pages that wait, and room without data. See section 1 of the
+//! parent.
 
 use alloc::vec::Vec;
 
@@ -24,7 +25,8 @@ impl Map {
 }
 
 impl Inode {
-    /// Claims blocks for the pages `first..end`, so that they can be written back. `ENOSPC` when there is no room for all of them.
+    /// Claims blocks for the pages `first..end`, so that they can be written back. `ENOSPC` when there is no room for
+    /// all of them.
     pub fn claim_pages(&self, first: u64, end: u64, is_privileged: bool) -> Result<(), Errno> {
         for index in first..end {
             let mut map = self.map.lock();

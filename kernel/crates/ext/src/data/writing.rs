@@ -53,8 +53,9 @@ struct Written {
 }
 
 impl Inode {
-    /// Begins to write pages, for which there is room, as far as the file goes. What begins here must be finished, after the transfers.
-    /// With `may_wait` false, None when blocks of the file are being taken away: whoever has begun with a file does not wait for another.
+    /// Begins to write pages, for which there is room, as far as the file goes. What begins here must be finished,
+    /// after the transfers. With `may_wait` false, None when blocks of the file are being taken away: whoever has begun
+    /// with a file does not wait for another.
     pub fn begin_writing<'a>(
         &'a self,
         runs: impl Iterator<Item = (u64, &'a [Frame])>,
@@ -177,7 +178,8 @@ impl Inode {
         self.lengthen(&change, &mut map, run.end(), size)
     }
 
-    /// The length on the disk when everything before a block of the file is there, and whether that is more than what it is now.
+    /// The length on the disk when everything before a block of the file is there, and whether that is more than what
+    /// it is now.
     fn is_longer(&self, map: &Map, end: u64, size: u64) -> bool {
         size.min(end.saturating_mul(self.block_len() as u64)) > map.size
     }

@@ -6,10 +6,11 @@
 //!    continued from the seed of the directory's inode. So a block of another directory, or of an earlier life of this inode, does not pass.
 //! 2. A block of the index has its checksum in the room of one more entry behind the last possible one. It covers the bytes before
 //!    the first unused entry, and the last eight with zero in the place of the checksum.
-//! 3. A block of names gets its checksum when it goes to the disk ([`Seal`]): mostly many names come and go before. A block of the index
-//!    changes rarely and has it always.
-//! 4. A checksum is compared once, when a block was read from the disk; the buffer remembers it. Whatever else is looked at in a block
-//!    is checked each time, as nothing says that two directories do not share a block on a bad disk.
+//! 3. A block of names gets its checksum when it goes to the disk ([`Seal`]): mostly many names come and go before. A
+//!    block of the index changes rarely and has it always.
+//! 4. A checksum is compared once, when a block was read from the disk; the buffer remembers it. Whatever else is
+//!    looked at in a block is checked each time, as nothing says that two directories do not share a block on a bad
+//!    disk.
 
 use alloc::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! The kernel's log as programs read it: `/dev/kmsg` and `syslog`.
 //!
-//! Whoever logs calls [`add`], from wherever; readers are woken by [`notify`], which the machine calls where no lock is held. The log
-//! keeps [`RING_LEN`] bytes ([`ring`]) of what is at least [`level::INFO`], and more if the console shows more; what a program writes to `/dev/kmsg` is added to it, and goes nowhere else.
+//! Whoever logs calls [`add`], from wherever; readers are woken by [`notify`], which the machine calls where no lock is
+//! held. The log keeps [`RING_LEN`] bytes ([`ring`]) of what is at least [`level::INFO`], and more if the console shows
+//! more; what a program writes to `/dev/kmsg` is added to it, and goes nowhere else.
 //!
 //! Lock: `CONSOLE` around the ring, for as long as it takes to copy one record.
 
@@ -67,8 +68,8 @@ fn get(number: u64) -> Option<(Head, Vec<u8>)> {
     Some((head, text))
 }
 
-/// The last records whose lines have at most `len_max` bytes together, the oldest first. With `clear`, the next caller gets those
-/// that come later.
+/// The last records whose lines have at most `len_max` bytes together, the oldest first. With `clear`, the next caller
+/// gets those that come later.
 pub(crate) fn last_lines(len_max: usize, clear: bool) -> Vec<u8> {
     let (_, end) = RING.lock().numbers();
     let mut number = CLEARED_BEFORE.load(Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! [`Ring`]: the last records of the kernel's log, in a fixed number of bytes.
 //!
-//! A record is a head of [`HEAD_LEN`] bytes and its text. Positions only grow; a byte lies at its position modulo the room. A new
-//! record takes the room of the oldest ones, whose numbers are then gone. Text that is longer than [`TEXT_LEN_MAX`] is cut.
+//! A record is a head of [`HEAD_LEN`] bytes and its text. Positions only grow; a byte lies at its position modulo the
+//! room. A new record takes the room of the oldest ones, whose numbers are then gone. Text that is longer than
+//! [`TEXT_LEN_MAX`] is cut.
 
 use core::fmt;
 
@@ -107,8 +108,8 @@ impl Ring {
         Head { number, time_ns: u64::from_le_bytes(time), priority, len }
     }
 
-    /// Lets go of the oldest records, so that bytes up to `end` fit. The one in the making is never the oldest: it is far shorter than
-    /// the ring.
+    /// Lets go of the oldest records, so that bytes up to `end` fit. The one in the making is never the oldest: it is
+    /// far shorter than the ring.
     fn make_room(&mut self, end: u64) {
         while self.first.1 < self.next.1 && end - self.first.0 > RING_LEN as u64 {
             let (position, number) = self.first;

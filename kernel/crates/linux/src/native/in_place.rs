@@ -1,7 +1,7 @@
 //! Receiving without a copy: the program is told where the bytes lie, reads them there, and gives them back.
 //!
-//! Program and kernel share their addresses, so what is lent is nothing but a pointer to memory of the kernel and its length. What keeps the
-//! kernel whole is in [`net::loan`]; how many loans there may be, in [`super::loans`].
+//! Program and kernel share their addresses, so what is lent is nothing but a pointer to memory of the kernel and its
+//! length. What keeps the kernel whole is in [`net::loan`]; how many loans there may be, in [`super::loans`].
 
 use abi::native::{RECEIVED_PIECES_MAX, ReceivedPiece};
 use abi::{Errno, Fd, PollEvents, UserPtr};
@@ -16,8 +16,9 @@ use crate::socket::transfer::receive_patience;
 use crate::socket::{OpenSocket, address};
 use crate::thread::Thread;
 
-/// Lends what a socket has received, in up to `count` pieces that are described at `pieces`; answers how many. 0 at the end of a stream, and for an empty
-/// datagram. Waits as `recvfrom` does. `ENOBUFS` when the process has too many loans already.
+/// Lends what a socket has received, in up to `count` pieces that are described at `pieces`; answers how many. 0 at the
+/// end of a stream, and for an empty datagram. Waits as `recvfrom` does. `ENOBUFS` when the process has too many loans
+/// already.
 pub(super) fn receive_in_place(
     thread: &Thread,
     fd: Fd,

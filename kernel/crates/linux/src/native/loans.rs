@@ -1,7 +1,8 @@
 //! [`Loans`]: what a process has borrowed of the kernel's memory.
 //!
-//! A loan has a number that says its slot and how often the slot was used before, so one that was given back means nothing any more, whatever
-//! the program does with it. Bit 63 tells loans from the addresses of a program, for libraries that have both.
+//! A loan has a number that says its slot and how often the slot was used before, so one that was given back means
+//! nothing any more, whatever the program does with it. Bit 63 tells loans from the addresses of a program, for
+//! libraries that have both.
 //!
 //! Lock: [`rank::PROCESS`], for the table alone. Loans end outside of it, which takes the locks of sockets.
 

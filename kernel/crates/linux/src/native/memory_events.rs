@@ -1,8 +1,8 @@
 //! A descriptor that is readable when memory is short: how a program joins in when caches shrink.
 //!
-//! It is the idea of OSv's shrinkers with the form of an `eventfd`: a thread of the program waits, by `read`, `poll`, `epoll` or `wait_many`, and frees what it can
-//! do without. So it never runs where it does not expect it, in the middle of an allocation or under locks of its own. [`mm::pressure`] says
-//! when there is something to tell.
+//! It is the idea of OSv's shrinkers with the form of an `eventfd`: a thread of the program waits, by `read`, `poll`,
+//! `epoll` or `wait_many`, and frees what it can do without. So it never runs where it does not expect it, in the
+//! middle of an allocation or under locks of its own. [`mm::pressure`] says when there is something to tell.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -23,7 +23,8 @@ use wait_many::wait_many;
 /// What serves a native call.
 pub(crate) type Handler = fn(&Thread, &Registers) -> SyscallResult;
 
-/// Calls a handler with as many arguments as it has. The one with three makes calls itself, with registers like the caller's.
+/// Calls a handler with as many arguments as it has. The one with three makes calls itself, with registers like the
+/// caller's.
 macro_rules! call {
     ($name:ident $thread:ident $registers:ident; $a:ty, $b:ty) => {
         $name($thread, <$a>::from_register($registers.rdi), <$b>::from_register($registers.rsi))

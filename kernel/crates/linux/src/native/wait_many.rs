@@ -1,11 +1,13 @@
 //! Waiting for descriptors, futex words and threads by one call.
 //!
-//! It is `poll` with more to wait for: what has happened already is found at once, else the thread is in the queues of everything it
-//! named before it looks again, so nothing is missed. All queues wake the same thread, which sleeps in one place.
+//! It is `poll` with more to wait for: what has happened already is found at once, else the thread is in the queues of
+//! everything it named before it looks again, so nothing is missed. All queues wake the same thread, which sleeps in
+//! one place.
 //!
-//! A word has something to tell when it has another value than the program names, or when the thread was woken for it. A wake that is counted
-//! is always told of: once the thread is in the queue of a word, errors and time-outs are looked at after wakes. A thread has something to tell
-//! when it touches the program's memory no more, so its stack can be unmapped.
+//! A word has something to tell when it has another value than the program names, or when the thread was woken for it.
+//! A wake that is counted is always told of: once the thread is in the queue of a word, errors and time-outs are looked
+//! at after wakes. A thread has something to tell when it touches the program's memory no more, so its stack can be
+//! unmapped.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

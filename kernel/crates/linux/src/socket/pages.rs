@@ -1,7 +1,7 @@
 //! Sending pages on a socket: `sendfile` and `splice` without copies.
 //!
-//! The socket refers to the pages until they are acknowledged. What is written to a file meanwhile may be sent in place of what was
-//! there, as on Linux.
+//! The socket refers to the pages until they are acknowledged. What is written to a file meanwhile may be sent in place
+//! of what was there, as on Linux.
 
 use alloc::vec::Vec;
 
@@ -23,7 +23,8 @@ pub(crate) fn takes(output: &OpenFile) -> bool {
     file_as::<SocketFile>(output).is_some_and(|file| file.socket().takes_pages())
 }
 
-/// Sends pages, all of them unless an error or a signal comes, on a socket that [takes](takes) them. `has_more`: others follow at once.
+/// Sends pages, all of them unless an error or a signal comes, on a socket that [takes](takes) them. `has_more`: others
+/// follow at once.
 pub(crate) fn send(thread: &Thread, output: &OpenFile, pages: &[FramePiece], has_more: bool) -> SyscallResult {
     let socket = file_as::<SocketFile>(output).ok_or(Errno::ENOTSOCK)?.socket();
     let mut patience = send_patience(output, &**socket, MessageFlags::empty());

@@ -111,7 +111,8 @@ fn read_microseconds(times: UserPtr) -> Result<Times, Errno> {
     Ok((set_time_from_microseconds(accessed)?, set_time_from_microseconds(modified)?))
 }
 
-/// Sets the times of what a path, or a descriptor without one, leads to. Times that there are not are refused when it was found.
+/// Sets the times of what a path, or a descriptor without one, leads to. Times that there are not are refused when it
+/// was found.
 fn set_times(
     thread: &Thread,
     directory: Fd,

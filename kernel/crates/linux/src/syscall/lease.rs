@@ -68,7 +68,8 @@ fn is_open_elsewhere(thread: &Thread, open: &OpenFile, file: &VnodeFile) -> bool
     })
 }
 
-/// Repeats `open`, which opens or cuts a file, while leases of others are in its way. `waits`: unless it is not to wait.
+/// Repeats `open`, which opens or cuts a file, while leases of others are in its way. `waits`: unless it is not to
+/// wait.
 pub(super) fn break_leases<T>(
     thread: &Thread,
     waits: bool,

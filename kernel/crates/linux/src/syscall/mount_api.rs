@@ -1,7 +1,7 @@
 //! Mounting step by step: `fsopen`, `fsconfig`, `fsmount`, `fspick`, `open_tree`, `move_mount` and `mount_setattr`.
 //!
-//! A file system is described in a [`MountContext`], becomes a mount that is nowhere, known by a descriptor, and is put at its place
-//! at last.
+//! A file system is described in a [`MountContext`], becomes a mount that is nowhere, known by a descriptor, and is put
+//! at its place at last.
 
 use alloc::vec::Vec;
 

@@ -1,7 +1,7 @@
 //! `splice`, `tee` and `vmsplice`: data between pipes and everything else.
 //!
-//! Between two pipes pages move, and a file gives a pipe its own. What is read from elsewhere is read into pages of the pipe; what goes
-//! to a file or socket is copied there, but for a socket that takes pages.
+//! Between two pipes pages move, and a file gives a pipe its own. What is read from elsewhere is read into pages of the
+//! pipe; what goes to a file or socket is copied there, but for a socket that takes pages.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

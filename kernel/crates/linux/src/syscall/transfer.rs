@@ -1,6 +1,7 @@
 //! Moving bytes from one open file to another without the program's memory: `sendfile`, `copy_file_range`.
 //!
-//! What a file has in pages goes by reference, and is copied once where it ends up. Everything else is read into a buffer first.
+//! What a file has in pages goes by reference, and is copied once where it ends up. Everything else is read into a
+//! buffer first.
 
 use alloc::vec::Vec;
 

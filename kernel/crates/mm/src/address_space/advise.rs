@@ -7,8 +7,8 @@
 //! - DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK, DONTDUMP, DODUMP: noted in the area.
 //! - RANDOM: noted in the area, which gets no pages ahead of use (`ahead.rs`); NORMAL, SEQUENTIAL: no longer.
 //! - POPULATE_READ, POPULATE_WRITE: pages are paged in.
-//! - WILLNEED, MERGEABLE, UNMERGEABLE, HUGEPAGE, NOHUGEPAGE, COLD, PAGEOUT: hints. Checked as Linux checks them, then without
-//!   effect.
+//! - WILLNEED, MERGEABLE, UNMERGEABLE, HUGEPAGE, NOHUGEPAGE, COLD, PAGEOUT: hints. Checked as Linux checks them, then
+//!   without effect.
 //! - All others are EINVAL.
 
 use abi::{Errno, mman};

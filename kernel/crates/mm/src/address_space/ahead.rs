@@ -1,15 +1,16 @@
 //! Pages that a program is likely to store to next.
 //!
-//! Who fills fresh memory from one end to the other faults on each page, and the way into the kernel and back costs as much as
-//! the page. So after [`RUN_MIN`] stores to missing pages in a row a fault maps up to [`AHEAD_MAX`] pages more:
+//! Who fills fresh memory from one end to the other faults on each page, and the way into the kernel and back costs as
+//! much as the page. So after [`RUN_MIN`] stores to missing pages in a row a fault maps up to [`AHEAD_MAX`] pages more:
 //!
-//! 1. Only behind a page that was stored to, in the same area, up to the first page that is there already. So what is mapped without
-//!    being used is never more than [`AHEAD_MAX`] pages at the end of a run, which was longer than that.
+//! 1. Only behind a page that was stored to, in the same area, up to the first page that is there already. So what is
+//!    mapped without being used is never more than [`AHEAD_MAX`] pages at the end of a run, which was longer than that.
 //! 2. Only of memory that is free: nothing is reclaimed for it, and nobody fails because of it.
-//! 3. Not where the program said that it goes about at random (MADV_RANDOM), nor where pages come by use only (MLOCK_ONFAULT).
+//! 3. Not where the program said that it goes about at random (MADV_RANDOM), nor where pages come by use only
+//!    (MLOCK_ONFAULT).
 //!
-//! Two threads that fill memory at the same time break each other's runs and take a fault for each page, as all did before.
-//! Linux does the same for the pages of files ("fault-around") and, in other sizes, for anonymous memory.
+//! Two threads that fill memory at the same time break each other's runs and take a fault for each page, as all did
+//! before. Linux does the same for the pages of files ("fault-around") and, in other sizes, for anonymous memory.
 
 use super::state::State;
 use crate::PAGE_SIZE;

@@ -1,8 +1,8 @@
 //! Groups that interfaces are in, and what routers are told of them: IGMPv3 (RFC 3376) and MLDv2 (RFC 3810).
 //!
 //! A group is reported when its first socket joins, once more a little later, and when a router asks; the last socket to leave says so. The groups of
-//! all machines are not reported in IPv4. Where a router asks in IGMPv2 (RFC 2236) it is told in IGMPv2 for as long as it can be there
-//! (RFC 3376, section 7.2.1). Sources are filtered by sockets alone: routers are told of whole groups.
+//! all machines are not reported in IPv4. Where a router asks in IGMPv2 (RFC 2236) it is told in IGMPv2 for as long as
+//! it can be there (RFC 3376, section 7.2.1). Sources are filtered by sockets alone: routers are told of whole groups.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -37,7 +37,8 @@ const ALL_IGMPV3_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
 const REPORT3: u8 = 0x22;
 /// Bytes of queries of the versions before.
 const QUERY2_LEN: usize = 8;
-/// How long a router of the version before is believed to be there: the robustness variable times the query interval, and the longest answer.
+/// How long a router of the version before is believed to be there: the robustness variable times the query interval,
+/// and the longest answer.
 const OLDER_ROUTER_NS: u64 = 260_000_000_000;
 const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 const ALL_MLDV2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);

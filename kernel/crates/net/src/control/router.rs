@@ -80,7 +80,8 @@ fn address_of(prefix: Ipv6Addr, [a, b, c, d, e, f]: Mac) -> Ipv6Addr {
 }
 
 impl Stack {
-    /// Gives an interface an address; one of IPv6 is its own once nobody objects, if `detects`. Errors as of `Interfaces::add_address`.
+    /// Gives an interface an address; one of IPv6 is its own once nobody objects, if `detects`. Errors as of
+    /// `Interfaces::add_address`.
     pub(crate) fn add_address(self: &Arc<Self>, address: InterfaceAddress, detects: bool) -> Result<(), Errno> {
         let interface = self.interfaces().with(|snapshot| snapshot.interface(address.interface).cloned());
         let interface = interface.ok_or(Errno::ENODEV)?;

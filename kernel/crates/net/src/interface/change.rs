@@ -23,8 +23,9 @@ pub struct RouteInsertion {
 impl Interfaces {
     /// Sets a route. Without an interface (number 0) it is that of its router.
     ///
-    /// `ENODEV`: no interface. `ENETDOWN`: it is switched off. `EINVAL`: the router or the source is none. `ENETUNREACH`, `EHOSTUNREACH`: the
-    /// router is on no link. `EEXIST`, `ENOENT`: there is another route, or none. `ENOBUFS`: there are too many.
+    /// `ENODEV`: no interface. `ENETDOWN`: it is switched off. `EINVAL`: the router or the source is none.
+    /// `ENETUNREACH`, `EHOSTUNREACH`: the router is on no link. `EEXIST`, `ENOENT`: there is another route, or none.
+    /// `ENOBUFS`: there are too many.
     pub fn insert_route(&self, mut route: RouteEntry, how: RouteInsertion) -> Result<(), Errno> {
         self.update(|snapshot| {
             route.interface = interface_of(snapshot, &route, how.is_on_link)?;

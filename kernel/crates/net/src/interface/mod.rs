@@ -401,7 +401,8 @@ impl Interfaces {
         Ok(())
     }
 
-    /// A router says what a link takes of IPv6. Less than what all links do (RFC 8200, section 5) and more than this one does is ignored, as on Linux.
+    /// A router says what a link takes of IPv6. Less than what all links do (RFC 8200, section 5) and more than this
+    /// one does is ignored, as on Linux.
     pub(crate) fn set_mtu6(&self, interface: &Interface, mtu: u32) {
         let is_news = interface.mtu6.load(Ordering::Relaxed) != mtu;
         if is_news && (MTU6_MIN..=interface.mtu()).contains(&mtu) {

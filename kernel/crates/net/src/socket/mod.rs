@@ -178,8 +178,8 @@ pub trait Socket: Any + Send + Sync {
     /// Receives; none if nothing is there now. End of stream is a message of length 0.
     fn receive(&self, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno>;
 
-    /// Lends what was received, in up to `pieces_max` buffers, instead of copying it; none if nothing is there now. `EMSGSIZE` for a datagram
-    /// that lies in more buffers; it stays.
+    /// Lends what was received, in up to `pieces_max` buffers, instead of copying it; none if nothing is there now.
+    /// `EMSGSIZE` for a datagram that lies in more buffers; it stays.
     fn lend(&self, pieces_max: usize) -> Result<Option<Lent>, Errno> {
         let _ = pieces_max;
         Err(Errno::EOPNOTSUPP)

@@ -1,15 +1,15 @@
 //! [`EntryTable`]: entries found by a hash under RCU, where a miss means nothing.
 //!
-//! 1. *What readers see.* An entry never changes: it is put into a slot by one store, and taken out by another. So what a
-//!    reader finds was true at a moment of its search, whatever happens meanwhile.
-//! 2. *What they miss.* Slots are an array with open addressing. Taking an entry out moves others back, and a table that grows
-//!    moves them all, so a reader may pass an entry that is there. It must not take a miss for an answer, but look again under
-//!    the lock. This is what makes the rest simple: no marks for what was taken out, no links that two generations of the
-//!    array would share (compare J. Triplett, P. McKenney and J. Walpole, "Resizable, Scalable, Concurrent Hash Tables via
-//!    Relativistic Programming", USENIX ATC 2011, where readers must not miss).
-//! 3. *What they do not see.* Of each entry the table also holds something that readers get no reference to. Who takes the entry out
-//!    gets that back at once; the rest, the part that readers may look at, ends after a grace period. So a cache can give up
-//!    what it keeps alive when it wants to, while those who look things up count nothing.
+//! 1. *What readers see.* An entry never changes: it is put into a slot by one store, and taken out by another. So what
+//!    a reader finds was true at a moment of its search, whatever happens meanwhile.
+//! 2. *What they miss.* Slots are an array with open addressing. Taking an entry out moves others back, and a table
+//!    that grows moves them all, so a reader may pass an entry that is there. It must not take a miss for an answer,
+//!    but look again under the lock. This is what makes the rest simple: no marks for what was taken out, no links that
+//!    two generations of the array would share (compare J. Triplett, P. McKenney and J. Walpole, "Resizable, Scalable,
+//!    Concurrent Hash Tables via Relativistic Programming", USENIX ATC 2011, where readers must not miss).
+//! 3. *What they do not see.* Of each entry the table also holds something that readers get no reference to. Who takes
+//!    the entry out gets that back at once; the rest, the part that readers may look at, ends after a grace period. So
+//!    a cache can give up what it keeps alive when it wants to, while those who look things up count nothing.
 //! 4. *Order.* A reader that finds an entry sees all that the one who put it there did before. Who changes two entries
 //!    and is seen by the second change is seen by the first one too.
 //!
@@ -87,8 +87,8 @@ impl<S: Send + Sync + 'static, H: Default + Send + 'static> EntryTable<S, H> {
     /// An entry, for the length of a read section. None means that the lock is to be taken.
     #[inline(always)]
     pub fn find<'a>(&'a self, hash: u64, is_wanted: impl Fn(&S) -> bool, _section: &'a ReadGuard) -> Option<&'a S> {
-        // SAFETY: slots that were replaced and entries that were taken out are freed after a grace period, which the section
-        // holds up; and the table is borrowed.
+        // SAFETY: slots that were replaced and entries that were taken out are freed after a grace period, which the
+        // section holds up; and the table is borrowed.
         unsafe {
             let slots = self.slots.load(Ordering::Acquire).as_ref()?;
             let mut position = slots.home(hash);
@@ -175,8 +175,8 @@ impl<S: Send + Sync + 'static, H: Default + Send + 'static> Changes<'_, S, H> {
         entries.map(|entry| (&entry.seen, entry.held.with(|held| unsafe { &*held })))
     }
 
-    /// Puts an entry in, in the place of the one that `is_same` finds, of which it answers what was held. A reader finds the one or
-    /// the other.
+    /// Puts an entry in, in the place of the one that `is_same` finds, of which it answers what was held. A reader
+    /// finds the one or the other.
     pub fn put(&mut self, hash: u64, is_same: impl Fn(&S) -> bool, seen: S, held: H) -> Option<H> {
         let entry = Box::into_raw(Box::new(Entry { hash, seen, held: UnsafeCell::new(held) }));
         if let Some((position, old)) = self.position(hash, is_same) {
@@ -201,8 +201,8 @@ impl<S: Send + Sync + 'static, H: Default + Send + 'static> Changes<'_, S, H> {
     pub fn take(&mut self, hash: u64, is_wanted: impl Fn(&S) -> bool) -> Option<H> {
         let (mut hole, taken) = self.position(hash, is_wanted)?;
         let slots = self.slots()?;
-        // What follows without a gap moves back, unless it would move to before its home. It is put into its new place before it
-        // leaves the old one.
+        // What follows without a gap moves back, unless it would move to before its home. It is put into its new place
+        // before it leaves the old one.
         let mut next = (hole + 1) & slots.mask();
         loop {
             let entry = slots.0[next].load(Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! [`WriteErrors`]: errors of writing a file back, each of which is told once to everybody who has the file open.
 //!
-//! An error of writing back happens when nobody asks. So it gets a number in the file's cache, and whoever opens the file remembers
-//! the last number there was: `fsync` tells of an error that came since. One that nobody was told of yet is also news for who opens the file
-//! afterwards. (J. Layton's `errseq_t`, Linux 4.13.)
+//! An error of writing back happens when nobody asks. So it gets a number in the file's cache, and whoever opens the
+//! file remembers the last number there was: `fsync` tells of an error that came since. One that nobody was told of yet
+//! is also news for who opens the file afterwards. (J. Layton's `errseq_t`, Linux 4.13.)
 
 use abi::Errno;
 use sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -11,7 +11,8 @@ use sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 const ERRNO_MASK: u32 = 0xfff;
 /// Somebody was told of it.
 const TOLD: u32 = 0x1000;
-/// What one error counts, above these. The count may wrap: then an error is missed that came when half a million others were told since.
+/// What one error counts, above these. The count may wrap: then an error is missed that came when half a million others
+/// were told since.
 const ONE: u32 = 0x2000;
 
 /// Whether there was an error, in whatever file: it is rare enough that opening a file does not have to look.

@@ -16,8 +16,8 @@
 //! A page is dirty from the moment something is stored in it until it is on its way to the disk. Stores by mappings are seen when
 //! they begin ([`PageCache::page_for_write`]): a page is taken away from all mappings before it is written back, so the next store
 //! faults and makes it dirty again. Nothing is copied for writing back; a page that changes on its way is dirty again and is
-//! written once more. What could not be written stays dirty and is tried again, and the error is told by the next `fsync` of everybody
-//! who has the file open ([`errors`]).
+//! written once more. What could not be written stays dirty and is tried again, and the error is told by the next
+//! `fsync` of everybody who has the file open ([`errors`]).
 //!
 //! All dirty pages of the system are counted. A writer that finds more than a fifth of memory dirty writes its own file back before
 //! it goes on; if that fails, and there is still too much, it is told.
@@ -313,7 +313,8 @@ impl PageCache {
         }
     }
 
-    /// Lets a writer wait while too much of memory is dirty. The error of writing its file back is the writer's if that did not help.
+    /// Lets a writer wait while too much of memory is dirty. The error of writing its file back is the writer's if that
+    /// did not help.
     #[inline]
     fn throttle(&self, store: &dyn PageStore) -> Result<(), Errno> {
         if dirty_pages() > dirty_max() { self.write_enough(store) } else { Ok(()) }

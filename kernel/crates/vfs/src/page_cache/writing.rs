@@ -28,8 +28,8 @@ impl Run {
     }
 }
 
-/// Dirty pages of a file that are on their way to the disk together with those of other files. Until it is finished nobody else writes
-/// pages of this file.
+/// Dirty pages of a file that are on their way to the disk together with those of other files. Until it is finished
+/// nobody else writes pages of this file.
 pub(crate) struct Begun<'a> {
     cache: &'a PageCache,
     _writer: MutexGuard<'a, ()>,
@@ -63,8 +63,8 @@ impl PageCache {
         }
     }
 
-    /// Takes dirty pages to be written together with those of other files. None when there are none, or when another thread writes some:
-    /// whoever has begun with a file does not wait for another one.
+    /// Takes dirty pages to be written together with those of other files. None when there are none, or when another
+    /// thread writes some: whoever has begun with a file does not wait for another one.
     pub(crate) fn begin_write_back(&self, store: &dyn PageStore) -> Option<Begun<'_>> {
         let writer = self.writer.try_lock()?;
         let runs = self.take_runs(store, 0, u64::MAX);
@@ -88,8 +88,8 @@ impl PageCache {
         runs
     }
 
-    /// Gives up what is dirty, as it cannot be written any more: it stays in memory as long as there is room. The error is told as one of
-    /// writing back.
+    /// Gives up what is dirty, as it cannot be written any more: it stays in memory as long as there is room. The error
+    /// is told as one of writing back.
     pub fn abandon(&self, errno: Errno) {
         let count = self.pages.lock().clean_all();
         if count > 0 {

@@ -1,4 +1,5 @@
-//! Disks that go away, that do not answer, or that fail for a while: programs are told, nothing waits for ever, and unmounting works.
+//! Disks that go away, that do not answer, or that fail for a while: programs are told, nothing waits for ever, and
+//! unmounting works.
 
 use std::sync::Arc;
 

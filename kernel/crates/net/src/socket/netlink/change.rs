@@ -1,7 +1,8 @@
 //! Changes by `NETLINK_ROUTE`: `ip address`, `ip link set` and `ip route`, with Linux's errors.
 //!
-//! Not there, and `EOPNOTSUPP`: links that are made, renamed or removed, routes of other kinds than to somebody, tables other than the main one, several
-//! ways in one route, neighbours, rules. An interface has an address once, whatever its prefix is.
+//! Not there, and `EOPNOTSUPP`: links that are made, renamed or removed, routes of other kinds than to somebody, tables
+//! other than the main one, several ways in one route, neighbours, rules. An interface has an address once, whatever
+//! its prefix is.
 
 use alloc::sync::Arc;
 use core::net::IpAddr;

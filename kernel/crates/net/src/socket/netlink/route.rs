@@ -1,7 +1,7 @@
 //! `NETLINK_ROUTE`: interfaces, addresses, routes and neighbours, as `getifaddrs`, `ip` and language libraries list them.
 //!
-//! Filters other than the family are not applied to lists, as in Linux without `NETLINK_GET_STRICT_CHK`. [`changes`] is what the members of
-//! groups are told. Requests to change something are for `change`.
+//! Filters other than the family are not applied to lists, as in Linux without `NETLINK_GET_STRICT_CHK`. [`changes`] is
+//! what the members of groups are told. Requests to change something are for `change`.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -4,12 +4,15 @@
 //!
 //! Linux has the rules in `manage_oob` of its `af_unix.c`; unix(7) says little of them.
 //!
-//! 1. The urgent byte has its place in the stream. There is one at a time; a newer one makes the older an ordinary byte.
-//! 2. It is taken apart from the stream (`MSG_OOB`), and leaves a mark in its place. The byte stays in the queue and is passed when reading
-//!    comes there, as taking it out would move all that is behind. A mark counts in the sender's buffer, so that there is an end to them.
-//! 3. A read that has bytes stops before the urgent byte, and before a mark unless there is a newer urgent byte. So the program can ask whether it
-//!    stands there (`SIOCATMARK`).
-//! 4. A read that begins at the urgent byte drops it, and with `SO_OOBINLINE` reads it as an ordinary one. A read that begins at a mark passes it.
+//! 1. The urgent byte has its place in the stream. There is one at a time; a newer one makes the older an ordinary
+//!    byte.
+//! 2. It is taken apart from the stream (`MSG_OOB`), and leaves a mark in its place. The byte stays in the queue and is
+//!    passed when reading comes there, as taking it out would move all that is behind. A mark counts in the sender's
+//!    buffer, so that there is an end to them.
+//! 3. A read that has bytes stops before the urgent byte, and before a mark unless there is a newer urgent byte. So the
+//!    program can ask whether it stands there (`SIOCATMARK`).
+//! 4. A read that begins at the urgent byte drops it, and with `SO_OOBINLINE` reads it as an ordinary one. A read that
+//!    begins at a mark passes it.
 //! 5. A look (`MSG_PEEK`) does the same and changes nothing.
 
 use alloc::collections::VecDeque;

@@ -200,7 +200,8 @@ pub trait Engine: Send {
     /// Drops up to `len` received bytes (`MSG_TRUNC`), and answers how many.
     fn discard(&mut self, len: usize) -> usize;
 
-    /// Takes up to `pieces_max` buffers of received bytes out, to be lent; they count as waiting until they are taken off the account.
+    /// Takes up to `pieces_max` buffers of received bytes out, to be lent; they count as waiting until they are taken
+    /// off the account.
     fn lend(&mut self, pieces_max: usize) -> (Vec<Payload>, Account);
 
     /// Something was taken off the account: there may be more room for the peer.

@@ -113,7 +113,8 @@ impl ReceiveQueue {
         len
     }
 
-    /// Takes up to `pieces_max` buffers out whose bytes are not more than `len_max`, to be lent. What is only in part before `len_max` is copied.
+    /// Takes up to `pieces_max` buffers out whose bytes are not more than `len_max`, to be lent. What is only in part
+    /// before `len_max` is copied.
     pub(super) fn lend(&mut self, pieces_max: usize, len_max: usize) -> (Vec<Payload>, Account) {
         let account = self.lent.get_or_insert_default().clone();
         let (mut pieces, mut left) = (Vec::new(), len_max);

@@ -56,8 +56,8 @@ fn frames_of(runs: &[Run]) -> impl Iterator<Item = (u64, &[Frame])> {
     runs.iter().map(|run| (run.first, &*run.frames))
 }
 
-/// Writes pages of several files that are dirty, with one wait for all. What cannot be had at once, or fails, stays dirty: who comes next
-/// writes it file by file, and finds out whose the error is.
+/// Writes pages of several files that are dirty, with one wait for all. What cannot be had at once, or fails, stays
+/// dirty: who comes next writes it file by file, and finds out whose the error is.
 pub(super) fn write_together(file_system: &ext::FileSystem, inodes: &[Arc<ExtInode>]) {
     let mut begun: Vec<(&ExtInode, Begun<'_>)> = Vec::with_capacity(inodes.len());
     for inode in inodes {

@@ -43,7 +43,8 @@ pub struct ExtInode {
     is_dirty: AtomicBool,
     /// Whether it is among the dirty ones of the table.
     is_listed: AtomicBool,
-    /// Who changes it now and may use the blocks that are reserved: [`WRITER`] under the lock, and those who store by mappings.
+    /// Who changes it now and may use the blocks that are reserved: [`WRITER`] under the lock, and those who store by
+    /// mappings.
     pub(super) privileged: AtomicU32,
 }
 

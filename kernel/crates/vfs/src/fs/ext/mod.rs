@@ -17,13 +17,13 @@
 //!
 //! # 3. Errors
 //!
-//! What is found damaged is noted in the superblock, and makes the file system read-only unless it is to go on (`errors=`, which a
-//! remount can change).
+//! What is found damaged is noted in the superblock, and makes the file system read-only unless it is to go on
+//! (`errors=`, which a remount can change).
 //!
 //! # 4. Reserved blocks
 //!
-//! Linux asks at each write who may take of them. Here it counts who opened the file, and for stores through a mapping whose file it is: a
-//! write is carried out, or written back, where nobody knows who asks.
+//! Linux asks at each write who may take of them. Here it counts who opened the file, and for stores through a mapping
+//! whose file it is: a write is carried out, or written back, where nobody knows who asks.
 //!
 //! # Locks
 //!
@@ -55,8 +55,8 @@ pub struct ExtOptions {
     pub is_read_only: bool,
     /// The journal is not replayed (`noload`).
     pub ignores_journal: bool,
-    /// What is done when it is found damaged, instead of what it says itself (`errors=`): 1 continue, 2 read only, 3 as on Linux to panic,
-    /// which is read only here.
+    /// What is done when it is found damaged, instead of what it says itself (`errors=`): 1 continue, 2 read only, 3 as
+    /// on Linux to panic, which is read only here.
     pub on_error: Option<u16>,
 }
 

@@ -152,7 +152,8 @@ impl Shared {
         self.write(dirty)
     }
 
-    /// Writes back everything if so many inodes are dirty that they take too much of memory. To be called before another comes.
+    /// Writes back everything if so many inodes are dirty that they take too much of memory. To be called before
+    /// another comes.
     pub(super) fn limit_dirty(&self) {
         let limit = usize::try_from(mm::frame::total()).unwrap_or(usize::MAX) / DIRTY_SHARE;
         if self.table.lock().dirty.len() > limit.max(DIRTY_MIN) {

@@ -21,7 +21,8 @@ pub(super) struct Changed {
 }
 
 impl State {
-    /// Holds an inode until it was written. It is as old as its first change, or one that changes all the time would never be written.
+    /// Holds an inode until it was written. It is as old as its first change, or one that changes all the time would
+    /// never be written.
     pub(super) fn add_changed(&mut self, volume: &Volume, inode: Arc<FatInode>) {
         // Under the lock: who gives everything up comes later, or this is seen.
         if !volume.is_stopped() {
@@ -81,8 +82,8 @@ impl Volume {
         self.flush(&mut state)
     }
 
-    /// Writes the contents and entries of what waits for it, the latter to memory that [`Volume::commit`] writes: all, or what did so at
-    /// the last call. How many there were; the first error of any.
+    /// Writes the contents and entries of what waits for it, the latter to memory that [`Volume::commit`] writes: all,
+    /// or what did so at the last call. How many there were; the first error of any.
     pub(super) fn write_changed(&self, is_all: bool) -> Result<usize, Errno> {
         let mut due = Vec::new();
         {

@@ -2,17 +2,19 @@
 //!
 //! # The order of writes
 //!
-//! After a crash at any moment `fsck.fat` must find nothing that costs a file that was on the disk before. What it repairs without
-//! loss: clusters in use that belong to nothing, chains longer than the size of their file, a wrong count of free clusters. What it
-//! cannot: two files with one cluster, entries for clusters that are free, directories with old data for entries. So, for
-//! [`Volume::commit`]:
+//! After a crash at any moment `fsck.fat` must find nothing that costs a file that was on the disk before. What it
+//! repairs without loss: clusters in use that belong to nothing, chains longer than the size of their file, a wrong
+//! count of free clusters. What it cannot: two files with one cluster, entries for clusters that are free, directories
+//! with old data for entries. So, for [`Volume::commit`]:
 //!
 //! 1. New clusters of directories are written first, then a flush: nothing leads to them before they make sense.
-//! 2. Then the FATs, then a flush: no entry leads to a cluster that is free. Up to here clusters are only taken, never freed.
+//! 2. Then the FATs, then a flush: no entry leads to a cluster that is free. Up to here clusters are only taken, never
+//!    freed.
 //! 3. Then the entries of directories, then a flush: from here on no entry on the disk leads to what was let go of.
 //! 4. Only now what was let go of is free in the FAT, in memory first, and can be taken again.
 //!
-//! The contents of a file are written before its size and first cluster go into its entry, and stable with the flush of step 2.
+//! The contents of a file are written before its size and first cluster go into its entry, and stable with the flush of
+//! step 2.
 //!
 //! Whatever shortens a chain updates the entry at the same time, so that step 3 includes it.
 
@@ -78,7 +80,8 @@ impl Volume {
         !is_clean || !state.let_go.is_empty()
     }
 
-    /// Forgets what was to be committed, as it never will be. What is in the blocks in memory can be read until the end.
+    /// Forgets what was to be committed, as it never will be. What is in the blocks in memory can be read until the
+    /// end.
     pub(super) fn forget_uncommitted(&self, state: &mut State) {
         state.fresh.clear();
         state.dirty_fat.clear();

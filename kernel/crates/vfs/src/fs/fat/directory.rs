@@ -3,8 +3,9 @@
 //! A *slot* is the place of an entry, numbered from the beginning of the directory. The *place* of an entry is its number among
 //! those of the whole volume, if that were all entries: it says where to write, and tells files apart.
 //!
-//! Names are found by reading all slots, as FAT has no order, and in a large directory through its [index](super::index). Slots are read without the lock of
-//! the volume: they change under the lock of the directory's inode only, but for the fields of a file, which no search looks at.
+//! Names are found by reading all slots, as FAT has no order, and in a large directory through its
+//! [index](super::index). Slots are read without the lock of the volume: they change under the lock of the directory's
+//! inode only, but for the fields of a file, which no search looks at.
 
 use alloc::vec::Vec;
 
@@ -225,7 +226,8 @@ impl FatInode {
         Ok(taken)
     }
 
-    /// The slots of files that may have one of these short names; None when all must be looked at. The name of the volume does not count.
+    /// The slots of files that may have one of these short names; None when all must be looked at. The name of the
+    /// volume does not count.
     fn slots_of_shorts(&self, shorts: &[Short]) -> Option<Vec<u64>> {
         let mut slots = Vec::new();
         for short in shorts {

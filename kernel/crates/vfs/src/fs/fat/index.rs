@@ -2,16 +2,17 @@
 //!
 //! # 1. What it holds
 //!
-//! For each file the hash of the name it is shown by and that of its short name, both without regard to case, with the slot of its
-//! own entry. A hash is only a hint: the entry is read, and compared. So the index may know more than there is, never less.
+//! For each file the hash of the name it is shown by and that of its short name, both without regard to case, with the
+//! slot of its own entry. A hash is only a hint: the entry is read, and compared. So the index may know more than there
+//! is, never less.
 //!
 //! Also where room for new names is looked for: before that slot there are no so many free slots side by side.
 //!
 //! # 2. When it is there
 //!
-//! A search that has read [`SLOTS_MIN`] slots in vain makes it, from all slots. It is kept in step with what changes; a change that
-//! fails halfway drops it. All indexes of a volume together have as many names as a share of memory; a directory that would exceed
-//! that is searched slot by slot.
+//! A search that has read [`SLOTS_MIN`] slots in vain makes it, from all slots. It is kept in step with what changes; a
+//! change that fails halfway drops it. All indexes of a volume together have as many names as a share of memory; a
+//! directory that would exceed that is searched slot by slot.
 //!
 //! Lock: `FAT_INDEXES`, after that of the volume; nothing is read under it.
 

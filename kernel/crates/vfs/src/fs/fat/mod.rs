@@ -5,7 +5,8 @@
 //! - `chain`: the clusters of a file.
 //! - `entry`, `name`, `date`: what is in a directory, name by name.
 //! - `count`: how many clusters are free.
-//! - `directory`: the entries of one directory; `index`: where its names are, when it is large; `naming`: making, removing and renaming files.
+//! - `directory`: the entries of one directory; `index`: where its names are, when it is large; `naming`: making,
+//!   removing and renaming files.
 //! - `cached`: writing back, and giving memory back.
 //! - `inode`, `size`, `store`: files and directories for the layer above, their sizes and contents.
 //!

@@ -3,8 +3,8 @@
 //! # Damage, and a disk that is gone
 //!
 //! A chain that leads out of the volume, into a free cluster or into a circle is damage: `EUCLEAN`, a line in the log, and nothing
-//! is written to the volume any more, as with Linux's `errors=remount-ro`. So it is when the disk was removed or given up. What was
-//! not written by then is lost, and not kept: each file tells its own loss ([`Volume::abandon`]).
+//! is written to the volume any more, as with Linux's `errors=remount-ro`. So it is when the disk was removed or given
+//! up. What was not written by then is lost, and not kept: each file tells its own loss ([`Volume::abandon`]).
 //!
 //! Lock: the state has rank `FAT_VOLUMES`. Whoever holds it reads and writes blocks, but calls no page cache.
 
