@@ -17,27 +17,41 @@ static int group_number(int group) {
     return ++group_count;
 }
 
-static int by_place(const void *one, const void *other) { return strcmp(one, other); }
+struct shown {
+    char place[256], rest[512];
+    size_t number;
+};
+
+// Mounts on each other stay in the order in which they were made. The number of a group says nothing.
+static int by_place(const void *one, const void *other) {
+    const struct shown *left = one, *right = other;
+    int order = strcmp(left->place, right->place);
+    return order != 0 ? order : (left->number > right->number) - (left->number < right->number);
+}
 
 // The lines in the order of their places.
 static void show(void) {
-    static char lines[64][512];
+    static struct shown lines[64];
     char line[4096], root[1024], place[1024];
     size_t count = 0;
     FILE *file = fopen("/proc/self/mountinfo", "r");
     while (file && count < ARRAY_LEN(lines) && fgets(line, sizeof line, file)) {
         int rest = 0;
         if (sscanf(line, "%*d %*d %*s %1023s %1023s %*s %n", root, place, &rest) == 2 && rest &&
-            strncmp(place, base, strlen(base)) == 0)
-            snprintf(lines[count++], sizeof lines[0], ".%.100s: %.300s", place + strlen(base), line + rest);
+            strncmp(place, base, strlen(base)) == 0) {
+            snprintf(lines[count].place, sizeof lines[0].place, ".%.200s:", place + strlen(base));
+            snprintf(lines[count].rest, sizeof lines[0].rest, "%.500s", line + rest);
+            lines[count].number = count;
+            count++;
+        }
     }
     if (file)
         fclose(file);
     qsort(lines, count, sizeof lines[0], by_place);
     group_count = 0;
     for (size_t i = 0; i < count; i++) {
-        printf(" ");
-        for (char *word = strtok(lines[i], " "); word && strcmp(word, "-") != 0; word = strtok(NULL, " ")) {
+        printf("  %s", lines[i].place);
+        for (char *word = strtok(lines[i].rest, " "); word && strcmp(word, "-") != 0; word = strtok(NULL, " ")) {
             int group;
             char kind[32];
             if (sscanf(word, "%31[a-z]:%d", kind, &group) == 2)
