@@ -74,16 +74,19 @@ pub(super) struct Room<'a> {
 
 impl Room<'_> {
     /// Notes loans, not more than there is room for, and answers their numbers.
-    pub(super) fn fill(self, loans: Vec<Loan>) -> Vec<u64> {
+    pub(super) fn fill(mut self, loans: Vec<Loan>) -> Vec<u64> {
         assert!(loans.len() <= self.count, "{} loans, and room for {}", loans.len(), self.count);
         let mut table = self.loans.0.lock();
+        table.reserved -= core::mem::take(&mut self.count);
         loans.into_iter().map(|loan| table.insert(loan)).collect()
     }
 }
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        self.loans.0.lock().reserved -= self.count;
+        if self.count > 0 {
+            self.loans.0.lock().reserved -= self.count;
+        }
     }
 }
 
