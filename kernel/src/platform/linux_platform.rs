@@ -104,6 +104,12 @@ impl Platform for MachinePlatform {
         control::kick(thread);
     }
 
+    fn note_timer(&self) {
+        if let Some(thread) = PerCpu::thread() {
+            thread.note_timer();
+        }
+    }
+
     fn yield_now(&self) {
         control::yield_now();
     }

@@ -90,9 +90,9 @@ pub trait File: Any + Send + Sync {
         self.wait_queue().is_some()
     }
 
-    /// Whether `O_ASYNC` has its owner told by signals when [`File::readiness`] grows.
-    fn sends_signals(&self) -> bool {
-        false
+    /// The queue woken when the owner is to be told by a signal (`O_ASYNC`); `None` for files that send none.
+    fn signal_queue(&self) -> Option<&WaitQueue> {
+        None
     }
 
     /// Called until it is done before `open` returns, unless opened with `O_NONBLOCK`: a FIFO waits for its other end.

@@ -17,7 +17,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use abi::stat::S_IFIFO;
 use abi::{AccessMode, Errno, OpenFlags, PollEvents, ioctl};
@@ -94,6 +94,10 @@ enum Stop {
 pub struct Pipe {
     queue: Mutex<Queue>,
     waiters: WaitQueue,
+    /// Who sends signals (`O_ASYNC`): told of each read and each write.
+    listeners: WaitQueue,
+    /// Somebody has listened.
+    is_listened: AtomicBool,
     attributes: SpinLock<Attributes>,
     /// The inode number that `fstat` shows.
     inode: u64,
@@ -126,6 +130,8 @@ impl Pipe {
         Arc::new(Self {
             queue: Mutex::new(rank::PIPE, queue),
             waiters: WaitQueue::new(),
+            listeners: WaitQueue::new(),
+            is_listened: AtomicBool::new(false),
             attributes: SpinLock::new(rank::FILE_TABLES, attributes),
             inode,
             used: AtomicU32::new(0),
@@ -297,6 +303,60 @@ impl PipeEnd {
         self.pipe.waiters.wake(events.bits());
     }
 
+    /// Has signals sent to the owners of other ends after a call, whether it moved something or not, unless it is to wait.
+    #[inline]
+    fn signal_after(&self, open: &OpenFile, result: &IoResult, events: PollEvents) {
+        if self.pipe.is_listened.load(Ordering::Relaxed)
+            && (open.is_nonblocking() || !matches!(result, Ok(Progress::WouldBlock)))
+        {
+            self.signal(events);
+        }
+    }
+
+    fn signal(&self, events: PollEvents) {
+        if self.pipe.is_listened.load(Ordering::Relaxed) {
+            self.pipe.listeners.wake(events.bits());
+        }
+    }
+
+    /// Moves what is there to `to`.
+    #[inline]
+    fn take_bytes(&self, to: &mut UserWriter<'_>) -> IoResult {
+        // Looked at before the queue: bytes written before the last writer left are seen.
+        let has_writers = self.pipe.has_writers();
+        let nothing = Ok(if has_writers { Progress::WouldBlock } else { Progress::Done(0) });
+        // Whoever adds bytes says so before it wakes.
+        if self.pipe.used.load(Ordering::Acquire) == 0 {
+            return nothing;
+        }
+        let mut was_full = false;
+        let result = self.transfer(|queue| {
+            was_full |= queue.is_full();
+            self.pipe.drain(queue, to)
+        });
+        if was_full && result != Ok(0) {
+            self.wake(PollEvents::WRITABLE);
+        }
+        match result? {
+            0 => nothing,
+            done => Ok(Progress::Done(done)),
+        }
+    }
+
+    /// Moves what there is room for from `from`.
+    #[inline]
+    fn put_bytes(&self, from: &mut UserReader<'_>, is_packet: bool) -> IoResult {
+        if !self.pipe.has_readers() {
+            return Err(Errno::EPIPE);
+        }
+        let done = self.transfer(|queue| self.pipe.fill(queue, from, is_packet))?;
+        if done == 0 {
+            return Ok(Progress::WouldBlock);
+        }
+        self.wake(PollEvents::READABLE);
+        Ok(Progress::Done(done))
+    }
+
     /// Runs `transfer` under the lock, pages in what it misses, and goes on until it stops for another reason. Answers the
     /// bytes moved, or the error when there were none.
     fn transfer(&self, mut transfer: impl FnMut(&mut Queue) -> (usize, Option<Stop>)) -> Result<usize, Errno> {
@@ -322,32 +382,16 @@ impl PipeEnd {
 }
 
 impl File for PipeEnd {
-    fn read(&self, _open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+    fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
         if position.is_some() {
             return Err(Errno::ESPIPE);
         }
         if to.is_full() {
             return Ok(Progress::Done(0));
         }
-        // Looked at before the queue: bytes written before the last writer left are seen.
-        let has_writers = self.pipe.has_writers();
-        let nothing = Ok(if has_writers { Progress::WouldBlock } else { Progress::Done(0) });
-        // Whoever adds bytes says so before it wakes.
-        if self.pipe.used.load(Ordering::Acquire) == 0 {
-            return nothing;
-        }
-        let mut was_full = false;
-        let result = self.transfer(|queue| {
-            was_full |= queue.is_full();
-            self.pipe.drain(queue, to)
-        });
-        if was_full && result != Ok(0) {
-            self.wake(PollEvents::WRITABLE);
-        }
-        match result? {
-            0 => nothing,
-            done => Ok(Progress::Done(done)),
-        }
+        let result = self.take_bytes(to);
+        self.signal_after(open, &result, PollEvents::WRITABLE);
+        result
     }
 
     fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
@@ -357,16 +401,9 @@ impl File for PipeEnd {
         if from.is_empty() {
             return Ok(Progress::Done(0));
         }
-        if !self.pipe.has_readers() {
-            return Err(Errno::EPIPE);
-        }
-        let is_packet = open.flags().contains(OpenFlags::DIRECT);
-        let done = self.transfer(|queue| self.pipe.fill(queue, from, is_packet))?;
-        if done == 0 {
-            return Ok(Progress::WouldBlock);
-        }
-        self.wake(PollEvents::READABLE);
-        Ok(Progress::Done(done))
+        let result = self.put_bytes(from, open.flags().contains(OpenFlags::DIRECT));
+        self.signal_after(open, &result, PollEvents::READABLE);
+        result
     }
 
     fn is_stream(&self) -> bool {
@@ -397,8 +434,9 @@ impl File for PipeEnd {
         events
     }
 
-    fn sends_signals(&self) -> bool {
-        true
+    fn signal_queue(&self) -> Option<&WaitQueue> {
+        self.pipe.is_listened.store(true, Ordering::Relaxed);
+        Some(&self.pipe.listeners)
     }
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
@@ -494,6 +532,7 @@ impl Drop for PipeEnd {
                 drop(pieces);
             }
             self.pipe.waiters.wake_all();
+            self.signal(PollEvents::READABLE | PollEvents::WRITABLE);
         }
     }
 }

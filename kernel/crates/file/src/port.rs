@@ -197,8 +197,8 @@ impl File for PortFile {
         events
     }
 
-    fn sends_signals(&self) -> bool {
-        true
+    fn signal_queue(&self) -> Option<&WaitQueue> {
+        self.wait_queue()
     }
 
     fn wait_queue(&self) -> Option<&WaitQueue> {

@@ -45,6 +45,9 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
         if attention.contains(Attention::RESCHEDULE) {
             thread.platform().reschedule();
         }
+        if attention.contains(Attention::TIMER) {
+            thread.process().system().timers().expire_early();
+        }
         if attention.contains(Attention::EXIT) {
             end_thread(thread);
         }

@@ -1,9 +1,9 @@
 //! Signals about files: `O_ASYNC`, and leases that are broken.
 //!
 //! A file wakes its wait queue under the queue's lock, where no signal can be sent. So what listens there for `O_ASYNC`
-//! only notes what has happened and has the timer's interrupt come at once; that sends the signal. Events that come
-//! before the interrupt does are one signal. Linux sends it within the call that caused the event; here the program may
-//! be back a moment before the interrupt.
+//! only notes what has happened. The signal is sent when the call that caused it returns, before its program goes on; or, when
+//! an interrupt caused it or the call goes to sleep, by the timer's interrupt, which is made to come at once. Events that
+//! come before that are one signal.
 //!
 //! As on Linux the signal is `SIGIO` without information, or the one of `F_SETSIG` with the descriptor and what
 //! happened. When the queue of signals has no room left for one of those, `SIGIO` is sent in its place.
@@ -15,7 +15,7 @@ use abi::signal::{POLL_IN, POLL_MSG, POLL_OUT, SI_KERNEL};
 use abi::{Errno, OpenFlags, PollEvents, Siginfo, Signal};
 use file::{File, FileOwner, OpenFile, Owner, OwnerKind, ReleaseWatcher, lease};
 use sched::TimerId;
-use sync::{WaitNode, Wake, machine};
+use sync::{WaitNode, Wake};
 
 use crate::process::Process;
 use crate::signal::send::{Recipient, send_from_interrupt};
@@ -81,7 +81,7 @@ impl Wake for Notice {
             && self.pending.fetch_or(happened, SeqCst) == 0
             && let Some(this) = self.this.upgrade()
         {
-            self.place.start(machine::now_ns(), this);
+            self.place.start_now(this);
         }
     }
 }
@@ -108,7 +108,7 @@ struct Listener {
 
 impl ReleaseWatcher for Listener {
     fn open_file_released(&self) {
-        if let Some(queue) = self.file.wait_queue() {
+        if let Some(queue) = self.file.signal_queue() {
             queue.remove(&self.node);
         }
     }
@@ -116,7 +116,7 @@ impl ReleaseWatcher for Listener {
 
 /// Sets or clears `O_ASYNC`. A file that sends no signals never has it.
 pub(crate) fn set_async(thread: &Thread, open: &OpenFile, fd: i32, is_on: bool) -> Result<(), Errno> {
-    if !open.file().sends_signals() || open.flags().contains(OpenFlags::ASYNC) == is_on {
+    if open.file().signal_queue().is_none() || open.flags().contains(OpenFlags::ASYNC) == is_on {
         return Ok(());
     }
     if is_on {
@@ -145,7 +145,7 @@ fn listen(thread: &Thread, open: &OpenFile, fd: i32) -> Result<Arc<dyn ReleaseWa
         pending: AtomicU32::new(0),
     });
     let listener = Arc::new(Listener { file: Arc::clone(open.file()), node: WaitNode::new(notice) });
-    if let Some(queue) = listener.file.wait_queue() {
+    if let Some(queue) = listener.file.signal_queue() {
         queue.add(&listener.node);
     }
     Ok(listener)

@@ -50,6 +50,8 @@ bitflags! {
         const RESCHEDULE = 1 << 7;
         /// The thread was off the CPU, or a signal is delivered: its restartable sequence has to be looked at.
         const RESTARTABLE_SEQUENCE = 1 << 8;
+        /// A timer was started that is due at once, such as the signal of a file: its interrupt is not waited for.
+        const TIMER = 1 << 9;
     }
 }
 
@@ -408,6 +410,11 @@ impl Thread {
     /// Notes that its program has to end, as the kernel's own memory is nearly used up. Takes no lock and allocates nothing.
     pub fn note_out_of_memory(&self) {
         self.note(Attention::MEMORY);
+    }
+
+    /// Notes that a timer is due that its exit path need not wait for. Takes no lock; callable from interrupts.
+    pub fn note_timer(&self) {
+        self.note(Attention::TIMER);
     }
 
     /// Notes something for its own exit path.

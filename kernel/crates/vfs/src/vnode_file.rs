@@ -304,8 +304,8 @@ impl File for VnodeFile {
         self.served_by.as_ref().is_some_and(|file| file.wakes_one(events))
     }
 
-    fn sends_signals(&self) -> bool {
-        self.served_by.as_ref().is_some_and(|file| file.sends_signals())
+    fn signal_queue(&self) -> Option<&WaitQueue> {
+        self.served_by.as_ref()?.signal_queue()
     }
 
     fn opening(&self, open: &OpenFile) -> IoResult {

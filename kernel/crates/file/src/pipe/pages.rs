@@ -83,6 +83,9 @@ impl PipeEnd {
         if was_full && !pages.is_empty() {
             self.wake(PollEvents::WRITABLE);
         }
+        if !pages.is_empty() {
+            self.signal(PollEvents::WRITABLE);
+        }
         if pages.is_empty() && has_writers { None } else { Some(pages) }
     }
 
@@ -131,6 +134,7 @@ impl PipeEnd {
         drop(queue);
         if done > 0 {
             self.wake(PollEvents::READABLE);
+            self.signal(PollEvents::READABLE);
         }
         Ok(done)
     }

@@ -417,8 +417,8 @@ impl File for TtyFile {
         events
     }
 
-    fn sends_signals(&self) -> bool {
-        true
+    fn signal_queue(&self) -> Option<&WaitQueue> {
+        self.wait_queue()
     }
 
     fn wait_queue(&self) -> Option<&WaitQueue> {

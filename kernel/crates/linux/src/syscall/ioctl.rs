@@ -42,7 +42,7 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
         FIOASYNC => {
             let value: i32 = read_user_struct(address)?;
             let is_on = open.flags().contains(OpenFlags::ASYNC);
-            if (value != 0) != is_on && !open.file().sends_signals() {
+            if (value != 0) != is_on && open.file().signal_queue().is_none() {
                 return Err(Errno::ENOTTY.into());
             }
             file_signal::set_async(thread, &open, fd.raw(), value != 0)?;

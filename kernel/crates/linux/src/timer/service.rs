@@ -82,6 +82,13 @@ impl Place {
         id
     }
 
+    /// Makes `what` happen now: when the thread that runs, if one does, leaves the kernel, and by an interrupt at the latest.
+    /// From any context.
+    pub(crate) fn start_now(&self, what: Arc<dyn Expire>) {
+        self.start(machine::now_ns(), what);
+        self.system.platform().note_timer();
+    }
+
     /// Takes an entry back. What it held goes to the caller, so that nothing is freed under the lock.
     #[inline]
     pub(crate) fn cancel(&self, id: TimerId) -> Option<Arc<dyn Expire>> {
@@ -124,6 +131,14 @@ impl TimerService {
         }
         entries.into_iter().for_each(<dyn Expire>::clock_was_set);
         self.time_of_day.was_set.wake_all();
+    }
+
+    /// Does what is due without waiting for the machine's interrupt, which finds nothing then. For a thread on its way out.
+    pub(crate) fn expire_early(&self) {
+        // What happens then expects what an interrupt is: nothing between its steps on this CPU.
+        let were_enabled = machine::interrupts_disable_save();
+        self.expire();
+        machine::interrupts_restore(were_enabled);
     }
 
     /// Does what is due and sets the machine's timer to what comes next. For the machine's interrupt.

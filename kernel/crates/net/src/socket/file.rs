@@ -90,8 +90,8 @@ impl File for SocketFile {
         self.socket.readiness()
     }
 
-    fn sends_signals(&self) -> bool {
-        true
+    fn signal_queue(&self) -> Option<&WaitQueue> {
+        self.wait_queue()
     }
 
     fn wait_queue(&self) -> Option<&WaitQueue> {

@@ -126,8 +126,8 @@ impl File for Inotify {
         if is_empty { PollEvents::empty() } else { PollEvents::READABLE }
     }
 
-    fn sends_signals(&self) -> bool {
-        true
+    fn signal_queue(&self) -> Option<&WaitQueue> {
+        self.wait_queue()
     }
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
