@@ -79,10 +79,9 @@ pub(super) fn set_without_thread(deadline_ns: u64) {
 pub(super) fn follow(cpu: &Cpu, queue: &RunQueue, now_ns: u64) {
     let armed_ns = cpu.armed_ns.get();
     let ahead_ns = armed_ns.saturating_sub(now_ns);
-    // No turn is shorter: a timer that fires by then needs no second look.
-    let is_soon = ahead_ns <= GRANULE_MIN_NS;
-    let is_early = ahead_ns <= SAMPLE_MIN_NS && queue.has_no_event_before(armed_ns);
-    if !is_soon && !is_early {
+    // No turn is shorter than the first: a timer that fires by then needs no second look.
+    let is_early = ahead_ns <= GRANULE_MIN_NS || (ahead_ns <= SAMPLE_MIN_NS && queue.has_no_event_before(armed_ns));
+    if !is_early {
         set_for_turn(cpu, queue, now_ns);
     }
 }

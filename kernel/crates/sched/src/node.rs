@@ -24,6 +24,7 @@
 use sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::policy::{Policy, Weight};
+use crate::run_queue::ROUND_ROBIN_NS;
 
 /// The most CPUs, as an affinity is one word.
 pub const CPUS_MAX: usize = 64;
@@ -155,7 +156,7 @@ impl Node {
             base: zero(),
             lag: zero(),
             off_since_ns: zero(),
-            quantum_ns: zero(),
+            quantum_ns: Field64(AtomicU64::new(ROUND_ROBIN_NS)),
             runtime_ns: zero(),
             affinity: Field64(AtomicU64::new(affinity.0)),
             policy: none(),
@@ -178,9 +179,10 @@ impl Node {
 
     /// Makes this the node of another thread, one that has not run. The node is in no queue and no inbox.
     pub fn renew(&self, policy: Policy, affinity: CpuSet) {
-        for field in [&self.key, &self.base, &self.lag, &self.off_since_ns, &self.quantum_ns, &self.runtime_ns] {
+        for field in [&self.key, &self.base, &self.lag, &self.off_since_ns, &self.runtime_ns] {
             field.set(0);
         }
+        self.quantum_ns.set(ROUND_ROBIN_NS);
         self.set_affinity(affinity);
         self.set_policy(policy);
         self.follow_policy();

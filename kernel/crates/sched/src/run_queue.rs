@@ -200,57 +200,31 @@ impl RunQueue {
 
     /// Adds a thread that is in no queue. True: it should run now, call [`schedule`](Self::schedule) with
     /// [`Leave::Preempted`] as soon as the running thread can be interrupted.
+    #[inline]
     pub fn enqueue<N: Nodes + ?Sized>(&mut self, nodes: &N, id: ThreadId, now_ns: u64, arrival: Arrival) -> bool {
-        self.advance(nodes, now_ns);
         let node = nodes.node(id);
         debug_assert_eq!(node.place(), Place::Off, "{id:?} is in a queue");
         let is_home = node.cpu() == self.cpu as usize;
         node.arrive(self.cpu);
+        let quickly = if is_home { self.enter_ordinary(nodes, id, now_ns, arrival) } else { None };
+        quickly.unwrap_or_else(|| self.enter(nodes, id, now_ns, arrival, is_home))
+    }
+
+    /// [`enqueue`](Self::enqueue) in general, of a thread that has arrived.
+    fn enter<N: Nodes + ?Sized>(
+        &mut self,
+        nodes: &N,
+        id: ThreadId,
+        now_ns: u64,
+        arrival: Arrival,
+        is_home: bool,
+    ) -> bool {
+        self.advance(nodes, now_ns);
+        let node = nodes.node(id);
         node.key.set(self.placed(node, arrival, is_home));
         self.count(node.weight(), true);
         self.insert(nodes, id, node, End::Last);
         self.is_preempted_by(node, arrival)
-    }
-
-    /// [`enqueue`](Self::enqueue) without a look at the clock, for a thread that wakes where it fell asleep: section 3. None: it is
-    /// not entered, as the time is needed. Else a timer that fires at `alarm_ns` is early enough.
-    #[inline]
-    pub fn enqueue_woken<N: Nodes + ?Sized>(
-        &mut self,
-        nodes: &N,
-        id: ThreadId,
-        arrival: Arrival,
-        alarm_ns: u64,
-    ) -> Option<bool> {
-        let is_released = match arrival {
-            Arrival::Woken => false,
-            Arrival::Released => true,
-            Arrival::New | Arrival::Moved => return None,
-        };
-        let node = nodes.node(id);
-        let key = node.key.get();
-        let slope = self.segment.slope();
-        let is_ordinary = node.is_plain() && node.cpu() == self.cpu as usize && node.base.get() == self.base;
-        let is_placed =
-            key.wrapping_sub(self.floor.saturating_sub(slope * CREDIT_NS)) <= slope * (CREDIT_NS + DEBT_MAX_NS);
-        if !self.is_plain || !is_ordinary || !is_placed || !self.realtime.is_empty() {
-            return None;
-        }
-        let is_behind = || {
-            let left = (self.least_key.min(key) + self.granule).saturating_sub(self.running_key);
-            key + slope * WAKE_MARGIN_NS >= self.running_key
-                && self.segment.growth_between(self.charged_ns, alarm_ns).is_some_and(|grown| grown <= left)
-        };
-        let is_soon = is_released && alarm_ns <= self.turn_ns + 2 * GRANULE_MIN_NS;
-        if !is_soon && !is_behind() {
-            return None;
-        }
-        debug_assert_eq!(node.place(), Place::Off, "{id:?} is in a queue");
-        node.arrive(self.cpu);
-        self.count(node.weight(), true);
-        self.insert(nodes, id, node, End::Last);
-        // A policy that was changed meanwhile is looked at by a choice.
-        Some(!node.is_plain())
     }
 
     /// Removes a waiting thread, to hand it to another CPU or because it ends.
@@ -262,7 +236,14 @@ impl RunQueue {
     }
 
     /// Ends the turn of the running thread, if there is one, and chooses the next; it may be the same. None: the CPU is idle.
+    #[inline]
     pub fn schedule<N: Nodes + ?Sized>(&mut self, nodes: &N, now_ns: u64, leave: Leave) -> Option<ThreadId> {
+        let next = if leave == Leave::Blocks { self.hand_over(nodes, now_ns) } else { None };
+        next.or_else(|| self.choose(nodes, now_ns, leave))
+    }
+
+    /// [`schedule`](Self::schedule) in general.
+    fn choose<N: Nodes + ?Sized>(&mut self, nodes: &N, now_ns: u64, leave: Leave) -> Option<ThreadId> {
         self.advance(nodes, now_ns);
         let current = self.current.take().map(|id| (id, nodes.node(id)));
         self.is_plain = false;
@@ -360,9 +341,8 @@ impl RunQueue {
     #[must_use]
     pub fn has_no_event_before(&self, alarm_ns: u64) -> bool {
         let grown = |grown: u64| self.running_weight.cost(grown) <= self.left_of_turn();
-        let is_sure =
-            self.least_key == u64::MAX || self.segment.growth_between(self.charged_ns, alarm_ns).is_some_and(grown);
-        self.is_all_fair() && is_sure
+        let is_late = || self.segment.growth_between(self.charged_ns, alarm_ns).is_some_and(grown);
+        self.is_all_fair() && (self.least_key == u64::MAX || is_late())
     }
 
     /// What the running fair thread may run beyond its key until its turn is over.
@@ -659,6 +639,7 @@ pub fn granule_ns(weight: Weight) -> u64 {
     (GRANULE_NS * u64::from(weight.value()) / u64::from(WEIGHT_UNIT)).clamp(GRANULE_MIN_NS, GRANULE_NS)
 }
 
+mod quick;
 #[cfg(not(loom))]
 #[cfg(test)]
 mod tests;

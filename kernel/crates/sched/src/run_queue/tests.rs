@@ -125,6 +125,76 @@ fn a_wake_without_the_time_is_like_one_with_it() {
     assert!(quick > 100, "seed {SEED:#x}: {quick}");
 }
 
+/// A way to wake and a way to block.
+struct Ways {
+    wake: fn(&mut RunQueue, &[Node], ThreadId, u64, Arrival) -> bool,
+    block: fn(&mut RunQueue, &[Node], u64) -> Option<ThreadId>,
+}
+
+const GENERAL: Ways = Ways {
+    wake: |queue, nodes, id, now_ns, arrival| {
+        let node = &nodes[id.0 as usize];
+        let is_home = node.cpu() == queue.cpu as usize;
+        node.arrive(queue.cpu);
+        queue.enter(nodes, id, now_ns, arrival, is_home)
+    },
+    block: |queue, nodes, now_ns| queue.choose(nodes, now_ns, Leave::Blocks),
+};
+
+const QUICK: Ways = Ways {
+    wake: |queue, nodes, id, now_ns, arrival| queue.enqueue(nodes, id, now_ns, arrival),
+    block: |queue, nodes, now_ns| queue.schedule(nodes, now_ns, Leave::Blocks),
+};
+
+/// Blocks, wakes, time and changes of policy among a few threads, and everything that there is after each step.
+fn history(seed: u64, ways: &Ways) -> Vec<String> {
+    let mut random = testkit::Random::new(seed);
+    let nodes = nodes(&[other(0), other(0), other(0), other(if seed.is_multiple_of(4) { 5 } else { 0 })]);
+    let nodes = nodes.as_slice();
+    let mut queue = queue_of(nodes);
+    let mut now_ns = START_NS;
+    queue.schedule(nodes, now_ns, Leave::Preempted);
+    let step = |_| {
+        now_ns += random.next_u64() % if random.one_in(8) { 3 * MS } else { MS / 20 };
+        let index = random.below(nodes.len());
+        let id = ThreadId(u32::try_from(index).unwrap());
+        let answer = match random.below(64) {
+            0 => {
+                let policy = *random.pick(&[other(0), Policy::Fifo { priority: 1 }]);
+                format!("{:?}", nodes[index].set_policy(policy))
+            }
+            1 => format!("{:?}", queue.follow_policy(nodes, id, now_ns)),
+            number @ 2..32 if nodes[index].place() == Place::Off => {
+                let arrival = if number % 2 == 0 { Arrival::Woken } else { Arrival::Released };
+                format!("{:?}", (ways.wake)(&mut queue, nodes, id, now_ns, arrival))
+            }
+            32..40 => format!("{:?}", queue.schedule(nodes, now_ns, Leave::Preempted)),
+            _ => format!("{:?}", (ways.block)(&mut queue, nodes, now_ns)),
+        };
+        format!("{answer} {queue:?} {nodes:?}")
+    };
+    (0..500).map(step).collect()
+}
+
+#[test]
+fn the_short_ways_do_what_the_general_ones_do() {
+    for seed in 0..64 {
+        for (step, (quick, general)) in history(seed, &QUICK).iter().zip(&history(seed, &GENERAL)).enumerate() {
+            assert!(quick == general, "seed {seed}, step {step}");
+        }
+    }
+}
+
+#[test]
+fn two_threads_that_take_turns_are_handed_over() {
+    let nodes = nodes(&[other(0), other(0)]);
+    let mut queue = queue_of(&nodes);
+    let first = queue.schedule(nodes.as_slice(), START_NS, Leave::Preempted);
+    assert_ne!(queue.hand_over(nodes.as_slice(), START_NS + 1_000), first);
+    assert_eq!(queue.hand_over(nodes.as_slice(), START_NS + 2_000), None, "nobody waits");
+    assert_eq!(queue.choose(nodes.as_slice(), START_NS + 2_000, Leave::Blocks), None);
+}
+
 #[test]
 fn a_sleeper_has_no_more_than_its_credit() {
     let nodes = nodes(&[other(0), other(0)]);
