@@ -14,11 +14,13 @@ const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]
 /// Block `counter` of the key stream.
 pub fn block(key: &[u8; KEY_LEN_BYTES], counter: u32, nonce: &[u8; NONCE_LEN_BYTES]) -> [u8; BLOCK_LEN_BYTES] {
     let mut input = [0u32; 16];
-    let words = key.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
-    let nonce = nonce.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
-    let sequence = CONSTANTS.into_iter().chain(words).chain([counter]).chain(nonce);
-    for (slot, word) in input.iter_mut().zip(sequence) {
-        *slot = word;
+    input[..4].copy_from_slice(&CONSTANTS);
+    for (slot, word) in input[4..12].iter_mut().zip(key.as_chunks().0) {
+        *slot = u32::from_le_bytes(*word);
+    }
+    input[12] = counter;
+    for (slot, word) in input[13..].iter_mut().zip(nonce.as_chunks().0) {
+        *slot = u32::from_le_bytes(*word);
     }
     let mut state = input;
     for _ in 0..DOUBLE_ROUNDS {

@@ -6,6 +6,9 @@
 //! 2. Mixing: a seed is absorbed in pieces of 32 bytes. Each piece is XORed into the key, which a block then replaces, so
 //!    that a piece known to an attacker takes nothing from what was mixed in before, and no two pieces cancel out.
 //! 3. A request of more than [`REQUEST_LEN_BYTES_MAX`] bytes is served in parts, each with its own key.
+//! 4. Small requests, ports and identifiers, are served from a [`Pool`] of bytes made at once: a block for four of them would cost a
+//!    thousand instructions. Bytes are erased as they are handed out, and the pool by every seed that is mixed in, so what is
+//!    said in 1 and 2 holds: who sees the state later learns only what has not been handed out yet.
 //!
 //! The caller serialises access; there is no lock here.
 
@@ -16,6 +19,11 @@ pub const SEED_LEN_BYTES: usize = KEY_LEN_BYTES;
 /// Bytes that are handed out from one key, far below the 256 GiB of its counter.
 const REQUEST_LEN_BYTES_MAX: usize = 1 << 20;
 
+/// Requests up to this are served from the pool.
+const SMALL_LEN_BYTES_MAX: usize = 32;
+/// Four blocks, less the key that is replaced.
+const POOL_LEN_BYTES: usize = 4 * BLOCK_LEN_BYTES - KEY_LEN_BYTES;
+
 /// Streams that never meet: one for bytes, one for mixing.
 const NONCE_OUTPUT: [u8; NONCE_LEN_BYTES] = [0; NONCE_LEN_BYTES];
 const NONCE_MIX: [u8; NONCE_LEN_BYTES] = [1; NONCE_LEN_BYTES];
@@ -23,7 +31,27 @@ const NONCE_MIX: [u8; NONCE_LEN_BYTES] = [1; NONCE_LEN_BYTES];
 /// The state of the generator.
 pub struct Generator {
     key: [u8; KEY_LEN_BYTES],
+    pool: Pool,
     seeded_bytes: usize,
+}
+
+/// Bytes for small requests. Those before `taken` are zero.
+struct Pool {
+    bytes: [u8; POOL_LEN_BYTES],
+    taken: usize,
+}
+
+impl Pool {
+    const EMPTY: Self = Self { bytes: [0; POOL_LEN_BYTES], taken: POOL_LEN_BYTES };
+
+    /// Moves bytes to `out`, if there are as many.
+    fn take(&mut self, out: &mut [u8]) -> bool {
+        let Some(rest) = self.bytes.get_mut(self.taken..self.taken + out.len()) else { return false };
+        out.copy_from_slice(rest);
+        rest.fill(0);
+        self.taken += out.len();
+        true
+    }
 }
 
 impl Default for Generator {
@@ -35,7 +63,7 @@ impl Default for Generator {
 impl Generator {
     /// A generator that knows nothing random yet.
     pub const fn new() -> Self {
-        Self { key: [0; KEY_LEN_BYTES], seeded_bytes: 0 }
+        Self { key: [0; KEY_LEN_BYTES], pool: Pool::EMPTY, seeded_bytes: 0 }
     }
 
     /// Mixes `seed` in. `credit_bytes` of it are believed to be random.
@@ -48,6 +76,7 @@ impl Generator {
             let counter = u32::try_from(piece.len()).unwrap_or(u32::MAX);
             self.replace_key(&block(&self.key, counter, &NONCE_MIX));
         }
+        self.pool = Pool::EMPTY;
         self.seeded_bytes = self.seeded_bytes.saturating_add(credit_bytes.min(seed.len()));
     }
 
@@ -58,9 +87,24 @@ impl Generator {
 
     /// Fills `out` with random bytes.
     pub fn fill(&mut self, out: &mut [u8]) {
+        if out.len() <= SMALL_LEN_BYTES_MAX {
+            return self.fill_small(out);
+        }
         for part in out.chunks_mut(REQUEST_LEN_BYTES_MAX) {
             self.fill_part(part);
         }
+    }
+
+    fn fill_small(&mut self, out: &mut [u8]) {
+        if self.pool.take(out) {
+            return;
+        }
+        // What is left is dropped: a request is not split over two keys.
+        self.pool = Pool::EMPTY;
+        let mut bytes = [0; POOL_LEN_BYTES];
+        self.fill_part(&mut bytes);
+        self.pool = Pool { bytes, taken: 0 };
+        let _has_room = self.pool.take(out);
     }
 
     fn fill_part(&mut self, out: &mut [u8]) {
@@ -121,6 +165,25 @@ mod tests {
         assert_ne!(generator.key, before);
         assert!(!first.windows(32).any(|window| window == before || window == generator.key));
         assert_ne!(bytes(&mut generator, 200), first);
+    }
+
+    #[test]
+    fn small_requests_never_meet_and_leave_nothing_behind() {
+        let mut generator = seeded(&[9; 32]);
+        let mut seen = std::collections::BTreeSet::new();
+        for len in (8..=SMALL_LEN_BYTES_MAX).cycle().take(1_000) {
+            let out = bytes(&mut generator, len);
+            assert!(!generator.pool.bytes.windows(8).any(|window| window == &out[..8]));
+            assert!(seen.insert(out[..8].to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_seed_replaces_what_was_made_before_it() {
+        let (mut with, mut without) = (seeded(b"seed"), seeded(b"seed"));
+        assert_eq!(bytes(&mut with, 8), bytes(&mut without, 8));
+        with.mix(&[1], 0);
+        assert_ne!(bytes(&mut with, 8), bytes(&mut without, 8));
     }
 
     #[test]
