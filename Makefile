@@ -102,7 +102,7 @@ report-sites: setup ## Say which system calls of real programs are rewritten, an
 	@scripts/report-sites.sh
 
 .PHONY: fuzz
-fuzz: ## Fuzz FUZZ=elf|classify|frames|ext|directory|archive|walk until stopped; needs a nightly compiler and cargo-fuzz.
+fuzz: ## Fuzz FUZZ=elf|classify|frames|ext|directory|archive|ninep|walk until stopped; needs a nightly compiler and cargo-fuzz.
 	@cargo +nightly fuzz --version >/dev/null 2>&1 || { echo 'fuzz: a nightly compiler and cargo-fuzz are needed' >&2; exit 1; }
 	scripts/fuzz-corpus.sh $${FUZZ:-elf}
 	cargo +nightly fuzz run --fuzz-dir tests/fuzz $${FUZZ:-elf}

@@ -32,4 +32,10 @@ ext)
 -t ext4 -O ^metadata_csum,^has_journal,^extents,^resize_inode
 -t ext4 -O ^has_journal'
     ;;
+ninep)
+    # Servers without faults, which are asked for different things.
+    for number in 1 2 3 4 5 6 7 8; do
+        { printf "\\x0$number"; head -c 1000 /dev/zero; } >"$corpus/$number"
+    done
+    ;;
 esac

@@ -10,6 +10,7 @@
 //! - [`FakePageTable`], [`Cpu`]: page tables as maps, and a CPU that faults as hardware does;
 //! - [`disk`]: a disk that remembers, fails and loses its power;
 //! - [`share`]: a server that shares a directory of this host by 9P;
+//! - [`liar`]: a server of 9P that lies as a script says;
 //! - [`entropy`], [`Random`]: the same numbers in every run;
 //! - [`WakeCounter`]: what a wait queue wakes.
 //!
@@ -31,6 +32,7 @@ mod cpu;
 pub mod disk;
 pub mod entropy;
 pub mod frames;
+pub mod liar;
 mod machine;
 mod page_table;
 mod random;

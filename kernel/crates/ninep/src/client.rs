@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 use abi::Errno;
 use mm::{Frame, FramePiece, PAGE_SIZE};
 use sync::atomic::{AtomicBool, Ordering};
-use sync::{BatchQueue, Parker, WaitNode, machine};
+use sync::{BatchQueue, Parker, WaitNode, WaitQueue, machine};
 
 use crate::buffer::{Buffer, pieces_of};
 use crate::codec::{Decoder, Encoder, HEADER_LEN};
 use crate::exchange::{Answer, Session};
 use crate::message::{ERROR, NO_TAG, NONE, Qid, VERSION, kind};
-use crate::{Exchange, Fid, TIMEOUT_NS, Transport};
+use crate::{Exchange, Fid, TIMEOUT_NS, TIMEOUTS_MAX, Transport};
 
 /// The most bytes of a file in one message.
 const PAYLOAD_MAX: usize = 512 << 10;
@@ -36,25 +36,35 @@ pub(crate) enum Payload<'a> {
     In(&'a [Frame], usize),
 }
 
-/// A reply that is none but an error has been turned into one; this is the body of another.
-pub(crate) struct Reply(Vec<u8>);
+/// A reply that is none but an error has been turned into one; this is another.
+pub(crate) struct Reply<'a> {
+    session: &'a Session,
+    /// Its beginning, as far as it is no bytes of a file.
+    head: Vec<u8>,
+    /// Bytes of the whole.
+    size: usize,
+}
 
-impl Reply {
+impl Reply<'_> {
     /// Its body.
     pub(crate) fn decoder(&self) -> Decoder<'_> {
-        Decoder::new(self.0.get(HEADER_LEN..).unwrap_or_default())
+        Decoder::new(self.head.get(HEADER_LEN..).unwrap_or_default())
     }
 
     /// What `decode` makes of its body.
     pub(crate) fn decode<T>(&self, decode: impl FnOnce(&mut Decoder<'_>) -> Option<T>) -> Result<T, Errno> {
-        decode(&mut self.decoder()).ok_or_else(malformed)
+        decode(&mut self.decoder()).ok_or_else(|| self.malformed())
     }
-}
 
-/// What a reply is worth that makes no sense.
-pub(crate) fn malformed() -> Errno {
-    log::warn!("9p: the server's reply makes no sense");
-    Errno::EIO
+    /// Bytes behind the first `head_len`.
+    pub(crate) fn len_behind(&self, head_len: usize) -> usize {
+        self.size.saturating_sub(head_len)
+    }
+
+    /// What it is worth when it makes no sense.
+    pub(crate) fn malformed(&self) -> Errno {
+        self.session.malformed()
+    }
 }
 
 /// A session with a server.
@@ -115,7 +125,7 @@ impl Client {
     }
 
     /// Sends a request without bytes of files, and waits for its reply.
-    pub(crate) fn call(&self, message: Encoder) -> Result<Reply, Errno> {
+    pub(crate) fn call(&self, message: Encoder) -> Result<Reply<'_>, Errno> {
         self.exchange(message, Payload::Nothing, REPLY_LEN, None)
     }
 
@@ -126,16 +136,22 @@ impl Client {
         payload: Payload<'_>,
         reply_len: usize,
         fixed_tag: Option<u16>,
-    ) -> Result<Reply, Errno> {
+    ) -> Result<Reply<'_>, Errno> {
         self.send_unsent();
-        let tag = self.session.take_tag();
+        let tag = self.take_tag();
         let said_tag = fixed_tag.unwrap_or(u16::try_from(tag).unwrap_or(NO_TAG));
         let result = self.exchange_as(said_tag, message, payload, reply_len);
         self.session.give_tag(tag);
         result
     }
 
-    fn exchange_as(&self, tag: u16, message: Encoder, payload: Payload<'_>, reply_len: usize) -> Result<Reply, Errno> {
+    fn exchange_as(
+        &self,
+        tag: u16,
+        message: Encoder,
+        payload: Payload<'_>,
+        reply_len: usize,
+    ) -> Result<Reply<'_>, Errno> {
         let wanted_kind = message.kind().wrapping_add(1);
         let (buffer, mut outgoing, mut incoming, reply_at) = prepare(message, tag, payload, reply_len)?;
         match payload {
@@ -148,7 +164,35 @@ impl Client {
         let written = self.wait(&answer).ok_or(Errno::EIO)?;
         let written = usize::try_from(written).unwrap_or(usize::MAX);
         let head = buffer.read(reply_at, written.min(reply_len));
-        check(head, written, wanted_kind, tag)
+        self.check(head, written, wanted_kind, tag)
+    }
+
+    /// Checks the beginning of a reply, of which the device wrote `written` bytes.
+    fn check(&self, head: Vec<u8>, written: usize, wanted_kind: u8, tag: u16) -> Result<Reply<'_>, Errno> {
+        let malformed = || self.session.malformed();
+        let mut decoder = Decoder::new(&head);
+        let (Some(size), Some(kind), Some(said_tag)) = (decoder.u32(), decoder.u8(), decoder.u16()) else {
+            return Err(malformed());
+        };
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if size > written || size < HEADER_LEN || said_tag != tag {
+            return Err(malformed());
+        }
+        if kind == ERROR {
+            let number = decoder.u32().ok_or_else(malformed)?;
+            return Err(u16::try_from(number).ok().and_then(Errno::from_raw).unwrap_or(Errno::EIO));
+        }
+        if kind != wanted_kind {
+            return Err(malformed());
+        }
+        let mut head = head;
+        head.truncate(size);
+        Ok(Reply { session: &self.session, head, size })
+    }
+
+    /// A tag, when there is one.
+    fn take_tag(&self) -> u32 {
+        self.session.try_tag().unwrap_or_else(|| self.wait_for_room(self.session.tag_room(), || self.session.try_tag()))
     }
 
     /// Hands an exchange to the device, and sleeps while it is full.
@@ -161,23 +205,28 @@ impl Client {
         }
     }
 
+    fn submit_when_there_is_room(&self, exchange: Exchange) {
+        let mut waiting = Some(exchange);
+        self.wait_for_room(self.transport.room(), || {
+            waiting = waiting.take().and_then(|exchange| self.transport.submit(exchange).err());
+            waiting.is_none().then_some(())
+        });
+    }
+
+    /// Sleeps until `attempt` gives something, which it may when `room` is woken. A server that is given up makes room.
     #[cold]
-    fn submit_when_there_is_room(&self, mut exchange: Exchange) {
-        let room = self.transport.room();
+    fn wait_for_room<T>(&self, room: &WaitQueue, mut attempt: impl FnMut() -> Option<T>) -> T {
         let parker = Arc::new(Parker::new());
         let node = WaitNode::with_events(parker.clone(), u32::MAX, true);
         loop {
             let woken = room.add(&node);
-            match self.transport.submit(exchange) {
-                Ok(()) => {
-                    room.remove(&node);
-                    // One wake may have stood for more room than this one took.
-                    if woken != 0 {
-                        room.wake(woken);
-                    }
-                    return;
+            if let Some(result) = attempt() {
+                room.remove(&node);
+                // One wake may have stood for more room than this one took.
+                if woken != 0 {
+                    room.wake(woken);
                 }
-                Err(back) => exchange = back,
+                return result;
             }
             let answered = self.session.answered.load(Ordering::Relaxed);
             if parker.park_until(machine::now_ns().saturating_add(TIMEOUT_NS)) {
@@ -187,13 +236,16 @@ impl Client {
     }
 
     fn wait(&self, answer: &Answer) -> Option<u32> {
-        loop {
+        for _ in 0..TIMEOUTS_MAX {
             let answered = self.session.answered.load(Ordering::Relaxed);
             if let Some(written) = answer.wait_until(machine::now_ns().saturating_add(TIMEOUT_NS)) {
                 return written;
             }
             self.suspect(answered);
         }
+        // It answers others, but this one it has forgotten.
+        self.stop();
+        answer.wait_until(u64::MAX).flatten()
     }
 
     /// A wait took too long. If others were answered the server lives; else it is given up.
@@ -269,26 +321,4 @@ fn prepare(
     let outgoing = buffer.pieces(0, request.len()).collect();
     let incoming = buffer.pieces(reply_at, reply_len).collect();
     Ok((buffer, outgoing, incoming, reply_at))
-}
-
-/// Checks the beginning of a reply, of which the device wrote `written` bytes.
-fn check(head: Vec<u8>, written: usize, wanted_kind: u8, tag: u16) -> Result<Reply, Errno> {
-    let mut decoder = Decoder::new(&head);
-    let (Some(size), Some(kind), Some(said_tag)) = (decoder.u32(), decoder.u8(), decoder.u16()) else {
-        return Err(malformed());
-    };
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    if size > written || size < HEADER_LEN || said_tag != tag {
-        return Err(malformed());
-    }
-    if kind == ERROR {
-        let number = decoder.u32().ok_or_else(malformed)?;
-        return Err(u16::try_from(number).ok().and_then(Errno::from_raw).unwrap_or(Errno::EIO));
-    }
-    if kind != wanted_kind {
-        return Err(malformed());
-    }
-    let mut head = head;
-    head.truncate(size);
-    Ok(Reply(head))
 }

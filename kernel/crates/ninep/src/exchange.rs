@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use abi::Errno;
 use mm::FramePiece;
 use sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use sync::{Parker, WaitQueue};
@@ -117,6 +118,8 @@ pub(crate) struct Session {
     tag_room: WaitQueue,
     /// Replies so far: whether the server lives.
     pub(crate) answered: AtomicU64,
+    /// Replies that made no sense.
+    malformed: AtomicU64,
 }
 
 impl Session {
@@ -126,6 +129,7 @@ impl Session {
             fids: Numbers::new(FIDS_MAX),
             tag_room: WaitQueue::new(),
             answered: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
         })
     }
 
@@ -134,18 +138,25 @@ impl Session {
         self.tags.take()
     }
 
-    /// A tag, when there is one.
-    pub(crate) fn take_tag(&self) -> u32 {
-        match self.try_tag() {
-            Some(tag) => tag,
-            None => self.tag_room.block_until(u32::MAX, || self.try_tag()),
-        }
+    /// Who waits for a tag.
+    pub(crate) fn tag_room(&self) -> &WaitQueue {
+        &self.tag_room
     }
 
     /// Gives a tag back whose reply has come.
     pub(crate) fn give_tag(&self, tag: u32) {
         self.tags.give_back(tag);
         self.tag_room.wake(u32::MAX);
+    }
+
+    /// What a reply is worth that makes no sense. A server that sends many fills no log: the lines become rare.
+    #[cold]
+    pub(crate) fn malformed(&self) -> Errno {
+        let count = self.malformed.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        if count.is_power_of_two() {
+            log::warn!("9p: replies of the server that make no sense: {count}");
+        }
+        Errno::EIO
     }
 }
 

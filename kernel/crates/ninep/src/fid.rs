@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use abi::Errno;
 use mm::{Frame, PAGE_SIZE};
 
-use crate::client::{Client, Payload, REPLY_LEN, malformed};
-use crate::codec::{Encoder, HEADER_LEN};
+use crate::client::{Client, Payload, REPLY_LEN};
+use crate::codec::{Decoder, Encoder, HEADER_LEN};
 use crate::message::{Attributes, DirectoryEntry, Qid, READ_REPLY_LEN, Statistics, Time, WRITE_REQUEST_LEN, kind};
 use crate::{NAME_LEN_MAX, TARGET_LEN_MAX};
 
@@ -291,8 +291,9 @@ impl OpenFid {
         let count = u32::try_from(len).map_err(|_| Errno::EINVAL)?;
         let message = self.fid.message(kind::READ).u64(offset).u32(count);
         let reply = self.fid.client.exchange(message, Payload::In(frames, len), READ_REPLY_LEN, None)?;
-        let count = reply.decode(|decoder| decoder.u32())?;
-        usize::try_from(count).ok().filter(|count| *count <= len).ok_or_else(malformed)
+        // No more than there was room for, and no more than was sent.
+        let len = len.min(reply.len_behind(READ_REPLY_LEN));
+        reply.decode(|decoder| usize::try_from(decoder.u32()?).ok().filter(|count| *count <= len))
     }
 
     /// Writes the first `len` bytes of the frames, at most [`OpenFid::unit`]; how many were taken.
@@ -302,8 +303,7 @@ impl OpenFid {
         let message = self.fid.message(kind::WRITE).u64(offset).u32(count);
         debug_assert_eq!(message.len(), WRITE_REQUEST_LEN);
         let reply = self.fid.client.exchange(message, Payload::Out(frames, len), REPLY_LEN, None)?;
-        let count = reply.decode(|decoder| decoder.u32())?;
-        usize::try_from(count).ok().filter(|count| *count <= len).ok_or_else(malformed)
+        reply.decode(|decoder| usize::try_from(decoder.u32()?).ok().filter(|count| *count <= len))
     }
 
     /// Gives the entries of a directory from `offset` on, 0 being the start, to `each`, which answers whether it wants more. False: there
@@ -319,13 +319,13 @@ impl OpenFid {
         let reply = self.fid.client.exchange(message, Payload::Nothing, READ_REPLY_LEN + len, None)?;
         let mut decoder = reply.decoder();
         let entries = decoder.u32().and_then(|count| decoder.bytes(usize::try_from(count).ok()?));
-        let mut decoder = crate::codec::Decoder::new(entries.ok_or_else(malformed)?);
+        let mut decoder = Decoder::new(entries.ok_or_else(|| reply.malformed())?);
         if decoder.rest().is_empty() {
             return Ok(Listed::End);
         }
         let mut last = offset;
         while !decoder.rest().is_empty() {
-            let entry = DirectoryEntry::decode(&mut decoder).ok_or_else(malformed)?;
+            let entry = DirectoryEntry::decode(&mut decoder).ok_or_else(|| reply.malformed())?;
             if !each(&entry) {
                 return Ok(Listed::Enough);
             }

@@ -117,7 +117,7 @@ pub struct Attributes {
     pub links: u64,
     /// Device number of a device node.
     pub represents: u64,
-    /// Length in bytes.
+    /// Length in bytes, which is no negative number for programs.
     pub size: u64,
     /// Preferred unit of transfers.
     pub block_size: u64,
@@ -135,7 +135,7 @@ impl Attributes {
     /// All that `stat` shows (`P9_GETATTR_BASIC`).
     pub const BASIC: u64 = 0x7ff;
 
-    /// Reads the body of the reply.
+    /// Reads the body of the reply. `None` also for a size that no file has.
     pub fn decode(decoder: &mut Decoder<'_>) -> Option<Self> {
         let _valid = decoder.u64()?;
         Some(Self {
@@ -145,7 +145,7 @@ impl Attributes {
             gid: decoder.u32()?,
             links: decoder.u64()?,
             represents: decoder.u64()?,
-            size: decoder.u64()?,
+            size: decoder.u64().filter(|size| i64::try_from(*size).is_ok())?,
             block_size: decoder.u64()?,
             blocks: decoder.u64()?,
             accessed: Time::decode(decoder)?,

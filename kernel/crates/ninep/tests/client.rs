@@ -9,6 +9,7 @@ use abi::Errno;
 use mm::{Frame, PAGE_SIZE};
 use ninep::{Client, Fid, Listed, NewTime, OpenFid, SetAttributes, message};
 use testkit::Random;
+use testkit::liar::Liar;
 use testkit::share::{Share, TemporaryDirectory};
 
 const READ_WRITE: u32 = 2;
@@ -243,4 +244,31 @@ fn a_lying_server_is_survived() {
         }
         let _ = Client::connect(share.transport(), b"", b"");
     }
+}
+
+/// What the server says that it sent and did not is none of the file's.
+#[test]
+fn bytes_count_that_were_sent() {
+    const SHORTER: u8 = 240;
+    testkit::frames::install();
+    // Version, attach, walk, open; then a read of which the device wrote all but a byte.
+    let server = Liar::new(&[0, 0, 0, 0, SHORTER, 128 + 31]);
+    let root = Client::connect(server.transport(), b"", b"root").unwrap().0;
+    let file = root.walk(b"b").unwrap().0.open(0).unwrap();
+    let room = frames(&[0; 2 * PAGE_SIZE]);
+    assert_eq!(file.read(0, &room, 6000), Err(Errno::EIO));
+    assert_eq!(file.read(0, &room, 6000), Ok(6000));
+}
+
+/// Tags of requests that nobody waits for run out when they are never answered. Whoever needs one then finds the server dead.
+#[test]
+fn a_server_that_does_not_let_go_is_given_up() {
+    const LOST: u8 = 252;
+    testkit::frames::install();
+    testkit::clock::tick(1, 1);
+    testkit::clock::skip_waits(true);
+    let server = Liar::new(&[[0; 2].to_vec(), [0, LOST].repeat(300)].concat());
+    let root = Client::connect(server.transport(), b"", b"root").unwrap().0;
+    let walked = (0..300).take_while(|_| root.another().is_ok()).count();
+    assert_eq!((walked, root.attributes().err()), (256, Some(Errno::EIO)));
 }

@@ -128,6 +128,11 @@ impl World {
         vfs::readlink(&self.credentials, &place).map(|text| String::from_utf8(text).unwrap())
     }
 
+    /// The target of a link, which may be no text.
+    pub(crate) fn readlink_bytes(&self, path: &str) -> Answer<Vec<u8>> {
+        vfs::readlink(&self.credentials, &self.resolve(path, Lookup::empty())?)
+    }
+
     pub(crate) fn chmod(&self, path: &str, mode: u32) -> Answer<()> {
         vfs::chmod(&self.credentials, &self.place(path)?, mode)
     }
@@ -258,6 +263,11 @@ impl Handle {
 
     pub(crate) fn stat(&self) -> Attributes {
         self.file().attributes().unwrap()
+    }
+
+    /// Whether it is a regular file.
+    pub(crate) fn is_regular(&self) -> bool {
+        self.stat().mode & 0o170_000 == 0o100_000
     }
 
     /// Names of up to `count` entries; those that are no text are left out.

@@ -1,6 +1,8 @@
 //! A directory of this host, shared by 9P: what is done shows on both sides, at once.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod hostile;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
