@@ -366,6 +366,8 @@ pub const POLL_IN: i32 = 1;
 pub const POLL_OUT: i32 = 2;
 /// Something happened to the file.
 pub const POLL_MSG: i32 = 3;
+/// Urgent data has come.
+pub const POLL_PRI: i32 = 5;
 pub const SI_TKILL: i32 = -6;
 
 pub const ILL_ILLOPC: i32 = 1;

@@ -1,10 +1,10 @@
 //! [`FileOwner`]: who is told by a signal what happens to an open file (`F_SETOWN`, `F_SETSIG`, `O_ASYNC`).
 //!
 //! Few files have one, and it is made when it is first asked for. It outlives the open file where a signal is on its
-//! way. What listens to the file is kept here as well, and ends with the open file.
+//! way. What listens to the file is kept here as well, with what it listens for, and ends with the open file.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use sync::{SpinLock, rank};
 
@@ -35,13 +35,21 @@ pub struct FileOwner {
     /// Kind in the upper half, number in the lower; 0 for nobody.
     owner: AtomicU64,
     signal: AtomicU32,
+    wanted: AtomicU32,
+    descriptor: AtomicI32,
     listener: SpinLock<Option<Arc<dyn ReleaseWatcher>>>,
 }
 
 impl FileOwner {
     /// Nobody.
     pub(crate) fn new() -> Self {
-        Self { owner: AtomicU64::new(0), signal: AtomicU32::new(0), listener: SpinLock::new(rank::FILE_TABLES, None) }
+        Self {
+            owner: AtomicU64::new(0),
+            signal: AtomicU32::new(0),
+            wanted: AtomicU32::new(0),
+            descriptor: AtomicI32::new(-1),
+            listener: SpinLock::new(rank::FILE_TABLES, None),
+        }
     }
 
     /// Who is told.
@@ -75,6 +83,28 @@ impl FileOwner {
     /// Sets [`FileOwner::signal`].
     pub fn set_signal(&self, signal: u32) {
         self.signal.store(signal, Relaxed);
+    }
+
+    /// What the owner is told of, as bits that the listener knows.
+    pub fn wanted(&self) -> u32 {
+        self.wanted.load(Relaxed)
+    }
+
+    /// Changes [`FileOwner::wanted`]: `bits` in the places of `mask`. Answers what it was and what it is.
+    pub fn want(&self, mask: u32, bits: u32) -> (u32, u32) {
+        let change = |old: u32| old & !mask | bits & mask;
+        let before = self.wanted.fetch_update(Relaxed, Relaxed, |old| Some(change(old))).unwrap_or_else(|old| old);
+        (before, change(before))
+    }
+
+    /// The descriptor that the information of signals names.
+    pub fn descriptor(&self) -> i32 {
+        self.descriptor.load(Relaxed)
+    }
+
+    /// Sets [`FileOwner::descriptor`].
+    pub fn set_descriptor(&self, fd: i32) {
+        self.descriptor.store(fd, Relaxed);
     }
 
     /// Takes another listener, or none; the old one is told that its file is gone.

@@ -1,4 +1,4 @@
-//! Signals about files: `O_ASYNC`, and leases that are broken.
+//! Signals about files: `O_ASYNC`, urgent data of sockets, and leases that are broken.
 //!
 //! A file wakes its wait queue under the queue's lock, where no signal can be sent. So what listens there for `O_ASYNC`
 //! only notes what has happened. The signal is sent when the call that caused it returns, before its program goes on; or, when
@@ -6,31 +6,39 @@
 //! come before that are one signal.
 //!
 //! As on Linux the signal is `SIGIO` without information, or the one of `F_SETSIG` with the descriptor and what
-//! happened. When the queue of signals has no room left for one of those, `SIGIO` is sent in its place.
+//! happened. When the queue of signals has no room left for one of those, `SIGIO` is sent in its place. Of urgent data the owner of a
+//! socket is told by `SIGURG`, with `O_ASYNC` or without.
 
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
-use abi::signal::{POLL_IN, POLL_MSG, POLL_OUT, SI_KERNEL};
+use abi::signal::{POLL_IN, POLL_MSG, POLL_OUT, POLL_PRI, SI_KERNEL};
 use abi::{Errno, OpenFlags, PollEvents, Siginfo, Signal};
 use file::{File, FileOwner, OpenFile, Owner, OwnerKind, ReleaseWatcher, lease};
+use net::socket::{Socket, SocketFile};
 use sched::TimerId;
 use sync::{WaitNode, Wake};
 
+use crate::lookup::file_as;
 use crate::process::Process;
 use crate::signal::send::{Recipient, send_from_interrupt};
 use crate::thread::Thread;
 use crate::timer::{Expire, Place};
 
+/// Who gets the signals of a file.
+fn recipient(process: &Process, owner: &FileOwner) -> Option<Recipient> {
+    let Owner { kind, id } = owner.get()?;
+    match kind {
+        OwnerKind::Process if id == process.pid() => Some(Recipient::Process),
+        OwnerKind::Group if id == process.group() => Some(Recipient::Process),
+        OwnerKind::Thread => Some(Recipient::Thread(id)),
+        _ => None,
+    }
+}
+
 /// Sends the signal of a file. From any context.
 fn tell(process: &Process, owner: &FileOwner, fd: i32, code: i32) {
-    let Some(Owner { kind, id }) = owner.get() else { return };
-    let recipient = match kind {
-        OwnerKind::Process if id == process.pid() => Recipient::Process,
-        OwnerKind::Group if id == process.group() => Recipient::Process,
-        OwnerKind::Thread => Recipient::Thread(id),
-        _ => return,
-    };
+    let Some(recipient) = recipient(process, owner) else { return };
     let plain = Siginfo::new(Signal::SIGIO, SI_KERNEL);
     let is_sent = Signal::new(u8::try_from(owner.signal()).unwrap_or(0))
         .is_some_and(|signal| send_from_interrupt(process, recipient, Siginfo::polled(signal, code, band(code), fd)));
@@ -44,14 +52,18 @@ fn band(code: i32) -> u32 {
     let events = match code {
         POLL_IN => PollEvents::IN | PollEvents::RDNORM,
         POLL_OUT => PollEvents::OUT | PollEvents::WRNORM | PollEvents::WRBAND,
+        POLL_PRI => PollEvents::PRI | PollEvents::RDBAND,
         _ => PollEvents::IN | PollEvents::RDNORM | PollEvents::MSG,
     };
     events.bits()
 }
 
-/// What happened and was not told yet.
+/// What happened and was not told yet, and what an owner is told of.
 const HAS_INPUT: u32 = 1;
 const HAS_ROOM: u32 = 2;
+const HAS_URGENT: u32 = 4;
+/// What `O_ASYNC` is about.
+const ASYNC: u32 = HAS_INPUT | HAS_ROOM;
 
 /// What a wake leaves behind for the interrupt that tells of it.
 struct Notice {
@@ -59,9 +71,8 @@ struct Notice {
     place: Place,
     owner: Arc<FileOwner>,
     process: Weak<Process>,
-    fd: i32,
-    /// Of [`HAS_INPUT`] and [`HAS_ROOM`], what the open file can use.
-    wanted: u32,
+    /// Asked for urgent data. The listener is taken off with its file, and so keeps nothing alive.
+    socket: Option<Arc<dyn Socket>>,
     pending: AtomicU32,
 }
 
@@ -76,7 +87,10 @@ impl Wake for Notice {
         if events.intersects(PollEvents::WRITABLE) || is_end {
             happened |= HAS_ROOM;
         }
-        happened &= self.wanted;
+        if events.contains(PollEvents::PRI) && self.socket.as_ref().is_some_and(|socket| socket.take_urgent_news()) {
+            happened |= HAS_URGENT;
+        }
+        happened &= self.owner.wanted();
         if happened != 0
             && self.pending.fetch_or(happened, SeqCst) == 0
             && let Some(this) = self.this.upgrade()
@@ -90,9 +104,19 @@ impl Expire for Notice {
     fn expire(self: Arc<Self>, _id: TimerId) {
         let happened = self.pending.swap(0, SeqCst);
         let Some(process) = self.process.upgrade() else { return };
+        let fd = self.owner.descriptor();
+        if happened & HAS_URGENT != 0 {
+            if let Some(recipient) = recipient(&process, &self.owner) {
+                send_from_interrupt(&process, recipient, Siginfo::new(Signal::SIGURG, SI_KERNEL));
+            }
+            // Who asked for a signal of its own gets that as well.
+            if self.owner.wanted() & ASYNC != 0 && self.owner.signal() != 0 {
+                tell(&process, &self.owner, fd, POLL_PRI);
+            }
+        }
         for (bit, code) in [(HAS_INPUT, POLL_IN), (HAS_ROOM, POLL_OUT)] {
             if happened & bit != 0 {
-                tell(&process, &self.owner, self.fd, code);
+                tell(&process, &self.owner, fd, code);
             }
         }
     }
@@ -119,29 +143,57 @@ pub(crate) fn set_async(thread: &Thread, open: &OpenFile, fd: i32, is_on: bool) 
     if open.file().signal_queue().is_none() || open.flags().contains(OpenFlags::ASYNC) == is_on {
         return Ok(());
     }
+    let mut wanted = 0;
     if is_on {
-        let listener = listen(thread, open, fd)?;
-        open.owner().replace_listener(Some(listener));
-    } else if let Some(owner) = open.known_owner() {
-        owner.replace_listener(None);
+        open.owner().set_descriptor(fd);
+        wanted |= if open.is_readable() { HAS_INPUT } else { 0 };
+        wanted |= if open.is_writable() { HAS_ROOM } else { 0 };
     }
+    listen_for(thread, open, ASYNC, wanted)?;
     open.change_flags(OpenFlags::ASYNC, if is_on { OpenFlags::ASYNC } else { OpenFlags::empty() });
     Ok(())
 }
 
-fn listen(thread: &Thread, open: &OpenFile, fd: i32) -> Result<Arc<dyn ReleaseWatcher>, Errno> {
+/// An open file has an owner now, or none. Of a socket's urgent data it is told whether it asks for that or not.
+pub(crate) fn owner_changed(thread: &Thread, open: &OpenFile) -> Result<(), Errno> {
+    let Some(file) = file_as::<SocketFile>(open) else { return Ok(()) };
+    let has_owner = open.known_owner().is_some_and(|owner| owner.get().is_some());
+    if has_owner {
+        // What came before there was an owner is nobody's.
+        file.socket().take_urgent_news();
+    }
+    listen_for(thread, open, HAS_URGENT, if has_owner { HAS_URGENT } else { 0 })
+}
+
+/// Has the owner told of `bits` among those of `mask`.
+fn listen_for(thread: &Thread, open: &OpenFile, mask: u32, bits: u32) -> Result<(), Errno> {
+    if bits == 0 && open.known_owner().is_none() {
+        return Ok(());
+    }
+    let owner = open.owner();
+    match owner.want(mask, bits) {
+        (0, wanted) if wanted != 0 => match listen(thread, open) {
+            Ok(listener) => owner.replace_listener(Some(listener)),
+            Err(errno) => {
+                owner.want(mask, 0);
+                return Err(errno);
+            }
+        },
+        (before, 0) if before != 0 => owner.replace_listener(None),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn listen(thread: &Thread, open: &OpenFile) -> Result<Arc<dyn ReleaseWatcher>, Errno> {
     let process = thread.process();
     let place = Place::take(process.system())?;
-    let mut wanted = 0;
-    wanted |= if open.is_readable() { HAS_INPUT } else { 0 };
-    wanted |= if open.is_writable() { HAS_ROOM } else { 0 };
     let notice = Arc::new_cyclic(|this| Notice {
         this: this.clone(),
         place,
         owner: Arc::clone(open.owner()),
         process: Arc::downgrade(process),
-        fd,
-        wanted,
+        socket: file_as::<SocketFile>(open).map(|file| Arc::clone(file.socket())),
         pending: AtomicU32::new(0),
     });
     let listener = Arc::new(Listener { file: Arc::clone(open.file()), node: WaitNode::new(notice) });

@@ -183,6 +183,7 @@ fn change_owner(thread: &Thread, open: &OpenFile, kind: OwnerKind, id: u32) -> S
         return Err(Errno::ESRCH.into());
     }
     open.owner().set((id != 0).then_some(Owner { kind, id }));
+    file_signal::owner_changed(thread, open)?;
     Ok(0)
 }
 

@@ -225,6 +225,11 @@ pub trait Socket: Any + Send + Sync {
         Err(Errno::ENOTTY)
     }
 
+    /// Whether urgent data was announced since the last call, of which the owner is told (`SIGURG`). Callable from interrupts.
+    fn take_urgent_news(&self) -> bool {
+        false
+    }
+
     /// What would not block now. Drains what has arrived first, so that the answer is true.
     fn readiness(&self) -> PollEvents;
 

@@ -162,10 +162,11 @@ impl Socket for TcpSocket {
     fn ioctl(&self, command: u32, argument: usize) -> Result<usize, Errno> {
         let mut inner = self.lock_drained();
         let is_listening = matches!(inner.phase, Phase::Listening(_));
+        let is_inline = self.options.oob_inline.load(Relaxed);
         let value = match (command, &mut inner.phase) {
             (FIONREAD | TIOCOUTQ | SIOCOUTQNSD, Phase::Listening(_)) => return Err(Errno::EINVAL),
-            (FIONREAD, Phase::Local(end)) => end.readable_len(),
-            (FIONREAD, Phase::Wire(wire)) => wire.engine.readable_len(),
+            (FIONREAD, Phase::Local(end)) => end.waiting_len(is_inline),
+            (FIONREAD, Phase::Wire(wire)) => wire.engine.waiting_len(),
             (TIOCOUTQ, Phase::Wire(wire)) => wire.engine.unacknowledged_len().0,
             (SIOCOUTQNSD, Phase::Wire(wire)) => wire.engine.unacknowledged_len().1,
             (SIOCATMARK, Phase::Local(end)) => usize::from(end.is_at_mark()),
@@ -193,7 +194,7 @@ impl Socket for TcpSocket {
             Phase::Waiting { .. } => PollEvents::empty(),
             Phase::Listening(listener) if listener.has_ready() => PollEvents::READABLE,
             Phase::Listening(_) => PollEvents::empty(),
-            Phase::Local(end) => end.readiness(low_water),
+            Phase::Local(end) => end.readiness(low_water, self.options.oob_inline.load(Relaxed)),
             Phase::Wire(wire) => wire.engine.readiness(),
         }
     }
@@ -207,6 +208,10 @@ impl Socket for TcpSocket {
         events.contains(PollEvents::IN) && self.is_listening()
     }
 
+    fn take_urgent_news(&self) -> bool {
+        self.has_urgent_news.swap(false, Relaxed)
+    }
+
     fn close(&self) {
         self.end(false);
     }
@@ -215,6 +220,9 @@ impl Socket for TcpSocket {
         TcpSocket::is_lingering(self)
     }
 }
+
+/// Bytes before an urgent one that are sent in one step.
+const URGENT_PREFIX_MAX: usize = 16 << 10;
 
 impl Lender for TcpSocket {
     fn take_back(&self, payload: Payload, account: &Account) {
@@ -249,7 +257,7 @@ impl TcpSocket {
                 Ok(Ok(Some(len))) => {
                     done += len;
                     let seen = if is_peek { done } else { 0 };
-                    let has_more = wire.engine.readable_len() > seen && !wire.engine.is_at_mark();
+                    let has_more = wire.engine.readable_len() > seen && (is_peek || !wire.engine.is_at_mark());
                     (None, len == 0 || request.to.is_full() || is_truncating || !has_more)
                 }
                 Ok(Ok(None)) if done == 0 => return Ok(None),
@@ -276,7 +284,7 @@ impl TcpSocket {
     fn send_urgent(&self, request: &mut SendRequest<'_, '_>) -> IoResult {
         if request.from.remaining() > 1 {
             // What precedes it goes as usual; a partial transfer comes back for the rest.
-            let mut before = alloc::vec![0; request.from.remaining() - 1];
+            let mut before = alloc::vec![0; (request.from.remaining() - 1).min(URGENT_PREFIX_MAX)];
             let mut attempt = request.from.clone();
             let len = attempt.read(&mut before)?;
             let sent = self.send_bytes(&mut mm::UserReader::from_kernel(&before[..len]), true)?;
@@ -311,17 +319,20 @@ impl TcpSocket {
         let is_inline = self.options.oob_inline.load(Relaxed);
         let mut inner = self.lock_drained();
         let byte = match &mut inner.phase {
-            _ if is_inline => return Err(Errno::EINVAL),
-            Phase::Local(end) => end.receive_urgent(is_peek, is_inline)?,
+            Phase::Listening(_) => return Err(Errno::ENOTCONN),
+            Phase::Local(end) => Some(end.receive_urgent(is_peek, is_inline)?),
             Phase::Wire(wire) => wire.engine.take_urgent(is_peek)?,
-            _ => return Err(Errno::ENOTCONN),
+            Phase::Idle | Phase::Waiting { .. } => return Err(Errno::EINVAL),
         };
         drop(inner);
+        let Some(byte) = byte else { return Ok(Received::default()) };
         let mut flags = MessageFlags::OOB;
-        let len = request.to.write(&[byte])?;
-        if len == 0 {
+        let has_room = !request.to.is_full();
+        if !has_room {
             flags |= MessageFlags::TRUNC;
+        } else if !request.flags.contains(MessageFlags::TRUNC) {
+            request.to.write(&[byte])?;
         }
-        Ok(Received { len, flags, ..Received::default() })
+        Ok(Received { len: usize::from(has_room), flags, ..Received::default() })
     }
 }

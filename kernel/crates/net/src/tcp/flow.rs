@@ -28,6 +28,8 @@ impl Flow for TcpSocket {
         if self.awaits_acknowledgement.load(Ordering::Acquire) {
             events |= PollEvents::WRITABLE;
         }
+        // Only the protocol knows whether it is news: somebody has to ask it.
+        events.set(PollEvents::PRI, SegmentFlags::from_bits_retain(flags).contains(SegmentFlags::URG));
         if self.packets.push(packet) == Pushed::Full {
             return Delivery::Dropped;
         }
@@ -42,9 +44,9 @@ impl Flow for TcpSocket {
 
     fn wake(&self) {
         let events = PollEvents::from_bits_retain(self.arrived.swap(0, Ordering::Relaxed));
-        let is_taken = !events.is_empty() && self.wake_for(events);
+        let is_taken = !events.is_empty() && self.wake_for(events - PollEvents::PRI);
         let needs_somebody = events.contains(PollEvents::WRITABLE) || self.packets.len() >= FLOW_PACKETS_MAX / 2;
-        if !is_taken && needs_somebody {
+        if events.contains(PollEvents::PRI) || (!is_taken && needs_somebody) {
             self.stack.poke(self.flow());
         }
     }

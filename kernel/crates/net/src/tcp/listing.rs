@@ -121,7 +121,7 @@ impl TcpSocket {
                 TcpRow { receive_queue: count(listener.backlog().1), figures: Some(figures_without_segments()), ..base }
             }
             Phase::Local(end) => TcpRow {
-                receive_queue: with(end.readable_len(), ends),
+                receive_queue: with(end.waiting_len(true), ends),
                 figures: Some(figures_without_segments()),
                 ..base
             },

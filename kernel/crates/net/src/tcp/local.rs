@@ -10,12 +10,13 @@
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::sync::atomic::Ordering::Relaxed;
 
 use abi::{Errno, PollEvents};
 use mm::user::{UserReader, UserWriter};
 use sync::{Mutex, rank};
 
-use super::engine::State;
+use super::engine::{Reader, State, Step, Urgent};
 use super::socket::TcpSocket;
 use crate::byte_queue::ByteQueue;
 use crate::frame::Payload;
@@ -23,14 +24,6 @@ use crate::loan::Account;
 
 /// Bytes on their way where neither end chose a size.
 pub(super) const CAPACITY_DEFAULT: usize = 512 * 1024;
-
-/// Where urgent data is.
-struct Urgent {
-    /// The place of the byte in the stream.
-    at: u64,
-    byte: u8,
-    is_taken: bool,
-}
 
 /// The bytes of one direction.
 struct Stream {
@@ -46,7 +39,7 @@ struct Stream {
     is_reader_gone: bool,
     /// The connection was reset, with this error for the reader.
     reset: Option<Errno>,
-    urgent: Option<Urgent>,
+    urgent: Urgent,
     /// None as long as nothing was ever lent.
     lent: Option<Account>,
 }
@@ -61,7 +54,7 @@ impl Stream {
             is_finished: false,
             is_reader_gone: false,
             reset: None,
-            urgent: None,
+            urgent: Urgent::default(),
             lent: None,
         };
         Mutex::new(rank::LOCAL_STREAMS, stream)
@@ -77,32 +70,43 @@ impl Stream {
         self.room() >= self.capacity / 3
     }
 
-    /// How many bytes can be read before the urgent one, and whether reading stands at it.
-    fn before_urgent(&self) -> (usize, bool) {
-        match &self.urgent {
-            Some(urgent) if urgent.at >= self.read_total => {
-                let distance = usize::try_from(urgent.at - self.read_total).unwrap_or(usize::MAX);
-                (distance.min(self.queue.len()), distance == 0)
-            }
-            _ => (self.queue.len(), false),
+    /// Where reading stands.
+    fn reader(&self, is_inline: bool) -> Reader {
+        Reader { next: place(self.read_total), len: self.queue.len(), is_inline }
+    }
+
+    /// How many bytes a read can get, and how many before these a look leaves out. A read leaves the urgent byte out for good.
+    #[inline]
+    fn readable(&mut self, is_inline: bool, is_peek: bool) -> (usize, usize) {
+        if self.urgent.is_empty() {
+            return (self.queue.len(), 0);
         }
+        match self.urgent.step(self.reader(is_inline), 0) {
+            Step::Read(len) => (len, 0),
+            Step::Stop => (0, 0),
+            Step::Pass if is_peek => (self.queue.len() - 1, 1),
+            Step::Pass => {
+                self.pass_byte();
+                (self.queue.len(), 0)
+            }
+        }
+    }
+
+    /// Drops the byte at which reading stands.
+    fn pass_byte(&mut self) {
+        self.queue.discard(1);
+        self.note_read(1);
+    }
+
+    fn note_read(&mut self, count: usize) {
+        self.read_total += count as u64;
+        self.urgent.pass(place(self.read_total));
     }
 }
 
-impl Stream {
-    /// How many bytes can be read, once an urgent one at the front is passed, which is not part of what is read.
-    fn pass_urgent(&mut self, is_inline: bool) -> usize {
-        if is_inline {
-            return self.queue.len();
-        }
-        let (available, is_at_mark) = self.before_urgent();
-        if !is_at_mark || self.queue.is_empty() {
-            return available;
-        }
-        self.queue.discard(1);
-        self.read_total += 1;
-        self.before_urgent().0
-    }
+/// A place in a stream, as sequence numbers count.
+fn place(total: u64) -> u32 {
+    u32::try_from(total & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 /// Both directions of a connection; the stream of a side is what it reads.
@@ -222,11 +226,20 @@ impl LocalEnd {
         if stream.room() == 0 {
             return Ok(None);
         }
-        stream.urgent = Some(Urgent { at: stream.written_total, byte, is_taken: false });
+        let (peer, at) = (self.peer.upgrade(), place(stream.written_total));
+        let reader = stream.reader(peer.as_ref().is_some_and(|peer| peer.options.oob_inline.load(Relaxed)));
+        if stream.urgent.announce(at, reader) {
+            stream.pass_byte();
+        }
+        let is_news = stream.urgent.take_news();
+        stream.urgent.note_bytes(at, &[byte]);
         stream.queue.append(&[byte]);
         stream.written_total += 1;
         drop(stream);
-        self.wake_peer(PollEvents::READABLE | PollEvents::PRI);
+        if let Some(peer) = peer {
+            peer.note_urgent(is_news);
+            peer.wake_for(PollEvents::READABLE | PollEvents::PRI);
+        }
         Ok(Some(1))
     }
 
@@ -239,19 +252,19 @@ impl LocalEnd {
         is_inline: bool,
     ) -> Result<Option<usize>, Errno> {
         let mut stream = self.incoming().lock();
-        let available = stream.pass_urgent(is_inline);
+        let was_writable = stream.is_writable();
+        if to.is_full() && !stream.queue.is_empty() {
+            return Ok(Some(0));
+        }
+        let (available, left_out) = stream.readable(is_inline, is_peek);
         if available > 0 {
-            if to.is_full() {
-                return Ok(Some(0));
-            }
-            let was_writable = stream.is_writable();
             let count = match (is_peek, is_truncating) {
-                (true, false) => return stream.queue.peek(to, 0, available).map(Some),
+                (true, false) => return stream.queue.peek(to, left_out, available).map(Some),
                 (true, true) => return Ok(Some(available.min(to.remaining()))),
                 (false, true) => stream.queue.discard(available.min(to.remaining())),
                 (false, false) => stream.queue.read(to, available)?,
             };
-            stream.read_total += count as u64;
+            stream.note_read(count);
             let has_grown = !was_writable && stream.is_writable();
             drop(stream);
             if has_grown {
@@ -261,7 +274,7 @@ impl LocalEnd {
         }
         let is_finished = stream.is_finished;
         drop(stream);
-        Ok((self.is_over(is_finished)? || to.is_full()).then_some(0))
+        Ok(self.is_over(is_finished)?.then_some(0))
     }
 
     /// Whether nothing can come where nothing is, or the error of that.
@@ -279,15 +292,15 @@ impl LocalEnd {
         is_inline: bool,
     ) -> Result<Option<(Vec<Payload>, Account)>, Errno> {
         let mut stream = self.incoming().lock();
-        let available = stream.pass_urgent(is_inline);
+        let was_writable = stream.is_writable();
+        let (available, _) = stream.readable(is_inline, false);
         if available == 0 {
             let is_finished = stream.is_finished;
             drop(stream);
             return Ok(self.is_over(is_finished)?.then(Default::default));
         }
-        let was_writable = stream.is_writable();
         let pieces = stream.queue.lend(pieces_max, available);
-        stream.read_total += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        stream.note_read(pieces.iter().map(Payload::len).sum());
         let account = stream.lent.get_or_insert_default().clone();
         pieces.iter().for_each(|piece| account.add(piece));
         let has_grown = !was_writable && stream.is_writable();
@@ -313,15 +326,13 @@ impl LocalEnd {
 
     /// The urgent byte (`MSG_OOB`), as Linux answers it.
     pub(super) fn receive_urgent(&mut self, is_peek: bool, is_inline: bool) -> Result<u8, Errno> {
-        let mut stream = self.incoming().lock();
-        let urgent = stream.urgent.as_mut().filter(|urgent| !urgent.is_taken && !is_inline).ok_or(Errno::EINVAL)?;
-        urgent.is_taken = !is_peek;
-        Ok(urgent.byte)
+        self.incoming().lock().urgent.take(is_peek, is_inline)
     }
 
     /// Whether reading stands at the urgent byte.
     pub(super) fn is_at_mark(&self) -> bool {
-        self.incoming().lock().before_urgent().1
+        let stream = self.incoming().lock();
+        stream.urgent.is_at_mark(place(stream.read_total))
     }
 
     /// Sends the last byte.
@@ -357,18 +368,16 @@ impl LocalEnd {
     }
 
     /// What applies now; `low_water` is how much makes it readable.
-    pub(super) fn readiness(&mut self, low_water: usize) -> PollEvents {
+    pub(super) fn readiness(&mut self, low_water: usize, is_inline: bool) -> PollEvents {
         self.notice_reset();
         let incoming = self.incoming().lock();
         let is_finished = incoming.is_finished;
         let is_read_over = is_finished || self.is_read_shut || self.is_dead;
         let mut events = PollEvents::empty();
-        if incoming.queue.len() >= low_water.max(1) || is_read_over {
+        if incoming.urgent.readable_len(incoming.reader(is_inline)) >= low_water.max(1) || is_read_over {
             events |= PollEvents::READABLE;
         }
-        if incoming.urgent.as_ref().is_some_and(|urgent| !urgent.is_taken) {
-            events |= PollEvents::PRI;
-        }
+        events.set(PollEvents::PRI, incoming.urgent.has_byte());
         drop(incoming);
         if is_read_over {
             events |= PollEvents::RDHUP;
@@ -386,8 +395,9 @@ impl LocalEnd {
     }
 
     /// Bytes that can be read (`SIOCINQ`).
-    pub(super) fn readable_len(&self) -> usize {
-        self.incoming().lock().before_urgent().0
+    pub(super) fn waiting_len(&self, is_inline: bool) -> usize {
+        let stream = self.incoming().lock();
+        stream.urgent.waiting_len(stream.reader(is_inline))
     }
 
     /// The state that TCP would be in.

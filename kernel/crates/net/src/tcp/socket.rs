@@ -57,6 +57,8 @@ pub struct TcpSocket {
     pub(super) awaits_acknowledgement: AtomicBool,
     /// What the packets since the last wake mean to who waits.
     pub(super) arrived: AtomicU32,
+    /// Urgent data was announced, and its owner has not been told.
+    pub(super) has_urgent_news: AtomicBool,
 }
 
 /// What the lock of a socket protects.
@@ -151,12 +153,20 @@ impl TcpSocket {
             flow_state: FlowState::default(),
             awaits_acknowledgement: AtomicBool::new(true),
             arrived: AtomicU32::new(0),
+            has_urgent_news: AtomicBool::new(false),
         })
     }
 
     /// Wakes who waits for `events`. True: somebody did.
     pub(super) fn wake_for(&self, events: PollEvents) -> bool {
         self.wait_queue.wake(events.bits())
+    }
+
+    /// Urgent data has come, which may be news for the owner of the socket.
+    pub(super) fn note_urgent(&self, is_news: bool) {
+        if is_news {
+            self.has_urgent_news.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The socket as whoever counts references has it.
@@ -478,6 +488,10 @@ impl TcpSocket {
                     self.stack.mib().count(Counter::TcpInErrs);
                     self.stack.mib().count(Counter::TcpInCsumErrors);
                 }
+            }
+            if wire.engine.take_urgent_news() {
+                self.note_urgent(true);
+                self.wake_for(PollEvents::PRI);
             }
             self.settle(inner, now_ns);
         } else {

@@ -225,16 +225,20 @@ impl Wire {
         is_truncating: bool,
     ) -> Result<Result<Option<usize>, UserFault>, Errno> {
         let (is_peek, seen) = (seen.is_some(), seen.unwrap_or(0));
+        if !is_peek && !to.is_full() {
+            self.engine.pass_urgent();
+        }
         if seen > 0 && self.engine.readable_len() <= seen {
             return Ok(Ok(None));
         }
         if self.engine.readable_len() == 0 {
-            if self.engine.is_read_finished() || to.is_full() {
+            if self.engine.is_read_finished() {
                 // An error that ended the connection is told once.
-                let errno = if to.is_full() { None } else { self.engine.take_error() };
-                return errno.map_or(Ok(Ok(Some(0))), Err);
+                return self.engine.take_error().map_or(Ok(Ok(Some(0))), Err);
             }
-            return Ok(Ok(None));
+            // An urgent byte that would be left out is something to a read that wants nothing.
+            let is_content = to.is_full() && self.engine.is_at_mark();
+            return Ok(Ok(is_content.then_some(0)));
         }
         let len = match (is_peek, is_truncating) {
             (true, true) => Ok(self.engine.readable_len().min(to.remaining())),
@@ -248,6 +252,7 @@ impl Wire {
 
     /// Lends what can be read, in up to `pieces_max` buffers; none if nothing is there, no buffer at the end.
     pub(super) fn lend(&mut self, pieces_max: usize) -> Result<Option<(Vec<Payload>, Account)>, Errno> {
+        self.engine.pass_urgent();
         if self.engine.readable_len() == 0 {
             if !self.engine.is_read_finished() {
                 return Ok(None);

@@ -136,6 +136,8 @@ pub(super) struct Endpoint {
     level: AtomicUsize,
     /// There is an urgent byte to take.
     has_urgent: AtomicBool,
+    /// One has come of which the owner was not told.
+    pub has_urgent_news: AtomicBool,
     /// What it has in other queues: datagrams only.
     pub outstanding: AtomicUsize,
     state: AtomicU8,
@@ -165,6 +167,7 @@ impl Endpoint {
             queue: Mutex::new(rank::UNIX_SOCKET, Queue::default()),
             level: AtomicUsize::new(0),
             has_urgent: AtomicBool::new(false),
+            has_urgent_news: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),
             state: AtomicU8::new(State::Idle as u8),
             shut: AtomicU8::new(0),

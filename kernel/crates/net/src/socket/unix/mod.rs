@@ -535,6 +535,10 @@ impl Socket for UnixSocket {
         in_flight::descriptor_closed(open);
     }
 
+    fn take_urgent_news(&self) -> bool {
+        self.endpoint.has_urgent_news.swap(false, Ordering::Relaxed)
+    }
+
     fn close(&self) {
         self.names().remove(&self.endpoint);
         self.close_connection();

@@ -155,7 +155,12 @@ fn push(
     if done == 0 {
         return Ok(Progress::WouldBlock);
     }
-    peer.wake(if is_urgent { PollEvents::READABLE | PollEvents::PRI } else { PollEvents::READABLE });
+    let mut events = PollEvents::READABLE;
+    if is_urgent {
+        peer.has_urgent_news.store(true, Relaxed);
+        events |= PollEvents::PRI;
+    }
+    peer.wake(events);
     Ok(Progress::Done(done))
 }
 

@@ -315,8 +315,11 @@ impl Connection {
     }
 
     fn urgent_arrives(&mut self, header: &SegmentHeader) {
-        let read_next = self.receive.next.wrapping_sub(length(self.receive.queue.len()));
-        self.receive.urgent.note(header.sequence, header.urgent_pointer, read_next, self.receive.next);
+        let before = u32::from(header.urgent_pointer.saturating_sub(1));
+        let reader = self.reader();
+        if self.receive.urgent.announce(header.sequence.wrapping_add(before), reader) {
+            self.receive.queue.discard(1);
+        }
     }
 
     /// The seventh and eighth checks: payload and FIN.
@@ -406,14 +409,7 @@ impl Connection {
         let start = self.receive.next;
         let len = length(piece.len());
         self.receive.next = start.wrapping_add(len);
-        if let Some(mark) = self.receive.urgent.mark()
-            && self.receive.urgent.is_awaited()
-        {
-            let place = mark.wrapping_sub(start) as usize;
-            if let Some(byte) = piece.bytes().get(place) {
-                self.receive.urgent.set_byte(*byte);
-            }
-        }
+        self.receive.urgent.note_bytes(start, piece.bytes());
         if self.receive.is_shut {
             return;
         }

@@ -49,6 +49,7 @@ pub use handshake::{
     Handshake, MSS_DEFAULT, Negotiated, WINDOW_SCALE_MAX, advertised_mss, initial_window, timestamp, window_scale,
 };
 pub use settings::{CongestionAlgorithm, Settings};
+pub(in crate::tcp) use urgent::{Reader, Step, Urgent};
 
 /// Sequence numbers: modulo 2^32.
 pub type SequenceNumber = u32;
@@ -207,8 +208,11 @@ pub trait Engine: Send {
     /// Something was taken off the account: there may be more room for the peer.
     fn note_given_back(&mut self);
 
-    /// Bytes that can be read now.
+    /// Bytes that can be read now, whether one read gives them or more.
     fn readable_len(&self) -> usize;
+
+    /// Bytes that can be read before the mark of urgent data (`SIOCINQ`).
+    fn waiting_len(&self) -> usize;
 
     /// Memory that all that waits for the program holds on to.
     fn receive_footprint(&self) -> usize;
@@ -225,8 +229,14 @@ pub trait Engine: Send {
     /// Bytes sent or to be sent that were not acknowledged (`SIOCOUTQ`), and of these the ones never sent (`SIOCOUTQNSD`).
     fn unacknowledged_len(&self) -> (usize, usize);
 
-    /// Urgent data: the byte, once it is there (`MSG_OOB`).
-    fn take_urgent(&mut self, is_peek: bool) -> Result<u8, Errno>;
+    /// Urgent data: the byte, once it is there (`MSG_OOB`); none where it will never come.
+    fn take_urgent(&mut self, is_peek: bool) -> Result<Option<u8>, Errno>;
+
+    /// Whether urgent data was announced since the last call.
+    fn take_urgent_news(&mut self) -> bool;
+
+    /// A read begins: if it does so at the mark, it leaves the urgent byte out.
+    fn pass_urgent(&mut self);
 
     /// Sends a byte as urgent, behind what waits.
     fn send_urgent(&mut self, byte: u8) -> Result<bool, Errno>;

@@ -10,7 +10,9 @@ use super::delayed::Owed;
 use super::recovery::Phase;
 use super::sequence::length;
 use super::timers::Timer;
-use super::{Engine, Information, Output, SegmentHeader, SegmentPayload, SequenceNumber, Settings, State, TimeWait};
+use super::{
+    Engine, Information, Output, Reader, SegmentHeader, SegmentPayload, SequenceNumber, Settings, State, Step, TimeWait,
+};
 use crate::frame::{Payload, Piece};
 use crate::loan::Account;
 
@@ -77,26 +79,24 @@ impl Engine for Connection {
         if !is_peek {
             self.receive.queue.discard(skip);
         }
-        let skip = if is_peek { skip } else { 0 };
-        let is_marked = self.receive.urgent.mark().is_some();
-        let (skip, len_max) = if is_marked { self.up_to_mark(skip, is_peek) } else { (skip, usize::MAX) };
         if is_peek {
+            let (skip, len_max) = self.look_from(skip);
             return self.receive.queue.peek(to, skip, len_max);
         }
+        let len_max = self.read_max();
         let len = self.receive.queue.read(to, len_max)?;
         self.note_read(len);
         Ok(len)
     }
 
     fn discard(&mut self, len: usize) -> usize {
-        let len_max = if self.receive.urgent.mark().is_some() { self.up_to_mark(0, false).1 } else { usize::MAX };
-        let len = self.receive.queue.discard(len.min(len_max));
+        let len = self.receive.queue.discard(len.min(self.read_max()));
         self.note_read(len);
         len
     }
 
     fn lend(&mut self, pieces_max: usize) -> (Vec<Payload>, Account) {
-        let len_max = if self.receive.urgent.mark().is_some() { self.up_to_mark(0, false).1 } else { usize::MAX };
+        let len_max = self.read_max();
         let (pieces, account) = self.receive.queue.lend(pieces_max, len_max);
         self.note_read(pieces.iter().map(Payload::len).sum());
         (pieces, account)
@@ -115,10 +115,11 @@ impl Engine for Connection {
     }
 
     fn readable_len(&self) -> usize {
-        let len = self.receive.queue.len();
-        // The urgent byte is not part of the stream.
-        let has_urgent = !self.settings.is_urgent_inline && self.mark_distance().is_some_and(|place| place < len);
-        len - usize::from(has_urgent)
+        self.receive.urgent.readable_len(self.reader())
+    }
+
+    fn waiting_len(&self) -> usize {
+        self.receive.urgent.waiting_len(self.reader())
     }
 
     fn is_read_finished(&self) -> bool {
@@ -136,12 +137,21 @@ impl Engine for Connection {
         (self.send.buffer.len(), self.unsent_len())
     }
 
-    fn take_urgent(&mut self, is_peek: bool) -> Result<u8, Errno> {
-        // Linux's tcp_recv_urg.
-        if self.settings.is_urgent_inline || self.receive.urgent.mark().is_none() || self.receive.urgent.is_taken() {
-            return Err(Errno::EINVAL);
+    fn take_urgent(&mut self, is_peek: bool) -> Result<Option<u8>, Errno> {
+        match self.receive.urgent.take(is_peek, self.settings.is_urgent_inline) {
+            Err(Errno::EAGAIN) if !self.may_receive() || self.receive.is_shut => Ok(None),
+            byte => byte.map(Some),
         }
-        self.receive.urgent.take(is_peek).ok_or(Errno::EAGAIN)
+    }
+
+    fn take_urgent_news(&mut self) -> bool {
+        self.receive.urgent.take_news()
+    }
+
+    fn pass_urgent(&mut self) {
+        if self.receive.urgent.step(self.reader(), 0) == Step::Pass {
+            self.drop_urgent();
+        }
     }
 
     fn send_urgent(&mut self, byte: u8) -> Result<bool, Errno> {
@@ -159,7 +169,7 @@ impl Engine for Connection {
     }
 
     fn is_at_mark(&self) -> bool {
-        self.mark_distance() == Some(0)
+        self.receive.urgent.is_at_mark(self.read_next())
     }
 
     fn shutdown_write(&mut self) {
@@ -341,31 +351,38 @@ impl Connection {
         self.receive.next.wrapping_sub(fin).wrapping_sub(length(self.receive.queue.len()))
     }
 
-    /// Bytes before the urgent one.
-    fn mark_distance(&self) -> Option<usize> {
-        self.receive.urgent.mark().map(|mark| mark.wrapping_sub(self.read_next()) as usize)
+    /// Where reading stands.
+    pub(super) fn reader(&self) -> Reader {
+        let (len, is_inline) = (self.receive.queue.len(), self.settings.is_urgent_inline);
+        Reader { next: self.read_next(), len, is_inline }
     }
 
-    /// Where a read begins and ends that must not cross the mark of urgent data.
-    fn up_to_mark(&mut self, skip: usize, is_peek: bool) -> (usize, usize) {
-        match self.mark_distance() {
-            Some(0) if skip == 0 => {
-                // At the mark: reading goes on behind the urgent byte, or with it.
-                if self.settings.is_urgent_inline {
-                    return (0, usize::MAX);
-                }
-                if is_peek {
-                    return (1, usize::MAX);
-                }
-                if self.receive.queue.len() > 0 {
-                    self.receive.queue.discard(1);
-                    self.receive.urgent.pass();
-                }
-                (0, usize::MAX)
-            }
-            Some(place) if place > skip => (skip, place - skip),
-            _ => (skip, usize::MAX),
+    /// How many bytes a read may take that begins now.
+    fn read_max(&self) -> usize {
+        match self.receive.urgent.step(self.reader(), 0) {
+            Step::Read(len) => len,
+            Step::Pass | Step::Stop => 0,
         }
+    }
+
+    /// Where a look goes on that has seen so many bytes, and how many more it may see.
+    fn look_from(&self, seen: usize) -> (usize, usize) {
+        let reader = self.reader();
+        if self.receive.urgent.step(reader, 0) == Step::Pass {
+            return (seen + 1, usize::MAX);
+        }
+        let next = reader.next.wrapping_add(length(seen));
+        let reader = Reader { next, len: reader.len.saturating_sub(seen), ..reader };
+        match self.receive.urgent.step(reader, seen) {
+            Step::Read(len) => (seen, len),
+            Step::Pass | Step::Stop => (seen, 0),
+        }
+    }
+
+    /// Drops the urgent byte, at which reading stands.
+    pub(super) fn drop_urgent(&mut self) {
+        let len = self.receive.queue.discard(1);
+        self.note_read(len);
     }
 
     fn note_read(&mut self, len: usize) {
@@ -374,10 +391,8 @@ impl Connection {
         }
         self.receive.window.note_read(len);
         self.receive.has_read = true;
-        if let Some(mark) = self.receive.urgent.mark()
-            && super::sequence::is_after(self.read_next(), mark)
-        {
-            self.receive.urgent.pass();
+        if !self.receive.urgent.is_empty() {
+            self.receive.urgent.pass(self.read_next());
         }
     }
 
