@@ -249,6 +249,8 @@ pub const F_OWNER_PGRP: i32 = 2;
 pub const F_SETLEASE: u32 = 1024;
 pub const F_GETLEASE: u32 = 1025;
 pub const F_NOTIFY: u32 = 1026;
+pub const F_DUPFD_QUERY: u32 = 1027;
+pub const F_CREATED_QUERY: u32 = 1028;
 pub const F_DUPFD_CLOEXEC: u32 = 1030;
 pub const F_SETPIPE_SZ: u32 = 1031;
 pub const F_GETPIPE_SZ: u32 = 1032;
@@ -256,6 +258,21 @@ pub const F_ADD_SEALS: u32 = 1033;
 pub const F_GET_SEALS: u32 = 1034;
 pub const F_GET_RW_HINT: u32 = 1035;
 pub const F_SET_RW_HINT: u32 = 1036;
+
+bitflags::bitflags! {
+    /// `DN_*`: what `F_NOTIFY` tells of.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct DirectoryEvents: u32 {
+        const ACCESS = 0x1;
+        const MODIFY = 0x2;
+        const CREATE = 0x4;
+        const DELETE = 0x8;
+        const RENAME = 0x10;
+        const ATTRIB = 0x20;
+        /// Again and again.
+        const MULTISHOT = 1 << 31;
+    }
+}
 
 pub const FD_CLOEXEC: u32 = 1;
 

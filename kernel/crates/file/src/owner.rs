@@ -4,7 +4,7 @@
 //! way. What listens to the file is kept here as well, with what it listens for, and ends with the open file.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use sync::{SpinLock, rank};
 
@@ -37,6 +37,8 @@ pub struct FileOwner {
     signal: AtomicU32,
     wanted: AtomicU32,
     descriptor: AtomicI32,
+    /// What `F_SET_RW_HINT` says of a file that has no inode to keep it.
+    pub write_hint: AtomicU8,
     listener: SpinLock<Option<Arc<dyn ReleaseWatcher>>>,
 }
 
@@ -48,6 +50,7 @@ impl FileOwner {
             signal: AtomicU32::new(0),
             wanted: AtomicU32::new(0),
             descriptor: AtomicI32::new(-1),
+            write_hint: AtomicU8::new(0),
             listener: SpinLock::new(rank::FILE_TABLES, None),
         }
     }

@@ -1,4 +1,5 @@
-//! Signals about files: `O_ASYNC`, urgent data of sockets, and leases that are broken.
+//! Signals about files: `O_ASYNC`, urgent data of sockets, leases that are broken, and what happens in directories
+//! (`F_NOTIFY`).
 //!
 //! A file wakes its wait queue under the queue's lock, where no signal can be sent. So what listens there for `O_ASYNC`
 //! only notes what has happened. The signal is sent when the call that caused it returns, before its program goes on; or, when
@@ -12,12 +13,13 @@
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
-use abi::signal::{POLL_IN, POLL_MSG, POLL_OUT, POLL_PRI, SI_KERNEL};
-use abi::{Errno, OpenFlags, PollEvents, Siginfo, Signal};
+use abi::signal::{POLL_IN, POLL_MSG, POLL_OUT, POLL_PRI, SI_KERNEL, SI_SIGIO};
+use abi::{Errno, OpenFlags, PollEvents, Siginfo, Signal, Sigset};
 use file::{File, FileOwner, OpenFile, Owner, OwnerKind, ReleaseWatcher, lease};
 use net::socket::{Socket, SocketFile};
 use sched::TimerId;
 use sync::{WaitNode, Wake};
+use vfs::notify::DirectoryListener;
 
 use crate::lookup::file_as;
 use crate::process::Process;
@@ -41,10 +43,27 @@ fn tell(process: &Process, owner: &FileOwner, fd: i32, code: i32) {
     let Some(recipient) = recipient(process, owner) else { return };
     let plain = Siginfo::new(Signal::SIGIO, SI_KERNEL);
     let is_sent = Signal::new(u8::try_from(owner.signal()).unwrap_or(0))
-        .is_some_and(|signal| send_from_interrupt(process, recipient, Siginfo::polled(signal, code, band(code), fd)));
+        .is_some_and(|signal| send_from_interrupt(process, recipient, information(signal, code, fd)));
     if !is_sent {
         send_from_interrupt(process, recipient, plain);
     }
+}
+
+/// Signals with codes of their own, which a file's codes would be taken for.
+const WITH_OWN_CODES: Sigset = Sigset::of(&[
+    Signal::SIGILL,
+    Signal::SIGFPE,
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGTRAP,
+    Signal::SIGCHLD,
+    Signal::SIGSYS,
+]);
+
+/// What a signal says about a file.
+fn information(signal: Signal, code: i32, fd: i32) -> Siginfo {
+    let shown = if WITH_OWN_CODES.contains(signal) { SI_SIGIO } else { code };
+    Siginfo::polled(signal, shown, band(code), fd)
 }
 
 /// What `si_band` says with a code.
@@ -203,14 +222,14 @@ fn listen(thread: &Thread, open: &OpenFile) -> Result<Arc<dyn ReleaseWatcher>, E
     Ok(listener)
 }
 
-/// Who has a lease.
-pub(crate) struct LeaseHolder {
+/// Who is told of what is no event of the file's queue.
+pub(crate) struct Told {
     owner: Arc<FileOwner>,
     process: Weak<Process>,
     fd: i32,
 }
 
-impl LeaseHolder {
+impl Told {
     /// The open file behind a descriptor; its process is told unless somebody else is to be.
     pub(crate) fn new(thread: &Thread, open: &OpenFile, fd: i32) -> Arc<Self> {
         let process = thread.process();
@@ -219,10 +238,16 @@ impl LeaseHolder {
     }
 }
 
-impl lease::Holder for LeaseHolder {
+impl lease::Holder for Told {
     fn is_broken(&self) {
         if let Some(process) = self.process.upgrade() {
             tell(&process, &self.owner, self.fd, POLL_MSG);
         }
+    }
+}
+
+impl DirectoryListener for Told {
+    fn tell(&self) {
+        lease::Holder::is_broken(self);
     }
 }

@@ -4,7 +4,7 @@
 //! lock ([`Metadata::lock`]); a reader may see mode and owner of two states at once, as in Linux.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use abi::Errno;
 use bitflags::bitflags;
@@ -152,6 +152,8 @@ pub struct Metadata {
     is_removed: AtomicBool,
     /// A file made without a name may be given one.
     is_linkable: AtomicBool,
+    /// How long programs say that what they write will stay.
+    write_hint: AtomicU8,
     /// What happens to it that somebody wants to know of: bits of `InotifyMask`.
     watched: AtomicU32,
     lock: Mutex<()>,
@@ -196,6 +198,7 @@ impl Metadata {
             writers: AtomicI32::new(0),
             is_removed: AtomicBool::new(false),
             is_linkable: AtomicBool::new(false),
+            write_hint: AtomicU8::new(0),
             watched: AtomicU32::new(0),
             lock: Mutex::new(rank::INODES, ()),
         }
@@ -427,6 +430,11 @@ impl Metadata {
     /// Lets a file without links be given one.
     pub(crate) fn make_linkable(&self) {
         self.is_linkable.store(true, Relaxed);
+    }
+
+    /// How long programs say that what they write will stay (`F_SET_RW_HINT`); nothing here goes by it.
+    pub fn write_hint(&self) -> &AtomicU8 {
+        &self.write_hint
     }
 
     /// What happens to it that somebody wants to know of.

@@ -247,6 +247,9 @@ fn open_place(
     if lease::is_any() {
         break_leases(file.path().inode().metadata(), wanted.contains(Permissions::WRITE))?;
     }
+    if is_new && flags.contains(OpenFlags::CREAT) {
+        file.note_made();
+    }
     if is_writer && file.path().inode().may_use_reserve(credentials) {
         file.allow_reserve();
     }

@@ -32,6 +32,8 @@ pub struct VnodeFile {
     path: PathRef,
     /// What serves it, when that is not the inode.
     served_by: Option<Arc<dyn File>>,
+    /// Whether opening it made the file.
+    made_file: bool,
     /// Whether it counts as a writer of its inode.
     is_writer: bool,
     /// Whether whoever opened it may write without losing set-id bits.
@@ -45,7 +47,17 @@ pub struct VnodeFile {
 impl VnodeFile {
     pub(crate) fn new(path: PathRef, is_writer: bool, keeps_set_id: bool) -> Self {
         let errors = error_mark(&path);
-        Self { path, served_by: None, is_writer, keeps_set_id, may_use_reserve: false, errors }
+        Self { path, served_by: None, made_file: false, is_writer, keeps_set_id, may_use_reserve: false, errors }
+    }
+
+    /// Notes that opening it made the file.
+    pub(crate) fn note_made(&mut self) {
+        self.made_file = true;
+    }
+
+    /// Whether opening it made the file (`F_CREATED_QUERY`).
+    pub fn made_file(&self) -> bool {
+        self.made_file
     }
 
     /// Lets it use what the file system keeps for some.
@@ -445,6 +457,9 @@ impl File for VnodeFile {
     fn descriptor_closed(&self, open: &OpenFile, owner: LockOwner) {
         if let Some(file) = &self.served_by {
             file.descriptor_closed(open, owner);
+        }
+        if notify::is_any() && self.path.inode().metadata().is_directory() {
+            notify::forget_directory(open, self, owner);
         }
     }
 

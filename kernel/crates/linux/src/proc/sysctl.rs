@@ -17,7 +17,7 @@ use sync::{Once, machine};
 use vfs::PROTECTION;
 use vfs::fs::disk;
 use vfs::fs::generated::{Directory, Row};
-use vfs::notify::{LIMITS, Limits};
+use vfs::notify::{ARE_DIRECTORIES_TOLD, LIMITS, Limits};
 
 use super::sysctl_net;
 use super::text::{line, parse_setting, until_zero};
@@ -246,6 +246,12 @@ const FS: &[Row<System>] = &[
             limit!("max_user_instances", user_instances_max, |limits| limits.user_instances_max.load(Relaxed)),
             limit!("max_user_watches", user_watches_max, Limits::watches),
         ]
+    ),
+    Row::setting(
+        "dir-notify-enable",
+        0o644,
+        |_| Ok(line(ARE_DIRECTORIES_TOLD.load(Relaxed))),
+        |_, text| set(&ARE_DIRECTORIES_TOLD, text, 0..=1),
     ),
     Row::setting(
         "lease-break-time",

@@ -1,5 +1,7 @@
 //! Descriptors and the open files behind them: duplicating, flags, advisory locks.
 
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
 use abi::open as command;
 use abi::open::{F_RDLCK, F_UNLCK, F_WRLCK, FD_CLOEXEC, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, OwnerEx};
 use abi::open::{SEEK_CUR, SEEK_END, SEEK_SET};
@@ -8,13 +10,16 @@ use file::lock::{self, FileId, LockKind, LockRange, LockWait, OpenId, RecordLock
 use file::{OpenFile, Owner, OwnerKind};
 use mm::user::{read_user_struct, write_user_struct};
 use sync::machine::NEVER;
+use vfs::VnodeFile;
 
+use super::inotify::notify_directory;
 use super::lease::{get_lease, set_lease};
 use super::memfd::seal;
 use super::open::number;
 use crate::credentials::CAP_SYS_RESOURCE;
 use crate::error::Restart;
 use crate::file_signal;
+use crate::lookup::file_as;
 use crate::thread::Thread;
 use crate::{SyscallResult, wait};
 
@@ -54,6 +59,12 @@ pub(crate) fn fcntl(thread: &Thread, fd: Fd, operation: u32, argument: u64) -> S
             fds.set_close_on_exec(fd.raw(), argument & u64::from(FD_CLOEXEC) != 0)?;
             return Ok(0);
         }
+        command::F_DUPFD_QUERY => {
+            let low = u32::try_from(argument & u64::from(u32::MAX)).unwrap_or_default();
+            let other = fds.get_any(low.cast_signed())?;
+            return Ok(usize::from(core::ptr::eq::<OpenFile>(&*open, &*other)));
+        }
+        command::F_CREATED_QUERY => return Ok(file_as::<VnodeFile>(&open).is_some_and(VnodeFile::made_file).into()),
         command::F_GETFL => return Ok(open.flags().bits() as usize),
         _ if open.is_path_only() => return Err(Errno::EBADF.into()),
         _ => {}
@@ -69,18 +80,35 @@ pub(crate) fn fcntl(thread: &Thread, fd: Fd, operation: u32, argument: u64) -> S
         command::F_SETPIPE_SZ => set_pipe_capacity(thread, &open, argument),
         command::F_GETLEASE => Ok(get_lease(&open)?),
         command::F_SETLEASE => set_lease(thread, &open, fd, argument),
+        command::F_NOTIFY => notify_directory(thread, &open, fd, argument),
         command::F_GET_RW_HINT => {
-            write_user_struct(pointer(argument).address(), &0_u64)?;
+            write_user_struct(pointer(argument).address(), &u64::from(write_hint(&open).load(Relaxed)))?;
             Ok(0)
         }
-        command::F_SET_RW_HINT => {
-            /// The highest hint, `RWH_WRITE_LIFE_EXTREME`.
-            const HINT_MAX: u64 = 5;
-            let hint: u64 = read_user_struct(pointer(argument).address())?;
-            if hint > HINT_MAX { Err(Errno::EINVAL.into()) } else { Ok(0) }
-        }
+        command::F_SET_RW_HINT => set_write_hint(thread, &open, pointer(argument)),
         _ => owner_control(thread, &open, operation, argument),
     }
+}
+
+/// Where the hint of a file is kept.
+fn write_hint(open: &OpenFile) -> &AtomicU8 {
+    match file_as::<VnodeFile>(open) {
+        Some(file) => file.path().inode().metadata().write_hint(),
+        None => &open.owner().write_hint,
+    }
+}
+
+/// `F_SET_RW_HINT`.
+fn set_write_hint(thread: &Thread, open: &OpenFile, argument: UserPtr) -> SyscallResult {
+    /// `RWH_WRITE_LIFE_EXTREME`.
+    const HINT_MAX: u8 = 5;
+    if !thread.file_credentials().owns(open.file().attributes()?.uid) {
+        return Err(Errno::EPERM.into());
+    }
+    let hint: u64 = read_user_struct(argument.address())?;
+    let hint = u8::try_from(hint).ok().filter(|hint| *hint <= HINT_MAX).ok_or(Errno::EINVAL)?;
+    write_hint(open).store(hint, Relaxed);
+    Ok(0)
 }
 
 /// An argument that is an address.

@@ -1,13 +1,17 @@
-//! `inotify`: what happens to files, read from a descriptor. The work is done by [`vfs::notify`].
+//! What happens to files, read from a descriptor (`inotify`) or told by a signal (`F_NOTIFY`). The work is done by [`vfs::notify`].
+
+use core::sync::atomic::Ordering::Relaxed;
 
 use abi::inotify::{INOTIFY_INIT_FLAGS, InotifyMask};
+use abi::open::DirectoryEvents;
 use abi::{AccessRights, Errno, Fd, OpenFlags, UserPtr};
 use file::OpenFile;
-use vfs::Lookup;
-use vfs::notify::Inotify;
+use vfs::notify::{self, Inotify};
+use vfs::{Lookup, VnodeFile};
 
 use super::open::number;
 use crate::SyscallResult;
+use crate::file_signal::Told;
 use crate::lookup::{View, file_as, read_path};
 use crate::thread::Thread;
 
@@ -44,5 +48,29 @@ pub(crate) fn inotify_add_watch(thread: &Thread, fd: Fd, path: UserPtr, mask: u3
 pub(crate) fn inotify_rm_watch(thread: &Thread, fd: Fd, watch: i32) -> SyscallResult {
     let open = thread.fds().get(fd.raw())?;
     file_as::<Inotify>(&open).ok_or(Errno::EINVAL)?.end_watch(watch)?;
+    Ok(0)
+}
+
+/// `F_NOTIFY`. Without events it ends what was asked for by the same descriptors.
+pub(super) fn notify_directory(thread: &Thread, open: &OpenFile, fd: Fd, asked: u64) -> SyscallResult {
+    if notify::ARE_DIRECTORIES_TOLD.load(Relaxed) == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let bits = u32::try_from(asked & u64::from(u32::MAX)).unwrap_or_default();
+    let fds = thread.fds();
+    let file = file_as::<VnodeFile>(open);
+    if bits & !DirectoryEvents::MULTISHOT.bits() == 0 {
+        if let Some(file) = file {
+            notify::forget_directory(open, file, fds.lock_owner());
+        }
+        return Ok(0);
+    }
+    let file = file.ok_or(Errno::ENOTDIR)?;
+    let asked = DirectoryEvents::from_bits_truncate(bits);
+    notify::watch_directory(open, file, fds.lock_owner(), asked, || Told::new(thread, open, fd.raw()))?;
+    // Another thread may have closed the descriptor meanwhile, which ends it.
+    if !fds.get_counted(fd.raw()).is_ok_and(|now| core::ptr::eq::<OpenFile>(&*now, open)) {
+        notify::forget_directory(open, file, fds.lock_owner());
+    }
     Ok(0)
 }

@@ -13,7 +13,7 @@ use vfs::VnodeFile;
 use super::descriptor::lock_kind;
 use crate::credentials::CAP_LEASE;
 use crate::error::{Restart, SyscallError};
-use crate::file_signal::LeaseHolder;
+use crate::file_signal::Told;
 use crate::lookup::file_as;
 use crate::thread::Thread;
 use crate::{SyscallResult, wait};
@@ -54,7 +54,7 @@ pub(super) fn set_lease(thread: &Thread, open: &OpenFile, fd: Fd, argument: u64)
     if !is_free {
         return Err(Errno::EAGAIN.into());
     }
-    lease::set(FileId::of(open)?, open, kind, LeaseHolder::new(thread, open, fd.raw()))?;
+    lease::set(FileId::of(open)?, open, kind, Told::new(thread, open, fd.raw()))?;
     Ok(0)
 }
 

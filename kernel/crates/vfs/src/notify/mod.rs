@@ -1,4 +1,4 @@
-//! Who wants to know what happens to files: inotify, and the places that tell of events.
+//! Who wants to know what happens to files: inotify and `F_NOTIFY`, and the places that tell of events.
 //!
 //! # 1. Events
 //!
@@ -27,6 +27,7 @@
 
 mod instance;
 mod queue;
+mod signalled;
 mod watches;
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -36,10 +37,11 @@ use abi::inotify::InotifyMask;
 use crate::{Dentry, Inode};
 
 pub use instance::Inotify;
+pub use signalled::{ARE_DIRECTORIES_TOLD, DirectoryListener, forget_directory, watch_directory};
 pub use watches::{LIMITS, Limits};
 
 pub(crate) use watches::is_any;
-use watches::{Event, deliver};
+use watches::{Event, RENAMED, deliver};
 
 /// What `IN_EXCL_UNLINK` leaves out for removed names: what happens to open files.
 const OF_OPEN_FILES: InotifyMask = InotifyMask::ACCESS
@@ -117,6 +119,10 @@ pub(crate) fn moved(moved: &Move<'_>) {
     static LAST_COOKIE: AtomicU32 = AtomicU32::new(0);
     let cookie = LAST_COOKIE.fetch_add(1, Relaxed).wrapping_add(1);
     let kind = directory_bit(moved.inode);
+    let (directory, name) = moved.from;
+    if core::ptr::addr_eq(directory, moved.to.0) {
+        deliver(directory, &Event { mask: RENAMED, cookie: 0, name, is_unlinked: false });
+    }
     let sides = [(moved.from, InotifyMask::MOVED_FROM), (moved.to, InotifyMask::MOVED_TO)];
     for ((directory, name), mask) in sides {
         deliver(directory, &Event { mask: mask | kind, cookie, name, is_unlinked: false });
