@@ -51,7 +51,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 40] = [
+    let named: [(&str, Run); 41] = [
         ("disk-ext", Bench::ext),
         ("disk-removed", Bench::ext_removed),
         ("disk-ext-cut", Bench::ext_power_cut),
@@ -85,6 +85,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("bad-programs", Bench::bad_programs),
         ("bad-settings", Bench::bad_settings),
         ("disk-fat", Bench::disk_fat),
+        ("disk-direct", Bench::disk_direct),
         ("mount-refused", Bench::mount_refused),
         ("make-image-and-run", Bench::make_image_and_run),
         ("demo", Bench::demo),

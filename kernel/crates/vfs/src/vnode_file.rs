@@ -165,6 +165,10 @@ impl VnodeFile {
     #[cold]
     fn read_direct(&self, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
         let Some((cache, store)) = self.inode().page_cache() else { return self.inode().read_at(position, to) };
+        // What is asked for nothing, or of nothing, is aligned in any way.
+        if to.is_full() || position >= store.size() {
+            return Ok(0);
+        }
         check_aligned(position, to.alignment_bits(), DIRECT_ALIGNMENT as usize)?;
         cache.read_direct(store, position, to)
     }

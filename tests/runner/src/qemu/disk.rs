@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use super::{Bench, SCRIPT_TIMEOUT, check};
@@ -74,6 +75,40 @@ impl Bench {
             && contents("::a new folder/renamed")? == b"hello from the host"
             && contents("::last")? == b"the last words";
         if is_right { Ok(()) } else { Err("the host finds something else on the disk".to_owned()) }
+    }
+
+    /// `O_DIRECT` on ext4 and FAT: what the program says, and what the host's programs find.
+    pub(super) fn disk_direct(&self) -> Result<(), Failure> {
+        const SECTORS: u8 = 64;
+        const ROUNDS: u8 = 40;
+        let failed = |error: std::io::Error| error.to_string();
+        let image = self.image("tests/qemu/direct.c", |_| {})?;
+        let (ext, fat) = (self.file("ext.img", &vec![0; 8 << 20])?, self.file("fat.img", &vec![0; 8 << 20])?);
+        let run = |program: &str, arguments: &[&str], disk: &Path, file: &str| {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(disk).args((!file.is_empty()).then_some(file));
+            process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)
+        };
+        run("mke2fs", &["-q", "-F", "-t", "ext4"], &ext, "")?;
+        run("mkfs.fat", &["-F", "16", "-s", "1"], &fat, "")?;
+        let mut command = self.tools.boot_command(&image, &Boot { cpus: 2, ..Boot::default() });
+        command.env("DISK", format!("{} {}", ext.display(), fat.display()));
+        command.env("MOUNT", "/dev/vda:/ext:ext4 /dev/vdb:/fat:vfat");
+        let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+        let expected = fs::read(self.tools.root.join("tests/qemu/direct.txt")).map_err(failed)?;
+        check(&output, &expected, b"", 0)?;
+        for (program, arguments, disk) in [("e2fsck", &["-f", "-n"][..], &ext), ("fsck.fat", &["-n"], &fat)] {
+            let checked = run(program, arguments, disk, "")?;
+            if checked.status != 0 {
+                return Err(format!("{program}: {}", String::from_utf8_lossy(&checked.stdout)));
+            }
+        }
+        // Who wrote each sector of this file last, and in which round, is in its byte.
+        let letter = |sector: u8| if sector % 2 == 0 { b'a' } else { b'A' } + (ROUNDS - 1 + sector) % 26;
+        let wanted: Vec<u8> = (0..SECTORS).flat_map(|sector| [letter(sector); 512]).collect();
+        let is_right = run("debugfs", &["-R", "cat both"], &ext, "")?.stdout == wanted
+            && run("mtype", &["-i"], &fat, "::both")?.stdout == wanted;
+        if is_right { Ok(()) } else { Err("the host finds something else on the disks".to_owned()) }
     }
 
     /// What cannot be mounted ends the machine with a message.

@@ -304,3 +304,14 @@ fn a_tag_is_mounted_twice() {
     assert_eq!(world.read_file("/b/f").unwrap(), b"changed");
     assert_eq!(world.stat("/a/f").unwrap().device, world.stat("/b/f").unwrap().device);
 }
+
+/// A write near the end of what can be addressed stops there, whatever the server would take.
+#[test]
+fn no_file_is_longer_than_files_can_be() {
+    support::machine();
+    let server = testkit::liar::Liar::new(&[]);
+    let world = World::over(ServedFs::connect(server.transport()).unwrap());
+    let file = world.open("/b", OpenFlags::RDWR).unwrap();
+    assert_eq!(file.pwrite(&[7; 100], i64::MAX as u64 - 10), Ok(10));
+    assert_eq!(file.pwrite(&[7; 100], i64::MAX as u64).err(), Some(Errno::EFBIG));
+}

@@ -18,7 +18,7 @@ use sync::{SpinLock, rank};
 
 use crate::Inode;
 use crate::page_cache::{PageCache, PageStore};
-use crate::page_copy::{PAGE, copy_in, copy_out, page_of};
+use crate::page_copy::{PAGE, copy_in, copy_out, min_len, page_of};
 
 use super::inode::ServedInode;
 
@@ -222,7 +222,8 @@ impl FileData {
         let mut done = 0;
         while !from.is_empty() {
             let Some(at) = position.checked_add(done as u64).filter(|at| *at < LEN_MAX) else { break };
-            let step = copy_all_in(&frames, open.unit(), from)
+            let room = min_len(open.unit(), LEN_MAX - at);
+            let step = copy_all_in(&frames, room, from)
                 .and_then(|len| open.write(at, &frames, len).map(|written| (len, written)));
             match step {
                 Ok((len, written)) => {
