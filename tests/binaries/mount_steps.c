@@ -1,7 +1,8 @@
 //@ run: new
 //@ run: trees
 //@ run: attributes
-// Mounting step by step: fsopen, fsconfig, fsmount, fspick, open_tree, move_mount, mount_setattr.
+//@ run: changed
+// Mounting step by step: fsopen, fsconfig, fsmount, fspick, open_tree, move_mount, mount_setattr, open_tree_attr.
 #include "mounts.h"
 
 #ifndef AT_EMPTY_PATH
@@ -211,6 +212,59 @@ static void attributes(void) {
     TRY(umount2("m", MNT_DETACH));
 }
 
+// Trees that are opened with other attributes.
+static void changed(void) {
+    struct attributes change = {0};
+    char longer[64] = {0};
+    mkdir("m", 0700);
+    mkdir("n", 0700);
+    MUST(mount("outer", "m", "tmpfs", MS_NOSUID, NULL));
+    mkdir("m/in", 0700);
+    mkdir("m/plain", 0700);
+    MUST(mount("inner", "m/in", "tmpfs", 0, NULL));
+#define OPEN(path, flags, ...)                                                                                         \
+    (change = (struct attributes){__VA_ARGS__}, syscall(467, AT_FDCWD, path, flags, &change, sizeof change))
+    int fd = try_fd("a copy", OPEN("m", 1 | O_CLOEXEC, .set = 1));
+    TRY(fcntl(fd, F_GETFD));
+    TRY(openat(fd, "f", O_WRONLY | O_CREAT, 0600));
+    TRY(access("m/in", W_OK));
+    TRY(mount_move(fd, "", AT_FDCWD, "n", 4));
+    show_mounts(base);
+    close(fd);
+    MUST(umount("n"));
+    fd = try_fd("all of it", OPEN("m", 1 | AT_RECURSIVE_TREE, .set = 0x8 | 0x80, .clear = 0x2));
+    TRY(mount_move(fd, "", AT_FDCWD, "n", 4));
+    show_mounts(base);
+    close(fd);
+    MUST(umount2("n", MNT_DETACH));
+    fd = try_fd("a part", OPEN("m/plain", 1, .set = 0x10, .clear = 0x70, .propagation = MS_SHARED));
+    TRY(mount_move(fd, "", AT_FDCWD, "n", 4));
+    close(fd);
+    MUST(umount("n"));
+    close(try_fd("no copy", OPEN("m", 0, .set = 4)));
+    show_mounts(base);
+    close(try_fd("no copy, no mount", OPEN("m/plain", 0, .set = 4)));
+    close(try_fd("no change", OPEN("m/plain", 0, 0)));
+    close(try_fd("no attributes", syscall(467, AT_FDCWD, "m", 0, NULL, 0)));
+    close(try_fd("no attributes of a length", syscall(467, AT_FDCWD, "m", 0, NULL, 32)));
+    close(try_fd("too short", syscall(467, AT_FDCWD, "m", 0, &change, 31)));
+    close(try_fd("too long", syscall(467, AT_FDCWD, "m", 0, &change, 5000)));
+    close(try_fd("longer", syscall(467, AT_FDCWD, "m", 1, longer, sizeof longer)));
+    longer[63] = 1;
+    close(try_fd("longer, with something", syscall(467, AT_FDCWD, "m", 1, longer, sizeof longer)));
+    close(try_fd("bad pointer", syscall(467, AT_FDCWD, "m", 1, 8, 32)));
+    close(try_fd("bad pointer, no such place", syscall(467, AT_FDCWD, "nowhere", 1, 8, 32)));
+    close(try_fd("unknown attribute", OPEN("m", 1, .set = 0x1000)));
+    close(try_fd("unknown flag", OPEN("m", 2, .set = 1)));
+    close(try_fd("all of it, but no copy", OPEN("m", AT_RECURSIVE_TREE, .set = 1)));
+    MUST(chmod(".", 0755));
+    MUST(setuid(1000));
+    close(try_fd("without rights", OPEN(".", 1, .set = 1)));
+    close(try_fd("no copy, without rights", OPEN(".", 0, .set = 1)));
+    close(try_fd("no change, without rights", OPEN(".", 0, 0)));
+    close(try_fd("no attributes, without rights", syscall(467, AT_FDCWD, ".", 0, NULL, 0)));
+}
+
 int main(int argc, char **argv) {
     const char *part = argc > 1 ? argv[1] : "";
     own_mounts();
@@ -221,5 +275,7 @@ int main(int argc, char **argv) {
         trees();
     else if (strcmp(part, "attributes") == 0)
         attributes();
+    else if (strcmp(part, "changed") == 0)
+        changed();
     return 0;
 }

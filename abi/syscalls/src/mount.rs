@@ -131,7 +131,95 @@ impl ConfigCommand {
     }
 }
 
+bitflags::bitflags! {
+    /// `STATMOUNT_*`: what to tell of a mount, and what was told.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct StatmountMask: u64 {
+        const SB_BASIC = 0x1;
+        const MNT_BASIC = 0x2;
+        const PROPAGATE_FROM = 0x4;
+        const MNT_ROOT = 0x8;
+        const MNT_POINT = 0x10;
+        const FS_TYPE = 0x20;
+        const MNT_NS_ID = 0x40;
+        const MNT_OPTS = 0x80;
+        const FS_SUBTYPE = 0x100;
+        const SB_SOURCE = 0x200;
+        const OPT_ARRAY = 0x400;
+        const OPT_SEC_ARRAY = 0x800;
+        const SUPPORTED_MASK = 0x1000;
+        const MNT_UIDMAP = 0x2000;
+        const MNT_GIDMAP = 0x4000;
+    }
+}
+
+impl StatmountMask {
+    /// What is told in texts behind the structure.
+    pub const TEXTS: Self = Self::MNT_ROOT
+        .union(Self::MNT_POINT)
+        .union(Self::FS_TYPE)
+        .union(Self::MNT_OPTS)
+        .union(Self::FS_SUBTYPE)
+        .union(Self::SB_SOURCE)
+        .union(Self::OPT_ARRAY)
+        .union(Self::OPT_SEC_ARRAY)
+        .union(Self::MNT_UIDMAP)
+        .union(Self::MNT_GIDMAP);
+}
+
+/// `MNT_ID_REQ_SIZE_VER0`: the shortest request of `statmount` and `listmount`.
+pub const MNT_ID_REQ_SIZE_VER0: usize = 24;
+/// `LSMT_ROOT`: the caller's root, for `listmount`.
+pub const LSMT_ROOT: u64 = u64::MAX;
+/// `LISTMOUNT_REVERSE`.
+pub const LISTMOUNT_REVERSE: u32 = 1;
+
 abi_struct! {
+    /// `struct mnt_id_req`.
+    pub struct MountIdRequest: 32 {
+        pub size: u32,
+        pub mnt_ns_fd: u32,
+        pub mnt_id: u64,
+        pub param: u64,
+        pub mnt_ns_id: u64,
+    }
+
+    /// `struct statmount`. Texts follow; those fields say where in them one begins.
+    pub struct Statmount: 512 {
+        pub size: u32,
+        pub mnt_opts: u32,
+        pub mask: u64,
+        pub sb_dev_major: u32,
+        pub sb_dev_minor: u32,
+        pub sb_magic: u64,
+        pub sb_flags: u32,
+        pub fs_type: u32,
+        pub mnt_id: u64,
+        pub mnt_parent_id: u64,
+        pub mnt_id_old: u32,
+        pub mnt_parent_id_old: u32,
+        pub mnt_attr: u64,
+        pub mnt_propagation: u64,
+        pub mnt_peer_group: u64,
+        pub mnt_master: u64,
+        pub propagate_from: u64,
+        pub mnt_root: u32,
+        pub mnt_point: u32,
+        pub mnt_ns_id: u64,
+        pub fs_subtype: u32,
+        pub sb_source: u32,
+        pub opt_num: u32,
+        pub opt_array: u32,
+        pub opt_sec_num: u32,
+        pub opt_sec_array: u32,
+        pub supported_mask: u64,
+        pub mnt_uidmap_num: u32,
+        pub mnt_uidmap: u32,
+        pub mnt_gidmap_num: u32,
+        pub mnt_gidmap: u32,
+        spare: [u64; 43],
+    }
+
     /// `struct mount_attr`.
     pub struct MountAttributes: 32 {
         pub attr_set: u64,

@@ -427,8 +427,8 @@ macro_rules! for_each_syscall {
 454 futex_wake(word: UserPtr, mask: u64, count: i32, flags: u32) = Full("");
 455 futex_wait(word: UserPtr, value: u64, mask: u64, flags: u32, timeout: UserPtr, clock: i32) = Full("");
 456 futex_requeue(waiters: UserPtr, flags: u32, wake: i32, requeue: i32) = Full("");
-457 statmount(request: UserPtr, buffer: UserPtr, size: usize, flags: u32) = Absent("");
-458 listmount(request: UserPtr, ids: UserPtr, count: usize, flags: u32) = Absent("");
+457 statmount(request: UserPtr, buffer: UserPtr, size: usize, flags: u32) = Full("");
+458 listmount(request: UserPtr, ids: UserPtr, count: usize, flags: u32) = Full("");
 459 lsm_get_self_attr(attribute: u32, context: UserPtr, size: UserPtr, flags: u32) = Absent("");
 460 lsm_set_self_attr(attribute: u32, context: UserPtr, size: u32, flags: u32) = Absent("");
 461 lsm_list_modules(ids: UserPtr, size: UserPtr, flags: u32) = Absent("");
@@ -437,6 +437,7 @@ macro_rules! for_each_syscall {
 464 getxattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr, arguments: UserPtr, size: usize) = Full("");
 465 listxattrat(directory: Fd, path: UserPtr, at: u32, names: UserPtr, size: usize) = Full("");
 466 removexattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr) = Full("");
+467 open_tree_attr(directory: Fd, path: UserPtr, flags: u32, attributes: UserPtr, size: usize) = Full("");
         }
     };
 }
@@ -458,13 +459,14 @@ mod tests {
 
     #[test]
     fn the_table_is_whole() {
-        assert_eq!(SYSCALLS.len(), 335 + 43);
+        assert_eq!(SYSCALLS.len(), 335 + 44);
         assert_eq!(name(0), Some("read"));
         assert_eq!(name(334), Some("rseq"));
         assert_eq!(name(335), None);
         assert_eq!(name(462), Some("mseal"));
         assert_eq!(name(466), Some("removexattrat"));
-        assert_eq!(name(467), None);
+        assert_eq!(name(467), Some("open_tree_attr"));
+        assert_eq!(name(468), None);
     }
 
     #[test]

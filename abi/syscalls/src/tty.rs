@@ -86,6 +86,10 @@ pub mod ioctl {
     pub const NS_GET_NSTYPE: u32 = 0xb703;
     /// Who made a namespace of users.
     pub const NS_GET_OWNER_UID: u32 = 0xb704;
+    /// The number of a namespace of mounts.
+    pub const NS_GET_MNTNS_ID: u32 = 0x8008_b705;
+    /// The number of a namespace.
+    pub const NS_GET_ID: u32 = 0x8008_b70d;
     pub const RNDGETENTCNT: u32 = 0x8004_5200;
     pub const RNDADDTOENTCNT: u32 = 0x4004_5201;
     pub const RNDADDENTROPY: u32 = 0x4008_5203;

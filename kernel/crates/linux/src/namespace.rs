@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::ioctl::{NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_PARENT};
+use abi::ioctl::{NS_GET_ID, NS_GET_MNTNS_ID, NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_PARENT};
 use abi::stat::S_IFREG;
 use abi::{CloneFlags, Errno};
 use file::{Attributes, File, OpenFile};
@@ -61,6 +61,20 @@ impl NamespaceKind {
             Self::Ipc => 4_026_531_839,
             Self::Network => 4_026_531_840,
             Self::Mount => 4_026_531_841,
+        }
+    }
+
+    /// The number of the first one among all namespaces, which is never given again.
+    pub(crate) fn id(self) -> u64 {
+        match self {
+            Self::Ipc => 1,
+            Self::Uts => 2,
+            Self::User => 3,
+            Self::Pid => 4,
+            Self::Cgroup => 5,
+            Self::Time => 6,
+            Self::Network => 7,
+            Self::Mount => 8,
         }
     }
 
@@ -123,7 +137,11 @@ impl File for NamespaceFile {
             // The first one has no parent.
             NS_GET_PARENT if is_in_tree => Err(Errno::EPERM),
             NS_GET_OWNER_UID if self.kind == NamespaceKind::User => write_user_struct(argument, &0_u32).map(|()| 0),
-            NS_GET_PARENT | NS_GET_OWNER_UID => Err(Errno::EINVAL),
+            NS_GET_ID => write_user_struct(argument, &self.kind.id()).map(|()| 0),
+            NS_GET_MNTNS_ID if self.kind == NamespaceKind::Mount => {
+                write_user_struct(argument, &self.kind.id()).map(|()| 0)
+            }
+            NS_GET_PARENT | NS_GET_OWNER_UID | NS_GET_MNTNS_ID => Err(Errno::EINVAL),
             _ => Err(Errno::ENOTTY),
         }
     }

@@ -34,6 +34,9 @@ use crate::{Dentry, FileSystem, Inode, Superblock};
 /// The references that the tree itself has to a mount that is on another: the list of the namespace, and that of the other mount.
 const TREE_REFERENCES: usize = 2;
 
+/// Numbers of mounts that are never given again are above this.
+pub const UNIQUE_ID_BASE: u64 = 1 << 31;
+
 /// Counts the views that were taken out of lists to end a mount that nobody uses.
 static TAKEN: ChangeCount = ChangeCount::new();
 
@@ -232,8 +235,7 @@ impl Mount {
     /// The number in `statx` and `statmount` that is never given again. They begin where no number of the other kind
     /// ends.
     pub fn unique_id(&self) -> u64 {
-        const FIRST: u64 = 1 << 31;
-        FIRST + u64::from(self.id)
+        UNIQUE_ID_BASE + u64::from(self.id)
     }
 
     /// The file system.
@@ -487,6 +489,18 @@ impl PathRef {
     #[inline]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.dentry, &other.dentry) && Arc::ptr_eq(&self.mount, &other.mount)
+    }
+
+    /// Whether a way up from here leads through `top`.
+    pub fn is_below(&self, top: &Self) -> bool {
+        let mut at = self.clone();
+        while !Arc::ptr_eq(&at.mount, &top.mount) {
+            match at.mount.place() {
+                Some(place) => at = place,
+                None => return false,
+            }
+        }
+        top.dentry.contains(&at.dentry)
     }
 
     /// Whether it is the root of its mount.

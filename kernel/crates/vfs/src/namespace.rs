@@ -55,8 +55,8 @@ pub struct FlagChange {
 pub struct MountSnapshot {
     /// The mount.
     pub mount: Arc<Mount>,
-    /// The number of the mount it is on; its own at the root.
-    pub parent_id: u32,
+    /// The mount it is on; itself at the root.
+    pub parent: Arc<Mount>,
 }
 
 /// A tree of mounts.
@@ -280,7 +280,7 @@ impl Namespace {
             return Err(Errno::EBUSY);
         }
         let are_roots = root.is_mount_root() && new_root.is_mount_root() && new_root.mount.place().is_some();
-        if !are_roots || !is_below(&old_at, new_root) || !is_below(new_root, root) {
+        if !are_roots || !old_at.is_below(new_root) || !new_root.is_below(root) {
             return Err(Errno::EINVAL);
         }
         let is_shared = |mount: &Mount| mount.group() != 0;
@@ -403,7 +403,7 @@ impl Namespace {
     pub fn mounts(&self) -> Vec<MountSnapshot> {
         let tree = self.tree.lock();
         let snapshot = |mount: &Arc<Mount>| MountSnapshot {
-            parent_id: mount.place().map_or(mount.id(), |place| place.mount.id()),
+            parent: mount.place().map_or_else(|| mount.clone(), |place| place.mount),
             mount: mount.clone(),
         };
         tree.mounts.iter().map(snapshot).collect()
@@ -528,16 +528,4 @@ fn is_at_or_above(mount: &Arc<Mount>, below: &Arc<Mount>) -> bool {
             None => return false,
         }
     }
-}
-
-/// Whether a way up from `place` leads through `top`.
-fn is_below(place: &PathRef, top: &PathRef) -> bool {
-    let mut at = place.clone();
-    while !Arc::ptr_eq(&at.mount, &top.mount) {
-        match at.mount.place() {
-            Some(place) => at = place,
-            None => return false,
-        }
-    }
-    top.dentry.contains(&at.dentry)
 }

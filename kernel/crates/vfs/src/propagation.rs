@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use abi::Errno;
 
 use crate::namespace::{copy_below, mark, subtree};
-use crate::{Mount, PathRef};
+use crate::{Mount, MountSnapshot, PathRef};
 
 /// How a mount takes part (`MS_SHARED` and so on).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,21 @@ fn leave(mounts: &[Arc<Mount>], mount: &Mount) -> u32 {
     }
     mounts.iter().filter(|slave| slave.master() == group).for_each(|slave| slave.set_master(master));
     master
+}
+
+/// The nearest of the groups from which a mount receives, at first or second hand, that has a member which `is_shown`; 0
+/// for none (`propagate_from`).
+pub fn nearest_master(mounts: &[MountSnapshot], mount: &Mount, is_shown: impl Fn(&Arc<Mount>) -> bool) -> u32 {
+    let mut group = mount.master();
+    // A master is older than its slaves' being so: the way ends.
+    while group != 0 {
+        let members = || mounts.iter().map(|snapshot| &snapshot.mount).filter(|mount| mount.group() == group);
+        if members().any(&is_shown) {
+            return group;
+        }
+        group = members().next().map_or(0, |mount| mount.master());
+    }
+    0
 }
 
 /// Those to which a mount sends, each behind one from which it receives, or a peer of that.

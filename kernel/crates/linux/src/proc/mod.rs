@@ -30,7 +30,7 @@ mod interfaces;
 mod locks;
 mod maps;
 mod memory;
-mod mounts;
+pub(crate) mod mounts;
 mod nacre;
 mod namespaces;
 mod network;

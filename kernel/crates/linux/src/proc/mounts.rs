@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use abi::Errno;
 use abi::stat::{device_major, device_minor};
-use vfs::{FsContext, MountFlags, MountSnapshot, PathRef, Superblock};
+use vfs::{FsContext, Mount, MountFlags, MountSnapshot, PathRef, Superblock};
 
 use super::text::Text;
 use crate::thread::Thread;
@@ -21,9 +21,13 @@ fn snapshots(thread: &Thread) -> (Arc<FsContext>, Vec<MountSnapshot>) {
 }
 
 /// Where a mount is, from the root of the process; None for what that does not lead to, which is not shown.
-fn mount_point(context: &FsContext, snapshot: &MountSnapshot) -> Option<Vec<u8>> {
-    let mount = snapshot.mount.clone();
-    vfs::path_below_root(context, &PathRef { dentry: mount.root().clone(), mount })
+pub(crate) fn mount_point(context: &FsContext, mount: &Arc<Mount>) -> Option<Vec<u8>> {
+    vfs::path_below_root(context, &PathRef { dentry: mount.root().clone(), mount: mount.clone() })
+}
+
+/// The nearest group that a mount receives from and the process sees; 0 for none.
+pub(crate) fn propagates_from(context: &FsContext, all: &[MountSnapshot], mount: &Mount) -> u32 {
+    vfs::nearest_master(all, mount, |member| mount_point(context, member).is_some())
 }
 
 /// The restrictions of a mount, in Linux's order.
@@ -54,7 +58,7 @@ pub(super) fn mounts(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let (context, snapshots) = snapshots(thread);
     let mut text = Text::new();
     for snapshot in snapshots {
-        let Some(mount_point) = mount_point(&context, &snapshot) else { continue };
+        let Some(mount_point) = mount_point(&context, &snapshot.mount) else { continue };
         let mount = &snapshot.mount;
         let file_system = mount.file_system();
         text.escaped(mount.source(), ESCAPED);
@@ -73,24 +77,26 @@ pub(super) fn mounts(thread: &Thread) -> Result<Vec<u8>, Errno> {
 pub(super) fn mountinfo(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let (context, snapshots) = snapshots(thread);
     let mut text = Text::new();
-    for snapshot in snapshots {
-        let Some(mount_point) = mount_point(&context, &snapshot) else { continue };
+    for snapshot in &snapshots {
+        let Some(mount_point) = mount_point(&context, &snapshot.mount) else { continue };
         let mount = &snapshot.mount;
         let file_system = mount.file_system();
         let device = file_system.device();
         text.put(format_args!(
             "{} {} {}:{} ",
             mount.id(),
-            snapshot.parent_id,
+            snapshot.parent.id(),
             device_major(device),
             device_minor(device)
         ));
-        text.escaped(&root_in_file_system(&snapshot), ESCAPED);
+        text.escaped(&root_in_file_system(mount), ESCAPED);
         text.bytes(b" ");
         text.escaped(&mount_point, ESCAPED);
         text.bytes(if mount.flags().contains(MountFlags::READ_ONLY) { b" ro" } else { b" rw" });
         put_options(&mut text, mount.flags());
-        for (label, group) in [("shared", mount.group()), ("master", mount.master())] {
+        let from = propagates_from(&context, &snapshots, mount);
+        let from = if from == mount.master() { 0 } else { from };
+        for (label, group) in [("shared", mount.group()), ("master", mount.master()), ("propagate_from", from)] {
             if group != 0 {
                 text.put(format_args!(" {label}:{group}"));
             }
@@ -109,9 +115,9 @@ pub(super) fn mountinfo(thread: &Thread) -> Result<Vec<u8>, Errno> {
 }
 
 /// The part of the file system that a mount shows.
-fn root_in_file_system(snapshot: &MountSnapshot) -> Vec<u8> {
+pub(crate) fn root_in_file_system(mount: &Mount) -> Vec<u8> {
     let mut names = Vec::new();
-    let mut at = snapshot.mount.root().clone();
+    let mut at = mount.root().clone();
     while let Some(parent) = at.parent() {
         names.push(at.name());
         at = parent;
@@ -126,7 +132,7 @@ pub(super) fn mountstats(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let (context, snapshots) = snapshots(thread);
     let mut text = Text::new();
     for snapshot in snapshots {
-        let Some(mount_point) = mount_point(&context, &snapshot) else { continue };
+        let Some(mount_point) = mount_point(&context, &snapshot.mount) else { continue };
         text.bytes(b"device ");
         text.escaped(snapshot.mount.source(), ESCAPED);
         text.bytes(b" mounted on ");

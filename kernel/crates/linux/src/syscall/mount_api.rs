@@ -1,4 +1,5 @@
-//! Mounting step by step: `fsopen`, `fsconfig`, `fsmount`, `fspick`, `open_tree`, `move_mount` and `mount_setattr`.
+//! Mounting step by step: `fsopen`, `fsconfig`, `fsmount`, `fspick`, `open_tree`, `move_mount`, `mount_setattr` and what
+//! goes with them.
 //!
 //! A file system is described in a [`MountContext`], becomes a mount that is nowhere, known by a descriptor, and is put
 //! at its place at last.
@@ -160,6 +161,32 @@ pub(crate) fn fsmount(thread: &Thread, fd: Fd, flags: u32, attributes: u32) -> S
 }
 
 pub(crate) fn open_tree(thread: &Thread, directory: Fd, path: UserPtr, flags: u32) -> SyscallResult {
+    open_tree_changed(thread, directory, path, flags, None)
+}
+
+pub(crate) fn open_tree_attr(
+    thread: &Thread,
+    directory: Fd,
+    path: UserPtr,
+    flags: u32,
+    attributes: UserPtr,
+    size: usize,
+) -> SyscallResult {
+    let has_attributes = attributes.address() != 0;
+    if !has_attributes && size != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    open_tree_changed(thread, directory, path, flags, has_attributes.then_some((attributes, size)))
+}
+
+/// Opens a place, or a copy of what is mounted there, with other attributes if these are given.
+fn open_tree_changed(
+    thread: &Thread,
+    directory: Fd,
+    path: UserPtr,
+    flags: u32,
+    attributes: Option<(UserPtr, usize)>,
+) -> SyscallResult {
     let flags = OpenTreeFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
     let (is_copy, is_recursive) = (flags.contains(OpenTreeFlags::CLONE), flags.contains(OpenTreeFlags::RECURSIVE));
     if is_recursive && !is_copy {
@@ -169,11 +196,20 @@ pub(crate) fn open_tree(thread: &Thread, directory: Fd, path: UserPtr, flags: u3
     let reservation = thread.fds();
     let reservation = reservation.reserve(flags.contains(OpenTreeFlags::CLOEXEC))?;
     let place = locate_with(thread, &view, directory, path, AtFlags::from_bits_truncate(flags.bits()))?;
-    if is_copy {
-        let mount = view.context.namespace.copy_tree(&view.credentials, &place, is_recursive)?;
-        return Ok(number(reservation.install(vfs::open_detached(&view.context.namespace, mount))));
+    let namespace = &view.context.namespace;
+    let (open, place) = if is_copy {
+        let mount = namespace.copy_tree(&view.credentials, &place, is_recursive)?;
+        let dentry = mount.root().clone();
+        (vfs::open_detached(namespace, mount.clone()), PathRef { mount, dentry })
+    } else {
+        (vfs::open_place_only(place.clone()), place)
+    };
+    if let Some((attributes, size)) = attributes
+        && let Some(change) = read_change(thread, attributes, size)?
+    {
+        namespace.change_flags(&view.credentials, &place, &change, is_recursive)?;
     }
-    Ok(number(reservation.install(vfs::open_place_only(place))))
+    Ok(number(reservation.install(open)))
 }
 
 pub(crate) fn move_mount(
@@ -212,23 +248,29 @@ pub(crate) fn mount_setattr(
 ) -> SyscallResult {
     let known = AtFlags::EMPTY_PATH | AtFlags::RECURSIVE | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     let flags = crate::lookup::at_flags(flags, known)?;
-    if size > PAGE_SIZE {
-        return Err(Errno::E2BIG.into());
-    }
-    if size < size_of::<MountAttributes>() {
-        return Err(Errno::EINVAL.into());
-    }
-    let view = mounting_view(thread)?;
-    let asked: MountAttributes = read_user_struct(attributes.address())?;
-    check_rest_is_zero(attributes, size_of::<MountAttributes>(), size)?;
-    if (asked.attr_set, asked.attr_clr, asked.propagation) == (0, 0, 0) {
-        return Ok(0);
-    }
-    let change = flag_change(&asked)?;
+    let Some(change) = read_change(thread, attributes, size)? else { return Ok(0) };
+    let view = View::of(thread);
     let place = locate_with(thread, &view, directory, path, flags)?;
     let is_recursive = flags.contains(AtFlags::RECURSIVE);
     view.context.namespace.change_flags(&view.credentials, &place, &change, is_recursive)?;
     Ok(0)
+}
+
+/// The change that a `struct mount_attr` asks for, if any, of a caller who may mount.
+fn read_change(thread: &Thread, attributes: UserPtr, size: usize) -> Result<Option<FlagChange>, Errno> {
+    if size > PAGE_SIZE {
+        return Err(Errno::E2BIG);
+    }
+    if size < size_of::<MountAttributes>() {
+        return Err(Errno::EINVAL);
+    }
+    mounting_view(thread)?;
+    let asked: MountAttributes = read_user_struct(attributes.address())?;
+    check_rest_is_zero(attributes, size_of::<MountAttributes>(), size)?;
+    if (asked.attr_set, asked.attr_clr, asked.propagation) == (0, 0, 0) {
+        return Ok(None);
+    }
+    flag_change(&asked).map(Some)
 }
 
 /// What `mount_setattr` asks for.
