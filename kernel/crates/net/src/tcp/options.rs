@@ -132,7 +132,12 @@ impl TcpSocket {
         match option {
             TCP_NODELAY => settings.is_nodelay = value != 0,
             TCP_CORK => settings.is_corked = value != 0,
-            TCP_QUICKACK => settings.is_quickack = value != 0,
+            TCP_QUICKACK => {
+                settings.is_quickack = value != 0;
+                if let Phase::Wire(wire) = &mut inner.phase {
+                    wire.engine.set_quickack(value != 0);
+                }
+            }
             TCP_MAXSEG => {
                 if value != 0 && !MAXSEG.contains(&value) {
                     return Err(Errno::EINVAL);
@@ -292,7 +297,10 @@ impl TcpSocket {
             }
             TCP_NODELAY => i32::from(settings.is_nodelay),
             TCP_CORK => i32::from(settings.is_corked),
-            TCP_QUICKACK => i32::from(settings.is_quickack),
+            TCP_QUICKACK => match &inner.phase {
+                Phase::Wire(wire) => i32::from(wire.engine.is_quickack()),
+                _ => i32::from(settings.is_quickack),
+            },
             TCP_MAXSEG => match (&inner.phase, inner.ip.mss_max) {
                 (Phase::Wire(wire), _) => number(wire.engine.settings().mss_max),
                 (Phase::Local(_), _) => i32::from(u16::MAX) - 40,

@@ -325,6 +325,32 @@ fn an_answer_carries_the_acknowledgement() {
 }
 
 #[test]
+fn setting_other_options_leaves_a_connection_interactive() {
+    let mut script = Script::new();
+    let at = script.past_quick();
+    assert!(script.engine.is_quickack());
+    script.write(1);
+    assert!(!script.engine.is_quickack());
+    script.take();
+    // As a server sends a header and a file.
+    for round in 0..3 {
+        let header = script.segment(at + round, 1 + 2 * round, ACK);
+        script.give(header, b"q");
+        script.read(10);
+        script.change(|settings| settings.is_corked = true).write(1).write(1);
+        assert_eq!(script.take_acks(), [], "round {round}");
+        script.change(|settings| settings.is_corked = false);
+        assert_eq!(script.take_acks(), [at + round + 1]);
+    }
+    let header = script.segment(at + 3, 7, ACK);
+    script.give(header, b"q").poll();
+    assert_eq!(script.take_acks(), []);
+    script.engine.set_quickack(true);
+    script.poll();
+    assert_eq!((script.take_acks(), script.engine.is_quickack()), (vec![at + 4], true));
+}
+
+#[test]
 fn gaps_are_told_of_and_filled() {
     let mut script = Script::new();
     script.data(1000, 500);

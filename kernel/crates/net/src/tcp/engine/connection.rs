@@ -255,7 +255,7 @@ impl Connection {
                 last_acknowledgement: receive_next,
                 last_ns: now_ns,
             },
-            acknowledging: Acknowledging::default(),
+            acknowledging: Acknowledging::new(settings.is_quickack),
             round_trip: RoundTrip::new(),
             congestion: Congestion::new(settings.congestion, u32::from(MSS_MIN)),
             recovery: Recovery::default(),

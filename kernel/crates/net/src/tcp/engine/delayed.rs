@@ -45,6 +45,11 @@ pub(super) struct Acknowledging {
 }
 
 impl Acknowledging {
+    /// Of a new connection, for which `TCP_QUICKACK` is set or not.
+    pub(super) fn new(is_quick: bool) -> Self {
+        Self { is_interactive: !is_quick, ..Self::default() }
+    }
+
     /// Takes note of `len` bytes in order, in `segments` segments.
     pub(super) fn note_data(&mut self, len: u32, segments: u32, window: u32, timeout_ns: u64, now_ns: u64) {
         let segment_len = if segments <= 1 { len } else { len.div_ceil(segments) };
@@ -94,13 +99,16 @@ impl Acknowledging {
         self.quick = self.quick.saturating_sub(1);
     }
 
-    /// Data was sent. Answers whether the connection has become interactive by that.
-    pub(super) fn note_answer(&mut self, now_ns: u64) -> bool {
-        let was = self.is_interactive;
+    /// Data was sent: the connection may have become interactive by that.
+    pub(super) fn note_answer(&mut self, now_ns: u64) {
         if now_ns.saturating_sub(self.last_data_ns) < self.delay_ns {
             self.is_interactive = true;
         }
-        self.is_interactive && !was
+    }
+
+    /// Whether data is answered with data.
+    pub(super) const fn is_interactive(&self) -> bool {
+        self.is_interactive
     }
 
     /// How long the one owed waits.
@@ -184,7 +192,8 @@ mod tests {
         let mut policy = Acknowledging::default();
         policy.note_data(1, 1, 64_000, 200 * MS, 1000 * MS);
         policy.note_sent();
-        assert!(policy.note_answer(1001 * MS));
+        policy.note_answer(1001 * MS);
+        assert!(policy.is_interactive());
         policy.note_data(1, 1, 64_000, 200 * MS, 1002 * MS);
         assert_eq!(policy.owed(), Owed::Later);
         policy.expire(200 * MS);

@@ -283,6 +283,12 @@ pub trait Engine: Send {
     /// Changes what the program set; [`Engine::poll`] follows.
     fn change_settings(&mut self, settings: Settings);
 
+    /// `TCP_QUICKACK` as it is: the engine ends it when the connection becomes interactive, and begins it anew.
+    fn is_quickack(&self) -> bool;
+
+    /// The program sets `TCP_QUICKACK`, which is something done and not something that stays.
+    fn set_quickack(&mut self, is_quickack: bool);
+
     /// Figures for `TCP_INFO`.
     fn information(&self, now_ns: u64) -> Information;
 }

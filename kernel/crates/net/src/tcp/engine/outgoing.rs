@@ -181,9 +181,7 @@ impl Connection {
             if !sent.is_multiple_of(mss) {
                 self.send.small_end = data_end;
             }
-            if self.acknowledging.note_answer(now_ns) {
-                self.settings.is_quickack = false;
-            }
+            self.acknowledging.note_answer(now_ns);
             self.counters.bytes_sent += u64::from(sent);
         }
         end

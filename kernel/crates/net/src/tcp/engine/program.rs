@@ -298,9 +298,6 @@ impl Engine for Connection {
 
     fn change_settings(&mut self, settings: Settings) {
         let before = core::mem::replace(&mut self.settings, settings);
-        if settings.is_quickack || before.is_quickack {
-            self.acknowledging.set_quick(settings.is_quickack);
-        }
         if before.is_corked && !settings.is_corked {
             self.send.is_pushed = true;
         }
@@ -317,6 +314,14 @@ impl Engine for Connection {
         if keepalive(&before) != keepalive(&settings) {
             self.start_keepalive(self.receive.last_ns);
         }
+    }
+
+    fn is_quickack(&self) -> bool {
+        !self.acknowledging.is_interactive()
+    }
+
+    fn set_quickack(&mut self, is_quickack: bool) {
+        self.acknowledging.set_quick(is_quickack);
     }
 
     fn information(&self, now_ns: u64) -> Information {

@@ -21,7 +21,7 @@ pub struct Settings {
     pub is_nodelay: bool,
     /// `TCP_CORK`, or `MSG_MORE` for the last write.
     pub is_corked: bool,
-    /// `TCP_QUICKACK`, as `getsockopt` shows it: the engine clears it when the connection becomes interactive.
+    /// `TCP_QUICKACK` before there is a connection.
     pub is_quickack: bool,
     /// `SO_KEEPALIVE`.
     pub is_keepalive: bool,
