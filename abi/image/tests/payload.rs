@@ -154,6 +154,28 @@ fn pages_are_aligned_and_zero_filled() {
 }
 
 #[test]
+fn a_part_of_any_file_lies_in_a_page_of_the_payload() {
+    let bytes = sample().to_bytes().unwrap();
+    let archive = Image::parse(&bytes).unwrap().archive();
+    let find = |directory: &[u8], name: &[u8]| {
+        let directory = archive.lookup(archive.root(), directory).unwrap().unwrap();
+        archive.lookup(directory, name).unwrap().unwrap()
+    };
+    for file in [find(b"etc", b"passwd"), find(b"bin", b"app")] {
+        let data = archive.data(file);
+        let len = data.len().min(PAGE_SIZE as usize);
+        let (page, start) = archive.page_around(file, 0, len as u64).unwrap();
+        assert_eq!(&page[start..start + len], &data[..len]);
+        assert_eq!((page.as_ptr() as u64 - bytes.as_ptr() as u64) % PAGE_SIZE, 0);
+        let (page, start) = archive.page_around(file, 3, 2).unwrap();
+        assert_eq!(&page[start..start + 2], &data[3..5]);
+        assert_eq!(archive.page_around(file, 0, data.len() as u64 + 1), None);
+        assert_eq!(archive.page_around(file, u64::MAX, 1), None);
+        assert_eq!(archive.page_around(file, 1, PAGE_SIZE), None, "two pages");
+    }
+}
+
+#[test]
 fn sites_are_found_by_range() {
     let bytes = sample().to_bytes().unwrap();
     let image = Image::parse(&bytes).unwrap();

@@ -9,12 +9,13 @@ use core::any::Any;
 
 use abi::{Errno, FallocateFlags, OpenFlags};
 use file::{Attributes, DirectorySink, File};
-use mm::Frame;
 use mm::object::{CodeSite, Mappings};
 use mm::user::{UserReader, UserWriter};
+use mm::{Frame, FramePiece};
 
 use crate::attributes::AttributeChange;
 use crate::name::{HashedName, Name};
+use crate::page_copy::{offset_in_page, page_of};
 use crate::{CacheCounts, Credentials, Metadata, PageCache, PageStore, PathRef, Seals, XattrChange};
 
 /// What is to be made in a directory.
@@ -249,9 +250,10 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::ENODEV)
     }
 
-    /// As [`Inode::page`], to be read once and kept for nobody: what is a hole may stay one.
-    fn page_for_read(&self, index: u64) -> Result<Frame, Errno> {
-        self.page(index)
+    /// What a read of `len` bytes at `position` gives of the page there: [`Inode::page`] to be read once and kept for nobody. What is
+    /// a hole may stay one.
+    fn piece_for_read(&self, position: u64, len: usize) -> Result<FramePiece, Errno> {
+        Ok(FramePiece::new(self.page(page_of(position))?, offset_in_page(position), len))
     }
 
     /// As [`Inode::page`], for a shared mapping about to write.

@@ -10,7 +10,7 @@ use abi::{Errno, OpenFlags};
 use file::OpenFile;
 use mm::{FramePiece, PAGE_SIZE};
 
-use crate::page_copy::{PAGE, min_len, offset_in_page, page_of};
+use crate::page_copy::{PAGE, min_len};
 use crate::{CacheCounts, VnodeFile, notify};
 
 impl VnodeFile {
@@ -42,17 +42,15 @@ impl VnodeFile {
         let mut done = 0;
         while done < len && pieces.len() < pages_max {
             let at = position + done as u64;
-            let frame = match inode.page_for_read(page_of(at)) {
-                Ok(frame) => frame,
+            let piece = match inode.piece_for_read(at, len - done) {
+                Ok(piece) => piece,
                 // The file was cut meanwhile.
                 Err(Errno::EFAULT) => break,
                 Err(_) if done > 0 => break,
                 Err(errno) => return Err(errno),
             };
-            let offset = offset_in_page(at);
-            let part = (PAGE_SIZE - offset).min(len - done);
-            pieces.push(FramePiece::new(frame, offset, part));
-            done += part;
+            done += piece.len();
+            pieces.push(piece);
         }
         debug_assert!(done as u64 <= PAGE.saturating_mul(pages_max as u64));
         self.note_access(open);

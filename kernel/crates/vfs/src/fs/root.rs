@@ -21,7 +21,7 @@ use image_format::packed::CHUNK_SIZE;
 use image_format::{Archive, ImageError, Inode as Record, InodeIndex, Packed, SiteKind};
 use mm::object::CodeSite;
 use mm::user::UserWriter;
-use mm::{CallPatch, Frame, PAGE_SIZE};
+use mm::{CallPatch, Frame, FramePiece, PAGE_SIZE};
 use sync::{Mutex, Once, rank};
 
 use crate::file_system::anonymous_device;
@@ -302,6 +302,18 @@ impl Inode for ArchiveInode {
 
     fn page(&self, index: u64) -> Result<Frame, Errno> {
         self.frame(index)
+    }
+
+    fn piece_for_read(&self, position: u64, len: usize) -> Result<FramePiece, Errno> {
+        let offset = offset_in_page(position);
+        let whole = len.min(PAGE_SIZE - offset);
+        // A small file lies somewhere in a page of the image, between others.
+        if let Some((page, start)) = self.archive.page_around(self.index, position, whole as u64)
+            && let Some(frame) = Frame::of_static(page)
+        {
+            return Ok(FramePiece::new(frame, start, whole));
+        }
+        Ok(FramePiece::new(self.frame(page_of(position))?, offset, whole))
     }
 
     fn page_for_write(&self, _index: u64) -> Result<Frame, Errno> {

@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 use abi::{Errno, FallocateFlags};
 use mm::object::{CodeSite, Mappings};
 use mm::user::{UserReader, UserWriter};
-use mm::{Frame, PAGE_SIZE};
+use mm::{Frame, FramePiece, PAGE_SIZE};
 use sync::{Mutex, rank};
 
 use crate::Inode;
@@ -435,8 +435,9 @@ impl FileData {
         }
     }
 
-    /// A page that is only read: a hole stays one.
-    pub(super) fn page_for_read(&self, owner: &MemoryInode, index: u64) -> Result<Frame, Errno> {
+    /// A part of a page that is only read: a hole stays one.
+    pub(super) fn piece_for_read(&self, owner: &MemoryInode, position: u64, len: usize) -> Result<FramePiece, Errno> {
+        let index = page_of(position);
         let source = {
             let pages = self.pages.lock();
             if index >= owner.metadata.size().div_ceil(PAGE) {
@@ -444,11 +445,12 @@ impl FileData {
             }
             pages.source(index)
         };
-        match source {
-            Source::Frame(frame) => Ok(frame),
-            Source::Lower => self.lower_page(index),
-            Source::Hole => Ok(Frame::zero_page()),
-        }
+        let frame = match source {
+            Source::Frame(frame) => frame,
+            Source::Lower => return self.lower.as_ref().ok_or(Errno::EIO)?.piece_for_read(position, len),
+            Source::Hole => Frame::zero_page(),
+        };
+        Ok(FramePiece::new(frame, offset_in_page(position), len))
     }
 
     /// A page for a shared mapping that is about to write.

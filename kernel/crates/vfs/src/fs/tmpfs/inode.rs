@@ -8,9 +8,9 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use abi::{Errno, FallocateFlags, OpenFlags};
 use file::DirectorySink;
 use file::pipe::Pipe;
-use mm::Frame;
 use mm::object::{CodeSite, Mappings};
 use mm::user::{UserReader, UserWriter};
+use mm::{Frame, FramePiece};
 
 use crate::inode::Renaming;
 use crate::metadata::FileKind;
@@ -263,8 +263,8 @@ impl Inode for MemoryInode {
         self.data().map_err(|_| Errno::ENODEV)?.page(self, index)
     }
 
-    fn page_for_read(&self, index: u64) -> Result<Frame, Errno> {
-        self.data().map_err(|_| Errno::ENODEV)?.page_for_read(self, index)
+    fn piece_for_read(&self, position: u64, len: usize) -> Result<FramePiece, Errno> {
+        self.data().map_err(|_| Errno::ENODEV)?.piece_for_read(self, position, len)
     }
 
     fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
