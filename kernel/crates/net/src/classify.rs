@@ -193,13 +193,15 @@ fn array<const N: usize, const M: usize>(header: &[u8; M], at: usize) -> [u8; N]
     core::array::from_fn(|index| header[at + index])
 }
 
-/// The sum of 16-bit words in ones' complement, of an even number of bytes.
+/// The sum of 16-bit words in ones' complement, of a whole number of words of 32 bits; in either byte order, as all of its bits are
+/// (RFC 1071, 2).
 fn sum_words(bytes: &[u8]) -> u16 {
-    let (pairs, _) = bytes.as_chunks::<2>();
-    let sum: u32 = pairs.iter().map(|pair| u32::from(u16::from_be_bytes(*pair))).sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
+    let (words, _) = bytes.as_chunks();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    let half = (sum & 0xffff_ffff) + (sum >> 32);
+    let quarter = (half & 0xffff) + (half >> 16 & 0xffff) + (half >> 32);
     // Headers are short: a second fold leaves no carry.
-    u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(0)
+    u16::try_from((quarter & 0xffff) + (quarter >> 16)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -290,7 +290,7 @@ impl TransmitFrame {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let mut head = Vec::with_capacity(HEADROOM + capacity);
-        head.resize(HEADROOM, 0);
+        head.extend_from_slice(&[0; HEADROOM]);
         Self { head, start: HEADROOM, pieces: Vec::new(), checksum: None, segmentation: None }
     }
 
@@ -340,6 +340,14 @@ impl TransmitFrame {
         self.head.extend_from_slice(bytes);
     }
 
+    /// Appends a copy of a piece to the head.
+    pub fn append_piece(&mut self, piece: &Piece) {
+        match piece {
+            Piece::Shared(bytes, range) => self.append(&bytes[range.clone()]),
+            Piece::Frame(frame, range) => frame.read(range.start, self.extend(range.len())),
+        }
+    }
+
     /// Bytes of the frame.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -365,9 +373,7 @@ impl TransmitFrame {
     /// Moves all payload to the head: for devices that take fewer pieces.
     pub fn linearize(&mut self) {
         for piece in core::mem::take(&mut self.pieces) {
-            let at = self.head.len();
-            self.head.resize(at + piece.len(), 0);
-            piece.copy_to(&mut self.head[at..]);
+            self.append_piece(&piece);
         }
     }
 

@@ -208,6 +208,17 @@ impl Side {
 
     /// Gives the device a frame; it comes back if there is no room.
     fn add(&mut self, frame: TransmitFrame) -> Result<(), TransmitFrame> {
+        // Nearly always all of it is the head.
+        if frame.pieces.is_empty()
+            && let Some(head) = head_of(&frame)
+        {
+            return self.queue.add(&self.memory, core::iter::once(head), frame);
+        }
+        self.add_pieces(frame)
+    }
+
+    #[inline(never)]
+    fn add_pieces(&mut self, frame: TransmitFrame) -> Result<(), TransmitFrame> {
         let mut buffers = [Buffer { address: 0, len: 0, is_writable: false }; PIECES_MAX];
         let Some(count) = describe(&frame, &mut buffers) else {
             debug_assert!(false, "a frame lies outside of the kernel's memory");
@@ -219,10 +230,9 @@ impl Side {
 
 /// Where a frame lies, and in how many buffers. `None` if a device cannot reach it.
 fn describe(frame: &TransmitFrame, buffers: &mut [Buffer; PIECES_MAX]) -> Option<usize> {
-    let buffer = |address: u64, len: usize| Some(Buffer { address, len: u32::try_from(len).ok()?, is_writable: false });
     let mut places = buffers.iter_mut();
     let mut count = 1;
-    *places.next()? = buffer(physical_of(frame.head())?, frame.head().len())?;
+    *places.next()? = head_of(frame)?;
     for piece in frame.pieces.iter().filter(|piece| !piece.is_empty()) {
         let address = match piece {
             Piece::Shared(bytes, range) => physical_of(bytes.get(range.clone())?)?,
@@ -232,4 +242,12 @@ fn describe(frame: &TransmitFrame, buffers: &mut [Buffer; PIECES_MAX]) -> Option
         count += 1;
     }
     Some(count)
+}
+
+fn head_of(frame: &TransmitFrame) -> Option<Buffer> {
+    buffer(physical_of(frame.head())?, frame.head().len())
+}
+
+fn buffer(address: u64, len: usize) -> Option<Buffer> {
+    Some(Buffer { address, len: u32::try_from(len).ok()?, is_writable: false })
 }

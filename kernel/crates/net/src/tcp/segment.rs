@@ -15,6 +15,10 @@ use crate::frame::{ChecksumState, ReceivedFrame, Segmentation, SegmentationKind}
 pub(super) const HEADER_LEN: usize = 20;
 /// Bytes of all options at most.
 const OPTIONS_LEN_MAX: usize = 40;
+/// Option kinds, and the length of one (RFC 9293, 3.1; RFC 7323, 3.2).
+const NOP: u8 = 1;
+const TIMESTAMPS: u8 = 8;
+const TIMESTAMPS_LEN: u8 = 10;
 /// Payload up to this is copied behind its header: one piece of memory is quicker to send than two.
 const COPY_LEN_MAX: usize = 512;
 
@@ -70,6 +74,13 @@ fn has_right_checksum(frame: &ReceivedFrame, key: &FlowKey) -> bool {
 
 /// Reads options up to the first that is not right, as Linux does.
 fn read_options(mut options: &[u8], header: &mut SegmentHeader) {
+    // Nearly always: timestamps alone, aligned as RFC 7323 recommends (appendix A).
+    if let [NOP, NOP, TIMESTAMPS, TIMESTAMPS_LEN, numbers @ ..] = options
+        && let ([value, echo], []) = numbers.as_chunks()
+    {
+        header.timestamps = Some((u32::from_be_bytes(*value), u32::from_be_bytes(*echo)));
+        return;
+    }
     while !options.is_empty() {
         let Ok((rest, option)) = TcpOption::parse(options) else { return };
         match option {
@@ -92,28 +103,13 @@ fn read_options(mut options: &[u8], header: &mut SegmentHeader) {
 
 /// Builds a segment from its transport header on, with the checksum left to the layers below.
 pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFrame {
-    let header = &segment.header;
-    let mut options = [0; OPTIONS_LEN_MAX];
-    let options_len = write_options(header, &mut options);
+    let mut header = [0; HEADER_LEN + OPTIONS_LEN_MAX];
+    let header = write_header(key, &segment.header, &mut header);
     let is_copied = segment.len <= COPY_LEN_MAX;
-    let head_len = HEADER_LEN + options_len;
-    let mut frame = TransmitFrame::new(head_len + if is_copied { segment.len } else { 0 });
-    let bytes = frame.extend(head_len);
-    bytes[HEADER_LEN..].copy_from_slice(&options[..options_len]);
-    let mut packet = TcpPacket::new_unchecked(&mut *bytes);
-    packet.set_src_port(key.local_port);
-    packet.set_dst_port(key.remote_port);
-    packet.set_seq_number(TcpSeqNumber(header.sequence.cast_signed()));
-    packet.set_ack_number(TcpSeqNumber(header.acknowledgement.cast_signed()));
-    packet.set_header_len(u8::try_from(head_len).unwrap_or(0));
-    packet.set_window_len(header.window);
-    packet.set_urgent_at(header.urgent_pointer);
-    bytes[13] = header.flags.bits();
+    let mut frame = TransmitFrame::new(header.len() + if is_copied { segment.len } else { 0 });
+    frame.append(header);
     if is_copied {
-        for piece in segment.pieces {
-            let room = frame.extend(piece.len());
-            piece.copy_to(room);
-        }
+        segment.pieces.iter().for_each(|piece| frame.append_piece(piece));
     } else {
         frame.pieces.extend_from_slice(segment.pieces);
     }
@@ -125,17 +121,35 @@ pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFra
     frame
 }
 
-/// Writes the options of a header, padded to words, and answers their length.
-fn write_options(header: &SegmentHeader, to: &mut [u8; OPTIONS_LEN_MAX]) -> usize {
-    // NOP.
-    to.fill(1);
+/// Writes a header with its options, and answers as much as it takes.
+#[inline]
+fn write_header<'a>(key: &FlowKey, header: &SegmentHeader, to: &'a mut [u8; HEADER_LEN + OPTIONS_LEN_MAX]) -> &'a [u8] {
+    let (fixed, options) = to.split_at_mut(HEADER_LEN);
+    let len = HEADER_LEN + write_options(header, options);
+    let mut packet = TcpPacket::new_unchecked(&mut *fixed);
+    packet.set_src_port(key.local_port);
+    packet.set_dst_port(key.remote_port);
+    packet.set_seq_number(TcpSeqNumber(header.sequence.cast_signed()));
+    packet.set_ack_number(TcpSeqNumber(header.acknowledgement.cast_signed()));
+    packet.set_header_len(u8::try_from(len).unwrap_or(0));
+    packet.set_window_len(header.window);
+    packet.set_urgent_at(header.urgent_pointer);
+    fixed[13] = header.flags.bits();
+    &to[..len]
+}
+
+/// Writes the options of a header, padded to words, and answers their length. `to` has room for as many as there may be.
+fn write_options(header: &SegmentHeader, to: &mut [u8]) -> usize {
+    to.fill(NOP);
     let mut at = 0;
     if let Some((value, echo)) = header.timestamps
         && header.flags.contains(SegmentFlags::ACK)
         && !header.flags.contains(SegmentFlags::SYN)
     {
         // The usual case, aligned as RFC 7323 recommends (appendix A).
-        TcpOption::TimeStamp { tsval: value, tsecr: echo }.emit(&mut to[2..]);
+        to[2..4].copy_from_slice(&[TIMESTAMPS, TIMESTAMPS_LEN]);
+        to[4..8].copy_from_slice(&value.to_be_bytes());
+        to[8..12].copy_from_slice(&echo.to_be_bytes());
         at = 12;
     } else if let Some((value, echo)) = header.timestamps {
         emit(TcpOption::TimeStamp { tsval: value, tsecr: echo }, to, &mut at);
@@ -157,7 +171,7 @@ fn write_options(header: &SegmentHeader, to: &mut [u8; OPTIONS_LEN_MAX]) -> usiz
     at
 }
 
-fn emit(option: TcpOption<'_>, to: &mut [u8; OPTIONS_LEN_MAX], at: &mut usize) {
+fn emit(option: TcpOption<'_>, to: &mut [u8], at: &mut usize) {
     let len = option.buffer_len();
     if let Some(room) = to.get_mut(*at..*at + len) {
         option.emit(room);
@@ -166,7 +180,7 @@ fn emit(option: TcpOption<'_>, to: &mut [u8; OPTIONS_LEN_MAX], at: &mut usize) {
 }
 
 /// As many blocks as there is room for (RFC 2018, 3); smoltcp's option has three at most.
-fn write_sack(blocks: &[(u32, u32)], to: &mut [u8; OPTIONS_LEN_MAX], at: &mut usize) {
+fn write_sack(blocks: &[(u32, u32)], to: &mut [u8], at: &mut usize) {
     const KIND: u8 = 5;
     let count = blocks.len().min((OPTIONS_LEN_MAX - *at).saturating_sub(4) / 8);
     let Ok(len) = u8::try_from(2 + count * 8) else { return };
@@ -214,5 +228,61 @@ pub(super) struct Frames<'a> {
 impl super::engine::Output for Frames<'_> {
     fn emit(&mut self, segment: OutgoingSegment<'_>) {
         self.frames.push(build(self.key, &segment));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit as _;
+
+    use super::*;
+
+    fn of_options(options: &[u8]) -> SegmentHeader {
+        let mut header = SegmentHeader::default();
+        read_options(options, &mut header);
+        header
+    }
+
+    #[test]
+    fn timestamps_are_read_wherever_they_stand() {
+        let numbers = [0, 0, 1, 2, 0xff, 0, 0, 9];
+        let there = Some((0x102, 0xff00_0009));
+        let usual = [&[NOP, NOP, TIMESTAMPS, TIMESTAMPS_LEN][..], &numbers].concat();
+        assert_eq!(of_options(&usual).timestamps, there);
+        assert_eq!(of_options(&[&usual[2..], &[NOP, NOP]].concat()).timestamps, there);
+        let more = of_options(&[&usual[..], &[2, 4, 5, 0xb4]].concat());
+        assert_eq!((more.timestamps, more.mss), (there, Some(1460)));
+        assert_eq!(of_options(&usual[..11]).timestamps, None, "cut short");
+        assert_eq!(
+            of_options(&[NOP, NOP, TIMESTAMPS, 9, 0, 0, 0, 0, 0, 0, 0, 0]).timestamps,
+            None,
+            "of a wrong length"
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let key = FlowKey::new(protocol::TCP, ([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 5000).into());
+        let with = |change: fn(&mut SegmentHeader)| {
+            let mut header = SegmentHeader { flags: SegmentFlags::ACK, ..SegmentHeader::default() };
+            change(&mut header);
+            let mut bytes = [0; HEADER_LEN + OPTIONS_LEN_MAX];
+            let written = write_header(&key, &header, &mut bytes);
+            let packet = TcpPacket::new_checked(written).unwrap();
+            let read = of_options(packet.options());
+            assert_eq!(
+                (read.timestamps, read.mss, read.window_scale),
+                (header.timestamps, header.mss, header.window_scale)
+            );
+            assert_eq!((read.sack, read.sack_count), (header.sack, header.sack_count));
+            assert_eq!(flags_of(written), header.flags);
+            assert_eq!(number(packet.seq_number()), header.sequence);
+            written.len()
+        };
+        assert_eq!(with(|_| ()), 20);
+        assert_eq!(with(|header| header.timestamps = Some((7, u32::MAX))), 32);
+        assert_eq!(with(|header| (header.timestamps, header.sequence) = (Some((1, 2)), u32::MAX)), 32);
+        assert_eq!(with(|header| (header.flags, header.mss) = (SegmentFlags::SYN, Some(9000))), 24);
+        assert_eq!(with(|header| (header.sack[0], header.sack_count) = ((5, 9), 1)), 32);
     }
 }
