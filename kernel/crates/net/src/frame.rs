@@ -283,6 +283,18 @@ pub struct TransmitFrame {
     pub checksum: Option<PartialChecksum>,
     /// Only for devices that can cut.
     pub segmentation: Option<Segmentation>,
+    /// What is added to the traffic class of the route: bits of [`ecn`].
+    pub ecn: u8,
+}
+
+/// The two bits of a traffic class that are about congestion (RFC 3168, 5).
+pub mod ecn {
+    /// Both.
+    pub const MASK: u8 = 3;
+    /// The network may mark the packet instead of dropping it: ECT(0).
+    pub const CAPABLE: u8 = 2;
+    /// It has done so.
+    pub const CONGESTION_EXPERIENCED: u8 = 3;
 }
 
 impl TransmitFrame {
@@ -291,7 +303,7 @@ impl TransmitFrame {
     pub fn new(capacity: usize) -> Self {
         let mut head = Vec::with_capacity(HEADROOM + capacity);
         head.extend_from_slice(&[0; HEADROOM]);
-        Self { head, start: HEADROOM, pieces: Vec::new(), checksum: None, segmentation: None }
+        Self { head, start: HEADROOM, pieces: Vec::new(), checksum: None, segmentation: None, ecn: 0 }
     }
 
     /// The head's bytes: headers, and payload that was copied.

@@ -20,7 +20,7 @@ use crate::checksum::{self, Sum};
 use crate::classify::ETHERNET_LEN;
 use crate::counters::Counter;
 use crate::flow_key::protocol;
-use crate::frame::{ChecksumState, PartialChecksum, ReceivedFrame};
+use crate::frame::{ChecksumState, PartialChecksum, ReceivedFrame, ecn};
 use crate::nic::NicFeatures;
 use crate::{Stack, TransmitFrame, control};
 
@@ -383,7 +383,7 @@ impl Route {
         reason = "packets are at most 65,535 bytes long, the identification has 16 bits"
     )]
     fn write_headers(&self, frame: &mut TransmitFrame) {
-        let payload_len = frame.len();
+        let (payload_len, ecn) = (frame.len(), frame.ecn);
         let header_len = self.header_len();
         let room = frame.push_front(ETHERNET_LEN + header_len);
         room.copy_from_slice(&self.template[..ETHERNET_LEN + header_len]);
@@ -393,11 +393,20 @@ impl Route {
             let mut sum = self.header_sum;
             sum.add_word(total_len);
             sum.add_word(identification);
+            if ecn != 0 {
+                debug_assert!(
+                    room[ETHERNET_LEN + 1] & ecn::MASK == 0,
+                    "who sets it in each frame has none in the route"
+                );
+                sum.add_word(u16::from(ecn));
+                room[ETHERNET_LEN + 1] |= ecn;
+            }
             let mut packet = Ipv4Packet::new_unchecked(&mut room[ETHERNET_LEN..]);
             packet.set_total_len(total_len);
             packet.set_ident(identification);
             packet.set_checksum(sum.finish());
         } else {
+            room[ETHERNET_LEN + 1] |= ecn << 4;
             Ipv6Packet::new_unchecked(&mut room[ETHERNET_LEN..]).set_payload_len(payload_len as u16);
         }
     }

@@ -17,7 +17,7 @@ use abi::socket::{
     SO_SNDBUFFORCE, SOL_SOCKET,
 };
 
-use super::engine::{CongestionAlgorithm, Settings};
+use super::engine::{CongestionAlgorithm, EcnMode, Settings};
 use super::socket::{AF_INET6, Inner, Phase, TcpSocket};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -369,6 +369,7 @@ impl TcpSocket {
         let mut settings = inner.settings;
         settings.is_keepalive = options.keepalive.load(Relaxed);
         settings.is_urgent_inline = options.oob_inline.load(Relaxed);
+        settings.ecn = EcnMode::of(crate::settings::TCP_ECN.get());
         if options.is_send_buffer_set.load(Relaxed) {
             (settings.send_buffer, settings.is_send_buffer_fixed) = (options.send_buffer_len(), true);
         }

@@ -9,7 +9,7 @@ use crate::TransmitFrame;
 use crate::channel::Packet;
 use crate::checksum::Sum;
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
-use crate::frame::{ChecksumState, ReceivedFrame, Segmentation, SegmentationKind};
+use crate::frame::{ChecksumState, ReceivedFrame, Segmentation, SegmentationKind, ecn};
 
 /// Bytes of a header without options.
 pub(super) const HEADER_LEN: usize = 20;
@@ -38,8 +38,8 @@ pub(super) fn parse(packet: Packet) -> Option<(SegmentHeader, ReceivedFrame)> {
         flags: flags_of(frame.head()),
         window: segment.window_len(),
         urgent_pointer: segment.urgent_at(),
-        // Congestion experienced (RFC 3168).
-        is_congestion_marked: traffic_class & 3 == 3,
+        is_ecn_capable: traffic_class & ecn::MASK != 0,
+        is_congestion_marked: traffic_class & ecn::MASK == ecn::CONGESTION_EXPERIENCED,
         ..SegmentHeader::default()
     };
     read_options(segment.options(), &mut header);
@@ -108,6 +108,9 @@ pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFra
     let is_copied = segment.len <= COPY_LEN_MAX;
     let mut frame = TransmitFrame::new(header.len() + if is_copied { segment.len } else { 0 });
     frame.append(header);
+    if segment.header.is_ecn_capable {
+        frame.ecn = ecn::CAPABLE;
+    }
     if is_copied {
         segment.pieces.iter().for_each(|piece| frame.append_piece(piece));
     } else {

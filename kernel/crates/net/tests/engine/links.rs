@@ -1,7 +1,7 @@
 //! Two engines over links that lose, repeat and reorder: all data arrives intact, all connections end, timers do not storm.
 
 use crate::support::{Link, Program, Simulation};
-use net::tcp::engine::Settings;
+use net::tcp::engine::{EcnMode, Engine, Settings};
 
 fn settings(burst_len_max: usize, mss_max: usize) -> Settings {
     Settings { burst_len_max, mss_max, ..Settings::default() }
@@ -76,8 +76,10 @@ fn everything_arrives_over_bad_links() {
             is_joining: random.one_in(2),
             is_plain: random.one_in(4),
             payload_len_max: *random.pick(&[usize::MAX, usize::MAX, 500]),
+            mark_queue_len: *random.pick(&[usize::MAX, 0, 10_000]),
         };
         let settings = settings(*random.pick(&[1460, 65_000]), *random.pick(&[1460, 536, 9000]));
+        let settings = Settings { ecn: *random.pick(&[EcnMode::Ask, EcnMode::Agree]), ..settings };
         let len = |random: &mut testkit::Random| *random.pick(&[0, 1, 1459, 20_000, 300_000]);
         let programs = [(); 2].map(|()| Program {
             write_len: len(&mut random),
@@ -101,5 +103,32 @@ fn losses_cost_what_they_must() {
                 assert!(rate as f64 > 0.35 * limit);
             }
         }
+    }
+}
+
+/// Who is told of congestion loses nothing to it, fills the link all the same and keeps the queue short.
+#[test]
+fn marks_instead_of_losses() {
+    // The first window of the longest segments is more than any queue here.
+    for (burst, mss, is_joining) in SHAPES.into_iter().take(2) {
+        let (bits_per_second, delay_ns, queue_len) = (50_000_000, 10_000_000, 500_000);
+        let link = Link { bits_per_second, delay_ns, queue_len, is_joining, ..Link::default() };
+        let mut figures = Vec::new();
+        for mark_queue_len in [125_000, usize::MAX] {
+            let settings = Settings { ecn: EcnMode::Ask, ..settings(burst, mss) };
+            let programs = [stream(16 << 20), stream(0)];
+            let mut simulation = Simulation::new(4, Link { mark_queue_len, ..link }, [settings; 2], programs);
+            let start_ns = simulation.now_ns;
+            simulation.run();
+            let side = &simulation.sides[0];
+            let information = side.engine.as_ref().map(|engine| engine.information(simulation.now_ns));
+            let retransmits = information.map_or(0, |information| information.total_retransmits);
+            let rate = (16_u64 << 20) * 8_000_000 / (simulation.sides[1].finished_ns - start_ns);
+            println!("burst {burst} mss {mss}: {rate} kb/s, {} marked, {retransmits} sent again", side.marked);
+            figures.push((rate, side.marked, retransmits));
+        }
+        let [(rate, marked, retransmits), (rate_lossy, _, retransmits_lossy)] = figures[..] else { unreachable!() };
+        assert!(marked > 0 && retransmits == 0 && retransmits_lossy > 0, "{figures:?}");
+        assert!(rate > rate_lossy * 8 / 10 && rate > bits_per_second * 7 / 10_000, "{figures:?}");
     }
 }

@@ -41,6 +41,8 @@ fn segment(random: &mut Random, sequence: u32, acknowledged: u32, sent: u32) -> 
         sequence: near(random, sequence),
         acknowledgement: near(random, target),
         flags,
+        is_ecn_capable: random.one_in(2),
+        is_congestion_marked: random.one_in(10),
         window: *random.pick(&[0, 1, 500, 20_000, 65_535]),
         urgent_pointer: *random.pick(&[0, 1, 5, 65_535]),
         ..SegmentHeader::default()
@@ -97,6 +99,7 @@ fn begin(random: &mut Random, now_ns: u64, output: &mut Collector) -> Connection
             window_scales: *random.pick(&[None, Some((14, 14)), Some((0, 7))]),
             has_sack: random.one_in(2),
             has_timestamps: random.one_in(2),
+            has_ecn: random.one_in(2),
         },
         receive_window: *random.pick(&[0, 1000, 65_535]),
         send_window: *random.pick(&[0, 1000, 1 << 30]),

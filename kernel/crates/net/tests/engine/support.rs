@@ -43,6 +43,8 @@ pub(crate) struct Link {
     pub(crate) is_plain: bool,
     /// Drops longer payloads, and says so.
     pub(crate) payload_len_max: usize,
+    /// What finds more than this waiting is marked, if it may be.
+    pub(crate) mark_queue_len: usize,
 }
 
 impl Default for Link {
@@ -58,6 +60,7 @@ impl Default for Link {
             is_joining: false,
             is_plain: false,
             payload_len_max: usize::MAX,
+            mark_queue_len: usize::MAX,
         }
     }
 }
@@ -87,6 +90,8 @@ impl Output for Collector {
         }
         assert_eq!(bytes.len(), segment.len, "the pieces are the payload");
         assert!(segment.mss > 0);
+        let is_burst = segment.len > segment.mss;
+        assert!(!(is_burst && segment.header.flags.contains(SegmentFlags::CWR)), "a device would repeat it");
         let mut at = 0;
         loop {
             let end = (at + segment.mss).min(bytes.len());
@@ -131,6 +136,9 @@ pub(crate) struct Side {
     /// When the last byte was read.
     pub(crate) finished_ns: u64,
     pub(crate) segments_sent: usize,
+    /// Of these, what the link has marked, and the most that waited before it.
+    pub(crate) marked: usize,
+    pub(crate) queue_len_max: usize,
     pub(crate) timer_polls: usize,
     link_free_ns: u64,
     /// When the program reads again.
@@ -174,6 +182,8 @@ impl Side {
             buffer: vec![0; program.pace.map_or(65_536, |(len, _)| len)],
             finished_ns: 0,
             segments_sent: 0,
+            marked: 0,
+            queue_len_max: 0,
             timer_polls: 0,
             link_free_ns: 0,
             read_ns: START_NS,
@@ -363,8 +373,14 @@ impl Simulation {
             let len = wire.bytes.len() + HEADERS_LEN;
             let free_ns = self.sides[from].link_free_ns.max(self.now_ns);
             let waiting = (free_ns - self.now_ns) * link.bits_per_second / 8_000_000_000;
-            if usize::try_from(waiting).expect("short") > link.queue_len {
+            let waiting = usize::try_from(waiting).expect("short");
+            if waiting > link.queue_len {
                 continue;
+            }
+            self.sides[from].queue_len_max = self.sides[from].queue_len_max.max(waiting);
+            if waiting > link.mark_queue_len && wire.header.is_ecn_capable {
+                wire.header.is_congestion_marked = true;
+                self.sides[from].marked += 1;
             }
             let sent_ns = free_ns + len as u64 * 8_000_000_000 / link.bits_per_second;
             self.sides[from].link_free_ns = sent_ns;
@@ -423,7 +439,10 @@ fn join(arrivals: &[Wire], is_joining: bool) -> (SegmentHeader, SegmentPayload, 
     let mut payload = SegmentPayload::new(Payload::from(arrivals[0].bytes.clone()));
     let mut count = 1;
     let plain = SegmentFlags::ACK | SegmentFlags::PSH;
-    let is_plain = |header: &SegmentHeader| plain.contains(header.flags) && header.sack_count == 0;
+    let is_marked = header.is_congestion_marked;
+    let is_plain = |header: &SegmentHeader| {
+        plain.contains(header.flags) && header.sack_count == 0 && header.is_congestion_marked == is_marked
+    };
     if is_joining && payload.len > 0 && is_plain(&header) {
         for next in &arrivals[1..] {
             let end = header.sequence.wrapping_add(u32::try_from(payload.len).expect("short"));

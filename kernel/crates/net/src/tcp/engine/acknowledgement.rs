@@ -6,7 +6,8 @@
 //!    by RACK or by duplicates; whether a reduction was wrong; the phase; the window; the timers. Each step needs what came before.
 //! 2. A duplicate is reported by a first block at or below the acknowledged number, or inside the second (RFC 2883, 5).
 //! 3. The round trip of repeated segments is taken from the echoed timestamp only (Karn; RFC 7323, 4.1).
-//! 4. The congestion window grows only if it is what limited us: in slow start when more than half of it was in use.
+//! 4. A report of congestion is as a loss to the window, once in a window of data (see `ecn`), and forbids to take a reduction back.
+//! 5. The congestion window grows only if it is what limited us: in slow start when more than half of it was in use.
 
 use super::connection::Connection;
 use super::handshake::timestamp;
@@ -32,6 +33,7 @@ impl Connection {
         self.probes = 0;
         let prior_una = self.send.una;
         let is_advance = is_after(header.acknowledgement, prior_una);
+        let is_congested = self.options.has_ecn && header.flags.contains(SegmentFlags::ECE);
         if self.send.board.is_empty() && !is_advance {
             self.after_probe_answer();
             return;
@@ -51,9 +53,15 @@ impl Connection {
         if delivery.rate.is_some() {
             self.counters.delivery = delivery.rate;
         }
-        if self.recovery.end_probe(header.acknowledgement, has_duplicate) && !self.recovery.is_repairing() {
-            let threshold = self.congestion.reduce();
+        if self.recovery.end_probe(header.acknowledgement, has_duplicate) && !self.recovery.is_reducing() {
+            let threshold = self.reduce();
             self.congestion.set_window(threshold);
+        }
+        if is_congested {
+            self.recovery.forbid_undo();
+            if !self.recovery.is_reducing() && self.send.board.lost() == 0 {
+                self.begin_reduction();
+            }
         }
         self.change_phase(header, &delivery, is_advance, has_duplicate, has_new_loss, now_ns);
         if is_advance || has_new_loss || delivery.sacked_bytes > 0 {
@@ -202,14 +210,18 @@ impl Connection {
                 self.undo();
             }
         }
-        let is_through = !is_before(self.send.una, self.recovery.end());
-        if self.recovery.is_repairing() && is_through {
-            if self.recovery.phase() == Phase::Recovery {
-                self.congestion.set_window(
+        let (una, end) = (self.send.una, self.recovery.end());
+        // A reduction lasts until the peer has heard of it, or its reports would be taken for news.
+        let is_through = is_after(una, end) || (una == end && self.recovery.phase() != Phase::Reduction);
+        if self.recovery.is_reducing() && is_through {
+            match self.recovery.phase() {
+                Phase::Recovery => self.congestion.set_window(
                     self.congestion
                         .threshold()
                         .min(self.congestion.window().max(self.send.board.in_flight().saturating_add(self.send.mss))),
-                );
+                ),
+                Phase::Reduction => self.congestion.set_window(self.congestion.threshold()),
+                _ => {}
             }
             self.recovery.finish();
         }
@@ -221,7 +233,10 @@ impl Connection {
                 }
                 self.reduce_in_proportion(delivery, is_advance, has_new_loss);
             }
-            Phase::Open | Phase::Disorder if self.send.board.lost() > 0 => self.begin_recovery(delivery),
+            Phase::Open | Phase::Disorder | Phase::Reduction if self.send.board.lost() > 0 => {
+                self.begin_recovery(delivery);
+            }
+            Phase::Reduction => self.reduce_in_proportion(delivery, is_advance, false),
             Phase::Open | Phase::Disorder => {
                 let is_disordered = self.send.board.sacked() > 0 || self.recovery.duplicates > 0;
                 self.recovery.set_disorder(is_disordered);
@@ -240,10 +255,29 @@ impl Connection {
 
     /// Losses were found.
     pub(super) fn begin_recovery(&mut self, delivery: &Delivery) {
-        let flight = distance(self.send.una, self.send.next);
-        self.congestion.reduce();
-        self.recovery.begin(Phase::Recovery, self.send.una, self.send.next, flight);
+        if self.recovery.phase() == Phase::Reduction {
+            // The window is on its way down already.
+            self.recovery.go_on_as_recovery(self.send.next);
+        } else {
+            let flight = distance(self.send.una, self.send.next);
+            self.reduce();
+            self.recovery.begin(Phase::Recovery, self.send.una, self.send.next, flight);
+        }
         self.reduce_in_proportion(delivery, true, true);
+    }
+
+    /// The network has told of congestion.
+    fn begin_reduction(&mut self) {
+        let flight = distance(self.send.una, self.send.next);
+        self.reduce();
+        self.recovery.begin(Phase::Reduction, self.send.una, self.send.next, flight);
+        self.recovery.forbid_undo();
+    }
+
+    /// Answers the threshold that the window is to come down to; the peer is told of it.
+    pub(super) fn reduce(&mut self) -> u32 {
+        self.ecn.note_reduction();
+        self.congestion.reduce()
     }
 
     fn reduce_in_proportion(&mut self, delivery: &Delivery, is_advance: bool, has_new_loss: bool) {
@@ -327,7 +361,7 @@ impl Connection {
 
     fn may_probe(&self) -> bool {
         self.options.has_sack
-            && self.recovery.phase() == Phase::Open
+            && matches!(self.recovery.phase(), Phase::Open | Phase::Reduction)
             && self.send.board.sacked() == 0
             && !self.recovery.has_probe()
             && self.retries == 0

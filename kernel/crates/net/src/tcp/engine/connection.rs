@@ -28,6 +28,7 @@ use abi::Errno;
 use super::assembly::Assembly;
 use super::congestion::Congestion;
 use super::delayed::Acknowledging;
+use super::ecn::{Ecn, EcnMode};
 use super::handshake::{Handshake, MSS_MIN, Negotiated, initial_window, window_scale};
 use super::receive_queue::ReceiveQueue;
 use super::recovery::Recovery;
@@ -139,6 +140,7 @@ pub struct Connection {
     pub(super) round_trip: RoundTrip,
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
+    pub(super) ecn: Ecn,
     pub(super) timers: Timers,
     pub(super) counters: Counters,
     pub(super) error: Option<Errno>,
@@ -175,6 +177,7 @@ impl Connection {
             window_scales: Some((0, window_scale(&settings))),
             has_sack: true,
             has_timestamps: true,
+            has_ecn: settings.ecn == EcnMode::Ask,
         };
         let handshake = Handshake {
             initial_sequence: opening.initial_sequence,
@@ -259,6 +262,7 @@ impl Connection {
             round_trip: RoundTrip::new(),
             congestion: Congestion::new(settings.congestion, u32::from(MSS_MIN)),
             recovery: Recovery::default(),
+            ecn: Ecn::default(),
             timers: Timers::new(),
             counters: Counters::default(),
             error: None,

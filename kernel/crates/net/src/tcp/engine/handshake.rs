@@ -9,7 +9,7 @@
 //!    makes an engine when the third segment comes. That segment is then given to the engine like any other.
 //! 4. Without an MSS option the MSS is 536 (RFC 9293, 3.7.1).
 
-use super::{SegmentFlags, SegmentHeader, SequenceNumber, Settings};
+use super::{SegmentFlags, SegmentHeader, SequenceNumber, Settings, ecn};
 
 /// The largest shift of a window (RFC 7323, 2.3).
 pub const WINDOW_SCALE_MAX: u8 = 14;
@@ -29,6 +29,8 @@ pub struct Negotiated {
     pub has_sack: bool,
     /// Timestamps.
     pub has_timestamps: bool,
+    /// Explicit congestion notification.
+    pub has_ecn: bool,
 }
 
 impl Negotiated {
@@ -40,6 +42,7 @@ impl Negotiated {
             window_scales: syn.window_scale.map(|scale| (scale.min(WINDOW_SCALE_MAX), window_scale(settings))),
             has_sack: syn.is_sack_permitted,
             has_timestamps: syn.timestamps.is_some(),
+            has_ecn: ecn::is_agreed(syn, settings),
         }
     }
 }
@@ -92,10 +95,12 @@ impl Handshake {
     /// The answer to the SYN, at this time.
     #[must_use]
     pub fn answer(&self, settings: &Settings, now_ns: u64) -> SegmentHeader {
+        let mut flags = SegmentFlags::SYN | SegmentFlags::ACK;
+        flags.set(SegmentFlags::ECE, self.options.has_ecn);
         SegmentHeader {
             sequence: self.initial_sequence,
             acknowledgement: self.peer_initial_sequence.wrapping_add(1),
-            flags: SegmentFlags::SYN | SegmentFlags::ACK,
+            flags,
             window: self.receive_window,
             mss: Some(advertised_mss(settings)),
             window_scale: self.options.window_scales.map(|(_, ours)| ours),

@@ -337,6 +337,9 @@ impl Connection {
                 return;
             }
         }
+        if self.options.has_ecn && payload.len > 0 && self.ecn.note_data(header) {
+            self.acknowledging.note_disorder(self.receive.window.left(self.receive.next));
+        }
         if payload.len > 0 {
             self.counters.data_segments_in = self.counters.data_segments_in.wrapping_add(payload.segments);
         }

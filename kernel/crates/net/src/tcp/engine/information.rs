@@ -12,6 +12,10 @@ use super::{Information, State};
 const OPTION_TIMESTAMPS: u8 = 1;
 /// `TCPI_OPT_SACK`.
 const OPTION_SACK: u8 = 2;
+/// `TCPI_OPT_ECN`.
+const OPTION_ECN: u8 = 8;
+/// `TCPI_OPT_ECN_SEEN`.
+const OPTION_ECN_SEEN: u8 = 16;
 /// `TCPI_OPT_WSCALE`.
 const OPTION_WINDOW_SCALE: u8 = 4;
 /// IPv4 and TCP without options: what Linux adds to the MSS for `tcpi_pmtu`.
@@ -104,6 +108,12 @@ impl Connection {
         }
         if self.options.window_scales.is_some() {
             bits |= OPTION_WINDOW_SCALE;
+        }
+        if self.options.has_ecn {
+            bits |= OPTION_ECN;
+        }
+        if self.ecn.has_seen_capable() {
+            bits |= OPTION_ECN_SEEN;
         }
         bits
     }

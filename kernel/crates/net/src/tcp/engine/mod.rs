@@ -17,6 +17,7 @@ mod assembly;
 mod congestion;
 mod connection;
 mod delayed;
+mod ecn;
 mod flags;
 mod handshake;
 mod incoming;
@@ -44,6 +45,7 @@ use crate::frame::{Payload, Piece, ReceivedFrame};
 use crate::loan::Account;
 
 pub use connection::{Connection, Opening};
+pub use ecn::EcnMode;
 pub use flags::SegmentFlags;
 pub use handshake::{
     Handshake, MSS_DEFAULT, Negotiated, WINDOW_SCALE_MAX, advertised_mss, initial_window, timestamp, window_scale,
@@ -85,7 +87,9 @@ pub struct SegmentHeader {
     pub sack: [SackBlock; SACK_BLOCKS_MAX],
     /// See `sack`.
     pub sack_count: u8,
-    /// Congestion was experienced on the way (ECN of the IP header).
+    /// The network may mark it instead of dropping it (ECT of the IP header).
+    pub is_ecn_capable: bool,
+    /// And has done so (CE).
     pub is_congestion_marked: bool,
 }
 

@@ -13,6 +13,7 @@
 
 use super::connection::{Connection, TIMESTAMPS_LEN};
 use super::delayed::Owed;
+use super::ecn;
 use super::handshake::{advertised_mss, timestamp};
 use super::recovery::Phase;
 use super::scoreboard::Record;
@@ -122,7 +123,7 @@ impl Connection {
             let end = self.emit_new(start, end, is_fin, now_ns, output);
             self.send.board.push(start, end, u16::try_from(self.send.mss).unwrap_or(u16::MAX), now_ns);
             self.note_flight();
-            if self.recovery.is_repairing() {
+            if self.recovery.is_reducing() {
                 self.recovery.note_sent(end.wrapping_sub(start), None);
             }
             if !self.has_unsent() {
@@ -252,6 +253,9 @@ impl Connection {
     /// The most payload of one emission: whole segments.
     fn burst_len(&self) -> u32 {
         let mss = self.send.mss;
+        if self.options.has_ecn && self.ecn.is_reduction_untold() {
+            return mss;
+        }
         (length(self.settings.burst_len_max) / mss).max(1) * mss
     }
 
@@ -275,6 +279,10 @@ impl Connection {
         {
             header.flags |= SegmentFlags::URG;
             header.urgent_pointer = u16::try_from(urgent.wrapping_sub(start)).unwrap_or(u16::MAX);
+        }
+        if self.options.has_ecn && len > 0 && start == self.send.next {
+            header.is_ecn_capable = true;
+            header.flags.set(SegmentFlags::CWR, self.ecn.take_reduction());
         }
         let mss = self.send.mss as usize;
         debug_assert!(
@@ -308,6 +316,11 @@ impl Connection {
         let is_answer = self.state == State::SynReceived;
         let mut flags = SegmentFlags::SYN;
         flags.set(SegmentFlags::ACK, is_answer);
+        if self.options.has_ecn && is_answer {
+            flags |= SegmentFlags::ECE;
+        } else if self.options.has_ecn && self.retries == 0 {
+            flags |= ecn::ASKS;
+        }
         let header = SegmentHeader {
             sequence: self.send.initial,
             acknowledgement: if is_answer { self.receive.next } else { 0 },
@@ -377,6 +390,7 @@ impl Connection {
         let available = self.available_window();
         let next = self.receive.next;
         let window = self.receive.window.offer(next, available);
+        let flags = if self.ecn.is_reporting() { flags | SegmentFlags::ECE } else { flags };
         let header = SegmentHeader {
             sequence,
             acknowledgement: next,

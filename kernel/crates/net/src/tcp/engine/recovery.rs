@@ -2,8 +2,9 @@
 //!
 //! # Theory
 //!
-//! 1. Phases, in Linux's terms: open; disorder, when something has come out of turn; recovery, when losses are repaired at the pace of
-//!    acknowledgements; loss, after a timeout. The last two end when all that had been sent at their beginning is acknowledged.
+//! 1. Phases, in Linux's terms: open; disorder, when something has come out of turn; reduction, when the network has told of congestion;
+//!    recovery, when losses are repaired at the pace of acknowledgements; loss, after a timeout. The last three end when all that had
+//!    been sent at their beginning is acknowledged.
 //! 2. RACK (RFC 8985): what was sent a reordering window before something that has arrived is lost. The window is a quarter of the shortest
 //!    round trip, times one more for each round trip with a report of duplicates, for sixteen recoveries (6.2, step 4). It is nothing as
 //!    long as no reordering was seen, once three segments are beyond a gap or losses are being repaired.
@@ -34,6 +35,8 @@ pub(super) enum Phase {
     Open = 0,
     /// Something has come out of turn.
     Disorder = 1,
+    /// The window comes down, though nothing is lost.
+    Reduction = 2,
     /// Losses are repaired.
     Recovery = 3,
     /// A timeout was.
@@ -88,6 +91,11 @@ impl Recovery {
         matches!(self.phase, Phase::Recovery | Phase::Loss)
     }
 
+    /// Whether the window is on its way down, or was brought down.
+    pub(super) const fn is_reducing(&self) -> bool {
+        !matches!(self.phase, Phase::Open | Phase::Disorder)
+    }
+
     /// What ends the phase when it is acknowledged.
     pub(super) const fn end(&self) -> SequenceNumber {
         self.end
@@ -95,7 +103,7 @@ impl Recovery {
 
     /// Something is out of turn, or no longer.
     pub(super) fn set_disorder(&mut self, is_disordered: bool) {
-        if !self.is_repairing() {
+        if !self.is_reducing() {
             self.phase = if is_disordered { Phase::Disorder } else { Phase::Open };
         }
     }
@@ -108,6 +116,17 @@ impl Recovery {
         (self.delivered, self.sent) = (0, 0);
         self.undo = Some(Undo { start, repeated: Some(0), timestamp: None });
         self.probe = None;
+    }
+
+    /// Losses were found in the middle of a reduction.
+    pub(super) fn go_on_as_recovery(&mut self, end: SequenceNumber) {
+        self.phase = Phase::Recovery;
+        self.end = end;
+    }
+
+    /// What was reduced stays so.
+    pub(super) fn forbid_undo(&mut self) {
+        self.undo = None;
     }
 
     /// Repair goes on, but what is repaired counts for another `end`.

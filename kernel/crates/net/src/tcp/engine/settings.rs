@@ -1,5 +1,7 @@
 //! [`Settings`]: what a program sets of a connection, with Linux's defaults.
 
+use super::ecn::EcnMode;
+
 /// What may wait for the program, in memory, where there is no more for all connections.
 pub(super) const LIMITED_BUFFER: usize = 16 << 10;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub is_urgent_inline: bool,
     /// `TCP_CONGESTION`.
     pub congestion: CongestionAlgorithm,
+    /// `net.ipv4.tcp_ecn`, when the connection began.
+    pub ecn: EcnMode,
     /// The most payload of one emitted segment: 64 KiB less headers where the device cuts, else one MSS.
     pub burst_len_max: usize,
 }
@@ -88,6 +92,7 @@ impl Default for Settings {
             unsent_low_water: usize::MAX,
             is_urgent_inline: false,
             congestion: CongestionAlgorithm::Cubic,
+            ecn: EcnMode::Agree,
             burst_len_max: 1460,
         }
     }

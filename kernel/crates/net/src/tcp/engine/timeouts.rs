@@ -112,7 +112,7 @@ impl Connection {
         }
         let is_new = self.recovery.phase() != Phase::Loss || !is_before(self.send.una, self.recovery.end());
         if is_new {
-            self.congestion.reduce();
+            self.reduce();
             let flight = distance(self.send.una, self.send.next);
             self.recovery.begin(Phase::Loss, self.send.una, self.send.next, flight);
         } else {
