@@ -68,6 +68,7 @@ const IPV4: &[Row<System>] = &[
     Row::fixed("tcp_ecn_fallback", "1\n"),
     Row::fixed("tcp_fastopen", "0\n"),
     Row::fixed("tcp_fin_timeout", "60\n"),
+    Row::fixed("tcp_frto", "2\n"),
     Row::fixed("tcp_keepalive_intvl", "75\n"),
     Row::fixed("tcp_keepalive_probes", "9\n"),
     Row::fixed("tcp_keepalive_time", "7200\n"),

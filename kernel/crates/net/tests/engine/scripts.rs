@@ -264,6 +264,57 @@ fn an_echo_from_before_the_timeout_takes_it_back() {
     assert!(information.congestion_window >= 10);
 }
 
+/// Ten segments are out and five wait; a probe and a timeout have been.
+fn after_a_timeout() -> Script {
+    let mut script = Script::new();
+    script.write(15_000);
+    assert_eq!(script.take_data().len(), 10);
+    script.wait(600);
+    let sent = script.take_data();
+    assert_eq!((sent.first(), sent.last()), (Some(&(10_000, 1000)), Some(&(0, 1000))));
+    assert_eq!(script.engine.information(script.now_ns).congestion_state, 4);
+    script
+}
+
+#[test]
+fn data_sent_once_that_arrives_after_a_timeout_takes_it_back() {
+    let mut script = after_a_timeout();
+    script.ack(3000);
+    let information = script.engine.information(script.now_ns);
+    assert_eq!((information.congestion_state, information.lost, information.backoff), (0, 0, 0));
+    assert!(information.congestion_window >= 10);
+    assert_eq!(script.take_data()[0].0, 11_000, "nothing is sent again");
+}
+
+#[test]
+fn new_data_finds_out_whether_a_timeout_was_right() {
+    let mut script = after_a_timeout();
+    script.ack(1000);
+    assert_eq!(script.take_data(), [(11_000, 1000), (12_000, 1000)]);
+    script.ack(2000);
+    let information = script.engine.information(script.now_ns);
+    assert_eq!((information.congestion_state, information.lost), (0, 0));
+
+    let mut script = after_a_timeout();
+    script.ack(1000);
+    script.take();
+    script.sack(1000, &[(11_000, 12_000)]);
+    assert_eq!(script.engine.information(script.now_ns).congestion_state, 4);
+    assert_eq!(script.take_data()[0], (1000, 1000), "it was");
+    script.ack(3000);
+    assert_eq!(script.engine.information(script.now_ns).congestion_state, 4, "and stays so");
+}
+
+#[test]
+fn without_new_data_a_timeout_is_right() {
+    let mut script = Script::new();
+    script.write(5000);
+    script.wait(600);
+    script.take();
+    script.ack(1000);
+    assert_eq!(script.take_data(), [(1000, 1000), (2000, 1000)]);
+}
+
 #[test]
 fn a_closed_window_is_probed_at_growing_intervals() {
     let mut script = Script::new();

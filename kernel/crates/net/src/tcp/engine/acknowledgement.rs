@@ -63,6 +63,11 @@ impl Connection {
                 self.begin_reduction();
             }
         }
+        let tells_of_gap = is_repeat || delivery.sacked_bytes > 0;
+        let numbers = (self.send.una, self.send.next);
+        if self.recovery.is_timeout_wrong(delivery.original_end, is_advance, tells_of_gap, numbers) {
+            self.undo();
+        }
         self.change_phase(header, &delivery, is_advance, has_duplicate, has_new_loss, now_ns);
         if is_advance || has_new_loss || delivery.sacked_bytes > 0 {
             self.arm_retransmit(now_ns);
@@ -316,7 +321,10 @@ impl Connection {
 
     /// Nothing was lost: the window is as it was.
     fn undo(&mut self) {
-        self.congestion.undo();
+        if self.recovery.may_undo() {
+            self.congestion.undo();
+            self.ecn.withdraw_reduction();
+        }
         self.send.board.unmark_lost();
         self.recovery.finish();
         self.round_trip.reset_backoff();

@@ -83,6 +83,11 @@ impl Ecn {
         self.is_reduction_untold = true;
     }
 
+    /// It has not: nothing was lost.
+    pub(super) fn withdraw_reduction(&mut self) {
+        self.is_reduction_untold = false;
+    }
+
     /// Whether the next new data says so, and therefore goes alone.
     pub(super) const fn is_reduction_untold(&self) -> bool {
         self.is_reduction_untold

@@ -34,6 +34,14 @@ impl Connection {
         if !self.may_send() {
             return;
         }
+        if self.recovery.take_trial_send() {
+            let before = self.send.next;
+            self.transmit_new(now_ns, output);
+            if self.send.next != before {
+                return;
+            }
+            self.recovery.end_trial();
+        }
         if self.send.board.lost() > 0 {
             self.transmit_lost(now_ns, output);
         }

@@ -13,7 +13,10 @@
 //!    it, what is delivered and one segment more for each acknowledgement that goes on, up to the threshold.
 //! 5. A tail loss probe (RFC 8985, 7) is new data or the last segment again, after two round trips of silence: its acknowledgement
 //!    shows what is missing without waiting for a timeout. Whoever repairs the only loss by a probe must still slow down (7.4).
-//! 6. What was not lost is found out by timestamps (Eifel, RFC 3522: the acknowledgement echoes a time before the first repetition) or by
+//! 6. After a timeout the first segment alone is sent again, and it is tried whether anything was lost (F-RTO, RFC 5682, 3.1, as Linux does it): if
+//!    data that was sent before the timeout, and once only, has arrived, nothing was. If the first acknowledgement is for what was sent
+//!    again, new data goes out instead of what counts as lost; should its receiver tell of a gap, the loss was real.
+//! 7. What was not lost is found out by timestamps (Eifel, RFC 3522: the acknowledgement echoes a time before the first repetition) or by
 //!    duplicates reported for all that was repeated (RFC 3708); then window and threshold are as before.
 
 use super::SequenceNumber;
@@ -61,6 +64,18 @@ struct TailProbe {
     is_repetition: bool,
 }
 
+/// How far it is known whether a timeout was right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum Trial {
+    /// It was, or that is found out by other means.
+    #[default]
+    Over,
+    /// What comes next will tell.
+    On,
+    /// New data is to be sent, whose acknowledgement will tell.
+    SendsNew,
+}
+
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Recovery {
@@ -72,6 +87,7 @@ pub(super) struct Recovery {
     sent: u32,
     undo: Option<Undo>,
     probe: Option<TailProbe>,
+    trial: Trial,
     reorder_steps: u32,
     reorder_persist: u32,
     reorder_round_end: Option<SequenceNumber>,
@@ -116,6 +132,56 @@ impl Recovery {
         (self.delivered, self.sent) = (0, 0);
         self.undo = Some(Undo { start, repeated: Some(0), timestamp: None });
         self.probe = None;
+        self.trial = Trial::Over;
+    }
+
+    /// A timeout was, of which it is to be found out whether it was right.
+    pub(super) fn begin_trial(&mut self) {
+        self.trial = Trial::On;
+    }
+
+    /// An acknowledgement came after a timeout. `original_end` is behind the first data that it tells of and that was sent once,
+    /// `tells_of_gap` that it tells of something missing, `next` the next number to be sent. True: the timeout was wrong.
+    pub(super) fn is_timeout_wrong(
+        &mut self,
+        original_end: Option<SequenceNumber>,
+        is_advance: bool,
+        tells_of_gap: bool,
+        (acknowledged, next): (SequenceNumber, SequenceNumber),
+    ) -> bool {
+        if self.phase != Phase::Loss || self.trial == Trial::Over {
+            return false;
+        }
+        if original_end.is_some_and(|end| !is_after(end, self.end)) {
+            return true;
+        }
+        if is_after(next, self.end) {
+            if tells_of_gap {
+                self.trial = Trial::Over;
+            }
+        } else if is_advance && is_before(acknowledged, self.end) {
+            self.trial = Trial::SendsNew;
+        }
+        false
+    }
+
+    /// Whether new data goes out before what counts as lost. Asked once.
+    pub(super) fn take_trial_send(&mut self) -> bool {
+        let is_due = self.trial == Trial::SendsNew;
+        if is_due {
+            self.trial = Trial::On;
+        }
+        is_due
+    }
+
+    /// There was no new data.
+    pub(super) fn end_trial(&mut self) {
+        self.trial = Trial::Over;
+    }
+
+    /// Whether a reduction may be taken back.
+    pub(super) const fn may_undo(&self) -> bool {
+        self.undo.is_some()
     }
 
     /// Losses were found in the middle of a reduction.
@@ -144,6 +210,7 @@ impl Recovery {
             }
         }
         self.phase = Phase::Open;
+        self.trial = Trial::Over;
         self.undo = None;
         self.duplicates = 0;
     }
@@ -153,6 +220,7 @@ impl Recovery {
         self.phase = Phase::Loss;
         self.end = end;
         self.undo = Some(Undo { start, repeated: None, timestamp: None });
+        self.trial = Trial::Over;
     }
 
     /// Something was sent while losses are repaired. `timestamp` is that of a repetition.

@@ -15,7 +15,7 @@
 
 use alloc::collections::VecDeque;
 
-use super::sequence::{distance, is_after, is_before};
+use super::sequence::{distance, earlier, is_after, is_before};
 use super::{SackBlock, SequenceNumber};
 
 /// What became of a record.
@@ -64,6 +64,8 @@ pub(super) struct Delivery {
     pub(super) latest_round_trip_ns: Option<u64>,
     /// A record that was sent again is among those acknowledged in order.
     pub(super) was_repeated: bool,
+    /// The number behind the first of those that were sent once.
+    pub(super) original_end: Option<SequenceNumber>,
     /// Something below the highest number known to have arrived has arrived, and was sent once: the path reorders.
     pub(super) is_reordered: bool,
     /// Bytes and nanoseconds between the sending of the last record and now.
@@ -420,6 +422,7 @@ impl Scoreboard {
         if !record.is_repeated {
             delivery.latest_round_trip_ns = Some(now_ns.saturating_sub(record.sent_ns));
             delivery.is_reordered |= is_before(record.end, self.highest);
+            delivery.original_end = Some(delivery.original_end.map_or(record.end, |end| earlier(end, record.end)));
         }
         if is_after(record.end, self.highest) {
             self.highest = record.end;

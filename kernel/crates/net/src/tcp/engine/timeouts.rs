@@ -118,6 +118,9 @@ impl Connection {
         } else {
             self.recovery.move_end(self.send.next);
         }
+        if is_new || self.retries > 0 {
+            self.recovery.begin_trial();
+        }
         self.retries = self.retries.saturating_add(1);
         self.recovery.duplicates = 0;
         self.round_trip.back_off();
