@@ -123,6 +123,7 @@ fn set_common(thread: &Thread, socket: &dyn Socket, option: i32, bytes: &[u8], c
             options.busy_poll_us.store(value, Relaxed);
         }
         SO_INCOMING_CPU => options.incoming_cpu.store(value, Relaxed),
+        SO_MAX_PACING_RATE => options.pacing_rate_max.store(read_rate(bytes, value), Relaxed),
         SO_BINDTOIFINDEX => {
             let index = u32::try_from(value).map_err(|_| Errno::EINVAL)?;
             options.bound_interface.store(index, Relaxed);
@@ -164,6 +165,15 @@ fn read_timeout(bytes: &[u8]) -> Result<u64, Errno> {
     match timeout.to_nanoseconds() {
         Some(0) | None => Ok(NEVER),
         Some(timeout_ns) => Ok(timeout_ns),
+    }
+}
+
+/// A rate in bytes each second: an `unsigned long`, or an `int` of which -1 stands for none.
+fn read_rate(bytes: &[u8], value: i32) -> u64 {
+    match bytes.first_chunk() {
+        Some(long) => u64::from_ne_bytes(*long),
+        None if value == -1 => u64::MAX,
+        None => value.cast_unsigned().into(),
     }
 }
 
@@ -243,6 +253,13 @@ fn common(
         SO_MARK => unsigned(options.mark.load(Relaxed)),
         SO_BUSY_POLL => unsigned(options.busy_poll_us.load(Relaxed)),
         SO_INCOMING_CPU => int(options.incoming_cpu.load(Relaxed)),
+        SO_MAX_PACING_RATE => {
+            let rate = options.pacing_rate_max.load(Relaxed);
+            match wanted {
+                ..8 => unsigned(u32::try_from(rate).unwrap_or(u32::MAX)),
+                _ => rate.to_ne_bytes().to_vec(),
+            }
+        }
         SO_BINDTOIFINDEX => unsigned(options.bound_interface.load(Relaxed)),
         SO_DEBUG | SO_BSDCOMPAT => int(0),
         SO_TIMESTAMP | SO_TIMESTAMP_NEW => int(i32::from(options.timestamp.load(Relaxed) == 1)),

@@ -59,6 +59,8 @@ pub struct SocketOptions {
     pub busy_poll_us: AtomicU32,
     /// `SO_INCOMING_CPU` as set, or -1.
     pub incoming_cpu: AtomicI32,
+    /// `SO_MAX_PACING_RATE` in bytes each second; `u64::MAX` for none.
+    pub pacing_rate_max: AtomicU64,
 }
 
 impl Default for SocketOptions {
@@ -93,6 +95,7 @@ impl SocketOptions {
             bound_interface: AtomicU32::new(0),
             busy_poll_us: AtomicU32::new(0),
             incoming_cpu: AtomicI32::new(-1),
+            pacing_rate_max: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -125,6 +128,7 @@ impl SocketOptions {
             bound_interface: word(&self.bound_interface),
             busy_poll_us: word(&self.busy_poll_us),
             incoming_cpu: number(&self.incoming_cpu),
+            pacing_rate_max: time(&self.pacing_rate_max),
         }
     }
 

@@ -13,8 +13,8 @@ use abi::inet::{
     TCP_NODELAY, TCP_NOTSENT_LOWAT, TCP_QUICKACK, TCP_SYNCNT, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP,
 };
 use abi::socket::{
-    IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SO_KEEPALIVE, SO_OOBINLINE, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF,
-    SO_SNDBUFFORCE, SOL_SOCKET,
+    IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SO_KEEPALIVE, SO_MAX_PACING_RATE, SO_OOBINLINE, SO_RCVBUF, SO_RCVBUFFORCE,
+    SO_SNDBUF, SO_SNDBUFFORCE, SOL_SOCKET,
 };
 
 use super::engine::{CongestionAlgorithm, EcnMode, Settings};
@@ -113,7 +113,7 @@ impl TcpSocket {
     /// An option of all sockets was set, which a connection may have to know.
     fn take_common_option(&self, option: i32) -> Result<(), Errno> {
         let buffers = [SO_SNDBUF, SO_SNDBUFFORCE, SO_RCVBUF, SO_RCVBUFFORCE];
-        if !matches!(option, SO_KEEPALIVE | SO_OOBINLINE) && !buffers.contains(&option) {
+        if !matches!(option, SO_KEEPALIVE | SO_OOBINLINE | SO_MAX_PACING_RATE) && !buffers.contains(&option) {
             return Err(Errno::ENOPROTOOPT);
         }
         let mut inner = self.lock_drained();
@@ -369,6 +369,7 @@ impl TcpSocket {
         let mut settings = inner.settings;
         settings.is_keepalive = options.keepalive.load(Relaxed);
         settings.is_urgent_inline = options.oob_inline.load(Relaxed);
+        settings.pacing_rate_max = options.pacing_rate_max.load(Relaxed);
         settings.ecn = EcnMode::of(crate::settings::TCP_ECN.get());
         if options.is_send_buffer_set.load(Relaxed) {
             (settings.send_buffer, settings.is_send_buffer_fixed) = (options.send_buffer_len(), true);

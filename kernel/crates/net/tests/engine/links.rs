@@ -132,3 +132,32 @@ fn marks_instead_of_losses() {
         assert!(rate > rate_lossy * 8 / 10 && rate > bits_per_second * 7 / 10_000, "{figures:?}");
     }
 }
+
+/// On a long way bursts are short, however much a device takes at once: routers have small queues.
+#[test]
+fn long_bursts_do_not_flood_small_queues() {
+    for queue_len in [10_000, 20_000, 40_000] {
+        let link = Link { bits_per_second: 50_000_000, delay_ns: 10_000_000, queue_len, ..Link::default() };
+        let [short, long] =
+            [1460, 65_000].map(|burst| run(4, link, settings(burst, 1460), [stream(16 << 20), stream(0)]));
+        println!("queue {queue_len}: {short} kb/s, with bursts {long} kb/s");
+        assert!(long > short * 8 / 10);
+    }
+}
+
+#[test]
+fn a_rate_that_was_set_is_kept() {
+    for (burst, mss, is_joining) in SHAPES.into_iter().take(2) {
+        for loss_ppm in [0, 5_000] {
+            let settings = Settings { pacing_rate_max: 1_000_000, ..settings(burst, mss) };
+            let link = Link { is_joining, loss_ppm, bits_per_second: 100_000_000, ..Link::default() };
+            let mut simulation = Simulation::new(5, link, [settings; 2], [stream(4 << 20), stream(0)]);
+            let start_ns = simulation.now_ns;
+            simulation.run();
+            let rate = (4_u64 << 20) * 1_000_000_000 / (simulation.sides[1].finished_ns - start_ns);
+            let waiting = simulation.sides[0].queue_len_max;
+            println!("burst {burst} loss {loss_ppm}: {rate} bytes/s, {waiting} bytes waited");
+            assert!(rate < 1_030_000 && (rate > 950_000 || loss_ppm > 0) && waiting <= 16_000);
+        }
+    }
+}

@@ -37,6 +37,11 @@ pub(crate) fn options() -> Negotiated {
 impl Script {
     /// An established connection with a round trip of 20 ms and the peer's window of 64 KiB.
     pub(crate) fn established(settings: Settings, options: Negotiated) -> Self {
+        Self::over_path(settings, options, 20 * MS)
+    }
+
+    /// The same with another round trip.
+    pub(crate) fn over_path(settings: Settings, options: Negotiated, round_trip_ns: u64) -> Self {
         let now_ns = 1000 * MS;
         let handshake = Handshake {
             initial_sequence: OURS - 1,
@@ -46,7 +51,7 @@ impl Script {
             receive_window: 65_535,
             send_window: 65_535,
             peer_timestamp: 500,
-            round_trip_ns: Some(20 * MS),
+            round_trip_ns: Some(round_trip_ns),
             was_retransmitted: false,
         };
         let engine = Connection::accept(now_ns, settings, &handshake);

@@ -560,11 +560,16 @@ fn a_narrower_path_repeats_what_is_too_long() {
 
 #[test]
 fn bursts_are_whole_segments_and_emitted_at_once() {
-    let mut script = Script::established(Settings { burst_len_max: 64_000, ..settings() }, options());
+    let settings = Settings { burst_len_max: 64_000, ..settings() };
+    let mut script = Script::over_path(settings, options(), MS / 10);
     script.write(9500);
     assert_eq!((script.output.emissions, script.take_data().len()), (1, 10));
     script.ack(9500);
     assert_eq!(script.engine.unacknowledged_len(), (0, 0));
+    // On a long way as much as the window carries in a millisecond, and two segments at least.
+    let mut script = Script::established(settings, options());
+    script.write(9500);
+    assert_eq!((script.output.emissions, script.take_data().len()), (5, 10));
 }
 
 #[test]

@@ -30,6 +30,7 @@ use super::congestion::Congestion;
 use super::delayed::Acknowledging;
 use super::ecn::{Ecn, EcnMode};
 use super::handshake::{Handshake, MSS_MIN, Negotiated, initial_window, window_scale};
+use super::pacing::Pacing;
 use super::receive_queue::ReceiveQueue;
 use super::recovery::Recovery;
 use super::round_trip::RoundTrip;
@@ -141,6 +142,7 @@ pub struct Connection {
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
     pub(super) ecn: Ecn,
+    pub(super) pacing: Pacing,
     pub(super) timers: Timers,
     pub(super) counters: Counters,
     pub(super) error: Option<Errno>,
@@ -263,6 +265,7 @@ impl Connection {
             congestion: Congestion::new(settings.congestion, u32::from(MSS_MIN)),
             recovery: Recovery::default(),
             ecn: Ecn::default(),
+            pacing: Pacing::default(),
             timers: Timers::new(),
             counters: Counters::default(),
             error: None,

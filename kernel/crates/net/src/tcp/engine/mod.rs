@@ -23,6 +23,7 @@ mod handshake;
 mod incoming;
 mod information;
 mod outgoing;
+mod pacing;
 mod program;
 mod receive_queue;
 mod recovery;
@@ -50,6 +51,7 @@ pub use flags::SegmentFlags;
 pub use handshake::{
     Handshake, MSS_DEFAULT, Negotiated, WINDOW_SCALE_MAX, advertised_mss, initial_window, timestamp, window_scale,
 };
+pub use pacing::UNLIMITED as PACING_UNLIMITED;
 pub use settings::{CongestionAlgorithm, Settings};
 pub(in crate::tcp) use urgent::{Reader, Step, Urgent};
 

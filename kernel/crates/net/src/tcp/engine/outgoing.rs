@@ -65,7 +65,7 @@ impl Connection {
             let in_flight = self.send.board.in_flight();
             let room = self.congestion.window().saturating_sub(in_flight);
             let mss = self.send.mss;
-            if room < mss && in_flight > 0 {
+            if (room < mss && in_flight > 0) || !self.is_in_pace(now_ns) {
                 break;
             }
             let limit = (room.max(mss)).min(self.burst_len()) / mss * mss;
@@ -126,6 +126,9 @@ impl Connection {
         }
         let (was_idle, before) = (self.send.board.is_empty(), self.send.next);
         for _ in 0..BURSTS_MAX {
+            if !self.is_in_pace(now_ns) {
+                break;
+            }
             let Some((end, is_fin)) = self.next_burst(now_ns) else { break };
             let start = self.send.next;
             let end = self.emit_new(start, end, is_fin, now_ns, output);
@@ -264,7 +267,7 @@ impl Connection {
         if self.options.has_ecn && self.ecn.is_reduction_untold() {
             return mss;
         }
-        (length(self.settings.burst_len_max) / mss).max(1) * mss
+        self.fitting_burst((length(self.settings.burst_len_max) / mss).max(1) * mss)
     }
 
     fn note_flight(&mut self) {
@@ -300,6 +303,9 @@ impl Connection {
         output.emit(OutgoingSegment { header, pieces: &self.pieces, len: len as usize, mss });
         self.pieces.clear();
         self.note_emitted(len, mss);
+        if len > 0 {
+            self.note_pace(len, now_ns);
+        }
         len
     }
 

@@ -304,6 +304,9 @@ impl Engine for Connection {
         if !before.is_nodelay && settings.is_nodelay && !settings.is_corked {
             self.send.is_pushed = true;
         }
+        if before.pacing_rate_max != settings.pacing_rate_max {
+            self.restart_pacing();
+        }
         if before.congestion != settings.congestion {
             self.congestion.choose(settings.congestion);
         }
@@ -425,7 +428,8 @@ impl Connection {
         let is_stuck = self.send.board.is_empty()
             && self.has_unsent()
             && !self.timers.is_set(Timer::Retransmit)
-            && !self.timers.is_set(Timer::Cork);
+            && !self.timers.is_set(Timer::Cork)
+            && !self.timers.is_set(Timer::Pace);
         if is_stuck && self.may_send() {
             let wait_ns = self.limited_by_user(self.round_trip.timeout_base_ns(), now_ns);
             self.timers.set(Timer::Retransmit, now_ns.saturating_add(wait_ns));

@@ -1,6 +1,7 @@
 //! [`Settings`]: what a program sets of a connection, with Linux's defaults.
 
 use super::ecn::EcnMode;
+use super::pacing::UNLIMITED as PACING_UNLIMITED;
 
 /// What may wait for the program, in memory, where there is no more for all connections.
 pub(super) const LIMITED_BUFFER: usize = 16 << 10;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub is_urgent_inline: bool,
     /// `TCP_CONGESTION`.
     pub congestion: CongestionAlgorithm,
+    /// `SO_MAX_PACING_RATE` in bytes each second.
+    pub pacing_rate_max: u64,
     /// `net.ipv4.tcp_ecn`, when the connection began.
     pub ecn: EcnMode,
     /// The most payload of one emitted segment: 64 KiB less headers where the device cuts, else one MSS.
@@ -92,6 +95,7 @@ impl Default for Settings {
             unsent_low_water: usize::MAX,
             is_urgent_inline: false,
             congestion: CongestionAlgorithm::Cubic,
+            pacing_rate_max: PACING_UNLIMITED,
             ecn: EcnMode::Agree,
             burst_len_max: 1460,
         }

@@ -44,6 +44,8 @@ impl Connection {
         if self.timers.take_due(Timer::Acknowledge, now_ns) {
             self.acknowledging.expire(self.round_trip.timeout_base_ns());
         }
+        // What may go is looked for in any case.
+        self.timers.take_due(Timer::Pace, now_ns);
         if self.timers.take_due(Timer::Cork, now_ns) {
             self.send.is_pushed = true;
         }

@@ -20,9 +20,11 @@ pub(super) enum Timer {
     Linger,
     /// A segment that was corked, or held back for more.
     Cork,
+    /// The next burst, at the rate that was set.
+    Pace,
 }
 
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 
 /// A deadline each.
 #[derive(Clone, Copy, Debug)]
