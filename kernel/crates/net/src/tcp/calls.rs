@@ -11,7 +11,7 @@ use file::{IoResult, Progress};
 use mm::user::write_user_struct;
 use sync::WaitQueue;
 
-use super::engine::State;
+use super::engine::{Engine, State};
 use super::socket::{Phase, TcpSocket};
 use crate::frame::{Payload, Piece};
 use crate::loan::{Account, Lender, Lent};

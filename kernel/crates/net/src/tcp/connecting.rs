@@ -8,7 +8,7 @@ use abi::{Errno, PollEvents};
 use file::Progress;
 use sync::{MutexGuard, machine};
 
-use super::engine::State;
+use super::engine::{Engine, State};
 use super::listener::Arrival;
 use super::local::{self, LocalEnd};
 use super::socket::{Bound, Inner, Phase, TcpSocket};

@@ -7,7 +7,7 @@ use abi::{Errno, PollEvents};
 use sync::batch_queue::Pushed;
 use sync::machine::{self, NEVER};
 
-use super::engine::SegmentFlags;
+use super::engine::{Engine, SegmentFlags};
 use super::socket::{Phase, TcpSocket};
 use crate::Stack;
 use crate::channel::{Delivery, FLOW_PACKETS_MAX, Flow, FlowState, Packet};

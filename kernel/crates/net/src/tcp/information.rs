@@ -6,7 +6,7 @@ use abi::inet::TcpInfo;
 use sync::machine;
 use zerocopy::IntoBytes;
 
-use super::engine::{Information, State};
+use super::engine::{Engine, Information, State};
 use super::socket::{Phase, TcpSocket};
 
 /// What Linux shows of a connection through loopback that has just begun.

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use sync::machine;
 
-use super::engine::{Information, State};
+use super::engine::{Engine, Information, State};
 use super::socket::{AF_INET6, Phase, TcpSocket};
 use super::{Listener, Tcp};
 use crate::Stack;

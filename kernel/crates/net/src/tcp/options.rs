@@ -17,7 +17,7 @@ use abi::socket::{
     SO_SNDBUF, SO_SNDBUFFORCE, SOL_SOCKET,
 };
 
-use super::engine::{CongestionAlgorithm, EcnMode, Settings};
+use super::engine::{CongestionAlgorithm, EcnMode, Engine, Settings};
 use super::socket::{AF_INET6, Inner, Phase, TcpSocket};
 
 const SECOND_NS: u64 = 1_000_000_000;

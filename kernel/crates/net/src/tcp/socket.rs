@@ -21,7 +21,7 @@ use mm::user::UserReader;
 use sync::machine::{self, NEVER};
 use sync::{BatchQueue, Mutex, MutexGuard, WaitQueue, rank};
 
-use super::engine::{SegmentHeader, Settings, State};
+use super::engine::{Engine, SegmentHeader, Settings, State};
 use super::listener::{Arrival, Listener};
 use super::local::LocalEnd;
 use super::wire::{self, Wire};

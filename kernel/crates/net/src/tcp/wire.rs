@@ -30,7 +30,7 @@ const BURST_LEN_MAX: usize = 65_535 - 40 - 60;
 /// A connection over the network.
 pub(super) struct Wire {
     pub(super) key: FlowKey,
-    pub(super) engine: Box<dyn Engine>,
+    pub(super) engine: Box<Connection>,
     route: Route,
     /// What it keeps for its reader.
     share: Share,
@@ -74,7 +74,7 @@ impl Wire {
         Self::new(tcp, key, Box::new(Connection::accept(now_ns, settings, handshake)), route, true)
     }
 
-    fn new(tcp: &Tcp, key: FlowKey, engine: Box<dyn Engine>, route: Route, was_established: bool) -> Self {
+    fn new(tcp: &Tcp, key: FlowKey, engine: Box<Connection>, route: Route, was_established: bool) -> Self {
         Self {
             key,
             is_corked: engine.settings().is_corked,

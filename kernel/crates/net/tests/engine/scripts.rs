@@ -592,7 +592,9 @@ fn segments_of_many_pieces_are_cut_to_what_devices_take() {
 #[test]
 fn nothing_is_due_on_an_idle_connection() {
     let mut script = Script::new();
-    script.write(10).ack(10);
-    assert_eq!(script.engine.poll_at(), u64::MAX);
+    script.write(10).ack(10).take();
     assert!(!script.engine.awaits_acknowledgement());
+    // The timer that was stopped is looked at once more, and never again.
+    script.wait(2_000);
+    assert_eq!((script.take().len(), script.engine.poll_at()), (0, u64::MAX));
 }

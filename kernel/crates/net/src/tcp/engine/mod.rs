@@ -190,7 +190,7 @@ pub trait Engine: Send {
     /// Emits what is due.
     fn poll(&mut self, now_ns: u64, output: &mut dyn Output);
 
-    /// When [`Engine::poll`] has something to do if nothing else happens; `sync::machine::NEVER` for never.
+    /// When [`Engine::poll`] may have something to do if nothing else happens; `sync::machine::NEVER` for never.
     fn poll_at(&self) -> u64;
 
     /// Takes bytes to be sent, as many as there is room for, and answers how many. Copies without faulting: after a fault the caller lets go of its

@@ -22,7 +22,7 @@ impl Engine for Connection {
     }
 
     fn poll(&mut self, now_ns: u64, output: &mut dyn Output) {
-        if self.timers.first_ns() <= now_ns {
+        if self.timers.has_due(now_ns) {
             self.run_timers(now_ns, output);
         }
         if matches!(self.state, State::Closed | State::SynSent | State::SynReceived) {
@@ -52,7 +52,7 @@ impl Engine for Connection {
     }
 
     fn poll_at(&self) -> u64 {
-        self.timers.first_ns()
+        self.timers.wake_ns()
     }
 
     fn send(&mut self, from: &mut UserReader<'_>) -> Result<Result<usize, UserFault>, Errno> {

@@ -55,6 +55,7 @@ impl Connection {
         if self.timers.take_due(Timer::Linger, now_ns) {
             self.finish(None);
         }
+        self.timers.note_run();
     }
 
     /// RFC 8985, 7.3.
