@@ -2,6 +2,7 @@
 //@ run: errors
 //@ run: scripts
 //@ run: descriptor
+//@ run: memory
 //@ cpus: 1 2
 // execve: what the new program begins with, what of the old one stays, errors, and scripts.
 #include "observe.h"
@@ -173,6 +174,23 @@ static void descriptor(const char *self) {
     printf("execveat: %s\n", error_name(errno));
 }
 
+// From memory, which is still open for writing.
+static void memory(const char *self) {
+    char *arguments[] = {"from memory", NULL}, *environment[] = {NULL};
+    static char piece[65536];
+    int from = (int)MUST(open(self, O_RDONLY | O_CLOEXEC)), fd = (int)MUST(syscall(SYS_memfd_create, "program", 1));
+    for (ssize_t len; (len = read(from, piece, sizeof piece)) > 0;)
+        MUST(write(fd, piece, (size_t)len));
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int again = (int)MUST(open(path, O_RDWR | O_CLOEXEC));
+    TRY(syscall(SYS_execveat, fd, "", arguments, environment, AT_EMPTY_PATH));
+    close(again);
+    fflush(stdout);
+    syscall(SYS_execveat, fd, "", arguments, environment, AT_EMPTY_PATH);
+    printf("execveat: %s\n", error_name(errno));
+}
+
 int main(int argc, char **argv) {
     static char self[4096];
     ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -188,6 +206,8 @@ int main(int argc, char **argv) {
         scripts(self);
     } else if (!strcmp(mode, "descriptor")) {
         descriptor(self);
+    } else if (!strcmp(mode, "memory")) {
+        memory(self);
     } else {
         printf("%d arguments:", argc);
         for (int i = 0; i < argc; i++) {

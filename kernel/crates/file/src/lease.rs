@@ -6,7 +6,9 @@
 //! 2. Who breaks waits until then, or answers `EAGAIN`. Nothing here sleeps: [`break_for`] says that there is something
 //!    to wait for, and [`generation`] changes, and [`changes`] is woken, whenever looking again is worth while. When
 //!    the time is up the lease is weakened by force ([`expire`]).
-//! 3. A new lease needs a file that nobody else uses in a way that would break it; who sets it looks.
+//! 3. A new lease needs a file that nobody else uses in a way that would break it; who sets it looks. A holder may set his
+//!    lease again while it is being broken: of the same kind changes nothing, and a shared one is still to be given up if
+//!    that was asked for.
 //!
 //! As long as there are no leases, opening a file costs one load of a count.
 //!
@@ -26,7 +28,7 @@ use crate::lock::{FileId, LockKind, OpenId};
 /// The most leases of a file.
 const LEASES_MAX: usize = 1 << 12;
 
-/// `fs.lease-break-time`, in seconds.
+/// `fs.lease-break-time`, in seconds; 0 for no end.
 pub static BREAK_TIME_SECONDS: AtomicU32 = AtomicU32::new(45);
 /// `fs.leases-enable`.
 pub static ARE_ENABLED: AtomicU32 = AtomicU32::new(1);
@@ -35,28 +37,41 @@ pub static ARE_ENABLED: AtomicU32 = AtomicU32::new(1);
 pub trait Holder: Send + Sync {
     /// Somebody waits for it to be given up. Called once for each breaking, without locks.
     fn is_broken(&self);
+
+    /// It is given up, or taken. Called without locks.
+    fn is_over(&self) {}
 }
 
 struct Lease {
     id: OpenId,
     kind: LockKind,
-    breaking: Option<Breaking>,
+    breaking: Breaking,
     holder: Arc<dyn Holder>,
 }
 
-/// A lease that is to become weaker.
-#[derive(Clone, Copy)]
+/// What is to become of a lease, and when it becomes so by force.
+#[derive(Clone, Copy, Default)]
 struct Breaking {
-    /// What may be left of it.
-    target: Option<LockKind>,
-    /// When it becomes so by force.
-    deadline_ns: u64,
+    /// It is to be shared.
+    weaken_by_ns: Option<u64>,
+    /// It is to be given up.
+    end_by_ns: Option<u64>,
+}
+
+impl Breaking {
+    fn is_any(&self) -> bool {
+        self.weaken_by_ns.is_some() || self.end_by_ns.is_some()
+    }
 }
 
 impl Lease {
     /// What it will be.
     fn target(&self) -> Option<LockKind> {
-        self.breaking.map_or(Some(self.kind), |breaking| breaking.target)
+        match self.breaking {
+            Breaking { end_by_ns: Some(_), .. } => None,
+            Breaking { weaken_by_ns: Some(_), .. } => Some(LockKind::Shared),
+            _ => Some(self.kind),
+        }
     }
 }
 
@@ -86,29 +101,38 @@ fn changed() {
     CHANGES.wake_all();
 }
 
-/// Sets the lease of an open file, which has the caller see to it that nobody uses the file otherwise. `EAGAIN` while
-/// it is being broken or others have leases that do not go with it.
-pub fn set(file: FileId, open: &OpenFile, kind: LockKind, holder: Arc<dyn Holder>) -> Result<(), Errno> {
+/// Sets the lease of an open file, which has the caller see to it that nobody uses the file otherwise. `EAGAIN` when
+/// others have leases that do not go with it, `EINVAL` for a new one when there are to be none.
+pub fn set(
+    file: FileId,
+    open: &OpenFile,
+    kind: LockKind,
+    holder: impl FnOnce() -> Arc<dyn Holder>,
+) -> Result<(), Errno> {
     let id = OpenId::of(open);
+    let holder = holder();
     let mut table = TABLE.lock();
     let leases = table.entry(file).or_default();
-    let others_allow = leases.iter().all(|lease| {
-        lease.id == id || kind == LockKind::Shared && lease.kind == LockKind::Shared && lease.breaking.is_none()
-    });
+    let others_allow =
+        leases.iter().all(|lease| lease.id == id || kind == LockKind::Shared && lease.breaking.end_by_ns.is_none());
     let is_full = leases.len() >= LEASES_MAX;
     let own = leases.iter_mut().find(|lease| lease.id == id);
     let result = match own {
         _ if !others_allow => Err(Errno::EAGAIN),
-        Some(own) if own.breaking.is_some_and(|breaking| breaking.target != Some(kind)) => Err(Errno::EAGAIN),
         Some(own) => {
             own.kind = kind;
-            own.breaking = None;
+            if kind == LockKind::Shared {
+                own.breaking.weaken_by_ns = None;
+            }
+            // By the number that it was set by last.
+            own.holder = holder;
             Ok(())
         }
+        None if ARE_ENABLED.load(Relaxed) == 0 => Err(Errno::EINVAL),
         None if is_full => Err(Errno::ENOLCK),
         None => {
             open.note_locks();
-            leases.push(Lease { id, kind, breaking: None, holder });
+            leases.push(Lease { id, kind, breaking: Breaking::default(), holder });
             COUNT.fetch_add(1, SeqCst);
             Ok(())
         }
@@ -138,13 +162,14 @@ fn take(file: FileId, id: OpenId) -> Option<()> {
     forget_if_empty(&mut table, file);
     COUNT.fetch_sub(1, SeqCst);
     drop(table);
-    drop(gone);
+    gone.holder.is_over();
     changed();
     Some(())
 }
 
 /// What lease an open file has, or is to have when it is being broken.
 pub fn get(file: FileId, open: &OpenFile) -> Option<LockKind> {
+    expire();
     let id = OpenId::of(open);
     TABLE.lock().get(&file)?.iter().find(|lease| lease.id == id)?.target()
 }
@@ -161,8 +186,11 @@ pub(crate) fn release_open(open: &OpenFile) {
 /// Breaks what is in the way of opening a file. `EAGAIN` when there is something: when it is gone the caller tries
 /// again.
 pub fn break_for(file: FileId, wants_write: bool) -> Result<(), Errno> {
-    let target = if wants_write { None } else { Some(LockKind::Shared) };
-    let deadline_ns = machine::now_ns().saturating_add(u64::from(BREAK_TIME_SECONDS.load(Relaxed)) * 1_000_000_000);
+    expire();
+    let deadline_ns = match BREAK_TIME_SECONDS.load(Relaxed) {
+        0 => machine::NEVER,
+        seconds => machine::now_ns().saturating_add(u64::from(seconds) * 1_000_000_000),
+    };
     let mut told = Vec::new();
     let mut is_in_the_way = false;
     {
@@ -170,12 +198,11 @@ pub fn break_for(file: FileId, wants_write: bool) -> Result<(), Errno> {
         let Some(leases) = table.get_mut(&file) else { return Ok(()) };
         for lease in leases.iter_mut().filter(|lease| wants_write || lease.kind == LockKind::Exclusive) {
             is_in_the_way = true;
-            match &mut lease.breaking {
-                // One that is to become weaker still.
-                Some(breaking) if breaking.target.is_some() && target.is_none() => breaking.target = None,
-                Some(_) => continue,
-                none => *none = Some(Breaking { target, deadline_ns }),
+            if lease.breaking.end_by_ns.is_some() || !wants_write && lease.breaking.is_any() {
+                continue;
             }
+            let by_ns = if wants_write { &mut lease.breaking.end_by_ns } else { &mut lease.breaking.weaken_by_ns };
+            *by_ns = Some(deadline_ns);
             told.push(Arc::clone(&lease.holder));
         }
     }
@@ -186,31 +213,30 @@ pub fn break_for(file: FileId, wants_write: bool) -> Result<(), Errno> {
 /// When the first lease that is being broken will be broken by force; none is being broken without.
 pub fn next_deadline_ns() -> Option<u64> {
     let table = TABLE.lock();
-    table.values().flatten().filter_map(|lease| lease.breaking).map(|breaking| breaking.deadline_ns).min()
+    let deadlines = |lease: &Lease| [lease.breaking.weaken_by_ns, lease.breaking.end_by_ns];
+    table.values().flatten().flat_map(deadlines).flatten().min()
 }
 
 /// Weakens the leases whose time is up.
 pub fn expire() {
     let now_ns = machine::now_ns();
+    let is_past = |deadline_ns: Option<u64>| deadline_ns.is_some_and(|deadline_ns| deadline_ns <= now_ns);
     let mut gone = Vec::new();
+    let mut has_changed = false;
     let mut table = TABLE.lock();
     for leases in table.values_mut() {
-        let mut at = 0;
-        while let Some(lease) = leases.get_mut(at) {
-            match lease.breaking.filter(|breaking| breaking.deadline_ns <= now_ns).map(|breaking| breaking.target) {
-                Some(Some(kind)) => (lease.kind, lease.breaking) = (kind, None),
-                Some(None) => {
-                    gone.push(leases.remove(at));
-                    continue;
-                }
-                None => {}
-            }
-            at += 1;
+        for lease in leases.iter_mut().filter(|lease| is_past(lease.breaking.weaken_by_ns)) {
+            (lease.kind, lease.breaking.weaken_by_ns) = (LockKind::Shared, None);
+            has_changed = true;
         }
+        gone.extend(leases.extract_if(.., |lease| is_past(lease.breaking.end_by_ns)));
     }
     table.retain(|_, leases| !leases.is_empty());
     COUNT.fetch_sub(gone.len(), SeqCst);
     drop(table);
-    drop(gone);
-    changed();
+    has_changed |= !gone.is_empty();
+    gone.iter().for_each(|lease| lease.holder.is_over());
+    if has_changed {
+        changed();
+    }
 }

@@ -244,6 +244,12 @@ impl lease::Holder for Told {
             tell(&process, &self.owner, self.fd, POLL_MSG);
         }
     }
+
+    /// As on Linux a lease takes with it who was to be told, and how.
+    fn is_over(&self) {
+        self.owner.set(None);
+        self.owner.set_signal(0);
+    }
 }
 
 impl DirectoryListener for Told {

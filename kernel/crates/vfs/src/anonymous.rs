@@ -13,9 +13,10 @@ use sync::{Mutex, Once, rank};
 
 use crate::file_system::anonymous_device;
 use crate::fs::tmpfs::{Tmpfs, TmpfsOptions};
+use crate::used::Used;
 use crate::{
-    Credentials, Dentry, FileSystem, FileSystemStatistics, Inode, Metadata, Mount, NewMetadata, Opened, PathRef,
-    RootDentry, SealFlags, VnodeFile,
+    Capabilities, Credentials, Dentry, FileSystem, FileSystemStatistics, Inode, Metadata, Mount, NewMetadata, Opened,
+    PathRef, RootDentry, SealFlags, VnodeFile,
 };
 
 /// A place for a file that has none. `name` is what `readlink` of `/proc/self/fd/N` shows.
@@ -56,8 +57,9 @@ pub enum MemoryFileSeals {
     NotExecutable,
 }
 
-/// A new file in memory that no path leads to, for `memfd_create`. Open it with [`crate::open_path`].
-pub fn memory_file(credentials: &Credentials, name: &[u8], seals: MemoryFileSeals) -> Result<PathRef, Errno> {
+/// A new file in memory that no path leads to, for `memfd_create`, open for reading and writing. As on Linux it does not count as
+/// open for writing: the file may be executed as long as only this is.
+pub fn memory_file(credentials: &Credentials, name: &[u8], seals: MemoryFileSeals) -> Result<Arc<OpenFile>, Errno> {
     static MOUNT: Once<(Arc<Tmpfs>, Arc<Mount>)> = Once::new();
     let (file_system, mount) = MOUNT.call_once(|| {
         // Only memory itself is the limit.
@@ -75,7 +77,9 @@ pub fn memory_file(credentials: &Credentials, name: &[u8], seals: MemoryFileSeal
         });
     }
     let shown = [b"/memfd:", name, b" (deleted)"].concat();
-    Ok(PathRef { mount: mount.clone(), dentry: Dentry::root(inode, &shown) })
+    let place = PathRef { mount: mount.clone(), dentry: Dentry::root(inode, &shown) };
+    let file = VnodeFile::new(Used::uncounted(place), credentials.has(Capabilities::FSETID));
+    Ok(OpenFile::new(Arc::new(file), OpenFlags::RDWR | OpenFlags::LARGEFILE))
 }
 
 /// The mount all anonymous places are seen through.

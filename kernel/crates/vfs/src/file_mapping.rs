@@ -7,20 +7,22 @@ use mm::Frame;
 use mm::object::{CodeSite, MappedObject, Mappings};
 
 use crate::page_cache::ErrorMark;
+use crate::path_name;
+use crate::used::Used;
 use crate::vnode_file::{error_mark, sync_contents};
-use crate::{PathRef, path_name};
 
 /// A file as mappings see it.
 pub(crate) struct FileMapping {
-    path: PathRef,
+    path: Used,
     /// It counts as a mapping that may store, for the file's seals.
     may_store: bool,
     errors: ErrorMark,
 }
 
 impl FileMapping {
-    pub(crate) fn new(path: &PathRef, may_store: bool) -> Self {
-        Self { path: path.clone(), may_store, errors: error_mark(path) }
+    pub(crate) fn new(path: Used, may_store: bool) -> Self {
+        let errors = error_mark(&path);
+        Self { path, may_store, errors }
     }
 }
 

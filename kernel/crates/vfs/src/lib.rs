@@ -75,6 +75,7 @@ mod seals;
 mod shared_pages;
 mod sparse_map;
 mod superblock;
+mod used;
 mod vnode_file;
 mod walk;
 pub mod write_back;

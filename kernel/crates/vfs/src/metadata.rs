@@ -148,6 +148,8 @@ pub struct Metadata {
     changed: AtomicFileTime,
     /// Open files that may write; negative: programs being executed, which deny writing.
     writers: AtomicI32,
+    /// Open files that may read and not write.
+    readers: AtomicU32,
     /// A directory that was removed takes no new names.
     is_removed: AtomicBool,
     /// A file made without a name may be given one.
@@ -196,6 +198,7 @@ impl Metadata {
             modified: AtomicFileTime::new(new.time),
             changed: AtomicFileTime::new(new.time),
             writers: AtomicI32::new(0),
+            readers: AtomicU32::new(0),
             is_removed: AtomicBool::new(false),
             is_linkable: AtomicBool::new(false),
             write_hint: AtomicU8::new(0),
@@ -511,6 +514,24 @@ impl Metadata {
         }
     }
 
+    /// Whether nobody executes it or has it open but one open file that reads or writes as is said.
+    pub fn has_one_user(&self, reads: bool, writes: bool) -> bool {
+        let (readers, writers) = (self.readers.load(Relaxed), self.writers.load(Relaxed));
+        (readers, writers) == (u32::from(reads && !writes), i32::from(writes))
+    }
+
+    /// Counts an open file that reads and does not write.
+    #[inline]
+    pub(crate) fn begin_reading(&self) {
+        self.readers.fetch_add(1, Relaxed);
+    }
+
+    /// Ends that.
+    #[inline]
+    pub(crate) fn end_reading(&self) {
+        self.readers.fetch_sub(1, Relaxed);
+    }
+
     /// Whether it is open for writing.
     pub fn has_writers(&self) -> bool {
         self.writers.load(Relaxed) > 0
@@ -520,6 +541,11 @@ impl Metadata {
     pub(crate) fn begin_writing(&self) -> Result<(), Errno> {
         let count = |writers: i32| (writers >= 0).then(|| writers.saturating_add(1));
         self.writers.fetch_update(Relaxed, Relaxed, count).map(drop).map_err(|_| Errno::ETXTBSY)
+    }
+
+    /// Counts one more where one is counted.
+    pub(crate) fn continue_writing(&self) {
+        self.writers.fetch_add(1, Relaxed);
     }
 
     /// Ends what [`Metadata::begin_writing`] began.

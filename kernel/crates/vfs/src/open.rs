@@ -10,6 +10,7 @@ use file::{OpenFile, lease};
 use crate::cached_walk::Until;
 use crate::create::{FILE_MODE_MASK, check_may_create, create_locked, create_unnamed};
 use crate::metadata::FileKind;
+use crate::used::Used;
 use crate::vnode_file::takes_direct;
 use crate::walk::{Last, LastKind, Walk};
 use crate::{
@@ -234,16 +235,16 @@ fn open_place(
         return Err(Errno::EPERM);
     }
     let is_writer = flags.access_mode().can_write() && kind == FileKind::Regular;
-    if is_writer {
-        place.mount.begin_writing()?;
-        if let Err(errno) = metadata.begin_writing() {
-            place.mount.end_writing();
-            return Err(errno);
-        }
-    }
-    // From here on the file ends what was begun.
+    let is_reader = !is_writer && flags.may_read() && kind == FileKind::Regular;
+    let place = if is_writer {
+        Used::writer(place)?
+    } else if is_reader {
+        Used::reader(place)
+    } else {
+        Used::uncounted(place)
+    };
     let keeps_set_id = credentials.has(Capabilities::FSETID);
-    let mut file = VnodeFile::new(place, is_writer, keeps_set_id);
+    let mut file = VnodeFile::new(place, keeps_set_id);
     if lease::is_any() {
         break_leases(file.path().inode().metadata(), wanted.contains(Permissions::WRITE))?;
     }
@@ -270,7 +271,7 @@ fn open_place(
     }
     notify::at(&file.path().dentry, InotifyMask::OPEN);
     if kind == FileKind::Regular && flags.contains(OpenFlags::TRUNC) && !is_new {
-        file.truncate_at_open(is_writer)?;
+        file.truncate_at_open()?;
     }
     Ok(OpenFile::new(Arc::new(file), flags))
 }

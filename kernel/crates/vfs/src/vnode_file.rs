@@ -18,6 +18,7 @@ use crate::file_mapping::FileMapping;
 use crate::page_cache::ErrorMark;
 use crate::page_cache::direct::check_aligned;
 use crate::page_cache::errors::were_any;
+use crate::used::Used;
 use crate::{FileKind, Inode, PageCache, PageStore, PathRef, SealFlags, notify};
 
 /// The position of the first entry that a file system gives; `.` and `..` come before.
@@ -29,13 +30,11 @@ const DIRECTORY: u8 = 4;
 
 /// An open file that was found by name.
 pub struct VnodeFile {
-    path: PathRef,
+    path: Used,
     /// What serves it, when that is not the inode.
     served_by: Option<Arc<dyn File>>,
     /// Whether opening it made the file.
     made_file: bool,
-    /// Whether it counts as a writer of its inode.
-    is_writer: bool,
     /// Whether whoever opened it may write without losing set-id bits.
     keeps_set_id: bool,
     /// Whether whoever opened it may use what the file system keeps for some.
@@ -45,9 +44,9 @@ pub struct VnodeFile {
 }
 
 impl VnodeFile {
-    pub(crate) fn new(path: PathRef, is_writer: bool, keeps_set_id: bool) -> Self {
+    pub(crate) fn new(path: Used, keeps_set_id: bool) -> Self {
         let errors = error_mark(&path);
-        Self { path, served_by: None, made_file: false, is_writer, keeps_set_id, may_use_reserve: false, errors }
+        Self { path, served_by: None, made_file: false, keeps_set_id, may_use_reserve: false, errors }
     }
 
     /// Notes that opening it made the file.
@@ -67,7 +66,7 @@ impl VnodeFile {
 
     /// A file that only names a place (`O_PATH`).
     pub(crate) fn path_only(path: PathRef) -> Self {
-        Self::new(path, false, false)
+        Self::new(Used::uncounted(path), false)
     }
 
     /// Has another file serve it.
@@ -76,7 +75,8 @@ impl VnodeFile {
     }
 
     /// `O_TRUNC`.
-    pub(crate) fn truncate_at_open(&self, is_writer: bool) -> Result<(), Errno> {
+    pub(crate) fn truncate_at_open(&self) -> Result<(), Errno> {
+        let is_writer = self.path.is_writer();
         let metadata = self.inode().metadata();
         if !is_writer {
             metadata.begin_writing()?;
@@ -127,7 +127,7 @@ impl VnodeFile {
             return Some(Err(Errno::EPERM));
         }
         seals.begin_mapping();
-        Some(Ok(Arc::new(FileMapping::new(&self.path, true))))
+        Some(Ok(Arc::new(FileMapping::new(self.path.again(), true))))
     }
 
     pub(crate) fn note_access(&self, open: &OpenFile) {
@@ -369,7 +369,7 @@ impl File for VnodeFile {
         if !self.inode().is_mappable() {
             return Err(Errno::ENODEV);
         }
-        Ok(Arc::new(FileMapping::new(&self.path, false)))
+        Ok(Arc::new(FileMapping::new(self.path.again(), false)))
     }
 
     fn truncate(&self, open: &OpenFile, length: u64) -> Result<(), Errno> {
@@ -494,15 +494,6 @@ pub(crate) fn error_mark(path: &PathRef) -> ErrorMark {
         return ErrorMark::default();
     }
     path.inode().page_cache().map(|(cache, _)| cache.error_mark()).unwrap_or_default()
-}
-
-impl Drop for VnodeFile {
-    fn drop(&mut self) {
-        if self.is_writer {
-            self.inode().metadata().end_writing();
-            self.path.mount.end_writing();
-        }
-    }
 }
 
 /// Whether a file may be opened with `O_DIRECT`.

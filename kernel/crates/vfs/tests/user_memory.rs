@@ -223,9 +223,9 @@ fn shared_zeros() {
 #[test]
 fn memory_files_have_no_name() {
     let world = World::tmpfs();
-    let place = vfs::memory_file(&vfs::Credentials::root(), b"buffer", vfs::MemoryFileSeals::None).unwrap();
-    assert_eq!(world.path_name(&place), "/memfd:buffer (deleted)");
-    let file = vfs::open_path(&world.credentials, place, OpenFlags::RDWR).map(Handle).unwrap();
+    let open = vfs::memory_file(&vfs::Credentials::root(), b"buffer", vfs::MemoryFileSeals::None).unwrap();
+    assert_eq!(world.path_name(&vfs::path_of(&open)), "/memfd:buffer (deleted)");
+    let file = Handle(open);
     assert_eq!(file.write(b"in memory"), Ok(9));
     assert_eq!((file.stat().links, file.stat().size), (0, 9));
     assert_eq!(file.pread(9, 0).unwrap(), b"in memory");

@@ -1,8 +1,5 @@
 //! Leases: what `fcntl` does with them, and how who breaks one waits.
 
-use alloc::sync::Arc;
-use core::sync::atomic::Ordering::Relaxed;
-
 use abi::open::{F_RDLCK, F_UNLCK, F_WRLCK};
 use abi::stat::{S_IFMT, S_IFREG};
 use abi::{Errno, Fd, PollEvents};
@@ -35,37 +32,29 @@ pub(super) fn get_lease(open: &OpenFile) -> Result<usize, Errno> {
 pub(super) fn set_lease(thread: &Thread, open: &OpenFile, fd: Fd, argument: u64) -> SyscallResult {
     let wanted = i32::try_from(argument & u64::from(u32::MAX)).ok().and_then(|kind| i16::try_from(kind).ok());
     let attributes = open.file().attributes()?;
-    if wanted == Some(F_UNLCK) {
-        lease::remove(FileId::of(open)?, open)?;
-        return Ok(0);
+    let kind = wanted.and_then(lock_kind);
+    if kind.is_none() && wanted != Some(F_UNLCK) {
+        return Err(Errno::EINVAL.into());
     }
-    let kind = wanted.and_then(lock_kind).ok_or(Errno::EINVAL)?;
     if !thread.credentials().has(CAP_LEASE) && thread.file_credentials().uid != attributes.uid {
         return Err(Errno::EACCES.into());
     }
     let file = file_as::<VnodeFile>(open).filter(|_| attributes.mode & S_IFMT == S_IFREG).ok_or(Errno::EINVAL)?;
-    if lease::ARE_ENABLED.load(Relaxed) == 0 {
-        return Err(Errno::EINVAL.into());
-    }
+    let id = FileId::of(open)?;
+    lease::expire();
+    let Some(kind) = kind else {
+        lease::remove(id, open)?;
+        return Ok(0);
+    };
     let is_free = match kind {
         LockKind::Shared => !file.path().inode().metadata().has_writers(),
-        LockKind::Exclusive => !is_open_elsewhere(thread, open, file),
+        LockKind::Exclusive => file.path().inode().metadata().has_one_user(open.is_readable(), open.is_writable()),
     };
     if !is_free {
         return Err(Errno::EAGAIN.into());
     }
-    lease::set(FileId::of(open)?, open, kind, Told::new(thread, open, fd.raw()))?;
+    lease::set(id, open, kind, || Told::new(thread, open, fd.raw()))?;
     Ok(0)
-}
-
-/// Whether another open file of the process is the same file.
-fn is_open_elsewhere(thread: &Thread, open: &OpenFile, file: &VnodeFile) -> bool {
-    let fds = thread.fds();
-    fds.descriptors().into_iter().filter_map(|fd| fds.get(fd).ok()).any(|other| {
-        let is_same =
-            |other: &VnodeFile| core::ptr::addr_eq(Arc::as_ptr(other.path().inode()), Arc::as_ptr(file.path().inode()));
-        !core::ptr::eq::<OpenFile>(&*other, open) && file_as::<VnodeFile>(&other).is_some_and(is_same)
-    })
 }
 
 /// Repeats `open`, which opens or cuts a file, while leases of others are in its way. `waits`: unless it is not to

@@ -1,7 +1,7 @@
 //! Files in memory without a name, and their seals.
 
 use abi::open::{F_ADD_SEALS, NAME_MAX};
-use abi::{Errno, MemfdFlags, OpenFlags, UserPtr};
+use abi::{Errno, MemfdFlags, UserPtr};
 use file::OpenFile;
 use mm::user::read_user_cstr;
 use vfs::{MemoryFileSeals, SealFlags, VnodeFile};
@@ -33,8 +33,7 @@ pub(crate) fn memfd_create(thread: &Thread, name: UserPtr, flags: u32) -> Syscal
         _ => MemoryFileSeals::Closed,
     };
     let credentials = thread.file_credentials();
-    let place = vfs::memory_file(&credentials, &name, seals)?;
-    let open = vfs::open_path(&credentials, place, OpenFlags::RDWR | OpenFlags::LARGEFILE)?;
+    let open = vfs::memory_file(&credentials, &name, seals)?;
     Ok(number(thread.fds().install(open, flags.contains(MemfdFlags::CLOEXEC))?))
 }
 
