@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Counts the kernel's instructions by function in one operation of the benchmark, over many repetitions.
 
-    scripts/count-row.py IMAGE CALLS [--inline] [--lines FUNCTION]
+    scripts/count-row.py IMAGE CALLS [--rewritten] [--inline] [--lines FUNCTION]
 
 IMAGE is tests/bench/program with the arguments "forever ROW"; CALLS is how many system calls the operation makes, of all its
 threads. The emulator logs every instruction of a short while; switches between threads are in it, the program's own
-instructions are counted as one line. --inline counts functions compiled into others for themselves, --lines one function by
-its source lines. CPUS=n in the environment gives the machine more processors.
+instructions are counted as one line. --rewritten has call sites rewritten. --inline counts functions compiled into others for
+themselves, --lines one function by its source lines. CPUS=n in the environment gives the machine more processors.
 """
 import argparse
 import bisect
@@ -22,16 +22,16 @@ TARGET = os.environ.get("CARGO_TARGET_DIR", "target")
 KERNEL = f"{TARGET}/x86_64-unknown-none/kernel/kernel"
 KERNEL_START = 0xFFFFFFFF80000000
 SLIDE_UNIT = 0x200000
-ENTRY = "syscall_entry"
+ENTRIES = {"syscall_entry", "site_entry", "site_entry_full"}
 TRACE = re.compile(rb"/([0-9a-f]{16})/")
 
 
-def record(image, seconds_before, seconds):
+def record(image, rewrite, seconds_before, seconds):
     """The program counters of all instructions during `seconds`, `seconds_before` after the start."""
     with tempfile.TemporaryDirectory() as directory:
         log, monitor = f"{directory}/log", f"{directory}/monitor"
         options = f"-icount shift=0,sleep=off -cpu max,-erms -singlestep -monitor unix:{monitor},server,nowait"
-        environment = dict(os.environ, IMAGE=image, ACCEL="tcg", MACHINE="microvm", REWRITE="off", QEMU_ARGS=options, TIMEOUT="120")
+        environment = dict(os.environ, IMAGE=image, ACCEL="tcg", MACHINE="microvm", REWRITE=rewrite, QEMU_ARGS=options, TIMEOUT="120")
         runner = subprocess.Popen([f"{TARGET}/release/nacre-run"], env=environment, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -81,23 +81,24 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("image")
     parser.add_argument("calls", type=int)
+    parser.add_argument("--rewritten", action="store_true")
     parser.add_argument("--inline", action="store_true")
     parser.add_argument("--lines")
     parser.add_argument("--before", type=float, default=4)
     parser.add_argument("--seconds", type=float, default=0.5)
     options = parser.parse_args()
 
-    trace = record(options.image, options.before, options.seconds)
+    trace = record(options.image, "on" if options.rewritten else "off", options.before, options.seconds)
     in_kernel = [pc for pc in trace if pc >= KERNEL_START]
     slide = (min(in_kernel) & ~(SLIDE_UNIT - 1)) - KERNEL_START
     symbols = read_symbols()
     base = 0 if symbols[-1][0] < KERNEL_START else KERNEL_START
     starts = [address for address, _ in symbols]
-    entry = next(address for address, name in symbols if name == ENTRY)
+    entered = {address for address, name in symbols if name in ENTRIES}
 
     # Whole operations only: from the first entry to the last one that completes a multiple of CALLS.
     linked = [pc - slide - KERNEL_START + base if pc >= KERNEL_START else None for pc in trace]
-    entries = [index for index, pc in enumerate(linked) if pc == entry]
+    entries = [index for index, pc in enumerate(linked) if pc in entered]
     operations = (len(entries) - 1) // options.calls
     if operations < 1:
         raise SystemExit(f"only {len(entries)} system calls were seen")
