@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsiz
 
 use abi::{Errno, Siginfo};
 use mm::AddressSpace;
+use sync::rcu::{RcuCell, ReadGuard};
 use sync::{Mutex, SpinLock, WaitQueue, machine, rank};
 use vfs::PathRef;
 
@@ -78,7 +79,7 @@ pub struct Process {
     session: AtomicU32,
     started_ns: u64,
     system: Arc<System>,
-    address_space: SpinLock<Arc<AddressSpace>>,
+    address_space: RcuCell<AddressSpace>,
     /// [`AddressSpace::root`] of the memory.
     memory_root: AtomicU64,
     image: SpinLock<Arc<ProgramImage>>,
@@ -129,7 +130,7 @@ impl Process {
             started_ns: machine::now_ns(),
             system: new.system,
             memory_root: AtomicU64::new(new.address_space.root()),
-            address_space: SpinLock::new(table, new.address_space),
+            address_space: RcuCell::new(new.address_space),
             image: SpinLock::new(table, Arc::new(new.image)),
             soft_limits: SoftLimits::new(&new.limits),
             limits: SpinLock::new(table, new.limits),
@@ -201,7 +202,13 @@ impl Process {
     /// Its memory.
     #[inline]
     pub fn address_space(&self) -> Arc<AddressSpace> {
-        Arc::clone(&self.address_space.lock())
+        self.address_space.load()
+    }
+
+    /// Its memory, for the length of a read section.
+    #[inline]
+    pub(crate) fn look_at_address_space<'a>(&'a self, section: &'a ReadGuard) -> &'a AddressSpace {
+        self.address_space.get(section)
     }
 
     /// What tells its memory from that of others ([`AddressSpace::root`]), without a lock.
@@ -241,12 +248,14 @@ impl Process {
         Ok(result)
     }
 
-    /// Runs another program from now on, in another address space. Answers the old one.
+    /// Runs another program from now on, in another address space. Answers the old one, which a grace period keeps as well.
     pub(crate) fn replace_program(&self, space: Arc<AddressSpace>, image: ProgramImage) -> Arc<AddressSpace> {
         let old_image = core::mem::replace(&mut *self.image.lock(), Arc::new(image));
         drop(old_image);
         self.memory_root.store(space.root(), Relaxed);
-        core::mem::replace(&mut *self.address_space.lock(), space)
+        let old = self.address_space.load();
+        self.address_space.replace(space);
+        old
     }
 
     /// Puts the limits in force.

@@ -33,7 +33,9 @@ pub(crate) fn show_original(thread: &Thread, registers: &mut Registers) {
 
 #[cold]
 fn leave_stub(thread: &Thread, registers: &mut Registers) {
-    let Some(original) = thread.address_space().original_address(address(registers.rip)) else { return };
+    let rip = address(registers.rip);
+    let known = thread.process().look_at_address_space(&sync::rcu::read()).known_original_address(rip);
+    let Some(original) = known.unwrap_or_else(|| thread.address_space().original_address(rip)) else { return };
     if original.is_return && registers.rcx == registers.rip {
         registers.rcx = original.address as u64;
     }

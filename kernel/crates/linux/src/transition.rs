@@ -37,6 +37,8 @@ pub(crate) fn become_program(
     process.loans.clear();
     let old_space = process.replace_program(Arc::clone(&prepared.address_space), prepared.image.clone());
     let entered = prepared.enter(thread.platform());
+    // It goes here, where it may take its time, and not where the grace period ends.
+    sync::rcu::flush();
     drop(old_space);
 
     leave_old_program(thread, name);

@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //!
-//! 1. Two layers. The tree of areas says what belongs where; the page table holds what is there
+//! 1. Two layers. The map of areas says what belongs where; the page table holds what is there
 //!    now. Pages appear on the first access (`fault.rs`) and go with their area, at once.
 //! 2. Ownership. A page table entry owns a reference to its frame and knows its [`PageKind`]. An
 //!    entry is writable only when a store may go straight to the frame: an anonymous frame with no
@@ -61,6 +61,7 @@ use sync::{Mutex, MutexGuard, rank};
 
 use crate::area::Area;
 use crate::page_table::PageTable;
+use crate::rewrite::PublishedIndex;
 use state::State;
 
 pub use request::{Access, AreaSnapshot, Backing, FaultError, Layout, Limits, MapOptions, MapRequest, Sharing, Usage};
@@ -72,6 +73,8 @@ pub const AREA_COUNT_MAX: usize = 65530;
 /// The lower half of one process.
 pub struct AddressSpace {
     state: Mutex<State>,
+    /// Of the stubs in the state.
+    stubs: PublishedIndex,
     /// [`PageTable::root`], which never changes.
     root: u64,
     /// Itself, for the notes of objects.
@@ -90,8 +93,9 @@ impl AddressSpace {
 
     fn with_state(state: State, root: u64) -> Arc<Self> {
         let has_shared = AtomicBool::new(state.areas.iter().any(Area::is_shared));
+        let stubs = state.rewritten.index().clone();
         let state = Mutex::new(rank::ADDRESS_SPACE, state);
-        Arc::new_cyclic(|this| Self { state, root, this: this.clone(), has_shared })
+        Arc::new_cyclic(|this| Self { state, stubs, root, this: this.clone(), has_shared })
     }
 
     /// [`PageTable::root`], without a lock: for switching to this address space.

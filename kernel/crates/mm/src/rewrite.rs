@@ -27,12 +27,14 @@
 //!
 //! [`AddressSpace::original_address`]: crate::AddressSpace::original_address
 
+mod index;
 mod place;
 mod stub;
 mod table;
 
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+pub(crate) use index::PublishedIndex;
 pub use stub::{CallPatch, OriginalAddress};
 pub(crate) use stub::{STUB_LEN_MAX, Stub};
 pub(crate) use table::{POOL_LENGTHS, Table, has_place};

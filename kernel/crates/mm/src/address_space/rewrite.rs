@@ -39,7 +39,15 @@ impl AddressSpace {
     #[must_use]
     pub fn original_address(&self, address: usize) -> Option<OriginalAddress> {
         let state = self.state();
+        self.stubs.publish(&state.rewritten);
         state.rewritten.around(address).map(|stub| stub.original(address))
+    }
+
+    /// The same without waiting. None: it is to be asked for.
+    #[inline]
+    #[must_use]
+    pub fn known_original_address(&self, address: usize) -> Option<Option<OriginalAddress>> {
+        self.stubs.original(address)
     }
 
     /// Where the program goes on that has arrived at `address`, which a rewritten site covers.
@@ -174,11 +182,17 @@ impl State {
     }
 
     /// Forgets the sites of text that goes, and pools that nothing is left in.
+    #[inline]
     pub(super) fn forget_calls(&mut self, range: PageRange) {
-        if self.rewritten.is_empty() {
+        if !self.rewritten.is_empty() {
+            self.forget_sites(range);
+        }
+    }
+
+    fn forget_sites(&mut self, range: PageRange) {
+        if !self.rewritten.forget(range) {
             return;
         }
-        self.rewritten.forget(range);
         while let Some(pool) = self.rewritten.take_unused_pool() {
             drop(self.take_areas(pool));
             self.drop_pages(pool);

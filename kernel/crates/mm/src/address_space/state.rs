@@ -281,7 +281,7 @@ impl AddressSpace {
         let removed = state.take_areas(everything);
         state.drop_pages(everything);
         state.heap = Heap::default();
-        state.rewritten = Table::default();
+        state.rewritten.clear();
         drop(state);
         // The objects' last references may go here, which may sleep.
         drop(removed);

@@ -5,14 +5,15 @@
 
 use alloc::vec::Vec;
 
+use super::index::PublishedIndex;
 use super::place;
 use super::stub::{CallPatch, Stub, distance};
 use crate::PAGE_SIZE;
 use crate::range::PageRange;
 
 /// Bytes by which stubs are placed.
-const GRAIN: usize = 16;
-const GRAINS: usize = PAGE_SIZE / GRAIN;
+pub(super) const GRAIN: usize = 16;
+pub(super) const GRAINS: usize = PAGE_SIZE / GRAIN;
 /// Bytes of a pool: as many as there is room for.
 pub(crate) const POOL_LENGTHS: [usize; 4] = [4 << 20, 2 << 20, 1 << 20, 256 << 10];
 /// The most pools of an address space, and the most sites.
@@ -20,8 +21,9 @@ const POOLS_MAX: usize = 1024;
 const SITES_MAX: usize = 1 << 18;
 
 /// See the module.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Table {
+    index: PublishedIndex,
     /// By the address of the site.
     stubs: Vec<Stub>,
     /// The address of a stub and of its site, by the former.
@@ -110,7 +112,25 @@ pub(crate) fn has_place(range: PageRange, site: usize, patch: &CallPatch) -> boo
     Pool { range, pages: Vec::new(), stubs: 0 }.take(site, patch).is_some()
 }
 
+impl Clone for Table {
+    /// The same in another address space.
+    fn clone(&self) -> Self {
+        let Self { index: _, stubs, sites, pools } = self;
+        Self { index: PublishedIndex::default(), stubs: stubs.clone(), sites: sites.clone(), pools: pools.clone() }
+    }
+}
+
 impl Table {
+    /// The index that is read without a lock.
+    pub(crate) fn index(&self) -> &PublishedIndex {
+        &self.index
+    }
+
+    /// All stubs, by the address of the site.
+    pub(crate) fn stubs(&self) -> &[Stub] {
+        &self.stubs
+    }
+
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.pools.is_empty()
@@ -137,6 +157,7 @@ impl Table {
         }
         let at = self.pools.iter_mut().find_map(|pool| pool.take(site, &patch))?;
         let stub = Stub { site, at, patch };
+        self.index.withdraw();
         self.stubs.insert(self.stubs.partition_point(|other| other.site < site), stub);
         self.sites.insert(self.sites.partition_point(|(other, _)| *other < at), (at, site));
         Some(stub)
@@ -162,8 +183,13 @@ impl Table {
         self.stubs.get(first..last).unwrap_or_default()
     }
 
-    /// Forgets the sites that begin in `range`.
-    pub(crate) fn forget(&mut self, range: PageRange) {
+    /// Forgets the sites that begin in `range`. False: there are none.
+    pub(crate) fn forget(&mut self, range: PageRange) -> bool {
+        let (Some(lowest), Some(highest)) = (self.stubs.first(), self.stubs.last()) else { return false };
+        if range.end() <= lowest.site || highest.site < range.start() {
+            return false;
+        }
+        self.index.withdraw();
         let first = self.stubs.partition_point(|stub| stub.site < range.start());
         let last = self.stubs.partition_point(|stub| stub.site < range.end());
         for stub in self.stubs.drain(first..last.max(first)) {
@@ -174,6 +200,13 @@ impl Table {
                 pool.give_back(&stub);
             }
         }
+        true
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.index.withdraw();
+        *self = Self { index: self.index.clone(), ..Self::default() };
     }
 
     /// Takes out a pool without stubs.
@@ -205,8 +238,14 @@ mod tests {
             assert!(pool.contains(stub.at) && pool.contains(stub.end() - 1) && place::fits(site, stub.at, starts));
             assert_eq!(stub.at / PAGE_SIZE, (stub.end() - 1) / PAGE_SIZE);
         }
+        let index = table.index().clone();
+        assert_eq!(index.original(pool.start()), None);
+        index.publish(&table);
+        assert_eq!(index.original(pool.start() - 1), Some(None));
         for &site in &sites {
             let stub = *table.covering(site + 8).unwrap();
+            assert_eq!(index.original(stub.at).unwrap().unwrap().address, site);
+            assert_eq!(index.original(stub.end() - 1), Some(Some(stub.original(stub.end() - 1))));
             assert_eq!(stub.site, site);
             assert_eq!(table.around(stub.at), Some(&stub));
             assert_eq!(table.around(stub.end() - 1), Some(&stub));
@@ -216,10 +255,12 @@ mod tests {
         assert_eq!(table.pool_in(pool), Some(pool));
         let some = PageRange::new(text, text + PAGE_SIZE);
         assert!(!table.in_range(some).is_empty());
-        table.forget(some);
+        assert!(table.forget(some));
+        assert_eq!(index.original(pool.start()), None);
         assert_eq!(table.take_unused_pool(), None);
         assert!(table.in_range(some).is_empty() && table.covering(sites[0]).is_none());
-        table.forget(PageRange::new(0, crate::USER_END));
+        assert!(!table.forget(PageRange::new(0, text)));
+        assert!(table.forget(PageRange::new(0, crate::USER_END)));
         assert_eq!(table.take_unused_pool(), Some(pool));
         assert!(table.is_empty());
     }
