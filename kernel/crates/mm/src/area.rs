@@ -1,9 +1,9 @@
 //! [`Area`]: a run of pages of one address space that have the same rights and the same origin
-//! (Linux's `vm_area_struct`), and in [`tree`] the ordered set of them.
+//! (Linux's `vm_area_struct`), and in [`map`] the ordered set of them.
 //!
 //! An area is plain data; what its pages hold is the page table's business.
 
-pub(crate) mod tree;
+pub(crate) mod map;
 
 use alloc::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use super::AddressSpace;
 use super::state::State;
-use crate::area::tree::AreaTree;
+use crate::area::map::Taken;
 use crate::area::{Area, AreaFlags, Origin};
 use crate::page_table::Rights;
 use crate::range::{PageRange, page_up};
@@ -49,14 +49,14 @@ impl AddressSpace {
 
 impl State {
     /// Moves the break. None: it stays. Returns what was removed, and the new part of the heap.
-    fn brk(&mut self, new_break: usize) -> Option<(AreaTree, Option<PageRange>)> {
+    fn brk(&mut self, new_break: usize) -> Option<(Taken, Option<PageRange>)> {
         let Heap { start, end } = self.heap;
         if start == 0 || new_break < start || (new_break - start) as u64 > self.limits.data {
             return None;
         }
         let old_page = page_up(end)?;
         let new_page = page_up(new_break).filter(|page| *page <= USER_END)?;
-        let mut removed = AreaTree::new();
+        let mut removed = Taken::default();
         let mut grown = None;
         if new_page < old_page {
             removed = self.remove(PageRange::new(new_page, old_page)).ok()?;

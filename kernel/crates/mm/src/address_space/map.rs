@@ -8,7 +8,7 @@ use sync::atomic::Ordering::Release;
 use super::AddressSpace;
 use super::request::{Backing, MapOptions, MapRequest, Sharing};
 use super::state::State;
-use crate::area::tree::AreaTree;
+use crate::area::map::Taken;
 use crate::area::{Area, AreaFlags, Origin};
 use crate::object::SharedMemory;
 use crate::page_table::Rights;
@@ -51,7 +51,7 @@ impl AddressSpace {
             self.has_shared.store(true, Release);
         }
 
-        replaced = if request.options.contains(MapOptions::FIXED) { state.remove(range)? } else { AreaTree::new() };
+        replaced = if request.options.contains(MapOptions::FIXED) { state.remove(range)? } else { Taken::default() };
         state.insert_area(Area { range, rights: request.rights, rights_max, flags, origin });
         drop(state);
         drop(replaced);

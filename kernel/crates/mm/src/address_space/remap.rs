@@ -8,7 +8,7 @@ use super::AREA_COUNT_MAX;
 use super::AddressSpace;
 use super::request::MapOptions;
 use super::state::State;
-use crate::area::tree::AreaTree;
+use crate::area::map::Taken;
 use crate::area::{Area, AreaFlags, Origin};
 use crate::range::{PageRange, is_page_aligned, page_up};
 use crate::{PAGE_SHIFT, PAGE_SIZE, USER_END};
@@ -33,7 +33,7 @@ struct Remapped {
     /// New pages of a locked area, to page in.
     locked: Option<PageRange>,
     /// Areas removed, to be dropped after the mutex.
-    removed: Vec<AreaTree>,
+    removed: Vec<Taken>,
 }
 
 impl AddressSpace {

@@ -10,7 +10,7 @@ use super::brk::Heap;
 use super::lock::FutureLock;
 use super::request::{Layout, Limits, Usage};
 use super::{AREA_COUNT_MAX, AddressSpace};
-use crate::area::tree::AreaTree;
+use crate::area::map::{AreaMap, Taken};
 use crate::area::{Area, AreaFlags};
 use crate::page_table::{PageCounts, PageKind, PageTable, Rights};
 use crate::range::{PageRange, page_down};
@@ -20,7 +20,7 @@ use crate::{PAGE_SHIFT, USER_END, frame};
 /// Everything the mutex protects.
 pub(super) struct State {
     pub(super) page_table: Box<dyn PageTable>,
-    pub(super) areas: AreaTree,
+    pub(super) areas: AreaMap,
     pub(super) layout: Layout,
     pub(super) limits: Limits,
     pub(super) heap: Heap,
@@ -46,7 +46,7 @@ impl State {
         let layout = Layout { mmap_base: page_down(layout.mmap_base.min(USER_END)) };
         Self {
             page_table,
-            areas: AreaTree::new(),
+            areas: AreaMap::new(),
             layout,
             limits: Limits::default(),
             heap: Heap::default(),
@@ -89,20 +89,17 @@ impl State {
     }
 
     /// Takes the areas of `range` out, cutting those that reach beyond. Pages stay where they are.
-    pub(super) fn take_areas(&mut self, range: PageRange) -> AreaTree {
+    pub(super) fn take_areas(&mut self, range: PageRange) -> Taken {
         self.unpack(range);
-        let taken = self.areas.take(range);
-        for area in taken.iter() {
-            self.usage.count(area, area.range.pages(), usize::wrapping_sub);
-        }
-        taken
+        let usage = &mut self.usage;
+        self.areas.take(range, |area| usage.count(area, area.range.pages(), usize::wrapping_sub))
     }
 
     /// Unmaps `range`. The caller drops what is returned after the lock: objects may go with it. ENOMEM when that would
     /// leave too many areas.
-    pub(super) fn remove(&mut self, range: PageRange) -> Result<AreaTree, Errno> {
+    pub(super) fn remove(&mut self, range: PageRange) -> Result<Taken, Errno> {
         let first = self.areas.find_ending_after(range.start()).filter(|area| area.range.start() < range.end());
-        let Some(first) = first else { return Ok(AreaTree::new()) };
+        let Some(first) = first else { return Ok(Taken::default()) };
         let old = first.range;
         let removed = if !old.contains_range(range) {
             self.take_areas(range)
@@ -120,9 +117,11 @@ impl State {
     }
 
     /// Takes `range` off one end, or both, of the area that has the range `old`.
-    fn shorten(&mut self, old: PageRange, range: PageRange) -> AreaTree {
+    fn shorten(&mut self, old: PageRange, range: PageRange) -> Taken {
         if old == range {
-            return self.areas.take_one(range.start());
+            let mut taken = Taken::default();
+            self.areas.take_one(range.start()).into_iter().for_each(|area| taken.push(area));
+            return taken;
         }
         self.areas.modify(range.start(), |area| {
             if old.start() == range.start() {
@@ -131,11 +130,11 @@ impl State {
                 area.move_end(range.start());
             }
         });
-        AreaTree::new()
+        Taken::default()
     }
 
     /// Changes the area of `part`, which lies in one area, by `change`; what is beyond `part` stays an area of the old kind.
-    pub(super) fn change_area(&mut self, part: PageRange, change: impl FnOnce(&mut Area)) {
+    pub(super) fn change_area(&mut self, part: PageRange, change: impl Fn(&mut Area)) {
         let Some(area) = self.areas.find(part.start()) else { return };
         debug_assert!(area.range.contains_range(part), "the part lies in one area");
         let old = area.range;
@@ -144,6 +143,11 @@ impl State {
         changed.move_start(part.start());
         change(&mut changed);
         self.usage.count(area, part.pages(), usize::wrapping_sub);
+        if old == part && !self.merges(&changed) {
+            self.usage.count(&changed, part.pages(), usize::wrapping_add);
+            self.areas.modify(part.start(), change);
+            return;
+        }
         match (old.start() < part.start(), part.end() < old.end()) {
             (false, false) => drop(self.areas.take_one(part.start())),
             (true, false) => {
@@ -167,6 +171,12 @@ impl State {
         let packed_from = self.packed_from;
         self.insert_area(changed);
         self.packed_from = packed_from;
+    }
+
+    /// Whether the area that has the range of `area` is to become one with a neighbour when it has become `area`.
+    fn merges(&self, area: &Area) -> bool {
+        let (below, above) = self.areas.neighbours(area.range.start());
+        below.is_some_and(|below| below.continues_with(area)) || above.is_some_and(|above| area.continues_with(above))
     }
 
     /// Notes that `range` may be free from now on.
