@@ -78,6 +78,16 @@ fn slots(table: u64) -> &'static [AtomicU64; ENTRIES] {
     unsafe { &*(direct(table) as *const [AtomicU64; ENTRIES]) }
 }
 
+/// How many entries there are before the first that holds a frame or a table.
+fn empty_run(slots: &[AtomicU64]) -> usize {
+    let is_empty =
+        |slots: &[AtomicU64]| slots.iter().fold(0, |all, slot| all | slot.load(Ordering::Relaxed)) & HELD == 0;
+    let (fours, _) = slots.as_chunks::<4>();
+    let skipped = 4 * fours.iter().take_while(|four| is_empty(*four)).count();
+    let rest = slots.get(skipped..).unwrap_or_default();
+    skipped + rest.iter().take_while(|slot| slot.load(Ordering::Relaxed) & HELD == 0).count()
+}
+
 /// Reads an entry of a table of ours.
 fn get(table: u64, position: usize) -> u64 {
     slot(table, position).load(Ordering::Relaxed)
@@ -355,9 +365,12 @@ impl UserPageTable {
         let first = index(start, 1);
         let pages = (end - start) / PAGE_BYTES;
         let mut removed = 0;
-        for (page, slot) in slots(table)[first..first + pages].iter().enumerate() {
-            // Most of what is unmapped was never touched.
+        let mut page = 0;
+        let slots = &slots(table)[first..first + pages];
+        while let Some(slot) = slots.get(page) {
             if slot.load(Ordering::Relaxed) & HELD == 0 {
+                // Most of what is unmapped was never touched.
+                page += empty_run(&slots[page..]);
                 continue;
             }
             let entry = slot.swap(0, Ordering::AcqRel);
@@ -365,6 +378,7 @@ impl UserPageTable {
             if !batch.push(start + page * PAGE_BYTES, entry) {
                 self.drain(batch);
             }
+            page += 1;
         }
         removed
     }
@@ -477,9 +491,9 @@ impl UserPageTable {
     fn find_in_lowest(&self, table: u64, start: usize, end: usize) -> Option<(usize, u64)> {
         let first = index(start, 1);
         let pages = end.saturating_sub(start) / PAGE_BYTES;
-        let entries = slots(table)[first..first + pages].iter().map(|slot| slot.load(Ordering::Relaxed));
-        let (page, entry) = entries.enumerate().find(|(_, entry)| entry & HELD != 0)?;
-        Some((start + page * PAGE_BYTES, entry))
+        let slots = &slots(table)[first..first + pages];
+        let page = empty_run(slots);
+        Some((start + page * PAGE_BYTES, slots.get(page)?.load(Ordering::Relaxed)))
     }
 
     /// The same below `table`.
