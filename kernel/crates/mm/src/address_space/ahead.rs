@@ -1,7 +1,8 @@
 //! Pages that a program is likely to store to next.
 //!
 //! Who fills fresh memory from one end to the other faults on each page, and the way into the kernel and back costs as
-//! much as the page. So after [`RUN_MIN`] stores to missing pages in a row a fault maps up to [`AHEAD_MAX`] pages more:
+//! much as the page. So after [`RUN_MIN`] stores to missing pages in a row a fault maps [`AHEAD_FIRST`] pages more, and every
+//! further one [`AHEAD_MAX`]:
 //!
 //! 1. Only behind a page that was stored to, in the same area, up to the first page that is there already. So what is
 //!    mapped without being used is never more than [`AHEAD_MAX`] pages at the end of a run, which was longer than that.
@@ -21,8 +22,10 @@ use crate::range::PageRange;
 
 /// So many stores to missing pages in a row make a run.
 const RUN_MIN: u32 = 16;
-/// Pages mapped ahead by one fault.
-const AHEAD_MAX: usize = 16;
+/// Pages mapped ahead by the first fault that does so, and by those that follow, when the run is longer.
+const AHEAD_FIRST: usize = 16;
+const AHEAD_MAX: usize = 32;
+const _: () = assert!(RUN_MIN as usize >= AHEAD_FIRST && RUN_MIN as usize + AHEAD_FIRST >= AHEAD_MAX);
 
 /// The run of stores that is going on.
 #[derive(Default)]
@@ -40,20 +43,19 @@ impl State {
         self.run.faults = if page == self.run.next { self.run.faults.saturating_add(1) } else { 1 };
         self.run.next = page + PAGE_SIZE;
         if self.run.faults >= RUN_MIN {
-            self.run.next = self.map_ahead(self.run.next);
+            let pages = if self.run.faults == RUN_MIN { AHEAD_FIRST } else { AHEAD_MAX };
+            self.run.next = self.map_ahead(self.run.next, pages);
         }
     }
 
-    /// Maps pages from `page` on; answers the first that it leaves out.
+    /// Maps up to `pages` pages from `page` on; answers the first that it leaves out.
     #[inline(never)]
-    fn map_ahead(&mut self, page: usize) -> usize {
+    fn map_ahead(&mut self, page: usize, pages: usize) -> usize {
         let Some(area) = self.areas.find(page).filter(|area| is_filled_in_order(area)) else { return page };
         let rights = area.page_rights();
-        let end = area.range.end().min(page + AHEAD_MAX * PAGE_SIZE);
+        let end = area.range.end().min(page + pages * PAGE_SIZE);
+        let end = self.page_table.next_present(PageRange::new(page, end)).map_or(end, |(present, _)| present);
         for at in PageRange::new(page, end).page_addresses() {
-            if self.page_table.lookup(at).is_some() {
-                return at;
-            }
             let Some(frame) = Frame::allocate_spare_zeroed() else { return at };
             if self.page_table.map(at, frame, rights, PageKind::Anonymous).is_err() {
                 return at;

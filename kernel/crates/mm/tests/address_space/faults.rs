@@ -304,20 +304,20 @@ fn fill(cpu: &Cpu, address: usize, pages: usize) {
 #[test]
 fn who_fills_memory_in_order_gets_pages_ahead() {
     let cpu = Cpu::new();
-    let address = cpu.space.map(anonymous(100)).unwrap();
+    let address = cpu.space.map(anonymous(200)).unwrap();
     fill(&cpu, address, 15);
     assert_eq!(cpu.present_pages(), 15, "no run yet");
     fill(&cpu, address, 16);
     assert_eq!(cpu.present_pages(), 32);
     assert_eq!(cpu.load(address + 31 * PAGE_SIZE), Ok(0));
     fill(&cpu, address, 33);
-    assert_eq!(cpu.present_pages(), 49, "the run goes on behind what was ahead");
-    cpu.load(address + 60 * PAGE_SIZE).unwrap();
-    fill(&cpu, address, 50);
-    assert_eq!(cpu.present_pages(), 61, "up to a page that is there");
-    fill(&cpu, address + 61 * PAGE_SIZE, 39);
-    assert_eq!(cpu.present_pages(), 100, "and to the end of the area");
-    assert_eq!(frames::used(), 99);
+    assert_eq!(cpu.present_pages(), 65, "the run goes on behind what was ahead, in longer steps");
+    cpu.load(address + 80 * PAGE_SIZE).unwrap();
+    fill(&cpu, address, 66);
+    assert_eq!(cpu.present_pages(), 81, "up to a page that is there");
+    fill(&cpu, address + 81 * PAGE_SIZE, 119);
+    assert_eq!(cpu.present_pages(), 200, "and to the end of the area");
+    assert_eq!(frames::used(), 199);
     cpu.check_invariants();
 }
 
