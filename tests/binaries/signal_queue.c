@@ -38,6 +38,11 @@ int main(void) {
     siginfo_t info = {.si_signo = SIGUSR1, .si_code = SI_USER};
     info.si_code = -60;
     TRY(syscall(SYS_rt_sigqueueinfo, getpid(), SIGUSR1, &info));
+    // Behind what the kernel keeps of it, nothing may be in one with a code that nobody knows.
+    ((char *)&info)[100] = 1;
+    TRY(syscall(SYS_rt_sigqueueinfo, getpid(), SIGUSR1, &info));
+    info.si_code = -8;
+    TRY(syscall(SYS_rt_sigqueueinfo, getpid(), SIGUSR1, &info));
     TRY(syscall(SYS_rt_sigqueueinfo, 999999999, SIGUSR1, &info));
     TRY(syscall(SYS_rt_sigqueueinfo, getpid(), SIGUSR1, 16));
     return 0;

@@ -54,7 +54,7 @@ pub use resource::{GetrandomFlags, Rlimit, Rusage, SchedAttr, SchedParam, Sysinf
 pub use sequence::{Rseq, RseqCs};
 pub use signal::{
     FpxSwBytes, RtSigframe, Sigaction, SigactionFlags, Sigaltstack, Sigcontext, Sigevent, Siginfo, Signal,
-    SignalfdSiginfo, Sigset, Ucontext,
+    SignalfdSiginfo, Sigset, Ucontext, UserSiginfo,
 };
 pub use stat::{Stat, Statfs, Statx, StatxMask, StatxTimestamp};
 pub use table::{Level, SYSCALLS, SyscallRow, name};

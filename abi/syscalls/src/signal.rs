@@ -130,17 +130,23 @@ abi_struct! {
         pub ss_size: u64,
     }
 
-    /// `siginfo_t`. What follows the code depends on the signal: use the constructors and [`Siginfo::word`].
-    pub struct Siginfo: 128 {
+    /// `siginfo_t` as far as anything is in it, which is what Linux's kernel keeps of one. What follows the code depends on the signal: use the constructors and [`Siginfo::word`].
+    pub struct Siginfo: 48 {
         pub si_signo: i32,
         pub si_errno: i32,
         pub si_code: i32,
         _pad0: u32,
-        fields: [u32; 28],
+        fields: [u32; 8],
     }
 
-    /// `struct sigcontext_64`: the registers at the interruption.
-    pub struct Sigcontext: 256 {
+    /// `siginfo_t` as programs have it.
+    pub struct UserSiginfo: 128 {
+        pub info: Siginfo,
+        pub rest: [u64; 10],
+    }
+
+    /// `struct sigcontext_64`, the registers at the interruption, without the reserved words at its end.
+    pub struct Sigcontext: 192 {
         pub r8: u64,
         pub r9: u64,
         pub r10: u64,
@@ -168,7 +174,6 @@ abi_struct! {
         pub oldmask: u64,
         pub cr2: u64,
         pub fpstate: u64,
-        pub _reserved1: [u64; 8],
     }
 
     /// The kernel's `struct ucontext`.
@@ -177,6 +182,8 @@ abi_struct! {
         pub uc_link: u64,
         pub uc_stack: Sigaltstack,
         pub uc_mcontext: Sigcontext,
+        /// The end of `struct sigcontext_64`, which nobody reads or writes.
+        pub _reserved1: [u64; 8],
         pub uc_sigmask: Sigset,
     }
 
@@ -184,7 +191,7 @@ abi_struct! {
     pub struct RtSigframe: 440 {
         pub pretcode: u64,
         pub uc: Ucontext,
-        pub info: Siginfo,
+        pub info: UserSiginfo,
     }
 
     /// `struct _fpx_sw_bytes`: the last 48 bytes of the 512-byte legacy area, which say how much state follows.
@@ -410,10 +417,39 @@ pub const SIGEV_NONE: i32 = 1;
 pub const SIGEV_THREAD: i32 = 2;
 pub const SIGEV_THREAD_ID: i32 = 4;
 
+impl From<Siginfo> for UserSiginfo {
+    fn from(info: Siginfo) -> Self {
+        Self { info, rest: [0; _] }
+    }
+}
+
 impl Siginfo {
+    /// Whether its code says what it holds. Of one that a program made up with another code, Linux takes no more than it keeps.
+    pub fn is_known(&self) -> bool {
+        const SI_DETHREAD: i32 = -7;
+        const SI_ASYNCNL: i32 = -60;
+        /// The last codes of those signals that have their own, and of all others, which may be a file's.
+        const LAST: [(Signal, i32); 7] = [
+            (Signal::SIGILL, 11),
+            (Signal::SIGFPE, 15),
+            (Signal::SIGSEGV, 10),
+            (Signal::SIGBUS, 5),
+            (Signal::SIGTRAP, 6),
+            (Signal::SIGCHLD, 6),
+            (Signal::SIGSYS, 2),
+        ];
+        const LAST_OF_FILES: i32 = 6;
+        let last =
+            || LAST.iter().find(|(signal, _)| self.signal() == Some(*signal)).map_or(LAST_OF_FILES, |last| last.1);
+        match self.si_code {
+            SI_KERNEL | SI_ASYNCNL | SI_DETHREAD..=SI_USER => true,
+            code => code > SI_USER && code <= last(),
+        }
+    }
+
     /// A signal with a code and nothing else.
     pub fn new(signal: Signal, code: i32) -> Self {
-        Self { si_signo: i32::from(signal.number()), si_errno: 0, si_code: code, _pad0: 0, fields: [0; 28] }
+        Self { si_signo: i32::from(signal.number()), si_errno: 0, si_code: code, _pad0: 0, fields: [0; 8] }
     }
 
     /// Sent by a process: `kill`, `tgkill`, `tkill`.
@@ -518,6 +554,16 @@ mod tests {
         assert_eq!(offset_of!(Ucontext, uc_mcontext), 40);
         assert_eq!(offset_of!(Ucontext, uc_sigmask), 296);
         assert_eq!(offset_of!(RtSigframe, info), 312);
+    }
+
+    #[test]
+    fn codes_that_nobody_has_are_not_known() {
+        let known = |signal, code| Siginfo::new(signal, code).is_known();
+        assert!(
+            known(Signal::SIGUSR1, SI_USER) && known(Signal::SIGUSR1, SI_QUEUE) && known(Signal::SIGUSR1, SI_KERNEL)
+        );
+        assert!(known(Signal::SIGFPE, 15) && known(Signal::SIGUSR1, 6) && known(Signal::SIGUSR1, -60));
+        assert!(!known(Signal::SIGUSR1, 7) && !known(Signal::SIGBUS, 6) && !known(Signal::SIGUSR1, -8));
     }
 
     #[test]

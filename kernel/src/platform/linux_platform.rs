@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 use abi::Errno;
 use linux::{
     CpuCounters, CpuInfo, ExceptionCounters, FlushCounters, HeapClass, InvalidVectorState, Outcome, Platform, Thread,
-    ThreadStart, VdsoFrames, VectorLayout,
+    ThreadStart, VdsoFrames,
 };
 use mm::{AddressSpace, PageTable};
 use sched::{CpuSet, Policy};
@@ -68,11 +68,6 @@ impl Platform for MachinePlatform {
 
     fn restore_vector_state(&self, state: &[u8], features: u64) -> Result<(), InvalidVectorState> {
         vector_state::restore(state, features)
-    }
-
-    fn vector_layout(&self) -> VectorLayout {
-        let has_xsave = cpu::features().contains(Features::XSAVE);
-        VectorLayout { size: vector_state::size_bytes(), features: has_xsave.then(vector_state::enabled) }
     }
 
     fn save_vector_state_to_user(&self, address: usize) -> Result<(), Errno> {

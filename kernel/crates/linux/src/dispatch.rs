@@ -51,6 +51,9 @@ impl Answer {
     }
 
     fn restart(self) -> Option<Restart> {
+        if !self.is_restart() {
+            return None;
+        }
         RESTARTS.iter().find(|(number, _)| *number == self.0).map(|(_, restart)| *restart)
     }
 }

@@ -73,7 +73,7 @@ pub use exit::interrupt_exit;
 pub use fault::{Fault, fault_entry, page_in};
 pub use platform::{
     CpuCounters, CpuInfo, EXCEPTION_COUNT, ExceptionCounters, FlushCounters, HeapClass, InvalidVectorState, Outcome,
-    Platform, ThreadStart, VdsoFrames, VectorLayout,
+    Platform, ThreadStart, VdsoFrames,
 };
 pub use process::Process;
 pub use registers::Registers;

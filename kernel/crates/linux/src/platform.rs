@@ -44,15 +44,6 @@ pub struct CpuInfo {
     pub vector_features: Option<u64>,
 }
 
-/// How large vector states are, and what is in them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct VectorLayout {
-    /// See [`CpuInfo::vector_state_size`].
-    pub size: usize,
-    /// See [`CpuInfo::vector_features`].
-    pub features: Option<u64>,
-}
-
 /// What a CPU has done since it started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CpuCounters {
@@ -154,17 +145,11 @@ pub trait Platform: Send + Sync {
     /// are the program's own and trusted for nothing.
     fn restore_vector_state(&self, state: &[u8], features: u64) -> Result<(), InvalidVectorState>;
 
-    /// What [`Platform::cpu_info`] says of vector states, at little cost.
-    fn vector_layout(&self) -> VectorLayout {
-        let CpuInfo { vector_state_size: size, vector_features: features, .. } = self.cpu_info();
-        VectorLayout { size, features }
-    }
-
     /// As [`Platform::save_vector_state`], straight to program memory at `address`, which is a multiple of 64. The bytes from 464 to
     /// 512 stay as they are, and so may those from 520 to 576, which must be zero. x87 and SSE state count as present.
     fn save_vector_state_to_user(&self, address: usize) -> Result<(), Errno> {
         const LEGACY_COMPONENTS: u8 = 3;
-        let mut state = alloc::vec![0; self.vector_layout().size];
+        let mut state = alloc::vec![0; self.cpu_info().vector_state_size];
         self.save_vector_state(&mut state);
         let (legacy, extended) = state.split_at_mut(FXSAVE_SIZE);
         UserWriter::new(address, FPX_SW_BYTES_OFFSET)?.write_all(&legacy[..FPX_SW_BYTES_OFFSET])?;
@@ -178,7 +163,7 @@ pub trait Platform: Send + Sync {
     /// header. When it fails, the registers are reset.
     fn restore_vector_state_from_user(&self, address: usize, features: Option<u64>) -> Result<(), InvalidVectorState> {
         const LEGACY_FEATURES: u64 = 3;
-        let size = if features.is_some() { self.vector_layout().size } else { FXSAVE_SIZE };
+        let size = if features.is_some() { self.cpu_info().vector_state_size } else { FXSAVE_SIZE };
         let mut state = alloc::vec![0; size];
         let read = UserReader::new(address, size).and_then(|mut reader| reader.read_exact(&mut state));
         let restored = read

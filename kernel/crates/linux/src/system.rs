@@ -14,6 +14,7 @@ use crate::load::LoadAverages;
 use crate::platform::Platform;
 use crate::process::Process;
 use crate::settings::Settings;
+use crate::signal::FrameLayout;
 use crate::thread::Thread;
 use crate::timer::TimerService;
 
@@ -40,6 +41,7 @@ pub type NameField = [u8; UTSNAME_FIELD];
 /// Everything processes share.
 pub struct System {
     platform: &'static dyn Platform,
+    frame_layout: FrameLayout,
     network: Arc<net::Stack>,
     names: SpinLock<Names>,
     command_line: Box<[u8]>,
@@ -108,9 +110,11 @@ impl System {
         hostname: &[u8],
         command_line: &[u8],
     ) -> Arc<Self> {
+        let frame_layout = FrameLayout::of(&platform.cpu_info());
         let names = Names { host: name_field(hostname), domain: name_field(b"(none)") };
         Arc::new(Self {
             platform,
+            frame_layout,
             network,
             names: SpinLock::new(rank::PROCESS_TABLES, names),
             command_line: command_line.into(),
@@ -126,6 +130,12 @@ impl System {
     #[inline]
     pub fn platform(&self) -> &'static dyn Platform {
         self.platform
+    }
+
+    /// What frames of signal handlers have in common.
+    #[inline]
+    pub(crate) fn frame_layout(&self) -> &FrameLayout {
+        &self.frame_layout
     }
 
     /// The network.

@@ -73,6 +73,10 @@ pub struct FaultRecord {
     pub fault_address: u64,
 }
 
+/// A [`FaultRecord`] that only its thread uses.
+#[derive(Default)]
+struct FaultCell([AtomicU64; 3]);
+
 /// A thread.
 pub struct Thread {
     /// Given when the thread is entered in the table of threads.
@@ -93,7 +97,7 @@ pub struct Thread {
     name: SpinLock<[u8; TASK_COMM_LEN]>,
     continuation: SpinLock<Option<Continuation>>,
     deferred: SpinLock<Option<Deferred>>,
-    fault: SpinLock<FaultRecord>,
+    fault: FaultCell,
     accounting: Accounting,
     scheduling: Scheduling,
     /// Its restartable sequences.
@@ -146,7 +150,7 @@ impl Thread {
             name: SpinLock::new(rank::PROCESS_TABLES, name),
             continuation: SpinLock::new(rank::PROCESS_TABLES, None),
             deferred: SpinLock::new(rank::PROCESS_TABLES, None),
-            fault: SpinLock::new(rank::PROCESS_TABLES, FaultRecord::default()),
+            fault: FaultCell::default(),
             accounting: Accounting::starting_now(),
             scheduling: Scheduling::new(),
             sequence: Sequence::new(),
@@ -273,6 +277,12 @@ impl Thread {
         self.credentials.load()
     }
 
+    /// The real user it works for, for others to be told.
+    #[inline]
+    pub(crate) fn real_user(&self) -> u32 {
+        self.credentials.get(&sync::rcu::read()).user.real
+    }
+
     /// Who it is to the file layer.
     #[inline]
     pub fn file_credentials(&self) -> Arc<vfs::Credentials> {
@@ -314,13 +324,23 @@ impl Thread {
         *self.name.lock() = command_name(name);
     }
 
-    /// The last fault of its program.
+    /// The last fault of its program. For the thread itself alone.
+    #[inline]
     pub fn fault(&self) -> FaultRecord {
-        *self.fault.lock()
+        let FaultCell([trap_number, error_code, fault_address]) = &self.fault;
+        FaultRecord {
+            trap_number: trap_number.load(Ordering::Relaxed),
+            error_code: error_code.load(Ordering::Relaxed),
+            fault_address: fault_address.load(Ordering::Relaxed),
+        }
     }
 
+    /// Notes a fault of its program. For the thread itself alone.
     pub(crate) fn set_fault(&self, fault: FaultRecord) {
-        *self.fault.lock() = fault;
+        let FaultCell([trap_number, error_code, fault_address]) = &self.fault;
+        trap_number.store(fault.trap_number, Ordering::Relaxed);
+        error_code.store(fault.error_code, Ordering::Relaxed);
+        fault_address.store(fault.fault_address, Ordering::Relaxed);
     }
 
     /// How it is scheduled; see [`crate::scheduling`].

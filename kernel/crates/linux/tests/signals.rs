@@ -84,8 +84,8 @@ fn a_handler_runs_on_linuxs_frame_and_returns() {
 
     let frame = frame(&machine);
     assert_eq!(frame.pretcode, RESTORER);
-    assert_eq!((frame.info.si_signo, frame.info.si_code), (10, SI_USER));
-    assert_eq!((frame.info.word(0), frame.info.word(1)), (1, 0));
+    assert_eq!((frame.info.info.si_signo, frame.info.info.si_code), (10, SI_USER));
+    assert_eq!((frame.info.info.word(0), frame.info.info.word(1)), (1, 0));
     let context = frame.uc.uc_mcontext;
     assert_eq!(frame.uc.uc_flags, 7);
     assert_eq!((context.rip, context.rsp, context.rbx, context.rax), (rip, stack, 0x1234, 0));
@@ -161,7 +161,7 @@ fn a_frame_that_leads_into_the_kernel_is_a_fault_there() {
         machine.return_from_handler();
         assert_eq!(machine.registers.rip, HANDLER);
         let frame = frame(&machine);
-        assert_eq!((frame.info.si_signo, frame.info.si_code, frame.info.long(0)), (11, code, address));
+        assert_eq!((frame.info.info.si_signo, frame.info.info.si_code, frame.info.info.long(0)), (11, code, address));
         assert_eq!((frame.uc.uc_mcontext.rip, frame.uc.uc_mcontext.trapno), (target, trap));
         machine.registers.rsp += 8;
         machine.write(context + offset_of!(Sigcontext, rip) as u64, &CODE);
@@ -183,7 +183,7 @@ fn a_damaged_vector_state_is_a_fault() {
     machine.handle(Signal::SIGSEGV, SigactionFlags::SIGINFO, Sigset::EMPTY);
     machine.return_from_handler();
     let frame = frame(&machine);
-    assert_eq!((frame.info.si_signo, frame.info.si_code), (11, SI_KERNEL));
+    assert_eq!((frame.info.info.si_signo, frame.info.info.si_code), (11, SI_KERNEL));
 }
 
 #[test]
@@ -482,7 +482,7 @@ fn faults_are_told_as_on_linux() {
         fault_entry(&machine.thread, &mut machine.registers, fault);
         assert_eq!(machine.registers.rip, HANDLER, "{fault:?}");
         let frame = frame(&machine);
-        let found = (frame.info.si_signo, frame.info.si_code, frame.info.long(0));
+        let found = (frame.info.info.si_signo, frame.info.info.si_code, frame.info.info.long(0));
         assert_eq!(found, (signal, code, address), "{fault:?}");
         let context = frame.uc.uc_mcontext;
         assert_eq!((context.trapno, context.err, context.rip), (trap, error_code, rip), "{fault:?}");
@@ -538,5 +538,5 @@ fn a_handler_outside_the_program_is_a_fault() {
     machine.handle(Signal::SIGSEGV, SigactionFlags::SIGINFO, Sigset::EMPTY);
     kill(&mut machine, Signal::SIGUSR1);
     assert_eq!((machine.registers.rip, machine.registers.rdi), (HANDLER, 11));
-    assert_eq!(frame(&machine).info.long(0), 0xffff_ffff_8000_0000);
+    assert_eq!(frame(&machine).info.info.long(0), 0xffff_ffff_8000_0000);
 }

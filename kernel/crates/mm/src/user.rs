@@ -87,6 +87,13 @@ pub fn read_user_struct<T: FromBytes + IntoBytes>(address: usize) -> Result<T, E
     if machine::read_user_struct(value.as_mut_bytes(), address) { Ok(value) } else { Err(Errno::EFAULT) }
 }
 
+/// Reads a structure of the program into one that is there already, for large ones.
+#[inline]
+pub fn read_user_into<T: FromBytes + IntoBytes>(address: usize, into: &mut T) -> Result<(), Errno> {
+    check_range(address, size_of::<T>())?;
+    if machine::read_user_struct(into.as_mut_bytes(), address) { Ok(()) } else { Err(Errno::EFAULT) }
+}
+
 /// Writes a structure to the program.
 #[inline]
 pub fn write_user_struct<T: IntoBytes + Immutable>(address: usize, value: &T) -> Result<(), Errno> {

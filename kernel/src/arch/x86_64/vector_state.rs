@@ -8,7 +8,7 @@
 
 use core::arch::asm;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use linux::InvalidVectorState;
 
@@ -29,6 +29,7 @@ const MXCSR_MASK_DEFAULT: u32 = 0xffbf;
 /// XCR0 of every CPU.
 static SWITCHED_ON: AtomicU64 = AtomicU64::new(0b11);
 static ENABLED: AtomicU64 = AtomicU64::new(0b11);
+static MXCSR_MASK: AtomicU32 = AtomicU32::new(MXCSR_MASK_DEFAULT);
 static SIZE_BYTES: AtomicUsize = AtomicUsize::new(FXSAVE_BYTES);
 
 /// A buffer that the instructions accept: its first `size_bytes()` bytes are initialised, the rest is never looked at.
@@ -70,6 +71,7 @@ pub(crate) fn init() {
             SIZE_BYTES.store(size, Ordering::Relaxed);
         }
     }
+    MXCSR_MASK.store(find_mxcsr_mask(), Ordering::Relaxed);
     reset();
 }
 
@@ -353,20 +355,18 @@ fn load(area: &mut Area, components: u64) {
 }
 
 /// The MXCSR bits that this CPU accepts.
-#[inline(never)]
+#[inline]
 fn mxcsr_mask() -> u32 {
-    static MASK: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
-    let known = MASK.load(Ordering::Relaxed);
-    if known != 0 {
-        return known;
-    }
+    MXCSR_MASK.load(Ordering::Relaxed)
+}
+
+#[inline(never)]
+fn find_mxcsr_mask() -> u32 {
     let mut area = Area::new();
     // SAFETY: the area is aligned to 16 and has 512 bytes.
     unsafe { asm!("fxsave64 [{}]", in(reg) area.bytes().as_mut_ptr(), options(nostack)) };
     let mut word = [0; 4];
     word.copy_from_slice(&area.bytes()[MXCSR_MASK_OFFSET..MXCSR_MASK_OFFSET + 4]);
     let reported = u32::from_le_bytes(word);
-    let mask = if reported == 0 { MXCSR_MASK_DEFAULT } else { reported };
-    MASK.store(mask, Ordering::Relaxed);
-    mask
+    if reported == 0 { MXCSR_MASK_DEFAULT } else { reported }
 }

@@ -16,20 +16,22 @@
 //! Nothing in a frame is trusted on the way back: of the flags only those a program may change are taken, of the segment
 //! registers none, and the vector state is checked by the machine. The instruction pointer is checked on the exit path.
 
+use core::mem::offset_of;
+
 use abi::{
-    Errno, FpxSwBytes, Sigaction, SigactionFlags, Sigcontext, Siginfo, Signal, Sigset, Ucontext,
+    Errno, FpxSwBytes, RtSigframe, Sigaction, SigactionFlags, Sigaltstack, Sigcontext, Siginfo, Signal, Sigset,
+    Ucontext, UserSiginfo,
     signal::{
         FP_XSTATE_MAGIC1, FP_XSTATE_MAGIC2, FPX_SW_BYTES_OFFSET, FXSAVE_SIZE, MINSIGSTKSZ, UC_FP_XSTATE,
         UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS, USER_CS, USER_DS,
     },
 };
-use mm::USER_END;
-use mm::user::{UserWriter, read_user_struct, write_user_struct};
-use zerocopy::{Immutable, IntoBytes};
+use mm::user::{check_range, read_user_into, read_user_struct, write_user_struct};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::platform::{CpuInfo, VectorLayout};
+use crate::platform::{CpuInfo, Platform};
 use crate::registers::{Registers, flags};
-use crate::signal::mask;
+use crate::signal::{AlternateStack, mask};
 use crate::thread::Thread;
 
 /// Below the stack pointer, functions without calls keep data.
@@ -38,25 +40,83 @@ const RED_ZONE: u64 = 128;
 const VECTOR_STATE_ALIGNMENT: u64 = 64;
 /// A frame's alignment, before the return address is counted.
 const FRAME_ALIGNMENT: u64 = 16;
-const FRAME_SIZE: u64 = size_of::<abi::RtSigframe>() as u64;
+const FRAME_SIZE: u64 = size_of::<RtSigframe>() as u64;
 const MAGIC2_SIZE: usize = size_of::<u32>();
 /// The header behind the legacy part of an XSAVE image.
 const XSAVE_HEADER_SIZE: usize = 64;
 
-/// The part of a frame that every handler gets.
+/// The part of a frame that every handler gets, up to the words that nobody writes; the mask follows them.
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
 struct FrameHead {
     pretcode: u64,
-    uc: Ucontext,
+    uc_flags: u64,
+    uc_link: u64,
+    uc_stack: Sigaltstack,
+    uc_mcontext: Sigcontext,
 }
 
+/// What a return takes from a frame, but for the mask.
+#[derive(FromBytes, IntoBytes)]
+#[repr(C)]
+struct Saved {
+    uc_stack: Sigaltstack,
+    uc_mcontext: Sigcontext,
+}
+
+const UCONTEXT_OFFSET: u64 = offset_of!(RtSigframe, uc) as u64;
+const SAVED_OFFSET: u64 = UCONTEXT_OFFSET + offset_of!(Ucontext, uc_stack) as u64;
+const MASK_OFFSET: u64 = UCONTEXT_OFFSET + offset_of!(Ucontext, uc_sigmask) as u64;
+const INFO_OFFSET: u64 = offset_of!(RtSigframe, info) as u64;
+
 /// What the CPU leaves to the kernel in an XSAVE image; the header is completed by it.
-#[derive(IntoBytes, Immutable)]
+#[derive(Clone, Copy, IntoBytes, Immutable)]
 #[repr(C)]
 struct VectorMiddle {
     software: FpxSwBytes,
     header: [u64; XSAVE_HEADER_SIZE / size_of::<u64>()],
+}
+
+/// The beginning of [`FpxSwBytes`], which is all that is looked at.
+#[derive(FromBytes, IntoBytes)]
+#[repr(C)]
+struct Software {
+    magic1: u32,
+    extended_size: u32,
+    xfeatures: u64,
+    xstate_size: u32,
+    _pad: u32,
+}
+
+/// What all frames of a machine have in common.
+pub(crate) struct FrameLayout {
+    /// Bytes of the vector state; a mark follows where there is a `middle`.
+    state_size: usize,
+    /// What is written into the vector state; none without XSAVE.
+    middle: Option<VectorMiddle>,
+}
+
+impl FrameLayout {
+    /// The layout for the processors of a machine.
+    pub(crate) fn of(cpu: &CpuInfo) -> Self {
+        let state_size = cpu.vector_state_size;
+        let middle = cpu.vector_features.map(|features| VectorMiddle {
+            software: FpxSwBytes {
+                magic1: FP_XSTATE_MAGIC1,
+                extended_size: size_u32(state_size + MAGIC2_SIZE),
+                xfeatures: features,
+                xstate_size: size_u32(state_size),
+                ..FpxSwBytes::zeroed()
+            },
+            header: [0; XSAVE_HEADER_SIZE / size_of::<u64>()],
+        });
+        Self { state_size, middle }
+    }
+
+    /// Bytes of the vector state and its mark.
+    fn state_len(&self) -> usize {
+        self.state_size + if self.middle.is_some() { MAGIC2_SIZE } else { 0 }
+    }
 }
 
 /// A frame could not be written or read: the program gets `SIGSEGV`.
@@ -92,24 +152,33 @@ pub(crate) fn build(
     if !action.flags().contains(SigactionFlags::RESTORER) {
         return Err(BadFrame);
     }
-    let layout = thread.platform().vector_layout();
-    let place = place(thread, registers.rsp, action.flags(), layout)?;
-    save_vector_state(thread, layout, user_address(place.vector_state)?)?;
+    let layout = thread.process().system().frame_layout();
+    let own = &thread.signals;
+    let stack = own.stack();
+    let place = place(stack, registers.rsp, action.flags(), layout)?;
+    save_vector_state(thread.platform(), layout, user_address(place.vector_state)?)?;
 
-    let head = FrameHead { pretcode: action.restorer, uc: context(thread, registers, place.vector_state, layout) };
-    let mut writer = UserWriter::new(user_address(place.frame)?, size_of::<abi::RtSigframe>())?;
-    writer.write_struct(&head)?;
+    let mask = own.saved().unwrap_or_else(|| own.blocked());
+    let xstate = if layout.middle.is_some() { UC_FP_XSTATE } else { 0 };
+    let head = FrameHead {
+        pretcode: action.restorer,
+        uc_flags: xstate | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
+        uc_link: 0,
+        uc_stack: stack.in_frame(),
+        uc_mcontext: sigcontext(thread, registers, mask, place.vector_state),
+    };
+    write_user_struct(user_address(place.frame)?, &head)?;
+    write_user_struct(user_address(place.frame + MASK_OFFSET)?, &mask)?;
     if action.flags().contains(SigactionFlags::SIGINFO) {
-        writer.write_struct(info)?;
+        write_user_struct(user_address(place.frame + INFO_OFFSET)?, &UserSiginfo::from(*info))?;
     }
-    if let Some(disarmed) = thread.signals.stack().disarmed() {
-        thread.signals.set_stack(disarmed);
+    if let Some(disarmed) = stack.disarmed() {
+        own.set_stack(disarmed);
     }
 
-    let ucontext = place.frame + size_of::<u64>() as u64;
     registers.rdi = u64::from(signal.number());
-    registers.rsi = ucontext + size_of::<Ucontext>() as u64;
-    registers.rdx = ucontext;
+    registers.rsi = place.frame + INFO_OFFSET;
+    registers.rdx = place.frame + UCONTEXT_OFFSET;
     registers.rax = 0;
     registers.rip = action.handler;
     registers.rsp = place.frame;
@@ -123,27 +192,15 @@ fn user_address(address: u64) -> Result<usize, BadFrame> {
 }
 
 /// Writes the program's vector registers as a frame holds them: software bytes, a header, and a mark at the end.
-fn save_vector_state(thread: &Thread, layout: VectorLayout, address: usize) -> Result<(), BadFrame> {
-    let platform = thread.platform();
-    let Some(features) = layout.features else {
+fn save_vector_state(platform: &dyn Platform, layout: &FrameLayout, address: usize) -> Result<(), BadFrame> {
+    let Some(middle) = &layout.middle else {
         return Ok(platform.save_vector_state_to_user(address)?);
     };
-    let extended_size = layout.size + MAGIC2_SIZE;
-    let middle = VectorMiddle {
-        software: FpxSwBytes {
-            magic1: FP_XSTATE_MAGIC1,
-            extended_size: size_u32(extended_size),
-            xfeatures: features,
-            xstate_size: size_u32(layout.size),
-            ..FpxSwBytes::zeroed()
-        },
-        header: [0; XSAVE_HEADER_SIZE / size_of::<u64>()],
-    };
-    let end = address.checked_add(extended_size).filter(|end| *end <= USER_END).ok_or(BadFrame)?;
-    write_user_struct(address + FPX_SW_BYTES_OFFSET, &middle)?;
+    check_range(address, layout.state_len())?;
+    write_user_struct(address + FPX_SW_BYTES_OFFSET, middle)?;
     // With the header in place, since the CPU takes part of it over.
     platform.save_vector_state_to_user(address)?;
-    Ok(write_user_struct(end - MAGIC2_SIZE, &FP_XSTATE_MAGIC2)?)
+    Ok(write_user_struct(address + layout.state_size, &FP_XSTATE_MAGIC2)?)
 }
 
 fn size_u32(size: usize) -> u32 {
@@ -151,9 +208,12 @@ fn size_u32(size: usize) -> u32 {
 }
 
 /// Finds the place for a frame: below the interrupted stack pointer, or on the alternate stack.
-fn place(thread: &Thread, stack_pointer: u64, flags: SigactionFlags, layout: VectorLayout) -> Result<Place, BadFrame> {
-    let state_len = layout.size + if layout.features.is_some() { MAGIC2_SIZE } else { 0 };
-    let stack = thread.signals.stack();
+fn place(
+    stack: AlternateStack,
+    stack_pointer: u64,
+    flags: SigactionFlags,
+    layout: &FrameLayout,
+) -> Result<Place, BadFrame> {
     let mut top = stack_pointer.wrapping_sub(RED_ZONE);
     let mut is_on_alternate = stack.is_in_use(stack_pointer);
     if flags.contains(SigactionFlags::ONSTACK)
@@ -162,7 +222,7 @@ fn place(thread: &Thread, stack_pointer: u64, flags: SigactionFlags, layout: Vec
         top = alternate;
         is_on_alternate = true;
     }
-    let vector_state = top.wrapping_sub(state_len as u64) & !(VECTOR_STATE_ALIGNMENT - 1);
+    let vector_state = top.wrapping_sub(layout.state_len() as u64) & !(VECTOR_STATE_ALIGNMENT - 1);
     let frame = (vector_state.wrapping_sub(FRAME_SIZE) & !(FRAME_ALIGNMENT - 1)).wrapping_sub(8);
     // A stack that overflows must not silently continue below itself.
     if is_on_alternate && !stack.contains(frame) {
@@ -172,20 +232,6 @@ fn place(thread: &Thread, stack_pointer: u64, flags: SigactionFlags, layout: Vec
 }
 
 /// What the handler sees, and what its return restores. Inlined, as it is large and made only once.
-#[inline(always)]
-fn context(thread: &Thread, registers: &Registers, vector_state: u64, layout: VectorLayout) -> Ucontext {
-    let own = &thread.signals;
-    let (mask, stack) = (own.saved().unwrap_or_else(|| own.blocked()), own.stack().in_frame());
-    let xstate = if layout.features.is_some() { UC_FP_XSTATE } else { 0 };
-    Ucontext {
-        uc_flags: xstate | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
-        uc_link: 0,
-        uc_stack: stack,
-        uc_mcontext: sigcontext(thread, registers, mask, vector_state),
-        uc_sigmask: mask,
-    }
-}
-
 #[inline(always)]
 fn sigcontext(thread: &Thread, registers: &Registers, mask: Sigset, vector_state: u64) -> Sigcontext {
     let fault = thread.fault();
@@ -219,21 +265,21 @@ fn sigcontext(thread: &Thread, registers: &Registers, mask: Sigset, vector_state
         oldmask: mask.bits(),
         cr2: fault.fault_address,
         fpstate: vector_state,
-        _reserved1: [0; 8],
     }
 }
 
 /// Undoes [`build`]: the program continues where the frame says. The handler's return has taken the return address.
 pub(crate) fn restore(thread: &Thread, registers: &mut Registers) -> Result<(), BadFrame> {
     let frame = registers.rsp.wrapping_sub(size_of::<u64>() as u64);
-    let context: Ucontext = read_user_struct(user_address(frame)?.checked_add(8).ok_or(BadFrame)?)?;
-    mask::set(thread, context.uc_sigmask);
-    let state = &context.uc_mcontext;
+    let mut saved = Saved { uc_stack: Sigaltstack::zeroed(), uc_mcontext: Sigcontext::zeroed() };
+    read_user_into(user_address(frame.wrapping_add(SAVED_OFFSET))?, &mut saved)?;
+    mask::set(thread, read_user_struct(user_address(frame.wrapping_add(MASK_OFFSET))?)?);
+    let state = &saved.uc_mcontext;
     restore_registers(registers, state);
     restore_vector_state(thread, state.fpstate)?;
     // A stack that is refused is left as it was, as on Linux.
     let mut stack = thread.signals.stack();
-    if stack.replace(&context.uc_stack, registers.rsp).is_ok() {
+    if stack.replace(&saved.uc_stack, registers.rsp).is_ok() {
         thread.signals.set_stack(stack);
     }
     Ok(())
@@ -274,9 +320,10 @@ fn restore_vector_state(thread: &Thread, address: u64) -> Result<(), BadFrame> {
         return Ok(());
     }
     let address = user_address(address)?;
-    let features = match platform.vector_layout() {
-        VectorLayout { size, features: Some(_) } => features_of_frame(address, size)?,
-        VectorLayout { features: None, .. } => None,
+    let layout = thread.process().system().frame_layout();
+    let features = match layout.middle {
+        Some(_) => features_of_frame(address, layout.state_size)?,
+        None => None,
     };
     platform.restore_vector_state_from_user(address, features).map_err(|_| BadFrame)
 }
@@ -284,7 +331,7 @@ fn restore_vector_state(thread: &Thread, address: u64) -> Result<(), BadFrame> {
 /// The components of the XSAVE image at `address`, if the software bytes of the legacy part and the mark at its end say there
 /// is one no longer than `size_max`.
 fn features_of_frame(address: usize, size_max: usize) -> Result<Option<u64>, BadFrame> {
-    let software: FpxSwBytes = read_user_struct(address.checked_add(FPX_SW_BYTES_OFFSET).ok_or(BadFrame)?)?;
+    let software: Software = read_user_struct(address.checked_add(FPX_SW_BYTES_OFFSET).ok_or(BadFrame)?)?;
     let size = usize::try_from(software.xstate_size).unwrap_or(usize::MAX);
     let is_sound = software.magic1 == FP_XSTATE_MAGIC1
         && (FXSAVE_SIZE + XSAVE_HEADER_SIZE..=size_max).contains(&size)

@@ -42,6 +42,7 @@ use crate::platform::Outcome;
 use crate::thread::{Attention, Thread};
 
 pub use actions::{DefaultAction, SignalTable, default_action};
+pub(crate) use frame::FrameLayout;
 pub use frame::stack_size_min;
 pub use mask::{restore_mask_unless, set_temporary_mask};
 pub(crate) use own::ThreadSignals;

@@ -87,7 +87,7 @@ impl PendingSignals {
     }
 
     /// Adds the signal of a timer, in the place kept for it. If the last one still waits, that one counts the expiry.
-    pub(crate) fn add_from_timer(&mut self, signal: Signal, info: Siginfo) {
+    pub(crate) fn add_from_timer(&mut self, signal: Signal, info: &Siginfo) {
         let is_same = |other: &&mut Siginfo| {
             (other.si_signo, other.si_code, other.word(0)) == (info.si_signo, info.si_code, info.word(0))
         };
@@ -100,7 +100,7 @@ impl PendingSignals {
             Some(waiting) if info.si_code == SI_TIMER => {
                 *waiting = info.with_word(1, waiting.word(1).saturating_add(1));
             }
-            None if has_room => self.queue.push_back(info),
+            None if has_room => self.queue.push_back(*info),
             _ => debug_assert!(has_room, "a timer has a place"),
         }
     }
@@ -111,8 +111,16 @@ impl PendingSignals {
     }
 
     /// Moves the queue to a bigger one made outside the lock; what remains is for the caller to free.
+    #[inline]
     pub(crate) fn grow_into(&mut self, bigger: &mut VecDeque<Siginfo>) {
-        if bigger.capacity() > self.queue.capacity() && bigger.is_empty() {
+        if bigger.capacity() > self.queue.capacity() {
+            self.move_into(bigger);
+        }
+    }
+
+    #[cold]
+    fn move_into(&mut self, bigger: &mut VecDeque<Siginfo>) {
+        if bigger.is_empty() {
             bigger.append(&mut self.queue);
             core::mem::swap(bigger, &mut self.queue);
         }
@@ -124,18 +132,19 @@ impl PendingSignals {
     }
 
     /// Adds a signal, with its information if there is room.
-    pub(crate) fn add(&mut self, signal: Signal, info: Siginfo) {
+    #[inline]
+    pub(crate) fn add(&mut self, signal: Signal, info: &Siginfo) {
         if self.is_merged(signal) {
             return;
         }
         self.set = self.set.with(signal);
         if self.has_room() {
-            self.queue.push_back(info);
+            self.queue.push_back(*info);
         }
     }
 
     /// Adds a signal; a real-time signal only if there is room for its information, or else it answers false.
-    pub(crate) fn add_if_room(&mut self, signal: Signal, info: Siginfo) -> bool {
+    pub(crate) fn add_if_room(&mut self, signal: Signal, info: &Siginfo) -> bool {
         let is_added = !signal.is_realtime() || self.has_room();
         if is_added {
             self.add(signal, info);
@@ -153,16 +162,16 @@ impl PendingSignals {
         if !self.set.contains(signal) {
             return false;
         }
-        let is_it = |info: &Siginfo| info.signal() == Some(signal);
-        match self.queue.front() {
-            // Nearly always, one signal waits.
-            Some(only) if self.queue.len() == 1 && is_it(only) => {
-                *into = *only;
-                self.queue.clear();
-                self.set = self.set.without(signal);
-                return true;
-            }
-            _ => {}
+        let number = i32::from(signal.number());
+        let is_it = |info: &Siginfo| info.si_signo == number;
+        // Nearly always, one signal waits.
+        if self.queue.len() == 1
+            && self.queue.front().is_some_and(is_it)
+            && let Some(only) = self.queue.pop_front()
+        {
+            *into = only;
+            self.set = self.set.without(signal);
+            return true;
         }
         let taken = self.queue.iter().position(is_it).and_then(|position| self.queue.remove(position));
         if !self.queue.iter().any(is_it) {
@@ -223,11 +232,11 @@ mod tests {
     #[test]
     fn standard_signals_merge_and_realtime_signals_queue() {
         let mut pending = PendingSignals::with_room();
-        pending.add(Signal::SIGUSR1, numbered(Signal::SIGUSR1, 1));
-        pending.add(Signal::SIGUSR1, numbered(Signal::SIGUSR1, 2));
+        pending.add(Signal::SIGUSR1, &numbered(Signal::SIGUSR1, 1));
+        pending.add(Signal::SIGUSR1, &numbered(Signal::SIGUSR1, 2));
         let realtime = Signal::new(40).unwrap();
-        pending.add(realtime, numbered(realtime, 3));
-        pending.add(realtime, numbered(realtime, 4));
+        pending.add(realtime, &numbered(realtime, 3));
+        pending.add(realtime, &numbered(realtime, 4));
         assert_eq!(pending.take(Signal::SIGUSR1).unwrap().long(2), 1);
         assert_eq!(pending.take(Signal::SIGUSR1), None);
         assert_eq!(pending.take(realtime).unwrap().long(2), 3);
@@ -238,15 +247,15 @@ mod tests {
     #[test]
     fn without_room_the_signal_stays_and_the_information_goes() {
         let mut pending = PendingSignals::new();
-        pending.add(Signal::SIGTERM, numbered(Signal::SIGTERM, 9));
+        pending.add(Signal::SIGTERM, &numbered(Signal::SIGTERM, 9));
         assert_eq!(pending.take(Signal::SIGTERM), Some(Siginfo::new(Signal::SIGTERM, SI_USER)));
     }
 
     #[test]
     fn what_the_program_caused_comes_first() {
         let mut pending = PendingSignals::with_room();
-        pending.add(Signal::SIGHUP, Siginfo::sent(Signal::SIGHUP, SI_TKILL, 1, 0));
-        pending.add(Signal::SIGSEGV, Siginfo::fault(Signal::SIGSEGV, SEGV_MAPERR, 0));
+        pending.add(Signal::SIGHUP, &Siginfo::sent(Signal::SIGHUP, SI_TKILL, 1, 0));
+        pending.add(Signal::SIGSEGV, &Siginfo::fault(Signal::SIGSEGV, SEGV_MAPERR, 0));
         assert_eq!(pending.next(Sigset::EMPTY).unwrap().0, Signal::SIGSEGV);
         assert_eq!(pending.next(Sigset::of(&[Signal::SIGHUP])), None);
         assert_eq!(pending.next(Sigset::EMPTY).unwrap().0, Signal::SIGHUP);
@@ -255,7 +264,7 @@ mod tests {
     #[test]
     fn only_real_faults_are_synchronous() {
         let mut pending = PendingSignals::with_room();
-        pending.add(Signal::SIGSEGV, Siginfo::sent(Signal::SIGSEGV, SI_USER, 1, 0));
+        pending.add(Signal::SIGSEGV, &Siginfo::sent(Signal::SIGSEGV, SI_USER, 1, 0));
         assert_eq!(pending.take_synchronous(Sigset::EMPTY, &mut Siginfo::zeroed()), None);
     }
 
@@ -268,7 +277,7 @@ mod tests {
                 let mut bigger = VecDeque::with_capacity(pending.room_wanted());
                 pending.grow_into(&mut bigger);
             }
-            pending.add(realtime, numbered(realtime, value));
+            pending.add(realtime, &numbered(realtime, value));
         }
         for value in 0..100 {
             assert_eq!(pending.take(realtime).unwrap().long(2), value);

@@ -92,12 +92,12 @@ pub(crate) fn send_from_timer(process: &Process, target: Option<&Thread>, info: 
     match target {
         Some(thread) => {
             let mut own = thread.signals.lock();
-            own.add_from_timer(signal, info);
+            own.add_from_timer(signal, &info);
             own.publish();
             tell(thread, signal);
         }
         None => {
-            signals.pending.add_from_timer(signal, info);
+            signals.pending.add_from_timer(signal, &info);
             signals.publish();
             signals.tell_one(signal);
         }
@@ -135,13 +135,13 @@ pub(crate) fn send_from_interrupt(process: &Process, recipient: Recipient, info:
     let is_added = match &target {
         Some(thread) => {
             let mut own = thread.signals.lock();
-            let is_added = own.add_if_room(signal, info);
+            let is_added = own.add_if_room(signal, &info);
             own.publish();
             tell(thread, signal);
             is_added
         }
         None => {
-            let is_added = signals.pending.add_if_room(signal, info);
+            let is_added = signals.pending.add_if_room(signal, &info);
             signals.publish();
             signals.tell_one(signal);
             is_added
@@ -205,7 +205,7 @@ pub fn force(thread: &Thread, info: Siginfo) {
 #[inline]
 pub(crate) fn from_caller(thread: &Thread, signal: Signal, code: i32) -> Siginfo {
     let pid = thread.process().pid().cast_signed();
-    Siginfo::sent(signal, code, pid, thread.credentials().user.real)
+    Siginfo::sent(signal, code, pid, thread.real_user())
 }
 
 /// Raises `SIGPIPE` at the calling thread, as a write does that nobody can read any more; answers the write's error.
@@ -258,6 +258,7 @@ enum Admission {
 }
 
 /// Adds a signal to a queue if the limit of the user allows it.
+#[inline]
 fn admit(process: &Process, pending: &mut PendingSignals, signal: Signal, info: &Siginfo) -> Result<Admission, Errno> {
     let limit = process.pending_signals_max();
     // A kernel signal and a plain kill always get through; what was meant to be queued must be.
@@ -271,6 +272,6 @@ fn admit(process: &Process, pending: &mut PendingSignals, signal: Signal, info: 
     if !pending.has_room() {
         return Ok(Admission::NeedsRoom(pending.room_wanted()));
     }
-    pending.add(signal, *info);
+    pending.add(signal, info);
     Ok(Admission::Added)
 }

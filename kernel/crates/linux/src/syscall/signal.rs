@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use abi::signal::{SI_TKILL, SI_USER, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK};
-use abi::{Errno, Sigaction, SigactionFlags, Sigaltstack, Siginfo, Signal, Sigset, Timespec, UserPtr};
+use abi::{Errno, Sigaction, SigactionFlags, Sigaltstack, Siginfo, Signal, Sigset, Timespec, UserPtr, UserSiginfo};
 use mm::user::{UserWriter, read_user_struct, write_user_struct};
 use sync::machine::{self, NEVER};
 
@@ -127,7 +127,7 @@ pub(crate) fn rt_sigtimedwait(
     mask::hand_on(thread, set.intersection(thread.signals.blocked()));
     let (signal, mut taken) = taken.map_err(|_| Errno::EINTR)?.ok_or(Errno::EAGAIN)?;
     crate::timer::delivered(thread.process(), &mut taken);
-    write_optional(info, &taken)?;
+    write_optional(info, &UserSiginfo::from(taken))?;
     Ok(usize::from(signal.number()))
 }
 
@@ -189,10 +189,15 @@ fn parse(signal: i32) -> Result<Option<Signal>, Errno> {
 }
 
 /// Whether a thread may send a signal to a process.
+#[inline]
 fn check_may_send(thread: &Thread, target: &Process, signal: Option<Signal>) -> Result<(), Errno> {
-    if target.pid() == thread.process().pid() {
+    if core::ptr::eq(target, &raw const **thread.process()) {
         return Ok(());
     }
+    may_send_to_other(thread, target, signal)
+}
+
+fn may_send_to_other(thread: &Thread, target: &Process, signal: Option<Signal>) -> Result<(), Errno> {
     let own = thread.credentials();
     if own.has(CAP_KILL) {
         return Ok(());
@@ -284,8 +289,13 @@ fn kill_found(thread: &Thread, target: &Thread, signal: i32) -> SyscallResult {
 /// The information a program made up itself; only to itself may it pretend to be the kernel or `kill`. `own` is its
 /// number as far as the call names targets, `target` the one it named.
 fn read_info(own: u32, target: i32, signal: i32, info: UserPtr) -> Result<Siginfo, Errno> {
-    let mut info: Siginfo = read_user_struct(info.address())?;
+    let address = info.address();
+    let mut info: Siginfo = read_user_struct(address)?;
     info.si_signo = signal;
+    // Only of what nobody knows does Linux look at what it does not keep.
+    if !info.is_known() && read_user_struct::<UserSiginfo>(address)?.rest != [0; _] {
+        return Err(Errno::E2BIG);
+    }
     let pretends = info.si_code >= 0 || info.si_code == SI_TKILL;
     if pretends && u32::try_from(target) != Ok(own) {
         return Err(Errno::EPERM);

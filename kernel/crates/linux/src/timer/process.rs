@@ -128,7 +128,15 @@ pub(crate) fn limit_cpu(process: &Arc<Process>, limit: Rlimit) -> Result<(), Err
 
 /// Tells the timer behind a signal that the signal was taken, which begins its next period, and completes the
 /// information for the program.
+#[inline]
 pub(crate) fn delivered(process: &Process, info: &mut Siginfo) {
+    if info.si_code == SI_TIMER || info.signal() == Some(Signal::SIGALRM) {
+        timer_delivered(process, info);
+    }
+}
+
+#[cold]
+fn timer_delivered(process: &Process, info: &mut Siginfo) {
     if info.si_code == SI_TIMER {
         if let Ok((timer, _)) = process.timers.posix(info.word(0).cast_signed()) {
             timer.posix_signal_taken(info);
