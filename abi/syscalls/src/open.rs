@@ -149,6 +149,7 @@ bitflags::bitflags! {
         const NOWAIT = 0x8;
         const APPEND = 0x10;
         const NOAPPEND = 0x20;
+        const NOSIGNAL = 0x100;
     }
 
     /// `CLOSE_RANGE_*`.

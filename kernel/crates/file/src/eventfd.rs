@@ -13,7 +13,7 @@ use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
 use crate::attributes::ANONYMOUS_INODE;
-use crate::{Attributes, File, IoResult, OpenFile, Progress};
+use crate::{Attributes, CallFlags, File, IoResult, OpenFile, Progress};
 
 /// The largest count a write can reach.
 const COUNT_MAX: u64 = u64::MAX - 1;
@@ -98,6 +98,10 @@ impl File for EventFd {
         from.skip(WORD_LEN);
         self.wake(PollEvents::READABLE);
         Ok(Progress::Done(WORD_LEN))
+    }
+
+    fn call_flags(&self, writes: bool) -> CallFlags {
+        if writes { CallFlags::None } else { CallFlags::All }
     }
 
     fn readiness(&self) -> PollEvents {

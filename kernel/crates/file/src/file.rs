@@ -29,6 +29,17 @@ pub trait DirectorySink {
     fn entry(&mut self, name: &[u8], inode: u64, kind: u8, next: u64) -> bool;
 }
 
+/// Which flags a single read or write may come with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallFlags {
+    /// Every one.
+    All,
+    /// Not the one that says that the call must not wait.
+    Waiting,
+    /// None that changes what the call does.
+    None,
+}
+
 /// An open object behind a descriptor.
 ///
 /// Checks that need only the open file's flags (was it opened for reading?) are done by the caller. `position` is `None` for
@@ -66,6 +77,12 @@ pub trait File: Any + Send + Sync {
     /// Whether a blocking write continues after a partial transfer until everything is written (pipes, terminals, sockets).
     fn is_stream(&self) -> bool {
         false
+    }
+
+    /// Which `RWF_*` flags go with reading it, or writing.
+    fn call_flags(&self, writes: bool) -> CallFlags {
+        let _ = writes;
+        CallFlags::All
     }
 
     /// What would not block now. The default is what Linux says of files that cannot be polled.

@@ -28,7 +28,7 @@ mod table;
 pub mod tty;
 
 pub use attributes::Attributes;
-pub use file::{DirectorySink, File, IoResult, Progress};
+pub use file::{CallFlags, DirectorySink, File, IoResult, Progress};
 pub use open_file::{OpenFile, ReleaseWatcher};
 pub use owner::{FileOwner, Owner, OwnerKind};
 pub use port::{Direction, Port, PortFile};

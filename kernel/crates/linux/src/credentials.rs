@@ -135,7 +135,7 @@ impl Credentials {
     }
 
     /// What the file layer checks with.
-    pub fn for_files(&self, process: u32, thread: u32) -> vfs::Credentials {
+    pub fn for_files(&self, process: u32, thread: u32, identity: u64) -> vfs::Credentials {
         vfs::Credentials {
             uid: self.user.file_system,
             gid: self.group.file_system,
@@ -143,6 +143,7 @@ impl Credentials {
             capabilities: vfs::Capabilities::from_bits_retain(self.capabilities.effective),
             process,
             thread,
+            identity,
         }
     }
 

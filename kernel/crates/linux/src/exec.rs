@@ -468,7 +468,7 @@ pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootEr
     crate::proc::mount(&request.namespace, &system)?;
     let credentials = Credentials::root();
     let pid = FIRST_PID;
-    let file_credentials = credentials.for_files(pid, pid);
+    let file_credentials = credentials.for_files(pid, pid, 0);
     let limits = Limits::default();
     let mut fs = FsContext::new(request.namespace);
     enter_directory(&mut fs, &file_credentials, request.working_directory).map_err(BootError::WorkingDirectory)?;

@@ -287,7 +287,7 @@ impl Thread {
     #[inline]
     pub fn file_credentials(&self) -> Arc<vfs::Credentials> {
         let credentials = self.file_credentials.load();
-        if credentials.thread == self.tid() { credentials } else { self.renew_file_credentials() }
+        if credentials.thread == self.tid() { credentials } else { self.renew_file_credentials(credentials.identity) }
     }
 
     /// Who it is to the file layer, but for its number, for the length of a read section.
@@ -297,8 +297,8 @@ impl Thread {
     }
 
     #[cold]
-    fn renew_file_credentials(&self) -> Arc<vfs::Credentials> {
-        let credentials = Arc::new(self.credentials().for_files(self.process.pid(), self.tid()));
+    fn renew_file_credentials(&self, identity: u64) -> Arc<vfs::Credentials> {
+        let credentials = Arc::new(self.credentials().for_files(self.process.pid(), self.tid(), identity));
         self.file_credentials.replace(Arc::clone(&credentials));
         credentials
     }
@@ -308,7 +308,8 @@ impl Thread {
         self.process.set_may_lock_any(credentials.has(CAP_IPC_LOCK));
         let (old_user, user) = (self.credentials().user.real, credentials.user.real);
         self.credentials.replace(Arc::new(credentials));
-        self.renew_file_credentials();
+        static LAST_IDENTITY: AtomicU64 = AtomicU64::new(0);
+        self.renew_file_credentials(LAST_IDENTITY.fetch_add(1, Ordering::Relaxed) + 1);
         if old_user != user {
             self.process.system().change_user(old_user, user);
         }

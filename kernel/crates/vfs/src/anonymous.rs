@@ -15,8 +15,8 @@ use crate::file_system::anonymous_device;
 use crate::fs::tmpfs::{Tmpfs, TmpfsOptions};
 use crate::used::Used;
 use crate::{
-    Capabilities, Credentials, Dentry, FileSystem, FileSystemStatistics, Inode, Metadata, Mount, NewMetadata, Opened,
-    PathRef, RootDentry, SealFlags, VnodeFile,
+    Credentials, Dentry, FileSystem, FileSystemStatistics, Inode, Metadata, Mount, NewMetadata, Opened, PathRef,
+    RootDentry, SealFlags, VnodeFile,
 };
 
 /// A place for a file that has none. `name` is what `readlink` of `/proc/self/fd/N` shows.
@@ -78,7 +78,7 @@ pub fn memory_file(credentials: &Credentials, name: &[u8], seals: MemoryFileSeal
     }
     let shown = [b"/memfd:", name, b" (deleted)"].concat();
     let place = PathRef { mount: mount.clone(), dentry: Dentry::root(inode, &shown) };
-    let file = VnodeFile::new(Used::uncounted(place), credentials.has(Capabilities::FSETID));
+    let file = VnodeFile::new(Used::uncounted(place), credentials);
     Ok(OpenFile::new(Arc::new(file), OpenFlags::RDWR | OpenFlags::LARGEFILE))
 }
 

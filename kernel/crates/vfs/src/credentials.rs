@@ -49,12 +49,22 @@ pub struct Credentials {
     pub process: u32,
     /// Number of the asking thread.
     pub thread: u32,
+    /// Changes whenever the asker becomes another; threads made since have the same.
+    pub identity: u64,
 }
 
 impl Credentials {
     /// User and group 0 with every capability.
     pub fn root() -> Self {
-        Self { uid: 0, gid: 0, groups: Arc::from([]), capabilities: Capabilities::all(), process: 1, thread: 1 }
+        Self {
+            uid: 0,
+            gid: 0,
+            groups: Arc::from([]),
+            capabilities: Capabilities::all(),
+            process: 1,
+            thread: 1,
+            identity: 0,
+        }
     }
 
     /// Whether all of `wanted` are held.

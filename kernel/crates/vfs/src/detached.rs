@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use abi::{Errno, OpenFlags};
 use file::{Attributes, File, OpenFile};
 
-use crate::{Mount, MountFlags, Namespace, PathRef, Superblock, VnodeFile};
+use crate::{Credentials, Mount, MountFlags, Namespace, PathRef, Superblock, VnodeFile};
 
 /// Keeps a tree that is nowhere.
 struct DetachedTree {
@@ -35,14 +35,14 @@ pub fn new_mount(superblock: Arc<Superblock>, source: &[u8], flags: MountFlags) 
 }
 
 /// An open file (`O_PATH`) that refers to the root of a tree that is nowhere, and keeps it.
-pub fn open_detached(namespace: &Arc<Namespace>, mount: Arc<Mount>) -> Arc<OpenFile> {
+pub fn open_detached(namespace: &Arc<Namespace>, mount: Arc<Mount>, credentials: &Credentials) -> Arc<OpenFile> {
     let root = PathRef { dentry: mount.root().clone(), mount: mount.clone() };
-    let mut file = VnodeFile::path_only(root);
+    let mut file = VnodeFile::path_only(root, credentials);
     file.serve_through(Arc::new(DetachedTree { namespace: namespace.clone(), mount }));
     OpenFile::new(Arc::new(file), OpenFlags::PATH)
 }
 
 /// An open file (`O_PATH`) that refers to a place.
-pub fn open_place_only(place: PathRef) -> Arc<OpenFile> {
-    OpenFile::new(Arc::new(VnodeFile::path_only(place)), OpenFlags::PATH)
+pub fn open_place_only(place: PathRef, credentials: &Credentials) -> Arc<OpenFile> {
+    OpenFile::new(Arc::new(VnodeFile::path_only(place, credentials)), OpenFlags::PATH)
 }

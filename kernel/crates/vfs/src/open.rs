@@ -14,8 +14,8 @@ use crate::used::Used;
 use crate::vnode_file::takes_direct;
 use crate::walk::{Last, LastKind, Walk};
 use crate::{
-    Capabilities, Credentials, Dentry, FsContext, Lookup, Metadata, MountFlags, Opened, PathRef, Permissions,
-    VnodeFile, device, notify, protection,
+    Credentials, Dentry, FsContext, Lookup, Metadata, MountFlags, Opened, PathRef, Permissions, VnodeFile, device,
+    notify, protection,
 };
 
 /// What `open` or `openat2` asks for.
@@ -48,7 +48,7 @@ pub fn open(
     if flags.contains(OpenFlags::PATH) {
         let kept = OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC;
         let place = crate::resolve(context, credentials, start, path, lookup)?;
-        return Ok(OpenFile::new(Arc::new(VnodeFile::path_only(place)), flags & kept));
+        return Ok(OpenFile::new(Arc::new(VnodeFile::path_only(place, credentials)), flags & kept));
     }
     if flags.contains(OpenFlags::TMPFILE_ONLY) {
         lookup.set(Lookup::FOLLOW, !flags.contains(OpenFlags::NOFOLLOW));
@@ -243,8 +243,7 @@ fn open_place(
     } else {
         Used::uncounted(place)
     };
-    let keeps_set_id = credentials.has(Capabilities::FSETID);
-    let mut file = VnodeFile::new(place, keeps_set_id);
+    let mut file = VnodeFile::new(place, credentials);
     if lease::is_any() {
         break_leases(file.path().inode().metadata(), wanted.contains(Permissions::WRITE))?;
     }

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use abi::inotify::InotifyMask;
 use abi::open::{SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
 use abi::{Errno, FallocateFlags, OpenFlags, PollEvents};
-use file::{Attributes, DirectorySink, File, IoResult, LockOwner, OpenFile, Progress};
+use file::{Attributes, CallFlags, DirectorySink, File, IoResult, LockOwner, OpenFile, Progress};
 use mm::object::MappedObject;
 use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
@@ -19,7 +19,7 @@ use crate::page_cache::ErrorMark;
 use crate::page_cache::direct::check_aligned;
 use crate::page_cache::errors::were_any;
 use crate::used::Used;
-use crate::{FileKind, Inode, PageCache, PageStore, PathRef, SealFlags, notify};
+use crate::{Capabilities, Credentials, FileKind, Inode, PageCache, PageStore, PathRef, SealFlags, notify};
 
 /// The position of the first entry that a file system gives; `.` and `..` come before.
 const FIRST_ENTRY: u64 = 2;
@@ -33,6 +33,8 @@ pub struct VnodeFile {
     path: Used,
     /// What serves it, when that is not the inode.
     served_by: Option<Arc<dyn File>>,
+    /// Who opened it ([`crate::Credentials::identity`]).
+    opener: u64,
     /// Whether opening it made the file.
     made_file: bool,
     /// Whether whoever opened it may write without losing set-id bits.
@@ -44,9 +46,18 @@ pub struct VnodeFile {
 }
 
 impl VnodeFile {
-    pub(crate) fn new(path: Used, keeps_set_id: bool) -> Self {
+    pub(crate) fn new(path: Used, credentials: &Credentials) -> Self {
+        let keeps_set_id = credentials.has(Capabilities::FSETID);
         let errors = error_mark(&path);
-        Self { path, served_by: None, made_file: false, keeps_set_id, may_use_reserve: false, errors }
+        Self {
+            path,
+            served_by: None,
+            opener: credentials.identity,
+            made_file: false,
+            keeps_set_id,
+            may_use_reserve: false,
+            errors,
+        }
     }
 
     /// Notes that opening it made the file.
@@ -65,8 +76,13 @@ impl VnodeFile {
     }
 
     /// A file that only names a place (`O_PATH`).
-    pub(crate) fn path_only(path: PathRef) -> Self {
-        Self::new(Used::uncounted(path), false)
+    pub(crate) fn path_only(path: PathRef, credentials: &Credentials) -> Self {
+        Self::new(Used::uncounted(path), credentials)
+    }
+
+    /// Whether these credentials are the ones that it was opened with.
+    pub fn was_opened_by(&self, credentials: &Credentials) -> bool {
+        self.opener == credentials.identity
     }
 
     /// Has another file serve it.
@@ -303,6 +319,15 @@ impl File for VnodeFile {
 
     fn is_stream(&self) -> bool {
         self.served_by.as_ref().is_some_and(|file| file.is_stream())
+    }
+
+    fn call_flags(&self, writes: bool) -> CallFlags {
+        match &self.served_by {
+            Some(file) => file.call_flags(writes),
+            None if self.inode().metadata().is_directory() => CallFlags::None,
+            // Contents may have to come from a disk.
+            None => CallFlags::Waiting,
+        }
     }
 
     fn readiness(&self) -> PollEvents {

@@ -64,14 +64,33 @@ pub(crate) fn setregid(thread: &Thread, real: u32, effective: u32) -> SyscallRes
     Ok(0)
 }
 
-pub(crate) fn setresuid(thread: &Thread, real: u32, effective: u32, saved: u32) -> SyscallResult {
-    change(thread, |credentials| credentials.set_users(real, effective, saved))?;
+/// Changes the caller; but where nothing would change it stays who it is, as on Linux, for `linkat`.
+fn change_unless_same(
+    thread: &Thread,
+    now: Ids,
+    wanted: [u32; 3],
+    how: impl FnOnce(&mut Credentials) -> Result<(), Errno>,
+) -> SyscallResult {
+    let own = [now.real, now.effective, now.saved];
+    let is_same = wanted.iter().zip(own).all(|(wanted, own)| *wanted == own || *wanted == u32::MAX);
+    if !is_same || now.file_system != now.effective {
+        change(thread, how)?;
+    }
     Ok(0)
 }
 
+pub(crate) fn setresuid(thread: &Thread, real: u32, effective: u32, saved: u32) -> SyscallResult {
+    let user = thread.credentials().user;
+    change_unless_same(thread, user, [real, effective, saved], |credentials| {
+        credentials.set_users(real, effective, saved)
+    })
+}
+
 pub(crate) fn setresgid(thread: &Thread, real: u32, effective: u32, saved: u32) -> SyscallResult {
-    change(thread, |credentials| credentials.set_all_groups(real, effective, saved))?;
-    Ok(0)
+    let group = thread.credentials().group;
+    change_unless_same(thread, group, [real, effective, saved], |credentials| {
+        credentials.set_all_groups(real, effective, saved)
+    })
 }
 
 pub(crate) fn getresuid(thread: &Thread, real: UserPtr, effective: UserPtr, saved: UserPtr) -> SyscallResult {

@@ -3,11 +3,11 @@
 use abi::stat::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
 use abi::{AccessRights, AtFlags, Errno, Fd, RenameFlags, UserPtr};
 use mm::user::UserWriter;
-use vfs::Capabilities;
+use vfs::{Capabilities, VnodeFile};
 
 use super::directory::remove_directory;
 use crate::SyscallResult;
-use crate::lookup::{UserPath, View, at_flags, locate_with, read_path, start};
+use crate::lookup::{UserPath, View, at_flags, file_as, locate_with, read_path, start};
 use crate::thread::Thread;
 
 pub(crate) fn link(thread: &Thread, old_path: UserPtr, new_path: UserPtr) -> SyscallResult {
@@ -24,9 +24,8 @@ pub(crate) fn linkat(
 ) -> SyscallResult {
     let flags = at_flags(flags, AtFlags::SYMLINK_FOLLOW | AtFlags::EMPTY_PATH)?;
     let view = View::of(thread);
-    let may_link_unnamed = view.credentials.has(Capabilities::DAC_READ_SEARCH);
-    if flags.contains(AtFlags::EMPTY_PATH) && !may_link_unnamed && is_empty(old_path)? {
-        return Err(Errno::ENOENT.into());
+    if flags.contains(AtFlags::EMPTY_PATH) && !view.credentials.has(Capabilities::DAC_READ_SEARCH) {
+        check_opener(thread, &view, old_directory, old_path)?;
     }
     // Unlike other calls this one does not follow a link unless asked to.
     let mut walk = flags & AtFlags::EMPTY_PATH;
@@ -36,6 +35,17 @@ pub(crate) fn linkat(
     let start = start(thread, new_directory, &path)?;
     vfs::link(&view.context, &view.credentials, &source, start.as_ref(), &path)?;
     Ok(0)
+}
+
+/// `ENOENT` unless the descriptor where a path begins was opened by who the caller is still: what others have handed over
+/// gets no name by those who could not reach it.
+fn check_opener(thread: &Thread, view: &View, directory: Fd, path: UserPtr) -> Result<(), Errno> {
+    if directory == Fd::AT_FDCWD || UserPath::read(path)?.starts_with(b"/") {
+        return Ok(());
+    }
+    let open = thread.fds().get_any(directory.raw())?;
+    let is_own = file_as::<VnodeFile>(&open).is_none_or(|file| file.was_opened_by(&view.credentials));
+    if is_own { Ok(()) } else { Err(Errno::ENOENT) }
 }
 
 /// Whether a path has no byte.

@@ -157,7 +157,7 @@ pub(crate) fn fsmount(thread: &Thread, fd: Fd, flags: u32, attributes: u32) -> S
     let reservation = fds.reserve(flags & CLOEXEC != 0)?;
     let (superblock, source) = context.take()?;
     let mount = vfs::new_mount(superblock, &source, mount_flags);
-    Ok(number(reservation.install(vfs::open_detached(&view.context.namespace, mount))))
+    Ok(number(reservation.install(vfs::open_detached(&view.context.namespace, mount, &view.credentials))))
 }
 
 pub(crate) fn open_tree(thread: &Thread, directory: Fd, path: UserPtr, flags: u32) -> SyscallResult {
@@ -200,9 +200,9 @@ fn open_tree_changed(
     let (open, place) = if is_copy {
         let mount = namespace.copy_tree(&view.credentials, &place, is_recursive)?;
         let dentry = mount.root().clone();
-        (vfs::open_detached(namespace, mount.clone()), PathRef { mount, dentry })
+        (vfs::open_detached(namespace, mount.clone(), &view.credentials), PathRef { mount, dentry })
     } else {
-        (vfs::open_place_only(place.clone()), place)
+        (vfs::open_place_only(place.clone(), &view.credentials), place)
     };
     if let Some((attributes, size)) = attributes
         && let Some(change) = read_change(thread, attributes, size)?

@@ -7,7 +7,7 @@ use abi::resource::RLIMIT_FSIZE;
 use abi::signal::SI_USER;
 use abi::stat::{S_IFMT, S_IFREG};
 use abi::{Errno, Fd, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
-use file::{FdRef, IoResult, OpenFile, Progress};
+use file::{CallFlags, FdRef, IoResult, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter, read_iovecs};
 use net::socket::SocketFile;
 use sync::machine::{self, NEVER};
@@ -208,7 +208,7 @@ pub(crate) fn preadv2(
     if to.remaining() == 0 {
         return Ok(0);
     }
-    let flags = rw_flags(flags)?;
+    let flags = rw_flags(&open, flags, false)?;
     check_end(position, to.remaining())?;
     if !flags.contains(RwFlags::NOWAIT) {
         return read_from(thread, &open, &mut to, position);
@@ -220,8 +220,16 @@ pub(crate) fn preadv2(
 }
 
 /// The flags of one call, known ones only: the file is looked at first.
-fn rw_flags(flags: u32) -> Result<RwFlags, Errno> {
+fn rw_flags(open: &OpenFile, flags: u32, writes: bool) -> Result<RwFlags, Errno> {
     let flags = RwFlags::from_bits(flags).ok_or(Errno::EOPNOTSUPP)?;
+    let refused = match open.file().call_flags(writes) {
+        CallFlags::All => RwFlags::empty(),
+        CallFlags::Waiting => RwFlags::NOWAIT,
+        CallFlags::None => !RwFlags::HIPRI,
+    };
+    if flags.intersects(refused) {
+        return Err(Errno::EOPNOTSUPP);
+    }
     if flags.contains(RwFlags::APPEND | RwFlags::NOAPPEND) { Err(Errno::EINVAL) } else { Ok(flags) }
 }
 
@@ -426,8 +434,8 @@ pub(crate) fn pwritev2(
         check_positions(thread, fd)?;
     }
     let open = writable(thread, fd)?;
-    let flags = rw_flags(flags)?;
-    let written = if flags.intersects(RwFlags::APPEND | RwFlags::NOAPPEND | RwFlags::NOWAIT) {
+    let flags = rw_flags(&open, flags, true)?;
+    let written = if flags.intersects(RwFlags::APPEND | RwFlags::NOAPPEND | RwFlags::NOWAIT | RwFlags::NOSIGNAL) {
         write_as(thread, &open, vector, vector_length, position, flags)?
     } else {
         write_vector(thread, &open, vector, vector_length, position)?
@@ -442,7 +450,7 @@ pub(crate) fn pwritev2(
     Ok(written)
 }
 
-/// Writes as if the file had been opened with `O_APPEND`, without it, or with `O_NONBLOCK`.
+/// Writes as if the file had been opened with `O_APPEND`, without it, or with `O_NONBLOCK`, or without `SIGPIPE`.
 fn write_as(
     thread: &Thread,
     open: &OpenFile,
@@ -456,12 +464,34 @@ fn write_as(
     as_flags.set(OpenFlags::APPEND, appends);
     as_flags.set(OpenFlags::NONBLOCK, open.is_nonblocking() || flags.contains(RwFlags::NOWAIT));
     let other = open.with_flags(as_flags);
-    let written = write_vector(thread, &other, vector, count, position)?;
+    let written = if flags.contains(RwFlags::NOSIGNAL) && open.file().is_stream() {
+        let mut from = UserReader::from_iovecs(read_iovecs(vector.address(), vector_len(count)?)?)?;
+        write_quietly(thread, &other, &mut from)?
+    } else {
+        write_vector(thread, &other, vector, count, position)?
+    };
     if position.is_none() && open.file().has_positions() {
         let end = *other.position().lock();
         *open.position().lock() = end;
     }
     Ok(written)
+}
+
+/// Writes to a stream whose end may be broken, without a signal that says so.
+fn write_quietly(thread: &Thread, open: &OpenFile, from: &mut UserReader<'_>) -> SyscallResult {
+    let file = open.file();
+    let mut done = 0;
+    loop {
+        match wait::until_ready(thread, open, PollEvents::WRITABLE, || file.write(open, from, None)) {
+            Ok(count) => done += count,
+            Err(_) if done > 0 => return Ok(done),
+            Err(error) => return Err(error),
+        }
+        if from.is_empty() {
+            thread.accounting().count_write(done);
+            return Ok(done);
+        }
+    }
 }
 
 // ---- The position ---------------------------------------------------------------------------------------------------

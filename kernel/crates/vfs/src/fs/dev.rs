@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use abi::Errno;
 use abi::stat::make_device;
-use file::{Attributes, File, IoResult, OpenFile, Progress};
+use file::{Attributes, CallFlags, File, IoResult, OpenFile, Progress};
 use mm::Frame;
 use mm::object::{MappedObject, Mappings};
 use mm::user::{UserReader, UserWriter};
@@ -103,6 +103,14 @@ impl File for MemoryDevice {
             MemoryKind::Full => Err(Errno::ENOSPC),
             // What is written to the generator could only add to its state; it needs nothing.
             MemoryKind::Null | MemoryKind::Zero | MemoryKind::Random => Ok(Progress::Done(from.skip(from.remaining()))),
+        }
+    }
+
+    fn call_flags(&self, writes: bool) -> CallFlags {
+        match self.kind {
+            MemoryKind::Full if writes => CallFlags::None,
+            MemoryKind::Full => CallFlags::Waiting,
+            MemoryKind::Null | MemoryKind::Zero | MemoryKind::Random => CallFlags::All,
         }
     }
 

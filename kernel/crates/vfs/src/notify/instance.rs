@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 use abi::inotify::{InotifyEvent, InotifyMask};
 use abi::{Errno, PollEvents, ioctl};
 use file::attributes::ANONYMOUS_INODE;
-use file::{Attributes, File, IoResult, OpenFile, Progress};
+use file::{Attributes, CallFlags, File, IoResult, OpenFile, Progress};
 use mm::user::{UserWriter, write_user_struct};
 use sync::{Mutex, WaitQueue, rank};
 
@@ -119,6 +119,10 @@ impl File for Inotify {
             done += event.len_bytes();
         }
         if done == 0 { Ok(Progress::WouldBlock) } else { Ok(Progress::Done(done)) }
+    }
+
+    fn call_flags(&self, _writes: bool) -> CallFlags {
+        CallFlags::None
     }
 
     fn readiness(&self) -> PollEvents {

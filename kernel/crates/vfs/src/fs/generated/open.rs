@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 
 use abi::{Errno, open};
-use file::{Attributes, File, IoResult, OpenFile, Progress};
+use file::{Attributes, CallFlags, File, IoResult, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter};
 use sync::{Mutex, rank};
 
@@ -50,6 +50,10 @@ impl GeneratedFile {
 }
 
 impl File for GeneratedFile {
+    fn call_flags(&self, _writes: bool) -> CallFlags {
+        CallFlags::Waiting
+    }
+
     fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
         if let Some(position) = position {
             return self.read_at(position, to).map(Progress::Done);
