@@ -208,7 +208,14 @@ pub(crate) fn park_until_time_of_day(thread: &Thread, time_ns: u64) -> bool {
     park(thread, machine::now_ns().saturating_add(ahead_ns)) && machine::realtime_ns() >= time_ns
 }
 
+/// The thread waits, or has found nothing to do: connections send what they have held back for more.
+#[inline]
+pub(crate) fn send_held(thread: &Thread) {
+    thread.process().system().network().release_held();
+}
+
 /// Parks the thread. True: the deadline came first.
 pub(crate) fn park(thread: &Thread, deadline_ns: u64) -> bool {
+    send_held(thread);
     thread.parker().park_until(deadline_ns)
 }

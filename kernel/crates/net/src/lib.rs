@@ -43,6 +43,7 @@ pub mod control;
 pub mod counters;
 pub mod flow_key;
 pub mod frame;
+mod held;
 pub mod interface;
 pub mod loan;
 pub mod nic;

@@ -43,6 +43,8 @@ pub static SEND_BUFFER_MAX: Setting = Setting::new(BUFFER_MAX, i32::MAX as u32 /
 pub static RECEIVE_BUFFER_MAX: Setting = Setting::new(BUFFER_MAX, i32::MAX as u32 / 2);
 /// Whether congestion is told instead of being felt: 0 never, 1 asked for, 2 agreed to (`net.ipv4.tcp_ecn`).
 pub static TCP_ECN: Setting = Setting::new(2, 2);
+/// Whether small writes wait for each other while the program goes on (`net.ipv4.tcp_autocorking`): [`crate::held`].
+pub static TCP_AUTOCORKING: Setting = Setting::new(1, u8::MAX as u32);
 /// The first and the last port given to who does not choose, in the upper and the lower half (`net.ipv4.ip_local_port_range`).
 static EPHEMERAL: AtomicU32 = AtomicU32::new((EPHEMERAL_FIRST as u32) << 16 | EPHEMERAL_LAST as u32);
 

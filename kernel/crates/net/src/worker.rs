@@ -20,6 +20,7 @@ use sync::machine::{self, NEVER};
 use sync::{BatchQueue, Mutex, Parker, rank};
 
 use crate::channel::{Flow, NO_CPU, Packet};
+use crate::held::HeldFlows;
 use crate::interface::Interface;
 use crate::stack::{BATCH_MAX, Stack};
 
@@ -48,6 +49,7 @@ pub(crate) struct Worker {
     /// When the watched flows are looked at; [`NEVER`] while there are none.
     watch_ns: AtomicU64,
     timers: Mutex<BTreeMap<TimerKey, Arc<dyn Flow>>>,
+    held: HeldFlows,
     /// When the worker wakes up by itself.
     wakes_ns: AtomicU64,
     has_work: AtomicBool,
@@ -63,10 +65,16 @@ impl Worker {
             watched: BatchQueue::new(FLOWS_MAX),
             watch_ns: AtomicU64::new(NEVER),
             timers: Mutex::new(rank::NETWORK_TIMERS, BTreeMap::new()),
+            held: HeldFlows::new(),
             wakes_ns: AtomicU64::new(NEVER),
             has_work: AtomicBool::new(false),
             parker: Parker::new(),
         }
+    }
+
+    /// The flows that hold output.
+    pub(crate) fn held(&self) -> &HeldFlows {
+        &self.held
     }
 
     /// Makes the worker run.
@@ -176,15 +184,16 @@ impl Stack {
             self.let_work(&flow, now_ns);
         }
         self.look_at_watched(worker, now_ns);
+        let held_ns = self.look_at_held(&worker.held, now_ns);
         let control_ns = self.work_control(cpu, now_ns).min(self.look_at_devices(now_ns));
         if is_polling {
             return now_ns;
         }
-        let at_ns = worker.next_timer_ns().min(worker.watch_ns.load(Ordering::Relaxed)).min(control_ns);
+        let at_ns = worker.next_timer_ns().min(worker.watch_ns.load(Ordering::Relaxed)).min(control_ns).min(held_ns);
         worker.wakes_ns.store(at_ns, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        // A timer that was set before `wakes_ns` could be seen.
-        at_ns.min(worker.next_timer_ns())
+        // What was set before `wakes_ns` could be seen.
+        at_ns.min(worker.next_timer_ns()).min(worker.held.look_ns())
     }
 
     /// Handles what this CPU has for its worker at once, after the machine has sent something to itself: as on Linux, the error that

@@ -64,6 +64,7 @@ const IPV4: &[Row<System>] = &[
     Row::text("tcp_available_congestion_control", "cubic reno\n"),
     Row::fixed("tcp_allowed_congestion_control", "cubic reno\n"),
     Row::fixed("tcp_congestion_control", "cubic\n"),
+    setting!("tcp_autocorking", TCP_AUTOCORKING),
     setting!("tcp_ecn", TCP_ECN),
     Row::fixed("tcp_ecn_fallback", "1\n"),
     Row::fixed("tcp_fastopen", "0\n"),

@@ -108,6 +108,7 @@ fn wait_until(
         return result.map(Ok);
     }
     if deadline_ns == 0 {
+        wait::send_held(thread);
         return Ok(Ok(0));
     }
     let source = wait::Source { queue: epoll.waiters(), events: PollEvents::READABLE };

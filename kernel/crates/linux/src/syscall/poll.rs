@@ -99,6 +99,7 @@ fn wait_for_any(thread: &Thread, all: &[Watched<'_>], deadline_ns: u64) -> Resul
     let look = || all.iter().filter(|one| one.look(thread)).count();
     let ready = look();
     if ready > 0 || deadline_ns == 0 {
+        note_idleness(thread, ready);
         return Ok(ready);
     }
     let sources = all.iter().filter_map(Watched::source);
@@ -106,6 +107,13 @@ fn wait_for_any(thread: &Thread, all: &[Watched<'_>], deadline_ns: u64) -> Resul
     let look = || all.iter().filter(|one| one.look_again(fds)).count();
     let found = wait::until_any(thread, sources, deadline_ns, || Some(look()).filter(|ready| *ready > 0))?;
     Ok(found.unwrap_or(0))
+}
+
+/// A look that did not wait has found so many.
+fn note_idleness(thread: &Thread, ready: usize) {
+    if ready == 0 {
+        wait::send_held(thread);
+    }
 }
 
 /// The time on the clock of [`machine::now_ns`] at which a wait ends: 0 for at once, [`NEVER`] for no limit.
@@ -211,6 +219,7 @@ fn poll_until(
     }
     let ready = look_at_all(thread, few);
     if ready > 0 || deadline_ns == 0 {
+        note_idleness(thread, ready);
         let found = few.iter().map(|descriptor| descriptor.revents);
         return write_found(descriptors, found).map(|()| Ok(ready));
     }

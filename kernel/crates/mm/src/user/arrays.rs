@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use abi::{Errno, Iovec};
+use zerocopy::{FromZeros, IntoBytes};
 
 use super::{IOVEC_COUNT_MAX, UserReader, read_user_struct};
 use crate::PAGE_SIZE;
@@ -60,5 +61,7 @@ pub fn read_iovecs(address: usize, count: usize) -> Result<Vec<Iovec>, Errno> {
         return Err(Errno::EINVAL);
     }
     let mut reader = UserReader::new(address, count * size_of::<Iovec>())?;
-    (0..count).map(|_| reader.read_struct()).collect()
+    let mut iovecs = alloc::vec![Iovec::new_zeroed(); count];
+    reader.read_exact(iovecs.as_mut_bytes())?;
+    Ok(iovecs)
 }

@@ -124,6 +124,9 @@ pub trait Flow: Send + Sync {
     /// In a worker: takes what nobody has taken in time, or what a timer is for. Answers when it wants this again; [`NEVER`] for never.
     fn work(self: Arc<Self>, stack: &Arc<Stack>, now_ns: u64) -> u64;
 
+    /// Sends what it holds back ([`crate::held`]), if it still does. It is in no list of such flows any more.
+    fn release(&self) {}
+
     /// Whether packets wait.
     fn has_packets(&self) -> bool;
 

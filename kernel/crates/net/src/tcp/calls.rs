@@ -107,7 +107,7 @@ impl Socket for TcpSocket {
             Phase::Local(end) => end.lend(pieces_max, is_inline)?,
             Phase::Wire(wire) => {
                 let lent = wire.lend(pieces_max)?;
-                if lent.is_some() {
+                if lent.is_some() || wire.release() {
                     self.settle(&mut inner, sync::machine::now_ns());
                 }
                 lent
@@ -256,11 +256,17 @@ impl TcpSocket {
             let (fault, is_over) = match wire.read(request.to, is_peek.then_some(done), is_truncating) {
                 Ok(Ok(Some(len))) => {
                     done += len;
+                    wire.note_read();
                     let seen = if is_peek { done } else { 0 };
                     let has_more = wire.engine.readable_len() > seen && (is_peek || !wire.engine.is_at_mark());
                     (None, len == 0 || request.to.is_full() || is_truncating || !has_more)
                 }
-                Ok(Ok(None)) if done == 0 => return Ok(None),
+                Ok(Ok(None)) if done == 0 => {
+                    if wire.release() {
+                        self.settle(&mut inner, sync::machine::now_ns());
+                    }
+                    return Ok(None);
+                }
                 Err(errno) if done == 0 => return Err(errno),
                 Ok(Ok(None)) | Err(_) => (None, true),
                 Ok(Err(fault)) => (Some(fault), false),

@@ -62,6 +62,15 @@ impl Flow for TcpSocket {
         if is_over { NEVER } else { at_ns }
     }
 
+    fn release(&self) {
+        let mut inner = self.lock_drained();
+        let Phase::Wire(wire) = &mut inner.phase else { return };
+        wire.is_listed = false;
+        if wire.release() {
+            self.settle(&mut inner, machine::now_ns());
+        }
+    }
+
     fn has_packets(&self) -> bool {
         !self.packets.is_empty()
     }

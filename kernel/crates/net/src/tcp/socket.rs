@@ -508,7 +508,7 @@ impl TcpSocket {
         if state != State::Closed {
             wire.last_state = state;
         }
-        self.awaits_acknowledgement.store(wire.engine.awaits_acknowledgement(), Ordering::Release);
+        self.awaits_acknowledgement.store(wire.awaits_acknowledgement(), Ordering::Release);
         if matches!(state, State::Closed | State::TimeWait) {
             self.detach(inner);
             return;
@@ -566,6 +566,10 @@ impl TcpSocket {
                     return Ok(end.send(from)?.map_or(Progress::WouldBlock, Progress::Done));
                 }
                 Phase::Wire(wire) => {
+                    if wire.begin_write(from.remaining()) && (wire.is_listed || self.stack.hold(self.flow())) {
+                        wire.is_listed = true;
+                        wire.hold();
+                    }
                     let sent = match wire.send(from, has_more) {
                         Ok(sent) => sent,
                         Err(errno) if done == 0 => return Err(errno),

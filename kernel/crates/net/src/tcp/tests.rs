@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 
+use abi::inet::TCP_NODELAY;
+use abi::socket::IPPROTO_TCP;
 use abi::{Errno, PollEvents};
 use file::Progress;
 use mm::user::{UserReader, UserWriter};
@@ -278,8 +280,9 @@ impl Link {
         Self { ends: [Machine::new(1, features), Machine::new(2, features)], carried: 0 }
     }
 
-    /// Carries frames until none is under way.
+    /// Carries frames until none is under way, while programs wait.
     fn settle(&mut self, mut is_lost: impl FnMut(usize, usize) -> bool) {
+        self.ends.iter().for_each(|end| end.stack.release_held());
         loop {
             let mut is_any = false;
             for from in 0..2 {
@@ -533,6 +536,55 @@ fn a_flood_of_requests_leaves_room_for_who_answers() {
     client.connect(&address("10.0.0.2:80"), &CALLER).unwrap();
     link.settle(LOSSLESS);
     assert_eq!(client.finish_connect(), Ok(Progress::Done(0)));
+}
+
+/// Frames that are on their way, by the length of what they carry.
+fn sent_lens(machine: &Machine) -> Vec<usize> {
+    machine.nic.sent.lock().unwrap().iter().map(|frame| frame.len() - 14 - 20 - 32).filter(|len| *len > 0).collect()
+}
+
+#[test]
+fn small_writes_behind_one_under_way_go_together() {
+    let mut link = Link::new(NicFeatures::empty());
+    let (client, server) = connect_over(&mut link);
+    let answers = Arc::clone(&link.ends[1].stack);
+    server.set_option(IPPROTO_TCP, TCP_NODELAY, &1_i32.to_ne_bytes(), &CALLER).unwrap();
+    let write = |len: usize| assert_eq!(send(&*server, &alloc::vec![7; len]), Ok(Progress::Done(len)));
+    // The first goes at once, the others when the program has nothing to do.
+    [10, 20, 30].into_iter().for_each(write);
+    assert_eq!(sent_lens(&link.ends[1]), [10]);
+    answers.release_held();
+    assert_eq!(sent_lens(&link.ends[1]), [10, 50]);
+    link.settle(LOSSLESS);
+    assert_eq!(receive(&*client, 100).unwrap().unwrap().len(), 60);
+    // Nothing is under way: nothing is held.
+    link.settle(LOSSLESS);
+    write(1);
+    assert_eq!(sent_lens(&link.ends[1]), [1]);
+    // It finds that there is nothing to read.
+    write(2);
+    assert_eq!((receive(&*server, 10), sent_lens(&link.ends[1])), (Ok(None), alloc::vec![1, 2]));
+    // Whole segments do not wait.
+    [5, 1460].into_iter().for_each(write);
+    assert_eq!(sent_lens(&link.ends[1])[2..], [1448]);
+    // Who has read writes an answer.
+    send(&*client, b"?").unwrap();
+    link.settle(LOSSLESS);
+    answers.release_held();
+    assert_eq!(receive(&*server, 10), Ok(Some(b"?".to_vec())));
+    write(3);
+    assert_eq!(sent_lens(&link.ends[1]).last(), Some(&3));
+    // It computes for long.
+    write(4);
+    assert_eq!(sent_lens(&link.ends[1]).last(), Some(&3));
+    link.pass(crate::held::HOLD_NS, LOSSLESS);
+    assert_eq!(receive(&*client, 10_000).unwrap().unwrap().len(), 1 + 2 + 5 + 1460 + 3 + 4);
+    // It has no more to say.
+    [5, 6].into_iter().for_each(write);
+    server.close();
+    link.settle(LOSSLESS);
+    assert_eq!(receive(&*client, 100).unwrap().unwrap().len(), 11);
+    assert_eq!(receive(&*client, 100), Ok(Some(Vec::new())));
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::frame::{Payload, Piece, ReceivedFrame};
 use crate::interface::{Route, RouteRequest};
 use crate::loan::Account;
 use crate::nic::NicFeatures;
+use crate::settings::TCP_AUTOCORKING;
 use crate::{Stack, TransmitFrame};
 
 /// The most payload of one segment that the device cuts: an IP packet of 64 KiB with all headers.
@@ -41,6 +42,12 @@ pub(super) struct Wire {
     is_corked: bool,
     /// The last bytes came with `MSG_MORE`.
     has_more: bool,
+    /// The program has written since it last read.
+    has_written: bool,
+    /// What does not fill a segment is held back for what the program may write next ([`crate::held`]).
+    is_held: bool,
+    /// It is in the list of those that hold something.
+    pub(super) is_listed: bool,
     /// It has been connected, whatever has become of it since.
     pub(super) was_established: bool,
     /// The state it was in before it was closed.
@@ -85,6 +92,9 @@ impl Wire {
             reservation: None,
             frames: Vec::new(),
             has_more: false,
+            has_written: false,
+            is_held: false,
+            is_listed: false,
             was_established,
             is_detached: false,
         }
@@ -177,9 +187,49 @@ impl Wire {
     /// Holds back what does not fill a segment while more follows.
     fn note_more(&mut self, has_more: bool) {
         if core::mem::replace(&mut self.has_more, has_more) != has_more {
-            let settings = *self.engine.settings();
-            self.engine.change_settings(Settings { is_corked: self.is_corked || has_more, ..settings });
+            self.follow_corks();
         }
+    }
+
+    fn follow_corks(&mut self) {
+        let settings = *self.engine.settings();
+        let is_corked = self.is_corked || self.has_more || self.is_held;
+        self.engine.change_settings(Settings { is_corked, ..settings });
+    }
+
+    /// The program is about to write so many bytes. True: they are to be held back.
+    pub(super) fn begin_write(&mut self, len: usize) -> bool {
+        let is_first = !core::mem::replace(&mut self.has_written, true);
+        let settings = self.engine.settings();
+        let (kept, unsent) = self.engine.unacknowledged_len();
+        !is_first && len < settings.mss_max && kept > unsent && TCP_AUTOCORKING.get() != 0
+    }
+
+    /// Holds output back from now on.
+    pub(super) fn hold(&mut self) {
+        if !core::mem::replace(&mut self.is_held, true) {
+            self.follow_corks();
+        }
+    }
+
+    /// Holds nothing back any more. True: something was, which is due now.
+    #[inline]
+    pub(super) fn release(&mut self) -> bool {
+        let was_held = core::mem::replace(&mut self.is_held, false);
+        if was_held {
+            self.follow_corks();
+        }
+        was_held
+    }
+
+    /// The program has read: what it writes next answers that.
+    pub(super) fn note_read(&mut self) {
+        self.has_written = false;
+    }
+
+    /// Whether an acknowledgement would have something done. What is held does not wait for one.
+    pub(super) fn awaits_acknowledgement(&self) -> bool {
+        !self.is_held && self.engine.awaits_acknowledgement()
     }
 
     /// Ends with RST.
@@ -259,6 +309,7 @@ impl Wire {
             }
             return self.engine.take_error().map_or_else(|| Ok(Some(Default::default())), Err);
         }
+        self.note_read();
         Ok(Some(self.engine.lend(pieces_max)))
     }
 
@@ -275,7 +326,7 @@ impl Wire {
         self.is_corked = settings.is_corked;
         // What was found out of the way stays.
         self.engine.change_settings(Settings {
-            is_corked: settings.is_corked || self.has_more,
+            is_corked: settings.is_corked || self.has_more || self.is_held,
             mss_max: own.mss_max,
             burst_len_max: own.burst_len_max,
             send_buffer: if settings.is_send_buffer_fixed { settings.send_buffer } else { own.send_buffer },

@@ -1,0 +1,105 @@
+//! Output that waits for more of it: what Linux calls automatic corking (`net.ipv4.tcp_autocorking`).
+//!
+//! # Theory
+//!
+//! 1. A server that has got many requests at once often answers each with a write of its own. A segment for each costs this machine,
+//!    the device and the peer as much as one for all.
+//! 2. So a small write is held back if it is not the first since the program last read from the connection, and what was sent before is
+//!    still on its way. Full segments go out as ever.
+//! 3. What is held goes out as soon as the program has nothing to do: when the thread is about to wait for anything, when it looks for
+//!    events without waiting, when it finds the connection empty. Flows that hold something are in a list of the CPU for that
+//!    ([`HeldFlows`]).
+//! 4. A program that computes for long does none of these, and a thread may move to another CPU. The worker of the CPU looks after
+//!    [`HOLD_NS`], and goes on looking while there is anything held now and then, so that nobody has to wake it each time.
+//! 5. Nobody waits for what is held: no acknowledgement will move it. A connection that is closed, shut or told to send at once
+//!    (`TCP_NODELAY`, no `TCP_CORK`) sends it with the rest.
+//!
+//! Linux holds back while the device has not sent what it got before, and lets go when it says so.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use sync::BatchQueue;
+use sync::machine::{self, NEVER};
+
+use crate::channel::Flow;
+use crate::stack::Stack;
+
+/// How long output is held at most, while the program computes.
+pub(crate) const HOLD_NS: u64 = 1_000_000;
+/// Flows that hold something; as many as there can be.
+const FLOWS_MAX: usize = 1 << 20;
+
+/// Flows in the lists of all CPUs: who finds none has nothing to do.
+static LISTED: AtomicUsize = AtomicUsize::new(0);
+
+/// The flows of a CPU that hold output.
+pub(crate) struct HeldFlows {
+    flows: BatchQueue<Arc<dyn Flow>>,
+    /// When the worker looks; [`NEVER`] while it does not.
+    look_ns: AtomicU64,
+    /// Something was held since it last looked.
+    was_used: AtomicBool,
+}
+
+impl HeldFlows {
+    pub(crate) fn new() -> Self {
+        Self { flows: BatchQueue::new(FLOWS_MAX), look_ns: AtomicU64::new(NEVER), was_used: AtomicBool::new(false) }
+    }
+
+    /// When the worker is to look.
+    pub(crate) fn look_ns(&self) -> u64 {
+        self.look_ns.load(Ordering::Relaxed)
+    }
+
+    fn release(&self) {
+        if self.flows.is_empty() {
+            return;
+        }
+        for flow in self.flows.take() {
+            LISTED.fetch_sub(1, Ordering::Relaxed);
+            flow.release();
+        }
+    }
+}
+
+impl Stack {
+    /// `flow` holds output from now on, until [`Flow::release`]. False: there is no room, it is not to hold any.
+    pub(crate) fn hold(&self, flow: Arc<dyn Flow>) -> bool {
+        let worker = self.own_worker();
+        let held = worker.held();
+        LISTED.fetch_add(1, Ordering::Relaxed);
+        if held.flows.push(flow) == sync::batch_queue::Pushed::Full {
+            LISTED.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        held.was_used.store(true, Ordering::Relaxed);
+        if held.look_ns() == NEVER {
+            held.look_ns.store(machine::now_ns().saturating_add(HOLD_NS), Ordering::Relaxed);
+            worker.wake();
+        }
+        true
+    }
+
+    /// The calling thread has nothing to do for now: sends what flows of its CPU hold. May sleep for their locks; costs nothing
+    /// when there are none.
+    #[inline]
+    pub fn release_held(&self) {
+        if LISTED.load(Ordering::Relaxed) != 0 {
+            self.own_worker().held().release();
+        }
+    }
+
+    /// The worker's look. Answers when it wants to look again.
+    pub(crate) fn look_at_held(&self, held: &HeldFlows, now_ns: u64) -> u64 {
+        if now_ns < held.look_ns() {
+            return held.look_ns();
+        }
+        let goes_on = held.was_used.swap(false, Ordering::Relaxed);
+        let next_ns = if goes_on { now_ns.saturating_add(HOLD_NS) } else { NEVER };
+        held.look_ns.store(next_ns, Ordering::Relaxed);
+        // After that: what is held from now on finds the worker awake, or wakes it.
+        held.release();
+        next_ns
+    }
+}
