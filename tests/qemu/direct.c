@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -266,6 +267,31 @@ static void reaches(void)
 	TRY(close(plain));
 }
 
+static long major_faults(void)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_SELF, &usage) ? -1 : usage.ru_majflt;
+}
+
+// A page that is read from the disk for a mapping is a major fault, one that is in memory none.
+static void faults(void)
+{
+	int fd = make("agree", 0);
+	long before;
+
+	for (int round = 0; round < 2; round++) {
+		volatile char *map = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+		if (!round)
+			TRY(fsync(fd) | posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+		before = major_faults();
+		(void)map[0];
+		printf("major faults: %ld\n", major_faults() - before);
+		munmap((void *)map, PAGE);
+	}
+	close(fd);
+}
+
 static void use(const char *place, const char *device)
 {
 	at = place;
@@ -277,6 +303,7 @@ static void use(const char *place, const char *device)
 	both();
 	appended();
 	reaches();
+	faults();
 }
 
 int main(void)

@@ -17,7 +17,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use abi::native::{MEMORY_CRITICAL, MEMORY_LOW};
-use mm::buddy::{Buddy, FrameInfo};
+use mm::buddy::{Buddy, FrameInfo, ORDER_COUNT};
 use mm::{FrameMachine, FrameNumber, FrameStatistics};
 use sync::{IrqSpinLock, Once, rank};
 
@@ -399,6 +399,14 @@ pub(crate) fn statistics() -> FrameStatistics {
     FrameStatistics { total, free: free + waiting + kept, cached: 0 }
 }
 
+/// Free blocks by their order. What CPUs keep for themselves are single frames.
+fn free_blocks() -> [u64; ORDER_COUNT] {
+    let kept: u64 = (0..CPUS_MAX).filter_map(magazine_of).map(|kept| u64::from(kept.len.load(Ordering::Relaxed))).sum();
+    let mut blocks = BUDDY.lock().as_ref().map_or([0; ORDER_COUNT], Buddy::free_blocks);
+    blocks[0] += kept;
+    blocks
+}
+
 /// Frames in all.
 pub(crate) fn total() -> u64 {
     BUDDY.lock().as_ref().map_or(0, Buddy::total_frames)
@@ -520,6 +528,10 @@ impl FrameMachine for MachineFrames {
 
     fn statistics(&self) -> FrameStatistics {
         statistics()
+    }
+
+    fn free_blocks(&self) -> [u64; ORDER_COUNT] {
+        free_blocks()
     }
 
     fn total(&self) -> u64 {

@@ -73,7 +73,7 @@ impl Cpu {
         for _ in 0..FAULTS_MAX {
             match self.table.reach(address, access) {
                 Some(frame) => return Ok(frame),
-                None => self.space.fault(address, access)?,
+                None => drop(self.space.fault(address, access)?),
             }
         }
         panic!("the fault at {address:#x} ({access:?}) is handled again and again");

@@ -58,13 +58,22 @@ pub struct Transfer {
     pub segments: Vec<Segment>,
     /// Who is told.
     pub done: Arc<dyn Done>,
+    /// The figures of the partition it is for.
+    pub(crate) part: Option<Arc<DiskStatistics>>,
 }
 
 impl Transfer {
     /// A read into, or a write from, these segments.
     pub fn data(operation: Operation, sector: u64, segments: Vec<Segment>, done: Arc<dyn Done>) -> Self {
         let sectors = segments.iter().map(Segment::sectors).sum();
-        Self { operation, sector, sectors, segments, done }
+        Self { operation, sector, sectors, segments, done, part: None }
+    }
+
+    /// The same, counted for a partition as well.
+    #[must_use]
+    pub(crate) fn counted_for(mut self, part: &Option<Arc<DiskStatistics>>) -> Self {
+        self.part.clone_from(part);
+        self
     }
 
     /// One past the last sector.
@@ -93,7 +102,15 @@ pub struct Request {
 #[derive(Debug)]
 struct Account {
     statistics: Arc<DiskStatistics>,
+    /// Those of the partition.
+    part: Option<Arc<DiskStatistics>>,
     started_ns: u64,
+}
+
+impl Account {
+    fn each(&self) -> impl Iterator<Item = &DiskStatistics> {
+        core::iter::once(&*self.statistics).chain(self.part.as_deref())
+    }
 }
 
 impl Request {
@@ -151,8 +168,11 @@ impl Request {
     /// Begins to count what it costs.
     pub(crate) fn begin(&mut self, statistics: &Arc<DiskStatistics>) {
         let started_ns = sync::machine::now_ns();
-        statistics.begin(started_ns);
-        self.account = Some(Account { statistics: statistics.clone(), started_ns });
+        // Who gathers transfers does so for one partition.
+        let part = self.first().and_then(|first| first.part.clone());
+        let account = Account { statistics: statistics.clone(), part, started_ns };
+        account.each().for_each(|statistics| statistics.begin(started_ns));
+        self.account = Some(account);
     }
 
     /// How many transfers were merged into it.
@@ -172,7 +192,8 @@ impl Request {
 
     fn finish(&mut self, result: Result<(), BlockError>) {
         if let Some(account) = self.account.take() {
-            account.statistics.end(self, account.started_ns, sync::machine::now_ns());
+            let now_ns = sync::machine::now_ns();
+            account.each().for_each(|statistics| statistics.end(self, account.started_ns, now_ns));
         }
         for transfer in self.transfers.drain(..) {
             let Transfer { segments, done, .. } = transfer;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use mm::{Frame, PAGE_SIZE};
 
-use crate::{BlockError, Completion, Disk, Done, Operation, Plug, SECTOR_LEN, Segment, Transfer};
+use crate::{BlockError, Completion, Disk, DiskStatistics, Done, Operation, Plug, SECTOR_LEN, Segment, Transfer};
 
 /// Sectors in a page.
 const PAGE_SECTORS: u64 = (PAGE_SIZE / SECTOR_LEN) as u64;
@@ -19,6 +19,8 @@ pub struct Volume {
     sectors: u64,
     number: u64,
     is_read_only: bool,
+    /// The figures of a partition; those of a whole disk are the disk's.
+    statistics: Option<Arc<DiskStatistics>>,
 }
 
 impl Volume {
@@ -29,6 +31,7 @@ impl Volume {
             sectors: disk.limits().sectors,
             number: disk.number(),
             is_read_only: disk.features().is_read_only,
+            statistics: None,
             disk: disk.clone(),
         }
     }
@@ -36,7 +39,8 @@ impl Volume {
     /// A part of it, with a device number of its own; None when it is not inside.
     pub fn part(&self, first: u64, sectors: u64, number: u64) -> Option<Self> {
         let is_inside = first.checked_add(sectors).is_some_and(|end| end <= self.sectors);
-        is_inside.then(|| Self { first: self.first + first, sectors, number, ..self.clone() })
+        let statistics = Some(Arc::default());
+        is_inside.then(|| Self { first: self.first + first, sectors, number, statistics, ..self.clone() })
     }
 
     /// The same, without writes.
@@ -54,6 +58,11 @@ impl Volume {
     /// The disk it is on.
     pub fn disk(&self) -> &Arc<Disk> {
         &self.disk
+    }
+
+    /// Its figures: of the requests for it alone, if it is a partition.
+    pub fn statistics(&self) -> &DiskStatistics {
+        self.statistics.as_deref().unwrap_or(self.disk.statistics())
     }
 
     /// Its device number, as in `st_rdev`.
@@ -93,7 +102,7 @@ impl Volume {
         while !segments.is_empty() {
             let (count, taken) = fitting(&segments, limits.segments_max, limits.data_sectors_max);
             let rest = segments.split_off(count);
-            plug.add(Transfer::data(operation, at, segments, done()));
+            plug.add(Transfer::data(operation, at, segments, done()).counted_for(&self.statistics));
             at += taken;
             segments = rest;
         }
@@ -183,7 +192,8 @@ impl Volume {
     fn without_data(&self, operation: Operation, sector: u64, sectors: u64) -> Result<(), BlockError> {
         let completion = Completion::new();
         let mut plug = Plug::new(&self.disk);
-        plug.add(Transfer { operation, sector, sectors, segments: Vec::new(), done: completion.add() });
+        let part = self.statistics.clone();
+        plug.add(Transfer { operation, sector, sectors, segments: Vec::new(), done: completion.add(), part });
         drop(plug);
         self.disk.wait(&completion)
     }

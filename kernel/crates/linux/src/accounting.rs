@@ -17,6 +17,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use mm::{FaultError, FaultKind};
 use sync::{IrqSpinLock, machine, rank};
 
 use crate::process::Process;
@@ -33,6 +34,7 @@ pub struct Accounting {
     /// All CPU time of a thread that has ended; [`RUNNING`] before.
     ended_ns: AtomicU64,
     minor_faults: AtomicU64,
+    major_faults: AtomicU64,
     voluntary_switches: AtomicU64,
     involuntary_switches: AtomicU64,
     transfers: Transfers,
@@ -75,6 +77,8 @@ pub struct Usage {
     kernel_ns: u64,
     /// Page faults served without I/O.
     pub minor_faults: u64,
+    /// Page faults for which something was read.
+    pub major_faults: u64,
     /// Times a CPU was given up by waiting.
     pub voluntary_switches: u64,
     /// Times a CPU was taken.
@@ -96,6 +100,7 @@ impl Usage {
             (&mut self.program_ns, other.program_ns),
             (&mut self.kernel_ns, other.kernel_ns),
             (&mut self.minor_faults, other.minor_faults),
+            (&mut self.major_faults, other.major_faults),
             (&mut self.voluntary_switches, other.voluntary_switches),
             (&mut self.involuntary_switches, other.involuntary_switches),
             (&mut self.read_bytes, other.read_bytes),
@@ -144,6 +149,7 @@ impl Accounting {
             reported: IrqSpinLock::new(rank::ACCOUNTING, CpuTime::default()),
             ended_ns: AtomicU64::new(RUNNING),
             minor_faults: zero(),
+            major_faults: zero(),
             voluntary_switches: zero(),
             involuntary_switches: zero(),
             transfers: Transfers { read_bytes: zero(), written_bytes: zero(), reads: zero(), writes: zero() },
@@ -176,13 +182,23 @@ impl Accounting {
         add_own(&self.transfers.writes, 1);
     }
 
-    pub(crate) fn faulted(&self) {
-        self.minor_faults.fetch_add(1, Relaxed);
+    /// Counts a fault. One that could not be served is none.
+    pub(crate) fn count_fault(&self, served: Result<FaultKind, FaultError>) {
+        match served {
+            Ok(FaultKind::Minor) => self.minor_faults.fetch_add(1, Relaxed),
+            Ok(FaultKind::Major) => self.major_faults.fetch_add(1, Relaxed),
+            Err(_) => return,
+        };
     }
 
     /// Page faults served without I/O.
     pub fn minor_faults(&self) -> u64 {
         self.minor_faults.load(Relaxed)
+    }
+
+    /// Page faults for which something was read.
+    pub fn major_faults(&self) -> u64 {
+        self.major_faults.load(Relaxed)
     }
 
     /// Times it gave up the CPU by waiting.
@@ -235,6 +251,7 @@ impl Thread {
             program_ns: own.program_ns.load(Relaxed),
             kernel_ns: own.kernel_ns.load(Relaxed),
             minor_faults: own.minor_faults(),
+            major_faults: own.major_faults(),
             voluntary_switches: own.voluntary_switches(),
             involuntary_switches: own.involuntary_switches(),
             read_bytes: own.transfers.read_bytes.load(Relaxed),

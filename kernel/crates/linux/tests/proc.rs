@@ -205,8 +205,19 @@ fn disks_are_shown() {
     assert!(world.exists("/sys/block/vda/vda1/uevent") && world.exists("/sys/block/vda/subsystem/vda1/ro"));
     let stat = world.read("/proc/diskstats");
     let words: Vec<_> = stat.split_whitespace().collect();
-    assert_eq!((words.len(), &words[..3]), (20, &["254", "0", "vda"][..]));
+    assert_eq!((words.len(), &words[..3], &words[20..23]), (40, &["254", "0", "vda"][..], &["254", "1", "vda1"][..]));
     assert_eq!(world.read("/sys/block/vda/stat").split_whitespace().count(), 17);
+    // What goes through a partition counts for it and for its disk, and not the other way round.
+    let reads = |name: &str| -> u64 {
+        let text = world.read(&format!("/sys/class/block/{name}/stat"));
+        text.split_whitespace().nth(2).unwrap().parse().unwrap()
+    };
+    let before = (reads("vda"), reads("vda1"));
+    for (volume, sectors) in disk::volumes().into_iter().zip([8, 1]) {
+        let frame = mm::Frame::allocate_zeroed().unwrap();
+        volume.read(0, vec![block::Segment::new(frame, 0, sectors * 512).unwrap()]).unwrap();
+    }
+    assert_eq!((reads("vda") - before.0, reads("vda1") - before.1), (9, 1));
 }
 
 #[test]
@@ -277,4 +288,28 @@ fn links_and_directories_are_what_they_are() {
     assert_eq!(world.read("/sys/fs/cgroup/cgroup.procs"), "1\n");
     assert_eq!(world.read("/proc/cmdline"), "log=error\n");
     assert!(world.read("/proc/self/mountinfo").contains(" /sys/fs/cgroup ro,"));
+}
+
+#[test]
+fn free_memory_is_shown_by_blocks() {
+    let world = World::new();
+    let text = world.read("/proc/buddyinfo");
+    assert!(text.starts_with("Node 0, zone   Normal "), "{text}");
+    assert_eq!(text.split_whitespace().count(), 4 + 11);
+}
+
+#[test]
+fn memory_is_a_file() {
+    let world = World::new();
+    let (memory, pages) =
+        (world.open("/proc/1/mem", OpenFlags::RDWR), world.open("/proc/1/pagemap", OpenFlags::empty()));
+    let (memory, pages) = (memory.unwrap(), pages.unwrap());
+    let read = |open: &Arc<file::OpenFile>, position: u64| {
+        let mut bytes = [0; 8];
+        open.file().read(open, &mut UserWriter::to_kernel(&mut bytes), Some(position))
+    };
+    assert!(matches!(read(&memory, SCRATCH), Ok(Progress::Done(8))));
+    assert!(matches!(read(&memory, 0), Err(Errno::EIO)));
+    assert!(matches!(read(&pages, SCRATCH / 4096 * 8), Ok(Progress::Done(8))));
+    assert!(matches!(read(&pages, 1), Err(Errno::EINVAL)));
 }

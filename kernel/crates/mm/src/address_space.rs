@@ -41,6 +41,7 @@ mod fault;
 mod fork;
 mod lock;
 mod map;
+mod peek;
 mod placement;
 mod populate;
 mod protect;
@@ -64,7 +65,10 @@ use crate::page_table::PageTable;
 use crate::rewrite::PublishedIndex;
 use state::State;
 
-pub use request::{Access, AreaSnapshot, Backing, FaultError, Layout, Limits, MapOptions, MapRequest, Sharing, Usage};
+pub use peek::PresentPage;
+pub use request::{
+    Access, AreaSnapshot, Backing, FaultError, FaultKind, Layout, Limits, MapOptions, MapRequest, Sharing, Usage,
+};
 pub use word::WordOwner;
 
 /// The most areas of one address space (Linux's default `vm.max_map_count`).

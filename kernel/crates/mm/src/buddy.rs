@@ -29,7 +29,8 @@ use crate::frame::FrameNumber;
 
 /// The largest order: blocks of 2^18 frames, 1 GiB.
 pub const ORDER_MAX: u32 = 18;
-const ORDER_COUNT: usize = ORDER_MAX as usize + 1;
+/// How many orders there are.
+pub const ORDER_COUNT: usize = ORDER_MAX as usize + 1;
 
 /// Single frames that wait to be allocated again.
 const RECENT_MAX: usize = 64;
@@ -130,6 +131,8 @@ pub struct Buddy<'a> {
     first_frame: u32,
     /// First block of each order, as an index into `info`.
     heads: [u32; ORDER_COUNT],
+    /// How many there are.
+    counts: [u32; ORDER_COUNT],
     /// Bit n is set when order n has a free block.
     available: u32,
     /// Free frames that no list holds, the last freed on top.
@@ -151,6 +154,7 @@ impl<'a> Buddy<'a> {
             info,
             first_frame: first_frame.index(),
             heads: [NONE; ORDER_COUNT],
+            counts: [0; ORDER_COUNT],
             available: 0,
             recent: [0; RECENT_MAX],
             recent_len: 0,
@@ -163,6 +167,14 @@ impl<'a> Buddy<'a> {
     #[must_use]
     pub fn free_frames(&self) -> u64 {
         self.free_frames
+    }
+
+    /// Free blocks by their order.
+    #[must_use]
+    pub fn free_blocks(&self) -> [u64; ORDER_COUNT] {
+        let mut blocks = self.counts.map(u64::from);
+        blocks[0] += self.recent_len as u64;
+        blocks
     }
 
     /// Frames ever added.
@@ -296,6 +308,7 @@ impl<'a> Buddy<'a> {
             self.info[head as usize].previous.store(index, Relaxed);
         }
         self.heads[order as usize] = index;
+        self.counts[order as usize] += 1;
         self.available |= 1 << order;
     }
 
@@ -304,6 +317,7 @@ impl<'a> Buddy<'a> {
         let info = &self.info[index as usize];
         debug_assert_eq!(info.state.load(Relaxed), FREE | order, "the list holds free blocks of its order");
         info.state.store(0, Relaxed);
+        self.counts[order as usize] -= 1;
         let next = info.next.load(Relaxed);
         let previous = info.previous.load(Relaxed);
         if next != NONE {
@@ -417,6 +431,8 @@ mod tests {
                     free.extend(frame..frame + (1 << order));
                 }
                 assert_eq!(buddy.free_frames(), free.len() as u64);
+                let in_blocks: u64 = (0..).zip(buddy.free_blocks()).map(|(order, count)| count << order).sum();
+                assert_eq!(in_blocks, free.len() as u64);
                 if step % 50 == 0 {
                     buddy.merge_recent();
                     assert_eq!(blocks_in(&buddy), blocks_of(&free), "seed {seed} step {step}");

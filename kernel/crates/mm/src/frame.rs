@@ -16,6 +16,7 @@ use core::mem::ManuallyDrop;
 use abi::Errno;
 use sync::Once;
 
+use crate::buddy::ORDER_COUNT;
 use crate::pressure;
 use crate::user::{UserFault, UserReader, UserWriter};
 use crate::{PAGE_SHIFT, PAGE_SIZE};
@@ -114,6 +115,13 @@ pub trait FrameMachine: Sync {
     /// How much memory there is. Exact, which may take a while.
     fn statistics(&self) -> FrameStatistics;
 
+    /// Free blocks by their order.
+    fn free_blocks(&self) -> [u64; ORDER_COUNT] {
+        let mut blocks = [0; ORDER_COUNT];
+        blocks[0] = self.statistics().free;
+        blocks
+    }
+
     /// [`FrameStatistics::total`] alone, at once.
     fn total(&self) -> u64 {
         self.statistics().total
@@ -166,6 +174,12 @@ fn machine() -> &'static dyn FrameMachine {
 #[must_use]
 pub fn statistics() -> FrameStatistics {
     machine().statistics()
+}
+
+/// Free blocks of the installed machine by their order.
+#[must_use]
+pub fn free_blocks() -> [u64; ORDER_COUNT] {
+    machine().free_blocks()
 }
 
 /// Frames that the installed machine has, free or not.

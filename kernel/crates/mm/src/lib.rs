@@ -32,8 +32,8 @@ pub mod rewrite;
 pub mod user;
 
 pub use address_space::{
-    Access, AddressSpace, AreaSnapshot, Backing, FaultError, Layout, Limits, MapOptions, MapRequest, Sharing, Usage,
-    WordOwner,
+    Access, AddressSpace, AreaSnapshot, Backing, FaultError, FaultKind, Layout, Limits, MapOptions, MapRequest,
+    PresentPage, Sharing, Usage, WordOwner,
 };
 pub use frame::{Frame, FrameMachine, FrameNumber, FrameStatistics};
 pub use object::{CodeSite, MappedObject, Mappings};

@@ -14,7 +14,7 @@ use abi::{
     },
 };
 use mm::user::read_user_struct;
-use mm::{Access, FaultError, USER_END};
+use mm::{Access, FaultError, FaultKind, USER_END};
 use sync::machine;
 
 use crate::exit;
@@ -142,8 +142,10 @@ fn leave_if_asked(thread: &Thread, registers: &mut Registers) {
 
 /// Serves a page fault of the kernel's own access to program memory. False: the access fails (`EFAULT`).
 pub fn page_in(thread: &Thread, address: usize, error_code: u64) -> bool {
-    thread.accounting().faulted();
-    address < USER_END && thread.address_space().fault(address, access(error_code)).is_ok()
+    let served =
+        if address < USER_END { thread.address_space().fault(address, access(error_code)) } else { return false };
+    thread.accounting().count_fault(served);
+    served.is_ok()
 }
 
 fn access(error_code: u64) -> Access {
@@ -157,9 +159,9 @@ fn access(error_code: u64) -> Access {
 }
 
 fn page_fault(thread: &Thread, address: usize, error_code: u64) {
-    thread.accounting().faulted();
     let served =
         if address < USER_END { serve(thread, address, access(error_code)) } else { Err(FaultError::Unmapped) };
+    thread.accounting().count_fault(served);
     let Err(error) = served else { return };
     let (signal, code) = match error {
         FaultError::Unmapped => (Signal::SIGSEGV, SEGV_MAPERR),
@@ -178,7 +180,7 @@ fn page_fault(thread: &Thread, address: usize, error_code: u64) {
 }
 
 /// Serves a fault. Where no memory is left, those have some time to give some back who want to be told.
-fn serve(thread: &Thread, address: usize, access: Access) -> Result<(), FaultError> {
+fn serve(thread: &Thread, address: usize, access: Access) -> Result<FaultKind, FaultError> {
     /// How often it is tried again, and how long after the last time.
     const RETRIES_MAX: u32 = 20;
     const PAUSE_NS: u64 = 5_000_000;

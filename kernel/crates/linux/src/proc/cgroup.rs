@@ -118,10 +118,12 @@ fn io(_system: &System) -> Vec<u8> {
 
 fn memory_use(system: &System) -> Vec<u8> {
     let page = PAGE_SIZE as u64;
-    let (mut anonymous, mut faults) = (0, 0);
+    let (mut anonymous, mut faults, mut major_faults) = (0, 0, 0);
     for process in system.processes() {
         anonymous += process.address_space().usage().resident_anonymous as u64;
-        faults += process.usage().minor_faults;
+        let usage = process.usage();
+        faults += usage.minor_faults + usage.major_faults;
+        major_faults += usage.major_faults;
     }
     let shared = tmpfs::memory_pages();
     let files = vfs::cached_pages() as u64 + memory::buffer_pages();
@@ -139,7 +141,7 @@ fn memory_use(system: &System) -> Vec<u8> {
         ("active_file", files * page),
         ("unevictable", 0),
         ("pgfault", faults),
-        ("pgmajfault", 0),
+        ("pgmajfault", major_faults),
     ] {
         text.line(format_args!("{name} {value}"));
     }

@@ -71,8 +71,7 @@ pub(super) fn disks() -> Vec<Arc<Disk>> {
 
 // ---- /proc ----------------------------------------------------------------------------------------------------------
 
-/// The figures of a device in Linux's order: reads, writes, what is under way, discards, flushes. Those of partitions are not counted
-/// apart, and are left out.
+/// The figures of a device in Linux's order: reads, writes, what is under way, discards, flushes.
 fn figures(statistics: &DiskStatistics) -> [u64; 17] {
     let milliseconds = |time_ns: u64| time_ns / NANOSECONDS_PER_MILLISECOND;
     let of =
@@ -106,10 +105,10 @@ fn figures(statistics: &DiskStatistics) -> [u64; 17] {
 
 pub(super) fn diskstats(_system: &System) -> Vec<u8> {
     let mut text = Text::new();
-    for device in devices().iter().filter(|device| device.is_whole()) {
+    for device in &devices() {
         let number = device.volume.number();
         text.put(format_args!("{:4} {:7} {}", device_major(number), device_minor(number), device.name));
-        for figure in figures(device.disk().statistics()) {
+        for figure in figures(device.volume.statistics()) {
             text.put(format_args!(" {figure}"));
         }
         text.bytes(b"\n");
@@ -201,9 +200,10 @@ const DEVICE_FILES: &[Row<BlockDevice>] = &[
     Row::file("dev", |device| line(device.number())),
     Row::text("discard_alignment", "0\n"),
     Row::directory("holders", 0o755, |_| Directory::new()),
-    Row::file("inflight", |device| line(format_args!("{:8} {:8}", device.disk().statistics().under_way(), 0))),
+    Row::file("inflight", |device| line(format_args!("{:8} {:8}", device.volume.statistics().under_way(), 0))),
     Row::file("ro", |device| line(u8::from(device.volume.is_read_only()))),
     Row::file("size", |device| line(device.volume.sectors())),
+    Row::file("stat", figures_line),
     Row::link("subsystem", |device, _| {
         let levels = if device.is_whole() { 4 } else { 5 };
         Ok(format!("{}class/block", "../".repeat(levels)).into_bytes())
@@ -221,7 +221,6 @@ const DISK_FILES: &[Row<BlockDevice>] = &[
     Row::text("removable", "0\n"),
     Row::file("serial", |disk| disk.disk().serial().as_bytes().to_vec()),
     Row::directory("slaves", 0o755, |_| Directory::new()),
-    Row::file("stat", figures_line),
 ];
 
 const PARTITION_FILES: &[Row<BlockDevice>] =
@@ -256,9 +255,9 @@ const QUEUE_FILES: &[Row<BlockDevice>] = &[
     Row::text("zoned", "none\n"),
 ];
 
-fn figures_line(disk: &BlockDevice) -> Vec<u8> {
+fn figures_line(device: &BlockDevice) -> Vec<u8> {
     let mut text = Text::new();
-    for (index, figure) in figures(disk.disk().statistics()).into_iter().enumerate() {
+    for (index, figure) in figures(device.volume.statistics()).into_iter().enumerate() {
         if index > 0 {
             text.bytes(b" ");
         }

@@ -10,6 +10,8 @@ use super::task_files::pages_of;
 use super::text::Text;
 use crate::system::System;
 
+/// Orders of blocks that Linux has.
+const ORDERS_SHOWN: usize = 11;
 const PAGE_KIB: u64 = PAGE_SIZE as u64 / 1024;
 /// Linux's figure for the space its `vmalloc` has.
 const VMALLOC_TOTAL_KIB: u64 = 34_359_738_367;
@@ -171,7 +173,11 @@ fn page_counts(figures: &Figures) -> [(&'static str, u64); 19] {
 
 pub(super) fn vmstat(system: &System) -> Vec<u8> {
     let figures = Figures::now(system);
-    let faults: u64 = system.processes().iter().map(|process| process.usage().minor_faults).sum();
+    let (mut faults, mut major_faults) = (0, 0);
+    for usage in system.processes().iter().map(|process| process.usage()) {
+        faults += usage.minor_faults + usage.major_faults;
+        major_faults += usage.major_faults;
+    }
     let disks = super::disks::disks();
     let sectors = |of: fn(&block::DiskStatistics) -> block::OperationFigures| -> u64 {
         disks.iter().map(|disk| of(disk.statistics()).sectors).sum()
@@ -187,7 +193,7 @@ pub(super) fn vmstat(system: &System) -> Vec<u8> {
         ("pswpin", 0),
         ("pswpout", 0),
         ("pgfault", faults),
-        ("pgmajfault", 0),
+        ("pgmajfault", major_faults),
         ("oom_kill", 0),
     ] {
         text.line(format_args!("{name} {value}"));
@@ -217,6 +223,21 @@ pub(super) fn zones(system: &System) -> Vec<u8> {
     ] {
         text.line(format_args!("        {name:<8} {value}"));
     }
+    text.into_bytes()
+}
+
+/// Free blocks by size, in the only zone. Linux has none larger than [`ORDERS_SHOWN`] allows: those count as several here.
+pub(super) fn free_blocks() -> Vec<u8> {
+    let mut text = Text::new();
+    text.put(format_args!("Node 0, zone {:>8} ", "Normal"));
+    let blocks = mm::frame::free_blocks();
+    let (shown, larger) = blocks.split_at(ORDERS_SHOWN);
+    let parts: u64 = (1_u32..).zip(larger).map(|(order, count)| count << order).sum();
+    for (order, count) in shown.iter().enumerate() {
+        let count = if order + 1 == ORDERS_SHOWN { count + parts } else { *count };
+        text.put(format_args!("{count:>6} "));
+    }
+    text.bytes(b"\n");
     text.into_bytes()
 }
 

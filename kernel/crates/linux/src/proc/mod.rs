@@ -30,6 +30,7 @@ mod interfaces;
 mod locks;
 mod maps;
 mod memory;
+mod memory_files;
 pub(crate) mod mounts;
 mod nacre;
 mod namespaces;

@@ -12,7 +12,7 @@ use vfs::fs::generated::{Directory, ListedNode, Node, Row};
 use vfs::{FileKind, PathRef};
 
 use super::text::parse_number;
-use super::{descriptors, maps, mounts, namespaces, network, status, task_files};
+use super::{descriptors, maps, memory_files, mounts, namespaces, network, status, task_files};
 use crate::process::Process;
 use crate::system::System;
 use crate::thread::Thread;
@@ -177,6 +177,7 @@ const TASK_FILES: &[Row<Task>] = &[
     Row::fallible("limits", 0o444, |task| task.show(status::limits)),
     Row::text("loginuid", task_files::NO_ID).with_permissions(0o644),
     Row::fallible("maps", 0o444, |task| task.show_living(Ok(b""), maps::maps)),
+    Row::served("mem", 0o600, memory_files::memory),
     Row::fallible("mountinfo", 0o444, |task| task.show_living(Err(Errno::EINVAL), mounts::mountinfo)),
     Row::fallible("mounts", 0o444, |task| task.show_living(Err(Errno::EINVAL), mounts::mounts)),
     Row::directory("net", 0o555, |task| network::directory(&task.system)),
@@ -185,6 +186,7 @@ const TASK_FILES: &[Row<Task>] = &[
     Row::setting("oom_adj", 0o644, task_files::old_adjustment, task_files::set_old_adjustment),
     Row::fallible("oom_score", 0o444, |task| task.show(task_files::out_of_memory_score)),
     Row::setting("oom_score_adj", 0o644, task_files::adjustment, task_files::set_adjustment),
+    Row::served("pagemap", 0o400, memory_files::page_map),
     Row::text("personality", "00000000\n").with_permissions(0o400),
     Row::text("projid_map", task_files::ID_MAP).with_permissions(0o644),
     Row::place("root", |task| task.path(root_directory), |task| task.place(root_directory)),

@@ -13,7 +13,7 @@ use mm::PAGE_SIZE;
 use sched::{CPUS_MAX, CpuSet, Policy};
 
 use super::text::{Text, until_zero};
-use crate::accounting::CpuTime;
+use crate::accounting::{CpuTime, Usage};
 use crate::thread::Thread;
 
 const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / CLOCK_TICKS_PER_SECOND;
@@ -88,17 +88,17 @@ impl SignalSets {
 /// The figures of a whole process, by its first thread.
 pub(super) fn stat(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let process = thread.process();
-    put_stat(thread, process.cpu_time(), process.usage().minor_faults, SIGCHLD)
+    put_stat(thread, process.cpu_time(), &process.usage(), SIGCHLD)
 }
 
 /// The figures of one thread.
 pub(super) fn stat_of_thread(thread: &Thread) -> Result<Vec<u8>, Errno> {
     let is_first = thread.tid() == thread.process().pid();
     let exit_signal = if is_first { SIGCHLD } else { NO_SIGNAL };
-    put_stat(thread, thread.cpu_time(), thread.usage().minor_faults, exit_signal)
+    put_stat(thread, thread.cpu_time(), &thread.usage(), exit_signal)
 }
 
-fn put_stat(thread: &Thread, time: CpuTime, faults: u64, exit_signal: i32) -> Result<Vec<u8>, Errno> {
+fn put_stat(thread: &Thread, time: CpuTime, usage: &Usage, exit_signal: i32) -> Result<Vec<u8>, Errno> {
     let process = thread.process();
     let memory = MemoryFigures::of(thread);
     let sets = SignalSets::of(thread);
@@ -113,11 +113,13 @@ fn put_stat(thread: &Thread, time: CpuTime, faults: u64, exit_signal: i32) -> Re
     text.put(format_args!("{} (", thread.tid()));
     text.bytes(until_zero(&name));
     text.put(format_args!(
-        ") {} {} {} {} 0 -1 {PROCESS_FLAGS} {faults} 0 0 0 ",
+        ") {} {} {} {} 0 -1 {PROCESS_FLAGS} {} 0 {} 0 ",
         state(thread).0,
         process.parent_pid(),
         process.group(),
         process.session(),
+        usage.minor_faults,
+        usage.major_faults,
     ));
     text.put(format_args!(
         "{} {} 0 0 {} {} {} 0 {} ",

@@ -18,6 +18,7 @@ const NANOSECONDS_PER_TICK: u64 = NANOSECONDS_PER_SECOND / CLOCK_TICKS_PER_SECON
 
 /// The files.
 pub(super) const FILES: &[Row<System>] = &[
+    Row::file("buddyinfo", |_| memory::free_blocks()),
     Row::text("cgroups", CGROUPS),
     Row::file("cmdline", |system| [system.command_line(), b"\n"].concat()),
     Row::text("consoles", ""),

@@ -104,6 +104,7 @@ pub(crate) fn getrusage(thread: &Thread, who: i32, usage: UserPtr) -> SyscallRes
 fn set_counts(answer: &mut Rusage, usage: &Usage) {
     let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     answer.ru_minflt = signed(usage.minor_faults);
+    answer.ru_majflt = signed(usage.major_faults);
     answer.ru_nvcsw = signed(usage.voluntary_switches);
     answer.ru_nivcsw = signed(usage.involuntary_switches);
 }

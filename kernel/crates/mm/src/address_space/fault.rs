@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 
 use super::AddressSpace;
 use super::code;
-use super::request::{Access, FaultError};
+use super::request::{Access, FaultError, FaultKind};
 use super::state::State;
 use crate::area::{Area, STACK_GUARD_GAP, is_same_object};
 use crate::frame::{self, Frame};
@@ -45,6 +45,8 @@ pub(super) struct Fetch {
     access: Access,
     is_shared: bool,
     is_executable: bool,
+    /// It is for somebody from outside, for whom the area's rights do not count.
+    is_forced: bool,
     /// [`State::invalidations`] before the fetch.
     invalidations: u64,
 }
@@ -60,21 +62,25 @@ struct Fetched {
 impl AddressSpace {
     /// Makes one access at `address` work, or says why it cannot. Called without locks from
     /// [`sync::rank::ADDRESS_SPACE`] on; may sleep.
-    pub fn fault(&self, address: usize, access: Access) -> Result<(), FaultError> {
+    pub fn fault(&self, address: usize, access: Access) -> Result<FaultKind, FaultError> {
+        let mut kind = FaultKind::Minor;
         loop {
             let mut state = self.state();
             match state.fault(address, access)? {
-                Outcome::Done => return Ok(()),
+                Outcome::Done => return Ok(kind),
                 Outcome::Stored => {
                     state.note_store(page_down(address));
-                    return Ok(());
+                    return Ok(kind);
                 }
                 Outcome::Fetch => {}
             }
             let fetch = state.fetch(page_down(address), access)?;
             drop(state);
+            if fetch.needs_reading() {
+                kind = FaultKind::Major;
+            }
             if self.complete(&fetch)? {
-                return Ok(());
+                return Ok(kind);
             }
         }
     }
@@ -128,6 +134,7 @@ impl State {
             access,
             is_shared: area.is_shared(),
             is_executable: area.rights.contains(Rights::EXECUTE),
+            is_forced: false,
             invalidations: self.invalidations,
         })
     }
@@ -226,6 +233,21 @@ impl State {
 }
 
 impl Fetch {
+    /// The same for somebody from outside.
+    pub(super) fn forced(self) -> Self {
+        Self { is_forced: true, ..self }
+    }
+
+    /// The object's page, which is not to be mapped. Without any lock.
+    pub(super) fn page(&self) -> Result<Frame, FaultError> {
+        self.object.page(self.index).map_err(FaultError::from_object)
+    }
+
+    /// Whether the object will have to read the page from somewhere.
+    fn needs_reading(&self) -> bool {
+        !self.object.is_shared_memory() && !self.object.is_resident(self.index)
+    }
+
     /// Fetches the page, without any lock. What comes back is ready to be mapped.
     fn run(&self) -> Result<Fetched, FaultError> {
         let is_store = self.access == Access::Write;
@@ -240,6 +262,8 @@ impl Fetch {
             if is_store || !sites.is_empty() {
                 let copy = page.duplicate().map_err(out_of_memory)?;
                 code::disarm(&copy, &sites);
+                // What somebody from outside changes has its own calls.
+                let sites = if self.is_forced { Vec::new() } else { sites };
                 return Ok(Fetched { frame: copy, kind: PageKind::Anonymous, sites });
             }
         }
@@ -251,7 +275,7 @@ impl Fetch {
     fn fits(&self, area: &Area) -> bool {
         area.is_shared() == self.is_shared
             && area.rights.contains(Rights::EXECUTE) == self.is_executable
-            && allows(area.page_rights(), self.access)
+            && (self.is_forced || allows(area.page_rights(), self.access))
             && area
                 .object_page(self.address)
                 .is_some_and(|(object, index)| index == self.index && is_same_object(object, &self.object))
@@ -259,7 +283,7 @@ impl Fetch {
 }
 
 /// Whether these rights of pages allow the access.
-fn allows(rights: Rights, access: Access) -> bool {
+pub(super) fn allows(rights: Rights, access: Access) -> bool {
     rights.contains(match access {
         Access::Read => Rights::READ,
         Access::Write => Rights::WRITE,
@@ -267,6 +291,6 @@ fn allows(rights: Rights, access: Access) -> bool {
     })
 }
 
-fn out_of_memory(_: abi::Errno) -> FaultError {
+pub(super) fn out_of_memory(_: abi::Errno) -> FaultError {
     FaultError::OutOfMemory
 }

@@ -226,6 +226,15 @@ pub enum Access {
     Execute,
 }
 
+/// What a fault that was served took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Only memory.
+    Minor,
+    /// The page had to be read from a file.
+    Major,
+}
+
 /// Why an access cannot be made to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultError {

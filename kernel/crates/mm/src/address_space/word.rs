@@ -48,7 +48,7 @@ impl AddressSpace {
             let look = self.state().word_owner(address, is_store)?;
             match look {
                 Look::Owner(owner) => return Ok(owner),
-                Look::PageIn(access) => self.fault(address, access).map_err(refused)?,
+                Look::PageIn(access) => _ = self.fault(address, access).map_err(refused)?,
             }
         }
     }

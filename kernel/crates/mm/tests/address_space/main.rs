@@ -4,6 +4,7 @@
 mod calls;
 mod faults;
 mod model;
+mod peek;
 mod rewriting;
 mod support;
 mod threads;

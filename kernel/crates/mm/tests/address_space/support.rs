@@ -1,5 +1,6 @@
 //! What the tests of mappings share: a look behind an address space, and a file to map.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use abi::Errno;
@@ -62,6 +63,8 @@ pub(crate) struct FakeFile {
     mappings: Mappings,
     pub(crate) notices: Mutex<Vec<u64>>,
     pub(crate) synchronized: Mutex<Vec<(u64, u64)>>,
+    /// No page is in memory, as far as anybody asks.
+    pub(crate) is_absent: AtomicBool,
     /// Runs once, between the next look-up of a page and its return.
     pub(crate) meanwhile: Mutex<Option<Meanwhile>>,
 }
@@ -87,6 +90,7 @@ impl FakeFile {
             mappings: Mappings::new(),
             notices: Mutex::default(),
             synchronized: Mutex::default(),
+            is_absent: AtomicBool::new(false),
             meanwhile: Mutex::default(),
         })
     }
@@ -128,6 +132,10 @@ impl FakeFile {
 }
 
 impl MappedObject for FakeFile {
+    fn is_resident(&self, _index: u64) -> bool {
+        !self.is_absent.load(Ordering::Relaxed)
+    }
+
     fn page(&self, index: u64) -> Result<Frame, Errno> {
         let page = self.pages.lock().unwrap().get(usize::try_from(index).unwrap()).cloned();
         let meanwhile = self.meanwhile.lock().unwrap().take();

@@ -3,7 +3,7 @@
 //! Whoever knows something registers a [`Node`] that shows it; this crate knows nothing of what is shown.
 //!
 //! - [`Node::file`] renders its contents when it is read from the start; a reader that goes on sees the same text. It may take
-//!   what is written to it, too.
+//!   what is written to it, too. [`Node::served`] is a file whose reads and writes somebody else serves.
 //! - [`Node::directory`] has fixed entries ([`Directory`]) and may have others that come and go ([`Directory::changing`]), found
 //!   and listed by closures. Names in a directory with such entries, or of something that may go ([`Directory::existing_while`]), are
 //!   not cached.
@@ -25,7 +25,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::{Errno, OpenFlags};
-use file::DirectorySink;
+use file::{DirectorySink, File};
 use sync::{Mutex, rank};
 
 use crate::file_system::anonymous_device;
@@ -46,6 +46,8 @@ const CHANGING_BASE: u64 = 1 << 32;
 pub type Render = Arc<dyn Fn() -> Result<Vec<u8>, Errno> + Send + Sync>;
 /// Takes what was written to a file.
 pub type Store = Arc<dyn Fn(&[u8]) -> Result<(), Errno> + Send + Sync>;
+/// Makes what serves an open file.
+pub type Open = Arc<dyn Fn() -> Result<Arc<dyn File>, Errno> + Send + Sync>;
 /// Makes the text of a link, for whoever asks.
 pub type Text = Arc<dyn Fn(&Credentials) -> Result<Vec<u8>, Errno> + Send + Sync>;
 /// Finds the place a link leads to.
@@ -80,6 +82,7 @@ pub struct Node {
 #[derive(Clone)]
 enum NodeKind {
     File { render: Render, store: Option<Store> },
+    Served(Open),
     Directory(Arc<Directory>),
     Link { text: Text, place: Option<Place> },
 }
@@ -101,6 +104,11 @@ impl Node {
         store: impl Fn(&[u8]) -> Result<(), Errno> + Send + Sync + 'static,
     ) -> Self {
         Self::new(NodeKind::File { render: Arc::new(render), store: Some(Arc::new(store)) }, permissions)
+    }
+
+    /// A file that is served, once it is open, by what `open` makes.
+    pub fn served(permissions: u32, open: impl Fn() -> Result<Arc<dyn File>, Errno> + Send + Sync + 'static) -> Self {
+        Self::new(NodeKind::Served(Arc::new(open)), permissions)
     }
 
     /// A directory.
@@ -131,7 +139,7 @@ impl Node {
 
     fn file_kind(&self) -> FileKind {
         match self.kind {
-            NodeKind::File { .. } => FileKind::Regular,
+            NodeKind::File { .. } | NodeKind::Served(_) => FileKind::Regular,
             NodeKind::Directory(_) => FileKind::Directory,
             NodeKind::Link { .. } => FileKind::Symlink,
         }
@@ -381,6 +389,7 @@ impl Inode for GeneratedInode {
     fn open(&self, _path: &PathRef, _flags: OpenFlags) -> Result<Opened, Errno> {
         Ok(match &self.node.kind {
             NodeKind::File { .. } => Opened::Through(Arc::new(GeneratedFile::new(self.node.clone()))),
+            NodeKind::Served(open) => Opened::Through(open()?),
             _ => Opened::Inode,
         })
     }

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
+use file::File;
 
 use super::{Directory, Node};
 use crate::{Credentials, FileKind, PathRef};
@@ -24,6 +25,7 @@ enum Shows<T: 'static> {
     File(fn(&T) -> Vec<u8>),
     Fallible(fn(&T) -> Result<Vec<u8>, Errno>),
     Setting(fn(&T) -> Result<Vec<u8>, Errno>, fn(&T, &[u8]) -> Result<(), Errno>),
+    Served(fn(&T) -> Result<Arc<dyn File>, Errno>),
     Directory(fn(&Arc<T>) -> Directory),
     Link(fn(&T, &Credentials) -> Result<Vec<u8>, Errno>),
     Place(fn(&T) -> Result<Vec<u8>, Errno>, fn(&T) -> Result<PathRef, Errno>),
@@ -60,6 +62,11 @@ impl<T: 'static> Row<T> {
         Self { name, permissions, shows: Shows::Setting(render, store) }
     }
 
+    /// A file that is served, once it is open, by what `open` makes.
+    pub const fn served(name: &'static str, permissions: u32, open: fn(&T) -> Result<Arc<dyn File>, Errno>) -> Self {
+        Self { name, permissions, shows: Shows::Served(open) }
+    }
+
     /// A directory, made when it is looked up.
     pub const fn directory(name: &'static str, permissions: u32, make: fn(&Arc<T>) -> Directory) -> Self {
         Self { name, permissions, shows: Shows::Directory(make) }
@@ -88,9 +95,12 @@ impl<T: 'static> Row<T> {
 
     fn kind(&self) -> FileKind {
         match self.shows {
-            Shows::Text(_) | Shows::Fixed(_) | Shows::File(_) | Shows::Fallible(_) | Shows::Setting(..) => {
-                FileKind::Regular
-            }
+            Shows::Text(_)
+            | Shows::Fixed(_)
+            | Shows::File(_)
+            | Shows::Fallible(_)
+            | Shows::Setting(..)
+            | Shows::Served(_) => FileKind::Regular,
             Shows::Directory(_) => FileKind::Directory,
             Shows::Link(_) | Shows::Place(..) => FileKind::Symlink,
         }
@@ -137,6 +147,7 @@ impl<T: Send + Sync> Entries for Table<T> {
                 let stored = Arc::clone(&subject);
                 Node::writable_file(row.permissions, move || render(&subject), move |text| store(&stored, text))
             }
+            Shows::Served(open) => Node::served(row.permissions, move || open(&subject)),
             Shows::Directory(make) => Node::directory(row.permissions, make(&subject)),
             Shows::Link(text) => Node::link(move |credentials| text(&subject, credentials)),
             Shows::Place(text, place) => {

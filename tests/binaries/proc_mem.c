@@ -1,0 +1,210 @@
+//@ static-pie
+//@ cpus: 1 2
+// /proc/self/mem and pagemap: memory of all kinds of rights read and written from outside, text included, and what is not there.
+#include "observe.h"
+#include <pthread.h>
+
+#define PAGE 4096L
+#define PRESENT (1UL << 63)
+#define OF_FILE (1UL << 61)
+#define EXCLUSIVE (1UL << 56)
+
+static int mem, map;
+
+static char *pages(long count, int rights, int flags, int fd) {
+    return (char *)MUST(mmap(NULL, count * PAGE, rights, flags, fd, 0));
+}
+
+static off_t at(const void *address) {
+    return (off_t)(uintptr_t)address;
+}
+
+static uint64_t entry(const void *address) {
+    uint64_t entry = 0;
+    MUST(pread(map, &entry, sizeof entry, at(address) / PAGE * 8));
+    return entry;
+}
+
+// What an entry says beside where the page is.
+static void show(const char *what, const void *address) {
+    uint64_t found = entry(address);
+    printf("%s: present %d, of a file %d\n", what, !!(found & PRESENT), !!(found & OF_FILE));
+}
+
+static __attribute__((noinline)) int answer(void) {
+    __asm__ volatile("nop\n nop\n nop\n nop");
+    return 42;
+}
+
+static volatile int traps;
+
+static void on_trap(int signal) {
+    (void)signal;
+    traps++;
+}
+
+static void kinds(void) {
+    char text[16] = "", *plain = pages(3, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    strcpy(plain, "plain");
+    TRY(pread(mem, text, 6, at(plain)));
+    puts(text);
+    TRY(pwrite(mem, "changed", 8, at(plain + 1)));
+    puts(plain);
+    // Untouched, across the end of a page, and up to the end of the mapping.
+    TRY(pread(mem, text, 4, at(plain + 2 * PAGE - 2)));
+    TRY(pwrite(mem, "across", 6, at(plain + 2 * PAGE - 3)));
+    printf("%.6s\n", plain + 2 * PAGE - 3);
+    MUST(munmap(plain + 2 * PAGE, PAGE));
+    TRY(pread(mem, text, 16, at(plain + 2 * PAGE - 5)));
+    TRY(pwrite(mem, "0123456789", 10, at(plain + 2 * PAGE - 5)));
+    TRY(pread(mem, text, 1, at(plain + 2 * PAGE)));
+    TRY(pwrite(mem, "x", 1, at(plain + 2 * PAGE)));
+    TRY(pread(mem, text, 0, at(plain + 2 * PAGE)));
+    TRY(pread(mem, text, 4, 0));
+    TRY(pread(mem, text, 4, 1L << 60));
+
+    // Rights do not count for what is private.
+    char *fixed = pages(2, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    TRY(pwrite(mem, "fixed", 6, at(fixed)));
+    puts(fixed);
+    char *none = pages(2, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    TRY(pread(mem, text, 4, at(none)));
+    TRY(pwrite(mem, "none", 5, at(none + PAGE)));
+    TRY(pread(mem, text, 5, at(none + PAGE)));
+    puts(text);
+    MUST(mprotect(none, 2 * PAGE, PROT_READ));
+    puts(none + PAGE);
+    // They do for what is shared.
+    char *shared = pages(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+    TRY(pwrite(mem, "shared", 7, at(shared)));
+    MUST(mprotect(shared, PAGE, PROT_READ));
+    TRY(pwrite(mem, "S", 1, at(shared)));
+    puts(shared);
+
+    // Memory of the program that cannot be reached.
+    TRY(pread(mem, (char *)1, 4, at(plain)));
+    TRY(pwrite(mem, (char *)1, 4, at(plain)));
+    TRY(pread(mem, none, 4, at(plain)));
+}
+
+static void files(void) {
+    char text[16] = "";
+    put_file("file", "contents of a file");
+    int fd = (int)MUST(open("file", O_RDWR));
+    char *private = pages(1, PROT_READ, MAP_PRIVATE, fd);
+    char *none = pages(1, PROT_NONE, MAP_PRIVATE, fd);
+    char *read_only = pages(1, PROT_READ, MAP_SHARED, fd);
+    char *shared = pages(2, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+    TRY(pread(mem, text, 8, at(none)));
+    puts(text);
+    TRY(pwrite(mem, "Private", 7, at(private)));
+    TRY(pwrite(mem, "NONE", 4, at(none)));
+    TRY(pwrite(mem, "!", 1, at(read_only)));
+    puts(private);
+    MUST(mprotect(none, PAGE, PROT_READ));
+    puts(none);
+    show_file("file");
+    TRY(pwrite(mem, "CONTENTS", 8, at(shared)));
+    puts(read_only);
+    show_file("file");
+    TRY(pread(mem, text, 1, at(shared + PAGE)));
+    TRY(pwrite(mem, text, 1, at(shared + PAGE)));
+    show("a private copy", private);
+    show("a page of a file", shared);
+}
+
+// A breakpoint in text that cannot be written.
+static void text(void) {
+    unsigned char code[64], old = 0;
+    int (*volatile function)(void) = answer;
+    MUST(pread(mem, code, sizeof code, at((void *)function)));
+    int offset = 0;
+    while (offset < 40 && memcmp(code + offset, "\x90\x90\x90\x90", 4) != 0)
+        offset++;
+    CHECK(offset < 40);
+    unsigned char *place = (unsigned char *)function + offset;
+    signal(SIGTRAP, on_trap);
+    TRY(pread(mem, &old, 1, at(place)));
+    TRY(pwrite(mem, "\xcc", 1, at(place)));
+    printf("%d, then %d traps\n", function(), traps);
+    TRY(pwrite(mem, &old, 1, at(place)));
+    printf("%d, then %d traps\n", function(), traps);
+    // The file keeps its own.
+    unsigned char found = 0;
+    int fd = (int)MUST(open("/proc/self/exe", O_RDONLY)), is_there = 0;
+    while (read(fd, &found, 1) == 1)
+        is_there |= found == 0x90;
+    CHECK(is_there);
+    show("text that was changed", place);
+}
+
+static void positions(void) {
+    char bytes[8] = "1234567", text[8] = "";
+    TRY(lseek(mem, 0, SEEK_END));
+    CHECK(lseek(mem, at(bytes), SEEK_SET) == at(bytes));
+    TRY(read(mem, text, 3));
+    TRY(read(mem, text + 3, 3));
+    CHECK(lseek(mem, 0, SEEK_CUR) == at(bytes) + 6);
+    puts(text);
+    TRY(lseek(mem, -6, SEEK_CUR) == at(bytes));
+    TRY(write(mem, "abc", 3));
+    puts(bytes);
+    struct stat found;
+    MUST(fstat(mem, &found));
+    printf("%o %ld\n", found.st_mode, (long)found.st_size);
+    TRY(ftruncate(mem, 0));
+    TRY((long)mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, mem, 0));
+}
+
+static void where(void) {
+    uint64_t entries[4];
+    char *memory = pages(4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    volatile char *touched = memory;
+    touched[PAGE] = 1;
+    (void)touched[2 * PAGE];
+    TRY(pread(map, entries, sizeof entries, at(memory) / PAGE * 8));
+    for (int page = 0; page < 4; page++)
+        printf("page %d: present %d, of a file %d\n", page, !!(entries[page] & PRESENT), !!(entries[page] & OF_FILE));
+    CHECK(entries[1] & EXCLUSIVE);
+    CHECK((entries[1] & ((1UL << 55) - 1)) != 0);
+    TRY(pread(map, entries, 7, 0));
+    TRY(pread(map, entries, 8, 4));
+    TRY(pread(map, entries, 8, (1L << 47) / PAGE * 8));
+    TRY(pread(map, entries, 0, 0));
+    TRY(pwrite(map, entries, 8, 0));
+    TRY(open("/proc/self/pagemap", O_RDWR) >= 0);
+    show("nothing", NULL);
+}
+
+static void *reader(void *memory) {
+    char byte;
+    for (int round = 0; round < 2000; round++)
+        EXPECT(pread(mem, &byte, 1, at(memory) + round % 8 * PAGE) == 1 || errno == EIO);
+    return NULL;
+}
+
+// Whatever another thread does to the memory meanwhile.
+static void beside(void) {
+    char *memory = pages(8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    pthread_t thread;
+    pthread_create(&thread, NULL, reader, memory);
+    for (int round = 0; round < 500; round++) {
+        MUST(mprotect(memory, 8 * PAGE, round % 2 ? PROT_NONE : PROT_READ | PROT_WRITE));
+        MUST(madvise(memory + 4 * PAGE, 4 * PAGE, MADV_DONTNEED));
+        MUST(pwrite(mem, "x", 1, at(memory) + round % 8 * PAGE));
+    }
+    pthread_join(thread, NULL);
+}
+
+int main(void) {
+    fresh_dir("/tmp");
+    mem = (int)TRY(open("/proc/self/mem", O_RDWR)) ;
+    map = (int)TRY(open("/proc/self/pagemap", O_RDONLY));
+    kinds();
+    files();
+    text();
+    positions();
+    where();
+    beside();
+    return 0;
+}
