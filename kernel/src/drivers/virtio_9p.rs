@@ -1,44 +1,34 @@
 //! The virtio 9P device: carries messages to a server of files, which is the host's, and back.
 //!
-//! One queue. An exchange is one chain: what the device reads, then where it writes. Its descriptors lie in a table of the *slot* it has, a page; slots
-//! are made as they are needed, up to [`SLOTS_MAX`], and kept. Where the device knows no tables they lie in the queue itself. Exchange and slot are the
-//! chain's token, so the frames stay until the device is done with them, or was reset.
+//! One queue ([`SlotQueue`]). An exchange is one chain: what the device reads, then where it writes.
 //!
 //! The device is not trusted: what it returns is checked (`devices::split_queue`); one that breaks its queue gives nothing back, and is given up by
 //! `ninep` when its time is over.
 //!
 //! Lock: `DRIVER` around the queue, and around the transport. Nothing is allocated, and nobody is told, under it.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use devices::split_queue::{Buffer, SplitQueue, table_entries};
+use devices::split_queue::Buffer;
 use devices::virtio_9p::{Features, TAG_LEN_MAX, config};
 use mm::FramePiece;
 use ninep::{Exchange, Transport as ServerTransport};
-use sync::{IrqSpinLock, Once, WaitQueue, rank};
+use sync::{IrqSpinLock, WaitQueue, rank};
 use virtio_drivers::transport::{DeviceStatus, Transport};
 
 use super::hal::DmaBuffer;
-use super::virtio::{AnyTransport, Found, Notifier, RingMemory};
-use crate::arch::{cpu, interrupts};
-use crate::memory::PAGE_BYTES;
+use super::virtio::{AnyTransport, Found, QueueFeatures, Refused, RingMemory, SlotQueue, Targets, entries_max};
+use crate::arch::interrupts;
 
 const QUEUE: u16 = 0;
 /// Descriptors of the queue.
 const QUEUE_LEN_MAX: u16 = 256;
 /// Shorter queues would hold no page beside request and reply.
 const QUEUE_LEN_MIN: u16 = 8;
-/// The most exchanges that the device has at once.
-const SLOTS_MAX: usize = 64;
-/// Bytes of an entry of a table.
-const ENTRY_LEN: usize = 16;
-/// There are so many vectors.
-const TARGETS_MAX: usize = 256;
 
-/// Whom an interrupt is for, by vector. Made for the first device.
-static TARGETS: Once<Box<[Once<Arc<Shared>>]>> = Once::new();
+/// Whom an interrupt is for, by vector.
+static TARGETS: Targets<Arc<Shared>> = Targets::new();
 
 /// A way to a server, with the name that the host gave it.
 pub(crate) struct Virtio9p {
@@ -48,27 +38,9 @@ pub(crate) struct Virtio9p {
 
 struct Shared {
     transport: IrqSpinLock<AnyTransport>,
-    side: IrqSpinLock<Side>,
-    notifier: Notifier,
-    has_indirect: bool,
-    /// The device is told of everything, as what it wishes cannot be read reliably.
-    is_always_told: bool,
+    queue: SlotQueue<Exchange>,
     pieces_max: usize,
     room: WaitQueue,
-}
-
-struct Side {
-    queue: SplitQueue<UnderWay>,
-    memory: RingMemory,
-    free_slots: Vec<DmaBuffer>,
-    slots: usize,
-    is_stopped: bool,
-}
-
-/// What the device has.
-struct UnderWay {
-    exchange: Exchange,
-    slot: DmaBuffer,
 }
 
 impl Virtio9p {
@@ -93,7 +65,7 @@ impl Virtio9p {
         }
         let tag = read_tag(&transport);
         let made = make_queue(&mut transport, features);
-        let Some((side, notifier)) = made else {
+        let Some((queue, descriptors)) = made else {
             // Before the memory of the queue is used for something else.
             transport.set_status(DeviceStatus::empty());
             log::warn!("a 9P device cannot be used: no queue, or not enough memory");
@@ -101,20 +73,14 @@ impl Virtio9p {
         };
         transport.finish_init();
         // A chain is never longer than the queue, wherever its descriptors lie (Virtual I/O Device specification 1.2, 2.7.5.3.1).
-        let pieces_max = usize::from(side.memory.len()).min(PAGE_BYTES / ENTRY_LEN);
+        let pieces_max = usize::from(descriptors).min(entries_max(0));
         let shared = Arc::new(Shared {
             transport: IrqSpinLock::new(rank::DRIVER, transport),
-            side: IrqSpinLock::new(rank::DRIVER, side),
-            notifier,
-            has_indirect: features.contains(Features::INDIRECT),
-            is_always_told: cpu::is_translated(),
+            queue,
             pieces_max,
             room: WaitQueue::new(),
         });
-        let targets = TARGETS.call_once(|| core::iter::repeat_with(Once::new).take(TARGETS_MAX).collect());
-        if let Some(target) = targets.get(usize::from(vector)) {
-            target.call_once(|| shared.clone());
-        }
+        TARGETS.add(vector, shared.clone());
         shared.complete();
         Some(Self { shared, tag })
     }
@@ -136,95 +102,33 @@ fn read_tag(transport: &AnyTransport) -> Vec<u8> {
     (0..len.min(TAG_LEN_MAX)).map(|at| byte(config::TAG + at)).collect()
 }
 
+/// The queue, and its descriptors.
 #[inline(never)]
-fn make_queue(transport: &mut AnyTransport, features: Features) -> Option<(Side, Notifier)> {
+fn make_queue(transport: &mut AnyTransport, features: Features) -> Option<(SlotQueue<Exchange>, u16)> {
     let memory = RingMemory::set_up(transport, QUEUE, QUEUE_LEN_MAX)?;
-    if memory.len() < QUEUE_LEN_MIN {
+    let descriptors = memory.len();
+    if descriptors < QUEUE_LEN_MIN {
         return None;
     }
-    let queue = SplitQueue::new(memory.len(), features.contains(Features::EVENT_INDEX))?;
-    let mut free_slots = Vec::with_capacity(SLOTS_MAX);
-    free_slots.push(DmaBuffer::new(PAGE_BYTES)?);
-    let notifier = transport.notifier(QUEUE)?;
-    Some((Side { queue, memory, free_slots, slots: 1, is_stopped: false }, notifier))
+    let agreed = QueueFeatures {
+        has_event_index: features.contains(Features::EVENT_INDEX),
+        has_indirect: features.contains(Features::INDIRECT),
+    };
+    Some((SlotQueue::new(memory, transport.notifier(QUEUE)?, agreed)?, descriptors))
 }
 
 impl Shared {
-    fn take_slot(&self) -> Option<DmaBuffer> {
-        {
-            let mut side = self.side.lock();
-            if let Some(slot) = side.free_slots.pop() {
-                return Some(slot);
-            }
-            if side.slots >= SLOTS_MAX {
-                return None;
-            }
-            side.slots += 1;
-        }
-        let made = DmaBuffer::new(PAGE_BYTES);
-        if made.is_none() {
-            self.side.lock().slots -= 1;
-        }
-        made
-    }
-
-    /// Gives the device an exchange; it comes back where there is no room. True: the device wants to be told.
-    fn add(&self, exchange: Exchange, slot: DmaBuffer) -> Result<bool, Exchange> {
-        let buffers = prepare(&slot, &exchange);
-        let mut side = self.side.lock();
-        if side.is_stopped {
-            drop(side);
-            exchange.complete(None);
-            return Ok(false);
-        }
-        let Side { queue, memory, free_slots, .. } = &mut *side;
-        let token = UnderWay { exchange, slot };
-        let added = if self.has_indirect {
-            let count = u16::try_from(buffers.len()).unwrap_or(0);
-            let writable = buffers.iter().filter(|buffer| buffer.is_writable).map(|buffer| buffer.len);
-            let writable_len = writable.fold(0, u32::saturating_add);
-            queue.add_table(memory, token.slot.physical(), count, writable_len, token)
-        } else {
-            queue.add(memory, buffers.iter().copied(), token)
-        };
-        if let Err(UnderWay { exchange, slot }) = added {
-            free_slots.push(slot);
-            return Err(exchange);
-        }
-        Ok(queue.publish(memory))
-    }
-
     /// Completes what the device is done with, and asks for an interrupt for what comes next.
     fn complete(&self) {
-        let mut was_any = false;
-        loop {
-            while let Some((exchange, written)) = self.take() {
-                was_any = true;
-                exchange.complete(Some(written));
-            }
-            let mut side = self.side.lock();
-            let Side { queue, memory, .. } = &mut *side;
-            if !queue.enable_interrupts(memory) {
-                break;
-            }
-        }
-        if was_any {
+        let written = |_slot: &DmaBuffer, written: u32| written;
+        if self.queue.complete(written, |exchange, written| exchange.complete(Some(written))) {
             self.room.wake(u32::MAX);
         }
     }
+}
 
-    fn take(&self) -> Option<(Exchange, u32)> {
-        let mut side = self.side.lock();
-        let Side { queue, memory, free_slots, .. } = &mut *side;
-        let (UnderWay { exchange, slot }, written) = queue.take_used(memory)?;
-        // There is room for all slots.
-        free_slots.push(slot);
-        Some((exchange, written))
-    }
-
-    fn take_any(&self) -> Option<UnderWay> {
-        self.side.lock().queue.take_all().next()
-    }
+fn fail(exchange: Exchange) {
+    exchange.complete(None);
 }
 
 impl ServerTransport for Shared {
@@ -233,10 +137,10 @@ impl ServerTransport for Shared {
     }
 
     fn submit(&self, exchange: Exchange) -> Result<(), Exchange> {
-        let Some(slot) = self.take_slot() else { return Err(exchange) };
-        let is_wanted = self.add(exchange, slot)?;
-        if is_wanted || self.is_always_told {
-            self.notifier.notify();
+        match self.queue.submit(exchange, 0, buffers_of) {
+            Err(Refused::Full(exchange)) => return Err(exchange),
+            Err(Refused::Stopped(exchange)) => fail(exchange),
+            Ok(()) => self.queue.kick(),
         }
         Ok(())
     }
@@ -251,36 +155,25 @@ impl ServerTransport for Shared {
 
     fn stop(&self) {
         self.transport.lock().set_status(DeviceStatus::empty());
-        self.side.lock().is_stopped = true;
-        while let Some(UnderWay { exchange, .. }) = self.take_any() {
-            exchange.complete(None);
-        }
+        self.queue.stop(fail);
         self.room.wake_all();
     }
 }
 
-/// Writes the table of an exchange into its slot; answers the buffers, in order.
-fn prepare(slot: &DmaBuffer, exchange: &Exchange) -> Vec<Buffer> {
+/// The buffers of an exchange, in order.
+fn buffers_of(_slot: &DmaBuffer, exchange: &Exchange) -> Vec<Buffer> {
     let buffer = |piece: &FramePiece, is_writable: bool| Buffer {
         address: piece.frame().number().physical_address() + piece.offset() as u64,
         len: u32::try_from(piece.len()).unwrap_or(0),
         is_writable,
     };
     let outgoing = exchange.outgoing().iter().map(|piece| buffer(piece, false));
-    let buffers: Vec<Buffer> = outgoing.chain(exchange.incoming().iter().map(|piece| buffer(piece, true))).collect();
-    for (number, entry) in table_entries(buffers.iter().copied()).enumerate() {
-        let at = number * ENTRY_LEN;
-        if at + ENTRY_LEN <= PAGE_BYTES {
-            slot.write(at, &entry);
-        }
-    }
-    buffers
+    outgoing.chain(exchange.incoming().iter().map(|piece| buffer(piece, true))).collect()
 }
 
 /// The handler of all interrupts of devices of this kind.
 fn on_interrupt(vector: u8) {
-    let target = TARGETS.get().and_then(|targets| targets.get(usize::from(vector))?.get());
-    if let Some(shared) = target {
+    if let Some(shared) = TARGETS.get(vector) {
         // A line stays active until the device is asked why.
         shared.transport.lock().ack_interrupt();
         shared.complete();

@@ -2,11 +2,13 @@
 //!
 //! Devices are found in the command line and in ACPI (memory-mapped, as on QEMU's microvm) and among the functions of PCI.
 //! [`Found::connect`] gives a device its interrupt. The queues of slow devices are those of the `virtio-drivers` crate ([`Queue`]), those of
-//! fast ones our own ([`RingMemory`], [`BufferQueue`]).
+//! fast ones our own ([`RingMemory`], [`BufferQueue`], [`SlotQueue`]).
 
 mod pci_transport;
 mod queue;
 mod ring;
+mod slots;
+mod targets;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -26,6 +28,8 @@ pub(super) use pci::MessageTarget;
 use pci_transport::PciTransport;
 pub(super) use queue::{QUEUE_LEN, Queue};
 pub(super) use ring::{BUFFER_BYTES, BufferQueue, RingMemory, new_buffer, physical_of};
+pub(super) use slots::{QueueFeatures, Refused, SlotQueue, entries_max};
+pub(super) use targets::Targets;
 
 /// The register that tells a device in memory of work (4.2.2).
 const MMIO_QUEUE_NOTIFY: usize = 0x50;

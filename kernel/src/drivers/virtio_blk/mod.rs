@@ -17,13 +17,13 @@ use alloc::vec::Vec;
 
 use block::{Device, Limits, Request, SECTOR_LEN};
 use devices::virtio_blk::{Features, config};
-use sync::{IrqSpinLock, Once, WaitQueue, rank};
+use sync::{IrqSpinLock, WaitQueue, rank};
 use virtio_drivers::transport::{DeviceStatus, Transport};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::virtio::{AnyTransport, Found, MessageTarget, RingMemory};
+use super::virtio::{AnyTransport, Found, MessageTarget, QueueFeatures, RingMemory, Targets};
 use crate::arch::percpu::PerCpu;
-use crate::arch::{cpu, interrupts, smp};
+use crate::arch::{interrupts, smp};
 use crate::memory::PAGE_BYTES;
 use queue::{OWN_BUFFERS, RequestQueue, SEGMENTS_MAX};
 
@@ -35,11 +35,9 @@ const QUEUE_LEN_MIN: u16 = 4;
 const QUEUES_MAX: u16 = 64;
 /// The most sectors of data in a request, 1 MiB; a request should not keep a device busy for long.
 const DATA_SECTORS_MAX: u64 = 2048;
-/// There are so many vectors.
-const TARGETS_MAX: usize = 256;
 
 /// Whom an interrupt is for, by vector.
-static TARGETS: Once<Box<[Once<Target>]>> = Once::new();
+static TARGETS: Targets<Target> = Targets::new();
 
 struct Target {
     disk: Arc<Shared>,
@@ -109,12 +107,8 @@ impl VirtioBlk {
             queues,
             room: WaitQueue::new(),
         });
-        let targets = TARGETS.call_once(|| core::iter::repeat_with(Once::new).take(TARGETS_MAX).collect());
         for (number, vector) in vectors.into_iter().enumerate() {
-            if let Some(target) = targets.get(usize::from(vector)) {
-                let queue = Some(number).filter(|_| !has_line);
-                target.call_once(|| Target { disk: shared.clone(), queue });
-            }
+            TARGETS.add(vector, Target { disk: shared.clone(), queue: Some(number).filter(|_| !has_line) });
         }
         for queue in &shared.queues {
             queue.complete();
@@ -195,7 +189,7 @@ fn connect(found: Found, queues: u16) -> Option<Connected> {
 #[inline(never)]
 fn make_queues(transport: &mut AnyTransport, features: Features, count: usize) -> Option<(Box<[RequestQueue]>, usize)> {
     let has_indirect = features.contains(Features::INDIRECT);
-    let has_event_index = features.contains(Features::EVENT_INDEX);
+    let agreed = QueueFeatures { has_event_index: features.contains(Features::EVENT_INDEX), has_indirect };
     let mut segments_max = SEGMENTS_MAX;
     let mut queues = Vec::new();
     for number in 0..u16::try_from(count).ok()? {
@@ -208,7 +202,7 @@ fn make_queues(transport: &mut AnyTransport, features: Features, count: usize) -
             segments_max = segments_max.min(usize::from(memory.len()) - OWN_BUFFERS);
         }
         let notifier = transport.notifier(number)?;
-        queues.push(RequestQueue::new(memory, notifier, has_event_index, has_indirect, cpu::is_translated())?);
+        queues.push(RequestQueue::new(memory, notifier, agreed)?);
     }
     (!queues.is_empty()).then(|| (queues.into_boxed_slice(), segments_max))
 }
@@ -262,8 +256,7 @@ fn block_features(features: Features) -> block::Features {
 
 /// The handler of all interrupts of devices of this kind.
 fn on_interrupt(vector: u8) {
-    let target = TARGETS.get().and_then(|targets| targets.get(usize::from(vector))?.get());
-    let Some(Target { disk, queue }) = target else { return };
+    let Some(Target { disk, queue }) = TARGETS.get(vector) else { return };
     let was_any = match queue {
         Some(number) => disk.queues.get(*number).is_some_and(RequestQueue::complete),
         None => {

@@ -26,7 +26,7 @@ use net::{Nic, Stack, TransmitFrame};
 use sync::{IrqSpinLock, Once, rank, rcu};
 use virtio_drivers::transport::{DeviceStatus, InterruptStatus, Transport};
 
-use super::virtio::{AnyTransport, BUFFER_BYTES, BufferQueue, Found, MessageTarget, RingMemory};
+use super::virtio::{AnyTransport, BUFFER_BYTES, BufferQueue, Found, MessageTarget, RingMemory, Targets};
 use crate::arch::percpu::PerCpu;
 use crate::arch::{interrupts, smp};
 use crate::memory::frames;
@@ -49,11 +49,9 @@ const MTU_DEFAULT: u16 = 1500;
 /// The smallest that a network of either family may have (RFC 791).
 const MTU_MIN: u16 = 68;
 const LINK_HEADER_BYTES: usize = 14;
-/// There are so many vectors.
-const TARGETS_MAX: usize = 256;
 
-/// Whom an interrupt is for, by vector. Made for the first device: a machine without one does not pay for it.
-static TARGETS: Once<Box<[Once<Target>]>> = Once::new();
+/// Whom an interrupt is for, by vector.
+static TARGETS: Targets<Target> = Targets::new();
 
 /// Whom an interrupt is for.
 struct Target {
@@ -356,16 +354,12 @@ fn nic_features(features: Features) -> NicFeatures {
 }
 
 fn set_target(vector: u8, nic: &Arc<VirtioNet>, pair: Option<u16>) {
-    let targets = TARGETS.call_once(|| core::iter::repeat_with(Once::new).take(TARGETS_MAX).collect());
-    if let Some(target) = targets.get(usize::from(vector)) {
-        target.call_once(|| Target { nic: Arc::clone(nic), pair });
-    }
+    TARGETS.add(vector, Target { nic: Arc::clone(nic), pair });
 }
 
 /// The handler of all interrupts of devices of this kind.
 fn on_interrupt(vector: u8) {
-    let target = TARGETS.get().and_then(|targets| targets.get(usize::from(vector))?.get());
-    let Some(Target { nic, pair }) = target else { return };
+    let Some(Target { nic, pair }) = TARGETS.get(vector) else { return };
     nic.interrupts.fetch_add(1, Relaxed);
     watched_by_rcu(|| match pair {
         Some(number) => nic.on_pair(*number),
