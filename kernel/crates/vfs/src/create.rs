@@ -152,6 +152,7 @@ pub(crate) fn check_may_create(directory: &PathRef, credentials: &Credentials) -
     if metadata.is_removed() {
         return Err(Errno::ENOENT);
     }
+    directory.inode().check_takes_names()?;
     metadata.check_permission(credentials, Permissions::WRITE | Permissions::EXECUTE)
 }
 

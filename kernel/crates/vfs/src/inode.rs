@@ -161,6 +161,11 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EPERM)
     }
 
+    /// Whether a name that is not there can be made here at all: what is said against it comes before any permission.
+    fn check_takes_names(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
     /// Removes a name of something that is no directory.
     fn unlink(&self, name: HashedName<'_>, inode: &Arc<dyn Inode>) -> Result<(), Errno> {
         let _ = (name, inode);

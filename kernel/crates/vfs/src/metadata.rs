@@ -154,6 +154,8 @@ pub struct Metadata {
     is_removed: AtomicBool,
     /// A file made without a name may be given one.
     is_linkable: AtomicBool,
+    /// Nobody is above its permission bits.
+    is_strict: bool,
     /// How long programs say that what they write will stay.
     write_hint: AtomicU8,
     /// What happens to it that somebody wants to know of: bits of `InotifyMask`.
@@ -201,6 +203,7 @@ impl Metadata {
             readers: AtomicU32::new(0),
             is_removed: AtomicBool::new(false),
             is_linkable: AtomicBool::new(false),
+            is_strict: false,
             write_hint: AtomicU8::new(0),
             watched: AtomicU32::new(0),
             lock: Mutex::new(rank::INODES, ()),
@@ -430,6 +433,13 @@ impl Metadata {
         self.is_linkable.load(Relaxed)
     }
 
+    /// The same, but that nobody is above its permission bits, whatever he is capable of.
+    #[must_use]
+    pub(crate) fn strict(mut self) -> Self {
+        self.is_strict = true;
+        self
+    }
+
     /// Lets a file without links be given one.
     pub(crate) fn make_linkable(&self) {
         self.is_linkable.store(true, Relaxed);
@@ -499,7 +509,7 @@ impl Metadata {
             && if self.is_directory() { !wanted.contains(Permissions::WRITE) } else { wanted == Permissions::READ };
         let may_do_all = credentials.has(Capabilities::DAC_OVERRIDE)
             && (self.is_directory() || !wanted.contains(Permissions::EXECUTE) || mode & 0o111 != 0);
-        if may_search_all || may_do_all { Ok(()) } else { Err(Errno::EACCES) }
+        if (may_search_all || may_do_all) && !self.is_strict { Ok(()) } else { Err(Errno::EACCES) }
     }
 
     /// Takes the set-id bits away that do not survive a change by someone without `CAP_FSETID`.

@@ -78,6 +78,9 @@ pub fn rename(
     if new.as_ref().is_some_and(|new| is_same_inode(&old, new)) {
         return Ok(());
     }
+    if new.is_none() {
+        new_directory.inode().check_takes_names()?;
+    }
     pair.check_permissions(credentials)?;
     pair.carry_out(&old_last, &new_last)
 }

@@ -163,7 +163,8 @@ fn nothing_is_made_there() {
     assert_eq!(world.write_file("/proc/new", b""), Err(Errno::ENOENT));
     assert_eq!(world.unlink("/proc/counter"), Err(Errno::EPERM));
     assert_eq!(world.rmdir("/proc/sys"), Err(Errno::EPERM));
-    assert_eq!(world.rename("/proc/counter", "/proc/sys/counter"), Err(Errno::EPERM));
+    assert_eq!(world.rename("/proc/counter", "/proc/sys/counter"), Err(Errno::ENOENT));
+    assert_eq!(world.rename("/proc/counter", "/proc/sys"), Err(Errno::EISDIR));
     let mut inside = world;
     inside.chdir("/proc/sys/vm").unwrap();
     assert_eq!(inside.cwd(), "/proc/sys/vm");

@@ -26,7 +26,7 @@ use crate::system::{NameField, PID_MAX, RELEASE, System, THREADS_MAX, VERSION};
 
 /// The root of `/proc/sys`.
 pub(super) fn root(system: &Arc<System>) -> Directory {
-    Directory::of(ROOT, system)
+    Directory::of(ROOT, system).strict()
 }
 
 /// A setting whose only value is a constant of this kernel.

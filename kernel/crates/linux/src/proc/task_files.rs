@@ -11,7 +11,7 @@ use sync::machine;
 use vfs::fs::disk;
 
 use super::process::Task;
-use super::text::{Text, line, parse_setting, until_zero};
+use super::text::{Text, line, parse_whole, until_zero};
 use crate::accounting::Usage;
 use crate::credentials::CAP_SYS_RESOURCE;
 use crate::thread::{TIMER_SLACK_DEFAULT_NS, Thread};
@@ -179,7 +179,7 @@ pub(super) fn adjustment(task: &Task) -> Result<Vec<u8>, Errno> {
 }
 
 pub(super) fn set_adjustment(task: &Task, text: &[u8]) -> Result<(), Errno> {
-    let value: i32 = parse_setting(text)?;
+    let value: i32 = parse_whole(text)?;
     if !(-ADJUSTMENT_MAX..=ADJUSTMENT_MAX).contains(&value) {
         return Err(Errno::EINVAL);
     }
@@ -201,7 +201,7 @@ pub(super) fn old_adjustment(task: &Task) -> Result<Vec<u8>, Errno> {
 }
 
 pub(super) fn set_old_adjustment(task: &Task, text: &[u8]) -> Result<(), Errno> {
-    let value: i32 = parse_setting(text)?;
+    let value: i32 = parse_whole(text)?;
     let value = match value {
         OLD_ADJUSTMENT_MAX => ADJUSTMENT_MAX,
         OLD_ADJUSTMENT_NEVER..OLD_ADJUSTMENT_MAX => value * ADJUSTMENT_MAX / -OLD_ADJUSTMENT_NEVER,
@@ -221,7 +221,7 @@ pub(super) fn timer_slack(task: &Task) -> Result<Vec<u8>, Errno> {
 }
 
 pub(super) fn set_timer_slack(task: &Task, text: &[u8]) -> Result<(), Errno> {
-    let slack_ns: u64 = parse_setting(text)?;
+    let slack_ns: u64 = parse_whole(text)?;
     let slack_ns = if slack_ns == 0 { TIMER_SLACK_DEFAULT_NS } else { slack_ns };
     task.thread()?.timer_slack_ns.store(slack_ns, Relaxed);
     Ok(())
@@ -245,7 +245,7 @@ pub(super) fn set_core_dump_filter(task: &Task, text: &[u8]) -> Result<(), Errno
 /// Which pages were used is not noted, so that cannot be cleared.
 pub(super) fn clear_references(task: &Task, text: &[u8]) -> Result<(), Errno> {
     let thread = task.living_thread(Errno::ESRCH)?;
-    if parse_setting::<u32>(text)? != CLEAR_PEAK {
+    if parse_whole::<u32>(text)? != CLEAR_PEAK {
         return Err(Errno::EINVAL);
     }
     thread.process().address_space().forget_resident_max();

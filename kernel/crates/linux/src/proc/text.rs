@@ -66,9 +66,27 @@ pub(super) fn line(text: impl fmt::Display) -> Vec<u8> {
 }
 
 /// What was written to a setting, as a number: blanks around it are no part of it.
-pub(super) fn parse_setting<T: core::str::FromStr>(text: &[u8]) -> Result<T, Errno> {
+pub(super) fn parse_whole<T: core::str::FromStr>(text: &[u8]) -> Result<T, Errno> {
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     core::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).ok_or(Errno::EINVAL)
+}
+
+/// The number that what is written to a file in `/proc/sys` begins with: after blanks, in another base when it begins with `0x` or `0`, and
+/// up to a blank or the end. What follows is not looked at.
+pub(super) fn parse_setting<T: TryFrom<i128>>(text: &[u8]) -> Result<T, Errno> {
+    let mut words = text.split(|byte| byte.is_ascii_whitespace() || *byte == 0).filter(|word| !word.is_empty());
+    let word = words.next().and_then(|word| core::str::from_utf8(word).ok()).ok_or(Errno::EINVAL)?;
+    let (is_negative, digits) = word.strip_prefix('-').map_or((false, word), |digits| (true, digits));
+    let (digits, base) = match (digits.strip_prefix("0x"), digits.strip_prefix('0')) {
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+        _ => (digits, 10),
+    };
+    if !digits.starts_with(|first: char| first.is_ascii_hexdigit()) {
+        return Err(Errno::EINVAL);
+    }
+    let value = u64::from_str_radix(digits, base).map(i128::from).map_err(|_| Errno::EINVAL)?;
+    T::try_from(if is_negative { -value } else { value }).map_err(|_| Errno::EINVAL)
 }
 
 /// A number as decimal digits.
@@ -116,6 +134,19 @@ mod tests {
         for not_a_number in [&b""[..], b"012", b"+1", b"1a", b"99999999999"] {
             assert_eq!(parse_number(not_a_number), None);
         }
+    }
+
+    #[test]
+    fn settings_begin_with_a_number() {
+        let parse = |text: &str| parse_setting::<u32>(text.as_bytes());
+        let good = [("12", 12), (" 12 \n\n", 12), ("12 words", 12), ("0x10", 16), ("010", 8), ("0", 0), ("7\0 8", 7)];
+        for (text, value) in good {
+            assert_eq!(parse(text), Ok(value), "{text}");
+        }
+        for text in ["", "\n", "x", "12x", "+1", "-1", "0x", "09", "4294967296", "99999999999999999999", "0x-1"] {
+            assert_eq!(parse(text), Err(Errno::EINVAL), "{text}");
+        }
+        assert_eq!(parse_setting::<i32>(b"-5"), Ok(-5));
     }
 
     #[test]

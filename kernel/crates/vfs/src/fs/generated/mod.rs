@@ -11,6 +11,9 @@
 //!   ([`Directory::of`]). A row becomes a node when its name is looked up: a tree that nobody reads takes no memory.
 //! - [`Node::link`] has a text that is made when it is followed; [`Node::magic_link`] leads to a place whatever its text says.
 //!
+//! Of what is below something that may go nobody can change the permission bits. What is below a [strict](Directory::strict) directory is as Linux has it below `/proc/sys`: its permission bits count for everybody and cannot
+//! be changed, and what is written counts from the start of a file only.
+//!
 //! Closures are called without any lock of this crate, so they may take whatever they need.
 //!
 //! An inode number is a hash of the path, so a node found twice is the same file to a program.
@@ -28,6 +31,7 @@ use abi::{Errno, OpenFlags};
 use file::{DirectorySink, File};
 use sync::{Mutex, rank};
 
+use crate::attributes::AttributeChange;
 use crate::file_system::anonymous_device;
 use crate::{
     Credentials, Dentry, FileKind, FileSystem, FileSystemStatistics, FileTime, HashedName, Inode, LinkTarget, Metadata,
@@ -77,6 +81,9 @@ pub struct Node {
     permissions: u32,
     uid: u32,
     gid: u32,
+    is_strict: bool,
+    /// Nobody can change its permission bits.
+    keeps_mode: bool,
 }
 
 #[derive(Clone)]
@@ -89,7 +96,7 @@ enum NodeKind {
 
 impl Node {
     fn new(kind: NodeKind, permissions: u32) -> Self {
-        Self { kind, permissions, uid: 0, gid: 0 }
+        Self { kind, permissions, uid: 0, gid: 0, is_strict: false, keeps_mode: false }
     }
 
     /// A file that is only read.
@@ -113,7 +120,8 @@ impl Node {
 
     /// A directory.
     pub fn directory(permissions: u32, directory: Directory) -> Self {
-        Self::new(NodeKind::Directory(Arc::new(directory)), permissions)
+        let is_strict = directory.is_strict;
+        Self { is_strict, ..Self::new(NodeKind::Directory(Arc::new(directory)), permissions) }
     }
 
     /// A symbolic link that is followed by its text.
@@ -155,6 +163,7 @@ pub struct Directory {
     exists: Option<Exists>,
     /// Whose the entries are, if they are not all root's.
     owner: Option<(u32, u32)>,
+    is_strict: bool,
 }
 
 impl Directory {
@@ -179,6 +188,13 @@ impl Directory {
     #[must_use]
     pub fn owned_by(mut self, uid: u32, gid: u32) -> Self {
         self.owner = Some((uid, gid));
+        self
+    }
+
+    /// Makes everything below strict.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.is_strict = true;
         self
     }
 
@@ -312,6 +328,7 @@ impl GeneratedInode {
             size: if kind == FileKind::Regular { file_len } else { 0 },
             time: FileTime::now(),
         });
+        let metadata = if node.is_strict { metadata.strict() } else { metadata };
         Arc::new(Self { metadata, node, file_len })
     }
 
@@ -333,14 +350,29 @@ impl Inode for GeneratedInode {
     }
 
     fn lookup(&self, name: HashedName<'_>, credentials: &Credentials) -> Result<Arc<dyn Inode>, Errno> {
-        let node = self.directory()?.find(name.bytes(), credentials).ok_or(Errno::ENOENT)?;
+        let directory = self.directory()?;
+        let mut node = directory.find(name.bytes(), credentials).ok_or(Errno::ENOENT)?;
+        node.is_strict |= self.node.is_strict;
+        node.keeps_mode |= self.node.keeps_mode || directory.exists.is_some();
         let number = number_of(self.metadata.number(), name.bytes());
         Ok(Self::new(node, number, self.metadata.device(), self.file_len))
     }
 
-    fn create(&self, _name: HashedName<'_>, _new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        // What Linux says in /proc, where a name that is not there cannot even be made.
+    fn set_attributes(&self, change: &AttributeChange) -> Result<(), Errno> {
+        let Node { is_strict, keeps_mode, .. } = self.node;
+        let is_owner_changed = change.uid.is_some() || change.gid.is_some();
+        let is_forbidden = change.mode.is_some() && (is_strict || keeps_mode) || is_owner_changed && is_strict;
+        if is_forbidden { Err(Errno::EPERM) } else { Ok(()) }
+    }
+
+    /// What Linux says in `/proc`, where a name that is not there cannot even be made.
+    fn check_takes_names(&self) -> Result<(), Errno> {
         Err(Errno::ENOENT)
+    }
+
+    fn create(&self, _name: HashedName<'_>, _new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        self.check_takes_names()?;
+        Err(Errno::EPERM)
     }
 
     fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {

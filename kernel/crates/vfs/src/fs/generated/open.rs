@@ -73,7 +73,11 @@ impl File for GeneratedFile {
         }
         let mut text = vec![0; len];
         from.read_exact(&mut text)?;
-        store(&text)?;
+        let at = position.unwrap_or_else(|| *open.position().lock());
+        // Strict files have read all they want when they have read from the start.
+        if !self.node.is_strict || at == 0 && len > 0 {
+            store(&text)?;
+        }
         if position.is_none() {
             let mut position = open.position().lock();
             *position = position.saturating_add(len as u64);
@@ -99,6 +103,10 @@ impl File for GeneratedFile {
 
     fn attributes(&self) -> Result<Attributes, Errno> {
         Ok(Attributes::anonymous(0, FileKind::Regular.mode_bits() | self.node.permissions))
+    }
+
+    fn allocate(&self, _open: &OpenFile, _mode: u32, _offset: u64, _length: u64) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
     }
 
     fn truncate(&self, _open: &OpenFile, _length: u64) -> Result<(), Errno> {
