@@ -46,6 +46,7 @@ pub const RTM_GETADDR: u16 = 22;
 pub const RTM_NEWROUTE: u16 = 24;
 pub const RTM_GETROUTE: u16 = 26;
 pub const RTM_NEWNEIGH: u16 = 28;
+pub const RTM_DELNEIGH: u16 = 29;
 pub const RTM_GETNEIGH: u16 = 30;
 /// The largest message type of `NETLINK_ROUTE`.
 pub const RTM_MAX: u16 = 123;
@@ -122,6 +123,9 @@ pub const NDA_LLADDR: u16 = 2;
 pub const NUD_INCOMPLETE: u16 = 0x01;
 pub const NUD_REACHABLE: u16 = 0x02;
 pub const NUD_STALE: u16 = 0x04;
+pub const NUD_DELAY: u16 = 0x08;
+pub const NUD_PROBE: u16 = 0x10;
+pub const NUD_PERMANENT: u16 = 0x80;
 
 abi_struct! {
     /// `struct nlmsghdr`.

@@ -113,7 +113,7 @@ macro_rules! for_each_syscall {
 51 getsockname(fd: Fd, address: UserPtr, length: UserPtr) = Full("");
 52 getpeername(fd: Fd, address: UserPtr, length: UserPtr) = Full("");
 53 socketpair(domain: i32, kind: i32, protocol: i32, descriptors: UserPtr) = Full("");
-54 setsockopt(fd: Fd, level: i32, option: i32, value: UserPtr, length: i32) = Partial("no filters, no timestamps by hardware, no zero-copy sending");
+54 setsockopt(fd: Fd, level: i32, option: i32, value: UserPtr, length: i32) = Partial("no filters, no timestamps by hardware, no zero-copy sending; SO_MAX_PACING_RATE paces TCP on the network alone");
 55 getsockopt(fd: Fd, level: i32, option: i32, value: UserPtr, length: UserPtr) = Partial("as setsockopt");
 56 clone(flags: u64, stack: usize, parent_tid: UserPtr, child_tid: UserPtr, tls: u64) = Partial("threads (CLONE_THREAD); processes and CLONE_VFORK answer ENOSYS, namespaces and CLONE_PIDFD EINVAL, CLONE_INTO_CGROUP EBADF");
 57 fork() = Absent("");

@@ -45,6 +45,11 @@ pub static RECEIVE_BUFFER_MAX: Setting = Setting::new(BUFFER_MAX, i32::MAX as u3
 pub static TCP_ECN: Setting = Setting::new(2, 2);
 /// Whether small writes wait for each other while the program goes on (`net.ipv4.tcp_autocorking`): [`crate::held`].
 pub static TCP_AUTOCORKING: Setting = Setting::new(1, u8::MAX as u32);
+/// Whether routers may name better next hops: for IPv4 on all interfaces, and what the file for all says of IPv6
+/// (`net.ipv4.conf.all.accept_redirects`).
+pub static ACCEPT_REDIRECTS4: Setting = Setting::new(1, i32::MAX as u32);
+/// See [`ACCEPT_REDIRECTS4`]; has no effect, as on Linux.
+pub static ACCEPT_REDIRECTS6: Setting = Setting::new(1, i32::MAX as u32);
 /// The first and the last port given to who does not choose, in the upper and the lower half (`net.ipv4.ip_local_port_range`).
 static EPHEMERAL: AtomicU32 = AtomicU32::new((EPHEMERAL_FIRST as u32) << 16 | EPHEMERAL_LAST as u32);
 

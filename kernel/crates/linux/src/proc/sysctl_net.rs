@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
 use net::interface::Interface;
@@ -123,8 +124,31 @@ fn each_interface(system: &Arc<System>, rows: &'static [Row<Option<Arc<Interface
     )
 }
 
+/// `accept_redirects` of an interface, or of all, in one of two families.
+macro_rules! redirects {
+    ($family:literal, $of_all:ident) => {
+        Row::setting(
+            "accept_redirects",
+            0o644,
+            |interface| {
+                let of_all = settings::$of_all.get();
+                Ok(line(
+                    interface.as_ref().map_or(of_all, |one| u32::from(one.accept_redirects[$family].load(Relaxed))),
+                ))
+            },
+            |interface, text| match interface {
+                Some(one) => {
+                    one.accept_redirects[$family].store(parse_setting::<u32>(text)? != 0, Relaxed);
+                    Ok(())
+                }
+                None => set(&settings::$of_all, text),
+            },
+        )
+    };
+}
+
 const CONFIGURATION4: &[Row<Option<Arc<Interface>>>] = &[
-    Row::fixed("accept_redirects", "0\n"),
+    redirects!(0, ACCEPT_REDIRECTS4),
     Row::fixed("accept_source_route", "0\n"),
     Row::fixed("forwarding", "0\n"),
     Row::fixed("rp_filter", "0\n"),
@@ -133,7 +157,7 @@ const CONFIGURATION4: &[Row<Option<Arc<Interface>>>] = &[
 
 const CONFIGURATION6: &[Row<Option<Arc<Interface>>>] = &[
     Row::fixed("accept_ra", "1\n"),
-    Row::fixed("accept_redirects", "0\n"),
+    redirects!(1, ACCEPT_REDIRECTS6),
     Row::fixed("disable_ipv6", "0\n"),
     Row::fixed("forwarding", "0\n"),
     Row::fixed("hop_limit", "64\n"),

@@ -13,6 +13,7 @@ use smoltcp::wire::{Icmpv4Message, Icmpv4Packet, Icmpv6Message, Icmpv6Packet};
 use sync::{machine, rcu};
 
 use super::packet::IpPacket;
+use super::redirect;
 use crate::channel::ErrorReport;
 use crate::checksum::Sum;
 use crate::counters::Counter;
@@ -78,7 +79,7 @@ pub(super) enum Refusal {
 }
 
 /// Takes a message for IPv4.
-pub(super) fn handle4(stack: &Arc<Stack>, packet: &IpPacket) {
+pub(super) fn handle4(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &IpPacket) {
     let mib = stack.mib();
     mib.count(Counter::IcmpInMsgs);
     let Ok(icmp) = Icmpv4Packet::new_checked(packet.body()) else { return mib.count(Counter::IcmpInErrors) };
@@ -96,6 +97,10 @@ pub(super) fn handle4(stack: &Arc<Stack>, packet: &IpPacket) {
             mib.count(Counter::IcmpInDestUnreachs);
             let mtu = packet.body().get(6..8).map_or(0, |field| u32::from(field[0]) << 8 | u32::from(field[1]));
             deliver_error(stack, packet, unreachable4(icmp.msg_code()), (icmp.msg_code() == 4).then_some(mtu));
+        }
+        Icmpv4Message::Redirect => {
+            mib.count(Counter::IcmpInRedirects);
+            redirect::handle4(stack, interface, packet);
         }
         Icmpv4Message::TimeExceeded => {
             mib.count(Counter::IcmpInTimeExcds);
@@ -310,7 +315,7 @@ pub(super) fn report_unreachable(stack: &Arc<Stack>, frames: Vec<TransmitFrame>)
 }
 
 /// The flow of a packet that we have sent, and what it carried.
-fn quoted_flow(bytes: &[u8]) -> Option<(FlowKey, &[u8])> {
+pub(super) fn quoted_flow(bytes: &[u8]) -> Option<(FlowKey, &[u8])> {
     let (source, destination, number, transport) = match bytes.first()? >> 4 {
         4 => {
             let header: &[u8; 20] = bytes.first_chunk()?;
@@ -348,7 +353,7 @@ fn quoted_flow(bytes: &[u8]) -> Option<(FlowKey, &[u8])> {
 }
 
 /// The flow that sent a packet.
-fn find(stack: &Stack, key: &FlowKey) -> Option<Arc<dyn crate::channel::Flow>> {
+pub(super) fn find(stack: &Stack, key: &FlowKey) -> Option<Arc<dyn crate::channel::Flow>> {
     let section = rcu::read();
     stack.flow_of(key, &section).cloned()
 }

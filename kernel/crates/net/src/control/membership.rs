@@ -1,8 +1,8 @@
 //! Groups that interfaces are in, and what routers are told of them: IGMPv3 (RFC 3376) and MLDv2 (RFC 3810).
 //!
 //! A group is reported when its first socket joins, once more a little later, and when a router asks; the last socket to leave says so. The groups of
-//! all machines are not reported in IPv4. Where a router asks in IGMPv2 (RFC 2236) it is told in IGMPv2 for as long as
-//! it can be there (RFC 3376, section 7.2.1). Sources are filtered by sockets alone: routers are told of whole groups.
+//! all machines are not reported in IPv4. Where a router asks in IGMPv2 (RFC 2236) or MLDv1 (RFC 2710) it is told in that for as long as
+//! it can be there (RFC 3376, section 7.2.1; RFC 3810, section 8.2.1). Sources are filtered by sockets alone: routers are told of whole groups.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -18,6 +18,7 @@ use sync::machine::{self, NEVER};
 use super::packet::IpPacket;
 use super::{ndp, send_link};
 use crate::checksum::Sum;
+use crate::flow_key::protocol;
 use crate::interface::{Interface, InterfaceAddress};
 use crate::{Stack, TransmitFrame};
 
@@ -41,6 +42,13 @@ const QUERY2_LEN: usize = 8;
 /// and the longest answer.
 const OLDER_ROUTER_NS: u64 = 260_000_000_000;
 const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+/// MLD types: a query, and what MLDv1 knows of members.
+const QUERY6: u8 = 130;
+const REPORT6: u8 = 131;
+const DONE6: u8 = 132;
+/// Bytes of each message of MLDv1.
+const MLD1_LEN: usize = 24;
+const ALL_ROUTERS6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 const ALL_MLDV2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 const IPV4_LEN: usize = 24;
 const IPV6_LEN: usize = 40;
@@ -147,15 +155,27 @@ pub(super) fn handle4(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &I
 pub(super) fn handle6(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &IpPacket) {
     let is_from_link = matches!(packet.source, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let body = packet.body();
-    if !is_from_link || packet.hop_limit != 1 || body.first() != Some(&130) {
+    if !is_from_link || packet.hop_limit != 1 || body.first() != Some(&QUERY6) {
         return;
     }
     let (Some(&[high, low]), Some(group)) = (body.get(4..6), body.get(8..24).and_then(<[u8]>::first_chunk::<16>))
     else {
         return;
     };
-    let wait_ns = u64::from(u16::from_be_bytes([high, low])) * MILLISECOND_NS;
+    let code = u16::from_be_bytes([high, low]);
+    let wait_ms = if body.len() == MLD1_LEN { u64::from(code) } else { longest_wait_ms(code) };
+    if body.len() == MLD1_LEN {
+        let until_ns = machine::now_ns().saturating_add(OLDER_ROUTER_NS);
+        stack.control().with(|state| state.mld1_until_ns.insert(interface.index(), until_ns));
+    }
+    let wait_ns = wait_ms * MILLISECOND_NS;
     answer(stack, interface, IpAddr::from(*group), wait_ns);
+}
+
+/// The longest wait in a query of MLDv2 (RFC 3810, section 5.1.3).
+fn longest_wait_ms(code: u16) -> u64 {
+    let (mantissa, exponent) = (u64::from(code & 0xfff), code >> 12 & 7);
+    if code < 0x8000 { code.into() } else { (mantissa | 0x1000) << (exponent + 3) }
 }
 
 /// A router asks for one group, or with nobody's address for all.
@@ -257,6 +277,18 @@ fn send4(
 
 fn tell6(stack: &Stack, interface: &Interface, group: Ipv6Addr, news: News) {
     let source = ndp::link_local(stack, interface).unwrap_or(Ipv6Addr::UNSPECIFIED);
+    let until_ns = stack.control().with(|state| state.mld1_until_ns.get(&interface.index()).copied());
+    if until_ns.is_some_and(|until_ns| machine::now_ns() < until_ns) {
+        let (kind, destination) = if news == News::Leave { (DONE6, ALL_ROUTERS6) } else { (REPORT6, group) };
+        return send6(interface, source, destination, MLD1_LEN, |room| {
+            room[0] = kind;
+            room[8..].copy_from_slice(&group.octets());
+            let mut sum = Sum::pseudo_header(source.into(), destination.into(), protocol::ICMPV6, MLD1_LEN);
+            sum.add(room);
+            let sum = sum.finish();
+            room[2..4].copy_from_slice(&sum.to_be_bytes());
+        });
+    }
     let record_type = match news {
         News::Member => MldRecordType::ModeIsExclude,
         News::Join => MldRecordType::ChangeToExclude,
@@ -265,8 +297,22 @@ fn tell6(stack: &Stack, interface: &Interface, group: Ipv6Addr, news: News) {
     let records = [MldAddressRecordRepr::new(record_type, group)];
     let message = Icmpv6Repr::Mld(MldRepr::ReportRecordReprs(&records));
     // The length of a message does not count its records.
-    let len =
-        HOP_BY_HOP.len() + message.buffer_len() + records.iter().map(MldAddressRecordRepr::buffer_len).sum::<usize>();
+    let len = message.buffer_len() + records.iter().map(MldAddressRecordRepr::buffer_len).sum::<usize>();
+    send6(interface, source, ALL_MLDV2_ROUTERS, len, |room| {
+        let mut icmp = Icmpv6Packet::new_unchecked(room);
+        message.emit(&source, &ALL_MLDV2_ROUTERS, &mut icmp, &ChecksumCapabilities::default());
+    });
+}
+
+/// Sends a message of `message_len` bytes that `write` makes, its checksum included.
+fn send6(
+    interface: &Interface,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    message_len: usize,
+    write: impl FnOnce(&mut [u8]),
+) {
+    let len = HOP_BY_HOP.len() + message_len;
     let mut frame = TransmitFrame::new(IPV6_LEN + len);
     let mut packet = Ipv6Packet::new_unchecked(frame.extend(IPV6_LEN + len));
     packet.set_version(6);
@@ -274,10 +320,10 @@ fn tell6(stack: &Stack, interface: &Interface, group: Ipv6Addr, news: News) {
     packet.set_next_header(IpProtocol::HopByHop);
     packet.set_hop_limit(1);
     packet.set_src_addr(source);
-    packet.set_dst_addr(ALL_MLDV2_ROUTERS);
+    packet.set_dst_addr(destination);
     let (options, body) = packet.payload_mut().split_at_mut(HOP_BY_HOP.len());
     options.copy_from_slice(&HOP_BY_HOP);
-    let mut icmp = Icmpv6Packet::new_unchecked(body);
-    message.emit(&source, &ALL_MLDV2_ROUTERS, &mut icmp, &ChecksumCapabilities::default());
-    send_link(interface, EthernetProtocol::Ipv6, [0x33, 0x33, 0, 0, 0, 0x16], frame);
+    write(body);
+    let [.., a, b, c, d] = destination.octets();
+    send_link(interface, EthernetProtocol::Ipv6, [0x33, 0x33, a, b, c, d], frame);
 }

@@ -11,6 +11,7 @@ mod membership;
 mod ndp;
 mod packet;
 mod reassembly;
+mod redirect;
 mod router;
 mod state;
 #[cfg(test)]
@@ -96,7 +97,7 @@ impl Stack {
             }
             protocol::ICMP if is_ipv4 => {
                 self.hear(interface, packet);
-                icmp::handle4(self, packet);
+                icmp::handle4(self, interface, packet);
             }
             protocol::ICMPV6 if !is_ipv4 => {
                 self.mib().count(Counter::Icmp6InMsgs);

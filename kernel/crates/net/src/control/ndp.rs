@@ -10,6 +10,7 @@ use smoltcp::wire::{
 };
 
 use super::packet::IpPacket;
+use super::redirect::{self, Redirect6};
 use super::{arp, router, send_link};
 use crate::flow_key::protocol;
 use crate::interface::{AddressState, Evidence, Interface, InterfaceAddress, Mac, RouteRequest, Scope};
@@ -19,6 +20,12 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// Bytes of an IPv6 header.
 const IPV6_LEN: usize = 40;
+/// The type of a redirect, and its bytes before options.
+const REDIRECT: u8 = 137;
+const REDIRECT_LEN: usize = 40;
+/// Kinds of options.
+const TARGET_LINK_ADDRESS: u8 = 2;
+const REDIRECTED_PACKET: u8 = 4;
 /// What shows that a packet has passed no router.
 const HOP_LIMIT: u8 = 255;
 
@@ -46,6 +53,9 @@ pub(super) fn handle(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &Ip
         return;
     }
     let body = packet.body();
+    if let [REDIRECT, 0, ..] = body {
+        return redirected(stack, interface, packet);
+    }
     let Ok(icmp) = Icmpv6Packet::new_checked(body) else { return };
     // Code 0, and no option without a length (RFC 4861, sections 6.1 and 7.1).
     if icmp.msg_code() != 0 || !has_sound_options(icmp.payload()) {
@@ -65,9 +75,36 @@ pub(super) fn handle(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &Ip
             }
             router::advertised(stack, interface, source, router_lifetime.secs(), icmp.payload());
         }
-        // Redirects are not followed: who is on the link is asked of routers alone.
         _ => {}
     }
+}
+
+/// Takes a redirect: target, destination, options (RFC 4861, section 4.5). It is taken apart here, as what it quotes is cut short.
+fn redirected(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &IpPacket) {
+    let body = packet.body();
+    let address = |at: usize| body.get(at..at + 16).and_then(<[u8]>::first_chunk).map(|octets| Ipv6Addr::from(*octets));
+    let (Some(target), Some(destination)) = (address(8), address(24)) else { return };
+    let options = body.get(REDIRECT_LEN..).unwrap_or_default();
+    if !has_sound_options(options) {
+        return;
+    }
+    let mac = option(options, TARGET_LINK_ADDRESS).and_then(<[u8]>::first_chunk);
+    let mac = mac.copied().filter(|mac| EthernetAddress(*mac).is_unicast() && *mac != [0; 6]);
+    let quoted = option(options, REDIRECTED_PACKET).and_then(|value| value.get(6..)).unwrap_or_default();
+    redirect::handle6(stack, interface, packet, &Redirect6 { target, destination, mac, quoted });
+}
+
+/// What the first option of a kind holds, behind kind and length. The options are sound.
+fn option(options: &[u8], wanted: u8) -> Option<&[u8]> {
+    let mut rest = options;
+    while let [kind, units, ..] = rest {
+        let (this, next) = rest.split_at_checked(usize::from(*units) * 8)?;
+        if *kind == wanted {
+            return this.get(2..);
+        }
+        rest = next;
+    }
+    None
 }
 
 /// Whether each option has a length and lies in the message.

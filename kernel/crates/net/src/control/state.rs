@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) reports: Vec<Report>,
     /// Until when routers on the link of an interface speak IGMPv2.
     pub(super) igmp2_until_ns: BTreeMap<u32, u64>,
+    /// And MLDv1.
+    pub(super) mld1_until_ns: BTreeMap<u32, u64>,
     bucket: Bucket,
     hostname: String,
     resolvers: Vec<Resolver>,

@@ -28,6 +28,7 @@ use sync::{Mutex, rank};
 use crate::Nic;
 use crate::counters::Counters;
 use crate::nic::NicCounters;
+use crate::settings;
 use crate::socket::netlink;
 
 pub use address::{
@@ -84,6 +85,8 @@ pub struct Interface {
     /// What routers say that the link takes of IPv6.
     mtu6: AtomicU32,
     is_up: AtomicBool,
+    /// `accept_redirects` of IPv4 and of IPv6.
+    pub accept_redirects: [AtomicBool; 2],
     neighbours: Neighbours,
     /// Of loopback; a device counts by itself.
     traffic: Counters<2>,
@@ -102,7 +105,17 @@ impl Interface {
         });
         let traffic = Counters::new(if nic.is_some() { 1 } else { cpus });
         let (mtu, mtu6, is_up) = (AtomicU32::new(mtu), AtomicU32::new(u32::MAX), AtomicBool::new(true));
-        Self { index, name, nic, mac, mtu, mtu6, is_up, neighbours: Neighbours::default(), traffic }
+        let accept_redirects = [AtomicBool::new(true), AtomicBool::new(true)];
+        Self { index, name, nic, mac, mtu, mtu6, is_up, accept_redirects, neighbours: Neighbours::default(), traffic }
+    }
+
+    /// Whether routers may name better next hops here. In IPv4 it is enough that all interfaces do.
+    pub(crate) fn accepts_redirects(&self, is_ipv4: bool) -> bool {
+        let [of_ipv4, of_ipv6] = &self.accept_redirects;
+        match is_ipv4 {
+            true => of_ipv4.load(Ordering::Relaxed) || settings::ACCEPT_REDIRECTS4.get() != 0,
+            false => of_ipv6.load(Ordering::Relaxed),
+        }
     }
 
     /// Its number, from 1.
@@ -414,6 +427,11 @@ impl Interfaces {
     /// Notes what the path to a destination takes, until then.
     pub fn set_path_mtu(&self, destination: IpAddr, mtu: u32, until_ns: u64) {
         self.update(|snapshot| snapshot.set_path_mtu(destination, mtu, until_ns));
+    }
+
+    /// Notes a better next hop to a destination, as long as the way to it is what it is now, until then.
+    pub(crate) fn redirect(&self, destination: IpAddr, interface: u32, gateway: IpAddr, until_ns: u64) {
+        self.update(|snapshot| snapshot.redirect(destination, interface, gateway, until_ns));
     }
 
     /// `count` identifications in a row for packets to a destination; the first.

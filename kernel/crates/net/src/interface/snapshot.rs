@@ -20,6 +20,9 @@ pub const ADDRESSES_MAX: usize = 256;
 /// Destinations whose path takes less than its first link, remembered at most.
 pub const PATH_MTUS_MAX: usize = 128;
 
+/// Destinations for which routers have named better next hops, remembered at most.
+const REDIRECTS_MAX: usize = 128;
+
 /// The group of all machines on a link.
 const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 /// The same in IPv6.
@@ -79,6 +82,17 @@ impl RouteEntry {
     }
 }
 
+/// A better next hop that a router has named.
+#[derive(Clone, Copy)]
+struct Redirect {
+    destination: IpAddr,
+    interface: u32,
+    /// What the table of routes says, without which it does not count.
+    replaced: IpAddr,
+    gateway: IpAddr,
+    until_ns: u64,
+}
+
 /// Interfaces, addresses and routes at one moment.
 #[derive(Clone, Default)]
 pub struct Snapshot {
@@ -88,6 +102,7 @@ pub struct Snapshot {
     pub(super) routes: Vec<RouteEntry>,
     /// Destination, what its path takes, until when.
     path_mtus: Vec<(IpAddr, u32, u64)>,
+    redirects: Vec<Redirect>,
     /// Interface, group, how many are in it.
     groups: Vec<(u32, IpAddr, u32)>,
 }
@@ -177,6 +192,7 @@ impl Snapshot {
             }
         }
         let (interface, gateway, preferred) = self.egress(destination, source, bound, class)?;
+        let gateway = gateway.map(|gateway| self.redirected(destination, interface.index(), gateway));
         if !interface.is_up() {
             return Err(Errno::ENETUNREACH);
         }
@@ -191,6 +207,30 @@ impl Snapshot {
             return Err(Errno::EADDRNOTAVAIL);
         }
         Ok(Path { interface: Arc::clone(interface), next_hop, source, class })
+    }
+
+    /// Where packets for a destination leave, and who gets them there; none if there is no way.
+    pub(crate) fn next_hop(&self, destination: IpAddr) -> Option<(u32, IpAddr)> {
+        let path = self.path(destination, None, 0).ok().filter(|path| path.class == AddressClass::Remote)?;
+        Some((path.interface.index(), path.next_hop))
+    }
+
+    /// The router for a destination, where a router has named a better one than `gateway`.
+    fn redirected(&self, destination: IpAddr, interface: u32, gateway: IpAddr) -> IpAddr {
+        let is_it =
+            |one: &&Redirect| (one.destination, one.interface, one.replaced) == (destination, interface, gateway);
+        self.redirects.iter().find(is_it).map_or(gateway, |one| one.gateway)
+    }
+
+    /// Notes a better next hop, as long as the way is what it is.
+    pub(super) fn redirect(&mut self, destination: IpAddr, interface: u32, gateway: IpAddr, until_ns: u64) {
+        let way = self.egress(destination, None, interface, AddressClass::Remote);
+        let Some(replaced) = way.ok().and_then(|(_, gateway, _)| gateway) else { return };
+        self.redirects.retain(|one| (one.destination, one.interface) != (destination, interface));
+        if self.redirects.len() >= REDIRECTS_MAX {
+            self.redirects.remove(0);
+        }
+        self.redirects.push(Redirect { destination, interface, replaced, gateway, until_ns });
     }
 
     /// The interface, the router if there is one, and the route's own choice of source.
@@ -315,6 +355,7 @@ impl Snapshot {
         }
         self.routes.retain(|route| route.valid_until_ns > now_ns);
         self.path_mtus.retain(|(_, _, until_ns)| *until_ns > now_ns);
+        self.redirects.retain(|one| one.until_ns > now_ns);
         self.next_expiry()
     }
 
@@ -327,7 +368,8 @@ impl Snapshot {
         });
         let routes = self.routes.iter().map(|route| route.valid_until_ns);
         let path_mtus = self.path_mtus.iter().map(|(_, _, until_ns)| *until_ns);
-        addresses.chain(routes).chain(path_mtus).min().unwrap_or(NEVER)
+        let redirects = self.redirects.iter().map(|one| one.until_ns);
+        addresses.chain(routes).chain(path_mtus).chain(redirects).min().unwrap_or(NEVER)
     }
 
     pub(super) fn set_path_mtu(&mut self, destination: IpAddr, mtu: u32, until_ns: u64) {

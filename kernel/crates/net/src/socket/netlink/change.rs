@@ -1,7 +1,7 @@
 //! Changes by `NETLINK_ROUTE`: `ip address`, `ip link set` and `ip route`, with Linux's errors.
 //!
 //! Not there, and `EOPNOTSUPP`: links that are made, renamed or removed, routes of other kinds than to somebody, tables
-//! other than the main one, several ways in one route, neighbours, rules. An interface has an address once, whatever
+//! other than the main one, several ways in one route, rules. An interface has an address once, whatever
 //! its prefix is.
 
 use alloc::sync::Arc;
@@ -14,6 +14,7 @@ use abi::socket::{AF_INET, AF_INET6};
 use sync::machine::{self, NEVER};
 use zerocopy::FromBytes;
 
+use super::change_neighbour;
 use super::message::{attributes, find_attribute};
 use crate::Stack;
 use crate::interface::{InterfaceAddress, Origin, RouteEntry, RouteInsertion, network_of, unspecified};
@@ -31,6 +32,8 @@ pub(super) fn serve(stack: &Arc<Stack>, request: &Nlmsghdr, body: &[u8]) -> Resu
         RTM_DELADDR => remove_address(stack, &AddressChange::parse(body)?),
         RTM_NEWROUTE => add_route(stack, flags, &RouteChange::parse(body)?),
         RTM_DELROUTE => remove_route(stack, &RouteChange::parse(body)?),
+        RTM_NEWNEIGH => change_neighbour::add(stack, flags, body),
+        RTM_DELNEIGH => change_neighbour::remove(stack, body),
         _ => Err(Errno::EOPNOTSUPP),
     }
 }
@@ -45,7 +48,7 @@ fn number_of(rest: &[u8], kind: u16) -> Result<Option<u32>, Errno> {
 }
 
 /// An address in an attribute.
-fn address_of(rest: &[u8], kind: u16, family: u8) -> Result<Option<IpAddr>, Errno> {
+pub(super) fn address_of(rest: &[u8], kind: u16, family: u8) -> Result<Option<IpAddr>, Errno> {
     let Some(value) = find_attribute(rest, kind) else { return Ok(None) };
     let address = match u16::from(family) {
         AF_INET => value.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
@@ -55,7 +58,7 @@ fn address_of(rest: &[u8], kind: u16, family: u8) -> Result<Option<IpAddr>, Errn
 }
 
 /// The longest prefix of a family; `EOPNOTSUPP` for one that is not there.
-fn prefix_len_max(family: u8) -> Result<u8, Errno> {
+pub(super) fn prefix_len_max(family: u8) -> Result<u8, Errno> {
     match u16::from(family) {
         AF_INET => Ok(32),
         AF_INET6 => Ok(128),

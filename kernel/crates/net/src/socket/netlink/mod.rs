@@ -6,6 +6,7 @@
 //! Locks: [`rank::NETLINK`] for the queue and for the list of members, never both; [`rank::UNIX_NAMES`] for the numbers of sockets.
 
 mod change;
+mod change_neighbour;
 mod message;
 mod route;
 

@@ -15,10 +15,13 @@ use sync::machine::{self, NEVER};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::change;
+use super::change_neighbour::NamedNeighbour;
 use super::message::{MessageWriter, attribute, find_attribute, text_attribute};
 use crate::Stack;
 use crate::flow_key::protocol;
-use crate::interface::{AddressClass, Interface, InterfaceAddress, Origin, RouteEntry, RouteRequest, Scope, Snapshot};
+use crate::interface::{
+    AddressClass, Interface, InterfaceAddress, Mac, NeighbourState, Origin, RouteEntry, RouteRequest, Scope, Snapshot,
+};
 use crate::socket::Caller;
 
 /// The queue of a link, as Linux's default is.
@@ -61,6 +64,7 @@ pub(super) fn serve(
         (RTM_GETROUTE, true) => routes(stack, *family, out),
         (RTM_GETROUTE, false) => return one_route(stack, body, out),
         (RTM_GETNEIGH, true) => neighbours(stack, *family, out),
+        (RTM_GETNEIGH, false) => return one_neighbour(stack, body, out),
         _ => return Err(Errno::EOPNOTSUPP),
     }
     out.done();
@@ -351,28 +355,50 @@ fn route(one: &RouteEntry, form: Form, out: &mut MessageWriter) {
     });
 }
 
+// ---- Neighbours -----------------------------------------------------------------------------------------------------
+
 fn neighbours(stack: &Stack, family: u8, out: &mut MessageWriter) {
     for interface in stack.interfaces().snapshot().interfaces() {
         for (address, mac, state) in interface.neighbours().list() {
-            if !is_wanted(family, address) {
-                continue;
+            if is_wanted(family, address) {
+                neighbour(interface, (address, mac, state), Form::Dump, out);
             }
-            let header = Ndmsg {
-                ndm_family: family_of(address),
-                ndm_padding: [0; 3],
-                ndm_ifindex: interface.index().cast_signed(),
-                ndm_state: state as u16,
-                ndm_flags: 0,
-                ndm_type: RTN_UNICAST,
-            };
-            out.message(RTM_NEWNEIGH, true, &header, |bytes| {
-                address_attribute(bytes, NDA_DST, address);
-                if let Some(mac) = mac {
-                    attribute(bytes, NDA_LLADDR, &mac);
-                }
-            });
         }
     }
+}
+
+/// The neighbour that is named by its interface and its address.
+fn one_neighbour(stack: &Stack, body: &[u8], out: &mut MessageWriter) -> Result<(), Errno> {
+    let (header, _) = Ndmsg::read_from_prefix(body).map_err(|_| Errno::EINVAL)?;
+    if header.ndm_padding != [0; 3] || header.ndm_state != 0 || header.ndm_type != 0 || header.ndm_flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let named = NamedNeighbour::parse(stack, body)?;
+    let known = named.interface.neighbours().list().into_iter().find(|(address, ..)| *address == named.address);
+    neighbour(&named.interface, known.ok_or(Errno::ENOENT)?, Form::One, out);
+    Ok(())
+}
+
+fn neighbour(
+    interface: &Interface,
+    (address, mac, state): (IpAddr, Option<Mac>, NeighbourState),
+    form: Form,
+    out: &mut MessageWriter,
+) {
+    let header = Ndmsg {
+        ndm_family: family_of(address),
+        ndm_padding: [0; 3],
+        ndm_ifindex: interface.index().cast_signed(),
+        ndm_state: state as u16,
+        ndm_flags: 0,
+        ndm_type: if interface.is_loopback() { RTN_LOCAL } else { RTN_UNICAST },
+    };
+    out.message(RTM_NEWNEIGH, form.is_dump(), &header, |bytes| {
+        address_attribute(bytes, NDA_DST, address);
+        if let Some(mac) = mac {
+            attribute(bytes, NDA_LLADDR, &mac);
+        }
+    });
 }
 
 // ---- News -----------------------------------------------------------------------------------------------------------
