@@ -45,6 +45,11 @@ impl<'a> OpenSocket<'a> {
         &self.open
     }
 
+    /// Its inode number, which no other socket has had.
+    pub(crate) fn inode(&self) -> u64 {
+        file_as::<SocketFile>(&self.open).map_or(0, SocketFile::inode)
+    }
+
     /// The socket itself.
     #[inline]
     pub(crate) fn socket(&self) -> &dyn Socket {

@@ -68,12 +68,26 @@ fn flag_of(options: &SocketOptions, option: i32) -> Option<&AtomicBool> {
     }
 }
 
+/// Whether an option of all sockets is refused by those of this domain.
+fn is_of_another_domain(socket: &dyn Socket, option: i32, is_on: bool) -> bool {
+    let domain = socket.kind().domain;
+    let is_inet = [AF_INET, AF_INET6].iter().any(|inet| i32::from(*inet) == domain);
+    match option {
+        SO_PASSCRED => is_inet,
+        SO_REUSEPORT => !is_inet && is_on,
+        _ => false,
+    }
+}
+
 fn set_common(thread: &Thread, socket: &dyn Socket, option: i32, bytes: &[u8], caller: &Caller) -> Result<(), Errno> {
     let options = socket.options();
     if option == SO_BINDTODEVICE {
         return bind_to_device(thread, options, bytes);
     }
     let value = i32::from_ne_bytes(*bytes.first_chunk::<INT_LEN>().ok_or(Errno::EINVAL)?);
+    if is_of_another_domain(socket, option, value != 0) {
+        return Err(Errno::EOPNOTSUPP);
+    }
     if let Some(flag) = flag_of(options, option) {
         flag.store(value != 0, Relaxed);
         return after_setting(socket, option, bytes, caller);
@@ -206,7 +220,7 @@ pub(crate) fn getsockopt(
     let wanted = usize::try_from(wanted).map_err(|_| Errno::EINVAL)?;
     let socket = open.socket();
     let bytes = match level {
-        SOL_SOCKET => common(thread, socket, option, wanted, value)?,
+        SOL_SOCKET => common(thread, (socket, open.inode()), option, wanted, value)?,
         _ => socket.option(level, option, wanted, &read_argument(value, wanted))?,
     };
     let part = &bytes[..bytes.len().min(wanted)];
@@ -229,12 +243,15 @@ fn read_argument(value: UserPtr, wanted: usize) -> Vec<u8> {
 
 fn common(
     thread: &Thread,
-    socket: &dyn Socket,
+    (socket, inode): (&dyn Socket, u64),
     option: i32,
     wanted: usize,
     argument: UserPtr,
 ) -> Result<Vec<u8>, Errno> {
     let (options, kind) = (socket.options(), socket.kind());
+    if is_of_another_domain(socket, option, false) {
+        return Err(Errno::EOPNOTSUPP);
+    }
     if let Some(flag) = flag_of(options, option) {
         return Ok(int(i32::from(flag.load(Relaxed))));
     }
@@ -279,6 +296,11 @@ fn common(
         }
         SO_BINDTODEVICE => device_name(thread, options, wanted)?,
         SO_COOKIE if wanted < size_of::<u64>() => return Err(Errno::EINVAL),
+        SO_COOKIE if kind.domain != i32::from(AF_UNIX) => inode.to_ne_bytes().to_vec(),
+        // Nobody is at the other end whom this machine would know.
+        SO_PEERCRED if kind.domain != i32::from(AF_UNIX) => {
+            Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX }.as_bytes().to_vec()
+        }
         // Without a security module there is nothing to tell.
         SO_PEERSEC => return Err(Errno::ENOPROTOOPT),
         _ => return socket.option(SOL_SOCKET, option, wanted, &read_argument(argument, wanted)),

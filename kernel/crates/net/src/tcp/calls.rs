@@ -132,8 +132,8 @@ impl Socket for TcpSocket {
         self.set_any_option(level, option, value)
     }
 
-    fn option(&self, level: i32, option: i32, _wanted: usize, _argument: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.any_option(level, option)
+    fn option(&self, level: i32, option: i32, wanted: usize, _argument: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.any_option(level, option, wanted)
     }
 
     fn options(&self) -> &SocketOptions {

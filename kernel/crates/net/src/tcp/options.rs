@@ -87,6 +87,7 @@ fn int(value: &[u8]) -> Result<i32, Errno> {
 /// As [`int`], from one byte where that is all there is (`IPPROTO_IP`'s options).
 fn small_int(value: &[u8]) -> Result<i32, Errno> {
     match value {
+        [] => Ok(0),
         [byte] | [byte, _] | [byte, _, _] => Ok(i32::from(*byte)),
         value => int(value),
     }
@@ -160,6 +161,8 @@ impl TcpSocket {
                 let value = u64::try_from(value).map_err(|_| Errno::EINVAL)?;
                 settings.user_timeout_ns = value * MILLISECOND_NS;
             }
+            // 0 stands for the default, which is no limit.
+            TCP_NOTSENT_LOWAT if value == 0 => settings.unsent_low_water = usize::MAX,
             TCP_NOTSENT_LOWAT => settings.unsent_low_water = value.cast_unsigned() as usize,
             // No data travels with SYN here: a program that asks for it gets what it gets from a peer that cannot.
             _ => return Err(Errno::ENOPROTOOPT),
@@ -266,13 +269,21 @@ impl TcpSocket {
         Ok(())
     }
 
-    pub(super) fn any_option(&self, level: i32, option: i32) -> Result<Vec<u8>, Errno> {
+    pub(super) fn any_option(&self, level: i32, option: i32, wanted: usize) -> Result<Vec<u8>, Errno> {
         match level {
+            SOL_SOCKET => Err(Errno::ENOPROTOOPT),
             IPPROTO_TCP => self.tcp_option(option),
-            IPPROTO_IP => self.ip_option(option),
+            IPPROTO_IP => {
+                let mut value = self.ip_option(option)?;
+                if (1..value.len()).contains(&wanted) && value[1..].iter().all(|byte| *byte == 0) {
+                    // Who has no room for a number gets its only byte that counts.
+                    value.truncate(1);
+                }
+                Ok(value)
+            }
             IPPROTO_IPV6 if self.domain == AF_INET6 => self.ipv6_option(option),
-            IPPROTO_IPV6 => Err(Errno::EOPNOTSUPP),
-            _ => Err(Errno::ENOPROTOOPT),
+            _ if self.domain == AF_INET6 => Err(Errno::ENOPROTOOPT),
+            _ => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -316,6 +327,7 @@ impl TcpSocket {
             TCP_DEFER_ACCEPT => i32::try_from(inner.defer_accept_seconds).unwrap_or(i32::MAX),
             TCP_WINDOW_CLAMP => number(settings.window_clamp),
             TCP_USER_TIMEOUT => i32::try_from(settings.user_timeout_ns / MILLISECOND_NS).unwrap_or(i32::MAX),
+            TCP_NOTSENT_LOWAT if settings.unsent_low_water == usize::MAX => 0,
             TCP_NOTSENT_LOWAT => number(settings.unsent_low_water),
             TCP_FASTOPEN => 0,
             _ => return Err(Errno::ENOPROTOOPT),

@@ -239,7 +239,7 @@ impl InetOptions {
 
     /// Sets an option. `ENOPROTOOPT`: there is none of this number.
     pub(in crate::socket) fn set(&self, level: i32, option: i32, value: &[u8], is_v6: bool) -> Result<Change, Errno> {
-        if level == SOL_IPV6 && !is_v6 {
+        if level != SOL_IP && (level != SOL_IPV6 || !is_v6) {
             return Err(Errno::ENOPROTOOPT);
         }
         if let Some(change) = MembershipChange::parse(level, option, value)? {
@@ -289,6 +289,9 @@ impl InetOptions {
         is_v6: bool,
         mtu: Option<usize>,
     ) -> Result<Vec<u8>, Errno> {
+        if !matches!(level, SOL_IP | SOL_IPV6) && (is_v6 || level == abi::socket::SOL_SOCKET) {
+            return Err(Errno::ENOPROTOOPT);
+        }
         // Linux has another error here than for setting.
         if level != SOL_IP && !is_v6 {
             return Err(Errno::EOPNOTSUPP);
