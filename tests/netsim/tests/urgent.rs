@@ -5,6 +5,7 @@ use std::sync::Arc;
 use abi::{Errno, PollEvents};
 use file::Progress;
 use mm::user::{UserReader, UserWriter};
+use net::settings::TCP_AUTOCORKING;
 use net::socket::{Caller, MessageFlags, ReceiveRequest, SendRequest, Socket, SocketCredentials};
 use netsim::machine::{Machine, settle};
 use testkit::Random;
@@ -71,6 +72,8 @@ impl Pair {
 
 #[test]
 fn over_the_wire_as_within_the_machine() {
+    // What is sent is there at once.
+    assert!(TCP_AUTOCORKING.set(0));
     for seed in 1..=200 {
         let mut random = Random::new(seed);
         let pairs = [Pair::new(true), Pair::new(false)];
