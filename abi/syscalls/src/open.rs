@@ -291,6 +291,8 @@ pub const LOCK_SH: u32 = 1;
 pub const LOCK_EX: u32 = 2;
 pub const LOCK_NB: u32 = 4;
 pub const LOCK_UN: u32 = 8;
+/// A mandatory lock, which there is no longer.
+pub const LOCK_MAND: u32 = 32;
 
 pub const POSIX_FADV_NORMAL: u32 = 0;
 pub const POSIX_FADV_WILLNEED: u32 = 3;

@@ -127,6 +127,7 @@ struct WholeLock {
 /// The locks of one file.
 #[derive(Default)]
 struct Locks {
+    /// In groups by owner, whoever came first first; each group by position.
     records: Vec<RecordLock>,
     /// Locks on the whole file by `flock`; they do not see record locks.
     whole: Vec<WholeLock>,
@@ -155,26 +156,28 @@ impl Locks {
 
     /// Takes `range` away from the locks of `owner`; a lock may fall into two.
     fn cut(&mut self, owner: &RecordOwner, range: LockRange) {
-        let mut rest = Vec::new();
-        self.records.retain(|lock| {
+        let mut left = Vec::with_capacity(self.records.len() + 1);
+        for lock in core::mem::take(&mut self.records) {
             if !lock.owner.is_same(owner) || !lock.range.overlaps(&range) {
-                return true;
+                left.push(lock);
+                continue;
             }
             if lock.range.first < range.first {
                 let range = LockRange { first: lock.range.first, last: range.first - 1 };
-                rest.push(RecordLock { range, ..*lock });
+                left.push(RecordLock { range, ..lock });
             }
             if lock.range.last > range.last {
                 let range = LockRange { first: range.last + 1, last: lock.range.last };
-                rest.push(RecordLock { range, ..*lock });
+                left.push(RecordLock { range, ..lock });
             }
-            false
-        });
-        self.records.append(&mut rest);
+        }
+        self.records = left;
     }
 
     /// Adds a lock and makes it one with those of the same owner and kind that it touches.
     fn add(&mut self, mut lock: RecordLock) {
+        let own = |other: &RecordLock| other.owner.is_same(&lock.owner);
+        let group = self.records.iter().position(own).unwrap_or(self.records.len());
         self.cut(&lock.owner, lock.range);
         self.records.retain(|other| {
             let is_joined =
@@ -185,8 +188,9 @@ impl Locks {
             }
             !is_joined
         });
-        let place = self.records.partition_point(|other| other.range.first < lock.range.first);
-        self.records.insert(place, lock);
+        let is_before = |other: &RecordLock| other.owner.is_same(&lock.owner) && other.range.first < lock.range.first;
+        let place = self.records.iter().skip(group).take_while(|other| is_before(other)).count() + group;
+        self.records.insert(place.min(self.records.len()), lock);
     }
 }
 

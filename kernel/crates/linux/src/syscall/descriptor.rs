@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use abi::open as command;
-use abi::open::{F_RDLCK, F_UNLCK, F_WRLCK, FD_CLOEXEC, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, OwnerEx};
+use abi::open::{F_RDLCK, F_UNLCK, F_WRLCK, FD_CLOEXEC, LOCK_EX, LOCK_MAND, LOCK_NB, LOCK_SH, LOCK_UN, OwnerEx};
 use abi::open::{SEEK_CUR, SEEK_END, SEEK_SET};
 use abi::{Errno, Fd, Flock, OpenFlags, UserPtr};
 use file::lock::{self, FileId, LockKind, LockRange, LockWait, OpenId, RecordLock, RecordOwner};
@@ -350,6 +350,10 @@ fn take_lock(thread: &Thread, waits: bool, mut attempt: impl FnMut() -> Result<b
 }
 
 pub(crate) fn flock(thread: &Thread, fd: Fd, operation: u32) -> SyscallResult {
+    if operation & LOCK_MAND != 0 {
+        // A kind that Linux has given up: it says so to nobody.
+        return Ok(0);
+    }
     let kind = match operation & !LOCK_NB {
         LOCK_SH => Some(LockKind::Shared),
         LOCK_EX => Some(LockKind::Exclusive),
