@@ -1,5 +1,6 @@
 //! [`OpenFile`]: Linux's open file description, what descriptors share after `dup` and `fork`.
 
+use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,12 +22,18 @@ pub struct OpenFile {
     file: ArcView<dyn File, dyn File>,
     flags: AtomicU32,
     position: Mutex<u64>,
-    /// Who is told by signals; made when it is first needed.
-    owner: Once<Arc<FileOwner>>,
+    /// Made when it is first needed.
+    attached: Once<Box<Attached>>,
     /// Has taken a lock that goes with it.
     has_locks: AtomicBool,
     /// Stands for another open file, whose end it is not.
     is_temporary: AtomicBool,
+}
+
+/// What few open files have.
+struct Attached {
+    /// Who is told by signals.
+    owner: Once<Arc<FileOwner>>,
     watchers: SpinLock<Vec<Weak<dyn ReleaseWatcher>>>,
 }
 
@@ -44,10 +51,9 @@ impl OpenFile {
             file: ArcView::new(file, |file| file.server().unwrap_or(file)),
             flags: AtomicU32::new(flags.difference(Self::CREATION).bits()),
             position: Mutex::new(rank::FILE_POSITION, 0),
-            owner: Once::new(),
+            attached: Once::new(),
             has_locks: AtomicBool::new(false),
             is_temporary: AtomicBool::new(false),
-            watchers: SpinLock::new(rank::FILE_TABLES, Vec::new()),
         })
     }
 
@@ -120,19 +126,24 @@ impl OpenFile {
 
     /// Who is told by signals what happens to it. Made now if nobody asked before.
     pub fn owner(&self) -> &Arc<FileOwner> {
-        self.owner.call_once(|| Arc::new(FileOwner::new()))
+        self.attached().owner.call_once(|| Arc::new(FileOwner::new()))
     }
 
     /// As [`OpenFile::owner`], if somebody asked before.
     pub fn known_owner(&self) -> Option<&Arc<FileOwner>> {
-        self.owner.get()
+        self.attached.get()?.owner.get()
+    }
+
+    fn attached(&self) -> &Attached {
+        let attached = || Attached { owner: Once::new(), watchers: SpinLock::new(rank::FILE_TABLES, Vec::new()) };
+        self.attached.call_once(|| Box::new(attached()))
     }
 
     /// Tells `watcher` when the last reference to this open file is gone.
     pub fn add_watcher(&self, watcher: Weak<dyn ReleaseWatcher>) {
         let mut bigger = Vec::new();
         loop {
-            let mut watchers = self.watchers.lock();
+            let mut watchers = self.attached().watchers.lock();
             if watchers.len() == watchers.capacity() && bigger.capacity() > watchers.len() {
                 bigger.append(&mut watchers);
                 core::mem::swap(&mut bigger, &mut watchers);
@@ -149,7 +160,8 @@ impl OpenFile {
 
     /// Takes back [`OpenFile::add_watcher`].
     pub fn remove_watcher(&self, watcher: &Weak<dyn ReleaseWatcher>) {
-        let mut watchers = self.watchers.lock();
+        let Some(attached) = self.attached.get() else { return };
+        let mut watchers = attached.watchers.lock();
         let position = watchers.iter().position(|other| Weak::ptr_eq(other, watcher));
         let removed = position.map(|position| watchers.swap_remove(position));
         drop(watchers);
@@ -162,6 +174,17 @@ impl OpenFile {
     }
 }
 
+impl Attached {
+    /// The open file is gone.
+    #[cold]
+    fn tell_watchers(&self) {
+        let watchers = core::mem::take(&mut *self.watchers.lock());
+        for watcher in watchers.iter().filter_map(Weak::upgrade) {
+            watcher.open_file_released();
+        }
+    }
+}
+
 impl Drop for OpenFile {
     fn drop(&mut self) {
         if *self.is_temporary.get_mut() {
@@ -171,14 +194,12 @@ impl Drop for OpenFile {
             lock::release_open(self);
             lease::release_open(self);
         }
-        if let Some(owner) = self.owner.get() {
+        if let Some(owner) = self.known_owner() {
             owner.replace_listener(None);
         }
         self.file().released(self);
-        for watcher in core::mem::take(self.watchers.get_mut()) {
-            if let Some(watcher) = watcher.upgrade() {
-                watcher.open_file_released();
-            }
+        if let Some(attached) = self.attached.get() {
+            attached.tell_watchers();
         }
     }
 }
