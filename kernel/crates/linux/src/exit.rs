@@ -54,7 +54,7 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
         if attention.contains(Attention::DEFERRED)
             && let Some(deferred) = thread.take_deferred()
         {
-            deferred(thread, registers);
+            deferred.finish(thread, registers);
         }
         if attention.contains(Attention::SIGNAL_RETURN) && frame::restore(thread, registers).is_err() {
             rewrite::show_original(thread, registers);

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, 
 
 use crate::SyscallResult;
 use crate::accounting::Accounting;
+use crate::clone::{self, ThreadRequest};
 use crate::credentials::{CAP_IPC_LOCK, Credentials};
 use crate::fs::SharedFs;
 use crate::futex::FutexState;
@@ -60,7 +61,31 @@ pub type Continuation = Box<dyn FnOnce(&Thread) -> SyscallResult + Send>;
 
 /// The part of a system call that needs the program's registers: run on the exit path, after the result is in its
 /// register, and free to replace it.
-pub(crate) type Deferred = Box<dyn FnOnce(&Thread, &mut Registers) + Send>;
+pub(crate) enum Deferred {
+    /// Makes a thread; the result is its number.
+    Clone(ThreadRequest),
+    Other(Box<dyn FnOnce(&Thread, &mut Registers) + Send>),
+}
+
+impl Deferred {
+    /// Something that happens less often than threads are made.
+    pub(crate) fn other(function: impl FnOnce(&Thread, &mut Registers) + Send + 'static) -> Self {
+        Self::Other(Box::new(function))
+    }
+
+    /// Does it.
+    pub(crate) fn finish(self, thread: &Thread, registers: &mut Registers) {
+        match self {
+            Self::Clone(request) => {
+                registers.rax = match clone::create(thread, registers, &request) {
+                    Ok(tid) => u64::from(tid),
+                    Err(errno) => errno.as_negative().cast_unsigned() as u64,
+                };
+            }
+            Self::Other(function) => function(thread, registers),
+        }
+    }
+}
 
 /// The last fault of the program, which signal frames show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 //! space takes the place of the old one, and all that belonged to the old program goes: handlers, timers, descriptors marked
 //! for it, the thread's own arrangements with it.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -15,7 +14,7 @@ use crate::credentials::Credentials;
 use crate::exec::{Prepared, file_name};
 use crate::platform::Outcome;
 use crate::registers::Registers;
-use crate::thread::{FaultRecord, Thread};
+use crate::thread::{Deferred, FaultRecord, Thread};
 use crate::{futex, members};
 
 /// Makes the process of `thread` run a program that is prepared, started as `name`, with these credentials. Fails only
@@ -46,7 +45,7 @@ pub(crate) fn become_program(
     process.enforce_limits();
     members::reopen(process);
     match entered {
-        Ok(start) => thread.defer(Box::new(move |_, registers| {
+        Ok(start) => thread.defer(Deferred::other(move |_, registers| {
             *registers = Registers { cs: registers.cs, ss: registers.ss, ..start };
         })),
         // Nothing is left that an error could be told to.

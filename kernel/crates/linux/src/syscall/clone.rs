@@ -5,16 +5,15 @@
 //! without the former and is too old for the latter.
 
 use abi::{CloneArgs, CloneFlags, Errno, Signal, UserPtr};
-use alloc::boxed::Box;
 use mm::user::{UserReader, read_user_struct};
 use mm::{PAGE_SIZE, USER_END};
 use zerocopy::IntoBytes;
 
 use crate::SyscallResult;
-use crate::clone::{self, ThreadRequest};
+use crate::clone::ThreadRequest;
 use crate::credentials::{CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN};
 use crate::system::PID_MAX;
-use crate::thread::Thread;
+use crate::thread::{Deferred, Thread};
 
 /// The low byte of `clone`'s flags: the signal sent when the new process ends.
 const EXIT_SIGNAL_BITS: u64 = 0xff;
@@ -146,8 +145,8 @@ fn start(thread: &Thread, arguments: &CloneArgs, number: Option<u32>) -> Syscall
     if flags.intersects(NAMESPACES | CloneFlags::PIDFD) {
         return Err(Errno::EINVAL.into());
     }
-    let may_choose = [CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN].map(|capability| thread.credentials().has(capability));
-    if number.is_some() && !may_choose.contains(&true) {
+    let may_choose = || [CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN].iter().any(|one| thread.credentials().has(*one));
+    if number.is_some() && !may_choose() {
         return Err(Errno::EPERM.into());
     }
     let tls = if has(CloneFlags::SETTLS) { arguments.tls } else { 0 };
@@ -162,13 +161,7 @@ fn start(thread: &Thread, arguments: &CloneArgs, number: Option<u32>) -> Syscall
         child_tid: UserPtr(usize::try_from(arguments.child_tid).map_err(|_| Errno::EFAULT)?),
         number,
     };
-    thread.defer(Box::new(move |thread, registers| {
-        let answer = match clone::create(thread, registers, &request) {
-            Ok(tid) => u64::from(tid),
-            Err(errno) => errno.as_negative().cast_unsigned() as u64,
-        };
-        registers.rax = answer;
-    }));
+    thread.defer(Deferred::Clone(request));
     Ok(0)
 }
 

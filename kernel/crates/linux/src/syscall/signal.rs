@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::registers::Registers;
 use crate::signal::send::from_caller;
 use crate::signal::{mask, restore_mask_unless, send_to_process, send_to_thread, set_temporary_mask};
-use crate::thread::{Attention, Thread};
+use crate::thread::{Attention, Deferred, Thread};
 use crate::{SyscallResult, wait};
 
 /// The size of a signal set, which calls take to tell old programs from new.
@@ -148,7 +148,7 @@ fn take_from(thread: &Thread, set: Sigset) -> Option<(Signal, Siginfo)> {
 pub(crate) fn sigaltstack(thread: &Thread, stack: UserPtr, old_stack: UserPtr) -> SyscallResult {
     let new: Option<Sigaltstack> = read_optional(stack)?;
     // Whether the thread is on the stack shows in its stack pointer.
-    thread.defer(alloc::boxed::Box::new(move |thread, registers| {
+    thread.defer(Deferred::other(move |thread, registers| {
         let result = change_stack(thread, registers, new.as_ref(), old_stack);
         let value = result.map_or_else(Errno::as_negative, |()| 0);
         registers.rax = value.cast_unsigned() as u64;
