@@ -204,10 +204,11 @@ impl AreaMap {
         let first = self.first_from(range.start());
         let mut place = first;
         while let Some(leaf) = self.leaves.get_mut(place.leaf) {
-            let end = leaf.areas.partition_point(|area| area.range.start() < range.end());
-            let is_last = end < leaf.areas.len();
-            self.len -= end.saturating_sub(place.index);
-            for area in leaf.areas.drain(place.index..end.max(place.index)) {
+            let rest = leaf.areas.get(place.index..).unwrap_or_default();
+            let count = rest.iter().take_while(|area| area.range.start() < range.end()).count();
+            let is_last = count < rest.len();
+            self.len -= count;
+            for area in leaf.areas.drain(place.index..place.index + count) {
                 see(&area);
                 taken.push(area);
             }
