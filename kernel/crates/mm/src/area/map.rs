@@ -258,27 +258,28 @@ impl AreaMap {
     /// gap below it. What is asked for is nearly always where something was found before.
     #[inline]
     fn near(&self, address: usize) -> Option<(Place, usize)> {
-        let Place { leaf, mut index } = self.recent.get();
-        let areas = self.leaves.get(leaf)?.areas.as_slice();
-        if address >= areas.get(index)?.range.end() {
-            index += 1;
-        } else if let Some(below) = index.checked_sub(1)
-            && address < areas.get(below)?.range.end()
-        {
-            index = below;
+        let place = self.recent.get();
+        let areas = self.leaves.get(place.leaf)?.areas.as_slice();
+        let range = areas.get(place.index)?.range;
+        if address >= range.end() {
+            let index = place.index + 1;
+            let above = areas.get(index)?.range;
+            return (address < above.end()).then_some((Place { index, ..place }, above.start()));
         }
-        let place = Place { leaf, index };
-        let range = areas.get(index)?.range;
-        let is_near = if address >= range.start() {
-            address < range.end()
-        } else {
-            match index.checked_sub(1) {
-                Some(below) => areas.get(below)?.range.end() <= address,
-                None => self.before(place).is_none_or(|below| below.range.end() <= address),
-            }
+        if address >= range.start() {
+            return Some((place, range.start()));
+        }
+        let below = match place.index.checked_sub(1) {
+            Some(below) => areas.get(below),
+            None => self.before(place),
         };
-        self.recent.set(place);
-        is_near.then_some((place, range.start()))
+        match below.map(|below| below.range) {
+            Some(below) if address < below.end() => {
+                let index = place.index.checked_sub(1)?;
+                (address >= below.start()).then_some((Place { index, ..place }, below.start()))
+            }
+            _ => Some((place, range.start())),
+        }
     }
 
     /// The place of the first area that is not `before`, as all up to some place are.
