@@ -29,7 +29,8 @@ static void row(const char *name, int reader, int writer, const void *data, size
                 memcpy(buffer, data, len);
             if (!writes && writer >= 0)
                 (void)!write(writer, buffer, len);
-            show(syscall(writes ? SYS_pwritev2 : SYS_preadv2, writes ? writer : reader, &vector, 1, -1L, -1L, flags[i]));
+            long number = writes ? SYS_pwritev2 : SYS_preadv2;
+            show(syscall(number, writes ? writer : reader, &vector, 1, -1L, -1L, flags[i]));
         }
         printf("\n");
     }

@@ -81,8 +81,9 @@ static void events(void) {
             snprintf(label, sizeof label, "  %s", kinds[kind].name);
             show_signals(label);
             close(fd);
-            for (const char **name = (const char *[]){"d/new", "d/other", "d/link", "d/symbolic", "e/other", NULL}; *name; name++)
-                unlink(*name);
+            static const char *const made[] = {"d/new", "d/other", "d/link", "d/symbolic", "e/other"};
+            for (size_t name = 0; name < sizeof made / sizeof *made; name++)
+                unlink(made[name]);
             rmdir("d/sub");
             MUST(rmdir("d"));
         }
@@ -175,8 +176,9 @@ static void signals(void) {
     MUST(fcntl(fd, F_SETSIG, SIGIO));
     make("4");
     show_signals("SIGIO with more");
-    for (const int *signal = (const int[]){SIGUSR1, SIGCHLD, SIGSEGV, SIGTRAP, SIGBUS, SIGRTMIN + 3, 0}; *signal; signal++) {
-        MUST(fcntl(fd, F_SETSIG, *signal));
+    const int numbers[] = {SIGUSR1, SIGCHLD, SIGSEGV, SIGTRAP, SIGBUS, SIGRTMIN + 3};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        MUST(fcntl(fd, F_SETSIG, numbers[i]));
         make("5");
         show_signals("signal");
         MUST(unlink("5"));

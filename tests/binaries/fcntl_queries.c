@@ -1,5 +1,5 @@
-// What fcntl tells of open files: whether two are one (F_DUPFD_QUERY), whether opening made the file (F_CREATED_QUERY), and
-// how long what is written will stay (F_SET_RW_HINT).
+// What fcntl tells of open files: whether two are one (F_DUPFD_QUERY), whether opening made the file (F_CREATED_QUERY),
+// and how long what is written will stay (F_SET_RW_HINT).
 #include "observe.h"
 #include <stdint.h>
 #include <sys/socket.h>
@@ -31,7 +31,8 @@ int main(void) {
     int p[2], s[2];
     fresh_dir("/tmp");
     int made = (int)MUST(open("f", O_CREAT | O_RDWR, 0600)), again = (int)MUST(open("f", O_CREAT | O_RDWR, 0600));
-    int copy = (int)MUST(dup(made)), path = (int)MUST(open("f", O_PATH)), unnamed = (int)MUST(open(".", O_TMPFILE | O_RDWR, 0600));
+    int copy = (int)MUST(dup(made)), path = (int)MUST(open("f", O_PATH));
+    int unnamed = (int)MUST(open(".", O_TMPFILE | O_RDWR, 0600));
     MUST(pipe(p));
     MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
     TRY(fcntl(made, F_DUPFD_QUERY, made));

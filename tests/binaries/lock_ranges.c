@@ -3,7 +3,8 @@
 //@ run: access
 //@ run: limits
 //@ run: whole
-// Record locks and flock: how ranges are split and joined, which conflict is told of, who may lock what, and the ends of ranges.
+// Record locks and flock: how ranges are split and joined, which conflict is told of, who may lock what, and the ends
+// of ranges.
 #include "observe.h"
 #include <sys/file.h>
 
@@ -122,10 +123,11 @@ static void limits(void) {
     static const struct {
         int whence;
         long start, len;
-    } ranges[] = {{SEEK_SET, LONG_MAX, 0},    {SEEK_SET, LONG_MAX, 1},      {SEEK_SET, LONG_MAX, 2}, {SEEK_SET, LONG_MAX - 1, 2},
-                  {SEEK_SET, -1, 0},          {SEEK_SET, -1, 5},            {SEEK_SET, 300, -10},    {SEEK_SET, 5, -10},
-                  {SEEK_SET, 0, -1},          {SEEK_SET, 300, LONG_MIN},    {SEEK_SET, LONG_MAX, LONG_MIN},
-                  {SEEK_END, LONG_MAX, 0},    {SEEK_END, -14, 3},           {SEEK_END, -15, 3},      {3, 0, 3}};
+    } ranges[] = {
+        {SEEK_SET, LONG_MAX, 0}, {SEEK_SET, LONG_MAX, 1},   {SEEK_SET, LONG_MAX, 2},        {SEEK_SET, LONG_MAX - 1, 2},
+        {SEEK_SET, -1, 0},       {SEEK_SET, -1, 5},         {SEEK_SET, 300, -10},           {SEEK_SET, 5, -10},
+        {SEEK_SET, 0, -1},       {SEEK_SET, 300, LONG_MIN}, {SEEK_SET, LONG_MAX, LONG_MIN}, {SEEK_END, LONG_MAX, 0},
+        {SEEK_END, -14, 3},      {SEEK_END, -15, 3},        {3, 0, 3}};
     int a = open_it(O_RDWR), b = open_it(O_RDWR);
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         printf("%d %ld %ld: ", ranges[i].whence, ranges[i].start, ranges[i].len);

@@ -129,7 +129,8 @@ static void show(const char *path, uint64_t mask) {
         printf("  magic %lx flags %x\n", (unsigned long)status.magic, status.flags);
     if (status.mask & 2)
         printf("  parent %s attributes %lx propagation %lx peers %d master %d, numbers %s\n", place_of(status.parent),
-               (unsigned long)status.attributes, (unsigned long)status.propagation, status.peers != 0, status.master != 0,
+               (unsigned long)status.attributes, (unsigned long)status.propagation, status.peers != 0,
+               status.master != 0,
                status.id == id_of(path) && status.old_id < 1U << 31 ? "right" : "wrong");
     if (status.mask & 8)
         printf("  root %s\n", status.text + status.root);
@@ -170,15 +171,17 @@ static void telling(void) {
     TRY(tell(id, 0x20, FIXED));
     TRY(tell(id, 0x20, FIXED + 6));
     TRY(tell(id, 0x20, FIXED + 7));
-    printf("size %u, type at %u: %s, behind it %x\n", status.size, status.type, status.text + status.type, status.text[7] & 0xff);
+    printf("size %u, type at %u: %s, behind it %x\n", status.size, status.type, status.text + status.type,
+           status.text[7] & 0xff);
     TRY(tell(id, 0x2, 64));
-    printf("size %u, mask %lx, parent %s, behind it %lx\n", status.size, (unsigned long)status.mask, place_of(status.parent),
-           (unsigned long)status.attributes);
+    printf("size %u, mask %lx, parent %s, behind it %lx\n", status.size, (unsigned long)status.mask,
+           place_of(status.parent), (unsigned long)status.attributes);
     TRY(tell(id, 0, 0));
     TRY(tell(id, 0x3, FIXED));
     printf("size %u\n", status.size);
     TRY(tell(id, 0x100, sizeof status));
-    printf("size %u, mask %lx, text %x %x\n", status.size, (unsigned long)status.mask, status.text[0], status.text[1] & 0xff);
+    printf("size %u, mask %lx, text %x %x\n", status.size, (unsigned long)status.mask, status.text[0],
+           status.text[1] & 0xff);
     TRY(tell(id, 0x38, sizeof status));
     printf("type at %u, root at %u, point at %u\n", status.type, status.root, status.point);
 }
