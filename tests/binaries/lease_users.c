@@ -1,13 +1,11 @@
 //@ run: users
 //@ run: flight
 //@ run: again
-//@ run: time
 //@ run: errors
-// Leases: who else has the file open, setting them again, and the time there is to give them up.
+// Leases: who else has the file open, and setting them again.
 #include "observe.h"
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #ifndef F_SETLEASE
 #define F_SETLEASE 1024
@@ -199,39 +197,6 @@ static void again(void) {
     TRY(open("f", O_RDONLY | O_NONBLOCK) >= 0);
 }
 
-static void set_time(const char *seconds) {
-    int setting = (int)MUST(open("/proc/sys/fs/lease-break-time", O_WRONLY));
-    MUST(write(setting, seconds, strlen(seconds)));
-    close(setting);
-}
-
-static void in_time(void) {
-    int fd = (int)MUST(open("f", O_RDONLY));
-    set_time("1");
-    MUST(fcntl(fd, F_SETLEASE, F_WRLCK));
-    TRY(open("f", O_RDONLY | O_NONBLOCK));
-    show_lease(fd);
-    nanosleep(&(struct timespec){1, 200000000}, NULL);
-    show_lease(fd);
-    TRY(open("f", O_RDONLY | O_NONBLOCK) >= 0);
-    close(4);
-    TRY(fcntl(fd, F_SETLEASE, F_WRLCK));
-    TRY(open("f", O_WRONLY | O_NONBLOCK));
-    nanosleep(&(struct timespec){1, 200000000}, NULL);
-    TRY(open("f", O_WRONLY | O_NONBLOCK) >= 0);
-    show_lease(fd);
-    TRY(fcntl(fd, F_SETLEASE, F_UNLCK));
-    close(4);
-    // No end.
-    set_time("0");
-    TRY(fcntl(fd, F_SETLEASE, F_RDLCK));
-    TRY(open("f", O_WRONLY | O_NONBLOCK));
-    TRY(open("f", O_WRONLY | O_NONBLOCK));
-    show_lease(fd);
-    set_time("45");
-    close(fd);
-}
-
 static void errors(void) {
     int fd = (int)MUST(open("f", O_RDONLY)), folder = (int)MUST(open(".", O_RDONLY)), p[2];
     MUST(pipe(p));
@@ -245,13 +210,6 @@ static void errors(void) {
     TRY(fcntl(fd, F_SETLEASE, 0x10000));
     TRY(syscall(SYS_fcntl, fd, F_SETLEASE, 0x100000000L));
     show_lease(fd);
-    int setting = (int)MUST(open("/proc/sys/fs/leases-enable", O_WRONLY));
-    MUST(pwrite(setting, "0", 1, 0));
-    TRY(fcntl(fd, F_SETLEASE, F_RDLCK));
-    TRY(fcntl(fd, F_SETLEASE, F_WRLCK));
-    TRY(fcntl(fd, F_SETLEASE, F_UNLCK));
-    TRY(fcntl(fd, F_SETLEASE, F_WRLCK));
-    MUST(pwrite(setting, "1", 1, 0));
     TRY(fcntl(fd, F_SETLEASE, F_WRLCK));
     MUST(setresuid(-1, 1234, -1));
     TRY(fcntl(fd, F_SETLEASE, F_RDLCK));
@@ -277,8 +235,6 @@ int main(int argc, char **argv) {
         flight();
     else if (strcmp(part, "again") == 0)
         again();
-    else if (strcmp(part, "time") == 0)
-        in_time();
     else if (strcmp(part, "errors") == 0)
         errors();
     return 0;

@@ -164,6 +164,26 @@ static void forced(void) {
     end(thread);
     await_break(fd);
     show_lease(fd);
+    close(fd);
+    // Looking at it is enough, nobody need wait.
+    fd = (int)MUST(open("f", O_RDONLY));
+    MUST(fcntl(fd, F_SETLEASE, F_WRLCK));
+    TRY(open("f", O_RDONLY | O_NONBLOCK));
+    nanosleep(&(struct timespec){1, 200000000}, NULL);
+    show_lease(fd);
+    int other = (int)TRY(open("f", O_RDONLY | O_NONBLOCK));
+    close(other);
+    MUST(fcntl(fd, F_SETLEASE, F_WRLCK));
+    TRY(open("f", O_WRONLY | O_NONBLOCK));
+    nanosleep(&(struct timespec){1, 200000000}, NULL);
+    show_lease(fd);
+    TRY(fcntl(fd, F_SETLEASE, F_UNLCK));
+    // No end.
+    TRY(pwrite(setting, "0", 1, 0));
+    MUST(fcntl(fd, F_SETLEASE, F_RDLCK));
+    TRY(open("f", O_WRONLY | O_NONBLOCK));
+    TRY(open("f", O_WRONLY | O_NONBLOCK));
+    show_lease(fd);
     pwrite(setting, old, strlen(old), 0);
 }
 
