@@ -211,7 +211,9 @@ pub(crate) fn park_until_time_of_day(thread: &Thread, time_ns: u64) -> bool {
 /// The thread waits, or has found nothing to do: connections send what they have held back for more.
 #[inline]
 pub(crate) fn send_held(thread: &Thread) {
-    thread.process().system().network().release_held();
+    if net::holds_output() {
+        thread.process().system().network().release_held();
+    }
 }
 
 /// Parks the thread. True: the deadline came first.

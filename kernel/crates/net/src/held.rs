@@ -30,7 +30,7 @@ pub(crate) const HOLD_NS: u64 = 1_000_000;
 /// Flows that hold something; as many as there can be.
 const FLOWS_MAX: usize = 1 << 20;
 
-/// Flows in the lists of all CPUs: who finds none has nothing to do.
+/// Flows in the lists of all CPUs.
 static LISTED: AtomicUsize = AtomicUsize::new(0);
 
 /// The flows of a CPU that hold output.
@@ -63,6 +63,12 @@ impl HeldFlows {
     }
 }
 
+/// Whether any flow holds output.
+#[inline]
+pub fn holds_output() -> bool {
+    LISTED.load(Ordering::Relaxed) != 0
+}
+
 impl Stack {
     /// `flow` holds output from now on, until [`Flow::release`]. False: there is no room, it is not to hold any.
     pub(crate) fn hold(&self, flow: Arc<dyn Flow>) -> bool {
@@ -81,13 +87,10 @@ impl Stack {
         true
     }
 
-    /// The calling thread has nothing to do for now: sends what flows of its CPU hold. May sleep for their locks; costs nothing
-    /// when there are none.
-    #[inline]
+    /// The calling thread has nothing to do for now: sends what flows of its CPU hold. May sleep for their locks. Of no use
+    /// unless [`holds_output`].
     pub fn release_held(&self) {
-        if LISTED.load(Ordering::Relaxed) != 0 {
-            self.own_worker().held().release();
-        }
+        self.own_worker().held().release();
     }
 
     /// The worker's look. Answers when it wants to look again.

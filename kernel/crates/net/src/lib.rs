@@ -59,5 +59,6 @@ mod worker;
 pub use classify::classify;
 pub use flow_key::FlowKey;
 pub use frame::{ReceivedFrame, TransmitFrame};
+pub use held::holds_output;
 pub use nic::Nic;
 pub use stack::Stack;
