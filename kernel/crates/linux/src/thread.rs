@@ -64,8 +64,11 @@ pub type Continuation = Box<dyn FnOnce(&Thread) -> SyscallResult + Send>;
 pub(crate) enum Deferred {
     /// Makes a thread; the result is its number.
     Clone(ThreadRequest),
-    Other(Box<dyn FnOnce(&Thread, &mut Registers) + Send>),
+    /// Anything else.
+    Other(Box<OnExit>),
 }
+
+type OnExit = dyn FnOnce(&Thread, &mut Registers) + Send;
 
 impl Deferred {
     /// Something that happens less often than threads are made.

@@ -104,7 +104,7 @@ impl Bench {
             }
         }
         // Who wrote each sector of this file last, and in which round, is in its byte.
-        let letter = |sector: u8| if sector % 2 == 0 { b'a' } else { b'A' } + (ROUNDS - 1 + sector) % 26;
+        let letter = |sector: u8| if sector.is_multiple_of(2) { b'a' } else { b'A' } + (ROUNDS - 1 + sector) % 26;
         let wanted: Vec<u8> = (0..SECTORS).flat_map(|sector| [letter(sector); 512]).collect();
         let is_right = run("debugfs", &["-R", "cat both"], &ext, "")?.stdout == wanted
             && run("mtype", &["-i"], &fat, "::both")?.stdout == wanted;
