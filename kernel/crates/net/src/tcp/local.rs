@@ -167,11 +167,17 @@ impl LocalEnd {
     /// Takes a reset over that the other end has left.
     #[inline]
     fn notice_reset(&mut self) {
-        if self.is_dead {
-            return;
+        if !self.is_dead {
+            let reset = self.incoming().lock().reset;
+            self.take_over(reset);
         }
-        let reset = self.incoming().lock().reset;
-        (self.is_dead, self.error) = (reset.is_some(), reset);
+    }
+
+    #[inline]
+    fn take_over(&mut self, reset: Option<Errno>) {
+        if !self.is_dead {
+            (self.is_dead, self.error) = (reset.is_some(), reset);
+        }
     }
 
     /// Takes the pending error.
@@ -272,17 +278,18 @@ impl LocalEnd {
             }
             return Ok(Some(count));
         }
-        let is_finished = stream.is_finished;
+        let (is_finished, reset) = (stream.is_finished, stream.reset);
         drop(stream);
-        Ok(self.is_over(is_finished)?.then_some(0))
+        Ok(self.is_over(is_finished, reset)?.then_some(0))
     }
 
-    /// Whether nothing can come where nothing is, or the error of that.
-    fn is_over(&mut self, is_finished: bool) -> Result<bool, Errno> {
+    /// Whether nothing can come where nothing is, or the error of that, as the stream says.
+    fn is_over(&mut self, is_finished: bool, reset: Option<Errno>) -> Result<bool, Errno> {
         if is_finished || self.is_read_shut {
             return Ok(true);
         }
-        self.take_error().map_or(Ok(self.is_dead), Err)
+        self.take_over(reset);
+        self.error.take().map_or(Ok(self.is_dead), Err)
     }
 
     /// Lends what can be read, in up to `pieces_max` buffers; none if nothing is there, no buffer at the end.
@@ -295,9 +302,9 @@ impl LocalEnd {
         let was_writable = stream.is_writable();
         let (available, _) = stream.readable(is_inline, false);
         if available == 0 {
-            let is_finished = stream.is_finished;
+            let (is_finished, reset) = (stream.is_finished, stream.reset);
             drop(stream);
-            return Ok(self.is_over(is_finished)?.then(Default::default));
+            return Ok(self.is_over(is_finished, reset)?.then(Default::default));
         }
         let pieces = stream.queue.lend(pieces_max, available);
         stream.note_read(pieces.iter().map(Payload::len).sum());
