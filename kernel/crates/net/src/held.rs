@@ -17,10 +17,10 @@
 //! Linux holds back while the device has not sent what it got before, and lets go when it says so.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-use sync::BatchQueue;
-use sync::machine::{self, NEVER};
+use sync::batch_queue::Pushed;
+use sync::{BatchQueue, Lookout, machine};
 
 use crate::channel::Flow;
 use crate::stack::Stack;
@@ -36,26 +36,28 @@ static LISTED: AtomicUsize = AtomicUsize::new(0);
 /// The flows of a CPU that hold output.
 pub(crate) struct HeldFlows {
     flows: BatchQueue<Arc<dyn Flow>>,
-    /// When the worker looks; [`NEVER`] while it does not.
-    look_ns: AtomicU64,
-    /// Something was held since it last looked.
-    was_used: AtomicBool,
+    /// When the worker looks.
+    lookout: Lookout,
 }
 
 impl HeldFlows {
     pub(crate) fn new() -> Self {
-        Self { flows: BatchQueue::new(FLOWS_MAX), look_ns: AtomicU64::new(NEVER), was_used: AtomicBool::new(false) }
+        Self { flows: BatchQueue::new(FLOWS_MAX), lookout: Lookout::new() }
     }
 
     /// When the worker is to look.
     pub(crate) fn look_ns(&self) -> u64 {
-        self.look_ns.load(Ordering::Relaxed)
+        self.lookout.at_ns()
+    }
+
+    /// The worker's look, if it is time for one.
+    pub(crate) fn look(&self, now_ns: u64) {
+        if self.lookout.begin(now_ns, HOLD_NS) {
+            self.release();
+        }
     }
 
     fn release(&self) {
-        if self.flows.is_empty() {
-            return;
-        }
         for flow in self.flows.take() {
             LISTED.fetch_sub(1, Ordering::Relaxed);
             flow.release();
@@ -75,13 +77,11 @@ impl Stack {
         let worker = self.own_worker();
         let held = worker.held();
         LISTED.fetch_add(1, Ordering::Relaxed);
-        if held.flows.push(flow) == sync::batch_queue::Pushed::Full {
+        if held.flows.push(flow) == Pushed::Full {
             LISTED.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
-        held.was_used.store(true, Ordering::Relaxed);
-        if held.look_ns() == NEVER {
-            held.look_ns.store(machine::now_ns().saturating_add(HOLD_NS), Ordering::Relaxed);
+        if held.lookout.note(|| machine::now_ns().saturating_add(HOLD_NS)) {
             worker.wake();
         }
         true
@@ -91,18 +91,5 @@ impl Stack {
     /// unless [`holds_output`].
     pub fn release_held(&self) {
         self.own_worker().held().release();
-    }
-
-    /// The worker's look. Answers when it wants to look again.
-    pub(crate) fn look_at_held(&self, held: &HeldFlows, now_ns: u64) -> u64 {
-        if now_ns < held.look_ns() {
-            return held.look_ns();
-        }
-        let goes_on = held.was_used.swap(false, Ordering::Relaxed);
-        let next_ns = if goes_on { now_ns.saturating_add(HOLD_NS) } else { NEVER };
-        held.look_ns.store(next_ns, Ordering::Relaxed);
-        // After that: what is held from now on finds the worker awake, or wakes it.
-        held.release();
-        next_ns
     }
 }

@@ -9,6 +9,8 @@
 //!
 //! 5. *Devices.* A busy device is looked at every [`DEVICE_NS`]: notifications that were lost on either way cost no more than that.
 //!
+//! 6. *Held output.* What connections hold back while the program goes on is sent here if nobody else does ([`crate::held`]).
+//!
 //! The worker sleeps until the earliest of these. Locks: [`sync::rank::NETWORK_TIMERS`] around the tree of timers, held for no call.
 
 use alloc::collections::BTreeMap;
@@ -184,12 +186,12 @@ impl Stack {
             self.let_work(&flow, now_ns);
         }
         self.look_at_watched(worker, now_ns);
-        let held_ns = self.look_at_held(&worker.held, now_ns);
+        worker.held.look(now_ns);
         let control_ns = self.work_control(cpu, now_ns).min(self.look_at_devices(now_ns));
         if is_polling {
             return now_ns;
         }
-        let at_ns = worker.next_timer_ns().min(worker.watch_ns.load(Ordering::Relaxed)).min(control_ns).min(held_ns);
+        let at_ns = worker.next_timer_ns().min(worker.watch_ns.load(Ordering::Relaxed)).min(control_ns);
         worker.wakes_ns.store(at_ns, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         // What was set before `wakes_ns` could be seen.

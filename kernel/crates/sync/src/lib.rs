@@ -12,6 +12,7 @@
 //! - [`ring`]: bounded queues with one consumer and one or many producers.
 //! - [`BatchQueue`]: many contexts append, one takes all at once.
 //! - [`ChangeCount`]: whether something was taken away while somebody took it without a lock.
+//! - [`Lookout`]: when somebody looks at what others leave in a place that they mostly clear themselves.
 //! - [`ArcView`]: a counted reference with a way into it at hand.
 //! - [`Once`], [`Lazy`]: one-time initialisation.
 //! - [`machine`]: the functions that the machine (or the fakes of the host tests) supplies at link time.
@@ -40,6 +41,7 @@ mod cell;
 mod change_count;
 mod held;
 pub mod keyed;
+mod lookout;
 pub mod machine;
 mod mutex;
 pub mod order;
@@ -64,6 +66,7 @@ mod test_machine;
 pub use batch_queue::BatchQueue;
 pub use change_count::ChangeCount;
 pub use held::HeldRanks;
+pub use lookout::Lookout;
 pub use mutex::{Mutex, MutexGuard};
 pub use park::Parker;
 pub use rank::Rank;

@@ -564,9 +564,13 @@ fn small_writes_behind_one_under_way_go_together() {
     // It finds that there is nothing to read.
     write(2);
     assert_eq!((receive(&*server, 10), sent_lens(&link.ends[1])), (Ok(None), alloc::vec![1, 2]));
+    // It asks for what waits to be sent.
+    [3, 4].into_iter().for_each(write);
+    server.set_option(IPPROTO_TCP, TCP_NODELAY, &1_i32.to_ne_bytes(), &CALLER).unwrap();
+    assert_eq!(sent_lens(&link.ends[1])[2..], [7]);
     // Whole segments do not wait.
     [5, 1460].into_iter().for_each(write);
-    assert_eq!(sent_lens(&link.ends[1])[2..], [1448]);
+    assert_eq!(sent_lens(&link.ends[1])[3..], [1448]);
     // Who has read writes an answer.
     send(&*client, b"?").unwrap();
     link.settle(LOSSLESS);
@@ -578,7 +582,7 @@ fn small_writes_behind_one_under_way_go_together() {
     write(4);
     assert_eq!(sent_lens(&link.ends[1]).last(), Some(&3));
     link.pass(crate::held::HOLD_NS, LOSSLESS);
-    assert_eq!(receive(&*client, 10_000).unwrap().unwrap().len(), 1 + 2 + 5 + 1460 + 3 + 4);
+    assert_eq!(receive(&*client, 10_000).unwrap().unwrap().len(), 1 + 2 + 7 + 5 + 1460 + 3 + 4);
     // It has no more to say.
     [5, 6].into_iter().for_each(write);
     server.close();

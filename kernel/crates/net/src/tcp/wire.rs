@@ -320,13 +320,13 @@ impl Wire {
         self.engine.note_given_back();
     }
 
-    /// What the program set has changed.
+    /// What the program set has changed. What was held back for more of it goes by that.
     pub(super) fn change_settings(&mut self, settings: Settings) {
         let own = *self.engine.settings();
-        self.is_corked = settings.is_corked;
+        (self.is_corked, self.is_held) = (settings.is_corked, false);
         // What was found out of the way stays.
         self.engine.change_settings(Settings {
-            is_corked: settings.is_corked || self.has_more || self.is_held,
+            is_corked: settings.is_corked || self.has_more,
             mss_max: own.mss_max,
             burst_len_max: own.burst_len_max,
             send_buffer: if settings.is_send_buffer_fixed { settings.send_buffer } else { own.send_buffer },
