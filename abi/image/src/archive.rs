@@ -228,8 +228,8 @@ impl<'a> Archive<'a> {
         range(self.payload, record.data.get().checked_add(offset)?, PAGE_SIZE)
     }
 
-    /// The page of the payload that `len` bytes of a file from `offset` on lie in, and where in it they begin, whatever the file's
-    /// alignment. `None` if they lie in two, are not all the file's, or are packed.
+    /// The page of the payload that `len` bytes of a file from `offset` on lie in, and where in it they begin, whatever
+    /// the file's alignment. `None` if they lie in two, are not all the file's, or are packed.
     pub fn page_around(&self, file: InodeIndex, offset: u64, len: u64) -> Option<(&'a [u8], usize)> {
         let record = self.record_of_kind(file, Kind::File).filter(|record| record.packed_size.get() == 0)?;
         let is_there = offset.checked_add(len)? <= record.data_size.get();

@@ -130,7 +130,8 @@ abi_struct! {
         pub ss_size: u64,
     }
 
-    /// `siginfo_t` as far as anything is in it, which is what Linux's kernel keeps of one. What follows the code depends on the signal: use the constructors and [`Siginfo::word`].
+    /// `siginfo_t` as far as anything is in it, which is what Linux's kernel keeps of one. What follows the code
+    /// depends on the signal: use the constructors and [`Siginfo::word`].
     pub struct Siginfo: 48 {
         pub si_signo: i32,
         pub si_errno: i32,
@@ -424,7 +425,8 @@ impl From<Siginfo> for UserSiginfo {
 }
 
 impl Siginfo {
-    /// Whether its code says what it holds. Of one that a program made up with another code, Linux takes no more than it keeps.
+    /// Whether its code says what it holds. Of one that a program made up with another code, Linux takes no more than
+    /// it keeps.
     pub fn is_known(&self) -> bool {
         const SI_DETHREAD: i32 = -7;
         const SI_ASYNCNL: i32 = -60;

@@ -1,6 +1,8 @@
-//! Arbitrary bytes as the script of a server of 9P, whose directory is mounted and used: `cargo +nightly fuzz run --fuzz-dir tests/fuzz ninep`.
+//! Arbitrary bytes as the script of a server of 9P, whose directory is mounted and used:
+//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz ninep`.
 //!
-//! The number in front chooses what is done. `testkit::liar` says how a script is read; one of zeros is a server without faults.
+//! The number in front chooses what is done. `testkit::liar` says how a script is read; one of zeros is a server
+//! without faults.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Urgent data over the network is what it is within one machine, where programs compare it with Linux (`tests/binaries/socket_urgent.c`).
+//! Urgent data over the network is what it is within one machine, where programs compare it with Linux
+//! (`tests/binaries/socket_urgent.c`).
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! [`Liar`]: a server of 9P2000.L that answers what a script says, for fuzzing: replies of the right shape with values that tempt,
-//! replies of which a few bytes are wrong, replies that are noise, and none at all.
+//! [`Liar`]: a server of 9P2000.L that answers what a script says, for fuzzing: replies of the right shape with values
+//! that tempt, replies of which a few bytes are wrong, replies that are noise, and none at all.
 //!
-//! A script is bytes. Each reply takes one that chooses how it is made ([`Liar::reply`] has the list), and as many more as that
-//! needs. A script that is over reads as zeros, which is a server without faults over a small tree: what a name stands for
-//! follows from its first letter, so that walks get somewhere. So every bit of a script is a lie of its own.
+//! A script is bytes. Each reply takes one that chooses how it is made ([`Liar::reply`] has the list), and as many more
+//! as that needs. A script that is over reads as zeros, which is a server without faults over a small tree: what a name
+//! stands for follows from its first letter, so that walks get somewhere. So every bit of a script is a lie of its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -6,9 +6,10 @@
 //! 2. Mixing: a seed is absorbed in pieces of 32 bytes. Each piece is XORed into the key, which a block then replaces, so
 //!    that a piece known to an attacker takes nothing from what was mixed in before, and no two pieces cancel out.
 //! 3. A request of more than [`REQUEST_LEN_BYTES_MAX`] bytes is served in parts, each with its own key.
-//! 4. Small requests, ports and identifiers, are served from a [`Pool`] of bytes made at once: a block for four of them would cost a
-//!    thousand instructions. Bytes are erased as they are handed out, and the pool by every seed that is mixed in, so what is
-//!    said in 1 and 2 holds: who sees the state later learns only what has not been handed out yet.
+//! 4. Small requests, ports and identifiers, are served from a [`Pool`] of bytes made at once: a block for four of them
+//!    would cost a thousand instructions. Bytes are erased as they are handed out, and the pool by every seed that is
+//!    mixed in, so what is said in 1 and 2 holds: who sees the state later learns only what has not been handed out
+//!    yet.
 //!
 //! The caller serialises access; there is no lock here.
 

@@ -6,9 +6,9 @@
 //! 2. Who breaks waits until then, or answers `EAGAIN`. Nothing here sleeps: [`break_for`] says that there is something
 //!    to wait for, and [`generation`] changes, and [`changes`] is woken, whenever looking again is worth while. When
 //!    the time is up the lease is weakened by force ([`expire`]).
-//! 3. A new lease needs a file that nobody else uses in a way that would break it; who sets it looks. A holder may set his
-//!    lease again while it is being broken: of the same kind changes nothing, and a shared one is still to be given up if
-//!    that was asked for.
+//! 3. A new lease needs a file that nobody else uses in a way that would break it; who sets it looks. A holder may set
+//!    his lease again while it is being broken: of the same kind changes nothing, and a shared one is still to be given
+//!    up if that was asked for.
 //!
 //! As long as there are no leases, opening a file costs one load of a count.
 //!

@@ -303,7 +303,8 @@ impl PipeEnd {
         self.pipe.waiters.wake(events.bits());
     }
 
-    /// Has signals sent to the owners of other ends after a call, whether it moved something or not, unless it is to wait.
+    /// Has signals sent to the owners of other ends after a call, whether it moved something or not, unless it is to
+    /// wait.
     #[inline]
     fn signal_after(&self, open: &OpenFile, result: &IoResult, events: PollEvents) {
         if self.pipe.is_listened.load(Ordering::Relaxed)

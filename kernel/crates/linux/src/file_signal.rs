@@ -2,13 +2,13 @@
 //! (`F_NOTIFY`).
 //!
 //! A file wakes its wait queue under the queue's lock, where no signal can be sent. So what listens there for `O_ASYNC`
-//! only notes what has happened. The signal is sent when the call that caused it returns, before its program goes on; or, when
-//! an interrupt caused it or the call goes to sleep, by the timer's interrupt, which is made to come at once. Events that
-//! come before that are one signal.
+//! only notes what has happened. The signal is sent when the call that caused it returns, before its program goes on;
+//! or, when an interrupt caused it or the call goes to sleep, by the timer's interrupt, which is made to come at once.
+//! Events that come before that are one signal.
 //!
 //! As on Linux the signal is `SIGIO` without information, or the one of `F_SETSIG` with the descriptor and what
-//! happened. When the queue of signals has no room left for one of those, `SIGIO` is sent in its place. Of urgent data the owner of a
-//! socket is told by `SIGURG`, with `O_ASYNC` or without.
+//! happened. When the queue of signals has no room left for one of those, `SIGIO` is sent in its place. Of urgent data
+//! the owner of a socket is told by `SIGURG`, with `O_ASYNC` or without.
 
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};

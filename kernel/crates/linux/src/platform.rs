@@ -201,8 +201,8 @@ pub trait Platform: Send + Sync {
         0
     }
 
-    /// Calls [`Thread::note_timer`] of the thread that runs on this CPU, or was interrupted on it, if there is one. From any
-    /// context.
+    /// Calls [`Thread::note_timer`] of the thread that runs on this CPU, or was interrupted on it, if there is one.
+    /// From any context.
     fn note_timer(&self) {}
 
     /// Lets other runnable threads run first.

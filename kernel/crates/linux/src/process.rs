@@ -248,7 +248,8 @@ impl Process {
         Ok(result)
     }
 
-    /// Runs another program from now on, in another address space. Answers the old one, which a grace period keeps as well.
+    /// Runs another program from now on, in another address space. Answers the old one, which a grace period keeps as
+    /// well.
     pub(crate) fn replace_program(&self, space: Arc<AddressSpace>, image: ProgramImage) -> Arc<AddressSpace> {
         let old_image = core::mem::replace(&mut *self.image.lock(), Arc::new(image));
         drop(old_image);

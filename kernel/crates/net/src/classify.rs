@@ -193,8 +193,8 @@ fn array<const N: usize, const M: usize>(header: &[u8; M], at: usize) -> [u8; N]
     core::array::from_fn(|index| header[at + index])
 }
 
-/// The sum of 16-bit words in ones' complement, of a whole number of words of 32 bits; in either byte order, as all of its bits are
-/// (RFC 1071, 2).
+/// The sum of 16-bit words in ones' complement, of a whole number of words of 32 bits; in either byte order, as all of
+/// its bits are (RFC 1071, 2).
 fn sum_words(bytes: &[u8]) -> u16 {
     let (words, _) = bytes.as_chunks();
     let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();

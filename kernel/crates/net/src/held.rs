@@ -2,17 +2,19 @@
 //!
 //! # Theory
 //!
-//! 1. A server that has got many requests at once often answers each with a write of its own. A segment for each costs this machine,
-//!    the device and the peer as much as one for all.
-//! 2. So a small write is held back if it is not the first since the program last read from the connection, and what was sent before is
-//!    still on its way. Full segments go out as ever.
-//! 3. What is held goes out as soon as the program has nothing to do: when the thread is about to wait for anything, when it looks for
-//!    events without waiting, when it finds the connection empty. Flows that hold something are in a list of the CPU for that
-//!    ([`HeldFlows`]).
-//! 4. A program that computes for long does none of these, and a thread may move to another CPU. The worker of the CPU looks after
-//!    [`HOLD_NS`], and goes on looking while there is anything held now and then, so that nobody has to wake it each time.
-//! 5. Nobody waits for what is held: no acknowledgement will move it. A connection that is closed, shut or told to send at once
-//!    (`TCP_NODELAY`, no `TCP_CORK`) sends it with the rest.
+//! 1. A server that has got many requests at once often answers each with a write of its own. A segment for each costs
+//!    this machine, the device and the peer as much as one for all.
+//! 2. So a small write is held back if it is not the first since the program last read from the connection, and what
+//!    was sent before is still on its way. Full segments go out as ever.
+//! 3. What is held goes out as soon as the program has nothing to do: when the thread is about to wait for anything,
+//!    when it looks for events without waiting, when it finds the connection empty. Flows that hold something are in a
+//!    list of the CPU for that ([`HeldFlows`]).
+//! 4. A program that computes for long does none of these, and a thread may move to another CPU. The worker of the CPU
+//!    looks after
+//!    [`HOLD_NS`], and goes on looking while there is anything held now and then, so that nobody has to wake it each
+//!    time.
+//! 5. Nobody waits for what is held: no acknowledgement will move it. A connection that is closed, shut or told to send
+//!    at once (`TCP_NODELAY`, no `TCP_CORK`) sends it with the rest.
 //!
 //! Linux holds back while the device has not sent what it got before, and lets go when it says so.
 
@@ -87,8 +89,8 @@ impl Stack {
         true
     }
 
-    /// The calling thread has nothing to do for now: sends what flows of its CPU hold. May sleep for their locks. Of no use
-    /// unless [`holds_output`].
+    /// The calling thread has nothing to do for now: sends what flows of its CPU hold. May sleep for their locks. Of no
+    /// use unless [`holds_output`].
     pub fn release_held(&self) {
         self.own_worker().held().release();
     }

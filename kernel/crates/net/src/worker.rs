@@ -9,7 +9,8 @@
 //!
 //! 5. *Devices.* A busy device is looked at every [`DEVICE_NS`]: notifications that were lost on either way cost no more than that.
 //!
-//! 6. *Held output.* What connections hold back while the program goes on is sent here if nobody else does ([`crate::held`]).
+//! 6. *Held output.* What connections hold back while the program goes on is sent here if nobody else does
+//!    ([`crate::held`]).
 //!
 //! The worker sleeps until the earliest of these. Locks: [`sync::rank::NETWORK_TIMERS`] around the tree of timers, held for no call.
 

@@ -19,15 +19,15 @@
 //! # 3. Trust
 //!
 //! The server is not believed: sizes, tags and kinds of replies are checked, and what it sends is read through [`codec::Decoder`], which
-//! cannot leave its bytes. A reply that makes no sense is `EIO`, and a line in the log when there is the first of them, the second, the
-//! fourth, and so on.
+//! cannot leave its bytes. A reply that makes no sense is `EIO`, and a line in the log when there is the first of them,
+//! the second, the fourth, and so on.
 //!
 //! # 4. Sleeping, locks and failures
 //!
 //! Every call sleeps until its reply is there, and is not interruptible. No lock is held meanwhile. A server that answers nobody
-//! anything for [`TIMEOUT_NS`] is given up, as is one that answers others but not one of them for [`TIMEOUTS_MAX`] times as long:
-//! its device is reset, and everything under way and everything later is `EIO`. Letting a fid go never sleeps, so it may be dropped
-//! anywhere. Lock ranks: `DRIVER` for the free numbers.
+//! anything for [`TIMEOUT_NS`] is given up, as is one that answers others but not one of them for [`TIMEOUTS_MAX`]
+//! times as long: its device is reset, and everything under way and everything later is `EIO`. Letting a fid go never
+//! sleeps, so it may be dropped anywhere. Lock ranks: `DRIVER` for the free numbers.
 //!
 //! # What it does not do
 //!

@@ -260,7 +260,8 @@ fn bytes_count_that_were_sent() {
     assert_eq!(file.read(0, &room, 6000), Ok(6000));
 }
 
-/// Tags of requests that nobody waits for run out when they are never answered. Whoever needs one then finds the server dead.
+/// Tags of requests that nobody waits for run out when they are never answered. Whoever needs one then finds the server
+/// dead.
 #[test]
 fn a_server_that_does_not_let_go_is_given_up() {
     const LOST: u8 = 252;

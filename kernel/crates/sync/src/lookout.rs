@@ -1,11 +1,12 @@
 //! [`Lookout`]: when somebody looks at what others leave in a place that they mostly clear themselves.
 //!
-//! 1. Whoever leaves something says so ([`Lookout::note`]) and is told if the looker has to hear of it: if it has no time to look yet.
-//! 2. The looker looks when its time has come ([`Lookout::begin`]). As long as something was left since the last look, it says at
-//!    once when it looks next, so that those who leave things need not wake it each time. Then it stops.
-//! 3. *Why nothing is overlooked.* The one leaves a thing and then reads the time, the other sets the time and then looks for
-//!    things, each with a sequentially consistent fence between the two accesses (J. Dekker's exclusion). So either the looker
-//!    finds the thing, or who left it finds that there is no look to come, and wakes the looker.
+//! 1. Whoever leaves something says so ([`Lookout::note`]) and is told if the looker has to hear of it: if it has no
+//!    time to look yet.
+//! 2. The looker looks when its time has come ([`Lookout::begin`]). As long as something was left since the last look,
+//!    it says at once when it looks next, so that those who leave things need not wake it each time. Then it stops.
+//! 3. *Why nothing is overlooked.* The one leaves a thing and then reads the time, the other sets the time and then
+//!    looks for things, each with a sequentially consistent fence between the two accesses (J. Dekker's exclusion). So
+//!    either the looker finds the thing, or who left it finds that there is no look to come, and wakes the looker.
 //!
 //! `model/lookout.rs` checks this with loom.
 

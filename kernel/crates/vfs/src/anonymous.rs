@@ -57,8 +57,8 @@ pub enum MemoryFileSeals {
     NotExecutable,
 }
 
-/// A new file in memory that no path leads to, for `memfd_create`, open for reading and writing. As on Linux it does not count as
-/// open for writing: the file may be executed as long as only this is.
+/// A new file in memory that no path leads to, for `memfd_create`, open for reading and writing. As on Linux it does
+/// not count as open for writing: the file may be executed as long as only this is.
 pub fn memory_file(credentials: &Credentials, name: &[u8], seals: MemoryFileSeals) -> Result<Arc<OpenFile>, Errno> {
     static MOUNT: Once<(Arc<Tmpfs>, Arc<Mount>)> = Once::new();
     let (file_system, mount) = MOUNT.call_once(|| {

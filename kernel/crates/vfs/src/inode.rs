@@ -255,8 +255,8 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::ENODEV)
     }
 
-    /// What a read of `len` bytes at `position` gives of the page there: [`Inode::page`] to be read once and kept for nobody. What is
-    /// a hole may stay one.
+    /// What a read of `len` bytes at `position` gives of the page there: [`Inode::page`] to be read once and kept for
+    /// nobody. What is a hole may stay one.
     fn piece_for_read(&self, position: u64, len: usize) -> Result<FramePiece, Errno> {
         Ok(FramePiece::new(self.page(page_of(position))?, offset_in_page(position), len))
     }

@@ -74,8 +74,8 @@ fn leave(mounts: &[Arc<Mount>], mount: &Mount) -> u32 {
     master
 }
 
-/// The nearest of the groups from which a mount receives, at first or second hand, that has a member which `is_shown`; 0
-/// for none (`propagate_from`).
+/// The nearest of the groups from which a mount receives, at first or second hand, that has a member which `is_shown`;
+/// 0 for none (`propagate_from`).
 pub fn nearest_master(mounts: &[MountSnapshot], mount: &Mount, is_shown: impl Fn(&Arc<Mount>) -> bool) -> u32 {
     let mut group = mount.master();
     // A master is older than its slaves' being so: the way ends.

@@ -1,7 +1,8 @@
 //! [`Used`]: a place that somebody has open, who counts as a reader or a writer of what is there.
 //!
-//! A file that somebody writes is not executed, nobody takes writing away from its mount, and who wants a lease of a file must
-//! know whether others have it open. A mapping counts as the open file did that it was made of, which may be closed.
+//! A file that somebody writes is not executed, nobody takes writing away from its mount, and who wants a lease of a
+//! file must know whether others have it open. A mapping counts as the open file did that it was made of, which may be
+//! closed.
 
 use core::ops::Deref;
 

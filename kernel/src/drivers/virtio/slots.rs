@@ -1,9 +1,10 @@
 //! [`SlotQueue`]: a queue of requests, each of which has a page of its own while the device has it.
 //!
-//! 1. That page is the request's *slot*. The table of its descriptors lies there, and what else driver and device tell each other. Slots
-//!    are made as they are needed, up to [`SLOTS_MAX`], and kept. One is made with the queue, so a machine without memory still gets on,
-//!    one request at a time.
-//! 2. With indirect descriptors a request takes one entry of the queue, however long it is; without, one for each buffer.
+//! 1. That page is the request's *slot*. The table of its descriptors lies there, and what else driver and device tell
+//!    each other. Slots are made as they are needed, up to [`SLOTS_MAX`], and kept. One is made with the queue, so a
+//!    machine without memory still gets on, one request at a time.
+//! 2. With indirect descriptors a request takes one entry of the queue, however long it is; without, one for each
+//!    buffer.
 //! 3. Request and slot are the chain's token: the frames stay until the device is done with them, or was reset.
 //!
 //! The device is not trusted: what it returns is checked (`devices::split_queue`).
@@ -87,8 +88,8 @@ impl<T> SlotQueue<T> {
         })
     }
 
-    /// Gives the device a request, of which [`SlotQueue::kick`] tells it. `prepare` writes what it likes into the slot, below `table_at`, where
-    /// the table begins, and answers the buffers in order.
+    /// Gives the device a request, of which [`SlotQueue::kick`] tells it. `prepare` writes what it likes into the slot,
+    /// below `table_at`, where the table begins, and answers the buffers in order.
     pub(in crate::drivers) fn submit(
         &self,
         request: T,
@@ -156,8 +157,8 @@ impl<T> SlotQueue<T> {
         }
     }
 
-    /// Completes what the device is done with, and asks for an interrupt for what comes next. `result` reads the slot and how much the device
-    /// wrote, under the lock; `complete` is told without it. True: there was something.
+    /// Completes what the device is done with, and asks for an interrupt for what comes next. `result` reads the slot
+    /// and how much the device wrote, under the lock; `complete` is told without it. True: there was something.
     pub(in crate::drivers) fn complete<R>(&self, result: fn(&DmaBuffer, u32) -> R, complete: fn(T, R)) -> bool {
         let mut was_any = false;
         loop {

@@ -7,7 +7,8 @@ use sync::Once;
 /// There are so many vectors.
 const TARGETS_MAX: usize = 256;
 
-/// What a driver remembers of each vector that it has. A place is filled once and for ever, so interrupts look without a lock.
+/// What a driver remembers of each vector that it has. A place is filled once and for ever, so interrupts look without
+/// a lock.
 pub(in crate::drivers) struct Targets<T>(Once<Box<[Once<T>]>>);
 
 impl<T> Targets<T> {

@@ -1,7 +1,7 @@
 //! [`RequestQueue`]: one queue of requests, and what a request looks like to the device.
 //!
-//! In front of the table in its slot a request has its header, the range of an operation without data, and the status, which the device
-//! writes.
+//! In front of the table in its slot a request has its header, the range of an operation without data, and the status,
+//! which the device writes.
 
 use alloc::vec::Vec;
 

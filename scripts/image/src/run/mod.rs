@@ -49,8 +49,8 @@ const STATUS_KILLED: u8 = 137;
 const POWER_OFF_GRACE: Duration = Duration::from_secs(5);
 /// So many requests to end are passed on to the program; the next one ends the machine.
 const TERMINATIONS_PASSED_ON: u32 = 2;
-/// What the kernel needs beside image and program: the first MiB, where its tables, heap and stacks are, less what it leaves free
-/// there.
+/// What the kernel needs beside image and program: the first MiB, where its tables, heap and stacks are, less what it
+/// leaves free there.
 const KERNEL_MEMORY: u64 = 1000 << 10;
 
 /// Boots the image and returns the status to exit with.

@@ -226,7 +226,8 @@ pub(super) fn zones(system: &System) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Free blocks by size, in the only zone. Linux has none larger than [`ORDERS_SHOWN`] allows: those count as several here.
+/// Free blocks by size, in the only zone. Linux has none larger than [`ORDERS_SHOWN`] allows: those count as several
+/// here.
 pub(super) fn free_blocks() -> Vec<u8> {
     let mut text = Text::new();
     text.put(format_args!("Node 0, zone {:>8} ", "Normal"));

@@ -1,7 +1,7 @@
 //! `/proc/PID/mem` and `pagemap`: a process's memory as a file, and where its pages are.
 //!
-//! An open file holds on to nothing: when the address space it was opened for is gone (its process has ended, or runs another
-//! program) it is empty, as on Linux.
+//! An open file holds on to nothing: when the address space it was opened for is gone (its process has ended, or runs
+//! another program) it is empty, as on Linux.
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};

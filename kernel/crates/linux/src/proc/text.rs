@@ -71,8 +71,8 @@ pub(super) fn parse_whole<T: core::str::FromStr>(text: &[u8]) -> Result<T, Errno
     core::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).ok_or(Errno::EINVAL)
 }
 
-/// The number that what is written to a file in `/proc/sys` begins with: after blanks, in another base when it begins with `0x` or `0`, and
-/// up to a blank or the end. What follows is not looked at.
+/// The number that what is written to a file in `/proc/sys` begins with: after blanks, in another base when it begins
+/// with `0x` or `0`, and up to a blank or the end. What follows is not looked at.
 pub(super) fn parse_setting<T: TryFrom<i128>>(text: &[u8]) -> Result<T, Errno> {
     let mut words = text.split(|byte| byte.is_ascii_whitespace() || *byte == 0).filter(|word| !word.is_empty());
     let word = words.next().and_then(|word| core::str::from_utf8(word).ok()).ok_or(Errno::EINVAL)?;

@@ -1,4 +1,5 @@
-//! What happens to files, read from a descriptor (`inotify`) or told by a signal (`F_NOTIFY`). The work is done by [`vfs::notify`].
+//! What happens to files, read from a descriptor (`inotify`) or told by a signal (`F_NOTIFY`). The work is done by
+//! [`vfs::notify`].
 
 use core::sync::atomic::Ordering::Relaxed;
 

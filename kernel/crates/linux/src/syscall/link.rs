@@ -37,8 +37,8 @@ pub(crate) fn linkat(
     Ok(0)
 }
 
-/// `ENOENT` unless the descriptor where a path begins was opened by who the caller is still: what others have handed over
-/// gets no name by those who could not reach it.
+/// `ENOENT` unless the descriptor where a path begins was opened by who the caller is still: what others have handed
+/// over gets no name by those who could not reach it.
 fn check_opener(thread: &Thread, view: &View, directory: Fd, path: UserPtr) -> Result<(), Errno> {
     if directory == Fd::AT_FDCWD || UserPath::read(path)?.starts_with(b"/") {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Mounting step by step: `fsopen`, `fsconfig`, `fsmount`, `fspick`, `open_tree`, `move_mount`, `mount_setattr` and what
-//! goes with them.
+//! Mounting step by step: `fsopen`, `fsconfig`, `fsmount`, `fspick`, `open_tree`, `move_mount`, `mount_setattr` and
+//! what goes with them.
 //!
 //! A file system is described in a [`MountContext`], becomes a mount that is nowhere, known by a descriptor, and is put
 //! at its place at last.

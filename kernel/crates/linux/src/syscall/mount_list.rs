@@ -1,7 +1,7 @@
 //! What mounts there are: `listmount`, and `statmount` for one of them.
 //!
-//! Mounts are named by the numbers that are never given again. The caller sees what lies below its root, and everything in
-//! its namespace if it may administer that.
+//! Mounts are named by the numbers that are never given again. The caller sees what lies below its root, and everything
+//! in its namespace if it may administer that.
 
 use alloc::vec::Vec;
 

@@ -82,8 +82,8 @@ impl Place {
         id
     }
 
-    /// Makes `what` happen now: when the thread that runs, if one does, leaves the kernel, and by an interrupt at the latest.
-    /// From any context.
+    /// Makes `what` happen now: when the thread that runs, if one does, leaves the kernel, and by an interrupt at the
+    /// latest. From any context.
     pub(crate) fn start_now(&self, what: Arc<dyn Expire>) {
         self.start(machine::now_ns(), what);
         self.system.platform().note_timer();
@@ -133,7 +133,8 @@ impl TimerService {
         self.time_of_day.was_set.wake_all();
     }
 
-    /// Does what is due without waiting for the machine's interrupt, which finds nothing then. For a thread on its way out.
+    /// Does what is due without waiting for the machine's interrupt, which finds nothing then. For a thread on its way
+    /// out.
     pub(crate) fn expire_early(&self) {
         // What happens then expects what an interrupt is: nothing between its steps on this CPU.
         let were_enabled = machine::interrupts_disable_save();

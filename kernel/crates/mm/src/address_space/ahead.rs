@@ -1,8 +1,8 @@
 //! Pages that a program is likely to store to next.
 //!
 //! Who fills fresh memory from one end to the other faults on each page, and the way into the kernel and back costs as
-//! much as the page. So after [`RUN_MIN`] stores to missing pages in a row a fault maps [`AHEAD_FIRST`] pages more, and every
-//! further one [`AHEAD_MAX`]:
+//! much as the page. So after [`RUN_MIN`] stores to missing pages in a row a fault maps [`AHEAD_FIRST`] pages more, and
+//! every further one [`AHEAD_MAX`]:
 //!
 //! 1. Only behind a page that was stored to, in the same area, up to the first page that is there already. So what is
 //!    mapped without being used is never more than [`AHEAD_MAX`] pages at the end of a run, which was longer than that.

@@ -3,12 +3,12 @@
 //! The rules are those of Linux's `FOLL_FORCE`, by which a debugger reaches what the program itself may not:
 //!
 //! 1. What is mapped can be read, whatever its rights.
-//! 2. What can be written is written as by a store. A private page that cannot becomes a copy with the rights it had: the file,
-//!    and whoever else maps it, keep theirs. So no page is ever writable and executable for it.
+//! 2. What can be written is written as by a store. A private page that cannot becomes a copy with the rights it had:
+//!    the file, and whoever else maps it, keep theirs. So no page is ever writable and executable for it.
 //! 3. A shared page that cannot be written stays as it is, and so do the stubs of rewritten calls.
 //!
-//! Bytes are copied under the mutex, so that a page of a file cannot be written back, and become clean, between the look at its
-//! entry and the copy.
+//! Bytes are copied under the mutex, so that a page of a file cannot be written back, and become clean, between the
+//! look at its entry and the copy.
 
 use super::AddressSpace;
 use super::fault::{Fetch, allows, out_of_memory};

@@ -29,8 +29,8 @@ const FILLER: u8 = 0xcc;
 /// How far below the text a pool lies where there is room for it. All distances into it have a highest byte that
 /// traps (0xea), if the text is not larger than a few megabytes: any combination of instructions can be served.
 const POOL_DISTANCE: usize = 0x1580_0000;
-/// The same for a pool above (0x61). The heap of a program that lies low begins up to 1 GiB behind it, and has half a GiB at least
-/// until it meets the pool.
+/// The same for a pool above (0x61). The heap of a program that lies low begins up to 1 GiB behind it, and has half a
+/// GiB at least until it meets the pool.
 const POOL_DISTANCE_ABOVE: usize = 0x6140_0000;
 /// A `jmp rel32` reaches this far; a bit less is taken.
 const REACH: usize = (2 << 30) - (16 << 20);

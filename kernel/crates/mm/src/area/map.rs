@@ -1,15 +1,16 @@
 //! [`AreaMap`]: disjoint areas in address order, with fast search for areas and for room.
 //!
-//! 1. Shape. A B-tree of two levels (R. Bayer, E. McCreight, "Organization and Maintenance of Large Ordered Indexes", 1972): areas
-//!    lie in order in leaves of at most [`LEAF_LEN_MAX`], and leaves in order in one list. Most programs have one leaf or two; the
-//!    most areas there can be have some thousands, which is still one list. A full leaf is split. Of two neighbours that have become
-//!    small together one goes, so that there is a leaf for each quarter of [`LEAF_LEN_MAX`] areas at worst.
-//! 2. Room. The gap of an area is what is free right below it. Every leaf has a bound that none of its gaps exceeds, and a search
-//!    for room skips the leaves whose bound is too low. New areas make gaps smaller, for which a bound stays right; what makes one
-//!    larger raises the bound. A search that has looked at a whole leaf in vain makes its bound exact. Below a stack the guard gap
-//!    does not count as room.
-//! 3. Cost. To find is to look where something was found last, and else two binary searches. To add or take out moves the areas
-//!    behind it in the leaf. Areas have no allocations of their own.
+//! 1. Shape. A B-tree of two levels (R. Bayer, E. McCreight, "Organization and Maintenance of Large Ordered Indexes",
+//!    1972): areas lie in order in leaves of at most [`LEAF_LEN_MAX`], and leaves in order in one list. Most programs
+//!    have one leaf or two; the most areas there can be have some thousands, which is still one list. A full leaf is
+//!    split. Of two neighbours that have become small together one goes, so that there is a leaf for each quarter of
+//!    [`LEAF_LEN_MAX`] areas at worst.
+//! 2. Room. The gap of an area is what is free right below it. Every leaf has a bound that none of its gaps exceeds,
+//!    and a search for room skips the leaves whose bound is too low. New areas make gaps smaller, for which a bound
+//!    stays right; what makes one larger raises the bound. A search that has looked at a whole leaf in vain makes its
+//!    bound exact. Below a stack the guard gap does not count as room.
+//! 3. Cost. To find is to look where something was found last, and else two binary searches. To add or take out moves
+//!    the areas behind it in the leaf. Areas have no allocations of their own.
 //!
 //! The map neither merges areas nor counts them against limits; [`crate::address_space`] does.
 
@@ -254,8 +255,8 @@ impl AreaMap {
         }
     }
 
-    /// The recent place, or one beside it in the leaf, and the start of the area there, if `address` lies in this area or in the
-    /// gap below it. What is asked for is nearly always where something was found before.
+    /// The recent place, or one beside it in the leaf, and the start of the area there, if `address` lies in this area
+    /// or in the gap below it. What is asked for is nearly always where something was found before.
     #[inline]
     fn near(&self, address: usize) -> Option<(Place, usize)> {
         let place = self.recent.get();

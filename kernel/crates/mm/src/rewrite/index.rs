@@ -1,7 +1,8 @@
 //! [`StubIndex`]: which stub an address is in, for those who must not wait.
 //!
-//! A copy of what the [`Table`] knows, sorted for this one question and read under RCU. It is made by the first who asks after the
-//! table has changed, and thrown away by the next change: tables change while programs start, and are asked when signals arrive.
+//! A copy of what the [`Table`] knows, sorted for this one question and read under RCU. It is made by the first who
+//! asks after the table has changed, and thrown away by the next change: tables change while programs start, and are
+//! asked when signals arrive.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -1,8 +1,9 @@
 //! Groups that interfaces are in, and what routers are told of them: IGMPv3 (RFC 3376) and MLDv2 (RFC 3810).
 //!
 //! A group is reported when its first socket joins, once more a little later, and when a router asks; the last socket to leave says so. The groups of
-//! all machines are not reported in IPv4. Where a router asks in IGMPv2 (RFC 2236) or MLDv1 (RFC 2710) it is told in that for as long as
-//! it can be there (RFC 3376, section 7.2.1; RFC 3810, section 8.2.1). Sources are filtered by sockets alone: routers are told of whole groups.
+//! all machines are not reported in IPv4. Where a router asks in IGMPv2 (RFC 2236) or MLDv1 (RFC 2710) it is told in
+//! that for as long as it can be there (RFC 3376, section 7.2.1; RFC 3810, section 8.2.1). Sources are filtered by
+//! sockets alone: routers are told of whole groups.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -79,7 +79,8 @@ pub(super) fn handle(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &Ip
     }
 }
 
-/// Takes a redirect: target, destination, options (RFC 4861, section 4.5). It is taken apart here, as what it quotes is cut short.
+/// Takes a redirect: target, destination, options (RFC 4861, section 4.5). It is taken apart here, as what it quotes is
+/// cut short.
 fn redirected(stack: &Arc<Stack>, interface: &Arc<Interface>, packet: &IpPacket) {
     let body = packet.body();
     let address = |at: usize| body.get(at..at + 16).and_then(<[u8]>::first_chunk).map(|octets| Ipv6Addr::from(*octets));

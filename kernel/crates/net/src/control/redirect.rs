@@ -4,8 +4,9 @@
 //!
 //! 1. Only from who is the next hop of that destination at the time, on the link where packets for it leave.
 //! 2. Only if they quote a packet of a flow that exists, or an echo; in IPv6 they may quote nothing.
-//! 3. In IPv4 the new router must be a machine, and its link address known: if it is not, it is asked for, and the next redirect counts. In IPv6 it is the
-//!    link-local address of a router, with the link address in the message, or the destination itself, which then is on the link.
+//! 3. In IPv4 the new router must be a machine, and its link address known: if it is not, it is asked for, and the next
+//!    redirect counts. In IPv6 it is the link-local address of a router, with the link address in the message, or the
+//!    destination itself, which then is on the link.
 //!
 //! What was learnt is forgotten after five minutes, or when the way that it replaces changes.
 

@@ -225,7 +225,8 @@ pub trait Socket: Any + Send + Sync {
         Err(Errno::ENOTTY)
     }
 
-    /// Whether urgent data was announced since the last call, of which the owner is told (`SIGURG`). Callable from interrupts.
+    /// Whether urgent data was announced since the last call, of which the owner is told (`SIGURG`). Callable from
+    /// interrupts.
     fn take_urgent_news(&self) -> bool {
         false
     }

@@ -75,7 +75,8 @@ impl Stream {
         Reader { next: place(self.read_total), len: self.queue.len(), is_inline }
     }
 
-    /// How many bytes a read can get, and how many before these a look leaves out. A read leaves the urgent byte out for good.
+    /// How many bytes a read can get, and how many before these a look leaves out. A read leaves the urgent byte out
+    /// for good.
     #[inline]
     fn readable(&mut self, is_inline: bool, is_peek: bool) -> (usize, usize) {
         if self.urgent.is_empty() {

@@ -141,7 +141,8 @@ fn write_header<'a>(key: &FlowKey, header: &SegmentHeader, to: &'a mut [u8; HEAD
     &to[..len]
 }
 
-/// Writes the options of a header, padded to words, and answers their length. `to` has room for as many as there may be.
+/// Writes the options of a header, padded to words, and answers their length. `to` has room for as many as there may
+/// be.
 fn write_options(header: &SegmentHeader, to: &mut [u8]) -> usize {
     to.fill(NOP);
     let mut at = 0;

@@ -1,8 +1,8 @@
 //! Short ways for what a CPU does most: an ordinary thread of nice 0 wakes another such thread, and blocks.
 //!
-//! Each does what the general operation would have done, or nothing: then that is to be called. What they suppose is what makes the
-//! work short: weights of one unit cost what they grow, a segment of the decay has one slope, and without real-time threads the
-//! heap alone says who is next. The tests compare them with the general ones.
+//! Each does what the general operation would have done, or nothing: then that is to be called. What they suppose is
+//! what makes the work short: weights of one unit cost what they grow, a segment of the decay has one slope, and
+//! without real-time threads the heap alone says who is next. The tests compare them with the general ones.
 
 use super::{Arrival, CREDIT_NS, DEBT_MAX_NS, GRANULE_MIN_NS, GRANULE_NS, RunQueue, UNCROWDED_WEIGHT, WAKE_MARGIN_NS};
 use crate::node::{Nodes, Place, ThreadId};
@@ -10,8 +10,8 @@ use crate::policy::WEIGHT_UNIT;
 use crate::realtime::End;
 
 impl RunQueue {
-    /// [`enqueue`](Self::enqueue) without a look at the clock, for a thread that wakes where it fell asleep: section 3. None: it is
-    /// not entered, as the time is needed. Else a timer that fires at `alarm_ns` is early enough.
+    /// [`enqueue`](Self::enqueue) without a look at the clock, for a thread that wakes where it fell asleep: section 3.
+    /// None: it is not entered, as the time is needed. Else a timer that fires at `alarm_ns` is early enough.
     #[inline]
     pub fn enqueue_woken<N: Nodes + ?Sized>(
         &mut self,
@@ -51,8 +51,8 @@ impl RunQueue {
         Some(!node.is_plain())
     }
 
-    /// The rest of [`enqueue`](Self::enqueue) for an ordinary thread that wakes where it fell asleep while another one runs.
-    /// None: nothing is done.
+    /// The rest of [`enqueue`](Self::enqueue) for an ordinary thread that wakes where it fell asleep while another one
+    /// runs. None: nothing is done.
     #[inline]
     pub(super) fn enter_ordinary<N: Nodes + ?Sized>(
         &mut self,
@@ -79,7 +79,8 @@ impl RunQueue {
         Some(!has_begun && key + slope * WAKE_MARGIN_NS < self.running_key)
     }
 
-    /// [`schedule`](Self::schedule) for an ordinary thread that blocks while another one is next. None: nothing is done.
+    /// [`schedule`](Self::schedule) for an ordinary thread that blocks while another one is next. None: nothing is
+    /// done.
     #[inline]
     pub(super) fn hand_over<N: Nodes + ?Sized>(&mut self, nodes: &N, now_ns: u64) -> Option<ThreadId> {
         let (left, next) = (self.current?, self.fair.first()?);

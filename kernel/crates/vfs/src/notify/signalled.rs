@@ -1,8 +1,8 @@
 //! What happens in a directory, told by a signal (`F_NOTIFY`, Linux's dnotify).
 //!
-//! An open directory and the descriptors it was asked by are told, in the order in which things happen and while they do: once,
-//! or again and again. It ends when any of these descriptors that stands for the open file is closed, as Linux has it.
-//! Events are those of inotify for a directory, and one of its own.
+//! An open directory and the descriptors it was asked by are told, in the order in which things happen and while they
+//! do: once, or again and again. It ends when any of these descriptors that stands for the open file is closed, as
+//! Linux has it. Events are those of inotify for a directory, and one of its own.
 
 use alloc::sync::Arc;
 use core::sync::atomic::AtomicU32;

@@ -2,8 +2,8 @@
 //!
 //! A watch belongs to an inode, which it keeps, and so finds it by its address; an inode that is watched knows of what kinds of events
 //! ([`Metadata::set_watched`]). One table (rank `WATCHES`) has them all: changes of it and events that somebody waits for are
-//! rare enough. Queues have their own locks, so that readers do not meet events of others. Those who are told by a signal
-//! ([`super::signalled`]) are in the same table.
+//! rare enough. Queues have their own locks, so that readers do not meet events of others. Those who are told by a
+//! signal ([`super::signalled`]) are in the same table.
 //!
 //! [`Metadata::set_watched`]: crate::Metadata
 

@@ -1,4 +1,5 @@
-//! Uses of a server that answers anything: shared by the tests here and by the fuzz target. Any answer is right that comes.
+//! Uses of a server that answers anything: shared by the tests here and by the fuzz target. Any answer is right that
+//! comes.
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use crate::support::{Handle, Random, World};
 
 /// What a program does.
 const OPERATIONS: u64 = 60;
-/// The most requests that a single operation may take: the longest path, each component asked for a few times, or a directory.
+/// The most requests that a single operation may take: the longest path, each component asked for a few times, or a
+/// directory.
 const REQUESTS_MAX: u64 = 2000;
 /// Entries of a directory that are looked at.
 const ENTRIES_MAX: usize = 500;

@@ -6,7 +6,8 @@
 //!    by RACK or by duplicates; whether a reduction was wrong; the phase; the window; the timers. Each step needs what came before.
 //! 2. A duplicate is reported by a first block at or below the acknowledged number, or inside the second (RFC 2883, 5).
 //! 3. The round trip of repeated segments is taken from the echoed timestamp only (Karn; RFC 7323, 4.1).
-//! 4. A report of congestion is as a loss to the window, once in a window of data (see `ecn`), and forbids to take a reduction back.
+//! 4. A report of congestion is as a loss to the window, once in a window of data (see `ecn`), and forbids to take a
+//!    reduction back.
 //! 5. The congestion window grows only if it is what limited us: in slow start when more than half of it was in use.
 
 use super::connection::Connection;

@@ -2,15 +2,16 @@
 //!
 //! # Theory
 //!
-//! 1. Whoever opens asks by ECE and CWR in its SYN, the answer agrees by ECE alone (6.1.1). `net.ipv4.tcp_ecn` says which of these we do; by default
-//!    we agree and do not ask, as Linux does. A SYN that is sent again does not ask, in case something on the way drops those that do (6.1.1.1);
-//!    one that comes marked as capable is not agreed to, as Linux holds it for a fault of the network.
+//! 1. Whoever opens asks by ECE and CWR in its SYN, the answer agrees by ECE alone (6.1.1). `net.ipv4.tcp_ecn` says
+//!    which of these we do; by default we agree and do not ask, as Linux does. A SYN that is sent again does not ask,
+//!    in case something on the way drops those that do (6.1.1.1); one that comes marked as capable is not agreed to, as
+//!    Linux holds it for a fault of the network.
 //! 2. New data is sent as capable of being marked; what is sent again, and what carries no data, is not (6.1.4, 6.1.5).
-//! 3. The receiver of a mark says ECE in all that it sends until CWR comes (6.1.3), and acknowledges quickly meanwhile: a mark, and
-//!    data without the capability behind data with it, which was probably sent again.
-//! 4. The sender takes ECE like a loss, but nothing is sent again: once in a window of data it comes down to the threshold, in proportion to what is
-//!    delivered (6.1.2). Its next new data says CWR, as it does after each reduction; that segment goes alone, since a device that cuts segments
-//!    would repeat the flag in each of them.
+//! 3. The receiver of a mark says ECE in all that it sends until CWR comes (6.1.3), and acknowledges quickly meanwhile:
+//!    a mark, and data without the capability behind data with it, which was probably sent again.
+//! 4. The sender takes ECE like a loss, but nothing is sent again: once in a window of data it comes down to the
+//!    threshold, in proportion to what is delivered (6.1.2). Its next new data says CWR, as it does after each
+//!    reduction; that segment goes alone, since a device that cuts segments would repeat the flag in each of them.
 
 use super::{SegmentFlags, SegmentHeader, Settings};
 

@@ -2,14 +2,16 @@
 //!
 //! # Theory
 //!
-//! 1. As on Linux a connection without a rate is not paced: acknowledgements clock it. With one it sends at that rate, or slower where the window
-//!    does not carry it: twice the window each round trip in slow start, else six fifths of it (`tcp_update_pacing_rate`).
-//! 2. What was sent takes the time that its bytes take at the rate; nothing goes before that has passed. Half of the time that a sender was late is
-//!    credited, since timers are not exact.
+//! 1. As on Linux a connection without a rate is not paced: acknowledgements clock it. With one it sends at that rate,
+//!    or slower where the window does not carry it: twice the window each round trip in slow start, else six fifths of
+//!    it (`tcp_update_pacing_rate`).
+//! 2. What was sent takes the time that its bytes take at the rate; nothing goes before that has passed. Half of the
+//!    time that a sender was late is credited, since timers are not exact.
 //!    The first ten segments of a connection go as they are.
-//! 3. A burst is what the window carries in a millisecond, or the rate, and at least two segments. On a path whose round trip is short the whole
-//!    burst of the device is added, and halved for each 512 microseconds of it (`tcp_tso_autosize`): long bursts save CPU time where they
-//!    are read at once, and fill the queues of routers elsewhere. docs/TCP.md has what that makes.
+//! 3. A burst is what the window carries in a millisecond, or the rate, and at least two segments. On a path whose
+//!    round trip is short the whole burst of the device is added, and halved for each 512 microseconds of it
+//!    (`tcp_tso_autosize`): long bursts save CPU time where they are read at once, and fill the queues of routers
+//!    elsewhere. docs/TCP.md has what that makes.
 
 use super::connection::Connection;
 use super::sequence::length;

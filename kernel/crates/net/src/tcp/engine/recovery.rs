@@ -2,9 +2,9 @@
 //!
 //! # Theory
 //!
-//! 1. Phases, in Linux's terms: open; disorder, when something has come out of turn; reduction, when the network has told of congestion;
-//!    recovery, when losses are repaired at the pace of acknowledgements; loss, after a timeout. The last three end when all that had
-//!    been sent at their beginning is acknowledged.
+//! 1. Phases, in Linux's terms: open; disorder, when something has come out of turn; reduction, when the network has
+//!    told of congestion; recovery, when losses are repaired at the pace of acknowledgements; loss, after a timeout.
+//!    The last three end when all that had been sent at their beginning is acknowledged.
 //! 2. RACK (RFC 8985): what was sent a reordering window before something that has arrived is lost. The window is a quarter of the shortest
 //!    round trip, times one more for each round trip with a report of duplicates, for sixteen recoveries (6.2, step 4). It is nothing as
 //!    long as no reordering was seen, once three segments are beyond a gap or losses are being repaired.
@@ -13,11 +13,13 @@
 //!    it, what is delivered and one segment more for each acknowledgement that goes on, up to the threshold.
 //! 5. A tail loss probe (RFC 8985, 7) is new data or the last segment again, after two round trips of silence: its acknowledgement
 //!    shows what is missing without waiting for a timeout. Whoever repairs the only loss by a probe must still slow down (7.4).
-//! 6. After a timeout the first segment alone is sent again, and it is tried whether anything was lost (F-RTO, RFC 5682, 3.1, as Linux does it): if
-//!    data that was sent before the timeout, and once only, has arrived, nothing was. If the first acknowledgement is for what was sent
-//!    again, new data goes out instead of what counts as lost; should its receiver tell of a gap, the loss was real.
-//! 7. What was not lost is found out by timestamps (Eifel, RFC 3522: the acknowledgement echoes a time before the first repetition) or by
-//!    duplicates reported for all that was repeated (RFC 3708); then window and threshold are as before.
+//! 6. After a timeout the first segment alone is sent again, and it is tried whether anything was lost (F-RTO, RFC
+//!    5682, 3.1, as Linux does it): if data that was sent before the timeout, and once only, has arrived, nothing was.
+//!    If the first acknowledgement is for what was sent again, new data goes out instead of what counts as lost; should
+//!    its receiver tell of a gap, the loss was real.
+//! 7. What was not lost is found out by timestamps (Eifel, RFC 3522: the acknowledgement echoes a time before the first
+//!    repetition) or by duplicates reported for all that was repeated (RFC 3708); then window and threshold are as
+//!    before.
 
 use super::SequenceNumber;
 use super::sequence::{is_after, is_before};
@@ -140,8 +142,9 @@ impl Recovery {
         self.trial = Trial::On;
     }
 
-    /// An acknowledgement came after a timeout. `original_end` is behind the first data that it tells of and that was sent once,
-    /// `tells_of_gap` that it tells of something missing, `next` the next number to be sent. True: the timeout was wrong.
+    /// An acknowledgement came after a timeout. `original_end` is behind the first data that it tells of and that was
+    /// sent once, `tells_of_gap` that it tells of something missing, `next` the next number to be sent. True: the
+    /// timeout was wrong.
     pub(super) fn is_timeout_wrong(
         &mut self,
         original_end: Option<SequenceNumber>,

@@ -1,7 +1,7 @@
 //! [`Timers`]: what is due when.
 //!
-//! Timers are set and stopped with each segment, and fire seldom. So the first one is not kept: [`Timers::wake_ns`] is no later than
-//! it, and is found anew when it has come.
+//! Timers are set and stopped with each segment, and fire seldom. So the first one is not kept: [`Timers::wake_ns`] is
+//! no later than it, and is found anew when it has come.
 
 use sync::machine::NEVER;
 

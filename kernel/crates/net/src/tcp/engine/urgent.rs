@@ -2,14 +2,18 @@
 //!
 //! # Theory
 //!
-//! Linux has the rules in `tcp_check_urg`, `tcp_recv_urg`, `tcp_recvmsg` and `tcp_inq`; tcp(7) and RFC 6093 say little of them.
+//! Linux has the rules in `tcp_check_urg`, `tcp_recv_urg`, `tcp_recvmsg` and `tcp_inq`; tcp(7) and RFC 6093 say little
+//! of them.
 //!
-//! 1. The urgent pointer is taken as all systems take it: it points behind the urgent byte, which is the last before it (RFC 6093,
-//!    section 3). There is one byte at a time; a newer one takes the older's place, which then is an ordinary byte of the stream.
-//! 2. A pointer that comes for the first time is news, of which the owner of the socket is told (`SIGURG`), though the byte may come later.
+//! 1. The urgent pointer is taken as all systems take it: it points behind the urgent byte, which is the last before it
+//!    (RFC 6093, section 3). There is one byte at a time; a newer one takes the older's place, which then is an
+//!    ordinary byte of the stream.
+//! 2. A pointer that comes for the first time is news, of which the owner of the socket is told (`SIGURG`), though the
+//!    byte may come later.
 //! 3. The byte is taken apart from the stream (`MSG_OOB`), and its place stays a mark until reading has passed it.
-//! 4. A read that has bytes stops at the mark, so that the program can ask whether it is there (`SIOCATMARK`). One that begins there leaves the byte
-//!    out, or with `SO_OOBINLINE` reads it as any other. A look (`MSG_PEEK`) does the same and passes nothing.
+//! 4. A read that has bytes stops at the mark, so that the program can ask whether it is there (`SIOCATMARK`). One that
+//!    begins there leaves the byte out, or with `SO_OOBINLINE` reads it as any other. A look (`MSG_PEEK`) does the same
+//!    and passes nothing.
 //! 5. What can be read counts up to the mark, and is nothing at it; `poll` counts what is behind it, too.
 //! 6. News pass a mark at which reading stands: its byte is left out then and there.
 //!
@@ -72,7 +76,8 @@ impl Urgent {
         self.byte == Byte::None
     }
 
-    /// The peer says that the byte at `at` is urgent. True: the byte at which reading stands was urgent before and is to be dropped.
+    /// The peer says that the byte at `at` is urgent. True: the byte at which reading stands was urgent before and is
+    /// to be dropped.
     pub(in crate::tcp) fn announce(&mut self, at: SequenceNumber, reader: Reader) -> bool {
         let received = reader.next.wrapping_add(super::sequence::length(reader.len));
         let is_known = !self.is_empty() && !is_after(at, self.at);
@@ -99,7 +104,8 @@ impl Urgent {
         core::mem::take(&mut self.has_news)
     }
 
-    /// The byte, as `MSG_OOB` takes it or looks at it: `EINVAL` if there is none apart from the stream, `EAGAIN` if it has not come.
+    /// The byte, as `MSG_OOB` takes it or looks at it: `EINVAL` if there is none apart from the stream, `EAGAIN` if it
+    /// has not come.
     pub(in crate::tcp) fn take(&mut self, is_peek: bool, is_inline: bool) -> Result<u8, Errno> {
         match self.byte {
             _ if is_inline => Err(Errno::EINVAL),

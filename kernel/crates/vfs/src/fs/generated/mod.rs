@@ -11,8 +11,9 @@
 //!   ([`Directory::of`]). A row becomes a node when its name is looked up: a tree that nobody reads takes no memory.
 //! - [`Node::link`] has a text that is made when it is followed; [`Node::magic_link`] leads to a place whatever its text says.
 //!
-//! Of what is below something that may go nobody can change the permission bits. What is below a [strict](Directory::strict) directory is as Linux has it below `/proc/sys`: its permission bits count for everybody and cannot
-//! be changed, and what is written counts from the start of a file only.
+//! Of what is below something that may go nobody can change the permission bits. What is below a
+//! [strict](Directory::strict) directory is as Linux has it below `/proc/sys`: its permission bits count for everybody
+//! and cannot be changed, and what is written counts from the start of a file only.
 //!
 //! Closures are called without any lock of this crate, so they may take whatever they need.
 //!
