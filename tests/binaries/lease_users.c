@@ -3,22 +3,11 @@
 //@ run: again
 //@ run: errors
 // Leases: who else has the file open, and setting them again.
-#include "observe.h"
+#include "lease.h"
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#ifndef F_SETLEASE
-#define F_SETLEASE 1024
-#define F_GETLEASE 1025
-#endif
-
 static sigset_t watched;
-
-static void show_lease(int fd) {
-    static const char *const names[] = {"shared", "exclusive", "none"};
-    long kind = fcntl(fd, F_GETLEASE);
-    printf("  lease: %s\n", kind < 0 ? error_name(errno) : names[kind]);
-}
 
 static void show_signals(void) {
     siginfo_t info;

@@ -3,23 +3,11 @@
 //@ run: broken
 //@ run: forced
 // Leases: who may have one, and how they are broken.
-#include "observe.h"
+#include "lease.h"
 #include <pthread.h>
 #include <time.h>
 
-#ifndef F_SETLEASE
-#define F_SETLEASE 1024
-#define F_GETLEASE 1025
-#endif
-
 static sigset_t watched;
-
-static long show_lease(int fd) {
-    static const char *const names[] = {"shared", "exclusive", "none"};
-    long kind = fcntl(fd, F_GETLEASE);
-    printf("  lease: %s\n", kind < 0 ? error_name(errno) : names[kind]);
-    return kind;
-}
 
 static void set(void) {
     put_file("f", "text");

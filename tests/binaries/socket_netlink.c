@@ -1,19 +1,11 @@
 // Netlink: groups, names, and what a destination comes to.
-#include "socket_observe.h"
+#include "netlink.h"
 
 // musl has none of these.
-struct sockaddr_nl { sa_family_t nl_family; unsigned short nl_pad; uint32_t nl_pid, nl_groups; };
-struct nlmsghdr { uint32_t nlmsg_len; uint16_t nlmsg_type, nlmsg_flags; uint32_t nlmsg_seq, nlmsg_pid; };
-struct nlmsgerr { int error; struct nlmsghdr msg; };
-struct rtmsg {
-    unsigned char rtm_family, rtm_dst_len, rtm_src_len, rtm_tos, rtm_table, rtm_protocol, rtm_scope, rtm_type;
-    unsigned rtm_flags;
-};
-struct rtattr { unsigned short rta_len, rta_type; };
-enum { NETLINK_ROUTE = 0, NETLINK_ADD_MEMBERSHIP = 1, NETLINK_DROP_MEMBERSHIP = 2,
+enum { NETLINK_ADD_MEMBERSHIP = 1, NETLINK_DROP_MEMBERSHIP = 2,
        NETLINK_NO_ENOBUFS = 5, NETLINK_LIST_MEMBERSHIPS = 9 };
 enum { RTMGRP_LINK = 1, RTMGRP_IPV4_IFADDR = 0x10, RTMGRP_IPV4_ROUTE = 0x40, RTNLGRP_LINK = 1, RTNLGRP_IPV6_IFADDR = 9 };
-enum { RTM_GETROUTE = 26, NLM_F_REQUEST = 1, NLMSG_ERROR = 2, RTM_F_CLONED = 0x200 };
+enum { RTM_GETROUTE = 26, RTM_F_CLONED = 0x200 };
 enum { RTA_DST = 1, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PREFSRC = 7, RTA_TABLE = 15 };
 #define ALIGNED(len) (((len) + 3) & ~3)
 

@@ -1,43 +1,14 @@
 // Netlink: addresses, links and routes that a program changes. On Linux in a network of its own.
-#include "socket_observe.h"
+#include "netlink.h"
 #include <sched.h>
 
-// musl has none of these.
-struct sockaddr_nl { sa_family_t nl_family; unsigned short nl_pad; uint32_t nl_pid, nl_groups; };
-struct nlmsghdr { uint32_t nlmsg_len; uint16_t nlmsg_type, nlmsg_flags; uint32_t nlmsg_seq, nlmsg_pid; };
-struct nlmsgerr { int error; struct nlmsghdr msg; };
 struct ifinfomsg { unsigned char ifi_family, ifi_padding; unsigned short ifi_type; int ifi_index; unsigned ifi_flags, ifi_change; };
 struct ifaddrmsg { uint8_t ifa_family, ifa_prefixlen, ifa_flags, ifa_scope; uint32_t ifa_index; };
-struct rtmsg {
-    unsigned char rtm_family, rtm_dst_len, rtm_src_len, rtm_tos, rtm_table, rtm_protocol, rtm_scope, rtm_type;
-    unsigned rtm_flags;
-};
-struct rtattr { unsigned short rta_len, rta_type; };
-enum { NETLINK_ROUTE = 0, NLM_F_REQUEST = 1, NLM_F_ACK = 4, NLM_F_REPLACE = 0x100, NLM_F_EXCL = 0x200, NLM_F_CREATE = 0x400 };
 enum { RTM_NEWLINK = 16, RTM_NEWADDR = 20, RTM_DELADDR = 21, RTM_NEWROUTE = 24, RTM_DELROUTE = 25 };
 enum { IFA_ADDRESS = 1, IFA_LOCAL = 2, IFLA_MTU = 4, RTA_DST = 1, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PRIORITY = 6, RTA_PREFSRC = 7 };
 enum { UP = 1, NODAD = 2, LOOPBACK = 1, NEW = NLM_F_CREATE | NLM_F_EXCL, OTHER = NLM_F_CREATE | NLM_F_REPLACE };
 
-static struct {
-    struct nlmsghdr header;
-    char body[256];
-} request;
 static int netlink;
-
-static void begin(int type, int flags, const void *body, size_t len) {
-    memset(&request, 0, sizeof request);
-    request.header = (struct nlmsghdr){.nlmsg_len = sizeof request.header + len, .nlmsg_type = type,
-                                       .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags};
-    memcpy(request.body, body, len);
-}
-
-static void add(int type, const void *value, size_t len) {
-    struct rtattr attribute = {.rta_len = sizeof attribute + len, .rta_type = type};
-    char *place = (char *)&request + request.header.nlmsg_len;
-    memcpy(place, &attribute, sizeof attribute);
-    memcpy(place + sizeof attribute, value, len);
-    request.header.nlmsg_len += (sizeof attribute + len + 3) & ~3UL;
-}
 
 static void add_text(int type, int family, const char *text) {
     char bytes[16];

@@ -1,37 +1,13 @@
 // Netlink: neighbours that a program gives, asks for and forgets. On Linux in a network of its own.
-#include "socket_observe.h"
+#include "netlink.h"
 #include <sched.h>
 
 // musl has none of these.
-struct sockaddr_nl { sa_family_t nl_family; unsigned short nl_pad; uint32_t nl_pid, nl_groups; };
-struct nlmsghdr { uint32_t nlmsg_len; uint16_t nlmsg_type, nlmsg_flags; uint32_t nlmsg_seq, nlmsg_pid; };
-struct nlmsgerr { int error; struct nlmsghdr msg; };
 struct ndmsg { uint8_t ndm_family, ndm_pad1; uint16_t ndm_pad2; int32_t ndm_ifindex; uint16_t ndm_state; uint8_t ndm_flags, ndm_type; };
-struct rtattr { unsigned short rta_len, rta_type; };
-enum { NETLINK_ROUTE = 0, NLM_F_REQUEST = 1, NLM_F_ACK = 4, NLM_F_REPLACE = 0x100, NLM_F_EXCL = 0x200, NLM_F_CREATE = 0x400, NLM_F_DUMP = 0x300 };
-enum { NLMSG_ERROR = 2, NLMSG_DONE = 3, RTM_NEWNEIGH = 28, RTM_DELNEIGH = 29, RTM_GETNEIGH = 30 };
+enum { RTM_NEWNEIGH = 28, RTM_DELNEIGH = 29, RTM_GETNEIGH = 30 };
 enum { NDA_DST = 1, NDA_LLADDR = 2, REACHABLE = 2, STALE = 4, PERMANENT = 0x80, LOOPBACK = 1 };
 
-static struct {
-    struct nlmsghdr header;
-    char body[256];
-} request;
 static int netlink;
-
-static void begin(int type, int flags, const void *body, size_t len) {
-    memset(&request, 0, sizeof request);
-    request.header = (struct nlmsghdr){.nlmsg_len = sizeof request.header + len, .nlmsg_type = type,
-                                       .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags};
-    memcpy(request.body, body, len);
-}
-
-static void add(int type, const void *value, size_t len) {
-    struct rtattr attribute = {.rta_len = sizeof attribute + len, .rta_type = type};
-    char *place = (char *)&request + request.header.nlmsg_len;
-    memcpy(place, &attribute, sizeof attribute);
-    memcpy(place + sizeof attribute, value, len);
-    request.header.nlmsg_len += (sizeof attribute + len + 3) & ~3UL;
-}
 
 static const unsigned char one[6] = {2, 0, 0, 0, 0, 1}, two[6] = {2, 0, 0, 0, 0, 2};
 

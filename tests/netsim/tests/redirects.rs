@@ -7,16 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use net::checksum::Sum;
 use net::interface::{Evidence, Interface, Mac, Origin, RouteEntry};
 use net::settings::ACCEPT_REDIRECTS4;
-use net::socket::{Address, Caller, Socket, SocketCredentials};
-use netsim::machine::{Machine, send};
+use net::socket::{Address, Socket};
+use netsim::machine::{CALLER, Machine, send};
 
-const CALLER: Caller = Caller {
-    credentials: SocketCredentials { pid: 1, uid: 0, gid: 0 },
-    may_bind_low_ports: true,
-    may_use_raw: true,
-    is_network_admin: true,
-    in_flight_max: 100,
-};
 const ROUTER: u8 = 254;
 const BETTER: u8 = 253;
 const FAR4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);

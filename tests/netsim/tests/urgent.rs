@@ -7,17 +7,10 @@ use abi::{Errno, PollEvents};
 use file::Progress;
 use mm::user::{UserReader, UserWriter};
 use net::settings::TCP_AUTOCORKING;
-use net::socket::{Caller, MessageFlags, ReceiveRequest, SendRequest, Socket, SocketCredentials};
-use netsim::machine::{Machine, settle};
+use net::socket::{MessageFlags, ReceiveRequest, SendRequest, Socket};
+use netsim::machine::{CALLER, Machine, settle};
 use testkit::Random;
 
-const CALLER: Caller = Caller {
-    credentials: SocketCredentials { pid: 1, uid: 0, gid: 0 },
-    may_bind_low_ports: true,
-    may_use_raw: true,
-    is_network_admin: true,
-    in_flight_max: 100,
-};
 const IPPROTO_TCP: i32 = 6;
 const TCP_NODELAY: i32 = 1;
 
