@@ -213,4 +213,18 @@ static inline int receive_and_show(const char *label, int fd, size_t len, size_t
     return first;
 }
 
+// Reads without waiting, and prints what came with which flags.
+static inline void receive_now(int fd, size_t len, int flags) {
+    char bytes[64];
+    memset(bytes, 0, sizeof bytes);
+    struct iovec vector = {.iov_base = bytes, .iov_len = len};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    ssize_t got = recvmsg(fd, &message, flags | MSG_DONTWAIT);
+    printf("%s%s of %zu: ", flags & MSG_PEEK ? "look" : "read", flags & MSG_OOB ? " urgent" : "", len);
+    if (got < 0)
+        printf("%s\n", error_name(errno));
+    else
+        printf("%zd \"%s\" flags %x\n", got, bytes, message.msg_flags);
+}
+
 #endif

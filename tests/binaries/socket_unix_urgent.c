@@ -10,19 +10,6 @@ static void put(int fd, const char *bytes, int flags) {
         printf("%zd\n", sent);
 }
 
-static void get(int fd, size_t len, int flags) {
-    char bytes[64];
-    memset(bytes, 0, sizeof bytes);
-    struct iovec vector = {.iov_base = bytes, .iov_len = len};
-    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-    ssize_t got = recvmsg(fd, &message, flags | MSG_DONTWAIT);
-    printf("%s%s of %zu: ", flags & MSG_PEEK ? "look" : "read", flags & MSG_OOB ? " urgent" : "", len);
-    if (got < 0)
-        printf("%s\n", error_name(errno));
-    else
-        printf("%zd \"%s\"%s\n", got, bytes, message.msg_flags & MSG_OOB ? " MSG_OOB" : "");
-}
-
 // Linux 6.18 goes on counting a byte that a read has dropped, so lengths are not shown where there was one.
 static int shows_len = 1;
 
@@ -54,20 +41,20 @@ static void taken(void) {
     int pair[2];
     open_pair(pair, "taken apart from the stream");
     show(pair[0]);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     put(pair[1], "hello", MSG_OOB);
     show(pair[0]);
-    get(pair[0], 1, MSG_OOB | MSG_PEEK);
-    get(pair[0], 10, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB | MSG_PEEK);
+    receive_now(pair[0], 10, MSG_OOB);
     show(pair[0]);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     put(pair[1], "world", 0);
-    get(pair[0], 2, 0);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 2, 0);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     close_pair(pair);
 }
 
@@ -77,19 +64,19 @@ static void skipped(void) {
     shows_len = 0;
     put(pair[1], "abc", MSG_OOB);
     put(pair[1], "def", 0);
-    get(pair[0], 10, MSG_PEEK);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, MSG_PEEK);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 10, MSG_PEEK);
+    receive_now(pair[0], 10, MSG_PEEK);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
     put(pair[1], "z", MSG_OOB);
     show(pair[0]);
-    get(pair[0], 10, MSG_PEEK);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, MSG_PEEK);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     shows_len = 1;
     close_pair(pair);
 }
@@ -101,45 +88,45 @@ static void replaced(void) {
     put(pair[1], "cd", MSG_OOB);
     put(pair[1], "ef", 0);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
     open_pair(pair, "taken, and then a newer one");
     put(pair[1], "ab", MSG_OOB);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     put(pair[1], "cd", MSG_OOB);
     put(pair[1], "ef", 0);
     show(pair[0]);
-    get(pair[0], 10, MSG_PEEK);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, MSG_PEEK);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     open_pair(pair, "two that are taken");
     put(pair[1], "ab", MSG_OOB);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     put(pair[1], "cd", MSG_OOB);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     put(pair[1], "ef", 0);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 10, MSG_PEEK);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, MSG_PEEK);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     open_pair(pair, "two with nothing between");
     put(pair[1], "a", MSG_OOB);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     put(pair[1], "b", MSG_OOB);
     show(pair[0]);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     show(pair[0]);
-    get(pair[0], 1, 0);
+    receive_now(pair[0], 1, 0);
     show(pair[0]);
     close_pair(pair);
 }
@@ -151,18 +138,18 @@ static void in_line(void) {
     put(pair[1], "abc", MSG_OOB);
     put(pair[1], "def", 0);
     show(pair[0]);
-    get(pair[0], 1, MSG_OOB);
-    get(pair[0], 10, MSG_PEEK);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 10, MSG_PEEK);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 10, MSG_PEEK);
-    get(pair[0], 2, 0);
+    receive_now(pair[0], 10, MSG_PEEK);
+    receive_now(pair[0], 2, 0);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
     put(pair[1], "g", MSG_OOB);
     SET_OPTION(pair[0], SOL_SOCKET, SO_OOBINLINE, 0);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     show(pair[0]);
     close_pair(pair);
 }
@@ -174,24 +161,24 @@ static void ends(void) {
     put(pair[1], "abc", MSG_OOB);
     close(pair[1]);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     show(pair[0]);
-    get(pair[0], 10, 0);
+    receive_now(pair[0], 10, 0);
     close(pair[0]);
     open_pair(pair, "closed when it was taken");
     shows_len = 1;
     put(pair[1], "c", MSG_OOB);
-    get(pair[0], 1, MSG_OOB);
+    receive_now(pair[0], 1, MSG_OOB);
     close(pair[0]);
     show(pair[1]);
-    get(pair[1], 10, 0);
+    receive_now(pair[1], 10, 0);
     open_pair(pair, "closed when it was not");
     put(pair[1], "c", MSG_OOB);
     close(pair[0]);
-    get(pair[1], 10, 0);
-    get(pair[1], 10, 0);
+    receive_now(pair[1], 10, 0);
+    receive_now(pair[1], 10, 0);
     put(pair[1], "c", MSG_OOB);
 }
 
@@ -213,14 +200,14 @@ static void refused(void) {
     for (int kind = SOCK_DGRAM; kind <= SOCK_SEQPACKET; kind += SOCK_SEQPACKET - SOCK_DGRAM) {
         MUST(socketpair(AF_UNIX, kind, 0, pair));
         put(pair[1], "x", MSG_OOB);
-        get(pair[0], 1, MSG_OOB);
+        receive_now(pair[0], 1, MSG_OOB);
         int mark = -1;
         TRY(ioctl(pair[0], SIOCATMARK, &mark));
         close_pair(pair);
     }
     int alone = MUST(socket(AF_UNIX, SOCK_STREAM, 0));
     put(alone, "x", MSG_OOB);
-    get(alone, 1, MSG_OOB);
+    receive_now(alone, 1, MSG_OOB);
     show(alone);
     close(alone);
 }

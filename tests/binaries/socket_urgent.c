@@ -39,19 +39,6 @@ static void put(int fd, unsigned len, int flags) {
     printf("send%s %.*s: %zd\n", flags & MSG_OOB ? " urgent" : "", (int)len, bytes, sent);
 }
 
-static void get(int fd, size_t len, int flags) {
-    char bytes[64];
-    memset(bytes, 0, sizeof bytes);
-    struct iovec vector = {.iov_base = bytes, .iov_len = len};
-    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-    ssize_t got = recvmsg(fd, &message, flags | MSG_DONTWAIT);
-    printf("%s%s of %zu: ", flags & MSG_PEEK ? "look" : "read", flags & MSG_OOB ? " urgent" : "", len);
-    if (got < 0)
-        printf("%s\n", error_name(errno));
-    else
-        printf("%zd \"%s\" flags %x\n", got, bytes, message.msg_flags);
-}
-
 static void show(int fd) {
     int mark = -1, len = -1;
     struct pollfd poller = {.fd = fd, .events = POLLIN | POLLPRI | POLLRDBAND | POLLRDNORM};
@@ -74,10 +61,10 @@ static void seeded(unsigned long seed) {
             case 1: put(pair[1], 1 + random_below(4), 0); break;
             case 2:
             case 3: put(pair[1], 1 + random_below(3), MSG_OOB); break;
-            case 4: get(pair[0], 1 + random_below(2), MSG_OOB | (random_below(3) ? 0 : MSG_PEEK)); break;
+            case 4: receive_now(pair[0], 1 + random_below(2), MSG_OOB | (random_below(3) ? 0 : MSG_PEEK)); break;
             case 5:
-            case 6: get(pair[0], random_below(6), 0); break;
-            case 7: get(pair[0], 1 + random_below(5), MSG_PEEK); break;
+            case 6: receive_now(pair[0], random_below(6), 0); break;
+            case 7: receive_now(pair[0], 1 + random_below(5), MSG_PEEK); break;
             default:
                 if (random_below(4) == 0) {
                     is_inline = !is_inline;
@@ -90,7 +77,7 @@ static void seeded(unsigned long seed) {
             printf("end\n");
             shutdown(pair[1], SHUT_WR);
             for (int step = 0; step < 4; step++) {
-                get(pair[0], 4, random_below(3) ? 0 : MSG_OOB);
+                receive_now(pair[0], 4, random_below(3) ? 0 : MSG_OOB);
                 show(pair[0]);
             }
         }
@@ -101,21 +88,22 @@ static void seeded(unsigned long seed) {
 
 static sigset_t watched;
 
-static void show_signals(const char *label) {
-    struct timespec wait = {0, 100000000};
+// Prints what has come, once `due` different ones are there.
+static void show_signals(const char *label, int due) {
+    static const struct timespec at_once = {0, 0}, at_last = {10, 0};
     siginfo_t info;
     int last = 0;
     printf("%s:", label);
-    while (sigtimedwait(&watched, &info, &wait) > 0) {
-        if (info.si_signo == SIGURG || info.si_signo == SIGIO) {
+    while (sigtimedwait(&watched, &info, due > 0 ? &at_last : &at_once) > 0) {
+        // Linux tells of the same input as often as TCP has woken its readers.
+        if (info.si_signo > SIGRTMIN && info.si_code == last)
+            continue;
+        if (info.si_signo > SIGRTMIN)
+            printf(" RT code %x band %lx fd %d", info.si_code, (unsigned long)info.si_band, info.si_fd);
+        else
             printf(" %s code %x", info.si_signo == SIGURG ? "SIGURG" : "SIGIO", info.si_code);
-        } else {
-            // Linux tells of the same input as often as TCP has woken its readers.
-            if (info.si_code != last)
-                printf(" RT code %x band %lx fd %d", info.si_code, (unsigned long)info.si_band, info.si_fd);
-        }
         last = info.si_code;
-        wait.tv_nsec = 20000000;
+        due--;
     }
     printf("\n");
 }
@@ -124,36 +112,36 @@ static void signals_of(int *pair, const char *title) {
     int own = getpid(), none = 0, value = -1;
     printf("-- %s\n", title);
     put(pair[1], 1, MSG_OOB);
-    show_signals("no owner");
+    show_signals("no owner", 0);
     MUST(ioctl(pair[0], SIOCGPGRP, &value));
     printf("owner %d\n", value);
     MUST(ioctl(pair[0], SIOCSPGRP, &own));
     MUST(ioctl(pair[0], FIOGETOWN, &value));
     printf("owner %s\n", value == own ? "own" : "other");
-    show_signals("old news");
+    show_signals("old news", 0);
     put(pair[1], 2, MSG_OOB);
-    show_signals("urgent");
+    show_signals("urgent", 1);
     put(pair[1], 2, 0);
-    show_signals("plain");
-    get(pair[0], 1, MSG_OOB);
+    show_signals("plain", 0);
+    receive_now(pair[0], 1, MSG_OOB);
     put(pair[1], 1, MSG_OOB);
     put(pair[1], 1, MSG_OOB);
-    show_signals("twice");
+    show_signals("twice", 1);
     MUST(fcntl(pair[0], F_SETFL, O_ASYNC | O_NONBLOCK));
     put(pair[1], 1, MSG_OOB);
-    show_signals("urgent, async");
+    show_signals("urgent, async", 2);
     MUST(fcntl(pair[0], F_SETSIG, SIGRTMIN + 5));
     put(pair[1], 1, MSG_OOB);
-    show_signals("urgent, async, told");
+    show_signals("urgent, async, told", 3);
     MUST(fcntl(pair[0], F_SETFL, O_NONBLOCK));
     put(pair[1], 1, MSG_OOB);
-    show_signals("urgent, told");
+    show_signals("urgent, told", 1);
     MUST(ioctl(pair[0], SIOCSPGRP, &none));
     put(pair[1], 1, MSG_OOB);
-    show_signals("owner gone");
+    show_signals("owner gone", 0);
     MUST(fcntl(pair[0], F_SETOWN, own));
     MUST(shutdown(pair[1], SHUT_WR));
-    show_signals("end");
+    show_signals("end", 0);
     close(pair[0]);
     close(pair[1]);
 }

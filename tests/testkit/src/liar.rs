@@ -12,6 +12,7 @@ use ninep::message::{READ_REPLY_LEN, kind};
 use ninep::{Exchange, Transport};
 use sync::WaitQueue;
 
+use crate::exchange::{put, request_of};
 use crate::machine::lock;
 
 /// Pieces of an exchange.
@@ -284,16 +285,6 @@ fn message(kind: u8, request: &[u8], body: &[u8]) -> Vec<u8> {
     [&len.to_le_bytes()[..], &[kind], &request[5..7], body].concat()
 }
 
-/// Writes a reply where the client wants it.
-fn put(exchange: &Exchange, reply: &[u8]) {
-    let mut rest = reply;
-    for piece in exchange.incoming() {
-        let (part, behind) = rest.split_at(piece.len().min(rest.len()));
-        piece.frame().write(piece.offset(), part);
-        rest = behind;
-    }
-}
-
 impl Transport for Liar {
     fn pieces_max(&self) -> usize {
         PIECES_MAX
@@ -301,12 +292,7 @@ impl Transport for Liar {
 
     fn submit(&self, exchange: Exchange) -> Result<(), Exchange> {
         assert!(exchange.outgoing().len() + exchange.incoming().len() <= PIECES_MAX, "an exchange has too many pieces");
-        let mut request = Vec::new();
-        for piece in exchange.outgoing() {
-            let mut part = vec![0; piece.len()];
-            piece.frame().read(piece.offset(), &mut part);
-            request.extend(part);
-        }
+        let request = request_of(&exchange);
         let mut state = lock(&self.0.state);
         state.requests += 1;
         if state.is_dead || state.requests > REQUESTS_MAX {
@@ -339,9 +325,8 @@ impl Transport for Liar {
     fn poll(&self) {
         let late: Vec<_> = lock(&self.0.state).kept.extract_if(.., |kept| kept.2).collect();
         for (exchange, reply, _) in late {
-            put(&exchange, &reply);
-            let room: usize = exchange.incoming().iter().map(mm::FramePiece::len).sum();
-            exchange.complete(Some(u32::try_from(reply.len().min(room)).unwrap_or(u32::MAX)));
+            let written = put(&exchange, &reply);
+            exchange.complete(Some(written));
         }
     }
 

@@ -31,6 +31,7 @@ pub mod clock;
 mod cpu;
 pub mod disk;
 pub mod entropy;
+mod exchange;
 pub mod frames;
 pub mod liar;
 mod machine;

@@ -18,6 +18,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, UTIME_
 use sync::WaitQueue;
 
 use crate::Random;
+use crate::exchange::{put, request_of};
 use crate::machine::lock;
 
 /// An error number.
@@ -154,12 +155,7 @@ impl Share {
     }
 
     fn serve(&self, exchange: Exchange) {
-        let mut request = Vec::new();
-        for piece in exchange.outgoing() {
-            let mut part = vec![0; piece.len()];
-            piece.frame().read(piece.offset(), &mut part);
-            request.extend(part);
-        }
+        let request = request_of(&exchange);
         let written = {
             let mut state = lock(&self.0.state);
             state.served += 1;
@@ -171,17 +167,6 @@ impl Share {
         };
         exchange.complete(Some(written));
     }
-}
-
-/// Writes the reply where the client wants it; answers how much had room.
-fn put(exchange: &Exchange, reply: &[u8]) -> u32 {
-    let mut rest = reply;
-    for piece in exchange.incoming() {
-        let (part, behind) = rest.split_at(piece.len().min(rest.len()));
-        piece.frame().write(piece.offset(), part);
-        rest = behind;
-    }
-    u32::try_from(reply.len() - rest.len()).unwrap_or(0)
 }
 
 fn mangle(random: &mut Random, reply: &mut Vec<u8>) {

@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt;
 
 use abi::Errno;
 use mm::{Frame, PAGE_SIZE};
-use ninep::{Client, Fid, Listed, NewTime, OpenFid, SetAttributes, message};
+use ninep::{Client, Exchange, Fid, Listed, NewTime, OpenFid, SetAttributes, TIMEOUTS_MAX, Transport, message};
+use sync::WaitQueue;
 use testkit::Random;
 use testkit::liar::Liar;
 use testkit::share::{Share, TemporaryDirectory};
@@ -249,10 +250,10 @@ fn a_lying_server_is_survived() {
 /// What the server says that it sent and did not is none of the file's.
 #[test]
 fn bytes_count_that_were_sent() {
-    const SHORTER: u8 = 240;
+    const SIZED: u8 = 244;
     testkit::frames::install();
-    // Version, attach, walk, open; then a read of which the device wrote all but a byte.
-    let server = Liar::new(&[0, 0, 0, 0, SHORTER, 128 + 31]);
+    // Version, attach, walk, open; then a read whose message is said to be shorter than what it counts.
+    let server = Liar::new(&[0, 0, 0, 0, SIZED, 128 + 31]);
     let root = Client::connect(server.transport(), b"", b"root").unwrap().0;
     let file = root.walk(b"b").unwrap().0.open(0).unwrap();
     let room = frames(&[0; 2 * PAGE_SIZE]);
@@ -272,4 +273,53 @@ fn a_server_that_does_not_let_go_is_given_up() {
     let root = Client::connect(server.transport(), b"", b"root").unwrap().0;
     let walked = (0..300).take_while(|_| root.another().is_ok()).count();
     assert_eq!((walked, root.attributes().err()), (256, Some(Errno::EIO)));
+}
+
+/// The way to a server that answers the oldest request each time when the client has become impatient.
+struct Sluggish(Share, std::sync::Arc<dyn Transport>);
+
+impl Transport for Sluggish {
+    fn pieces_max(&self) -> usize {
+        self.1.pieces_max()
+    }
+
+    fn submit(&self, exchange: Exchange) -> Result<(), Exchange> {
+        self.1.submit(exchange)
+    }
+
+    fn room(&self) -> &WaitQueue {
+        self.1.room()
+    }
+
+    fn poll(&self) {
+        if self.0.held() > 0 {
+            self.0.release(0);
+        }
+    }
+
+    fn stop(&self) {
+        self.1.stop();
+    }
+}
+
+/// It answers others, but not the one: as long as that may still come it is waited for, and no longer.
+#[test]
+fn a_server_that_forgets_one_request_is_given_up_in_time() {
+    let wait_behind = |others: u32| {
+        testkit::frames::install();
+        testkit::clock::tick(1, 1);
+        let directory = TemporaryDirectory::new();
+        let share = Share::new(directory.path());
+        let way = std::sync::Arc::new(Sluggish(share.clone(), share.transport()));
+        let root = Client::connect(way, b"", b"root").unwrap().0;
+        let let_go: Vec<Fid> = (0..others).map(|_| root.another().unwrap()).collect();
+        testkit::clock::skip_waits(true);
+        let before = share.served();
+        share.hold(usize::MAX);
+        drop(let_go);
+        let answer = root.attributes().map(|_| ());
+        (answer, share.served() - before)
+    };
+    assert_eq!(wait_behind(TIMEOUTS_MAX - 2), (Ok(()), u64::from(TIMEOUTS_MAX - 1)));
+    assert_eq!(wait_behind(3 * TIMEOUTS_MAX), (Err(Errno::EIO), u64::from(TIMEOUTS_MAX)));
 }

@@ -89,7 +89,8 @@ impl<T> SlotQueue<T> {
     }
 
     /// Gives the device a request, of which [`SlotQueue::kick`] tells it. `prepare` writes what it likes into the slot,
-    /// below `table_at`, where the table begins, and answers the buffers in order.
+    /// below `table_at`, where the table begins, and answers the buffers in order: not more than the table has room for
+    /// ([`entries_max`]).
     pub(in crate::drivers) fn submit(
         &self,
         request: T,
@@ -98,6 +99,7 @@ impl<T> SlotQueue<T> {
     ) -> Result<(), Refused<T>> {
         let Some(slot) = self.take_slot() else { return Err(Refused::Full(request)) };
         let buffers = prepare(&slot, &request);
+        assert!(buffers.len() <= entries_max(table_at), "a request has too many buffers");
         write_table(&slot, table_at, &buffers);
         let mut side = self.side.lock();
         let Side { queue, memory, free_slots, is_stopped, .. } = &mut *side;
@@ -199,9 +201,6 @@ impl<T> SlotQueue<T> {
 
 fn write_table(slot: &DmaBuffer, table_at: usize, buffers: &[Buffer]) {
     for (number, entry) in table_entries(buffers.iter().copied()).enumerate() {
-        let at = table_at + number * ENTRY_LEN;
-        if at + ENTRY_LEN <= PAGE_BYTES {
-            slot.write(at, &entry);
-        }
+        slot.write(table_at + number * ENTRY_LEN, &entry);
     }
 }

@@ -78,9 +78,12 @@ impl PublishedIndex {
         self.0.get(&rcu::read()).as_ref().map(|index| index.original(address))
     }
 
-    /// Makes an index. The table is not changed meanwhile.
+    /// Makes an index unless there is one. The table is not changed meanwhile.
     pub(crate) fn publish(&self, table: &Table) {
-        self.0.replace(Arc::new(Some(StubIndex::of(table))));
+        let is_there = self.0.get(&rcu::read()).is_some();
+        if !is_there {
+            self.0.replace(Arc::new(Some(StubIndex::of(table))));
+        }
     }
 
     /// Throws the index away, as the table changes. Who found it before has asked before the change.
