@@ -1,8 +1,6 @@
 // O_DIRECT on the file systems of two disks: what is refused, where files end, holes, and that direct and buffered transfers, mappings
 // and the disk agree. Linux prints the same.
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
+#include "../binaries/observe.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,17 +18,6 @@
 
 static char *room, *other;
 static const char *at, *disk;
-
-#define TRY(call) try(#call, call)
-
-static long try(const char *what, long result)
-{
-	if (result < 0)
-		printf("%s: %s\n", what, errno == EINVAL ? "EINVAL" : strerror(errno));
-	else
-		printf("%s: %ld\n", what, result);
-	return result;
-}
 
 static int make(const char *name, int flags)
 {
