@@ -39,6 +39,11 @@ pub trait MappedObject: Send + Sync {
     /// anything else when reading failed (SIGBUS as well). May sleep.
     fn page(&self, index: u64) -> Result<Frame, Errno>;
 
+    /// As [`Self::page`], if nothing has to be read from a disk or a server for it. Most objects never read.
+    fn page_at_hand(&self, index: u64) -> Option<Frame> {
+        self.page(index).ok()
+    }
+
     /// As [`Self::page`], before the first store through a shared mapping: the file system
     /// allocates blocks, marks the page dirty, updates times. May sleep.
     fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {

@@ -40,6 +40,10 @@ impl MappedObject for FileMapping {
         self.path.inode().page(index)
     }
 
+    fn page_at_hand(&self, index: u64) -> Option<Frame> {
+        self.path.inode().page_at_hand(index)
+    }
+
     fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
         self.path.inode().page_for_write(index)
     }

@@ -255,6 +255,14 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::ENODEV)
     }
 
+    /// As [`Inode::page`], if nothing has to be read from a disk or a server for it.
+    fn page_at_hand(&self, index: u64) -> Option<Frame> {
+        match self.page_cache() {
+            Some((cache, store)) => cache.page_at_hand(store, index),
+            None => self.page(index).ok(),
+        }
+    }
+
     /// What a read of `len` bytes at `position` gives of the page there: [`Inode::page`] to be read once and kept for
     /// nobody. What is a hole may stay one.
     fn piece_for_read(&self, position: u64, len: usize) -> Result<FramePiece, Errno> {

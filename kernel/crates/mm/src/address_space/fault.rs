@@ -14,6 +14,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use abi::Errno;
+
 use super::AddressSpace;
 use super::code;
 use super::request::{Access, FaultError, FaultKind};
@@ -76,19 +78,18 @@ impl AddressSpace {
             }
             let fetch = state.fetch(page_down(address), access)?;
             drop(state);
-            if fetch.needs_reading() {
-                kind = FaultKind::Major;
-            }
-            if self.complete(&fetch)? {
+            let (is_done, took) = self.complete(&fetch)?;
+            kind = kind.max(took);
+            if is_done {
                 return Ok(kind);
             }
         }
     }
 
-    /// Fetches the page and installs it. False: things have changed, the fault starts over.
-    pub(super) fn complete(&self, fetch: &Fetch) -> Result<bool, FaultError> {
-        let fetched = fetch.run()?;
-        self.state().install(fetch, fetched)
+    /// Fetches the page, which takes what is answered, and installs it. False: things have changed, the fault starts over.
+    pub(super) fn complete(&self, fetch: &Fetch) -> Result<(bool, FaultKind), FaultError> {
+        let (fetched, took) = fetch.run()?;
+        Ok((self.state().install(fetch, fetched)?, took))
     }
 }
 
@@ -243,32 +244,35 @@ impl Fetch {
         self.object.page(self.index).map_err(FaultError::from_object)
     }
 
-    /// Whether the object will have to read the page from somewhere.
-    fn needs_reading(&self) -> bool {
-        !self.object.is_shared_memory() && !self.object.is_resident(self.index)
+    /// The object's page for this access, and whether it had to be read from somewhere.
+    fn ask(&self) -> Result<(Frame, FaultKind), Errno> {
+        let stores = self.is_shared && self.access == Access::Write;
+        let is_memory = self.object.is_shared_memory();
+        let at_hand = if is_memory { None } else { self.object.page_at_hand(self.index) };
+        let took = if is_memory || at_hand.is_some() { FaultKind::Minor } else { FaultKind::Major };
+        let page = match at_hand {
+            _ if stores => self.object.page_for_write(self.index)?,
+            Some(page) => page,
+            None => self.object.page(self.index)?,
+        };
+        Ok((page, took))
     }
 
     /// Fetches the page, without any lock. What comes back is ready to be mapped.
-    fn run(&self) -> Result<Fetched, FaultError> {
-        let is_store = self.access == Access::Write;
-        let page = if self.is_shared && is_store {
-            self.object.page_for_write(self.index)
-        } else {
-            self.object.page(self.index)
-        };
-        let page = page.map_err(FaultError::from_object)?;
+    fn run(&self) -> Result<(Fetched, FaultKind), FaultError> {
+        let (page, took) = self.ask().map_err(FaultError::from_object)?;
         if !self.is_shared {
             let sites = if self.is_executable { code::sites_of(&self.object, self.index) } else { Vec::new() };
-            if is_store || !sites.is_empty() {
+            if self.access == Access::Write || !sites.is_empty() {
                 let copy = page.duplicate().map_err(out_of_memory)?;
                 code::disarm(&copy, &sites);
                 // What somebody from outside changes has its own calls.
                 let sites = if self.is_forced { Vec::new() } else { sites };
-                return Ok(Fetched { frame: copy, kind: PageKind::Anonymous, sites });
+                return Ok((Fetched { frame: copy, kind: PageKind::Anonymous, sites }, took));
             }
         }
         let kind = if self.object.is_shared_memory() { PageKind::Shared } else { PageKind::File };
-        Ok(Fetched { frame: page, kind, sites: Vec::new() })
+        Ok((Fetched { frame: page, kind, sites: Vec::new() }, took))
     }
 
     /// True when the page still belongs at its address in this way.
@@ -291,6 +295,6 @@ pub(super) fn allows(rights: Rights, access: Access) -> bool {
     })
 }
 
-pub(super) fn out_of_memory(_: abi::Errno) -> FaultError {
+pub(super) fn out_of_memory(_: Errno) -> FaultError {
     FaultError::OutOfMemory
 }

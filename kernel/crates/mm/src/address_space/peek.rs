@@ -64,7 +64,7 @@ impl AddressSpace {
                 Look::Done => return Ok(()),
                 Look::PageIn(access) => _ = self.fault(address, access)?,
                 // Things may have changed, and the page is there now if they have not.
-                Look::Fetch(fetch) => drop(self.complete(&fetch)?),
+                Look::Fetch(fetch) => _ = self.complete(&fetch)?,
             }
         }
     }

@@ -36,7 +36,7 @@ impl AddressSpace {
             let (next, fetch) = self.touch_batch(PageRange::new(at, range.end()), touch)?;
             at = next;
             if let Some(fetch) = fetch
-                && self.complete(&fetch)?
+                && self.complete(&fetch)?.0
             {
                 at += PAGE_SIZE;
             }

@@ -227,7 +227,7 @@ pub enum Access {
 }
 
 /// What a fault that was served took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
     /// Only memory.
     Minor,

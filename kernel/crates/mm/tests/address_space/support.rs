@@ -1,6 +1,6 @@
 //! What the tests of mappings share: a look behind an address space, and a file to map.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use abi::Errno;
@@ -63,6 +63,8 @@ pub(crate) struct FakeFile {
     mappings: Mappings,
     pub(crate) notices: Mutex<Vec<u64>>,
     pub(crate) synchronized: Mutex<Vec<(u64, u64)>>,
+    /// How often pages were asked for.
+    pub(crate) looks: AtomicUsize,
     /// No page is in memory, as far as anybody asks.
     pub(crate) is_absent: AtomicBool,
     /// Runs once, between the next look-up of a page and its return.
@@ -90,6 +92,7 @@ impl FakeFile {
             mappings: Mappings::new(),
             notices: Mutex::default(),
             synchronized: Mutex::default(),
+            looks: AtomicUsize::new(0),
             is_absent: AtomicBool::new(false),
             meanwhile: Mutex::default(),
         })
@@ -132,11 +135,12 @@ impl FakeFile {
 }
 
 impl MappedObject for FakeFile {
-    fn is_resident(&self, _index: u64) -> bool {
-        !self.is_absent.load(Ordering::Relaxed)
+    fn page_at_hand(&self, index: u64) -> Option<Frame> {
+        if self.is_absent.load(Ordering::Relaxed) { None } else { self.page(index).ok() }
     }
 
     fn page(&self, index: u64) -> Result<Frame, Errno> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         let page = self.pages.lock().unwrap().get(usize::try_from(index).unwrap()).cloned();
         let meanwhile = self.meanwhile.lock().unwrap().take();
         match meanwhile {

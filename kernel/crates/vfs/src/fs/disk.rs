@@ -377,6 +377,10 @@ impl MappedObject for DiskMapping {
         self.contents.cache.page(&*self.contents, index)
     }
 
+    fn page_at_hand(&self, index: u64) -> Option<Frame> {
+        self.contents.cache.page_at_hand(&*self.contents, index)
+    }
+
     fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
         self.contents.cache.page_for_write(&*self.contents, index)
     }

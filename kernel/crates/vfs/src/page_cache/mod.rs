@@ -428,6 +428,11 @@ impl PageCache {
         self.frame(store, index)
     }
 
+    /// As [`PageCache::page`], if it is in memory.
+    pub fn page_at_hand(&self, store: &dyn PageStore, index: u64) -> Option<Frame> {
+        self.present(index).filter(|_| index < store.size().div_ceil(PAGE))
+    }
+
     /// A page for a shared mapping that is about to store.
     pub fn page_for_write(&self, store: &dyn PageStore, index: u64) -> Result<Frame, Errno> {
         let frame = self.page(store, index)?;

@@ -269,6 +269,12 @@ impl FileData {
         if is_store { self.cache.page_for_write(inode, index) } else { self.cache.page(inode, index) }
     }
 
+    /// As [`FileData::page`], if the server need not be asked.
+    pub(super) fn page_at_hand(&self, inode: &ServedInode, index: u64) -> Option<Frame> {
+        self.was_mapped.store(true, Ordering::SeqCst);
+        self.cache.page_at_hand(inode, index)
+    }
+
     /// Writes what mappings stored.
     pub(super) fn write_back(&self, inode: &ServedInode) -> Result<(), Errno> {
         self.cache.write_back(inode, 0, u64::MAX)?;

@@ -408,6 +408,10 @@ impl Inode for ServedInode {
         self.data().map_err(|_| Errno::ENODEV)?.page(self, index, false)
     }
 
+    fn page_at_hand(&self, index: u64) -> Option<Frame> {
+        self.data().ok()?.page_at_hand(self, index)
+    }
+
     fn page_for_write(&self, index: u64) -> Result<Frame, Errno> {
         self.data().map_err(|_| Errno::ENODEV)?.page(self, index, true)
     }
