@@ -82,9 +82,9 @@ pub fn check_range(address: usize, len: usize) -> Result<(), Errno> {
 /// Reads a structure of the program.
 #[inline]
 pub fn read_user_struct<T: FromBytes + IntoBytes>(address: usize) -> Result<T, Errno> {
-    check_range(address, size_of::<T>())?;
     let mut value = T::new_zeroed();
-    if machine::read_user_struct(value.as_mut_bytes(), address) { Ok(value) } else { Err(Errno::EFAULT) }
+    read_user_into(address, &mut value)?;
+    Ok(value)
 }
 
 /// Reads a structure of the program into one that is there already, for large ones.

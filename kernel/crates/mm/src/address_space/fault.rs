@@ -1,7 +1,7 @@
 //! Page faults.
 //!
-//! 1. Anonymous memory. A load of a missing page maps the zero page, a store a new frame. One search in the
-//!    tree, one in the page table, one new entry: the common case, and nothing is allocated but
+//! 1. Anonymous memory. A load of a missing page maps the zero page, a store a new frame. One look at the
+//!    areas, one at the page table, one new entry: the common case, and nothing is allocated but
 //!    the frame and, rarely, a table page. Stores to one page after the other get some ahead (`ahead.rs`).
 //! 2. Objects. Asking for a page may sleep, so [`State::fault`] only says that there is something to [`Fetch`];
 //!    [`AddressSpace::fault`] fetches it without the mutex, locks again and installs the page if area, object and
@@ -118,10 +118,29 @@ impl State {
             let map = self.page_table.map(page, Frame::zero_page(), rights - Rights::WRITE, PageKind::Zero);
             return map.map(|()| Outcome::Done).map_err(out_of_memory);
         }
+        self.map_zeroed(page, rights)?;
+        Ok(Outcome::Stored)
+    }
+
+    /// Maps a new frame where nothing is.
+    #[inline(always)]
+    pub(super) fn map_zeroed(&mut self, page: usize, rights: Rights) -> Result<(), FaultError> {
         let frame = Frame::allocate_zeroed().map_err(out_of_memory)?;
         self.page_table.map(page, frame, rights, PageKind::Anonymous).map_err(out_of_memory)?;
         self.count_mapped(PageKind::Anonymous);
-        Ok(Outcome::Stored)
+        Ok(())
+    }
+
+    /// Maps a copy in the place of what is there.
+    pub(super) fn replace_by_copy(&mut self, page: usize, old: PageEntry, rights: Rights) -> Result<(), FaultError> {
+        let copy = match old.kind {
+            PageKind::Zero => Frame::allocate_zeroed(),
+            PageKind::Anonymous | PageKind::File | PageKind::Shared => Frame::copy_of(old.frame),
+        };
+        self.page_table.replace(page, copy.map_err(out_of_memory)?, rights, PageKind::Anonymous);
+        self.count_unmapped(old.kind);
+        self.count_mapped(PageKind::Anonymous);
+        Ok(())
     }
 
     /// What to fetch for `page`, which lies in an area with an object.
@@ -162,13 +181,7 @@ impl State {
             self.page_table.protect(page, rights);
             return Ok(Outcome::Done);
         }
-        let copy = match entry.kind {
-            PageKind::Zero => Frame::allocate_zeroed(),
-            PageKind::Anonymous | PageKind::File | PageKind::Shared => Frame::copy_of(entry.frame),
-        };
-        self.page_table.replace(page, copy.map_err(out_of_memory)?, rights, PageKind::Anonymous);
-        self.count_unmapped(entry.kind);
-        self.count_mapped(PageKind::Anonymous);
+        self.replace_by_copy(page, entry, rights)?;
         Ok(Outcome::Done)
     }
 

@@ -5,13 +5,14 @@
 //! 1. What is mapped can be read, whatever its rights.
 //! 2. What can be written is written as by a store. A private page that cannot becomes a copy with the rights it had:
 //!    the file, and whoever else maps it, keep theirs. So no page is ever writable and executable for it.
-//! 3. A shared page that cannot be written stays as it is, and so do the stubs of rewritten calls.
+//! 3. A shared page that cannot be written stays as it is, and so does what can never be writable: the stubs of
+//!    rewritten calls, `[vvar]`.
 //!
 //! Bytes are copied under the mutex, so that a page of a file cannot be written back, and become clean, between the
 //! look at its entry and the copy.
 
 use super::AddressSpace;
-use super::fault::{Fetch, allows, out_of_memory};
+use super::fault::{Fetch, allows};
 use super::request::{Access, FaultError};
 use super::state::State;
 use crate::PAGE_SIZE;
@@ -112,29 +113,17 @@ impl State {
             Frame::share(entry.frame).write(address % PAGE_SIZE, from);
             return Ok(Look::Done);
         }
-        if area.is_shared() || area.is_stubs() {
+        if area.is_shared() || !area.rights_max.contains(Rights::WRITE) {
             return Err(FaultError::Rights);
         }
-        let own = match entry {
-            Some(entry) if entry.kind == PageKind::Anonymous && frame::is_exclusive(entry.frame) => {
-                Frame::share(entry.frame)
-            }
-            Some(entry) => {
-                let copy = Frame::copy_of(entry.frame).map_err(out_of_memory)?;
-                self.page_table.replace(page, copy.clone(), rights, PageKind::Anonymous);
-                self.count_unmapped(entry.kind);
-                self.count_mapped(PageKind::Anonymous);
-                copy
-            }
-            None if is_anonymous => {
-                let new = Frame::allocate_zeroed().map_err(out_of_memory)?;
-                self.page_table.map(page, new.clone(), rights, PageKind::Anonymous).map_err(out_of_memory)?;
-                self.count_mapped(PageKind::Anonymous);
-                new
-            }
+        match entry {
+            Some(entry) if entry.kind == PageKind::Anonymous && frame::is_exclusive(entry.frame) => {}
+            Some(entry) => self.replace_by_copy(page, entry, rights)?,
+            None if is_anonymous => self.map_zeroed(page, rights)?,
             None => return self.fetch(page, Access::Write).map(|fetch| Look::Fetch(fetch.forced())),
-        };
-        own.write(address % PAGE_SIZE, from);
+        }
+        let own = self.page_table.lookup(page).ok_or(FaultError::Unmapped)?;
+        Frame::share(own.frame).write(address % PAGE_SIZE, from);
         Ok(Look::Done)
     }
 }

@@ -3,7 +3,8 @@
 use crate::support::{FakeFile, Observe};
 use abi::ProtFlags;
 use mm::range::PageRange;
-use mm::{Access, Backing, FaultError, FaultKind, MapRequest, PAGE_SIZE, PageKind, Rights, Sharing};
+use mm::{Access, Backing, FaultError, FaultKind, MapOptions, MapRequest, PAGE_SIZE, PageKind, Rights, Sharing};
+use std::sync::atomic::Ordering::Relaxed;
 use testkit::{Cpu, frames};
 
 const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
@@ -68,6 +69,19 @@ fn rights_count_for_shared_memory() {
 }
 
 #[test]
+fn what_can_never_be_written_is_not_changed() {
+    let cpu = Cpu::new();
+    let file = FakeFile::new(2);
+    let request = MapRequest::private_file(file.clone(), 0, 2 * PAGE_SIZE, Rights::READ);
+    let address = cpu.space.map(MapRequest { options: MapOptions::FINAL_RIGHTS, ..request }).unwrap();
+    let _ = cpu.load(address);
+    for page in [0, 1] {
+        assert_eq!(cpu.space.poke(address + page * PAGE_SIZE, &[9]), Err(FaultError::Rights));
+        assert_eq!(peek(&cpu, address + page * PAGE_SIZE), Ok(file.byte(page)));
+    }
+}
+
+#[test]
 fn a_copy_is_made_though_the_mapping_changes_meanwhile() {
     let cpu = Cpu::new();
     let file = FakeFile::new(2);
@@ -101,10 +115,12 @@ fn present_pages_are_told() {
 fn faults_that_read_are_major() {
     let cpu = Cpu::new();
     let file = FakeFile::new(2);
-    file.is_absent.store(true, std::sync::atomic::Ordering::Relaxed);
+    file.is_absent.store(true, Relaxed);
     let address = cpu.space.map(MapRequest::private_file(file.clone(), 0, 2 * PAGE_SIZE, READ_WRITE)).unwrap();
     assert_eq!(cpu.space.fault(address, Access::Read), Ok(FaultKind::Major));
     assert_eq!(cpu.space.fault(address, Access::Write), Ok(FaultKind::Minor), "a copy");
-    file.is_absent.store(false, std::sync::atomic::Ordering::Relaxed);
+    file.is_absent.store(false, Relaxed);
+    let looks = file.looks.load(Relaxed);
     assert_eq!(cpu.space.fault(address + PAGE_SIZE, Access::Read), Ok(FaultKind::Minor));
+    assert_eq!(file.looks.load(Relaxed), looks + 1, "one question says both");
 }
