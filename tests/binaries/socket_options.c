@@ -14,6 +14,22 @@ static void set_timeout(int fd, int option, long seconds, long microseconds) {
     show_timeout(fd, option, "now");
 }
 
+// No socket has the cookie of another, whatever their domains.
+static void cookies(void) {
+    enum { COUNT = 200 };
+    unsigned long cookies[2 * COUNT];
+    int same = 0;
+    for (int i = 0; i < 2 * COUNT; i++) {
+        socklen_t len = sizeof cookies[i];
+        int fd = (int)MUST(socket(i % 2 ? AF_UNIX : AF_INET, SOCK_DGRAM, 0));
+        MUST(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookies[i], &len));
+        MUST(close(fd));
+        for (int j = 0; j < i; j++)
+            same += cookies[i] == cookies[j];
+    }
+    CHECK(same == 0);
+}
+
 int main(void) {
     int fd = (int)MUST(socket(AF_UNIX, SOCK_STREAM, 0));
     char bytes[64];
@@ -128,6 +144,7 @@ int main(void) {
     CHECK(cookie != other && len == sizeof cookie);
     len = 4;
     TRY(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len));
+    cookies();
     // Without privilege.
     MUST(syscall(SYS_setresuid, 1000, 1000, 1000));
     SET_OPTION(fd, SOL_SOCKET, SO_SNDBUFFORCE, 1000000);

@@ -296,7 +296,8 @@ fn common(
         }
         SO_BINDTODEVICE => device_name(thread, options, wanted)?,
         SO_COOKIE if wanted < size_of::<u64>() => return Err(Errno::EINVAL),
-        SO_COOKIE if kind.domain != i32::from(AF_UNIX) => inode.to_ne_bytes().to_vec(),
+        // No two sockets ever have the same.
+        SO_COOKIE => inode.to_ne_bytes().to_vec(),
         // Nobody is at the other end whom this machine would know.
         SO_PEERCRED if kind.domain != i32::from(AF_UNIX) => {
             Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX }.as_bytes().to_vec()

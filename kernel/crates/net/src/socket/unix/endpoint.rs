@@ -12,7 +12,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicUsize, Ordering};
 
 use abi::socket::{SOCK_DGRAM, SOCK_STREAM};
 use abi::{Errno, PollEvents};
@@ -150,13 +150,8 @@ pub(super) struct Endpoint {
     pub connected_to: AtomicUsize,
     /// `SO_PEEK_OFF`, or a negative number.
     pub peek_offset: AtomicI32,
-    /// A number for `/proc/net/unix` and cookies.
-    pub number: u64,
     is_named: AtomicBool,
 }
-
-/// Numbers the endpoints.
-static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 impl Endpoint {
     pub(super) fn new(kind: i32) -> Arc<Self> {
@@ -176,7 +171,6 @@ impl Endpoint {
             credentials: SpinLock::new(rank::FILE_TABLES, None),
             connected_to: AtomicUsize::new(0),
             peek_offset: AtomicI32::new(-1),
-            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             is_named: AtomicBool::new(false),
         })
     }

@@ -25,9 +25,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use abi::interface::{SIOCATMARK, SIOCINQ, SIOCOUTQ};
-use abi::socket::{
-    AF_UNIX, SO_COOKIE, SO_PEEK_OFF, SO_PEERCRED, SO_PEERGROUPS, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET,
-};
+use abi::socket::{AF_UNIX, SO_PEEK_OFF, SO_PEERCRED, SO_PEERGROUPS, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET};
 use abi::socket::{SOCK_DGRAM, Ucred};
 use abi::{Errno, PollEvents};
 use file::{IoResult, Progress};
@@ -448,7 +446,6 @@ impl Socket for UnixSocket {
                 let known = self.endpoint.credentials.lock().filter(|_| is_connected).unwrap_or(nobody);
                 Ok(Ucred { pid: known.pid, uid: known.uid, gid: known.gid }.as_bytes().to_vec())
             }
-            (SOL_SOCKET, SO_COOKIE) => Ok(self.endpoint.number.to_ne_bytes().to_vec()),
             (SOL_SOCKET, SO_PEEK_OFF) => Ok(self.endpoint.peek_offset.load(Ordering::Relaxed).to_ne_bytes().to_vec()),
             (SOL_SOCKET, SO_PEERGROUPS) => Err(Errno::ENODATA),
             (SOL_SOCKET, _) => Err(Errno::ENOPROTOOPT),
