@@ -45,6 +45,14 @@ int main(void) {
     SHOW(syscall(SYS_setuid, 3000));
     TRY(setfsuid(1000));
     TRY(setfsuid(-1));
+    // The file system's id goes by the effective one, unless nothing was said of that.
+    TRY(syscall(SYS_setresuid, -1, -1, -1));
+    TRY(setfsuid(-1));
+    TRY(syscall(SYS_setresuid, -1, -1, 1000));
+    TRY(setfsuid(-1));
+    TRY(setfsuid(1000));
+    TRY(syscall(SYS_setresuid, -1, 2000, -1));
+    TRY(setfsuid(-1));
     TRY(setfsgid(12345));
     TRY(setfsgid(-1));
     TRY(kill(getpid(), 0));

@@ -64,7 +64,8 @@ pub(crate) fn setregid(thread: &Thread, real: u32, effective: u32) -> SyscallRes
     Ok(0)
 }
 
-/// Changes the caller; but where nothing would change it stays who it is, as on Linux, for `linkat`.
+/// Changes the caller; but where nothing would change it stays who it is, as on Linux, for `linkat`. The file system's
+/// id is the effective one afterwards, but it alone changes only if an effective one is given.
 fn change_unless_same(
     thread: &Thread,
     now: Ids,
@@ -73,7 +74,8 @@ fn change_unless_same(
 ) -> SyscallResult {
     let own = [now.real, now.effective, now.saved];
     let is_same = wanted.iter().zip(own).all(|(wanted, own)| *wanted == own || *wanted == u32::MAX);
-    if !is_same || now.file_system != now.effective {
+    let is_given = wanted[1] != u32::MAX;
+    if !is_same || is_given && now.file_system != now.effective {
         change(thread, how)?;
     }
     Ok(0)
