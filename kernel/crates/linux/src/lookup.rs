@@ -173,12 +173,22 @@ pub(crate) fn locate_with(
     if !flags.contains(AtFlags::EMPTY_PATH) {
         return locate(thread, view, directory, path, follows);
     }
-    let path = UserPath::read(path)?;
-    if !path.is_empty() {
-        let start = start(thread, directory, &path)?;
-        return view.resolve(start.as_ref(), &path, follows);
+    locate_read(thread, view, directory, &UserPath::read(path)?, follows)
+}
+
+/// As [`locate_with`] with `AT_EMPTY_PATH`, for a path that was read.
+pub(crate) fn locate_read(
+    thread: &Thread,
+    view: &View,
+    directory: Fd,
+    path: &UserPath,
+    follows: bool,
+) -> Result<PathRef, Errno> {
+    if path.is_empty() {
+        return locate_open(thread, view, directory);
     }
-    locate_open(thread, view, directory)
+    let start = start(thread, directory, path)?;
+    view.resolve(start.as_ref(), path, follows)
 }
 
 /// The place a descriptor itself refers to.

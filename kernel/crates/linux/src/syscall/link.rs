@@ -7,7 +7,7 @@ use vfs::{Capabilities, VnodeFile};
 
 use super::directory::remove_directory;
 use crate::SyscallResult;
-use crate::lookup::{UserPath, View, at_flags, file_as, locate_with, read_path, start};
+use crate::lookup::{UserPath, View, at_flags, file_as, locate_read, read_path, start};
 use crate::thread::Thread;
 
 pub(crate) fn link(thread: &Thread, old_path: UserPtr, new_path: UserPtr) -> SyscallResult {
@@ -24,13 +24,14 @@ pub(crate) fn linkat(
 ) -> SyscallResult {
     let flags = at_flags(flags, AtFlags::SYMLINK_FOLLOW | AtFlags::EMPTY_PATH)?;
     let view = View::of(thread);
-    if flags.contains(AtFlags::EMPTY_PATH) && !view.credentials.has(Capabilities::DAC_READ_SEARCH) {
-        check_opener(thread, &view, old_directory, old_path)?;
+    let takes_empty = flags.contains(AtFlags::EMPTY_PATH);
+    let old_path = if takes_empty { UserPath::read(old_path)? } else { read_path(old_path)? };
+    if takes_empty && !view.credentials.has(Capabilities::DAC_READ_SEARCH) {
+        check_opener(thread, &view, old_directory, &old_path)?;
     }
     // Unlike other calls this one does not follow a link unless asked to.
-    let mut walk = flags & AtFlags::EMPTY_PATH;
-    walk.set(AtFlags::SYMLINK_NOFOLLOW, !flags.contains(AtFlags::SYMLINK_FOLLOW));
-    let source = locate_with(thread, &view, old_directory, old_path, walk)?;
+    let follows = flags.contains(AtFlags::SYMLINK_FOLLOW);
+    let source = locate_read(thread, &view, old_directory, &old_path, follows)?;
     let path = read_path(new_path)?;
     let start = start(thread, new_directory, &path)?;
     vfs::link(&view.context, &view.credentials, &source, start.as_ref(), &path)?;
@@ -39,18 +40,13 @@ pub(crate) fn linkat(
 
 /// `ENOENT` unless the descriptor where a path begins was opened by who the caller is still: what others have handed
 /// over gets no name by those who could not reach it.
-fn check_opener(thread: &Thread, view: &View, directory: Fd, path: UserPtr) -> Result<(), Errno> {
-    if directory == Fd::AT_FDCWD || UserPath::read(path)?.starts_with(b"/") {
+fn check_opener(thread: &Thread, view: &View, directory: Fd, path: &UserPath) -> Result<(), Errno> {
+    if directory == Fd::AT_FDCWD || path.starts_with(b"/") {
         return Ok(());
     }
     let open = thread.fds().get_any(directory.raw())?;
     let is_own = file_as::<VnodeFile>(&open).is_none_or(|file| file.was_opened_by(&view.credentials));
     if is_own { Ok(()) } else { Err(Errno::ENOENT) }
-}
-
-/// Whether a path has no byte.
-fn is_empty(path: UserPtr) -> Result<bool, Errno> {
-    Ok(UserPath::read(path)?.is_empty())
 }
 
 pub(crate) fn unlink(thread: &Thread, path: UserPtr) -> SyscallResult {
@@ -89,11 +85,11 @@ pub(crate) fn readlink(thread: &Thread, path: UserPtr, buffer: UserPtr, size: i3
 pub(crate) fn readlinkat(thread: &Thread, directory: Fd, path: UserPtr, buffer: UserPtr, size: i32) -> SyscallResult {
     let size = usize::try_from(size).ok().filter(|size| *size > 0).ok_or(Errno::EINVAL)?;
     let view = View::of(thread);
-    let is_empty = is_empty(path)?;
-    let place = locate_with(thread, &view, directory, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?;
+    let path = UserPath::read(path)?;
+    let place = locate_read(thread, &view, directory, &path, false)?;
     let text = match vfs::readlink(&view.credentials, &place) {
         // An empty path stands for a link opened with `O_PATH`, and for nothing else.
-        Err(Errno::EINVAL) if is_empty => return Err(Errno::ENOENT.into()),
+        Err(Errno::EINVAL) if path.is_empty() => return Err(Errno::ENOENT.into()),
         text => text?,
     };
     let len = text.len().min(size);
