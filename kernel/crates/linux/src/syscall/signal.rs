@@ -286,6 +286,9 @@ fn kill_found(thread: &Thread, target: &Thread, signal: i32) -> SyscallResult {
     Ok(0)
 }
 
+/// What a program has behind the part of its information that is kept.
+type Rest = [u8; size_of::<UserSiginfo>() - size_of::<Siginfo>()];
+
 /// The information a program made up itself; only to itself may it pretend to be the kernel or `kill`. `own` is its
 /// number as far as the call names targets, `target` the one it named.
 fn read_info(own: u32, target: i32, signal: i32, info: UserPtr) -> Result<Siginfo, Errno> {
@@ -293,7 +296,7 @@ fn read_info(own: u32, target: i32, signal: i32, info: UserPtr) -> Result<Siginf
     let mut info: Siginfo = read_user_struct(address)?;
     info.si_signo = signal;
     // Only of what nobody knows does Linux look at what it does not keep.
-    if !info.is_known() && read_user_struct::<UserSiginfo>(address)?.rest != [0; _] {
+    if !info.is_known() && read_user_struct::<Rest>(address + size_of::<Siginfo>())? != [0; _] {
         return Err(Errno::E2BIG);
     }
     let pretends = info.si_code >= 0 || info.si_code == SI_TKILL;
