@@ -401,12 +401,34 @@ impl Namespace {
 
     /// All mounts, in the order in which they were made.
     pub fn mounts(&self) -> Vec<MountSnapshot> {
+        self.tree.lock().mounts.iter().map(MountSnapshot::of).collect()
+    }
+
+    /// The mount with this number that is never given again.
+    pub fn find(&self, unique_id: u64) -> Option<MountSnapshot> {
         let tree = self.tree.lock();
-        let snapshot = |mount: &Arc<Mount>| MountSnapshot {
-            parent: mount.place().map_or_else(|| mount.clone(), |place| place.mount),
-            mount: mount.clone(),
-        };
-        tree.mounts.iter().map(snapshot).collect()
+        tree.mounts.iter().find(|mount| mount.unique_id() == unique_id).map(MountSnapshot::of)
+    }
+
+    /// The mounts whose roots are below a place, each behind what it is on. The place's own mount is among them if it
+    /// has its root there.
+    pub fn mounts_below(&self, top: &PathRef) -> Vec<Arc<Mount>> {
+        let tree = self.tree.lock();
+        if !tree.has(&top.mount) {
+            return Vec::new();
+        }
+        if top.is_mount_root() {
+            return subtree(&top.mount);
+        }
+        let children = top.mount.children().into_iter();
+        children.filter(|(at, _)| top.dentry.contains(at)).flat_map(|(_, child)| subtree(&child)).collect()
+    }
+}
+
+impl MountSnapshot {
+    fn of(mount: &Arc<Mount>) -> Self {
+        let parent = mount.place().map_or_else(|| mount.clone(), |place| place.mount);
+        Self { mount: mount.clone(), parent }
     }
 }
 

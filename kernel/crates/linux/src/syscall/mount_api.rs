@@ -12,10 +12,11 @@ use abi::mount::{
 use abi::{AtFlags, Errno, Fd, MountCallFlags, PAGE_SIZE, UserPtr};
 use mm::user::{read_user_cstr, read_user_struct};
 use vfs::fs::kinds;
-use vfs::{Capabilities, FlagChange, MountFlags, PathRef};
+use vfs::{FlagChange, MountFlags, PathRef};
 
 use super::open::{check_rest_is_zero, number};
 use crate::SyscallResult;
+use crate::credentials::CAP_SYS_ADMIN;
 use crate::lookup::{View, file_as, locate_with};
 use crate::mount_context::{self, MountContext};
 use crate::thread::Thread;
@@ -25,10 +26,15 @@ const KEY_LEN_MAX: usize = 256;
 /// The only flag of `fsopen` and `fsmount`.
 const CLOEXEC: u32 = 1;
 
+/// `EPERM` unless the caller may mount.
+fn check_may_mount(thread: &Thread) -> Result<(), Errno> {
+    thread.credentials().require(CAP_SYS_ADMIN)
+}
+
 /// The caller's view, if it may mount.
 fn mounting_view(thread: &Thread) -> Result<View, Errno> {
-    let view = View::of(thread);
-    if view.credentials.has(Capabilities::SYS_ADMIN) { Ok(view) } else { Err(Errno::EPERM) }
+    check_may_mount(thread)?;
+    Ok(View::of(thread))
 }
 
 fn read_text(text: UserPtr, len_max: usize) -> Result<Vec<u8>, Errno> {
@@ -37,7 +43,7 @@ fn read_text(text: UserPtr, len_max: usize) -> Result<Vec<u8>, Errno> {
 }
 
 pub(crate) fn fsopen(thread: &Thread, name: UserPtr, flags: u32) -> SyscallResult {
-    mounting_view(thread)?;
+    check_may_mount(thread)?;
     if flags & !CLOEXEC != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -96,7 +102,6 @@ pub(crate) fn fsconfig(
     }
     let open = thread.fds().get(fd.raw())?;
     let context = file_as::<MountContext>(&open).ok_or(Errno::EINVAL)?;
-    let view = View::of(thread);
     match command {
         ConfigCommand::SetFlag => context.set(&read_text(key, KEY_LEN_MAX)?, None)?,
         ConfigCommand::SetString => {
@@ -110,26 +115,26 @@ pub(crate) fn fsconfig(
         // Nothing is shared but disks, and those are known to be.
         ConfigCommand::CreateExclusive => return Err(Errno::EOPNOTSUPP.into()),
         ConfigCommand::Create | ConfigCommand::Reconfigure => {
-            if !view.credentials.has(Capabilities::SYS_ADMIN) {
-                return Err(Errno::EPERM.into());
-            }
+            let view = mounting_view(thread)?;
             if command == ConfigCommand::Create { context.create(&view)? } else { context.reconfigure(&view)? }
         }
     }
     Ok(0)
 }
 
+/// Attributes and the restrictions that they ask for, but for the times of reading.
+pub(super) const RESTRICTIONS: [(Attr, MountFlags); 6] = [
+    (Attr::RDONLY, MountFlags::READ_ONLY),
+    (Attr::NOSUID, MountFlags::NO_SET_ID),
+    (Attr::NODEV, MountFlags::NO_DEVICES),
+    (Attr::NOEXEC, MountFlags::NO_EXECUTE),
+    (Attr::NODIRATIME, MountFlags::NO_DIRECTORY_ACCESS_TIME),
+    (Attr::NOSYMFOLLOW, MountFlags::NO_LINKS),
+];
+
 /// The restrictions that attributes ask for, but for the times of reading.
 fn restrictions(attributes: Attr) -> MountFlags {
-    let pairs = [
-        (Attr::RDONLY, MountFlags::READ_ONLY),
-        (Attr::NOSUID, MountFlags::NO_SET_ID),
-        (Attr::NODEV, MountFlags::NO_DEVICES),
-        (Attr::NOEXEC, MountFlags::NO_EXECUTE),
-        (Attr::NODIRATIME, MountFlags::NO_DIRECTORY_ACCESS_TIME),
-        (Attr::NOSYMFOLLOW, MountFlags::NO_LINKS),
-    ];
-    let asked = pairs.into_iter().filter(|(attribute, _)| attributes.contains(*attribute));
+    let asked = RESTRICTIONS.into_iter().filter(|(attribute, _)| attributes.contains(*attribute));
     asked.fold(MountFlags::empty(), |all, (_, flag)| all | flag)
 }
 
@@ -264,7 +269,7 @@ fn read_change(thread: &Thread, attributes: UserPtr, size: usize) -> Result<Opti
     if size < size_of::<MountAttributes>() {
         return Err(Errno::EINVAL);
     }
-    mounting_view(thread)?;
+    check_may_mount(thread)?;
     let asked: MountAttributes = read_user_struct(attributes.address())?;
     check_rest_is_zero(attributes, size_of::<MountAttributes>(), size)?;
     if (asked.attr_set, asked.attr_clr, asked.propagation) == (0, 0, 0) {

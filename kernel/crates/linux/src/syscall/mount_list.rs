@@ -3,6 +3,7 @@
 //! Mounts are named by the numbers that are never given again. The caller sees what lies below its root, and everything
 //! in its namespace if it may administer that.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::mount::{LISTMOUNT_REVERSE, LSMT_ROOT, MNT_ID_REQ_SIZE_VER0, MountAttributeFlags, MountIdRequest};
@@ -13,6 +14,7 @@ use mm::user::{UserReader, UserWriter, check_range, read_user_struct};
 use vfs::{Capabilities, Mount, MountFlags, MountSnapshot, PathRef, UNIQUE_ID_BASE};
 use zerocopy::IntoBytes;
 
+use super::mount_api::RESTRICTIONS;
 use super::open::check_rest_is_zero;
 use crate::SyscallResult;
 use crate::lookup::{View, file_as};
@@ -58,14 +60,14 @@ fn check_namespace(thread: &Thread, request: &MountIdRequest) -> Result<(), Errn
     Ok(())
 }
 
-fn root_of(mount: &MountSnapshot) -> PathRef {
-    PathRef { mount: mount.mount.clone(), dentry: mount.mount.root().clone() }
+fn root_of(mount: &Arc<Mount>) -> PathRef {
+    PathRef { mount: mount.clone(), dentry: mount.root().clone() }
 }
 
 /// The mount with this number; `EPERM` for one that the caller may not know of.
-fn find<'a>(view: &View, mounts: &'a [MountSnapshot], id: u64) -> Result<&'a MountSnapshot, Errno> {
-    let found = mounts.iter().find(|snapshot| snapshot.mount.unique_id() == id).ok_or(Errno::ENOENT)?;
-    let may_know = root_of(found).is_below(&view.context.root) || view.credentials.has(Capabilities::SYS_ADMIN);
+fn find(view: &View, id: u64) -> Result<MountSnapshot, Errno> {
+    let found = view.context.namespace.find(id).ok_or(Errno::ENOENT)?;
+    let may_know = root_of(&found.mount).is_below(&view.context.root) || view.credentials.has(Capabilities::SYS_ADMIN);
     if may_know { Ok(found) } else { Err(Errno::EPERM) }
 }
 
@@ -84,19 +86,16 @@ pub(crate) fn listmount(thread: &Thread, request: UserPtr, ids: UserPtr, count: 
     }
     check_namespace(thread, &request)?;
     let view = View::of(thread);
-    let mounts = view.context.namespace.mounts();
     let top = if request.mnt_id == LSMT_ROOT {
         view.context.root.clone()
     } else {
-        root_of(find(&view, &mounts, request.mnt_id)?)
+        root_of(&find(&view, request.mnt_id)?.mount)
     };
     let is_backwards = flags & LISTMOUNT_REVERSE != 0;
     let is_next = |id: u64| last == 0 || if is_backwards { id < last } else { id > last };
-    let is_listed = |snapshot: &&MountSnapshot| {
-        let id = snapshot.mount.unique_id();
-        id != request.mnt_id && is_next(id) && root_of(snapshot).is_below(&top)
-    };
-    let mut listed: Vec<u64> = mounts.iter().filter(is_listed).map(|snapshot| snapshot.mount.unique_id()).collect();
+    let below = view.context.namespace.mounts_below(&top);
+    let ids_below = below.iter().map(|mount| mount.unique_id());
+    let mut listed: Vec<u64> = ids_below.filter(|id| *id != request.mnt_id && is_next(*id)).collect();
     listed.sort_unstable();
     if is_backwards {
         listed.reverse();
@@ -165,8 +164,7 @@ impl Answer {
     }
 
     /// The texts that are asked for, in Linux's order.
-    fn put_texts(&mut self, view: &View, mount: &MountSnapshot, asked: Mask) -> Result<(), Errno> {
-        let mount = &mount.mount;
+    fn put_texts(&mut self, view: &View, mount: &Arc<Mount>, asked: Mask) -> Result<(), Errno> {
         let file_system = mount.file_system();
         if asked.contains(Mask::FS_TYPE) {
             self.status.fs_type = self.put(Mask::FS_TYPE, file_system.type_name().as_bytes())?;
@@ -216,14 +214,7 @@ impl Answer {
 /// `MOUNT_ATTR_*` of a mount.
 fn attributes(flags: MountFlags) -> MountAttributeFlags {
     let mut attributes = MountAttributeFlags::empty();
-    for (flag, attribute) in [
-        (MountFlags::READ_ONLY, MountAttributeFlags::RDONLY),
-        (MountFlags::NO_SET_ID, MountAttributeFlags::NOSUID),
-        (MountFlags::NO_DEVICES, MountAttributeFlags::NODEV),
-        (MountFlags::NO_EXECUTE, MountAttributeFlags::NOEXEC),
-        (MountFlags::NO_DIRECTORY_ACCESS_TIME, MountAttributeFlags::NODIRATIME),
-        (MountFlags::NO_LINKS, MountAttributeFlags::NOSYMFOLLOW),
-    ] {
+    for (attribute, flag) in RESTRICTIONS {
         attributes.set(attribute, flags.contains(flag));
     }
     if flags.contains(MountFlags::NO_ACCESS_TIME) {
@@ -243,6 +234,11 @@ fn propagation(mount: &Mount) -> MountCallFlags {
     if flags.is_empty() { MountCallFlags::PRIVATE } else { flags }
 }
 
+/// The nearest group that a mount receives from and the caller sees; 0 for none.
+fn master_of(view: &View, mount: &Mount) -> u32 {
+    if mount.master() == 0 { 0 } else { propagates_from(&view.context, &view.context.namespace.mounts(), mount) }
+}
+
 pub(crate) fn statmount(thread: &Thread, request: UserPtr, buffer: UserPtr, size: usize, flags: u32) -> SyscallResult {
     if flags != 0 {
         return Err(Errno::EINVAL.into());
@@ -255,20 +251,19 @@ pub(crate) fn statmount(thread: &Thread, request: UserPtr, buffer: UserPtr, size
         return Err(Errno::EOVERFLOW.into());
     }
     let view = View::of(thread);
-    let mounts = view.context.namespace.mounts();
-    let found = find(&view, &mounts, request.mnt_id)?;
+    let found = find(&view, request.mnt_id)?;
     let mut answer = Answer { status: Statmount::zeroed(), texts: Vec::new(), room: size };
     if asked.contains(Mask::SB_BASIC) {
         answer.put_superblock(&found.mount);
     }
     if asked.contains(Mask::MNT_BASIC) {
-        answer.put_mount(found);
+        answer.put_mount(&found);
     }
     if asked.contains(Mask::PROPAGATE_FROM) {
-        answer.status.propagate_from = u64::from(propagates_from(&view.context, &mounts, &found.mount));
+        answer.status.propagate_from = u64::from(master_of(&view, &found.mount));
         answer.note(Mask::PROPAGATE_FROM);
     }
-    answer.put_texts(&view, found, asked)?;
+    answer.put_texts(&view, &found.mount, asked)?;
     if asked.contains(Mask::MNT_NS_ID) {
         answer.status.mnt_ns_id = NamespaceKind::Mount.id();
         answer.note(Mask::MNT_NS_ID);
