@@ -142,6 +142,7 @@ fn settings_take_what_has_an_effect() {
         ("/proc/sys/kernel/randomize_va_space", "0\n"),
         ("/proc/sys/net/core/somaxconn", "128\n"),
         ("/proc/sys/net/ipv4/ip_local_port_range", "40000\t50000\n"),
+        ("/proc/sys/net/ipv4/conf/all/accept_redirects", "0\n"),
         ("/proc/1/oom_score_adj", "-500\n"),
         ("/proc/1/timerslack_ns", "1000\n"),
     ] {
@@ -158,12 +159,14 @@ fn settings_take_what_has_an_effect() {
         ("/proc/sys/vm/drop_caches", "0\n"),
         ("/proc/sys/net/core/somaxconn", "65536\n"),
         ("/proc/sys/net/ipv4/ip_local_port_range", "5 4\n"),
+        ("/proc/sys/net/ipv4/conf/default/accept_redirects", "0\n"),
         ("/proc/1/oom_score_adj", "1001\n"),
         ("/proc/1/coredump_filter", "0\n"),
         ("/proc/1/clear_refs", "1\n"),
     ] {
         assert_eq!(world.write(path, value), Err(Errno::EINVAL), "{path}");
     }
+    assert_eq!(world.read("/proc/sys/net/ipv4/conf/default/accept_redirects"), "1\n", "whatever holds for all");
     // What is so already may be asked for.
     for (path, value) in [
         ("/proc/sys/vm/swappiness", "0"),

@@ -103,17 +103,30 @@ const IPV6: &[Row<System>] = &[
 
 // ---- By interface ---------------------------------------------------------------------------------------------------
 
+/// Whose settings they are.
+enum Scope {
+    /// What holds for all interfaces.
+    All,
+    /// What new ones begin with. There are never any.
+    New,
+    One(Arc<Interface>),
+}
+
+impl Scope {
+    fn interface(&self) -> Option<&Interface> {
+        if let Self::One(interface) = self { Some(interface) } else { None }
+    }
+}
+
 /// A directory for each interface, and those for all and for new ones.
-fn each_interface(system: &Arc<System>, rows: &'static [Row<Option<Arc<Interface>>>]) -> Directory {
+fn each_interface(system: &Arc<System>, rows: &'static [Row<Scope>]) -> Directory {
     let (found, listed) = (Arc::clone(system), Arc::clone(system));
-    let everybody = Arc::new(None);
-    let of = |subject: &Arc<Option<Arc<Interface>>>| Node::directory(0o555, Directory::of(rows, subject));
-    Directory::new().with("all", of(&everybody)).with("default", of(&everybody)).changing(
+    let of = |scope| Node::directory(0o555, Directory::of(rows, &Arc::new(scope)));
+    Directory::new().with("all", of(Scope::All)).with("default", of(Scope::New)).changing(
         move |name, _| {
             let snapshot = found.network().interfaces().snapshot();
             let interface = snapshot.interfaces().iter().find(|one| one.name().as_bytes() == name)?;
-            let subject = Arc::new(Some(Arc::clone(interface)));
-            Some(Node::directory(0o555, Directory::of(rows, &subject)))
+            Some(of(Scope::One(Arc::clone(interface))))
         },
         move |give| {
             for interface in listed.network().interfaces().snapshot().interfaces() {
@@ -130,24 +143,27 @@ macro_rules! redirects {
         Row::setting(
             "accept_redirects",
             0o644,
-            |interface| {
-                let of_all = settings::$of_all.get();
-                Ok(line(
-                    interface.as_ref().map_or(of_all, |one| u32::from(one.accept_redirects[$family].load(Relaxed))),
-                ))
+            |scope| {
+                Ok(line(match scope {
+                    Scope::All => settings::$of_all.get(),
+                    Scope::New => 1,
+                    Scope::One(one) => u32::from(one.accept_redirects[$family].load(Relaxed)),
+                }))
             },
-            |interface, text| match interface {
-                Some(one) => {
+            |scope, text| match scope {
+                Scope::All => set(&settings::$of_all, text),
+                Scope::New if parse_setting(text) == Ok(1) => Ok(()),
+                Scope::New => Err(Errno::EINVAL),
+                Scope::One(one) => {
                     one.accept_redirects[$family].store(parse_setting::<u32>(text)? != 0, Relaxed);
                     Ok(())
                 }
-                None => set(&settings::$of_all, text),
             },
         )
     };
 }
 
-const CONFIGURATION4: &[Row<Option<Arc<Interface>>>] = &[
+const CONFIGURATION4: &[Row<Scope>] = &[
     redirects!(0, ACCEPT_REDIRECTS4),
     Row::fixed("accept_source_route", "0\n"),
     Row::fixed("forwarding", "0\n"),
@@ -155,11 +171,11 @@ const CONFIGURATION4: &[Row<Option<Arc<Interface>>>] = &[
     Row::fixed("send_redirects", "0\n"),
 ];
 
-const CONFIGURATION6: &[Row<Option<Arc<Interface>>>] = &[
+const CONFIGURATION6: &[Row<Scope>] = &[
     Row::fixed("accept_ra", "1\n"),
     redirects!(1, ACCEPT_REDIRECTS6),
     Row::fixed("disable_ipv6", "0\n"),
     Row::fixed("forwarding", "0\n"),
     Row::fixed("hop_limit", "64\n"),
-    Row::file("mtu", |interface| line(interface.as_ref().map_or(1280, |one| one.mtu()))),
+    Row::file("mtu", |scope| line(scope.interface().map_or(1280, Interface::mtu))),
 ];
