@@ -5,10 +5,11 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use abi::OpenFlags;
+use abi::open::{SEEK_CUR, SEEK_SET};
+use abi::{Errno, OpenFlags};
 use sync::{ArcView, Mutex, Once, SpinLock, rank};
 
-use crate::{File, FileOwner, lease, lock};
+use crate::{File, FileOwner, IoResult, Progress, lease, lock};
 
 /// Who wants to know that an open file is gone: an epoll instance, which forgets it then.
 pub trait ReleaseWatcher: Send + Sync {
@@ -122,6 +123,30 @@ impl OpenFile {
     /// The position. Readers and writers that use it hold it during the transfer, as Linux does.
     pub fn position(&self) -> &Mutex<u64> {
         &self.position
+    }
+
+    /// Moves bytes at `position`, or at the own one, which is behind them then. That is not held meanwhile: for files
+    /// whose bytes are made, or kept, by what may take any lock.
+    pub fn transfer_at(&self, position: Option<u64>, transfer: impl FnOnce(u64) -> Result<usize, Errno>) -> IoResult {
+        let at = position.unwrap_or_else(|| *self.position.lock());
+        let done = transfer(at)?;
+        if position.is_none() {
+            *self.position.lock() = at.saturating_add(done as u64);
+        }
+        Ok(Progress::Done(done))
+    }
+
+    /// `lseek` of a file that has no end: `EINVAL` beyond the largest position `max`, and for what begins at an end.
+    pub fn seek_up_to(&self, max: u64, offset: i64, whence: u32) -> Result<u64, Errno> {
+        let mut position = self.position.lock();
+        let base = match whence {
+            SEEK_SET => 0,
+            SEEK_CUR => *position,
+            _ => return Err(Errno::EINVAL),
+        };
+        let target = base.checked_add_signed(offset).filter(|target| *target <= max);
+        *position = target.ok_or(Errno::EINVAL)?;
+        Ok(*position)
     }
 
     /// Who is told by signals what happens to it. Made now if nobody asked before.

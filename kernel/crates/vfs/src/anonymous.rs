@@ -116,7 +116,7 @@ impl Inode for AnonymousInode {
         let _ = self.file.set_ownership(Some(&self.metadata.attributes()));
     }
 
-    fn open(&self, _path: &PathRef, flags: OpenFlags) -> Result<Opened, Errno> {
+    fn open(&self, _path: &PathRef, flags: OpenFlags, _credentials: &Credentials) -> Result<Opened, Errno> {
         // A pipe is opened anew, at the end that is asked for.
         if let Some(end) = (&*self.file as &dyn Any).downcast_ref::<file::pipe::PipeEnd>() {
             return end.pipe().open(flags).map(|end| Opened::Replaced(end));

@@ -211,8 +211,8 @@ pub trait Inode: Any + Send + Sync {
     }
 
     /// Called when the inode, found at `path`, is opened, after all checks.
-    fn open(&self, path: &PathRef, flags: OpenFlags) -> Result<Opened, Errno> {
-        let _ = (path, flags);
+    fn open(&self, path: &PathRef, flags: OpenFlags, credentials: &Credentials) -> Result<Opened, Errno> {
+        let _ = (path, flags, credentials);
         Ok(Opened::Inode)
     }
 

@@ -261,7 +261,7 @@ fn open_place(
     }
     let opened = match kind {
         FileKind::CharacterDevice | FileKind::BlockDevice => Opened::Through(device::open(file.path(), flags)?),
-        _ => file.path().inode().open(file.path(), flags)?,
+        _ => file.path().inode().open(file.path(), flags, credentials)?,
     };
     match opened {
         Opened::Inode => {}

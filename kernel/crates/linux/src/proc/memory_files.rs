@@ -6,15 +6,14 @@
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 
-use abi::{Errno, open};
-use file::{Attributes, File, IoResult, OpenFile, Progress};
+use abi::Errno;
+use file::{Attributes, CallFlags, File, IoResult, OpenFile};
 use mm::range::PageRange;
 use mm::user::{UserReader, UserWriter};
 use mm::{AddressSpace, FaultError, PAGE_SIZE, PresentPage, USER_END};
-use vfs::FileKind;
+use vfs::{Capabilities, Credentials, FileKind};
 
 use super::process::Task;
-use crate::credentials::CAP_SYS_ADMIN;
 
 /// Bytes of `pagemap` for one page.
 const ENTRY_LEN: usize = 8;
@@ -26,13 +25,13 @@ const IS_OF_OBJECT: u64 = 1 << 61;
 const IS_EXCLUSIVE: u64 = 1 << 56;
 
 /// What serves `mem`.
-pub(super) fn memory(task: &Task) -> Result<Arc<dyn File>, Errno> {
+pub(super) fn memory(task: &Task, _opener: &Credentials) -> Result<Arc<dyn File>, Errno> {
     open_of(task, Shows::Memory)
 }
 
-/// What serves `pagemap`. Where in memory pages are is told to a process with `CAP_SYS_ADMIN`: no other can ask.
-pub(super) fn page_map(task: &Task) -> Result<Arc<dyn File>, Errno> {
-    let shows_frames = task.thread()?.credentials().has(CAP_SYS_ADMIN);
+/// What serves `pagemap`. Where in memory pages are is told if who opened it has `CAP_SYS_ADMIN`.
+pub(super) fn page_map(task: &Task, opener: &Credentials) -> Result<Arc<dyn File>, Errno> {
+    let shows_frames = opener.has(Capabilities::SYS_ADMIN);
     open_of(task, Shows::PageMap { shows_frames })
 }
 
@@ -159,40 +158,28 @@ fn entry(present: PresentPage, shows_frames: bool) -> u64 {
 }
 
 impl File for MemoryFile {
+    fn call_flags(&self, _writes: bool) -> CallFlags {
+        CallFlags::None
+    }
+
     fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
-        if let Some(position) = position {
-            return self.read_at(position, to).map(Progress::Done);
-        }
-        // Not held meanwhile: paging in takes any lock.
-        let position = *open.position().lock();
-        let done = self.read_at(position, to)?;
-        *open.position().lock() = position.saturating_add(done as u64);
-        Ok(Progress::Done(done))
+        open.transfer_at(position, |at| self.read_at(at, to))
     }
 
     fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
-        if let Some(position) = position {
-            return self.write_at(position, from).map(Progress::Done);
-        }
-        let position = *open.position().lock();
-        let done = self.write_at(position, from)?;
-        *open.position().lock() = position.saturating_add(done as u64);
-        Ok(Progress::Done(done))
+        open.transfer_at(position, |at| self.write_at(at, from))
     }
 
     fn seek(&self, open: &OpenFile, offset: i64, whence: u32) -> Result<u64, Errno> {
-        let mut position = open.position().lock();
-        let base = match whence {
-            open::SEEK_SET => 0,
-            open::SEEK_CUR => *position,
-            _ => return Err(Errno::EINVAL),
-        };
-        *position = base.checked_add_signed(offset).ok_or(Errno::EINVAL)?;
-        Ok(*position)
+        open.seek_up_to(u64::MAX, offset, whence)
     }
 
     fn has_positions(&self) -> bool {
         true
+    }
+
+    fn allocate(&self, _open: &OpenFile, _mode: u32, _offset: u64, _length: u64) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
     }
 
     fn truncate(&self, _open: &OpenFile, _length: u64) -> Result<(), Errno> {

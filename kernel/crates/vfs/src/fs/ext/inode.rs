@@ -350,7 +350,7 @@ impl Inode for ExtInode {
         Ok(LinkTarget::Path(Arc::from(target.get(..end).unwrap_or_default())))
     }
 
-    fn open(&self, _path: &PathRef, flags: OpenFlags) -> Result<Opened, Errno> {
+    fn open(&self, _path: &PathRef, flags: OpenFlags, _credentials: &Credentials) -> Result<Opened, Errno> {
         if self.core.is_encrypted() && !matches!(self.contents, Contents::Directory(_)) {
             // As without the key.
             return Err(Errno::EOPNOTSUPP);

@@ -36,7 +36,7 @@ use crate::attributes::AttributeChange;
 use crate::file_system::anonymous_device;
 use crate::{
     Credentials, Dentry, FileKind, FileSystem, FileSystemStatistics, FileTime, HashedName, Inode, LinkTarget, Metadata,
-    NAME_LEN_MAX, NewInode, NewMetadata, Opened, PathRef, RootDentry,
+    NAME_LEN_MAX, NewMetadata, Opened, PathRef, RootDentry,
 };
 
 pub use table::Row;
@@ -51,8 +51,8 @@ const CHANGING_BASE: u64 = 1 << 32;
 pub type Render = Arc<dyn Fn() -> Result<Vec<u8>, Errno> + Send + Sync>;
 /// Takes what was written to a file.
 pub type Store = Arc<dyn Fn(&[u8]) -> Result<(), Errno> + Send + Sync>;
-/// Makes what serves an open file.
-pub type Open = Arc<dyn Fn() -> Result<Arc<dyn File>, Errno> + Send + Sync>;
+/// Makes what serves an open file, for whoever opens it.
+pub type Open = Arc<dyn Fn(&Credentials) -> Result<Arc<dyn File>, Errno> + Send + Sync>;
 /// Makes the text of a link, for whoever asks.
 pub type Text = Arc<dyn Fn(&Credentials) -> Result<Vec<u8>, Errno> + Send + Sync>;
 /// Finds the place a link leads to.
@@ -115,7 +115,10 @@ impl Node {
     }
 
     /// A file that is served, once it is open, by what `open` makes.
-    pub fn served(permissions: u32, open: impl Fn() -> Result<Arc<dyn File>, Errno> + Send + Sync + 'static) -> Self {
+    pub fn served(
+        permissions: u32,
+        open: impl Fn(&Credentials) -> Result<Arc<dyn File>, Errno> + Send + Sync + 'static,
+    ) -> Self {
         Self::new(NodeKind::Served(Arc::new(open)), permissions)
     }
 
@@ -371,11 +374,6 @@ impl Inode for GeneratedInode {
         Err(Errno::ENOENT)
     }
 
-    fn create(&self, _name: HashedName<'_>, _new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        self.check_takes_names()?;
-        Err(Errno::EPERM)
-    }
-
     fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
         let directory = self.directory()?;
         if directory.is_gone() {
@@ -419,10 +417,10 @@ impl Inode for GeneratedInode {
         }
     }
 
-    fn open(&self, _path: &PathRef, _flags: OpenFlags) -> Result<Opened, Errno> {
+    fn open(&self, _path: &PathRef, _flags: OpenFlags, credentials: &Credentials) -> Result<Opened, Errno> {
         Ok(match &self.node.kind {
             NodeKind::File { .. } => Opened::Through(Arc::new(GeneratedFile::new(self.node.clone()))),
-            NodeKind::Served(open) => Opened::Through(open()?),
+            NodeKind::Served(open) => Opened::Through(open(credentials)?),
             _ => Opened::Inode,
         })
     }

@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 use alloc::vec;
 
-use abi::{Errno, open};
-use file::{Attributes, CallFlags, File, IoResult, OpenFile, Progress};
+use abi::Errno;
+use file::{Attributes, CallFlags, File, IoResult, OpenFile};
 use mm::user::{UserReader, UserWriter};
 use sync::{Mutex, rank};
 
@@ -47,6 +47,21 @@ impl GeneratedFile {
             _ => Ok(0),
         }
     }
+
+    fn write_at(&self, position: u64, from: &mut UserReader<'_>) -> Result<usize, Errno> {
+        let NodeKind::File { store: Some(store), .. } = &self.node.kind else { return Err(Errno::EINVAL) };
+        let len = from.remaining();
+        if len > WRITE_LEN_MAX {
+            return Err(Errno::EINVAL);
+        }
+        let mut text = vec![0; len];
+        from.read_exact(&mut text)?;
+        // Strict files have read all they want when they have read from the start.
+        if !self.node.is_strict || position == 0 && len > 0 {
+            store(&text)?;
+        }
+        Ok(len)
+    }
 }
 
 impl File for GeneratedFile {
@@ -55,46 +70,15 @@ impl File for GeneratedFile {
     }
 
     fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
-        if let Some(position) = position {
-            return self.read_at(position, to).map(Progress::Done);
-        }
-        // Not held while the text is made: that may take any lock.
-        let position = *open.position().lock();
-        let done = self.read_at(position, to)?;
-        *open.position().lock() = position.saturating_add(done as u64);
-        Ok(Progress::Done(done))
+        open.transfer_at(position, |at| self.read_at(at, to))
     }
 
     fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
-        let NodeKind::File { store: Some(store), .. } = &self.node.kind else { return Err(Errno::EINVAL) };
-        let len = from.remaining();
-        if len > WRITE_LEN_MAX {
-            return Err(Errno::EINVAL);
-        }
-        let mut text = vec![0; len];
-        from.read_exact(&mut text)?;
-        let at = position.unwrap_or_else(|| *open.position().lock());
-        // Strict files have read all they want when they have read from the start.
-        if !self.node.is_strict || at == 0 && len > 0 {
-            store(&text)?;
-        }
-        if position.is_none() {
-            let mut position = open.position().lock();
-            *position = position.saturating_add(len as u64);
-        }
-        Ok(Progress::Done(len))
+        open.transfer_at(position, |at| self.write_at(at, from))
     }
 
     fn seek(&self, open: &OpenFile, offset: i64, whence: u32) -> Result<u64, Errno> {
-        let mut position = open.position().lock();
-        let base = match whence {
-            open::SEEK_SET => 0,
-            open::SEEK_CUR => *position,
-            _ => return Err(Errno::EINVAL),
-        };
-        let target = base.checked_add_signed(offset).filter(|target| i64::try_from(*target).is_ok());
-        *position = target.ok_or(Errno::EINVAL)?;
-        Ok(*position)
+        open.seek_up_to(i64::MAX.cast_unsigned(), offset, whence)
     }
 
     fn has_positions(&self) -> bool {

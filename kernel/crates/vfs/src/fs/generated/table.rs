@@ -19,13 +19,16 @@ pub struct Row<T: 'static> {
     shows: Shows<T>,
 }
 
+/// Makes what serves an open file, for whoever opens it.
+type Serve<T> = fn(&T, &Credentials) -> Result<Arc<dyn File>, Errno>;
+
 enum Shows<T: 'static> {
     Text(&'static str),
     Fixed(&'static str),
     File(fn(&T) -> Vec<u8>),
     Fallible(fn(&T) -> Result<Vec<u8>, Errno>),
     Setting(fn(&T) -> Result<Vec<u8>, Errno>, fn(&T, &[u8]) -> Result<(), Errno>),
-    Served(fn(&T) -> Result<Arc<dyn File>, Errno>),
+    Served(Serve<T>),
     Directory(fn(&Arc<T>) -> Directory),
     Link(fn(&T, &Credentials) -> Result<Vec<u8>, Errno>),
     Place(fn(&T) -> Result<Vec<u8>, Errno>, fn(&T) -> Result<PathRef, Errno>),
@@ -63,7 +66,7 @@ impl<T: 'static> Row<T> {
     }
 
     /// A file that is served, once it is open, by what `open` makes.
-    pub const fn served(name: &'static str, permissions: u32, open: fn(&T) -> Result<Arc<dyn File>, Errno>) -> Self {
+    pub const fn served(name: &'static str, permissions: u32, open: Serve<T>) -> Self {
         Self { name, permissions, shows: Shows::Served(open) }
     }
 
@@ -147,7 +150,7 @@ impl<T: Send + Sync> Entries for Table<T> {
                 let stored = Arc::clone(&subject);
                 Node::writable_file(row.permissions, move || render(&subject), move |text| store(&stored, text))
             }
-            Shows::Served(open) => Node::served(row.permissions, move || open(&subject)),
+            Shows::Served(open) => Node::served(row.permissions, move |credentials| open(&subject, credentials)),
             Shows::Directory(make) => Node::directory(row.permissions, make(&subject)),
             Shows::Link(text) => Node::link(move |credentials| text(&subject, credentials)),
             Shows::Place(text, place) => {

@@ -374,7 +374,7 @@ impl Inode for ServedInode {
         Ok(LinkTarget::Path(Arc::from(self.fid().readlink()?)))
     }
 
-    fn open(&self, _path: &PathRef, flags: OpenFlags) -> Result<Opened, Errno> {
+    fn open(&self, _path: &PathRef, flags: OpenFlags, _credentials: &Credentials) -> Result<Opened, Errno> {
         match &self.contents {
             Contents::Regular(data) => data.open(self, flags)?,
             Contents::Directory(_) => drop(self.listing()?),

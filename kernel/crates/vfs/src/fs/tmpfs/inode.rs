@@ -231,7 +231,7 @@ impl Inode for MemoryInode {
         }
     }
 
-    fn open(&self, _path: &PathRef, flags: OpenFlags) -> Result<Opened, Errno> {
+    fn open(&self, _path: &PathRef, flags: OpenFlags, _credentials: &Credentials) -> Result<Opened, Errno> {
         match &self.contents {
             Contents::Fifo(pipe) => Ok(Opened::Through(pipe.open(flags)?)),
             _ => Ok(Opened::Inode),
