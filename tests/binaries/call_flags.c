@@ -1,9 +1,11 @@
 //@ run: table
 //@ run: pipe
+//@ run: patient
 // Which flags of preadv2 and pwritev2 go with which files, and writing to a broken pipe without a signal.
 #include "observe.h"
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -36,6 +38,8 @@ static void row(const char *name, int reader, int writer, const void *data, size
     }
 }
 
+static char page[4096];
+
 static void table(void) {
     uint64_t one = 1;
     int p[2], s[2];
@@ -64,6 +68,10 @@ static void table(void) {
     row("memfd", memory, memory, "ab", 2);
     row("directory", open(".", O_RDONLY), -1, NULL, 2);
     row("sysctl", open("/proc/sys/fs/dir-notify-enable", O_RDONLY), -1, NULL, 1);
+    int own = open("/proc/self/mem", O_RDWR);
+    MUST(lseek(own, (off_t)(uintptr_t)page, SEEK_SET));
+    row("memory", own, own, "ab", 2);
+    row("page map", open("/proc/self/pagemap", O_RDONLY), -1, NULL, 8);
 }
 
 static volatile int signals;
@@ -92,11 +100,38 @@ static void broken(void) {
     TRY(syscall(SYS_pwritev2, p[1], &vector, 1, 0L, 0L, 0x100));
 }
 
+// Without a signal, a write to a stream waits and stops where it does with one.
+static void patient(void) {
+    static char data[4 << 20];
+    struct iovec vector = {data, sizeof data};
+    struct timeval patience = {.tv_usec = 20000};
+    struct rlimit limit = {100, RLIM_INFINITY};
+    int s[2];
+    signal(SIGXFSZ, count);
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+    MUST(setsockopt(s[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience));
+    long part = syscall(SYS_pwritev2, s[0], &vector, 1, -1L, -1L, 0x100);
+    CHECK(part > 0 && part < (long)sizeof data);
+    TRY(syscall(SYS_pwritev2, s[0], &vector, 1, -1L, -1L, 0x100));
+    TRY(syscall(SYS_pwritev2, s[0], &vector, 1, -1L, -1L, 0x108));
+    TRY(syscall(SYS_pwritev2, s[0], &vector, 1025, -1L, -1L, 0x100));
+    fresh_dir("/dev/shm");
+    int file = (int)MUST(open("f", O_RDWR | O_CREAT, 0600));
+    MUST(setrlimit(RLIMIT_FSIZE, &limit));
+    long short_one = syscall(SYS_pwritev2, file, &vector, 1, 90L, 0L, 0x100);
+    long none = syscall(SYS_pwritev2, file, &vector, 1, 100L, 0L, 0x100);
+    limit.rlim_cur = limit.rlim_max;
+    MUST(setrlimit(RLIMIT_FSIZE, &limit));
+    printf("%ld, then %ld, and %d signals\n", short_one, none, signals);
+}
+
 int main(int argc, char **argv) {
     const char *part = argc > 1 ? argv[1] : "";
     if (strcmp(part, "table") == 0)
         table();
     else if (strcmp(part, "pipe") == 0)
         broken();
+    else if (strcmp(part, "patient") == 0)
+        patient();
     return 0;
 }

@@ -102,10 +102,10 @@ pub(crate) fn write_rest(
     file: &SocketFile,
     from: &mut UserReader<'_>,
     first: IoResult,
+    flags: MessageFlags,
 ) -> SyscallResult {
     let caller: Caller = super::caller(thread);
     let mut control = Vec::new();
-    let flags = MessageFlags::empty();
     let mut request = SendRequest { from, address: None, control: &mut control, flags, caller: &caller };
     send_rest(thread, open, &**file.socket(), &mut request, first)
 }

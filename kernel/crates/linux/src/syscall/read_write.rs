@@ -9,7 +9,7 @@ use abi::stat::{S_IFMT, S_IFREG};
 use abi::{Errno, Fd, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
 use file::{CallFlags, FdRef, IoResult, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter, read_iovecs};
-use net::socket::SocketFile;
+use net::socket::{MessageFlags, SocketFile};
 use sync::machine::{self, NEVER};
 
 use crate::error::SyscallError;
@@ -252,13 +252,25 @@ pub(crate) fn write_to(
     from: &mut UserReader<'_>,
     position: Option<u64>,
 ) -> SyscallResult {
+    write_signalling(thread, open, from, position, true)
+}
+
+/// As [`write_to`]. `signals`: whether a broken pipe raises `SIGPIPE`.
+#[inline(always)]
+fn write_signalling(
+    thread: &Thread,
+    open: &OpenFile,
+    from: &mut UserReader<'_>,
+    position: Option<u64>,
+    signals: bool,
+) -> SyscallResult {
     match open.server().write(open, from, position) {
         Ok(Progress::Done(count)) if from.is_empty() => {
             thread.accounting().count_write(count);
             Ok(count)
         }
         first => {
-            let result = write_rest(thread, open, from, position, first);
+            let result = write_rest(thread, open, from, position, first, signals);
             thread.accounting().count_write(result.unwrap_or(0));
             result
         }
@@ -274,9 +286,11 @@ fn write_rest(
     from: &mut UserReader<'_>,
     position: Option<u64>,
     first: IoResult,
+    signals: bool,
 ) -> SyscallResult {
     if let Some(file) = file_as::<SocketFile>(open) {
-        return socket::transfer::write_rest(thread, open, file, from, first);
+        let flags = if signals { MessageFlags::empty() } else { MessageFlags::NOSIGNAL };
+        return socket::transfer::write_rest(thread, open, file, from, first, flags);
     }
     let file = open.file();
     let mut attempt = first;
@@ -292,7 +306,7 @@ fn write_rest(
         };
         match result {
             Ok(count) => done += count,
-            Err(SyscallError::Errno(Errno::EPIPE)) => {
+            Err(SyscallError::Errno(Errno::EPIPE)) if signals => {
                 let error = broken_pipe(thread);
                 return if done > 0 { Ok(done) } else { Err(error) };
             }
@@ -386,6 +400,18 @@ pub(crate) fn pwrite64(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize, o
 }
 
 fn write_vector(thread: &Thread, open: &OpenFile, vector: UserPtr, count: u64, position: Option<u64>) -> SyscallResult {
+    write_to(thread, open, &mut limited_vector(thread, open, vector, count, position)?, position)
+}
+
+/// The buffers of a vector, as much of them as may be written at `position`.
+#[inline(always)]
+fn limited_vector(
+    thread: &Thread,
+    open: &OpenFile,
+    vector: UserPtr,
+    count: u64,
+    position: Option<u64>,
+) -> Result<UserReader<'static>, Errno> {
     let mut iovecs = read_iovecs(vector.address(), vector_len(count)?)?;
     let mut from = UserReader::from_iovecs(iovecs.clone())?;
     let len = from.remaining();
@@ -398,7 +424,7 @@ fn write_vector(thread: &Thread, open: &OpenFile, vector: UserPtr, count: u64, p
         }
         from = UserReader::from_iovecs(iovecs)?;
     }
-    write_to(thread, open, &mut from, position)
+    Ok(from)
 }
 
 pub(crate) fn writev(thread: &Thread, fd: Fd, vector: UserPtr, vector_length: u64) -> SyscallResult {
@@ -464,34 +490,13 @@ fn write_as(
     as_flags.set(OpenFlags::APPEND, appends);
     as_flags.set(OpenFlags::NONBLOCK, open.is_nonblocking() || flags.contains(RwFlags::NOWAIT));
     let other = open.with_flags(as_flags);
-    let written = if flags.contains(RwFlags::NOSIGNAL) && open.file().is_stream() {
-        let mut from = UserReader::from_iovecs(read_iovecs(vector.address(), vector_len(count)?)?)?;
-        write_quietly(thread, &other, &mut from)?
-    } else {
-        write_vector(thread, &other, vector, count, position)?
-    };
+    let mut from = limited_vector(thread, &other, vector, count, position)?;
+    let written = write_signalling(thread, &other, &mut from, position, !flags.contains(RwFlags::NOSIGNAL))?;
     if position.is_none() && open.file().has_positions() {
         let end = *other.position().lock();
         *open.position().lock() = end;
     }
     Ok(written)
-}
-
-/// Writes to a stream whose end may be broken, without a signal that says so.
-fn write_quietly(thread: &Thread, open: &OpenFile, from: &mut UserReader<'_>) -> SyscallResult {
-    let file = open.file();
-    let mut done = 0;
-    loop {
-        match wait::until_ready(thread, open, PollEvents::WRITABLE, || file.write(open, from, None)) {
-            Ok(count) => done += count,
-            Err(_) if done > 0 => return Ok(done),
-            Err(error) => return Err(error),
-        }
-        if from.is_empty() {
-            thread.accounting().count_write(done);
-            return Ok(done);
-        }
-    }
 }
 
 // ---- The position ---------------------------------------------------------------------------------------------------
