@@ -437,7 +437,7 @@ macro_rules! for_each_syscall {
 464 getxattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr, arguments: UserPtr, size: usize) = Full("");
 465 listxattrat(directory: Fd, path: UserPtr, at: u32, names: UserPtr, size: usize) = Full("");
 466 removexattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr) = Full("");
-467 open_tree_attr(directory: Fd, path: UserPtr, flags: u32, attributes: UserPtr, size: usize) = Full("");
+467 open_tree_attr(directory: Fd, path: UserPtr, flags: u32, attributes: UserPtr, size: usize) = Partial("as mount_setattr");
         }
     };
 }

@@ -122,7 +122,7 @@ impl Request<'_> {
         namespace.mount_superblock(credentials, &self.target, superblock, source, self.mount_flags()).map(drop)
     }
 
-    /// One kind of propagation, with `MS_REC` and `MS_SILENT`. Here every mount is private, and stays so as a slave: it has no master.
+    /// One kind of propagation, with `MS_REC` and `MS_SILENT`.
     fn set_propagation(&self) -> Result<(), Errno> {
         let kind = self.flags - Flags::REC - Flags::SILENT;
         let kind = propagation(kind).ok_or(Errno::EINVAL)?;
