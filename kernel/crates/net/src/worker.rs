@@ -12,7 +12,8 @@
 //! 6. *Held output.* What connections hold back while the program goes on is sent here if nobody else does
 //!    ([`crate::held`]).
 //!
-//! The worker sleeps until the earliest of these. Locks: [`sync::rank::NETWORK_TIMERS`] around the tree of timers, held for no call.
+//! The worker sleeps until the earliest of these. Locks: [`sync::rank::NETWORK_TIMERS`] around the tree of timers, held for no call;
+//! [`sync::rank::CONTROL_PACKETS`] while a batch of control packets is handled, so that who sent them can wait for their end.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -46,6 +47,10 @@ type TimerKey = (u64, usize);
 /// What one CPU's network thread has to do.
 pub(crate) struct Worker {
     control: BatchQueue<Packet>,
+    /// Held while packets of `control` are handled.
+    handling: Mutex<()>,
+    /// Set before they are taken, cleared when they are handled.
+    is_handling: AtomicBool,
     polls: BatchQueue<(Arc<Interface>, u16)>,
     pokes: BatchQueue<Arc<dyn Flow>>,
     watched: BatchQueue<Arc<dyn Flow>>,
@@ -63,6 +68,8 @@ impl Worker {
     pub(crate) fn new() -> Self {
         Self {
             control: BatchQueue::new(CONTROL_MAX),
+            handling: Mutex::new(rank::CONTROL_PACKETS, ()),
+            is_handling: AtomicBool::new(false),
             polls: BatchQueue::new(POLLS_MAX),
             pokes: BatchQueue::new(FLOWS_MAX),
             watched: BatchQueue::new(FLOWS_MAX),
@@ -175,9 +182,7 @@ impl Stack {
         let worker = self.worker(cpu);
         worker.has_work.store(false, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        for packet in worker.control.take() {
-            self.handle_control(packet);
-        }
+        self.handle_waiting(worker);
         let is_polling = self.poll_queues(worker);
         let now_ns = machine::now_ns();
         for flow in worker.pokes.take() {
@@ -199,18 +204,36 @@ impl Stack {
         at_ns.min(worker.next_timer_ns()).min(worker.held.look_ns())
     }
 
-    /// Handles what this CPU has for its worker at once, after the machine has sent something to itself: as on Linux, the error that
-    /// a datagram causes is there when `send` returns. Called without locks. What other CPUs have is left to their workers.
-    pub(crate) fn settle(self: &Arc<Self>) {
+    /// Handles the control packets that wait at a worker, and waits for those that another thread handles. False: there are none.
+    fn handle_waiting(self: &Arc<Self>, worker: &Worker) -> bool {
+        // In this order: who has taken packets has said before that it handles them.
+        if worker.control.is_empty() && !worker.is_handling.load(Ordering::Acquire) {
+            return false;
+        }
+        let _handling = worker.handling.lock();
+        worker.is_handling.store(true, Ordering::Release);
+        for packet in worker.control.take() {
+            self.handle_control(packet);
+        }
+        worker.is_handling.store(false, Ordering::Release);
+        true
+    }
+
+    /// Sees to what the machine has sent to itself on CPU `sent_on`: as on Linux, the error that a datagram causes is there when `send`
+    /// returns. Called without locks. The packets wait at the worker of the CPU that sent them, or are in that worker's hands; the
+    /// calling thread may have moved to another CPU, there and with what it handles itself. What other CPUs have is left to them.
+    pub(crate) fn settle(self: &Arc<Self>, sent_on: u32) {
+        let mut before = sent_on;
         for _ in 0..SETTLING_ROUNDS_MAX {
-            let mut was_any = false;
-            for packet in self.worker(machine::current_cpu()).control.take() {
-                self.handle_control(packet);
-                was_any = true;
+            let now = machine::current_cpu();
+            let mut was_any = self.handle_waiting(self.worker(before));
+            if now != before {
+                was_any |= self.handle_waiting(self.worker(now));
             }
             if !was_any {
                 break;
             }
+            before = now;
         }
     }
 

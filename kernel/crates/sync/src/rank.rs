@@ -71,6 +71,8 @@ ranks! {
     TERMINAL,
     /// One pipe or FIFO.
     PIPE,
+    /// The packets of no flow that one network worker, or a sender in its place, handles.
+    CONTROL_PACKETS,
     /// The names of sockets in the Unix domain.
     UNIX_NAMES,
     /// One socket of the Unix domain; two in the order of their numbers.

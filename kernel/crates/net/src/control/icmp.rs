@@ -1,7 +1,7 @@
 //! ICMP for IPv4 and IPv6: RFC 792, 4443 and 1122, section 3.2.2.
 //!
 //! - Echo requests are answered, errors are delivered to the flows they quote, and told to those who send what nobody takes.
-//! - What is sent is limited by one bucket for all ([`Bucket`]), as Linux's `icmp_msgs_per_sec` and `icmp_msgs_burst` do.
+//! - What is sent to others is limited by one bucket for all ([`Bucket`]), as Linux's `icmp_msgs_per_sec` and `icmp_msgs_burst` do.
 //! - An error is believed only if it quotes a packet of a flow that exists.
 
 use alloc::sync::Arc;
@@ -201,7 +201,8 @@ pub(super) fn refuse(stack: &Stack, interface: &Interface, packet: &IpPacket, wh
     if !is_host || stack.interfaces().class_of(packet.source) == AddressClass::Broadcast || is_error(packet) {
         return;
     }
-    if !stack.control().may_send_icmp(machine::now_ns()) {
+    // What a machine tells itself has no limit.
+    if !interface.is_loopback() && !stack.control().may_send_icmp(machine::now_ns()) {
         return stack.mib().count(Counter::IcmpOutRateLimitGlobal);
     }
     let is_ipv4 = packet.source.is_ipv4();

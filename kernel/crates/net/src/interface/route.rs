@@ -242,6 +242,17 @@ impl Route {
         result
     }
 
+    /// As [`Route::send`]; and what the machine does with packets to itself is done before it returns. Called without locks.
+    pub(crate) fn send_settled(&self, stack: &Arc<Stack>, frames: &mut Vec<TransmitFrame>) -> Result<(), Errno> {
+        let sent_on = machine::current_cpu();
+        let is_local = self.interface.is_loopback();
+        self.send(stack, frames)?;
+        if is_local {
+            stack.settle(sent_on);
+        }
+        Ok(())
+    }
+
     /// Sends IP packets whose headers are there. They fit.
     pub fn send_with_header(&self, stack: &Stack, frames: &mut Vec<TransmitFrame>) {
         for frame in frames.iter_mut() {

@@ -229,7 +229,7 @@ impl RawSocket {
             if len + IPV4_LEN > PACKET_LEN_MAX && !self.datagrams.is_v6 {
                 return Err(Errno::EMSGSIZE);
             }
-            route.send(stack, &mut alloc::vec![frame])?;
+            route.send_settled(stack, &mut alloc::vec![frame])?;
         }
         Ok(Progress::Done(len))
     }

@@ -196,12 +196,7 @@ impl UdpSocket {
     fn transmit(&self, route: &Route, frames: &mut Vec<TransmitFrame>) -> Result<(), Errno> {
         let counter = if route.source().is_ipv4() { Counter::UdpOutDatagrams } else { Counter::Udp6OutDatagrams };
         self.stack().mib().add(counter, frames.len() as u64);
-        let is_local = route.interface().is_loopback();
-        route.send(self.stack(), frames)?;
-        if is_local {
-            self.stack().settle();
-        }
-        Ok(())
+        route.send_settled(self.stack(), frames)
     }
 }
 
