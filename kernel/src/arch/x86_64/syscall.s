@@ -26,7 +26,18 @@
 #
 # `rsp` is written as an address of the frame throughout: FRAME_* are offsets from its start (frame.s).
 
+# Functions have a type and a size, for profiles and backtraces; the labels in them concern only `sort_event` and the tests.
+# `*_quiet` to `*_quiet_end` is code in which interrupts are off. All else is interrupted by the test call-interrupts.
+
 .section .entry.text, "ax"
+
+.macro FUNCTION name
+.type \name, @function
+\name:
+.endm
+.macro END name
+.size \name, . - \name
+.endm
 
 .balign 64
 syscall_code_start:
@@ -36,7 +47,8 @@ syscall_code_start:
 # The CPU has done: rcx = the address after it, r11 = flags, IF TF DF AC NT = 0. rsp is still the program's. There is no register
 # left to hold it, so it goes through a word of the CPU's own; interrupts are off, so nobody else uses it meanwhile.
 .global syscall_entry
-syscall_entry:
+FUNCTION syscall_entry
+syscall_entry_quiet:
     mov gs:[CPU_SCRATCH], rsp
     mov rsp, gs:[CPU_PROGRAM_FRAME]     # from here on the kernel stack
     mov [rsp + FRAME_RIP], rcx
@@ -44,6 +56,7 @@ syscall_entry:
     mov [rsp + FRAME_RSP], rcx
     mov [rsp + FRAME_RFLAGS], r11
     sti                                 # the program's state is safe: others may run
+syscall_entry_quiet_end:
 syscall_call:
     mov [rsp + FRAME_ORIGINAL_RAX], rax # the number, for a restart
     mov [rsp + FRAME_RDI], rdi          # the arguments, for the handler, for a restart, and to be given back
@@ -60,7 +73,6 @@ syscall_call:
     lea rcx, [rip + {syscall_entries}]
     call [rcx + rax * 8]
 # Everything in the frame is as it was; rax is the answer; rbx, rbp, r12 to r15 are the program's.
-.global syscall_window
 syscall_window:
     mov rcx, gs:[CPU_ATTENTION]         # the look
     cmp dword ptr [rcx], 0
@@ -77,10 +89,8 @@ syscall_window:
     mov rcx, [rsp + FRAME_RIP]          # rcx is what `syscall` left there, too
     add rsp, FRAME_RFLAGS
     popfq                               # status flags, DF, AC, ID; IF is on and stays so
-.global syscall_window_end
 syscall_window_end:
     pop rsp                             # FRAME_RSP is the next word
-.global syscall_exit_window_jump
 syscall_exit_window_jump:
     jmp rcx                             # not `sysret`, which leads to ring 3
 
@@ -88,10 +98,12 @@ syscall_exit_window_jump:
 syscall_absent:
     call {syscall_absent}
     jmp syscall_window
+END syscall_entry
 
 # There is something to do before the program goes on. The frame is completed, and linux::syscall_exit does it.
-syscall_slow_exit:
+FUNCTION syscall_slow_exit
     cli                                 # this CPU's attention pointer is looked at
+syscall_slow_exit_quiet:
     mov [rsp + FRAME_RAX], rax
     mov rcx, [rsp + FRAME_RIP]
     mov [rsp + FRAME_RCX], rcx
@@ -108,12 +120,15 @@ syscall_slow_exit:
     mov rdi, rsp
     xor ebp, ebp                        # backtraces end here
     call nacre_syscall_exit
+syscall_slow_exit_quiet_end:
     jmp return_to_program
+END syscall_slow_exit
 
 # The same for a thread with a gs base of its own. The way back is the slow one, which swaps the bases again.
 .balign 16
 .global syscall_entry_own_gs
-syscall_entry_own_gs:
+FUNCTION syscall_entry_own_gs
+syscall_entry_own_gs_quiet:
     swapgs
     mov gs:[CPU_SCRATCH], rsp
     mov rsp, gs:[CPU_PROGRAM_FRAME]
@@ -131,7 +146,8 @@ syscall_entry_own_gs:
     mov rdi, gs:[CPU_THREAD]
     mov rsi, rsp
     sti
-    mov eax, eax
+    mov eax, eax                        # `sti` takes effect behind it
+syscall_entry_own_gs_quiet_end:
     cmp eax, {SYSCALL_COUNT}
     jae 1f
     lea rcx, [rip + {syscall_entries}]
@@ -139,6 +155,7 @@ syscall_entry_own_gs:
     jmp syscall_slow_exit
 1:  call {syscall_absent}
     jmp syscall_slow_exit
+END syscall_entry_own_gs
 
 # 2. A rewritten call site whose status flags and r11 nobody reads after the call.
 #
@@ -149,7 +166,7 @@ syscall_entry_own_gs:
 # A `syscall` stands before the address in rcx: in the program's text, or in the stub. Whoever cannot come this way goes that one.
 .balign 64
 .global site_entry
-site_entry:
+FUNCTION site_entry
     mov r11, rsp
     mov rsp, gs:[CPU_PROGRAM_FRAME]     # the kernel stack
     pushfq
@@ -190,11 +207,12 @@ site_window_end:
 site_absent:
     call {syscall_absent}
     jmp site_window
+END site_entry
 
 # The same where the status flags or r11 may be read: saved before anything changes them, given back as `syscall` gives them.
 .balign 16
 .global site_entry_full
-site_entry_full:
+FUNCTION site_entry_full
     mov r11, rsp
     mov rsp, gs:[CPU_PROGRAM_FRAME]
     pushfq
@@ -203,20 +221,22 @@ site_entry_full:
     jne site_by_syscall_with_flags
     mov [rsp + FRAME_RSP], r11
     mov [rsp + FRAME_RIP], rcx
-site_entry_full_end:
     jmp syscall_call
+END site_entry_full
 
 # The flags as they were, the stack as it was, and the `syscall` itself.
-site_by_syscall_with_flags:
+FUNCTION site_by_syscall_with_flags
     push [rsp + FRAME_RFLAGS]
     popfq
     mov rsp, r11
+END site_by_syscall_with_flags
 # What stubs are led to when a thread has a gs base of its own: gs is not to be used before it is known to be the CPU's.
 .global site_by_syscall
-site_by_syscall:
+FUNCTION site_by_syscall
     lea rcx, [rcx - 2]                  # changes no flag
 site_by_syscall_jump:
     jmp rcx
+END site_by_syscall
 
 # 3. A call of a function.
 #
@@ -227,7 +247,7 @@ site_by_syscall_jump:
 # The return address is on the program's stack. Nothing else there is read or written.
 .macro CALL_ENTRY count
 .balign 16
-call_entry_\count:
+FUNCTION call_entry_\count
     cmp rax, {SYSCALL_COUNT}            # all of rax counts
     jae call_by_syscall
     mov r11, rsp
@@ -251,6 +271,7 @@ call_entry_\count:
     mov [rsp + FRAME_RDI], rdi
     jmp call_handler
     .endif
+END call_entry_\count
 .endm
 
 .balign 64
@@ -261,7 +282,7 @@ call_entry_\count:
     CALL_ENTRY 2
     CALL_ENTRY 1
     CALL_ENTRY 0
-call_handler:
+FUNCTION call_handler
     mov [rsp + FRAME_RSP], r11          # at the return address
     mov [rsp + FRAME_ORIGINAL_RAX], rax
     mov rdi, gs:[CPU_THREAD]
@@ -275,26 +296,28 @@ call_window:
     mov rsp, [rsp + FRAME_RSP]
 call_window_end:
     ret                                 # from the program's stack
+END call_handler
 
 # The program is seen as if it had called `call_by_syscall` and were behind its `syscall` now. Programs know nothing of this file: linux
 # shows them the vDSO's copy of it (linux::rewrite), which is there for a restart as well.
-call_slow_exit:
+FUNCTION call_slow_exit
     pushfq                              # no kernel code changes DF, AC, NT or ID for longer than a few instructions
     pop [rsp + FRAME_RFLAGS]
     lea rcx, [rip + call_return]
     mov [rsp + FRAME_RIP], rcx
     jmp syscall_slow_exit
+END call_slow_exit
 
 # The same function by the instruction: for numbers beyond the table, and for everybody once a thread has its own gs base.
 .global call_by_syscall
-call_by_syscall:
+FUNCTION call_by_syscall
     mov r10, rcx
-.global call_syscall
 call_syscall:
     syscall
 .global call_return
 call_return:
     ret
+END call_by_syscall
 
 syscall_code_end:
 
@@ -312,7 +335,7 @@ syscall_code_end:
 
 # What an event at an instruction of this file means. The frame is at rsp + 8. Answers carry = 1 for an event of the kernel, 0 for
 # one of the program, and changes the frame's rip and rsp to where either goes on. Clobbers rax, rcx, rdx, rsi.
-sort_event:
+FUNCTION sort_event
     mov rcx, [rsp + 8 + FRAME_RIP]
     lea rdx, [rip + syscall_code_start]
     sub rcx, rdx                        # offset in the file
@@ -350,6 +373,7 @@ sort_event:
 6:  mov [rsp + 8 + FRAME_RIP], rax
     clc
     ret
+END sort_event
 
 .macro EVENT start, end, kind, target
     .long \start - syscall_code_start, \end - syscall_code_start, \kind, \target - syscall_code_start
