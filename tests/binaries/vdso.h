@@ -4,8 +4,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-// The function `name` of version LINUX_2.6, or NULL.
-static void *vdso_function(const char *name) {
+// The function `name` of a version, or NULL.
+static void *vdso_function_of(const char *version, const char *name) {
     char *base = (char *)getauxval(AT_SYSINFO_EHDR);
     if (!base)
         return NULL;
@@ -42,10 +42,15 @@ static void *vdso_function(const char *name) {
         for (ElfW(Verdef) *one = definition;; one = (void *)((char *)one + one->vd_next)) {
             ElfW(Verdaux) *aux = (void *)((char *)one + one->vd_aux);
             if (one->vd_ndx == (versions[i] & 0x7fff) && !(one->vd_flags & VER_FLG_BASE))
-                return strcmp(names + aux->vda_name, "LINUX_2.6") ? NULL : shift + symbols[i].st_value;
+                return strcmp(names + aux->vda_name, version) ? NULL : shift + symbols[i].st_value;
             if (!one->vd_next)
                 break;
         }
     }
     return NULL;
+}
+
+// The function `name` as Linux has it, or NULL.
+static inline void *vdso_function(const char *name) {
+    return vdso_function_of("LINUX_2.6", name);
 }
