@@ -38,6 +38,16 @@ use crate::orphan::ORPHAN_CREDITS;
 
 pub use writing::Writing;
 
+/// What a file has at a block.
+enum Contents {
+    Data,
+    Hole,
+    /// Room that counts as zeros, unless the page is in memory.
+    Room {
+        page: u64,
+    },
+}
+
 /// Transfers of one thread, of one file or several, which it waits for together.
 pub struct Transfers<'a> {
     file_system: &'a FileSystem,
@@ -213,23 +223,13 @@ impl Inode {
         let block_len = self.block_len() as u64;
         let end = size.div_ceil(block_len);
         let mut at = offset / block_len;
-        let mut map = self.map.lock();
         while at < end {
-            let page = at / self.per_page();
-            let run = self.find(&mut map, Self::logical(at)?)?;
-            let (is_data, next) = match run.place {
-                Place::Data(_) => (true, run.end()),
-                // Page by page, where pages may wait to be written.
-                Place::Hole if map.waiting.is_empty() => (false, run.end()),
-                Place::Hole => {
-                    let next_waiting = map.waiting.range(page..).next().map_or(u64::MAX, |(page, _)| *page);
-                    if next_waiting == page {
-                        (true, run.end().min((page + 1) * self.per_page()))
-                    } else {
-                        (false, run.end().min(next_waiting.saturating_mul(self.per_page())))
-                    }
-                }
-                Place::Unwritten(_) => (is_cached(page), run.end().min((page + 1) * self.per_page())),
+            let (contents, next) = self.contents_at(at)?;
+            // Asked without the map: who looks after pages asks for the map.
+            let is_data = match contents {
+                Contents::Data => true,
+                Contents::Hole => false,
+                Contents::Room { page } => is_cached(page),
             };
             if is_data != wants_hole {
                 return Ok(offset.max(at * block_len));
@@ -237,6 +237,24 @@ impl Inode {
             at = next;
         }
         if wants_hole { Ok(size) } else { Err(Errno::ENXIO) }
+    }
+
+    /// What there is at a block, and the first block of which that does not say anything.
+    fn contents_at(&self, block: u64) -> Result<(Contents, u64), Errno> {
+        let page = block / self.per_page();
+        let page_end = (page + 1) * self.per_page();
+        let mut map = self.map.lock();
+        let run = self.find(&mut map, Self::logical(block)?)?;
+        Ok(match run.place {
+            Place::Data(_) => (Contents::Data, run.end()),
+            // Page by page, where pages may wait to be written.
+            Place::Unwritten(_) => (Contents::Room { page }, run.end().min(page_end)),
+            Place::Hole => match map.waiting.range(page..).next() {
+                Some((waiting, _)) if *waiting == page => (Contents::Data, run.end().min(page_end)),
+                Some((waiting, _)) => (Contents::Hole, run.end().min(waiting.saturating_mul(self.per_page()))),
+                None => (Contents::Hole, run.end()),
+            },
+        })
     }
 
     // ---- Length and holes -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use abi::open::{SEEK_DATA, SEEK_HOLE};
 use abi::{Errno, FallocateFlags, OpenFlags, RenameFlags};
 use vfs::FileSystem;
 use vfs::fs::ext::ExtOptions;
@@ -87,9 +88,28 @@ impl Pair {
         assert_eq!(found, expected, "{what}");
     }
 
+    /// There is nothing but zeros before data begins, and in a hole.
+    fn seek(&self, random: &mut Random, path: &str) {
+        let Ok(file) = self.disk.open(path, OpenFlags::RDWR) else { return };
+        let contents = file.pread(1 << 20, 0).unwrap();
+        let size = contents.len() as u64;
+        let offset = random.below(size + 2);
+        let rest = contents.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let find =
+            |whence| file.seek(offset.cast_signed(), whence).map(|found| usize::try_from(found - offset).unwrap());
+        match find(SEEK_DATA) {
+            Ok(found) => assert!(found < rest.len() && rest[..found].iter().all(|byte| *byte == 0), "data of {path}"),
+            Err(errno) => assert!(errno == Errno::ENXIO && rest.iter().all(|byte| *byte == 0), "data of {path}"),
+        }
+        match find(SEEK_HOLE) {
+            Ok(found) => assert!(rest.get(found).is_none_or(|byte| *byte == 0), "a hole of {path}"),
+            Err(errno) => assert!(errno == Errno::ENXIO && offset >= size, "a hole of {path}"),
+        }
+    }
+
     fn step(&mut self, random: &mut Random) {
         let (path, other) = (self.path(random), self.path(random));
-        match random.below(21) {
+        match random.below(22) {
             0..=4 => self.write(random, &path),
             5 => {
                 let len = random.below(70_000);
@@ -121,6 +141,7 @@ impl Pair {
                     assert_eq!(all(&disk), all(&model), "an open file");
                 }
             }
+            20 => self.seek(random, &path),
             _ => self.both("sync", |world| {
                 let directory = world.open("/", OpenFlags::DIRECTORY)?;
                 directory.file().sync(false)
