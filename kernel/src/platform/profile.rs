@@ -136,9 +136,14 @@ impl Drainer {
     /// Tells the host where the program's code is, if that has changed.
     fn tell_areas(&mut self) {
         let Some(process) = program::process() else { return };
+        let areas = process.address_space().areas();
+        if areas.is_empty() {
+            // It has ended. Its last samples are of where it was.
+            return;
+        }
         let mut text = Text::default();
         text.put(format_args!("forget\n"));
-        for area in process.address_space().areas().iter().filter(|area| area.rights.contains(Rights::EXECUTE)) {
+        for area in areas.iter().filter(|area| area.rights.contains(Rights::EXECUTE)) {
             text.put(format_args!("area {:x} {:x} {:x} ", area.range.start(), area.range.end(), area.offset));
             text.0.extend(area.name.iter().map(|byte| if *byte == b'\n' { b'?' } else { *byte }));
             text.put(format_args!("\n"));

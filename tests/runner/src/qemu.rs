@@ -51,7 +51,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     for status in [0, 1, 2, 125, 126, 127, 128, 129, 255] {
         add(&mut tests, tools, format!("status-{status}"), move |test| test.status(status));
     }
-    let named: [(&str, Run); 41] = [
+    let named: &[(&str, Run)] = &[
         ("disk-ext", Bench::ext),
         ("disk-removed", Bench::ext_removed),
         ("disk-ext-cut", Bench::ext_power_cut),
@@ -86,6 +86,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("bad-settings", Bench::bad_settings),
         ("disk-fat", Bench::disk_fat),
         ("disk-direct", Bench::disk_direct),
+        ("disk-unnamed", Bench::disk_unnamed),
         ("mount-refused", Bench::mount_refused),
         ("make-image-and-run", Bench::make_image_and_run),
         ("demo", Bench::demo),
@@ -95,7 +96,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("archive-many-files", Bench::many_files),
     ];
     for (name, run) in named {
-        add(&mut tests, tools, name.to_owned(), run);
+        add(&mut tests, tools, (*name).to_owned(), *run);
     }
     tests
 }

@@ -221,7 +221,7 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
     let code = shifted(executable.plan.code(), layout.load_bias)?;
     let image = ProgramImage {
         executable: executable.place,
-        running,
+        running: Some(running),
         arguments: to_address(stack.arg_start)?..to_address(stack.arg_end)?,
         environment: to_address(stack.env_start)?..to_address(stack.env_end)?,
         auxiliary_vector: stack.auxv.clone(),

@@ -7,6 +7,7 @@ use abi::{
     signal::{SEGV_MAPERR, SI_KERNEL},
 };
 use mm::{USER_END, user::write_user_struct};
+use sync::rcu;
 
 use crate::error::Restart;
 use crate::fault;
@@ -139,6 +140,9 @@ fn end_thread(thread: &Thread) -> ! {
     });
     if remaining == Remaining(0) {
         debug_assert!(outcome.is_some(), "who was last to begin to end has decided");
+        process.let_go(thread.fs().leave());
+        // What it was the last to use goes now: files without a name, before their disks are unmounted.
+        rcu::flush();
         thread.platform().end(outcome.unwrap_or(Outcome::Exited(0)))
     }
     process.thread_ends.wake_all();

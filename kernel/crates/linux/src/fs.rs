@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use sync::rcu::{RcuCell, ReadGuard};
 use sync::{Mutex, rank};
-use vfs::FsContext;
+use vfs::{FsContext, PathRef};
 
 /// The file system context of one thread or several.
 pub(crate) struct SharedFs {
@@ -32,6 +32,15 @@ impl SharedFs {
     #[inline]
     pub(crate) fn look<'a>(&'a self, section: &'a ReadGuard) -> &'a FsContext {
         self.current.get(section)
+    }
+
+    /// Leaves for the root of the mounts, which is answered: whoever had this has ended.
+    pub(crate) fn leave(&self) -> PathRef {
+        let _changes = self.changes.lock();
+        let context = FsContext::new(Arc::clone(&self.get().namespace));
+        let root = context.root.clone();
+        self.current.replace(Arc::new(context));
+        root
     }
 
     /// Changes the context; nothing changes when that fails.

@@ -25,8 +25,8 @@ use crate::timer::ProcessTimers;
 pub struct ProgramImage {
     /// The executable (`/proc/self/exe`).
     pub executable: PathRef,
-    /// Keeps others from writing to the executable.
-    pub running: Arc<Running>,
+    /// Keeps others from writing to the executable, while the process lives.
+    pub running: Option<Arc<Running>>,
     /// Where the argument strings lie in program memory (`cmdline`).
     pub arguments: core::ops::Range<usize>,
     /// Where the environment strings lie in program memory (`environ`).
@@ -257,6 +257,15 @@ impl Process {
         let old = self.address_space.load();
         self.address_space.replace(space);
         old
+    }
+
+    /// Has ended: its memory goes, and it runs no file any more. What it ran counts as `place`.
+    pub(crate) fn let_go(&self, place: PathRef) {
+        self.loans.clear();
+        self.address_space().clear();
+        let image = ProgramImage { executable: place, running: None, ..(*self.image()).clone() };
+        let old = core::mem::replace(&mut *self.image.lock(), Arc::new(image));
+        drop(old);
     }
 
     /// Puts the limits in force.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Bench, SCRIPT_TIMEOUT, check};
+use super::{Bench, SCRIPT_TIMEOUT, check, describe};
 use crate::process::{self, Input};
 use crate::schedule::Failure;
 use crate::tools::Boot;
@@ -109,6 +109,43 @@ impl Bench {
         let is_right = run("debugfs", &["-R", "cat both"], &ext, "")?.stdout == wanted
             && run("mtype", &["-i"], &fat, "::both")?.stdout == wanted;
         if is_right { Ok(()) } else { Err("the host finds something else on the disks".to_owned()) }
+    }
+
+    /// Programs that end in the middle of things: disks are unmounted, with nothing on them that has no name.
+    pub(super) fn disk_unnamed(&self) -> Result<(), Failure> {
+        let run = |program: &str, arguments: &[&str], disk: &Path, file: &str| {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(disk).args((!file.is_empty()).then_some(file));
+            process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)
+        };
+        for (way, status) in [("exit", 0), ("fault", 128 + 11), ("memory", 128 + 9)] {
+            let image = self.image("tests/qemu/unnamed.c", |request| request.arguments = vec![way.into()])?;
+            let (ext, fat) = (self.file("ext.img", &vec![0; 8 << 20])?, self.file("fat.img", &vec![0; 8 << 20])?);
+            run("mke2fs", &["-q", "-F", "-t", "ext4"], &ext, "")?;
+            run("mkfs.fat", &["-F", "16", "-s", "1"], &fat, "")?;
+            let boot = Boot { memory_mib: 32, cpus: 2, ..Boot::default() };
+            let mut command = self.tools.boot_command(&image, &boot);
+            command.env("DISK", format!("{} {}", ext.display(), fat.display()));
+            command.env("MOUNT", "/dev/vda:/ext:ext4 /dev/vdb:/fat:vfat");
+            let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            if output.stdout != b"ready\n" || output.status != status || said.contains("unmounting failed") {
+                return Err(format!("{way}: {}", describe(&output)));
+            }
+            for (program, arguments, disk) in [("e2fsck", &["-f", "-n"][..], &ext), ("fsck.fat", &["-n"], &fat)] {
+                let checked = run(program, arguments, disk, "")?;
+                if checked.status != 0 {
+                    return Err(format!("{way}, {program}: {}", String::from_utf8_lossy(&checked.stdout)));
+                }
+            }
+            let wanted = vec![b'k'; 5 * 4096];
+            let is_kept = run("debugfs", &["-R", "cat kept"], &ext, "")?.stdout == wanted
+                && run("mtype", &["-i"], &fat, "::kept")?.stdout == wanted;
+            if !is_kept {
+                return Err(format!("{way}: what was stored in a mapping is not on the disks"));
+            }
+        }
+        Ok(())
     }
 
     /// What cannot be mounted ends the machine with a message.
