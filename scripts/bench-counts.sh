@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Counts the instructions of the benchmark's rows on Nacre, in boots of a second or two, and compares them with the committed counts
-# of tests/bench/counts.txt. Most counts differ by less than a percent from boot to boot. Two rows (mmap_touch_munmap_4k,
+# of tests/bench/counts.txt: with call sites rewritten, with all calls trapped (`trapped_`), and linked with the shim (`called_`). Most counts differ by less than a percent from boot to boot. Two rows (mmap_touch_munmap_4k,
 # madvise_dontneed_touch) take one of two counts, 2% and 5% apart, as memory happens to lie in every second boot; so the least of
 # several boots is what counts, and a check that fails boots again.
 #
@@ -31,16 +31,27 @@ compiler=$(rustc --version)
 rows=
 [ "$what" != show ] || rows=${ROWS:-}
 musl-gcc -static -O2 -o "$work/program" tests/bench/program/*.c
-scripts/build-image.sh APP="$work/program" ARGS="instructions $rows" OUT="$work/image.elf" >/dev/null
+scripts/nacre-gcc -static -O2 -DCALLS_BY_LIBRARY -o "$work/called" tests/bench/program/*.c
+for program in program called; do
+    scripts/build-image.sh APP="$work/$program" ARGS="instructions $rows" OUT="$work/$program.elf" >/dev/null
+done
 rm -f "$work"/output.*
 outputs=()
 
-# One more boot.
+# The rows of one boot, their names behind a prefix.
+boot() {
+    local image=$1 rewrite=$2 prefix=$3
+    IMAGE=$work/$image.elf REWRITE=$rewrite ACCEL=tcg MACHINE=microvm MEM=256M CPUS=1 TIMEOUT=100 \
+        QEMU_ARGS="-icount shift=0,sleep=off -cpu ${BENCH_CPU:-max,-erms}" "$(target_directory)/release/nacre-run" \
+        </dev/null | tr -d '\r' | sed -n "/^end/p; s/^row /row $prefix/p"
+}
+
+# One more boot of each kind. A file that has no end is one of a boot that died.
 count() {
     local output=$work/output.${#outputs[@]}
-    IMAGE=$work/image.elf ACCEL=tcg MACHINE=microvm MEM=256M CPUS=1 TIMEOUT=100 \
-        QEMU_ARGS="-icount shift=0,sleep=off -cpu ${BENCH_CPU:-max,-erms}" "$(target_directory)/release/nacre-run" \
-        </dev/null > "$output"
+    { boot program on ''; boot program off trapped_; boot called on called_; } > "$work/rows"
+    grep '^row ' "$work/rows" > "$output"
+    [ "$(grep -c '^end' "$work/rows")" != 3 ] || echo end >> "$output"
     outputs+=("$output")
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Whole {
     pub(crate) name: String,
     /// In the order of `SYSTEMS`; empty where there is none.
     pub(crate) figures: [String; 2],
+    /// What it is to be, in words; empty where nothing is asked.
+    pub(crate) goal: String,
 }
 
 /// Everything that was measured.
@@ -173,7 +175,8 @@ fn summarize(figures: &[Figure]) -> Option<Figure> {
 fn parse_whole(line: &str) -> Option<Whole> {
     let mut parts = line.split('\t').map(str::to_owned);
     let name = parts.next().filter(|name| !name.is_empty())?;
-    Some(Whole { name, figures: [parts.next().unwrap_or_default(), parts.next().unwrap_or_default()] })
+    let mut next = || parts.next().unwrap_or_default();
+    Some(Whole { name, figures: [next(), next()], goal: next() })
 }
 
 /// Reads lines of NAME and a number.
@@ -232,5 +235,6 @@ mod tests {
         assert!(parse_goals("getppid fast").is_err());
         let whole = parse_whole("boot, ms\t\t63").expect("this is a figure");
         assert_eq!((whole.name.as_str(), whole.figures), ("boot, ms", [String::new(), "63".to_owned()]));
+        assert!(whole.goal.is_empty() && parse_whole("boot\t1\t2\t3 ms").is_some_and(|whole| whole.goal == "3 ms"));
     }
 }
