@@ -4,7 +4,8 @@
 //   appends check DIRECTORY                   prints how many records there are, and fails when one of them is spoilt
 //
 // Each record is followed by fdatasync. Every sixteenth is also written to the file "state", the way careful programs replace a
-// file: a new one, fsync, rename, fsync of the directory. In between files that nobody makes stable come and go.
+// file: a new one, fsync, rename, fsync of the directory. The file "plain" is replaced the way careless programs do it, with no
+// fsync: it must be whole, old or new. In between files that nobody makes stable come and go.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <inttypes.h>
@@ -83,6 +84,21 @@ static void replace_state(int directory, uint32_t number)
 		die("fsync of the directory");
 }
 
+// Replaces a file by a record, and makes nothing stable but the first one.
+static void replace_plain(int directory, const struct header *header, const void *payload)
+{
+	int file = openat(directory, "plain.new", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	if (file < 0)
+		die("plain.new");
+	write_all(file, header, sizeof *header);
+	write_all(file, payload, header->length);
+	if (header->number == 1 && fsync(file))
+		die("fsync");
+	close(file);
+	if (renameat(directory, "plain.new", directory, "plain"))
+		die("rename");
+}
+
 // Changes something of no importance.
 static void make_noise(int directory, uint32_t *state)
 {
@@ -134,6 +150,7 @@ static int run(const char *path, const char *marker_path, uint32_t count, uint32
 		write_all(log, payload, header.length);
 		for (uint32_t noise = next(&seed) % 4; noise > 0; noise--)
 			make_noise(directory, &seed);
+		replace_plain(directory, &header, payload);
 		if (fdatasync(log))
 			die("fdatasync");
 		if (number % STATE_EVERY == 0)
@@ -165,12 +182,32 @@ static uint32_t count_records(int directory)
 	return number;
 }
 
+// Whether the file that is replaced carelessly holds one record, and nothing else.
+static int is_plain_whole(int directory, uint32_t count)
+{
+	static unsigned char payload[PAYLOAD_MAX + 1], expected[PAYLOAD_MAX];
+	int file = openat(directory, "plain", O_RDONLY);
+	if (file < 0)
+		return count == 0;
+	struct header header, wanted;
+	int is_whole = read(file, &header, sizeof header) == sizeof header;
+	wanted = make_record(is_whole ? header.number : 0, expected);
+	is_whole = is_whole && !memcmp(&header, &wanted, sizeof header) &&
+		   read(file, payload, sizeof payload) == header.length && !memcmp(payload, expected, header.length);
+	close(file);
+	return is_whole;
+}
+
 static int check(const char *path)
 {
 	int directory = open(path, O_RDONLY | O_DIRECTORY);
 	if (directory < 0)
 		die(path);
 	uint32_t count = count_records(directory), state = 0;
+	if (!is_plain_whole(directory, count)) {
+		printf("plain is not whole\n");
+		return 1;
+	}
 	int file = openat(directory, "state", O_RDONLY);
 	if (file >= 0) {
 		char text[32] = "", expected[32];

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use abi::Errno;
 use abi::inotify::InotifyMask;
 
-use crate::metadata::{FileKind, KIND_MASK, Metadata, SET_GID, STICKY};
+use crate::metadata::{FileKind, KIND_MASK, SET_GID, STICKY};
 use crate::name::HashedName;
 use crate::walk::{Last, LastKind, Lookup, Walk};
 use crate::{
@@ -165,7 +165,7 @@ pub(crate) fn create_locked(
     represents: u64,
     target: &[u8],
 ) -> Result<Arc<crate::Dentry>, Errno> {
-    let (mode, gid) = inherited(directory.inode().metadata(), credentials, mode);
+    let (mode, gid) = inherited(&**directory.inode(), credentials, mode);
     let new = NewInode { mode, uid: credentials.uid, gid, represents, target };
     let inode = directory.inode().create(name, &new)?;
     let dentry = directory.dentry.insert_new(name, inode)?;
@@ -179,19 +179,22 @@ pub(crate) fn create_unnamed(
     credentials: &Credentials,
     mode: u32,
 ) -> Result<Arc<dyn Inode>, Errno> {
-    let (mode, gid) = inherited(directory.inode().metadata(), credentials, mode);
+    let (mode, gid) = inherited(&**directory.inode(), credentials, mode);
     let new = NewInode { mode, uid: credentials.uid, gid, represents: 0, target: &[] };
     directory.inode().create_unnamed(&new)
 }
 
 /// Mode and group of a node made in a directory: one with the set-group-id bit hands on its group, and the bit to directories.
-fn inherited(directory: &Metadata, credentials: &Credentials, mode: u32) -> (u32, u32) {
-    if directory.mode() & SET_GID == 0 {
-        return (mode, credentials.gid);
-    }
+fn inherited(directory: &dyn Inode, credentials: &Credentials, mode: u32) -> (u32, u32) {
+    let hands_on_group = directory.hands_on_group();
+    let directory = directory.metadata();
     let gid = directory.gid();
+    if directory.mode() & SET_GID == 0 {
+        return (mode, if hands_on_group { gid } else { credentials.gid });
+    }
     if mode & KIND_MASK == FileKind::Directory.mode_bits() {
-        return (mode | SET_GID, gid);
+        // Where the group is handed on without the bit, it need not be.
+        return (if hands_on_group { mode } else { mode | SET_GID }, gid);
     }
     let claims_group = mode & (SET_GID | 0o010) == SET_GID | 0o010;
     if claims_group && !credentials.is_in_group(gid) && !credentials.has(Capabilities::FSETID) {

@@ -161,6 +161,11 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EPERM)
     }
 
+    /// Whether what is made in the directory gets its group whatever its mode says.
+    fn hands_on_group(&self) -> bool {
+        false
+    }
+
     /// Whether a name that is not there can be made here at all: what is said against it comes before any permission.
     fn check_takes_names(&self) -> Result<(), Errno> {
         Ok(())
@@ -343,6 +348,9 @@ pub trait Inode: Any + Send + Sync {
     fn takes_direct(&self) -> bool {
         self.page_cache().is_some()
     }
+
+    /// Told when an open file that could write it is closed.
+    fn writer_closed(&self) {}
 
     /// Brings the file to stable storage.
     fn sync(&self, data_only: bool) -> Result<(), Errno> {

@@ -498,8 +498,10 @@ impl File for VnodeFile {
             let event = if was_writer { InotifyMask::CLOSE_WRITE } else { InotifyMask::CLOSE_NOWRITE };
             notify::at(&self.path.dentry, event);
         }
-        if let Some(file) = &self.served_by {
-            file.released(open);
+        match &self.served_by {
+            Some(file) => file.released(open),
+            None if self.path.is_writer() => self.inode().writer_closed(),
+            None => {}
         }
     }
 }

@@ -296,7 +296,7 @@ const EXPECTED: &[&str] = &[
 ];
 
 /// Has `e2fsck` replay and check an image, which must find nothing else.
-fn check_by_e2fsck(scratch: &Scratch, image: &Image, what: &str) {
+pub(crate) fn check_by_e2fsck(scratch: &Scratch, image: &Image, what: &str) {
     let path = scratch.path("crashed");
     fs::write(&path, image.to_bytes(LEN / SECTOR_LEN as u64)).unwrap();
     let output = Command::new("e2fsck").args(["-f", "-y"]).arg(&path).output().unwrap();

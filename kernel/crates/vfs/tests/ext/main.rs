@@ -14,5 +14,6 @@ mod support;
 mod many;
 mod read;
 mod removed;
+mod replaced;
 mod write;
 mod xattrs;

@@ -46,6 +46,8 @@ pub struct ExtInode {
     /// Who changes it now and may use the blocks that are reserved: [`WRITER`] under the lock, and those who store by
     /// mappings.
     pub(super) privileged: AtomicU32,
+    /// Whether it was cut to nothing since a writer closed it: what is written then replaces what was there.
+    is_rewritten: AtomicBool,
 }
 
 enum Contents {
@@ -95,6 +97,7 @@ impl ExtInode {
             is_dirty: AtomicBool::new(false),
             is_listed: AtomicBool::new(false),
             privileged: AtomicU32::new(0),
+            is_rewritten: AtomicBool::new(false),
         })
     }
 
@@ -228,6 +231,19 @@ impl ExtInode {
         self.shared.checked(pages.and(saved))
     }
 
+    /// Writes the pages that are dirty, before a change that lets them stand for what was there: whatever commits that
+    /// change, they are on the disk. An error stays for who syncs.
+    pub(super) fn write_replacement(&self) {
+        if let Contents::Regular(cache) = &self.contents
+            && cache.is_dirty()
+            && self.shared.settings.writes_replacements()
+        {
+            let written = cache.write_back(self, 0, u64::MAX).and_then(|()| self.settle_size(cache));
+            // The pages stay dirty.
+            let _ = self.shared.checked(written);
+        }
+    }
+
     /// Drops clean pages, without waiting for a lock; how many.
     pub(super) fn shrink(&self, wanted: u64) -> u64 {
         match &self.contents {
@@ -312,6 +328,10 @@ impl Inode for ExtInode {
         self.shared.checked(self.find(name)).map(|inode| inode as Arc<dyn Inode>)
     }
 
+    fn hands_on_group(&self) -> bool {
+        self.shared.settings.hands_on_group()
+    }
+
     fn create(&self, name: HashedName<'_>, new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
         self.shared.checked(self.make(name, new)).map(|inode| inode as Arc<dyn Inode>)
     }
@@ -373,7 +393,17 @@ impl Inode for ExtInode {
     }
 
     fn set_len(&self, len: u64) -> Result<(), Errno> {
-        self.shared.checked(self.set_length(len))
+        self.shared.checked(self.set_length(len))?;
+        if len == 0 {
+            self.is_rewritten.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn writer_closed(&self) {
+        if self.is_rewritten.swap(false, Relaxed) {
+            self.write_replacement();
+        }
     }
 
     fn allocate(&self, mode: FallocateFlags, offset: u64, len: u64) -> Result<(), Errno> {

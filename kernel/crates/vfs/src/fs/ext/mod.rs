@@ -1,6 +1,6 @@
 //! ext2, ext3 and ext4: the crate `ext` as a file system of this one.
 //!
-//! [`ExtFileSystem`] is the file system, [`ExtInode`] one of its inodes. `table` has the inodes that are in memory, `names` the
+//! [`ExtFileSystem`] is the file system, [`ExtInode`] one of its inodes. `options` is how it is mounted, `table` has the inodes that are in memory, `names` the
 //! operations on directories, `data` those on contents.
 //!
 //! # 1. Inodes in memory
@@ -25,6 +25,15 @@
 //! Linux asks at each write who may take of them. Here it counts who opened the file, and for stores through a mapping
 //! whose file it is: a write is carried out, or written back, where nobody knows who asks.
 //!
+//! # 5. What replaces other contents
+//!
+//! Contents are written some time after a program gave them, and until then a name may lead to a file that is empty on the
+//! disk. Programs that replace a file without `fsync`, by a rename over it or by cutting it to nothing and writing it anew,
+//! would lose the old contents and the new ones when the power goes. So what takes the place of other contents is written
+//! first: before the change that carries the rename, and when a writer closes a file that was cut to nothing. Linux does so
+//! too (`auto_da_alloc`). After a rename the name has all of the old contents or all of the new ones; a file that was cut
+//! is empty on the disk until it is closed.
+//!
 //! # Locks
 //!
 //! Those of the inodes of this crate come first, then the locks of the crate `ext`. `INODE_LOADS`: one of several locks under which
@@ -33,6 +42,7 @@
 mod data;
 mod inode;
 mod names;
+mod options;
 mod table;
 
 use alloc::sync::{Arc, Weak};
@@ -46,40 +56,9 @@ use crate::write_back::{self, Cached};
 use crate::{Dentry, FileSystem, FileSystemStatistics, NAME_LEN_MAX, RootDentry};
 
 pub use inode::ExtInode;
+pub use options::ExtOptions;
+use options::Settings;
 use table::Shared;
-
-/// How a file system is mounted.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ExtOptions {
-    /// Nothing is changed.
-    pub is_read_only: bool,
-    /// The journal is not replayed (`noload`).
-    pub ignores_journal: bool,
-    /// What is done when it is found damaged, instead of what it says itself (`errors=`): 1 continue, 2 read only, 3 as
-    /// on Linux to panic, which is read only here.
-    pub on_error: Option<u16>,
-}
-
-impl ExtOptions {
-    /// Reads options of `mount`, between commas. `EINVAL` for one that is not known.
-    pub fn parse(is_read_only: bool, text: &[u8]) -> Result<Self, Errno> {
-        let mut options = Self { is_read_only, ..Self::default() };
-        for option in text.split(|byte| *byte == b',').filter(|option| !option.is_empty()) {
-            match option {
-                b"noload" | b"norecovery" => options.ignores_journal = true,
-                b"errors=continue" => options.on_error = Some(1),
-                b"errors=remount-ro" => options.on_error = Some(2),
-                b"errors=panic" => options.on_error = Some(3),
-                // What is always so here.
-                b"user_xattr" | b"acl" | b"noacl" | b"delalloc" | b"barrier" | b"barrier=1" | b"data=ordered"
-                | b"nodiscard" | b"grpid" | b"nogrpid" | b"block_validity" | b"noblock_validity" | b"noinit_itable" => {
-                }
-                _ => return Err(Errno::EINVAL),
-            }
-        }
-        Ok(options)
-    }
-}
 
 /// A file system of the family.
 pub struct ExtFileSystem {
@@ -94,13 +73,13 @@ impl ExtFileSystem {
     /// Opens what is on a volume. `EINVAL` when that is nothing of the family, or something that is not understood.
     pub fn open(volume: Volume, type_name: &'static str, options: ExtOptions) -> Result<Arc<Self>, Errno> {
         let device = volume.number();
-        let ExtOptions { is_read_only, ignores_journal, on_error } = options;
+        let ExtOptions { is_read_only, ignores_journal, on_error, .. } = options;
         let file_system = ext::FileSystem::open(volume, ext::Options { is_read_only, ignores_journal, on_error })?;
         if !file_system.is_read_only() {
             file_system.begin_writing()?;
             process_orphans(&file_system)?;
         }
-        let shared = Shared::new(file_system, device);
+        let shared = Shared::new(file_system, device, Settings::new(&options));
         let root = shared.inode(ext::ROOT_INODE)?;
         if !crate::Inode::metadata(&*root).is_directory() {
             return Err(ext::corrupt(format_args!("the root is no directory")));
@@ -182,6 +161,13 @@ impl FileSystem for ExtFileSystem {
             2 => b",errors=remount-ro",
             _ => b",errors=panic",
         });
+        let settings = &self.shared.settings;
+        if settings.hands_on_group() {
+            text.extend_from_slice(b",grpid");
+        }
+        if !settings.writes_replacements() {
+            text.extend_from_slice(b",noauto_da_alloc");
+        }
         if self.options.ignores_journal {
             text.extend_from_slice(b",norecovery");
         }
@@ -199,6 +185,7 @@ impl FileSystem for ExtFileSystem {
         if let Some(on_error) = options.on_error {
             file_system.set_on_error(on_error);
         }
+        self.shared.settings.change(&options);
         if is_read_only {
             return Self::shut_down(self);
         }

@@ -237,6 +237,9 @@ impl ExtInode {
         if comes {
             new_directory.check_may_have_subdirectory()?;
         }
+        if replaced.is_some() && !renaming.is_exchange {
+            inode.write_replacement();
+        }
         let change = self.shared.file_system.begin(RENAME_CREDITS)?;
         match &replaced {
             Some(other) => self.put_in_place(&change, &new_directory, renaming.new_name, &inode, other)?,

@@ -11,6 +11,7 @@ use crate::write_back::Cached;
 
 use super::ExtInode;
 use super::data::write_together;
+use super::options::Settings;
 
 /// Locks for reading inodes: two inodes are rarely read under the same.
 const LOADS: usize = 16;
@@ -26,6 +27,7 @@ const SWEEP_MIN: usize = 64;
 pub(super) struct Shared {
     pub(super) file_system: Arc<ext::FileSystem>,
     pub(super) device: u64,
+    pub(super) settings: Settings,
     table: Mutex<Table>,
     loads: [Mutex<()>; LOADS],
 }
@@ -48,7 +50,7 @@ struct Dirty {
 }
 
 impl Shared {
-    pub(super) fn new(file_system: Arc<ext::FileSystem>, device: u64) -> Arc<Self> {
+    pub(super) fn new(file_system: Arc<ext::FileSystem>, device: u64, settings: Settings) -> Arc<Self> {
         let table = Table {
             known: BTreeMap::new(),
             sweep_at: SWEEP_MIN,
@@ -59,6 +61,7 @@ impl Shared {
         Arc::new(Self {
             file_system,
             device,
+            settings,
             table: Mutex::new(rank::INODE_TABLES, table),
             loads: [const { Mutex::new(rank::INODE_LOADS, ()) }; LOADS],
         })
