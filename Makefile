@@ -16,7 +16,7 @@ help: ## Show this list.
 	@echo 'Settings of image and run:  APP=program ARGS="..." ENV="A=1 B=2" FILES=dir CWD=/ COMPRESS=1 ROOT=ext4 NETCFG=... OUT=file VERBOSE=1'
 	@echo 'Settings of run:  IMAGE=file MEM=256M CPUS=1 ACCEL=auto|kvm|tcg MACHINE=microvm|q35|pc'
 	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1'
-	@echo '                  DISK="file[,ro] ..." SHARE="dir[:/place][,ro] ..."'
+	@echo '                  DISK="file[,ro] ..." MOUNT="/dev/vda:/place[:type[:options]] ..." SHARE="dir[:/place][,ro] ..."'
 	@echo '                  LOG=info|debug|trace REWRITE=on|off QEMU_ARGS="..." TIMEOUT=seconds'
 	@echo '                  TRACE=all|openat,read,...|count TRACE_OUT=file PROFILE=out.svg PROFILE_HZ=997'
 	@echo 'Settings of test: ONLY=pattern'
@@ -102,7 +102,7 @@ report-sites: setup ## Say which system calls of real programs are rewritten, an
 	@scripts/report-sites.sh
 
 .PHONY: fuzz
-fuzz: ## Fuzz FUZZ=elf|classify|frames|ext|directory|archive|ninep|walk until stopped; needs a nightly compiler and cargo-fuzz.
+fuzz: ## Fuzz FUZZ=elf|classify|frames|ext|fat|partitions|directory|archive|ninep|walk until stopped; needs a nightly compiler and cargo-fuzz.
 	@cargo +nightly fuzz --version >/dev/null 2>&1 || { echo 'fuzz: a nightly compiler and cargo-fuzz are needed' >&2; exit 1; }
 	scripts/fuzz-corpus.sh $${FUZZ:-elf}
 	cargo +nightly fuzz run --fuzz-dir tests/fuzz $${FUZZ:-elf}

@@ -157,8 +157,8 @@ macro_rules! for_each_syscall {
 95 umask(mask: u32) = Full("");
 96 gettimeofday(time: UserPtr, zone: UserPtr) = Full("");
 97 getrlimit(resource: u32, limit: UserPtr) = Full("");
-98 getrusage(who: i32, usage: UserPtr) = Partial("no figures for children, major faults and blocks of I/O");
-99 sysinfo(buffer: UserPtr) = Partial("loads, shared and buffer memory are 0");
+98 getrusage(who: i32, usage: UserPtr) = Partial("no figures for children and blocks of I/O");
+99 sysinfo(buffer: UserPtr) = Full("");
 100 times(buffer: UserPtr) = Full("");
 101 ptrace(request: i64, pid: i64, address: u64, data: u64) = Absent("");
 102 getuid() = Full("");
@@ -344,7 +344,7 @@ macro_rules! for_each_syscall {
 282 signalfd(fd: Fd, mask: UserPtr, set_size: usize) = Partial("epoll reports signals of any thread");
 283 timerfd_create(clock: i32, flags: u32) = Full("");
 284 eventfd(initial: u32) = Full("");
-285 fallocate(fd: Fd, mode: u32, offset: i64, length: i64) = Full("");
+285 fallocate(fd: Fd, mode: u32, offset: i64, length: i64) = Partial("no COLLAPSE_RANGE and INSERT_RANGE; on FAT no KEEP_SIZE");
 286 timerfd_settime(fd: Fd, flags: u32, value: UserPtr, old_value: UserPtr) = Full("");
 287 timerfd_gettime(fd: Fd, value: UserPtr) = Full("");
 288 accept4(fd: Fd, address: UserPtr, length: UserPtr, flags: u32) = Full("");

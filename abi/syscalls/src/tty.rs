@@ -78,6 +78,10 @@ pub mod ioctl {
     pub const FIOASYNC: u32 = 0x5452;
     pub const FIOQSIZE: u32 = 0x5460;
     pub const FIGETBSZ: u32 = 2;
+    /// The flags of a file that `lsattr` shows.
+    pub const FS_IOC_GETFLAGS: u32 = 0x8008_6601;
+    /// Sets them, as `chattr` does.
+    pub const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
     /// Opens the namespace of users that owns a namespace.
     pub const NS_GET_USERNS: u32 = 0xb701;
     /// Opens the parent of a namespace of users or process numbers.

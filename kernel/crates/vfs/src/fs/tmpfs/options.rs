@@ -1,7 +1,8 @@
 //! The options of `mount` for a tmpfs: `size`, `nr_blocks`, `nr_inodes`, `mode`, `uid`, `gid`.
 //!
 //! Numbers are written as everywhere in Linux's options (`memparse`): decimal, octal behind `0`, hexadecimal behind `0x`, with `k`, `m`, `g` and
-//! so on behind them; a size may be a share of memory in per cent. `huge=never`, `inode32`, `inode64` and `noswap` ask for what is so anyway.
+//! so on behind them; a size may be a share of memory in per cent. `huge=never`, `inode32`, `inode64` and `noswap` ask for what is so anyway. Any other
+//! `huge=`, and `mpol=`, are refused as by a Linux without huge pages and without nodes of memory.
 
 use abi::Errno;
 use mm::PAGE_SIZE;
@@ -102,7 +103,18 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_refused() {
-        for text in ["size", "size=", "size=x", "size=1kk", "mode=9", "uid=-1", "color=red", "huge=always", "size=+1"] {
+        for text in [
+            "size",
+            "size=",
+            "size=x",
+            "size=1kk",
+            "mode=9",
+            "uid=-1",
+            "color=red",
+            "huge=always",
+            "mpol=local",
+            "size=+1",
+        ] {
             assert_eq!(TmpfsOptions::parse(text.as_bytes()).err(), Some(Errno::EINVAL), "{text}");
         }
     }
