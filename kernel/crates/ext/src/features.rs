@@ -1,5 +1,7 @@
-//! The features of a file system: [`Compatible`], [`Incompatible`] and [`ReadOnlyCompatible`], and which of them are
-//! known.
+//! The features of a file system: [`Compatible`], [`Incompatible`] and [`ReadOnlyCompatible`], which of them are known,
+//! and what `mke2fs` calls those that are not ([`Names`]).
+
+use core::fmt;
 
 use bitflags::bitflags;
 
@@ -106,4 +108,65 @@ impl ReadOnlyCompatible {
         .union(Self::MANY_SUBDIRECTORIES)
         .union(Self::EXTRA_LEN)
         .union(Self::METADATA_CHECKSUMS);
+}
+
+/// Names of the features that are in the way, with their bits.
+const INCOMPATIBLE_NAMES: &[(u32, &str)] = &[
+    (0x1, "compression"),
+    (0x8, "journal_dev"),
+    (0x100, "mmp"),
+    (0x400, "ea_inode"),
+    (0x1000, "dirdata"),
+    (0x8000, "inline_data"),
+    (0x1_0000, "encrypt"),
+    (0x2_0000, "casefold"),
+];
+const READ_ONLY_COMPATIBLE_NAMES: &[(u32, &str)] = &[
+    (0x80, "has_snapshot"),
+    (0x100, "quota"),
+    (0x200, "bigalloc"),
+    (0x800, "replica"),
+    (0x2000, "project"),
+    (0x4000, "shared_blocks"),
+    (0x8000, "verity"),
+    (0x1_0000, "orphan_present"),
+];
+
+/// Features, shown by the names that `mke2fs` has for them; as a number where it has none.
+pub(crate) struct Names(pub(crate) Incompatible, pub(crate) ReadOnlyCompatible);
+
+impl fmt::Display for Names {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sets = [(self.0.bits(), INCOMPATIBLE_NAMES), (self.1.bits(), READ_ONLY_COMPATIBLE_NAMES)];
+        let mut separator = "";
+        for (mut bits, names) in sets {
+            for (bit, name) in names {
+                if bits & bit == 0 {
+                    continue;
+                }
+                write!(formatter, "{separator}{name}")?;
+                separator = ", ";
+                bits &= !bit;
+            }
+            if bits != 0 {
+                write!(formatter, "{separator}{bits:#x}")?;
+                separator = ", ";
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_are_called_as_by_mke2fs() {
+        let names = Names(
+            Incompatible::CASE_FOLDED | Incompatible::MULTIPLE_MOUNT,
+            ReadOnlyCompatible::from_bits_retain(0x100 | 0x8000_0000),
+        );
+        assert_eq!(names.to_string(), "mmp, casefold, quota, 0x80000000");
+    }
 }

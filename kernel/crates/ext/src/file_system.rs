@@ -78,6 +78,9 @@ impl FileSystem {
     pub fn open(volume: Volume, options: Options) -> Result<Arc<Self>, Errno> {
         let bytes = read_superblock(&volume)?;
         let superblock = Superblock::parse_torn(&bytes, volume.len_bytes())?;
+        if !options.is_read_only {
+            superblock.check_writable()?;
+        }
         let has_journal = superblock.compatible.contains(Compatible::HAS_JOURNAL);
         // One that is torn was being written when the power went; the journal has it, too.
         let needs_recovery = superblock.needs_recovery() || has_journal && !superblock.is_sealed(&bytes);
@@ -106,7 +109,7 @@ impl FileSystem {
         superblock_bytes: &[u8],
         superblock: Superblock,
     ) -> Result<Arc<Self>, Errno> {
-        let is_read_only = options.is_read_only || volume.is_read_only() || !is_writable(&superblock);
+        let is_read_only = options.is_read_only || volume.is_read_only() || superblock.is_read_only();
         let cache = BufferCache::new(volume, superblock.block_len).ok_or(Errno::EINVAL)?;
         let share = usize::try_from(mm::frame::total() / BUFFER_SHARE).unwrap_or(usize::MAX);
         cache.set_limit(share.saturating_mul(mm::PAGE_SIZE / superblock.block_len).max(BUFFERS_MIN));
@@ -312,7 +315,8 @@ impl FileSystem {
         let is_refused = self.is_stopped.load(Relaxed)
             || self.cache.volume().is_read_only()
             || self.superblock.needs_recovery()
-            || !is_writable(&self.superblock);
+            || self.superblock.is_read_only()
+            || self.superblock.check_writable().is_err();
         if is_refused {
             return Err(Errno::EROFS);
         }
@@ -434,17 +438,6 @@ fn read_superblock(volume: &Volume) -> Result<Vec<u8>, Errno> {
     let mut bytes = alloc::vec![0; superblock::LEN];
     frame.read(0, &mut bytes);
     Ok(bytes)
-}
-
-fn is_writable(superblock: &Superblock) -> bool {
-    match superblock.check_writable() {
-        Ok(()) => true,
-        Err((incompatible, read_only)) => {
-            let (incompatible, read_only) = (incompatible.bits(), read_only.bits());
-            log::warn!("ext: features {incompatible:#x}, {read_only:#x} are only supported for reading");
-            false
-        }
-    }
 }
 
 fn directory_format(superblock: &Superblock) -> DirectoryFormat {

@@ -11,6 +11,7 @@ use block::Seal;
 
 use crate::bytes::{get_u8, get_u16, get_u32, join, put_u32};
 use crate::checksum::{CRC32C_START, crc32c};
+use crate::features::Names;
 pub use crate::features::{Compatible, Incompatible, ReadOnlyCompatible};
 use crate::{MAGIC, corrupt};
 
@@ -172,7 +173,8 @@ impl Superblock {
     fn check_features(&self) -> Result<(), Errno> {
         let unknown = self.incompatible.difference(Incompatible::READABLE);
         if !unknown.is_empty() {
-            log::error!("ext: it has features that are not known ({:#x}), and cannot be read", unknown.bits());
+            let names = Names(unknown, ReadOnlyCompatible::empty());
+            log::error!("ext: it has features that are not known ({names}), and cannot be read");
             return Err(Errno::EINVAL);
         }
         if self.read_only_compatible.contains(ReadOnlyCompatible::CLUSTERS) {
@@ -233,11 +235,21 @@ impl Superblock {
         Ok(())
     }
 
-    /// Whether it can be written; the features in the way if not.
-    pub fn check_writable(&self) -> Result<(), (Incompatible, ReadOnlyCompatible)> {
+    /// Whether nothing but features that are not known is against writing it. `EINVAL` if they are, as from Linux.
+    pub(crate) fn check_writable(&self) -> Result<(), Errno> {
         let incompatible = self.incompatible & Incompatible::NOT_WRITABLE;
-        let read_only = self.read_only_compatible.difference(ReadOnlyCompatible::WRITABLE);
-        if incompatible.is_empty() && read_only.is_empty() { Ok(()) } else { Err((incompatible, read_only)) }
+        let known = ReadOnlyCompatible::WRITABLE | ReadOnlyCompatible::READ_ONLY;
+        let names = Names(incompatible, self.read_only_compatible.difference(known));
+        if names.0.is_empty() && names.1.is_empty() {
+            return Ok(());
+        }
+        log::error!("ext: the features {names} are only supported for reading: it can be mounted with the option ro");
+        Err(Errno::EINVAL)
+    }
+
+    /// Whether the file system itself says that it is only to be read.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only_compatible.contains(ReadOnlyCompatible::READ_ONLY)
     }
 
     /// Whether all metadata has checksums.

@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
 use abi::Errno;
+use vfs::FileSystem;
 use vfs::fs::ext::ExtOptions;
 
 use crate::images::{KINDS, Scratch, check, compare, disk_of, host_tree, make, mount, tree};
@@ -64,4 +65,28 @@ fn what_is_not_supported_is_refused() {
         let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default());
         assert_eq!(mounted.err(), Some(Errno::EINVAL), "{features}");
     }
+}
+
+#[test]
+fn what_can_only_be_read_is_mounted_read_only_or_not_at_all() {
+    let scratch = Scratch::new();
+    for features in ["quota", "project", "verity", "mmp", "casefold", "ea_inode", "encrypt"] {
+        let image = make(&scratch, &["-t", "ext4", "-O", features], None);
+        let disk = disk_of(&fs::read(&image).unwrap());
+        assert_eq!(mount(&disk, ExtOptions::default()).err(), Some(Errno::EINVAL), "{features}");
+        assert_eq!(disk.steps(), 0, "{features}");
+        let mounted = mount(&disk, ExtOptions { is_read_only: true, ..ExtOptions::default() }).unwrap();
+        assert!(mounted.world.names("/").is_ok(), "{features}");
+        assert_eq!(mounted.file_system.reconfigure(false, b""), Err(Errno::EROFS), "{features}");
+    }
+}
+
+#[test]
+fn one_that_says_it_is_read_only_is() {
+    let scratch = Scratch::new();
+    let image = make(&scratch, &["-t", "ext4"], None);
+    let status = std::process::Command::new("tune2fs").args(["-O", "read-only"]).arg(&image).output().unwrap().status;
+    assert!(status.success());
+    let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+    assert_eq!(mounted.world.write_file("/new", b"x"), Err(Errno::EROFS));
 }
