@@ -32,6 +32,41 @@ ext)
 -t ext4 -O ^metadata_csum,^has_journal,^extents,^resize_inode
 -t ext4 -O ^has_journal'
     ;;
+fat)
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    mkdir -p "$scratch/A directory/below"
+    seq 2000 >"$scratch/A directory/A file with a long name"
+    echo contents >"$scratch/A directory/below/SHORT.TXT"
+    number=0
+    while read -r bits cluster kibibytes; do
+        image=$corpus/$number
+        rm -f "$image"
+        mkfs.fat -F "$bits" -s "$cluster" -C "$image" "$kibibytes" >/dev/null 2>&1
+        # mtools takes no volume of 32 bits that is so small: it stays empty.
+        mcopy -s -i "$image" "$scratch/A directory" :: 2>/dev/null || [ "$bits" = 32 ]
+        number=$((number + 1))
+    done <<<'12 1 512
+12 4 512
+16 1 2200
+32 1 512'
+    ;;
+partitions)
+    # A table with a partition and a chain of two more in an extended one; tables of GPT are made of the input by the target.
+    image=$corpus/0
+    truncate -s 64K "$image"
+    # put SECTOR ENTRY TYPE FIRST COUNT: an entry of the table in a sector, with numbers of less than 256.
+    put() {
+        printf "\\x0\\x0\\x0\\x0\\x$3\\x0\\x0\\x0\\x$(printf %x "$4")\\x0\\x0\\x0\\x$(printf %x "$5")\\x0\\x0\\x0" |
+            dd of="$image" bs=1 seek=$(($1 * 512 + 446 + $2 * 16)) conv=notrunc status=none
+        printf '\x55\xaa' | dd of="$image" bs=1 seek=$(($1 * 512 + 510)) conv=notrunc status=none
+    }
+    put 0 0 83 1 20
+    put 0 1 5 30 90
+    put 30 0 83 2 20
+    put 30 1 5 40 40
+    put 70 0 83 2 20
+    ;;
 ninep)
     # Servers without faults, which are asked for different things.
     for number in 1 2 3 4 5 6 7 8; do

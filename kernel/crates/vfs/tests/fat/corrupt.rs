@@ -1,37 +1,10 @@
 //! Damaged volumes: errors, and an end.
 
-use abi::OpenFlags;
 use vfs::FileSystem;
 
+use crate::damage::{touch_all, use_all};
 use crate::images::{Medium, SHAPES, Shape, repair};
 use crate::support::{Random, World};
-
-/// Walks some of a tree and touches what is there; circles of directories end by the depth.
-fn touch_all(world: &World, directory: &str, depth: u32, left: &mut u32) {
-    let Ok(names) = world.names(&format!("{directory}/")) else { return };
-    for name in names {
-        if *left == 0 {
-            return;
-        }
-        *left -= 1;
-        let path = format!("{directory}/{name}");
-        let Ok(status) = world.stat(&path) else { continue };
-        if status.mode & 0o170_000 == 0o040_000 {
-            if depth > 0 {
-                touch_all(world, &path, depth - 1, left);
-            }
-            let _ = world.write_file(&format!("{path}/new file"), b"text");
-            let _ = world.rmdir(&path);
-        } else if let Ok(file) = world.open(&path, OpenFlags::RDWR) {
-            let _ = file.pread(5000, 0);
-            let _ = file.pwrite(&[5; 3000], 1000);
-            let _ = file.truncate(100);
-            let _ = file.file().sync(false);
-            let _ = world.rename(&path, &format!("{path} moved to another name"));
-            let _ = world.unlink(&path);
-        }
-    }
-}
 
 /// A volume with some files.
 fn filled(shape: Shape) -> Vec<u8> {
@@ -63,15 +36,8 @@ fn run(shape: Shape, seed: u64, rounds: u64) {
                 _ => random.byte(),
             };
         }
-        let medium = Medium::new(&bytes);
         println!("seed {seed}, round {round}");
-        let Ok(fat) = medium.open() else { continue };
-        {
-            let world = World::over(fat.clone());
-            touch_all(&world, "", 6, &mut 200);
-        }
-        let _ = fat.sync();
-        let _ = fat.shut_down();
+        use_all(&bytes);
     }
 }
 

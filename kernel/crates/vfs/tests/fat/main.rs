@@ -5,6 +5,7 @@
 
 mod corrupt;
 mod crash;
+mod damage;
 mod images;
 mod large;
 mod names;
