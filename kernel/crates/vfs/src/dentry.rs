@@ -396,6 +396,9 @@ impl Dentry {
         other_name: HashedName<'_>,
         other_child: &Arc<Self>,
     ) {
+        let stored = (self.stored_name(child), other.stored_name(other_child));
+        let name = stored.0.as_ref().map_or(name, |stored| HashedName::new(stored.as_bytes()));
+        let other_name = stored.1.as_ref().map_or(other_name, |stored| HashedName::new(stored.as_bytes()));
         let first = self.take_slot(name);
         let second = other.take_slot(other_name);
         child.set_place(other, other_name);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use abi::OpenFlags;
+use abi::{OpenFlags, RenameFlags};
 use testkit::disk::crashed;
 
 use crate::images::{Medium, SHAPES, Shape, repair};
@@ -158,4 +158,34 @@ fn a_file_on_its_way_is_in_one_of_two_places() {
         let found = [world.read_file("/from/a file"), world.read_file("/to/another")];
         assert!(found.iter().any(|found| found.as_ref() == Ok(&contents)));
     });
+}
+
+#[test]
+fn an_exchange_in_a_block_happens_at_once_and_elsewhere_loses_nothing() {
+    let (first, second) = (vec![1; 3000], vec![2; 5000]);
+    for (from, to) in [("/one of two", "/the other of the two"), ("/folder/one of two", "/elsewhere/other")] {
+        let before = |world: &World| {
+            for folder in ["/folder", "/elsewhere"] {
+                world.mkdir(folder).unwrap();
+            }
+            for (name, contents) in [(from, &first), (to, &second)] {
+                world.write_file(name, contents).unwrap();
+                sync(world, name);
+            }
+        };
+        let act = |world: &World| {
+            world.rename_with(from, to, RenameFlags::EXCHANGE).unwrap();
+            sync(world, from);
+            world.write_file("/third", &[3; 20_000]).unwrap();
+            sync(world, "/third");
+        };
+        at_every_step(SHAPES[2], before, act, |world| {
+            let aside = to.rsplit_once('/').map(|(folder, _)| format!("{folder}/EXCHANGE.000")).unwrap();
+            let found = [from, to, &aside].map(|name| world.read_file(name).ok());
+            let is_whole = [&first, &second].into_iter().all(|contents| found.iter().flatten().any(|f| f == contents));
+            assert!(is_whole, "{from}: {:?}", found.map(|found| found.map(|found| found.len())));
+            let has_both = found[0].is_some() && found[1].is_some() && found[0] != found[1];
+            assert!(has_both || from.starts_with("/folder"), "{from}");
+        });
+    }
 }

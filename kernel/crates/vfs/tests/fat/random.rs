@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use abi::{Errno, OpenFlags};
+use abi::{Errno, OpenFlags, RenameFlags};
 
 use crate::images::{Medium, SHAPES, Shape, check, read_all, read_by_mtools};
 use crate::support::{Random, World};
@@ -102,6 +102,7 @@ fn step(world: &World, model: &mut Model, random: &mut Random) {
                 model.remove(&key);
             }
         }
+        8 if random.below(2) == 0 => exchange(world, model, &path, &pick_path(model, random)),
         8 | 9 => {
             let to = pick_path(model, random);
             let is_same = fold(&to) == key;
@@ -118,6 +119,21 @@ fn step(world: &World, model: &mut Model, random: &mut Random) {
                 None => assert_eq!(found, Err(Errno::ENOENT)),
             }
         }
+    }
+}
+
+fn exchange(world: &World, model: &mut Model, path: &str, to: &str) {
+    let (key, other) = (fold(path), fold(to));
+    let is_done = world.rename_with(path, to, RenameFlags::EXCHANGE).is_ok();
+    let is_possible = model.contains_key(&key) && model.contains_key(&other);
+    let is_nested = key.starts_with(&format!("{other}/")) || other.starts_with(&format!("{key}/"));
+    assert_eq!(is_done, is_possible && !is_nested, "exchange {path} {to}");
+    if is_done && key != other {
+        // Each gets the name as the other has it.
+        let [first, second] = [&key, &other].map(|key| model[key].0.clone());
+        move_model(model, &first, "/*");
+        move_model(model, &second, &first);
+        move_model(model, "/*", &second);
     }
 }
 

@@ -363,6 +363,22 @@ impl FatInode {
         places.iter().all(|other| other / per_block == place / per_block)
     }
 
+    /// Exchanges all but the names of two files whose own entries are in one block.
+    pub(super) fn exchange_within_block(&self, state: &mut State, places: [u64; 2]) -> Result<(), Errno> {
+        let per_block = self.slots_of_block();
+        self.volume.change_block(state, places[0] / per_block, |block| {
+            let (entries, _) = block.as_chunks_mut::<ENTRY_LEN>();
+            let at = places.map(|place| index_of(place % per_block));
+            if let Ok([first, second]) = entries.get_disjoint_mut(at) {
+                let (old, mut other) = (Entry(*first), Entry(*second));
+                let mut new = old;
+                new.take_fields(&other);
+                other.take_fields(&old);
+                (*first, *second) = (new.0, other.0);
+            }
+        })
+    }
+
     /// Puts a set of entries into the places of another that is no shorter, all of which are in one block: on the disk either one or the
     /// other is there. The file's own entry stays where it is.
     pub(super) fn replace_within_block(

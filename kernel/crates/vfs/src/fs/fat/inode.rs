@@ -149,6 +149,11 @@ impl FatInode {
         any.downcast().map_err(|_| Errno::EXDEV)
     }
 
+    /// Itself, as others hold it.
+    pub(super) fn this(&self) -> Result<Arc<Self>, Errno> {
+        self.this.upgrade().ok_or(Errno::EIO)
+    }
+
     pub(super) fn chain(&self) -> &Arc<Mutex<Chain>> {
         &self.chain
     }
@@ -338,10 +343,7 @@ impl Inode for FatInode {
     }
 
     fn rename(&self, renaming: &Renaming<'_>) -> Result<(), Errno> {
-        if renaming.is_exchange {
-            return Err(Errno::EINVAL);
-        }
-        self.move_name(renaming)
+        if renaming.is_exchange { self.exchange(renaming) } else { self.move_name(renaming) }
     }
 
     fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {

@@ -22,7 +22,8 @@
 //! Owners and most permissions (the options of the mount say them), links of any kind and special files (`EPERM`), holes, times other
 //! than of `date`, files over 4 GiB, and whether the times are local: they are taken for UTC. A directory's count of links is 1.
 //!
-//! A rename within one block of a directory is atomic on the disk. Any other puts the new name on the disk first; after a crash between
+//! A rename within one block of a directory is atomic on the disk, and so is an exchange; an exchange elsewhere is three renames, and a
+//! crash between them leaves one of the files the name `EXCHANGE.000`. Any other puts the new name on the disk first; after a crash between
 //! the two the file has both names, and `fsck.fat` leaves its contents to the one it meets first.
 //!
 //! # Locks

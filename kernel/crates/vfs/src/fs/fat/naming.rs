@@ -7,7 +7,7 @@ use abi::Errno;
 use sync::atomic::Ordering::Relaxed;
 
 use crate::inode::Renaming;
-use crate::{FileKind, FileTime, NewInode};
+use crate::{FileKind, FileTime, HashedName, Inode, NewInode};
 
 use super::chain::Chain;
 use super::date::Stamp;
@@ -150,6 +150,62 @@ impl FatInode {
             target.note_names_changed();
         }
         Ok(())
+    }
+
+    /// Exchanges what two names mean. Where both are in one block, the disk has it before or after. Otherwise the other
+    /// file goes by a name of its own, in three renames, so that none is without a name at any moment.
+    pub(super) fn exchange(&self, renaming: &Renaming<'_>) -> Result<(), Errno> {
+        let target = Self::of(renaming.new_directory)?;
+        let inode = Self::of(renaming.inode)?;
+        let other_inode = renaming.replaced.ok_or(Errno::ENOENT)?;
+        let other = Self::of(other_inode)?;
+        let is_here = core::ptr::eq(self, &*target);
+        if is_here && self.are_in_block_of(&[inode.place()], other.place()) {
+            let mut state = self.volume.lock_for_change()?;
+            let places = [inode.place(), other.place()];
+            self.exchange_within_block(&mut state, places)?;
+            for (moved, place) in [(&inode, places[1]), (&other, places[0])] {
+                state.inodes.insert(place, Arc::downgrade(moved));
+                state.moved.insert(moved.metadata.number(), Arc::downgrade(moved));
+                moved.place.store(place, Relaxed);
+                moved.metadata.touch_changed();
+                moved.is_moved.store(true, Relaxed);
+            }
+            drop(state);
+            self.note_names_changed();
+            return Ok(());
+        }
+        let name = self.find_file(renaming.old_name.bytes(), inode.place())?.name;
+        let other_name = target.find_file(renaming.new_name.bytes(), other.place())?.name;
+        let between = target.unused_name()?;
+        let [name, other_name, between] = [&name, &other_name, &between].map(|name| HashedName::new(name));
+        let own: Arc<dyn Inode> = self.this()?;
+        let (here, there) = (&own, renaming.new_directory);
+        let step = |inode, old_name, new_directory, new_name| Renaming {
+            old_name,
+            inode,
+            new_directory,
+            new_name,
+            replaced: None,
+            is_exchange: false,
+            whiteout: None,
+        };
+        target.move_name(&step(other_inode, other_name, there, between))?;
+        self.move_name(&step(renaming.inode, name, there, other_name))?;
+        target.move_name(&step(other_inode, between, here, name))
+    }
+
+    /// A name that no file of this directory has.
+    fn unused_name(&self) -> Result<Vec<u8>, Errno> {
+        /// More files of this name are not expected: one is left by a crash.
+        const TRIES_MAX: u32 = 1000;
+        for number in 0..TRIES_MAX {
+            let name = alloc::format!("EXCHANGE.{number:03}").into_bytes();
+            if self.find(&name)?.is_none() {
+                return Ok(name);
+            }
+        }
+        Err(Errno::ENOSPC)
     }
 
     /// Has `..` of a directory name this one.
