@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -17,6 +19,13 @@
 #define LARGE_CHUNKS 160
 #define FILES 400
 #define FAR (5L << 30)
+
+// What linux/fs.h and linux/stat.h have.
+#define GET_FLAGS 0x80086601
+#define SET_FLAGS 0x40086602
+#define IMMUTABLE 0x10
+#define APPEND 0x20
+#define WHITEOUT 4
 
 static const char *at;
 
@@ -150,6 +159,63 @@ static void use(void)
 	close(fd);
 }
 
+static int flags_of(const char *name)
+{
+	int fd = open(path(name), O_RDONLY), flags = 0;
+
+	say("FS_IOC_GETFLAGS", ioctl(fd, (int)GET_FLAGS, &flags));
+	close(fd);
+	return flags & (IMMUTABLE | APPEND);
+}
+
+static void set_flags(const char *name, int flags)
+{
+	int fd = open(path(name), O_RDONLY), all;
+
+	say("FS_IOC_GETFLAGS", ioctl(fd, (int)GET_FLAGS, &all));
+	all = (all & ~(IMMUTABLE | APPEND)) | flags;
+	say("FS_IOC_SETFLAGS", ioctl(fd, SET_FLAGS, &all));
+	close(fd);
+}
+
+static void refused(const char *what, long result)
+{
+	printf("%s: %s: %s\n", at, what, result < 0 ? strerror(errno) : "done");
+}
+
+// What the flags of files forbid, and what a rename leaves behind.
+static void protect(void)
+{
+	long status[32] = { 0 };
+	struct stat whiteout;
+
+	close(make("fixed", "x", 1, 0));
+	close(make("log", "x", 1, 0));
+	say("mkdir", mkdir(path("closed"), 0755));
+	set_flags("fixed", IMMUTABLE);
+	set_flags("log", APPEND);
+	set_flags("closed", IMMUTABLE);
+	refused("open fixed", open(path("fixed"), O_RDWR));
+	refused("link fixed", link(path("fixed"), path("other")));
+	refused("unlink fixed", unlink(path("fixed")));
+	refused("mkdir in closed", mkdir(path("closed/below"), 0755));
+	refused("open log", open(path("log"), O_WRONLY));
+	refused("truncate log", truncate(path("log"), 0));
+	int fd = open(path("log"), O_WRONLY | O_APPEND);
+	refused("append", write(fd, "y", 1));
+	refused("F_SETFL", fcntl(fd, F_SETFL, 0));
+	close(fd);
+	say("statx", syscall(SYS_statx, AT_FDCWD, path("log"), 0, 0x7ff, status));
+	printf("%s: attributes %lx, flags %x\n", at, status[1] & (IMMUTABLE | APPEND), flags_of("fixed"));
+	set_flags("fixed", 0);
+	refused("unlink fixed", unlink(path("fixed")));
+
+	say("rename", syscall(SYS_renameat2, AT_FDCWD, path("punched"), AT_FDCWD, path("moved"), WHITEOUT));
+	say("lstat", lstat(path("punched"), &whiteout));
+	printf("%s: whiteout %o of %lx\n", at, whiteout.st_mode, (long)whiteout.st_rdev);
+	say("rename", rename(path("moved"), path("punched")));
+}
+
 static void look(void)
 {
 	char text[600] = "";
@@ -196,6 +262,7 @@ int main(void)
 		mkdir(at, 0755);
 		say("mount", mount(disks[number][0], at, disks[number][2], 0, ""));
 		use();
+		protect();
 		say("umount", umount(at));
 		say("mount", mount(disks[number][0], at, disks[number][2], MS_NOATIME, ""));
 		look();

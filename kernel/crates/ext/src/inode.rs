@@ -238,12 +238,6 @@ impl Inode {
         mapped.min(sized.cast_unsigned()).min(counted)
     }
 
-    /// Whether nothing of it may be changed, and whether it may only grow.
-    pub fn is_protected(&self) -> (bool, bool) {
-        let flags = self.map.lock().flags;
-        (flags & flag::IMMUTABLE != 0, flags & flag::APPEND != 0)
-    }
-
     /// Whether it is encrypted, so that its contents and names mean nothing.
     pub fn is_encrypted(&self) -> bool {
         self.map.lock().flags & flag::ENCRYPTED != 0
@@ -252,6 +246,13 @@ impl Inode {
     /// Its flags, as in the record.
     pub fn flags(&self) -> u32 {
         self.map.lock().flags
+    }
+
+    /// Sets those of its flags that are in `mask`, and do not say how its contents are kept.
+    pub fn set_flags(&self, change: &Change<'_>, mask: u32, flags: u32) -> Result<(), Errno> {
+        let mut map = self.map.lock();
+        map.flags = map.flags & !mask | flags & mask;
+        self.store_map(change, &mut map)
     }
 
     /// The device number of a device node.

@@ -40,10 +40,6 @@ const KIND_SOCKET: u16 = 0o140_000;
 
 /// Flags of inodes.
 pub(crate) mod flag {
-    /// It cannot be changed.
-    pub(crate) const IMMUTABLE: u32 = 0x10;
-    /// It can only grow.
-    pub(crate) const APPEND: u32 = 0x20;
     /// It is encrypted.
     pub(crate) const ENCRYPTED: u32 = 0x800;
     /// The directory has an index.
@@ -53,7 +49,7 @@ pub(crate) mod flag {
     /// The map has extents.
     pub(crate) const EXTENTS: u32 = 0x8_0000;
     /// What a new file takes from its directory (`EXT4_FL_INHERITED`), of what is supported.
-    pub(crate) const INHERITED: u32 = 0x4 | 0x8 | 0x20 | 0x40 | 0x80 | 0x400 | 0x8000 | 0x1_0000;
+    pub(crate) const INHERITED: u32 = 0x4 | 0x8 | 0x40 | 0x80 | 0x400 | 0x8000 | 0x1_0000;
 }
 
 /// The attributes of an inode.

@@ -7,7 +7,7 @@ use abi::stat::{ST_SYNCHRONOUS, ST_VALID};
 use abi::{AccessRights, Errno, Timespec};
 use file::Attributes;
 
-use crate::metadata::{FileKind, SET_GID, SET_UID};
+use crate::metadata::{FileKind, Protection, SET_GID, SET_UID};
 use crate::open::break_leases;
 use crate::{
     Capabilities, Credentials, FileSystemStatistics, FileTime, Inode, MountFlags, PathRef, Permissions, notify,
@@ -86,6 +86,7 @@ pub fn access(credentials: &Credentials, path: &PathRef, rights: AccessRights) -
 pub fn chmod(credentials: &Credentials, path: &PathRef, mode: u32) -> Result<(), Errno> {
     change(path, InotifyMask::ATTRIB, |inode| {
         let metadata = inode.metadata();
+        metadata.check_unprotected()?;
         if metadata.is_symlink() {
             return Err(Errno::EOPNOTSUPP);
         }
@@ -110,6 +111,9 @@ pub fn chown(credentials: &Credentials, path: &PathRef, uid: Option<u32>, gid: O
     let event = if uid.is_some() || gid.is_some() { InotifyMask::ATTRIB } else { InotifyMask::empty() };
     change(path, event, |inode| {
         let metadata = inode.metadata();
+        if uid.is_some() || gid.is_some() {
+            metadata.check_unprotected()?;
+        }
         let is_owner = credentials.uid == metadata.uid();
         let may_give = credentials.has(Capabilities::CHOWN);
         if uid.is_some_and(|uid| !(may_give || is_owner && uid == metadata.uid())) {
@@ -146,6 +150,9 @@ pub fn utimens(credentials: &Credentials, path: &PathRef, accessed: SetTime, mod
     change(path, event, |inode| {
         let metadata = inode.metadata();
         let is_touch = accessed == SetTime::Now && modified == SetTime::Now;
+        if !is_touch {
+            metadata.check_unprotected()?;
+        }
         if is_touch && !credentials.owns(metadata.uid()) {
             metadata.check_permission(credentials, Permissions::WRITE)?;
         } else if !is_touch && !credentials.owns(metadata.uid()) {
@@ -175,6 +182,7 @@ pub fn truncate(credentials: &Credentials, path: &PathRef, len: u64) -> Result<(
     }
     path.mount.check_writable()?;
     metadata.check_permission(credentials, Permissions::WRITE)?;
+    metadata.check_may_cut()?;
     if file::lease::is_any() {
         break_leases(metadata, true)?;
     }
@@ -204,6 +212,26 @@ pub(crate) fn set_len(inode: &dyn Inode, len: u64, keeps_set_id: bool, notes_alw
     }
     inode.attributes_changed();
     Ok(())
+}
+
+/// The flags of a file or directory, as `chattr` knows them; `ENOTTY` where there are none.
+pub fn inode_flags(path: &PathRef) -> Result<u32, Errno> {
+    path.inode().flags()
+}
+
+/// Sets the flags.
+pub fn set_inode_flags(credentials: &Credentials, path: &PathRef, flags: u32) -> Result<(), Errno> {
+    change(path, InotifyMask::empty(), |inode| {
+        let metadata = inode.metadata();
+        let changed = inode.flags()? ^ flags;
+        let protects = changed & u32::from(Protection::all().bits()) != 0;
+        if !credentials.owns(metadata.uid()) || protects && !credentials.has(Capabilities::LINUX_IMMUTABLE) {
+            return Err(Errno::EPERM);
+        }
+        inode.set_flags(flags)?;
+        metadata.touch_changed();
+        Ok(())
+    })
 }
 
 /// Figures of the file system, with the mount's restrictions.

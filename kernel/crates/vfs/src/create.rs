@@ -85,6 +85,7 @@ pub fn link(
     let inode = source.inode();
     protection::check_link(credentials, inode.metadata())?;
     check_may_create(directory, credentials)?;
+    inode.metadata().check_unprotected()?;
     if inode.metadata().is_directory() {
         return Err(Errno::EPERM);
     }
@@ -185,7 +186,7 @@ pub(crate) fn create_unnamed(
 }
 
 /// Mode and group of a node made in a directory: one with the set-group-id bit hands on its group, and the bit to directories.
-fn inherited(directory: &dyn Inode, credentials: &Credentials, mode: u32) -> (u32, u32) {
+pub(crate) fn inherited(directory: &dyn Inode, credentials: &Credentials, mode: u32) -> (u32, u32) {
     let hands_on_group = directory.hands_on_group();
     let directory = directory.metadata();
     let gid = directory.gid();

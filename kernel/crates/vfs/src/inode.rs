@@ -314,6 +314,17 @@ pub trait Inode: Any + Send + Sync {
         None
     }
 
+    /// The flags of the file, as `FS_IOC_GETFLAGS` gives them.
+    fn flags(&self) -> Result<u32, Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    /// Sets the flags, under the inode's lock and after all checks of rights. `EOPNOTSUPP` for one that cannot be changed.
+    fn set_flags(&self, flags: u32) -> Result<(), Errno> {
+        let _ = flags;
+        Err(Errno::ENOTTY)
+    }
+
     /// The value of an extended attribute, whose name is given with its name space: `ENODATA` when there is none, `EOPNOTSUPP` for name
     /// spaces that are not kept. Called without the inode's lock, beside a change.
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {

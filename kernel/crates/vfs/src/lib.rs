@@ -82,7 +82,10 @@ pub mod write_back;
 mod xattr;
 
 pub use anonymous::{MemoryFileSeals, anonymous_path, memory_file, path_of};
-pub use attributes::{AttributeChange, SetTime, access, chmod, chown, readlink, stat, statfs, truncate, utimens};
+pub use attributes::{
+    AttributeChange, SetTime, access, chmod, chown, inode_flags, readlink, set_inode_flags, stat, statfs, truncate,
+    utimens,
+};
 pub use cached_walk::{CachedPlace, find_cached};
 pub use context::FsContext;
 pub use create::{link, mkdir, mknod, symlink};

@@ -44,6 +44,17 @@ bitflags! {
     }
 }
 
+bitflags! {
+    /// What nobody may do to a file, whatever his rights: some of the [flags of a file](crate::Inode::flags).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Protection: u8 {
+        /// It is not changed at all.
+        const IMMUTABLE = 0x10;
+        /// It is only written at its end; a directory only gets names.
+        const APPEND_ONLY = 0x20;
+    }
+}
+
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileKind {
@@ -156,6 +167,8 @@ pub struct Metadata {
     is_linkable: AtomicBool,
     /// Nobody is above its permission bits.
     is_strict: bool,
+    /// A [`Protection`].
+    protection: AtomicU8,
     /// How long programs say that what they write will stay.
     write_hint: AtomicU8,
     /// What happens to it that somebody wants to know of: bits of `InotifyMask`.
@@ -204,6 +217,7 @@ impl Metadata {
             is_removed: AtomicBool::new(false),
             is_linkable: AtomicBool::new(false),
             is_strict: false,
+            protection: AtomicU8::new(0),
             write_hint: AtomicU8::new(0),
             watched: AtomicU32::new(0),
             lock: Mutex::new(rank::INODES, ()),
@@ -238,6 +252,27 @@ impl Metadata {
         copies.into_iter().for_each(|(to, from)| to.set(from.get()));
         new.set_blocks(below.blocks.load(Relaxed));
         new
+    }
+
+    /// What nobody may do to it.
+    #[inline]
+    pub(crate) fn protection(&self) -> Protection {
+        Protection::from_bits_retain(self.protection.load(Relaxed))
+    }
+
+    /// Sets what nobody may do to it.
+    pub(crate) fn set_protection(&self, protection: Protection) {
+        self.protection.store(protection.bits(), Relaxed);
+    }
+
+    /// `EPERM` if something may not be done to it.
+    pub(crate) fn check_unprotected(&self) -> Result<(), Errno> {
+        if self.protection().is_empty() { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    /// `EPERM` if it may not be written but at its end.
+    pub(crate) fn check_may_cut(&self) -> Result<(), Errno> {
+        if self.protection().contains(Protection::APPEND_ONLY) { Err(Errno::EPERM) } else { Ok(()) }
     }
 
     /// Takes the inode's lock. See the crate's documentation for its order.
@@ -482,12 +517,16 @@ impl Metadata {
         }
     }
 
-    /// Whether the mode lets `credentials` do all of `wanted`; `EACCES` otherwise. Linux's `generic_permission`.
+    /// Whether the mode lets `credentials` do all of `wanted`; `EACCES` otherwise, and `EPERM` for writing what nobody may change.
+    /// Linux's `inode_permission`.
     #[inline]
     pub fn check_permission(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
         // The common case of a walk by root needs no look at the inode: a walk only asks this of directories.
         if wanted == Permissions::EXECUTE && credentials.has(Capabilities::DAC_OVERRIDE) && self.is_directory() {
             return Ok(());
+        }
+        if wanted.contains(Permissions::WRITE) && self.protection().contains(Protection::IMMUTABLE) {
+            return Err(Errno::EPERM);
         }
         self.check_mode(credentials, wanted)
     }

@@ -231,6 +231,10 @@ fn open_place(
     if !is_new {
         check_may_open(credentials, &place, kind, wanted)?;
     }
+    // One whose every writer appends, and nobody cuts.
+    if flags.access_mode().can_write() && !flags.contains(OpenFlags::APPEND) || flags.contains(OpenFlags::TRUNC) {
+        metadata.check_may_cut()?;
+    }
     if flags.contains(OpenFlags::NOATIME) && !credentials.owns(metadata.uid()) {
         return Err(Errno::EPERM);
     }

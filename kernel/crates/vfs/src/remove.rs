@@ -83,12 +83,14 @@ pub fn rmdir(
     Ok(())
 }
 
-/// Whether a name may be taken out of a directory: `EACCES` for the directory, `EPERM` for its sticky bit.
+/// Whether a name may be taken out of a directory: `EACCES` for the directory, `EPERM` for its sticky bit, and for what nobody
+/// may remove.
 pub(crate) fn check_may_remove(directory: &PathRef, credentials: &Credentials, victim: &Dentry) -> Result<(), Errno> {
     let metadata = directory.inode().metadata();
     metadata.check_permission(credentials, Permissions::WRITE | Permissions::EXECUTE)?;
+    metadata.check_may_cut()?;
     let is_protected = metadata.mode() & STICKY != 0
         && credentials.uid != metadata.uid()
         && !credentials.owns(victim.inode().metadata().uid());
-    if is_protected { Err(Errno::EPERM) } else { Ok(()) }
+    if is_protected { Err(Errno::EPERM) } else { victim.inode().metadata().check_unprotected() }
 }

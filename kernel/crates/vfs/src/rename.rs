@@ -20,7 +20,7 @@ use alloc::sync::Arc;
 use abi::{Errno, RenameFlags};
 use sync::MutexGuard;
 
-use crate::create::check_may_create;
+use crate::create::{check_may_create, inherited};
 use crate::inode::Renaming;
 use crate::notify::Move;
 use crate::remove::check_may_remove;
@@ -69,8 +69,8 @@ pub fn rename(
     if is_exchange && new.is_none() {
         return Err(Errno::ENOENT);
     }
-    let whiteout =
-        NewInode { mode: WHITEOUT_MODE, uid: credentials.uid, gid: credentials.gid, represents: 0, target: &[] };
+    let (mode, gid) = inherited(&**old_directory.inode(), credentials, WHITEOUT_MODE);
+    let whiteout = NewInode { mode, uid: credentials.uid, gid, represents: 0, target: &[] };
     let whiteout = leaves_whiteout.then_some(&whiteout);
     let pair = Pair { old_directory, new_directory, old: &old, new: new.as_ref(), is_exchange, whiteout };
     pair.check_slashes(&old_last, &new_last)?;

@@ -404,6 +404,7 @@ impl File for VnodeFile {
         if !self.inode().metadata().is_regular() {
             return Err(Errno::EINVAL);
         }
+        self.inode().metadata().check_may_cut()?;
         set_len(&**self.inode(), length, self.keeps_set_id, true)?;
         notify::at(&self.path.dentry, InotifyMask::MODIFY);
         Ok(())
@@ -424,6 +425,9 @@ impl File for VnodeFile {
         i64::try_from(end).map_err(|_| Errno::EFBIG)?;
         let flags = FallocateFlags::from_bits(mode).ok_or(Errno::EOPNOTSUPP)?;
         let _lock = inode.metadata().lock();
+        if !FallocateFlags::KEEP_SIZE.contains(flags) {
+            inode.metadata().check_may_cut()?;
+        }
         inode.prepare_change()?;
         if self.may_use_reserve {
             inode.let_use_reserve();
@@ -467,7 +471,11 @@ impl File for VnodeFile {
     }
 
     fn set_flags(&self, open: &OpenFile, flags: u32) -> Result<(), Errno> {
-        let wants_direct = OpenFlags::from_bits_retain(flags).contains(OpenFlags::DIRECT);
+        let wanted = OpenFlags::from_bits_retain(flags);
+        if wanted.contains(OpenFlags::APPEND) != open.is_append() {
+            self.inode().metadata().check_may_cut()?;
+        }
+        let wants_direct = wanted.contains(OpenFlags::DIRECT);
         let kind = self.inode().metadata().kind();
         if wants_direct && kind != FileKind::Fifo && !takes_direct(&**self.inode()) {
             return Err(Errno::EINVAL);

@@ -140,6 +140,9 @@ pub fn list_xattrs(credentials: &Credentials, path: &PathRef) -> Result<Vec<u8>,
 /// Linux's `xattr_permission`.
 fn check_access(credentials: &Credentials, inode: &dyn Inode, name: &[u8], wanted: Permissions) -> Result<(), Errno> {
     let metadata = inode.metadata();
+    if wanted == Permissions::WRITE {
+        metadata.check_unprotected()?;
+    }
     let refusal = if wanted == Permissions::WRITE { Errno::EPERM } else { Errno::ENODATA };
     match NameSpace::of(name).0 {
         NameSpace::Security | NameSpace::System => return Ok(()),

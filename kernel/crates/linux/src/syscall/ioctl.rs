@@ -3,8 +3,8 @@
 use core::any::Any;
 
 use abi::ioctl::{
-    FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIOQSIZE, NS_GET_USERNS, TIOCGPGRP, TIOCGSID, TIOCNOTTY, TIOCSCTTY,
-    TIOCSPGRP,
+    FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIOQSIZE, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, NS_GET_USERNS,
+    TIOCGPGRP, TIOCGSID, TIOCNOTTY, TIOCSCTTY, TIOCSPGRP,
 };
 use abi::stat::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use abi::{Errno, Fd, OpenFlags};
@@ -59,6 +59,16 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
         FIGETBSZ => {
             let size = vfs::statfs(&vfs::path_of(&open)).block_size;
             write_user_struct(address, &i32::try_from(size).unwrap_or(i32::MAX))?;
+            Ok(0)
+        }
+        // The commands say that a long comes; it is an int.
+        FS_IOC_GETFLAGS if let Some(file) = file_as::<VnodeFile>(&open).filter(|file| file.served_by().is_none()) => {
+            write_user_struct(address, &vfs::inode_flags(file.path())?)?;
+            Ok(0)
+        }
+        FS_IOC_SETFLAGS if let Some(file) = file_as::<VnodeFile>(&open).filter(|file| file.served_by().is_none()) => {
+            let flags: u32 = read_user_struct(address)?;
+            vfs::set_inode_flags(&thread.file_credentials(), file.path(), flags)?;
             Ok(0)
         }
         TIOCSCTTY | TIOCNOTTY | TIOCGPGRP | TIOCSPGRP | TIOCGSID => match terminal(&open) {

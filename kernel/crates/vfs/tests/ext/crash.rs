@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use abi::{FallocateFlags, OpenFlags};
+use abi::{FallocateFlags, OpenFlags, RenameFlags};
 use block::SECTOR_LEN;
 use testkit::disk::{FakeDisk, Image, Step, crashed};
 use vfs::fs::ext::ExtOptions;
@@ -34,6 +34,8 @@ enum Node {
     Directory,
     File(Vec<u8>),
     Link(String),
+    /// What a rename left.
+    Whiteout,
 }
 
 /// Something that must be there after a crash between two steps of the disk.
@@ -142,13 +144,18 @@ impl Run {
 
     fn rename(&mut self, old: &str, new: &str) {
         self.touch(new);
-        if self.world.rename(old, new).is_ok() && old != new {
+        let leaves_whiteout = self.random.below(4) == 0;
+        let flags = if leaves_whiteout { RenameFlags::WHITEOUT } else { RenameFlags::empty() };
+        if self.world.rename_with(old, new, flags).is_ok() && old != new {
             self.moved.push(new.to_owned());
             self.model.remove(new);
             let moved: Vec<String> = self.model.keys().filter(|path| is_below(path, old)).cloned().collect();
             for path in moved {
                 let node = self.model.remove(&path).unwrap();
                 self.model.insert(format!("{new}{}", &path[old.len()..]), node);
+            }
+            if leaves_whiteout {
+                self.model.insert(old.to_owned(), Node::Whiteout);
             }
         }
     }
@@ -258,6 +265,7 @@ fn tree(world: &World) -> Answer<BTreeMap<String, Node>> {
                     left.push(path.clone());
                     Node::Directory
                 }
+                0o020_000 => Node::Whiteout,
                 0o120_000 => Node::Link(world.readlink(&path)?),
                 _ => Node::File(world.read_file(&path)?),
             };

@@ -12,6 +12,7 @@ mod images;
 mod support;
 
 mod many;
+mod protected;
 mod read;
 mod removed;
 mod replaced;

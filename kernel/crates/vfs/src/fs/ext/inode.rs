@@ -16,6 +16,7 @@ use sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use sync::{SpinLock, rank};
 
 use crate::inode::Renaming;
+use crate::metadata::Protection;
 use crate::page_cache::{PageCache, PageStore};
 use crate::{
     Capabilities, Credentials, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, Name, NewInode,
@@ -29,6 +30,12 @@ const WRITER: u32 = 1;
 const STORER: u32 = 2;
 /// What saving attributes changes.
 const SAVE_CREDITS: u32 = 2;
+
+/// Flags that programs see (`EXT4_FL_USER_VISIBLE`).
+const FLAGS_VISIBLE: u32 = 0x725b_dfff;
+/// Flags that can be changed: that it is immutable, may only grow, and is left out by `dump`. What the others ask for is not
+/// done here.
+const FLAGS_SETTABLE: u32 = 0x10 | 0x20 | 0x40;
 
 /// An inode of a file system of the family.
 pub struct ExtInode {
@@ -60,6 +67,10 @@ enum Contents {
     Special,
 }
 
+fn protection_of(flags: u32) -> Protection {
+    Protection::from_bits_truncate(flags.to_le_bytes()[0])
+}
+
 impl ExtInode {
     /// The inode of a record.
     pub(super) fn new(shared: &Arc<Shared>, core: ext::Inode, record: &ext::Record) -> Arc<Self> {
@@ -87,8 +98,10 @@ impl ExtInode {
             size: record.size,
             time: created,
         };
+        let metadata = Metadata::with_times(new, times);
+        metadata.set_protection(protection_of(core.flags()));
         Arc::new_cyclic(|this| Self {
-            metadata: Metadata::with_times(new, times),
+            metadata,
             core,
             shared: shared.clone(),
             created: record.created,
@@ -299,7 +312,26 @@ impl Inode for ExtInode {
     }
 
     fn prepare_change(&self) -> Result<(), Errno> {
-        if self.core.is_protected().0 { Err(Errno::EPERM) } else { Ok(()) }
+        if self.metadata.protection().contains(Protection::IMMUTABLE) { Err(Errno::EPERM) } else { Ok(()) }
+    }
+
+    fn flags(&self) -> Result<u32, Errno> {
+        match self.contents {
+            Contents::Regular(_) | Contents::Directory(_) => Ok(self.core.flags() & FLAGS_VISIBLE),
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn set_flags(&self, flags: u32) -> Result<(), Errno> {
+        if (self.flags()? ^ flags) & !FLAGS_SETTABLE != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.shared.checked((|| {
+            let change = self.shared.file_system.begin(SAVE_CREDITS)?;
+            self.core.set_flags(&change, FLAGS_SETTABLE, flags)?;
+            self.metadata.set_protection(protection_of(flags));
+            Ok(())
+        })())
     }
 
     fn may_use_reserve(&self, credentials: &Credentials) -> bool {
@@ -356,6 +388,10 @@ impl Inode for ExtInode {
         self.shared.checked(self.carry_out(renaming))
     }
 
+    fn makes_whiteouts(&self) -> bool {
+        true
+    }
+
     fn read_directory(&self, position: u64, sink: &mut dyn DirectorySink) -> Result<(), Errno> {
         self.shared.checked(self.list_names(position, sink))
     }
@@ -377,7 +413,6 @@ impl Inode for ExtInode {
         }
         match &self.contents {
             Contents::Fifo(pipe) => Ok(Opened::Through(pipe.open(flags)?)),
-            Contents::Regular(_) if flags.access_mode().can_write() => self.prepare_change().map(|()| Opened::Inode),
             _ => Ok(Opened::Inode),
         }
     }

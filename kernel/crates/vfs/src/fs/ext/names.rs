@@ -24,8 +24,8 @@ const LINKS_MAX: u32 = 65_000;
 const INSERT_CREDITS: u32 = BLOCKS_MAX + APPENDS_MAX * CREATE_CREDITS;
 /// What writing the attributes of a few inodes changes.
 const SAVE_CREDITS: u32 = 4;
-/// What adding one and removing one changes, with all that goes with it.
-const RENAME_CREDITS: u32 = INSERT_CREDITS + 2 * BLOCKS_MAX + 2 + SAVE_CREDITS + ORPHAN_CREDITS;
+/// What adding one and removing one changes, with all that goes with it, and a whiteout in its place.
+const RENAME_CREDITS: u32 = INSERT_CREDITS + 2 * BLOCKS_MAX + 2 + SAVE_CREDITS + ORPHAN_CREDITS + CREATE_CREDITS;
 
 impl ExtInode {
     /// What an entry for it says.
@@ -145,7 +145,6 @@ impl ExtInode {
     /// Removes a name of a file.
     pub(super) fn remove_name(&self, name: HashedName<'_>, inode: &Arc<Self>) -> Result<(), Errno> {
         self.shared.delete_unused();
-        inode.prepare()?;
         let change = self.shared.file_system.begin(BLOCKS_MAX + SAVE_CREDITS + ORPHAN_CREDITS)?;
         self.take_out(&change, name, inode)?;
         self.names_changed(&change)?;
@@ -155,19 +154,12 @@ impl ExtInode {
     /// Removes an empty directory.
     pub(super) fn remove_directory(&self, name: HashedName<'_>, inode: &Arc<Self>) -> Result<(), Errno> {
         self.shared.delete_unused();
-        inode.prepare()?;
         inode.check_replaceable()?;
         let change = self.shared.file_system.begin(BLOCKS_MAX + SAVE_CREDITS + ORPHAN_CREDITS)?;
         self.take_out(&change, name, inode)?;
         self.count_subdirectory(false);
         self.names_changed(&change)?;
         inode.lose_links(&change, u32::MAX)
-    }
-
-    /// Whether something may be removed: an immutable file may not.
-    fn prepare(&self) -> Result<(), Errno> {
-        let (is_immutable, is_append_only) = self.core.is_protected();
-        if is_immutable || is_append_only { Err(Errno::EPERM) } else { Ok(()) }
     }
 
     /// Removes an entry that must be one of this inode.
@@ -223,13 +215,10 @@ impl ExtInode {
         let new_directory = Self::of(renaming.new_directory)?;
         let inode = Self::of(renaming.inode)?;
         let replaced = renaming.replaced.map(Self::of).transpose()?;
-        inode.prepare()?;
         let is_move = !core::ptr::eq(self, &*new_directory);
-        if let Some(replaced) = &replaced {
-            replaced.prepare()?;
-            if !renaming.is_exchange {
-                replaced.check_replaceable()?;
-            }
+        if let Some(replaced) = replaced.as_ref().filter(|_| !renaming.is_exchange) {
+            replaced.check_replaceable()?;
+            inode.write_replacement();
         }
         let comes = is_move
             && inode.metadata.is_directory()
@@ -237,19 +226,27 @@ impl ExtInode {
         if comes {
             new_directory.check_may_have_subdirectory()?;
         }
-        if replaced.is_some() && !renaming.is_exchange {
-            inode.write_replacement();
-        }
         let change = self.shared.file_system.begin(RENAME_CREDITS)?;
-        match &replaced {
-            Some(other) => self.put_in_place(&change, &new_directory, renaming.new_name, &inode, other)?,
-            None => directory::insert(&new_directory.core, &change, renaming.new_name.bytes(), inode.target())?,
+        let whiteout = renaming.whiteout.map(|new| self.make_core(&change, new, 1)).transpose()?;
+        let placed = match &replaced {
+            Some(other) => self.put_in_place(&change, &new_directory, renaming.new_name, &inode, other),
+            None => directory::insert(&new_directory.core, &change, renaming.new_name.bytes(), inode.target()),
+        };
+        if let Err(errno) = placed {
+            if let Some(whiteout) = whiteout {
+                whiteout.core.discard(&change)?;
+            }
+            return Err(errno);
         }
-        match &replaced {
-            Some(other) if renaming.is_exchange => {
+        match (&replaced, &whiteout) {
+            (Some(other), _) if renaming.is_exchange => {
                 self.put_in_place(&change, self, renaming.old_name, other, &inode)?;
                 other.note_move(&change, &new_directory, self)?;
                 other.set_name(renaming.old_name);
+            }
+            (_, Some(whiteout)) => {
+                self.put_in_place(&change, self, renaming.old_name, whiteout, &inode)?;
+                self.shared.add(whiteout);
             }
             _ => self.take_out(&change, renaming.old_name, &inode)?,
         }
