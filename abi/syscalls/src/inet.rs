@@ -63,6 +63,8 @@ pub const IPV6_RECVHOPLIMIT: i32 = 51;
 pub const IPV6_HOPLIMIT: i32 = 52;
 pub const IPV6_RECVTCLASS: i32 = 66;
 pub const IPV6_TCLASS: i32 = 67;
+pub const IPV6_ORIGDSTADDR: i32 = 74;
+pub const IP_ORIGDSTADDR: i32 = 20;
 
 pub const TCP_NODELAY: i32 = 1;
 pub const TCP_MAXSEG: i32 = 2;
@@ -87,6 +89,7 @@ pub const TCP_SAVE_SYN: i32 = 27;
 pub const TCP_FASTOPEN_CONNECT: i32 = 30;
 pub const TCP_ULP: i32 = 31;
 pub const TCP_INQ: i32 = 36;
+pub const TCP_IS_MPTCP: i32 = 43;
 
 pub const UDP_CORK: i32 = 1;
 pub const UDP_SEGMENT: i32 = 103;

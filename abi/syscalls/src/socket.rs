@@ -108,6 +108,7 @@ pub const SO_RCVTIMEO_NEW: i32 = 66;
 pub const SO_SNDTIMEO_NEW: i32 = 67;
 pub const SO_PREFER_BUSY_POLL: i32 = 69;
 pub const SO_NETNS_COOKIE: i32 = 71;
+pub const SO_BUF_LOCK: i32 = 72;
 
 pub const SCM_RIGHTS: i32 = 1;
 pub const SCM_CREDENTIALS: i32 = 2;

@@ -113,7 +113,7 @@ macro_rules! for_each_syscall {
 51 getsockname(fd: Fd, address: UserPtr, length: UserPtr) = Full("");
 52 getpeername(fd: Fd, address: UserPtr, length: UserPtr) = Full("");
 53 socketpair(domain: i32, kind: i32, protocol: i32, descriptors: UserPtr) = Full("");
-54 setsockopt(fd: Fd, level: i32, option: i32, value: UserPtr, length: i32) = Partial("no filters, no timestamps by hardware, no zero-copy sending; SO_MAX_PACING_RATE paces TCP on the network alone");
+54 setsockopt(fd: Fd, level: i32, option: i32, value: UserPtr, length: i32) = Partial("no socket filters; of SOL_SOCKET no SO_TIMESTAMPING, ZEROCOPY, TXTIME, MEMINFO, PREFER_BUSY_POLL, BUSY_POLL_BUDGET, NETNS_COOKIE, RESERVE_MEM, TXREHASH, RCVMARK, RCVPRIORITY, PASSPIDFD, PEERPIDFD, PASSRIGHTS, INQ; of IP no IP_RECVOPTS, RETOPTS, PKTOPTIONS, ROUTER_ALERT, MINTTL, CHECKSUM, RECVFRAGSIZE, RECVERR_RFC4884, MSFILTER, LOCAL_PORT_RANGE, IP options or IPsec policies to be set; of IPv6 no extension headers, flow labels, RFC 2292 forms, ADDRFORM, CHECKSUM, anycast, sticky PKTINFO, IPV6_MTU to be set, PATHMTU, MINHOPCOUNT, ADDR_PREFERENCES, RECVFRAGSIZE; of TCP no FASTOPEN, MD5SIG, ULP, REPAIR, SAVE_SYN, TX_DELAY, ZEROCOPY_RECEIVE, thin streams, CC_INFO, RTO and delayed-ACK bounds; of netlink no PKTINFO, BROADCAST_ERROR, LISTEN_ALL_NSID, GET_STRICT_CHK; SO_MAX_PACING_RATE paces TCP on the network alone; SO_NO_CHECK leaves the checksum in");
 55 getsockopt(fd: Fd, level: i32, option: i32, value: UserPtr, length: UserPtr) = Partial("as setsockopt");
 56 clone(flags: u64, stack: usize, parent_tid: UserPtr, child_tid: UserPtr, tls: u64) = Partial("threads (CLONE_THREAD); processes and CLONE_VFORK answer ENOSYS, namespaces and CLONE_PIDFD EINVAL, CLONE_INTO_CGROUP EBADF");
 57 fork() = Absent("");

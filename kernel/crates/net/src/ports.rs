@@ -86,8 +86,14 @@ pub enum Sharing {
         is_listening: bool,
     },
     /// A connection of a socket that was not bound.
-    Outgoing,
+    Outgoing {
+        /// `SO_REUSEADDR`, as it was.
+        reuse_address: bool,
+    },
 }
+
+/// By what a connection that has ended shares its port: with who says `SO_REUSEADDR`.
+const ENDED: Sharing = Sharing::Outgoing { reuse_address: true };
 
 /// Claims of the same sort.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +109,7 @@ impl Class {
             return false;
         }
         match (self.sharing, sharing) {
-            (Sharing::Outgoing, Sharing::Outgoing) => false,
+            (Sharing::Outgoing { .. }, Sharing::Outgoing { .. }) => false,
             (
                 Sharing::Bound { reuse_address, reuse_port, is_listening },
                 Sharing::Bound { reuse_address: other_address, reuse_port: other_port, is_listening: other_listening },
@@ -112,9 +118,11 @@ impl Class {
                 let both_share = reuse_port.is_some() && reuse_port == other_port;
                 !(both_reuse || both_share)
             }
-            // A server that binds again does not mind what its machine's own connections have, if it says so.
-            (Sharing::Outgoing, Sharing::Bound { reuse_address, is_listening, .. })
-            | (Sharing::Bound { reuse_address, is_listening, .. }, Sharing::Outgoing) => !reuse_address || is_listening,
+            // A server that binds again does not mind what its machine's own connections have, if both say so.
+            (Sharing::Outgoing { reuse_address: other }, Sharing::Bound { reuse_address, is_listening, .. })
+            | (Sharing::Bound { reuse_address, is_listening, .. }, Sharing::Outgoing { reuse_address: other }) => {
+                !(reuse_address && other) || is_listening
+            }
         }
     }
 }
@@ -151,10 +159,12 @@ impl Ports {
     pub fn claim_outgoing(
         self: &Arc<Self>,
         local: IpAddr,
+        reuse_address: bool,
         mut is_free: impl FnMut(u16) -> bool,
     ) -> Result<Claim, Errno> {
         let scope = Scope::Exact(local.to_canonical());
-        let attempt = |port| is_free(port).then(|| self.try_claim(port, scope, Sharing::Outgoing)).flatten();
+        let sharing = Sharing::Outgoing { reuse_address };
+        let attempt = |port| is_free(port).then(|| self.try_claim(port, scope, sharing)).flatten();
         self.ephemeral(attempt).ok_or(Errno::EADDRNOTAVAIL)
     }
 
@@ -162,12 +172,12 @@ impl Ports {
     pub(crate) fn hold(&self, local: IpAddr, port: u16) {
         let mut claims = self.claims.lock();
         // There are fewer connections than the bound.
-        let _is_counted = Self::count_in(claims.entry(port).or_default(), Scope::Exact(local), Sharing::Outgoing);
+        let _is_counted = Self::count_in(claims.entry(port).or_default(), Scope::Exact(local), ENDED);
     }
 
     /// Undoes [`Ports::hold`].
     pub(crate) fn release(&self, local: IpAddr, port: u16) {
-        Self::count_out(&mut self.claims.lock(), port, Scope::Exact(local), Sharing::Outgoing);
+        Self::count_out(&mut self.claims.lock(), port, Scope::Exact(local), ENDED);
     }
 
     /// Tries all ephemeral ports from a random one on.
@@ -236,7 +246,7 @@ impl Claim {
             Sharing::Bound { reuse_address, reuse_port, .. } => {
                 Sharing::Bound { reuse_address, reuse_port, is_listening: false }
             }
-            Sharing::Outgoing => Sharing::Outgoing,
+            outgoing @ Sharing::Outgoing { .. } => outgoing,
         };
         let mut claims = self.ports.claims.lock();
         let classes = claims.entry(self.port).or_default();
@@ -371,11 +381,11 @@ mod tests {
         numbers.dedup();
         assert_eq!(numbers.len(), 2000);
         let local = Ipv4Addr::LOCALHOST.into();
-        let first = ports.claim_outgoing(local, |_| true).unwrap();
+        let first = ports.claim_outgoing(local, false, |_| true).unwrap();
         assert!(!numbers.contains(&first.port()));
-        let same = ports.claim_outgoing(local, |port| port == first.port()).unwrap();
+        let same = ports.claim_outgoing(local, false, |port| port == first.port()).unwrap();
         assert_eq!(same.port(), first.port());
         assert!(ports.claim(first.port(), HERE, PLAIN).is_err());
-        assert_eq!(ports.claim_outgoing(local, |_| false).unwrap_err(), Errno::EADDRNOTAVAIL);
+        assert_eq!(ports.claim_outgoing(local, false, |_| false).unwrap_err(), Errno::EADDRNOTAVAIL);
     }
 }

@@ -8,12 +8,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::Ordering::Relaxed;
 
 use abi::inet::{
-    IP_PKTINFO, IP_RECVERR, IP_TOS, IP_TTL, IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_RECVERR, IPV6_TCLASS, In6Pktinfo,
-    InPktinfo, SOL_IP, SOL_IPV6, SOL_UDP, SockExtendedErr, UDP_SEGMENT,
+    IP_ORIGDSTADDR, IP_PKTINFO, IP_RECVERR, IP_TOS, IP_TTL, IPV6_HOPLIMIT, IPV6_ORIGDSTADDR, IPV6_PKTINFO,
+    IPV6_RECVERR, IPV6_TCLASS, In6Pktinfo, InPktinfo, SOL_IP, SOL_IPV6, SOL_UDP, SockExtendedErr, TCP_INQ, UDP_SEGMENT,
 };
 use abi::socket::{
-    AF_INET6, AF_NETLINK, AF_UNIX, Cmsghdr, SCM_CREDENTIALS, SCM_MAX_FD, SCM_RIGHTS, SO_TIMESTAMP, SO_TIMESTAMPNS,
-    SOL_SOCKET, Ucred,
+    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, Cmsghdr, IPPROTO_TCP, SCM_CREDENTIALS, SCM_MAX_FD, SCM_RIGHTS, SO_RXQ_OVFL,
+    SO_TIMESTAMP, SO_TIMESTAMPNS, SOL_SOCKET, Ucred,
 };
 use abi::{Errno, Timespec, Timeval};
 use file::OpenFile;
@@ -231,6 +231,16 @@ impl<'a> ControlWriter<'a> {
                     self.value(SOL_IPV6, IPV6_PKTINFO, &info);
                 }
             },
+            ControlMessage::Overflow(count) => self.value(SOL_SOCKET, SO_RXQ_OVFL, &count),
+            ControlMessage::Waiting(len) => self.value(IPPROTO_TCP, TCP_INQ, &len),
+            ControlMessage::OriginalDestination(address) => {
+                let (level, message, domain) = match address {
+                    SocketAddr::V4(_) => (SOL_IP, IP_ORIGDSTADDR, AF_INET),
+                    SocketAddr::V6(_) => (SOL_IPV6, IPV6_ORIGDSTADDR, AF_INET6),
+                };
+                let kind = Kind { domain: domain.into(), ..socket.kind() };
+                self.bytes(level, message, &address::to_bytes(kind, &Address::Inet(address)));
+            }
             ControlMessage::HopLimit(limit, false) => self.value(SOL_IP, IP_TTL, &i32::from(limit)),
             ControlMessage::HopLimit(limit, true) => self.value(SOL_IPV6, IPV6_HOPLIMIT, &i32::from(limit)),
             ControlMessage::TrafficClass(class, false) => self.value(SOL_IP, IP_TOS, &class),

@@ -146,7 +146,8 @@ pub(crate) fn receive(
             Some(all) => {
                 all.len = len;
                 all.flags |= received.flags;
-                if has_rights {
+                // What goes with the last bytes stands for all.
+                if !received.control.is_empty() {
                     all.control = received.control;
                 }
             }

@@ -187,7 +187,8 @@ fn receive_message(
     name_len(&header)?;
     let mut to = UserWriter::from_iovecs(iovecs(&header)?)?;
     let socket = open.socket();
-    let received = receive(thread, open.open(), socket, &mut to, flags, header.msg_controllen > 0)?;
+    // Without room for it as well: that something was left out is told.
+    let received = receive(thread, open.open(), socket, &mut to, flags, true)?;
     let closes_on_exec = flags.contains(MessageFlags::CMSG_CLOEXEC);
     let mut control = ControlWriter::new(thread, header.msg_control, header.msg_controllen, closes_on_exec);
     let name = sender(open, &received);

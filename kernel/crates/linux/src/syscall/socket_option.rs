@@ -9,7 +9,7 @@ use abi::socket::*;
 use abi::{Errno, Fd, Timeval, UserPtr};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
 use net::settings::{RECEIVE_BUFFER_MAX, SEND_BUFFER_MAX};
-use net::socket::options::SocketOptions;
+use net::socket::options::{Rare, SocketOptions};
 use net::socket::{Caller, OPTION_LEN_MAX, Socket};
 use sync::machine::NEVER;
 use zerocopy::{FromBytes, IntoBytes};
@@ -26,6 +26,10 @@ const RECEIVE_BUFFER_MIN: u32 = 2304;
 const BUFFER_FORCED_MAX: u32 = i32::MAX as u32 / 2;
 /// The largest priority that needs no privilege.
 const PRIORITY_FREE_MAX: i32 = 6;
+/// Bits of `SO_BUF_LOCK`: which buffers keep the size they have (`SOCK_SNDBUF_LOCK`, `SOCK_RCVBUF_LOCK`).
+const LOCKS_SEND: u32 = 1;
+const LOCKS_RECEIVE: u32 = 2;
+const BUF_LOCKS: u32 = LOCKS_SEND | LOCKS_RECEIVE;
 /// The bytes of an `int`.
 const INT_LEN: usize = size_of::<i32>();
 
@@ -72,9 +76,11 @@ fn flag_of(options: &SocketOptions, option: i32) -> Option<&AtomicBool> {
 fn is_of_another_domain(socket: &dyn Socket, option: i32, is_on: bool) -> bool {
     let domain = socket.kind().domain;
     let is_inet = [AF_INET, AF_INET6].iter().any(|inet| i32::from(*inet) == domain);
+    let is_raw = domain == i32::from(AF_NETLINK) || (is_inet && socket.kind().kind == SOCK_RAW);
     match option {
-        SO_PASSCRED => is_inet,
+        SO_PASSCRED | SO_PASSSEC => is_inet,
         SO_REUSEPORT => !is_inet && is_on,
+        SO_PEEK_OFF => is_raw,
         _ => false,
     }
 }
@@ -92,10 +98,25 @@ fn set_common(thread: &Thread, socket: &dyn Socket, option: i32, bytes: &[u8], c
         flag.store(value != 0, Relaxed);
         return after_setting(socket, option, bytes, caller);
     }
+    if option == SO_DEBUG && value != 0 && !caller.is_network_admin {
+        return Err(Errno::EACCES);
+    }
+    if let Some(rare) = Rare::of(option) {
+        options.set(rare, value != 0);
+        return Ok(());
+    }
     match option {
         SO_TYPE | SO_PROTOCOL | SO_DOMAIN | SO_ERROR | SO_SNDLOWAT => return Err(Errno::ENOPROTOOPT),
-        SO_DEBUG if value != 0 && !caller.is_network_admin => return Err(Errno::EACCES),
-        SO_DEBUG | SO_BSDCOMPAT => {}
+        // Ways are looked up anew whenever they may have changed; an advice about one changes nothing.
+        SO_BSDCOMPAT | SO_CNX_ADVICE => {}
+        // There is none.
+        SO_DETACH_FILTER => return Err(Errno::ENOENT),
+        SO_PEEK_OFF => options.peek_offset.store(value, Relaxed),
+        SO_BUF_LOCK => {
+            let locks = u32::try_from(value).ok().filter(|locks| *locks <= BUF_LOCKS).ok_or(Errno::EINVAL)?;
+            options.is_send_buffer_set.store(locks & LOCKS_SEND != 0, Relaxed);
+            options.is_receive_buffer_set.store(locks & LOCKS_RECEIVE != 0, Relaxed);
+        }
         SO_SNDBUF => set_buffer(options, true, value.cast_unsigned().min(SEND_BUFFER_MAX.get())),
         SO_RCVBUF => set_buffer(options, false, value.cast_unsigned().min(RECEIVE_BUFFER_MAX.get())),
         SO_SNDBUFFORCE | SO_RCVBUFFORCE => {
@@ -119,7 +140,7 @@ fn set_common(thread: &Thread, socket: &dyn Socket, option: i32, bytes: &[u8], c
         SO_TIMESTAMPNS | SO_TIMESTAMPNS_NEW => options.timestamp.store(if value != 0 { 2 } else { 0 }, Relaxed),
         SO_RCVLOWAT => {
             let value = if value < 0 { i32::MAX } else { value.max(1) };
-            options.receive_low_water.store(value, Relaxed);
+            options.receive_low_water.store(value.min(low_water_max(socket)), Relaxed);
         }
         SO_RCVTIMEO | SO_RCVTIMEO_NEW => options.receive_timeout_ns.store(read_timeout(bytes)?, Relaxed),
         SO_SNDTIMEO | SO_SNDTIMEO_NEW => options.send_timeout_ns.store(read_timeout(bytes)?, Relaxed),
@@ -145,6 +166,17 @@ fn set_common(thread: &Thread, socket: &dyn Socket, option: i32, bytes: &[u8], c
         _ => return socket.set_option(SOL_SOCKET, option, bytes, caller),
     }
     after_setting(socket, option, bytes, caller)
+}
+
+/// What `SO_RCVLOWAT` sets at most: of TCP what its buffer, or the largest there is, has room for.
+fn low_water_max(socket: &dyn Socket) -> i32 {
+    if socket.kind().protocol != IPPROTO_TCP {
+        return i32::MAX;
+    }
+    let options = socket.options();
+    let is_set = options.is_receive_buffer_set.load(Relaxed);
+    let buffer = if is_set { options.receive_buffer.load(Relaxed) } else { RECEIVE_BUFFER_MAX.get() };
+    i32::try_from(buffer / 2).unwrap_or(i32::MAX)
 }
 
 /// Tells the socket of an option that was set here; what it does not care for is no error.
@@ -255,6 +287,9 @@ fn common(
     if let Some(flag) = flag_of(options, option) {
         return Ok(int(i32::from(flag.load(Relaxed))));
     }
+    if let Some(rare) = Rare::of(option) {
+        return Ok(int(i32::from(options.has(rare))));
+    }
     let unsigned = |value: u32| int(value.cast_signed());
     Ok(match option {
         SO_TYPE => int(kind.kind),
@@ -278,7 +313,15 @@ fn common(
             }
         }
         SO_BINDTOIFINDEX => unsigned(options.bound_interface.load(Relaxed)),
-        SO_DEBUG | SO_BSDCOMPAT => int(0),
+        SO_BSDCOMPAT => int(0),
+        // Packets come from no queue of a device that a program could poll.
+        SO_INCOMING_NAPI_ID => int(0),
+        SO_PEEK_OFF => int(options.peek_offset.load(Relaxed)),
+        SO_BUF_LOCK => {
+            let lock = |is_set: &AtomicBool, lock| if is_set.load(Relaxed) { lock } else { 0 };
+            let send = lock(&options.is_send_buffer_set, LOCKS_SEND);
+            unsigned(send | lock(&options.is_receive_buffer_set, LOCKS_RECEIVE))
+        }
         SO_TIMESTAMP | SO_TIMESTAMP_NEW => int(i32::from(options.timestamp.load(Relaxed) == 1)),
         SO_TIMESTAMPNS | SO_TIMESTAMPNS_NEW => int(i32::from(options.timestamp.load(Relaxed) == 2)),
         SO_LINGER => {
@@ -302,6 +345,7 @@ fn common(
         SO_PEERCRED if kind.domain != i32::from(AF_UNIX) => {
             Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX }.as_bytes().to_vec()
         }
+        SO_PEERGROUPS if kind.domain != i32::from(AF_UNIX) => return Err(Errno::ENODATA),
         // Without a security module there is nothing to tell.
         SO_PEERSEC => return Err(Errno::ENOPROTOOPT),
         _ => return socket.option(SOL_SOCKET, option, wanted, &read_argument(argument, wanted)),

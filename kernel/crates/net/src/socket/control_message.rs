@@ -54,6 +54,12 @@ pub enum ControlMessage {
         /// Who reported it.
         offender: Option<SocketAddr>,
     },
+    /// `SO_RXQ_OVFL`: how many packets were lost before this one.
+    Overflow(u32),
+    /// `IP_RECVORIGDSTADDR`, `IPV6_RECVORIGDSTADDR`: where a packet was sent to.
+    OriginalDestination(SocketAddr),
+    /// `TCP_INQ`: bytes that wait behind those that were read.
+    Waiting(u32),
     /// `UDP_SEGMENT`: the length of each datagram that a message is cut into.
     SegmentLen(u16),
 }
@@ -68,6 +74,9 @@ impl core::fmt::Debug for ControlMessage {
             Self::HopLimit(limit, _) => write!(out, "HopLimit({limit})"),
             Self::TrafficClass(class, _) => write!(out, "TrafficClass({class})"),
             Self::ExtendedError { errno, .. } => write!(out, "ExtendedError({errno})"),
+            Self::Overflow(count) => write!(out, "Overflow({count})"),
+            Self::OriginalDestination(address) => write!(out, "OriginalDestination({address})"),
+            Self::Waiting(len) => write!(out, "Waiting({len})"),
             Self::SegmentLen(len) => write!(out, "SegmentLen({len})"),
         }
     }

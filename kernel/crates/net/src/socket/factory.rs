@@ -99,7 +99,9 @@ fn create_inet(
         (SOCK_DGRAM, IPPROTO_IP | IPPROTO_UDP) => Ok(UdpSocket::new(stack, is_v6, caller)),
         // Transports are added here as they come.
         (SOCK_STREAM, IPPROTO_IP | IPPROTO_TCP) => {
-            Ok(TcpSocket::new(stack, if is_v6 { AF_INET6 } else { AF_INET }.into()))
+            let socket = TcpSocket::new(stack, if is_v6 { AF_INET6 } else { AF_INET }.into());
+            socket.set_user(caller.credentials.uid);
+            Ok(socket)
         }
         (SOCK_DGRAM, number) if number == echo => Ok(RawSocket::new(stack, is_v6, raw_protocol(number)?, true)),
         (SOCK_RAW, IPPROTO_IP) | (SOCK_STREAM | SOCK_DGRAM, _) => Err(Errno::EPROTONOSUPPORT),

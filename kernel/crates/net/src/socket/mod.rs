@@ -10,6 +10,7 @@ mod datagram;
 mod factory;
 mod file;
 mod flags;
+pub(crate) mod inet_options;
 pub mod listing;
 pub mod netlink;
 mod open_sockets;

@@ -4,6 +4,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use abi::socket::{SO_DEBUG, SO_NO_CHECK, SO_NOFCS, SO_PASSSEC, SO_RXQ_OVFL, SO_SELECT_ERR_QUEUE, SO_WIFI_STATUS};
 use sync::machine::NEVER;
 
 /// Linux's default for both buffers (`net.core.rmem_default`).
@@ -14,9 +15,51 @@ pub const BUFFER_MAX: u32 = 212_992;
 /// The bit above the seconds that says that they count.
 const LINGERS: u64 = 1 << 32;
 
+bitflags::bitflags! {
+    /// Options that are on or off, and few sockets look at.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Rare: u32 {
+        /// `SO_DEBUG`: there is nothing to be told more of.
+        const DEBUG = 1 << 0;
+        /// `SO_NO_CHECK`: a checksum may be absent; here it never is.
+        const NO_CHECK = 1 << 1;
+        /// `SO_PASSSEC`: labels of a security module, of which there is none.
+        const PASSSEC = 1 << 2;
+        /// `SO_RXQ_OVFL`: packets tell how many before them were lost.
+        const RXQ_OVFL = 1 << 3;
+        /// `SO_WIFI_STATUS`: of drivers of which there is none.
+        const WIFI_STATUS = 1 << 4;
+        /// `SO_NOFCS`: of devices whose frames carry a checksum that programs make.
+        const NOFCS = 1 << 5;
+        /// `SO_SELECT_ERR_QUEUE`: errors that wait are `POLLPRI` as well.
+        const SELECT_ERR_QUEUE = 1 << 6;
+    }
+}
+
+impl Rare {
+    /// The flag that an option of level `SOL_SOCKET` is.
+    #[must_use]
+    pub fn of(option: i32) -> Option<Self> {
+        Some(match option {
+            SO_DEBUG => Self::DEBUG,
+            SO_NO_CHECK => Self::NO_CHECK,
+            SO_PASSSEC => Self::PASSSEC,
+            SO_RXQ_OVFL => Self::RXQ_OVFL,
+            SO_WIFI_STATUS => Self::WIFI_STATUS,
+            SO_NOFCS => Self::NOFCS,
+            SO_SELECT_ERR_QUEUE => Self::SELECT_ERR_QUEUE,
+            _ => return None,
+        })
+    }
+}
+
 /// What all sockets have.
 #[derive(Debug)]
 pub struct SocketOptions {
+    /// See [`SocketOptions::has`].
+    rare: AtomicU32,
+    /// `SO_PEEK_OFF`: where the next look begins, or -1.
+    pub peek_offset: AtomicI32,
     /// `SO_REUSEADDR`.
     pub reuse_address: AtomicBool,
     /// `SO_REUSEPORT`.
@@ -74,6 +117,8 @@ impl SocketOptions {
     #[must_use]
     pub fn with_buffers(send: u32, receive: u32) -> Self {
         Self {
+            rare: AtomicU32::new(0),
+            peek_offset: AtomicI32::new(-1),
             reuse_address: AtomicBool::new(false),
             reuse_port: AtomicBool::new(false),
             keepalive: AtomicBool::new(false),
@@ -99,6 +144,42 @@ impl SocketOptions {
         }
     }
 
+    /// Whether an option is on.
+    #[must_use]
+    pub fn has(&self, option: Rare) -> bool {
+        self.rare.load(Relaxed) & option.bits() != 0
+    }
+
+    /// Turns an option on or off.
+    pub fn set(&self, option: Rare, is_on: bool) {
+        if is_on {
+            self.rare.fetch_or(option.bits(), Relaxed);
+        } else {
+            self.rare.fetch_and(!option.bits(), Relaxed);
+        }
+    }
+
+    /// Where the next look at what waits begins (`SO_PEEK_OFF`).
+    #[must_use]
+    pub fn peek_start(&self) -> usize {
+        usize::try_from(self.peek_offset.load(Relaxed)).unwrap_or(0)
+    }
+
+    /// So many bytes were looked at, or taken: later looks begin behind the same byte as before. Off stays off.
+    pub fn move_peek_offset(&self, is_peek: bool, len: usize) {
+        if self.peek_offset.load(Relaxed) < 0 {
+            return;
+        }
+        let len = i32::try_from(len).unwrap_or(i32::MAX);
+        let moved = |offset: i32| match offset {
+            ..0 => None,
+            offset if is_peek => Some(offset.saturating_add(len)),
+            offset => Some(offset.saturating_sub(len).max(0)),
+        };
+        // None: it is off.
+        let _moved = self.peek_offset.fetch_update(Relaxed, Relaxed, moved);
+    }
+
     /// Options with the same values, for a connection that a listener took.
     #[must_use]
     pub fn duplicate(&self) -> Self {
@@ -107,6 +188,8 @@ impl SocketOptions {
         let number = |number: &AtomicI32| AtomicI32::new(number.load(Relaxed));
         let time = |time: &AtomicU64| AtomicU64::new(time.load(Relaxed));
         Self {
+            rare: word(&self.rare),
+            peek_offset: number(&self.peek_offset),
             reuse_address: flag(&self.reuse_address),
             reuse_port: flag(&self.reuse_port),
             keepalive: flag(&self.keepalive),

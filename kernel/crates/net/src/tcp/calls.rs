@@ -17,7 +17,7 @@ use crate::frame::{Payload, Piece};
 use crate::loan::{Account, Lender, Lent};
 use crate::socket::options::SocketOptions;
 use crate::socket::{
-    Accepted, Address, Caller, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket,
+    Accepted, Address, Caller, ControlMessage, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket,
 };
 
 /// `SIOCATMARK`.
@@ -87,17 +87,14 @@ impl Socket for TcpSocket {
         let is_peek = request.flags.contains(MessageFlags::PEEK);
         let is_truncating = request.flags.contains(MessageFlags::TRUNC);
         let is_inline = self.options.oob_inline.load(Relaxed);
-        let mut inner = self.lock_drained();
-        let len = match &mut inner.phase {
-            Phase::Local(end) => end.receive(request.to, is_peek, is_truncating, is_inline)?,
-            Phase::Wire(_) => {
-                drop(inner);
-                self.receive_from_wire(request, is_peek, is_truncating)?
-            }
-            Phase::Waiting { .. } => None,
-            Phase::Idle | Phase::Listening(_) => return Err(inner.error.take().unwrap_or(Errno::ENOTCONN)),
-        };
-        Ok(len.map(|len| Received { len, ..Received::default() }))
+        let seen = if is_peek { Some(self.options.peek_start()) } else { None };
+        let Some(len) = self.receive_bytes(request, seen, is_truncating, is_inline)? else { return Ok(None) };
+        self.options.move_peek_offset(is_peek, len);
+        let mut received = Received { len, ..Received::default() };
+        if request.wants_control && self.tells_waiting.load(Relaxed) {
+            received.control.push(ControlMessage::Waiting(self.waiting_hint()));
+        }
+        Ok(Some(received))
     }
 
     fn lend(&self, pieces_max: usize) -> Result<Option<Lent>, Errno> {
@@ -126,10 +123,10 @@ impl Socket for TcpSocket {
 
     fn set_option(&self, level: i32, option: i32, value: &[u8], caller: &Caller) -> Result<(), Errno> {
         if level == SOL_SOCKET && matches!(option, SO_REUSEADDR | SO_REUSEPORT) {
-            self.renew_sharing(caller);
+            self.renew_sharing();
             return Ok(());
         }
-        self.set_any_option(level, option, value)
+        self.set_any_option(level, option, value, caller)
     }
 
     fn option(&self, level: i32, option: i32, wanted: usize, _argument: &[u8]) -> Result<Vec<u8>, Errno> {
@@ -195,7 +192,15 @@ impl Socket for TcpSocket {
             Phase::Listening(listener) if listener.has_ready() => PollEvents::READABLE,
             Phase::Listening(_) => PollEvents::empty(),
             Phase::Local(end) => end.readiness(low_water, self.options.oob_inline.load(Relaxed)),
-            Phase::Wire(wire) => wire.engine.readiness(),
+            Phase::Wire(wire) => {
+                let mut events = wire.engine.readiness();
+                // What ends reading makes it readable whatever was asked for, and so does a buffer that is half full.
+                let target = low_water.min(wire.engine.settings().receive_buffer / 2);
+                if wire.engine.readable_len() < target && !events.contains(PollEvents::RDHUP) {
+                    events.remove(PollEvents::READABLE);
+                }
+                events
+            }
         }
     }
 
@@ -242,23 +247,55 @@ impl Lender for TcpSocket {
 }
 
 impl TcpSocket {
+    /// Reads, or looks from behind the bytes that were `seen`; none if nothing is there.
+    fn receive_bytes(
+        &self,
+        request: &mut ReceiveRequest<'_, '_>,
+        seen: Option<usize>,
+        is_truncating: bool,
+        is_inline: bool,
+    ) -> Result<Option<usize>, Errno> {
+        let mut inner = self.lock_drained();
+        match &mut inner.phase {
+            Phase::Local(end) => end.receive(request.to, seen, is_truncating, is_inline),
+            Phase::Wire(_) => {
+                drop(inner);
+                self.receive_from_wire(request, seen, is_truncating)
+            }
+            Phase::Waiting { .. } => Ok(None),
+            Phase::Idle | Phase::Listening(_) => Err(inner.error.take().unwrap_or(Errno::ENOTCONN)),
+        }
+    }
+
+    /// What `TCP_INQ` tells: bytes that wait, of which the end counts as one.
+    fn waiting_hint(&self) -> u32 {
+        let is_inline = self.options.oob_inline.load(Relaxed);
+        let (len, is_ended) = match &mut self.lock_drained().phase {
+            Phase::Local(end) => (end.waiting_len(is_inline), end.has_received_end()),
+            Phase::Wire(wire) => (wire.engine.waiting_len(), wire.engine.readiness().contains(PollEvents::RDHUP)),
+            _ => (0, false),
+        };
+        u32::try_from(len).unwrap_or(u32::MAX).saturating_add(u32::from(is_ended))
+    }
+
     /// Reads what an engine has, page by page where the program's memory is not there yet.
     fn receive_from_wire(
         &self,
         request: &mut ReceiveRequest<'_, '_>,
-        is_peek: bool,
+        seen: Option<usize>,
         is_truncating: bool,
     ) -> Result<Option<usize>, Errno> {
+        let is_peek = seen.is_some();
         let mut done = 0;
         loop {
             let mut inner = self.lock_drained();
             let Phase::Wire(wire) = &mut inner.phase else { return Ok(Some(done)) };
-            let (fault, is_over) = match wire.read(request.to, is_peek.then_some(done), is_truncating) {
+            let (fault, is_over) = match wire.read(request.to, seen.map(|seen| seen + done), is_truncating) {
                 Ok(Ok(Some(len))) => {
                     done += len;
                     wire.note_read();
-                    let seen = if is_peek { done } else { 0 };
-                    let has_more = wire.engine.readable_len() > seen && (is_peek || !wire.engine.is_at_mark());
+                    let passed = seen.map_or(0, |seen| seen + done);
+                    let has_more = wire.engine.readable_len() > passed && (is_peek || !wire.engine.is_at_mark());
                     (None, len == 0 || request.to.is_full() || is_truncating || !has_more)
                 }
                 Ok(Ok(None)) if done == 0 => {

@@ -15,6 +15,7 @@ use super::socket::{Bound, Inner, Phase, TcpSocket};
 use super::wire::{self, Wire};
 use crate::counters::Counter;
 use crate::interface::{AddressClass, local_source};
+use crate::socket::inet_options::InetFlags;
 use crate::socket::options::SocketOptions;
 use crate::socket::{Address, Caller};
 
@@ -38,7 +39,7 @@ impl TcpSocket {
                 return self.connect_again();
             }
         }
-        if inner.is_v6_only && remote.is_ipv4() {
+        if self.inet.has(InetFlags::V6ONLY) && remote.is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
         let error = inner.error.take();
@@ -110,7 +111,8 @@ impl TcpSocket {
             }
             return Ok(SocketAddr::new(bound.address.to_canonical(), bound.claim.port()));
         }
-        let claim = self.stack.tcp().ports().claim_outgoing(local, is_free)?;
+        let reuse_address = self.options.reuse_address.load(Ordering::Relaxed);
+        let claim = self.stack.tcp().ports().claim_outgoing(local, reuse_address, is_free)?;
         let address = SocketAddr::new(local, claim.port());
         inner.bound = Some(Bound { claim, address: local, is_explicit: false });
         Ok(address)
@@ -122,7 +124,8 @@ impl TcpSocket {
             inner.error = Some(Errno::ECONNREFUSED);
             return Ok(Progress::WouldBlock);
         };
-        let local = self.claim_for(&mut inner, local_source(remote.ip()), |_| true)?;
+        let chosen = inner.address_without_port.filter(|address| !address.is_unspecified());
+        let local = self.claim_for(&mut inner, chosen.unwrap_or_else(|| local_source(remote.ip())), |_| true)?;
         inner.phase = Phase::Waiting { remote };
         drop(inner);
         let me = self.arc();
@@ -180,7 +183,8 @@ impl TcpSocket {
     }
 
     fn connect_over_network(&self, mut inner: MutexGuard<'_, Inner>, remote: SocketAddr) -> Result<Progress, Errno> {
-        let bound = inner.bound.as_ref().map(|bound| bound.address).filter(|address| !address.is_unspecified());
+        let bound = inner.bound.as_ref().map(|bound| bound.address).or(inner.address_without_port);
+        let bound = bound.filter(|address| !address.is_unspecified());
         let scope = match remote {
             SocketAddr::V6(remote) => remote.scope_id(),
             SocketAddr::V4(_) => 0,
@@ -189,7 +193,7 @@ impl TcpSocket {
             0 => scope,
             interface => interface,
         };
-        let route = self.stack.interfaces().route(&wire::request(remote.ip(), bound, interface, &inner.ip))?;
+        let route = self.stack.interfaces().route(&wire::request(remote.ip(), bound, interface, &self.inet))?;
         if route.class() != AddressClass::Remote {
             // Connections have one other end.
             return Err(Errno::ENETUNREACH);
@@ -199,7 +203,7 @@ impl TcpSocket {
             tcp.is_free(&self.stack, SocketAddr::new(route.source(), port), remote)
         })?;
         let mut settings = self.settings_of(&inner);
-        wire::fit(&mut settings, inner.ip.mss_max, &route);
+        wire::fit(&mut settings, inner.mss_max, &route);
         let wire = Wire::connect(tcp, route, [local, remote], settings, machine::now_ns());
         let key = wire.key;
         inner.phase = Phase::Wire(Box::new(wire));

@@ -254,16 +254,18 @@ impl LocalEnd {
     pub(super) fn receive(
         &mut self,
         to: &mut UserWriter<'_>,
-        is_peek: bool,
+        seen: Option<usize>,
         is_truncating: bool,
         is_inline: bool,
     ) -> Result<Option<usize>, Errno> {
+        let (is_peek, seen) = (seen.is_some(), seen.unwrap_or(0));
         let mut stream = self.incoming().lock();
         let was_writable = stream.is_writable();
         if to.is_full() && !stream.queue.is_empty() {
             return Ok(Some(0));
         }
         let (available, left_out) = stream.readable(is_inline, is_peek);
+        let (available, left_out) = (available.saturating_sub(seen), left_out + seen);
         if available > 0 {
             let count = match (is_peek, is_truncating) {
                 (true, false) => return stream.queue.peek(to, left_out, available).map(Some),
@@ -406,6 +408,11 @@ impl LocalEnd {
     pub(super) fn waiting_len(&self, is_inline: bool) -> usize {
         let stream = self.incoming().lock();
         stream.urgent.waiting_len(stream.reader(is_inline))
+    }
+
+    /// Whether the other end sends no more.
+    pub(super) fn has_received_end(&self) -> bool {
+        self.incoming().lock().is_finished
     }
 
     /// The state that TCP would be in.

@@ -1,24 +1,23 @@
 //! The options of TCP sockets: `IPPROTO_TCP`, and of `IPPROTO_IP` and `IPPROTO_IPV6` what a connection has.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
 use abi::inet::{
-    IP_BIND_ADDRESS_NO_PORT, IP_FREEBIND, IP_MTU, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT, IP_RECVERR,
-    IP_RECVTOS, IP_RECVTTL, IP_TOS, IP_TTL, IPV6_MTU, IPV6_MTU_DISCOVER, IPV6_RECVERR, IPV6_RECVHOPLIMIT,
-    IPV6_RECVPKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_UNICAST_HOPS, IPV6_V6ONLY, TCP_CONGESTION, TCP_CORK,
-    TCP_DEFER_ACCEPT, TCP_FASTOPEN, TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG,
-    TCP_NODELAY, TCP_NOTSENT_LOWAT, TCP_QUICKACK, TCP_SYNCNT, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP,
+    TCP_CONGESTION, TCP_CORK, TCP_DEFER_ACCEPT, TCP_FASTOPEN, TCP_INFO, TCP_INQ, TCP_IS_MPTCP, TCP_KEEPCNT,
+    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_NOTSENT_LOWAT, TCP_QUICKACK, TCP_SYNCNT,
+    TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP,
 };
 use abi::socket::{
-    IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SO_KEEPALIVE, SO_MAX_PACING_RATE, SO_OOBINLINE, SO_RCVBUF, SO_RCVBUFFORCE,
-    SO_SNDBUF, SO_SNDBUFFORCE, SOL_SOCKET,
+    IPPROTO_TCP, SO_BUF_LOCK, SO_KEEPALIVE, SO_MAX_PACING_RATE, SO_OOBINLINE, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF,
+    SO_SNDBUFFORCE, SOCK_STREAM, SOL_SOCKET,
 };
 
 use super::engine::{CongestionAlgorithm, EcnMode, Engine, Settings};
 use super::socket::{AF_INET6, Inner, Phase, TcpSocket};
+use crate::socket::Caller;
+use crate::socket::inet_options::{Change, Holder};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLISECOND_NS: u64 = 1_000_000;
@@ -27,70 +26,17 @@ const KEEPIDLE_MAX: i32 = 32_767;
 const KEEPCNT_MAX: i32 = 127;
 /// The longest that FIN-WAIT-2 may be made (`TCP_FIN_TIMEOUT_MAX`), in seconds.
 const LINGER2_MAX: i32 = 120;
+/// The least that `TCP_WINDOW_CLAMP` keeps: half of the least receive buffer (`SOCK_MIN_RCVBUF`).
+const WINDOW_CLAMP_MIN: usize = 1152;
 /// The segments that `TCP_MAXSEG` allows.
 const MAXSEG: core::ops::RangeInclusive<i32> = 88..=32_767;
 const MAXSEG_DEFAULT: i32 = 536;
-/// Bits of `IP_TOS` that ECN has, which a program does not set for TCP.
-const ECN_MASK: u8 = 3;
-const HOP_LIMIT_DEFAULT: u8 = 64;
 /// `TCP_CA_NAME_MAX`.
 const CONGESTION_NAME_LEN: usize = 16;
-
-/// What the headers of a connection carry, and related options that are remembered.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct IpSettings {
-    pub(super) traffic_class: u8,
-    /// `IP_TTL`; none for the default.
-    pub(super) ttl: Option<u8>,
-    /// `IPV6_UNICAST_HOPS`.
-    pub(super) hops: Option<u8>,
-    /// `TCP_MAXSEG`.
-    pub(super) mss_max: Option<u16>,
-    pub(super) mtu_discover: i32,
-    flags: u32,
-}
-
-impl Default for IpSettings {
-    fn default() -> Self {
-        Self { traffic_class: 0, ttl: None, hops: None, mss_max: None, mtu_discover: IP_PMTUDISC_WANT, flags: 0 }
-    }
-}
-
-impl IpSettings {
-    pub(super) fn hop_limit(&self, remote: IpAddr) -> u8 {
-        let set = if remote.is_ipv4() { self.ttl } else { self.hops };
-        set.unwrap_or(HOP_LIMIT_DEFAULT)
-    }
-
-    /// The bit of an option that is kept and has no effect on a stream.
-    fn flag_of(level: i32, option: i32) -> Option<u32> {
-        Some(match (level, option) {
-            (IPPROTO_IP, IP_RECVERR) => 1,
-            (IPPROTO_IP, IP_RECVTTL) => 1 << 1,
-            (IPPROTO_IP, IP_RECVTOS) => 1 << 2,
-            (IPPROTO_IP, IP_FREEBIND) => 1 << 3,
-            (IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT) => 1 << 4,
-            (IPPROTO_IPV6, IPV6_RECVERR) => 1 << 5,
-            (IPPROTO_IPV6, IPV6_RECVPKTINFO) => 1 << 6,
-            (IPPROTO_IPV6, IPV6_RECVHOPLIMIT) => 1 << 7,
-            (IPPROTO_IPV6, IPV6_RECVTCLASS) => 1 << 8,
-            _ => return None,
-        })
-    }
-}
 
 /// The `int` that a program gives; Linux takes the first four bytes of more.
 fn int(value: &[u8]) -> Result<i32, Errno> {
     value.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)).ok_or(Errno::EINVAL)
-}
-
-/// As [`int`], from one byte where that is all there is (`IPPROTO_IP`'s options).
-fn small_int(value: &[u8]) -> Result<i32, Errno> {
-    match value {
-        [] => Ok(0),
-        [byte] | [byte, _] | [byte, _, _] => Ok(i32::from(*byte)),
-        value => int(value),
-    }
 }
 
 fn seconds(value: i32, max: i32) -> Result<u64, Errno> {
@@ -101,19 +47,17 @@ fn seconds(value: i32, max: i32) -> Result<u64, Errno> {
 }
 
 impl TcpSocket {
-    pub(super) fn set_any_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
+    pub(super) fn set_any_option(&self, level: i32, option: i32, value: &[u8], caller: &Caller) -> Result<(), Errno> {
         match level {
             SOL_SOCKET => self.take_common_option(option),
             IPPROTO_TCP => self.set_tcp_option(option, value),
-            IPPROTO_IP => self.set_ip_option(option, value),
-            IPPROTO_IPV6 if self.domain == AF_INET6 => self.set_ipv6_option(option, value),
-            _ => Err(Errno::ENOPROTOOPT),
+            _ => self.set_inet_option(level, option, value, caller),
         }
     }
 
     /// An option of all sockets was set, which a connection may have to know.
     fn take_common_option(&self, option: i32) -> Result<(), Errno> {
-        let buffers = [SO_SNDBUF, SO_SNDBUFFORCE, SO_RCVBUF, SO_RCVBUFFORCE];
+        let buffers = [SO_SNDBUF, SO_SNDBUFFORCE, SO_RCVBUF, SO_RCVBUFFORCE, SO_BUF_LOCK];
         if !matches!(option, SO_KEEPALIVE | SO_OOBINLINE | SO_MAX_PACING_RATE) && !buffers.contains(&option) {
             return Err(Errno::ENOPROTOOPT);
         }
@@ -143,7 +87,7 @@ impl TcpSocket {
                 if value != 0 && !MAXSEG.contains(&value) {
                     return Err(Errno::EINVAL);
                 }
-                inner.ip.mss_max = u16::try_from(value).ok().filter(|mss| *mss != 0);
+                inner.mss_max = u16::try_from(value).ok().filter(|mss| *mss != 0);
             }
             TCP_KEEPIDLE => settings.keepalive_idle_ns = seconds(value, KEEPIDLE_MAX)?,
             TCP_KEEPINTVL => settings.keepalive_interval_ns = seconds(value, KEEPIDLE_MAX)?,
@@ -151,12 +95,12 @@ impl TcpSocket {
             TCP_SYNCNT => settings.syn_retries = u32::try_from(bounded(value, 1, KEEPCNT_MAX)?).unwrap_or(1),
             // A negative one forbids FIN-WAIT-2 for a socket without an owner.
             TCP_LINGER2 if value < 0 => settings.fin_wait_2_ns = 0,
-            TCP_LINGER2 if value == 0 || value > LINGER2_MAX => {
-                settings.fin_wait_2_ns = Settings::default().fin_wait_2_ns;
-            }
-            TCP_LINGER2 => settings.fin_wait_2_ns = u64::from(value.unsigned_abs()) * SECOND_NS,
-            TCP_DEFER_ACCEPT => inner.defer_accept_seconds = u32::try_from(value).unwrap_or(0),
-            TCP_WINDOW_CLAMP => settings.window_clamp = usize::try_from(value).map_err(|_| Errno::EINVAL)?,
+            TCP_LINGER2 if value == 0 => settings.fin_wait_2_ns = Settings::default().fin_wait_2_ns,
+            TCP_LINGER2 => settings.fin_wait_2_ns = u64::from(value.min(LINGER2_MAX).unsigned_abs()) * SECOND_NS,
+            TCP_DEFER_ACCEPT => inner.defer_accept_seconds = deferral_seconds(value),
+            TCP_WINDOW_CLAMP if value == 0 && !matches!(inner.phase, Phase::Idle) => return Err(Errno::EINVAL),
+            TCP_WINDOW_CLAMP if value == 0 => settings.window_clamp = 0,
+            TCP_WINDOW_CLAMP => settings.window_clamp = usize::try_from(value).unwrap_or(0).max(WINDOW_CLAMP_MIN),
             TCP_USER_TIMEOUT => {
                 let value = u64::try_from(value).map_err(|_| Errno::EINVAL)?;
                 settings.user_timeout_ns = value * MILLISECOND_NS;
@@ -164,6 +108,7 @@ impl TcpSocket {
             // 0 stands for the default, which is no limit.
             TCP_NOTSENT_LOWAT if value == 0 => settings.unsent_low_water = usize::MAX,
             TCP_NOTSENT_LOWAT => settings.unsent_low_water = value.cast_unsigned() as usize,
+            TCP_INQ => self.tells_waiting.store(bounded(value, 0, 1)? != 0, Relaxed),
             // No data travels with SYN here: a program that asks for it gets what it gets from a peer that cannot.
             _ => return Err(Errno::ENOPROTOOPT),
         }
@@ -197,93 +142,38 @@ impl TcpSocket {
         Ok(())
     }
 
-    fn set_ip_option(&self, option: i32, value: &[u8]) -> Result<(), Errno> {
-        let value = small_int(value)?;
-        let mut inner = self.lock_drained();
-        match option {
-            IP_TOS => {
-                let kept = inner.ip.traffic_class & ECN_MASK;
-                inner.ip.traffic_class = value.to_le_bytes()[0] & !ECN_MASK | kept;
-            }
-            IP_TTL => {
-                inner.ip.ttl = match value {
-                    -1 => None,
-                    1..=255 => u8::try_from(value).ok(),
-                    _ => return Err(Errno::EINVAL),
+    /// Sets an option of the Internet levels; later segments carry it.
+    fn set_inet_option(&self, level: i32, option: i32, value: &[u8], caller: &Caller) -> Result<(), Errno> {
+        let holder = self.holder();
+        match self.inet.set(level, option, value, holder, caller)? {
+            Change::UnicastInterface(index, is_v6) => {
+                let is_known = self.stack.interfaces().with(|snapshot| snapshot.interface(index).is_some());
+                if index != 0 && !is_known {
+                    return Err(Errno::EADDRNOTAVAIL);
                 }
+                self.inet.set_unicast_interface(index, is_v6);
             }
-            IP_MTU_DISCOVER if (0..=IP_PMTUDISC_PROBE + 2).contains(&value) => inner.ip.mtu_discover = value,
-            IP_MTU_DISCOVER => return Err(Errno::EINVAL),
-            _ => return Self::keep(&mut inner, IPPROTO_IP, option, value),
+            Change::Done => {}
+            // Not of streams.
+            _ => return Err(Errno::ENOPROTOOPT),
         }
-        self.renew_headers(&mut inner);
+        if let Phase::Wire(wire) = &mut self.lock_drained().phase {
+            wire.change_headers(&self.stack, &self.inet);
+        }
         Ok(())
     }
 
-    fn set_ipv6_option(&self, option: i32, value: &[u8]) -> Result<(), Errno> {
-        let value = int(value)?;
-        let mut inner = self.lock_drained();
-        match option {
-            IPV6_V6ONLY => {
-                if inner.bound.is_some() {
-                    return Err(Errno::EINVAL);
-                }
-                inner.is_v6_only = value != 0;
-                return Ok(());
-            }
-            IPV6_UNICAST_HOPS => {
-                inner.ip.hops = match value {
-                    -1 => None,
-                    0..=255 => u8::try_from(value).ok(),
-                    _ => return Err(Errno::EINVAL),
-                }
-            }
-            IPV6_TCLASS => {
-                let class = match value {
-                    -1 => 0,
-                    0..=255 => value.to_le_bytes()[0],
-                    _ => return Err(Errno::EINVAL),
-                };
-                inner.ip.traffic_class = class & !ECN_MASK | inner.ip.traffic_class & ECN_MASK;
-            }
-            IPV6_MTU_DISCOVER if (0..=IP_PMTUDISC_PROBE + 2).contains(&value) => inner.ip.mtu_discover = value,
-            IPV6_MTU_DISCOVER => return Err(Errno::EINVAL),
-            _ => return Self::keep(&mut inner, IPPROTO_IPV6, option, value),
-        }
-        self.renew_headers(&mut inner);
-        Ok(())
-    }
-
-    /// The headers of later segments carry what was set.
-    fn renew_headers(&self, inner: &mut Inner) {
-        let ip = inner.ip;
-        if let Phase::Wire(wire) = &mut inner.phase {
-            wire.change_headers(&self.stack, &ip);
-        }
-    }
-
-    /// Remembers an option that means nothing to a stream.
-    fn keep(inner: &mut Inner, level: i32, option: i32, value: i32) -> Result<(), Errno> {
-        let flag = IpSettings::flag_of(level, option).ok_or(Errno::ENOPROTOOPT)?;
-        inner.ip.flags = if value == 0 { inner.ip.flags & !flag } else { inner.ip.flags | flag };
-        Ok(())
+    /// Whose options of the Internet levels they are.
+    fn holder(&self) -> Holder {
+        let number = self.inner.lock().bound.as_ref().map_or(0, |bound| bound.claim.port());
+        Holder { is_v6: self.domain == AF_INET6, kind: SOCK_STREAM, number }
     }
 
     pub(super) fn any_option(&self, level: i32, option: i32, wanted: usize) -> Result<Vec<u8>, Errno> {
         match level {
             SOL_SOCKET => Err(Errno::ENOPROTOOPT),
             IPPROTO_TCP => self.tcp_option(option),
-            IPPROTO_IP => {
-                let mut value = self.ip_option(option)?;
-                if (1..value.len()).contains(&wanted) && value[1..].iter().all(|byte| *byte == 0) {
-                    // Who has no room for a number gets its only byte that counts.
-                    value.truncate(1);
-                }
-                Ok(value)
-            }
-            IPPROTO_IPV6 if self.domain == AF_INET6 => self.ipv6_option(option),
-            _ if self.domain == AF_INET6 => Err(Errno::ENOPROTOOPT),
-            _ => Err(Errno::EOPNOTSUPP),
+            _ => self.inet.get(level, option, wanted, self.holder(), || self.mtu()),
         }
     }
 
@@ -312,7 +202,7 @@ impl TcpSocket {
                 Phase::Wire(wire) => i32::from(wire.engine.is_quickack()),
                 _ => i32::from(settings.is_quickack),
             },
-            TCP_MAXSEG => match (&inner.phase, inner.ip.mss_max) {
+            TCP_MAXSEG => match (&inner.phase, inner.mss_max) {
                 (Phase::Wire(wire), _) => number(wire.engine.settings().mss_max),
                 (Phase::Local(_), _) => i32::from(u16::MAX) - 40,
                 (_, Some(mss)) => i32::from(mss),
@@ -328,51 +218,24 @@ impl TcpSocket {
             TCP_WINDOW_CLAMP => number(settings.window_clamp),
             TCP_USER_TIMEOUT => i32::try_from(settings.user_timeout_ns / MILLISECOND_NS).unwrap_or(i32::MAX),
             TCP_NOTSENT_LOWAT if settings.unsent_low_water == usize::MAX => 0,
-            TCP_NOTSENT_LOWAT => number(settings.unsent_low_water),
-            TCP_FASTOPEN => 0,
+            // As an `unsigned int`, which it is.
+            TCP_NOTSENT_LOWAT => u32::try_from(settings.unsent_low_water).unwrap_or(u32::MAX).cast_signed(),
+            TCP_FASTOPEN | TCP_IS_MPTCP => 0,
+            TCP_INQ => i32::from(self.tells_waiting.load(Relaxed)),
             _ => return Err(Errno::ENOPROTOOPT),
         };
         Ok(value.to_ne_bytes().to_vec())
     }
 
-    fn ip_option(&self, option: i32) -> Result<Vec<u8>, Errno> {
-        let inner = self.inner.lock();
-        let value = match option {
-            IP_TOS => i32::from(inner.ip.traffic_class),
-            IP_TTL => i32::from(inner.ip.ttl.unwrap_or(HOP_LIMIT_DEFAULT)),
-            IP_MTU_DISCOVER => inner.ip.mtu_discover,
-            IP_MTU => Self::mtu(&inner)?,
-            _ => Self::kept(&inner, IPPROTO_IP, option)?,
-        };
-        Ok(value.to_ne_bytes().to_vec())
-    }
-
-    fn ipv6_option(&self, option: i32) -> Result<Vec<u8>, Errno> {
-        let inner = self.inner.lock();
-        let value = match option {
-            IPV6_V6ONLY => i32::from(inner.is_v6_only),
-            IPV6_UNICAST_HOPS => i32::from(inner.ip.hops.unwrap_or(HOP_LIMIT_DEFAULT)),
-            IPV6_TCLASS => i32::from(inner.ip.traffic_class),
-            IPV6_MTU_DISCOVER => inner.ip.mtu_discover,
-            IPV6_MTU => Self::mtu(&inner)?,
-            _ => Self::kept(&inner, IPPROTO_IPV6, option)?,
-        };
-        Ok(value.to_ne_bytes().to_vec())
-    }
-
-    fn mtu(inner: &Inner) -> Result<i32, Errno> {
+    /// What the path to the other end takes.
+    fn mtu(&self) -> Option<usize> {
         /// Loopback's.
-        const LOCAL_MTU: i32 = 65_536;
-        match &inner.phase {
-            Phase::Wire(wire) => Ok(i32::try_from(wire.route().mtu()).unwrap_or(i32::MAX)),
-            Phase::Local(_) => Ok(LOCAL_MTU),
-            _ => Err(Errno::ENOTCONN),
+        const LOCAL_MTU: usize = 65_536;
+        match &self.inner.lock().phase {
+            Phase::Wire(wire) => Some(wire.route().mtu()),
+            Phase::Local(_) => Some(LOCAL_MTU),
+            _ => None,
         }
-    }
-
-    fn kept(inner: &Inner, level: i32, option: i32) -> Result<i32, Errno> {
-        let flag = IpSettings::flag_of(level, option).ok_or(Errno::ENOPROTOOPT)?;
-        Ok(i32::from(inner.ip.flags & flag != 0))
     }
 
     /// The settings of a connection: what the program set for TCP and for all sockets.
@@ -391,6 +254,27 @@ impl TcpSocket {
         }
         settings
     }
+}
+
+/// As Linux keeps `TCP_DEFER_ACCEPT`: the time after which as many SYN-ACKs were sent again as fit into `seconds`, each
+/// after twice the time.
+fn deferral_seconds(seconds: i32) -> u32 {
+    /// Linux's first and longest time (`TCP_TIMEOUT_INIT`, `TCP_RTO_MAX`).
+    const FIRST_SECONDS: u32 = 1;
+    const LONGEST_SECONDS: u32 = 120;
+    /// Retransmissions that Linux has room to count.
+    const COUNT_MAX: u32 = 255;
+    let seconds = u32::try_from(seconds).unwrap_or(0);
+    if seconds == 0 {
+        return 0;
+    }
+    let (mut period, mut timeout, mut count) = (FIRST_SECONDS, FIRST_SECONDS, 1);
+    while seconds > period && count < COUNT_MAX {
+        timeout = (timeout * 2).min(LONGEST_SECONDS);
+        period += timeout;
+        count += 1;
+    }
+    period
 }
 
 fn bounded(value: i32, min: i32, max: i32) -> Result<i32, Errno> {

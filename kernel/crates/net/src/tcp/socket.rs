@@ -32,6 +32,7 @@ use crate::frame::ReceivedFrame;
 use crate::interface::{AddressClass, Route};
 use crate::ports::{Claim, Scope, Sharing};
 use crate::settings;
+use crate::socket::inet_options::{InetFlags, InetOptions};
 use crate::socket::options::SocketOptions;
 use crate::socket::{Accepted, Address, Caller, Half};
 
@@ -49,6 +50,8 @@ pub struct TcpSocket {
     pub(super) domain: i32,
     pub(super) me: Weak<TcpSocket>,
     pub(super) options: SocketOptions,
+    /// Options of the Internet levels.
+    pub(super) inet: InetOptions,
     pub(super) inner: Mutex<Inner>,
     pub(super) packets: BatchQueue<Packet>,
     pub(super) wait_queue: WaitQueue,
@@ -57,6 +60,10 @@ pub struct TcpSocket {
     pub(super) awaits_acknowledgement: AtomicBool,
     /// What the packets since the last wake mean to who waits.
     pub(super) arrived: AtomicU32,
+    /// The user who made it, for `SO_REUSEPORT`.
+    user: AtomicU32,
+    /// `TCP_INQ`: reads tell how much waits behind what they took.
+    pub(super) tells_waiting: AtomicBool,
     /// Urgent data was announced, and its owner has not been told.
     pub(super) has_urgent_news: AtomicBool,
 }
@@ -68,14 +75,16 @@ pub(super) struct Inner {
     pub(super) bound: Option<Bound>,
     /// What the program set for TCP; the engine has a copy.
     pub(super) settings: Settings,
-    pub(super) ip: super::options::IpSettings,
+    /// `TCP_MAXSEG`.
+    pub(super) mss_max: Option<u16>,
     /// `TCP_DEFER_ACCEPT` in seconds.
     pub(super) defer_accept_seconds: u32,
     /// The error of a connection that is no more.
     pub(super) error: Option<Errno>,
     /// The program itself ended that connection.
     pub(super) was_disconnected: bool,
-    pub(super) is_v6_only: bool,
+    /// The address that was bound without a port, which `connect` or `listen` chooses (`IP_BIND_ADDRESS_NO_PORT`).
+    pub(super) address_without_port: Option<IpAddr>,
     /// The program has let go of it.
     pub(super) is_orphan: bool,
     /// `connect` has said that it is connected.
@@ -108,7 +117,8 @@ impl TcpSocket {
     /// A socket of domain `AF_INET` or `AF_INET6`.
     #[must_use]
     pub fn new(stack: &Arc<Stack>, domain: i32) -> Arc<Self> {
-        Self::with(stack, domain, SocketOptions::with_buffers(SEND_BUFFER, RECEIVE_BUFFER), Phase::Idle, None)
+        let options = SocketOptions::with_buffers(SEND_BUFFER, RECEIVE_BUFFER);
+        Self::with(stack, domain, (options, InetOptions::new(domain == AF_INET6)), Phase::Idle, None)
     }
 
     /// A socket of a connection that a listener took, with what it inherits.
@@ -121,24 +131,30 @@ impl TcpSocket {
     ) -> Arc<Self> {
         let options = listener.options.duplicate();
         let bound = claim.map(|claim| Bound { claim, address, is_explicit: true });
-        let socket = Self::with(&listener.stack, listener.domain, options, phase, bound);
+        let inet = listener.inet.duplicate();
+        let socket = Self::with(&listener.stack, listener.domain, (options, inet), phase, bound);
         let mut inner = socket.inner.lock();
-        (inner.settings, inner.ip) = (inherited.settings, inherited.ip);
-        (inner.is_v6_only, inner.has_told) = (inherited.is_v6_only, true);
+        (inner.settings, inner.mss_max, inner.has_told) = (inherited.settings, inherited.mss_max, true);
         drop(inner);
         socket
     }
 
-    fn with(stack: &Arc<Stack>, domain: i32, options: SocketOptions, phase: Phase, bound: Option<Bound>) -> Arc<Self> {
+    fn with(
+        stack: &Arc<Stack>,
+        domain: i32,
+        (options, inet): (SocketOptions, InetOptions),
+        phase: Phase,
+        bound: Option<Bound>,
+    ) -> Arc<Self> {
         let inner = Inner {
             phase,
             bound,
             settings: Settings::default(),
-            ip: super::options::IpSettings::default(),
+            mss_max: None,
             defer_accept_seconds: 0,
             error: None,
             was_disconnected: false,
-            is_v6_only: false,
+            address_without_port: None,
             is_orphan: false,
             has_told: false,
         };
@@ -147,12 +163,15 @@ impl TcpSocket {
             domain,
             me: Weak::clone(me),
             options,
+            inet,
             inner: Mutex::new(rank::SOCKETS, inner),
             packets: BatchQueue::new(FLOW_PACKETS_MAX),
             wait_queue: WaitQueue::new(),
             flow_state: FlowState::default(),
             awaits_acknowledgement: AtomicBool::new(true),
             arrived: AtomicU32::new(0),
+            user: AtomicU32::new(0),
+            tells_waiting: AtomicBool::new(false),
             has_urgent_news: AtomicBool::new(false),
         })
     }
@@ -205,18 +224,24 @@ impl TcpSocket {
         }
     }
 
-    fn sharing(&self, caller: &Caller) -> Sharing {
+    /// Notes the user who made it.
+    pub(crate) fn set_user(&self, user: u32) {
+        self.user.store(user, Ordering::Relaxed);
+    }
+
+    fn sharing(&self) -> Sharing {
+        let shares = self.options.reuse_port.load(Ordering::Relaxed);
         Sharing::Bound {
             reuse_address: self.options.reuse_address.load(Ordering::Relaxed),
-            reuse_port: self.options.reuse_port.load(Ordering::Relaxed).then_some(caller.credentials.uid),
+            reuse_port: shares.then(|| self.user.load(Ordering::Relaxed)),
             is_listening: false,
         }
     }
 
     /// `SO_REUSEADDR` or `SO_REUSEPORT` was set: it counts for those who bind from now on.
-    pub(super) fn renew_sharing(&self, caller: &Caller) {
+    pub(super) fn renew_sharing(&self) {
         if let Some(bound) = &mut self.inner.lock().bound {
-            bound.claim.renew(self.sharing(caller));
+            bound.claim.renew(self.sharing());
         }
     }
 
@@ -226,7 +251,9 @@ impl TcpSocket {
         let address = self.given(address)?;
         let port = address.port();
         let class = self.stack.interfaces().class_of(address.ip());
-        if !address.ip().is_unspecified() && class != AddressClass::Local {
+        let is_foreign = !address.ip().is_unspecified() && class != AddressClass::Local;
+        // Of groups and of all machines there is no connection.
+        if is_foreign && (class != AddressClass::Remote || !self.inet.may_be_foreign()) {
             return Err(Errno::EADDRNOTAVAIL);
         }
         if port != 0 && u32::from(port) < settings::UNPRIVILEGED_FIRST.get() && !caller.may_bind_low_ports {
@@ -236,8 +263,13 @@ impl TcpSocket {
         if inner.bound.is_some() || !matches!(inner.phase, Phase::Idle) {
             return Err(Errno::EINVAL);
         }
-        let scope = Scope::of(address.ip(), inner.is_v6_only);
-        let claim = self.stack.tcp().ports().claim(port, scope, self.sharing(caller))?;
+        if port == 0 && self.inet.has(InetFlags::BIND_NO_PORT) {
+            inner.address_without_port = Some(address.ip());
+            return Ok(());
+        }
+        inner.address_without_port = None;
+        let scope = Scope::of(address.ip(), self.inet.has(InetFlags::V6ONLY));
+        let claim = self.stack.tcp().ports().claim(port, scope, self.sharing())?;
         inner.bound = Some(Bound { claim, address: address.ip(), is_explicit: true });
         Ok(())
     }
@@ -255,10 +287,11 @@ impl TcpSocket {
             _ => return Err(Errno::EINVAL),
         }
         if inner.bound.is_none() {
-            let scope = Scope::of(self.any(), inner.is_v6_only);
+            let address = inner.address_without_port.unwrap_or_else(|| self.any());
+            let scope = Scope::of(address, self.inet.has(InetFlags::V6ONLY));
             let sharing = Sharing::Bound { reuse_address: false, reuse_port: None, is_listening: false };
             let claim = self.stack.tcp().ports().claim(0, scope, sharing)?;
-            inner.bound = Some(Bound { claim, address: self.any(), is_explicit: false });
+            inner.bound = Some(Bound { claim, address, is_explicit: false });
         }
         let Some(bound) = &mut inner.bound else { return Err(Errno::EINVAL) };
         bound.claim.listen()?;
@@ -275,7 +308,7 @@ impl TcpSocket {
             Phase::Wire(wire) => wire.key.local_end(),
             _ => match &inner.bound {
                 Some(bound) => SocketAddr::new(bound.address, bound.claim.port()),
-                None => SocketAddr::new(self.any(), 0),
+                None => SocketAddr::new(inner.address_without_port.unwrap_or_else(|| self.any()), 0),
             },
         }
     }
@@ -321,8 +354,7 @@ impl TcpSocket {
         let inner = self.inner.lock();
         Inherited {
             settings: inner.settings,
-            ip: inner.ip,
-            is_v6_only: inner.is_v6_only,
+            mss_max: inner.mss_max,
             claim: inner.bound.as_ref().map(|bound| bound.claim.share()),
         }
     }
@@ -331,7 +363,7 @@ impl TcpSocket {
     pub(super) fn settings_for(&self, route: &Route) -> Settings {
         let inner = self.inner.lock();
         let mut settings = self.settings_of(&inner);
-        wire::fit(&mut settings, inner.ip.mss_max, route);
+        wire::fit(&mut settings, inner.mss_max, route);
         settings
     }
 
@@ -605,7 +637,6 @@ impl TcpSocket {
 /// What a connection takes over from its listener.
 pub(super) struct Inherited {
     pub(super) settings: Settings,
-    pub(super) ip: super::options::IpSettings,
-    pub(super) is_v6_only: bool,
+    pub(super) mss_max: Option<u16>,
     pub(super) claim: Option<Claim>,
 }

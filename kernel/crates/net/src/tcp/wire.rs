@@ -7,13 +7,12 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use abi::Errno;
+use abi::{Errno, PollEvents};
 use mm::user::{UserFault, UserReader, UserWriter};
 
 use super::Tcp;
 use super::engine::{Connection, Engine, Handshake, Opening, SegmentHeader, SegmentPayload, Settings, State};
 use super::memory::{Reservation, Share};
-use super::options::IpSettings;
 use super::segment::{self, Frames, HEADER_LEN};
 use crate::channel::Packet;
 use crate::counters::Counter;
@@ -23,6 +22,7 @@ use crate::interface::{Route, RouteRequest};
 use crate::loan::Account;
 use crate::nic::NicFeatures;
 use crate::settings::TCP_AUTOCORKING;
+use crate::socket::inet_options::InetOptions;
 use crate::{Stack, TransmitFrame};
 
 /// The most payload of one segment that the device cuts: an IP packet of 64 KiB with all headers.
@@ -279,7 +279,8 @@ impl Wire {
             self.engine.pass_urgent();
         }
         if seen > 0 && self.engine.readable_len() <= seen {
-            return Ok(Ok(None));
+            let is_end = self.engine.readiness().contains(PollEvents::RDHUP);
+            return Ok(Ok(is_end.then_some(0)));
         }
         if self.engine.readable_len() == 0 {
             if self.engine.is_read_finished() {
@@ -291,7 +292,7 @@ impl Wire {
             return Ok(Ok(is_content.then_some(0)));
         }
         let len = match (is_peek, is_truncating) {
-            (true, true) => Ok(self.engine.readable_len().min(to.remaining())),
+            (true, true) => Ok((self.engine.readable_len() - seen).min(to.remaining())),
             (false, true) => Ok(self.engine.discard(to.remaining())),
             (is_peek, false) => self.engine.read(to, seen, is_peek),
         };
@@ -336,9 +337,10 @@ impl Wire {
     }
 
     /// Later headers carry what is set now.
-    pub(super) fn change_headers(&mut self, stack: &Stack, ip: &IpSettings) {
+    pub(super) fn change_headers(&mut self, stack: &Stack, inet: &InetOptions) {
         let old = *self.route.request();
-        let request = RouteRequest { hop_limit: ip.hop_limit(old.destination), traffic_class: ip.traffic_class, ..old };
+        let (hop_limit, traffic_class) = (inet.hop_limit(old.destination), inet.traffic_class(old.destination));
+        let request = RouteRequest { hop_limit, traffic_class, ..old };
         if let Ok(route) = stack.interfaces().route(&request) {
             self.route = route;
         }
@@ -370,12 +372,12 @@ pub(super) fn fit(settings: &mut Settings, mss_max: Option<u16>, route: &Route) 
 }
 
 /// The request for the way of a connection to `remote`, from `local` if that is chosen.
-pub(super) fn request(remote: IpAddr, local: Option<IpAddr>, interface: u32, ip: &IpSettings) -> RouteRequest {
+pub(super) fn request(remote: IpAddr, local: Option<IpAddr>, interface: u32, inet: &InetOptions) -> RouteRequest {
     RouteRequest {
         source: local,
         interface,
-        hop_limit: ip.hop_limit(remote),
-        traffic_class: ip.traffic_class,
+        hop_limit: inet.hop_limit(remote),
+        traffic_class: inet.traffic_class(remote),
         ..RouteRequest::new(protocol::TCP, remote)
     }
 }

@@ -5,8 +5,7 @@
 //! 3. Which packets a socket takes is its [`Filter`], read under RCU.
 //! 4. Errors from the network set the pending error, and with `IP_RECVERR` join a bounded queue.
 
-pub(super) mod inet_options;
-pub(super) mod multicast;
+pub(crate) mod multicast;
 mod receive;
 
 use alloc::collections::VecDeque;
@@ -20,14 +19,14 @@ use sync::batch_queue::Pushed;
 use sync::rcu::{self, RcuCell};
 use sync::{BatchQueue, Mutex, WaitQueue, machine, rank};
 
-use super::options::SocketOptions;
-use super::{Address, Half};
+use super::inet_options::{Change, Holder, InetFlags, InetOptions};
+use super::options::{Rare, SocketOptions};
+use super::{Address, Caller, Half};
 use crate::Stack;
 use crate::channel::{Delivery, ErrorReport, Packet};
 use crate::frame::{Payload, ReceivedFrame};
 use crate::interface::{Interface, Route, RouteRequest, is_same_family};
 use crate::loan::Account;
-use inet_options::{Change, InetFlags, InetOptions};
 use multicast::{Consequence, Membership, MembershipChange};
 
 /// Packets that wait at most, however small.
@@ -42,6 +41,8 @@ pub(super) struct Datagram {
     pub(super) packet: Packet,
     /// When it came, if the socket wants to know; else 0.
     timestamp_ns: u64,
+    /// How many were lost before it, if the socket wants to know.
+    drops: u32,
 }
 
 /// An error that waits for a reader.
@@ -115,7 +116,7 @@ impl Datagrams {
             stack: Arc::clone(stack),
             is_v6,
             options: SocketOptions::default(),
-            inet: InetOptions::default(),
+            inet: InetOptions::new(is_v6),
             reading,
             channel: BatchQueue::new(PACKETS_MAX),
             queued_bytes: Account::default(),
@@ -141,7 +142,8 @@ impl Datagrams {
             0 => 0,
             _ => machine::realtime_ns(),
         };
-        match self.channel.push(Datagram { packet, timestamp_ns }) {
+        let drops = if self.options.has(Rare::RXQ_OVFL) { self.drops() } else { 0 };
+        match self.channel.push(Datagram { packet, timestamp_ns, drops }) {
             Pushed::First => Delivery::Wake,
             // Who was woken for the first takes this one as well, unless there are several.
             Pushed::Behind => Delivery::Wake,
@@ -252,12 +254,15 @@ impl Datagrams {
         }
     }
 
+    /// Whether errors wait with what they were about.
+    fn wants_errors(&self) -> bool {
+        self.inet.has(InetFlags::RECVERR) || (self.is_v6 && self.inet.has(InetFlags::RECVERR6))
+    }
+
     /// The network says that a packet did not arrive.
     pub(super) fn report(&self, report: &ErrorReport<'_>) {
-        let is_v6 = self.is_v6;
         let mut state = self.state.lock();
-        let wants_queue = self.inet.has(if is_v6 { InetFlags::RECVERR6 } else { InetFlags::RECVERR })
-            || (is_v6 && self.inet.has(InetFlags::RECVERR));
+        let wants_queue = self.wants_errors();
         if !wants_queue && (!report.is_hard || state.remote.is_none()) {
             return;
         }
@@ -292,6 +297,7 @@ impl Datagrams {
         }
         if state.pending_error.is_some() || !state.errors.is_empty() {
             events |= PollEvents::ERR;
+            events.set(PollEvents::PRI, self.options.has(Rare::SELECT_ERR_QUEUE));
         }
         if state.is_read_shut {
             events |= PollEvents::RDHUP;
@@ -317,20 +323,36 @@ impl Datagrams {
     pub(super) fn next_len(&self) -> usize {
         let mut state = self.state.lock();
         self.drain(&mut state);
-        state.received.front().map_or(0, |datagram| {
-            let (start, end) = (self.reading.payload)(&datagram.packet, self.is_v6);
-            end - start
-        })
+        state.received.front().map_or(0, |datagram| self.len_of(datagram))
     }
 
     /// Sets an option of the Internet levels.
-    pub(super) fn set_inet_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
-        match self.inet.set(level, option, value, self.is_v6)? {
-            Change::Done => Ok(()),
+    pub(super) fn set_inet_option(
+        &self,
+        level: i32,
+        option: i32,
+        value: &[u8],
+        holder: Holder,
+        caller: &Caller,
+    ) -> Result<(), Errno> {
+        let is_known = |index: u32| self.stack.interfaces().with(|snapshot| snapshot.interface(index).is_some());
+        match self.inet.set(level, option, value, holder, caller)? {
+            Change::Done => {
+                // Who wants to hear of errors no more has none waiting.
+                if !self.wants_errors() {
+                    self.state.lock().errors.clear();
+                }
+                Ok(())
+            }
+            Change::UnicastInterface(index, is_v6) => {
+                if index != 0 && !is_known(index) {
+                    return Err(Errno::EADDRNOTAVAIL);
+                }
+                self.inet.set_unicast_interface(index, is_v6);
+                Ok(())
+            }
             Change::MulticastInterface6(index) => {
-                let is_known =
-                    index == 0 || self.stack.interfaces().with(|snapshot| snapshot.interface(index).is_some());
-                if !is_known {
+                if index != 0 && !is_known(index) {
                     return Err(Errno::ENODEV);
                 }
                 self.inet.set_multicast_interface6(index);

@@ -5,10 +5,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use abi::Errno;
 
-use super::inet_options::{SOL_IP, SOL_IPV6};
+use crate::socket::inet_options::{SOL_IP, SOL_IPV6};
 
 /// Groups one socket may be in (`net.ipv4.igmp_max_memberships` is 20; IPv6 has no such limit but memory's).
-pub(in crate::socket) const MEMBERSHIPS_MAX: usize = 256;
+pub(crate) const MEMBERSHIPS_MAX: usize = 256;
 /// Sources that one membership names (`net.ipv4.igmp_max_msf` is 10).
 const SOURCES_MAX: usize = 64;
 
@@ -34,7 +34,7 @@ const STORAGE_LEN: usize = 128;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::socket) enum MembershipKind {
+pub(crate) enum MembershipKind {
     Join,
     Leave,
     Block(IpAddr),
@@ -45,18 +45,22 @@ pub(in crate::socket) enum MembershipKind {
 
 /// A change of memberships.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::socket) struct MembershipChange {
-    pub(in crate::socket) kind: MembershipKind,
-    pub(in crate::socket) group: IpAddr,
+pub(crate) struct MembershipChange {
+    pub(crate) kind: MembershipKind,
+    pub(crate) group: IpAddr,
     /// The interface's number, or 0.
-    pub(in crate::socket) interface: u32,
+    pub(crate) interface: u32,
     /// One of its addresses, instead.
-    pub(in crate::socket) address: Option<Ipv4Addr>,
+    pub(crate) address: Option<Ipv4Addr>,
 }
 
 impl MembershipChange {
     /// What an option asks, if it is one of these. `EINVAL`: a value too short. `EADDRNOTAVAIL` where Linux says so for what is no group.
-    pub(super) fn parse(level: i32, number: i32, value: &[u8]) -> Result<Option<Self>, Errno> {
+    /// `EPROTO`: streams are in no groups.
+    pub(crate) fn parse(level: i32, number: i32, value: &[u8], is_stream: bool) -> Result<Option<Self>, Errno> {
+        if is_stream && level == SOL_IP && matches!(number, option::ADD_MEMBERSHIP | option::DROP_MEMBERSHIP) {
+            return Err(Errno::EPROTO);
+        }
         let change = match (level, number) {
             (SOL_IP, option::ADD_MEMBERSHIP) => Self::from_mreq(value, MembershipKind::Join)?,
             (SOL_IP, option::DROP_MEMBERSHIP) => Self::from_mreq(value, MembershipKind::Leave)?,
@@ -66,8 +70,14 @@ impl MembershipChange {
             (SOL_IP | SOL_IPV6, option::JOIN..=option::LEAVE_SOURCE) => Self::from_group_request(level, number, value)?,
             _ => return Ok(None),
         };
+        // Linux asks whether it is a stream first, or whether it is a group.
+        let is_asked_first = level == SOL_IPV6 && matches!(number, option::V6_JOIN | option::V6_LEAVE);
+        if is_stream && (is_asked_first || change.group.is_multicast()) {
+            return Err(Errno::EPROTO);
+        }
         if !change.group.is_multicast() {
-            return Err(Errno::EINVAL);
+            let is_left = (level, number) == (SOL_IP, option::DROP_MEMBERSHIP);
+            return Err(if is_left { Errno::EADDRNOTAVAIL } else { Errno::EINVAL });
         }
         Ok(Some(change))
     }
@@ -140,9 +150,9 @@ fn storage(level: i32, bytes: &[u8]) -> Result<IpAddr, Errno> {
 
 /// A group that a socket is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::socket) struct Membership {
-    pub(in crate::socket) group: IpAddr,
-    pub(in crate::socket) interface: u32,
+pub(crate) struct Membership {
+    pub(crate) group: IpAddr,
+    pub(crate) interface: u32,
     /// Only from the sources; otherwise from all others.
     is_include: bool,
     sources: Vec<IpAddr>,
@@ -150,7 +160,7 @@ pub(in crate::socket) struct Membership {
 
 /// What follows from a change for the interface's own membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::socket) enum Consequence {
+pub(crate) enum Consequence {
     /// Nothing.
     None,
     /// It joins.
@@ -160,7 +170,7 @@ pub(in crate::socket) enum Consequence {
 }
 
 /// Applies a change whose interface is resolved, with Linux's errors.
-pub(in crate::socket) fn apply(list: &mut Vec<Membership>, change: &MembershipChange) -> Result<Consequence, Errno> {
+pub(crate) fn apply(list: &mut Vec<Membership>, change: &MembershipChange) -> Result<Consequence, Errno> {
     let place = list.iter().position(|known| (known.group, known.interface) == (change.group, change.interface));
     let new =
         |is_include, sources| Membership { group: change.group, interface: change.interface, is_include, sources };
@@ -220,13 +230,7 @@ fn change_sources(membership: &mut Membership, kind: MembershipKind) -> Result<b
 }
 
 /// Whether memberships let a packet to a group pass; `takes_all` decides for groups that the socket is not in.
-pub(in crate::socket) fn passes(
-    list: &[Membership],
-    group: IpAddr,
-    source: IpAddr,
-    interface: u32,
-    takes_all: bool,
-) -> bool {
+pub(crate) fn passes(list: &[Membership], group: IpAddr, source: IpAddr, interface: u32, takes_all: bool) -> bool {
     match list.iter().find(|known| (known.group, known.interface) == (group, interface)) {
         Some(known) => known.sources.contains(&source) == known.is_include,
         None => takes_all,
@@ -266,16 +270,16 @@ mod tests {
     #[test]
     fn values_of_programs_are_read() {
         let mreq = [239, 1, 1, 1, 10, 0, 0, 1];
-        let change = MembershipChange::parse(SOL_IP, option::ADD_MEMBERSHIP, &mreq).unwrap().unwrap();
+        let change = MembershipChange::parse(SOL_IP, option::ADD_MEMBERSHIP, &mreq, false).unwrap().unwrap();
         assert_eq!((change.kind, change.address), (MembershipKind::Join, Some(Ipv4Addr::new(10, 0, 0, 1))));
-        assert_eq!(MembershipChange::parse(SOL_IP, option::ADD_MEMBERSHIP, &mreq[..7]), Err(Errno::EINVAL));
-        assert_eq!(MembershipChange::parse(SOL_IP, option::ADD_MEMBERSHIP, &[10; 8]), Err(Errno::EINVAL));
-        assert_eq!(MembershipChange::parse(SOL_IP, 1, &mreq), Ok(None));
+        assert_eq!(MembershipChange::parse(SOL_IP, option::ADD_MEMBERSHIP, &mreq[..7], false), Err(Errno::EINVAL));
+        assert_eq!(MembershipChange::parse(SOL_IP, option::ADD_MEMBERSHIP, &[10; 8], false), Err(Errno::EINVAL));
+        assert_eq!(MembershipChange::parse(SOL_IP, 1, &mreq, false), Ok(None));
         let mut request = [0; 136];
         request[0] = 3;
         request[8..10].copy_from_slice(&2_u16.to_ne_bytes());
         request[12..16].copy_from_slice(&[239, 1, 1, 1]);
-        let change = MembershipChange::parse(SOL_IP, option::JOIN, &request).unwrap().unwrap();
+        let change = MembershipChange::parse(SOL_IP, option::JOIN, &request, false).unwrap().unwrap();
         assert_eq!((change.group, change.interface), ("239.1.1.1".parse().unwrap(), 3));
     }
 }

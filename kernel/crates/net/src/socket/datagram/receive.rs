@@ -9,11 +9,11 @@ use mm::user::UserWriter;
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 use sync::machine;
 
-use super::inet_options::InetFlags;
 use super::{Datagram, Datagrams, ErrorRecord, State};
 use crate::channel::Packet;
 use crate::flow_key::address_of_bits;
 use crate::loan::{Lender, Lent};
+use crate::socket::inet_options::InetFlags;
 use crate::socket::{ControlMessage, MessageFlags, ReceiveRequest, Received};
 
 impl Datagrams {
@@ -23,6 +23,7 @@ impl Datagrams {
             if (self.reading.is_sound)(self, &datagram.packet) {
                 state.received.push_back(datagram);
             } else {
+                self.drops.fetch_add(1, Ordering::Relaxed);
                 self.queued_bytes.word().fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);
             }
         }
@@ -47,13 +48,25 @@ impl Datagrams {
         if let Some(errno) = state.pending_error.take() {
             return Err(errno);
         }
-        if state.received.is_empty() {
+        let is_peek = request.flags.contains(MessageFlags::PEEK);
+        let mut skip = if is_peek { self.options.peek_start() } else { 0 };
+        if state.received.is_empty() || skip > 0 {
             self.drain(&mut state);
         }
-        if request.flags.contains(MessageFlags::PEEK) {
+        if is_peek {
+            let is_behind = |datagram: &&Datagram| {
+                let len = self.len_of(datagram);
+                let is_passed = skip > 0 && skip >= len;
+                skip -= if is_passed { len } else { 0 };
+                !is_passed
+            };
             // The packet stays where it is while it is copied: the lock stands before those of page faults.
-            return match state.received.front() {
-                Some(datagram) => self.deliver(datagram, request).map(Some),
+            return match state.received.iter().find(is_behind) {
+                Some(datagram) => {
+                    let received = self.deliver(datagram, request, skip)?;
+                    self.options.move_peek_offset(true, received.len);
+                    Ok(Some(received))
+                }
                 None => Ok((state.is_read_shut && waits).then(Received::default)),
             };
         }
@@ -62,7 +75,14 @@ impl Datagrams {
         };
         drop(state);
         self.queued_bytes.word().fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);
-        self.deliver(&datagram, request).map(Some)
+        self.options.move_peek_offset(false, self.len_of(&datagram));
+        self.deliver(&datagram, request, 0).map(Some)
+    }
+
+    /// The program's bytes of a packet.
+    pub(super) fn len_of(&self, datagram: &Datagram) -> usize {
+        let (start, end) = (self.reading.payload)(&datagram.packet, self.is_v6);
+        end - start
     }
 
     /// Lends the buffers of a packet.
@@ -96,13 +116,20 @@ impl Datagrams {
         Ok(Some(Lent { address, ..Lent::new(pieces, &self.queued_bytes, lender) }))
     }
 
-    fn deliver(&self, datagram: &Datagram, request: &mut ReceiveRequest<'_, '_>) -> Result<Received, Errno> {
+    /// Hands a packet over, from its byte `skip` on.
+    fn deliver(
+        &self,
+        datagram: &Datagram,
+        request: &mut ReceiveRequest<'_, '_>,
+        skip: usize,
+    ) -> Result<Received, Errno> {
         let packet = &datagram.packet;
         let (start, end) = (self.reading.payload)(packet, self.is_v6);
-        let len = end - start;
-        let copied = copy(packet, start, end, request.to)?;
+        let (len, room) = (end - start, request.to.remaining());
+        let copied = copy(packet, start + skip, end, request.to)?;
         let mut flags = MessageFlags::empty();
-        if copied < len {
+        // Linux compares with the whole length when the rest fits exactly.
+        if room < len && room <= len - skip {
             flags |= MessageFlags::TRUNC;
         }
         let mut control = alloc::vec::Vec::new();
@@ -139,11 +166,17 @@ impl Datagrams {
 
     /// The ancillary data that the options ask for, in Linux's order.
     fn describe(&self, datagram: &Datagram, control: &mut alloc::vec::Vec<ControlMessage>) {
-        let packet = &datagram.packet;
         if self.options.timestamp.load(Ordering::Relaxed) != 0 {
             let time_ns = if datagram.timestamp_ns == 0 { machine::realtime_ns() } else { datagram.timestamp_ns };
             control.push(ControlMessage::Timestamp(time_ns));
         }
+        if datagram.drops > 0 {
+            control.push(ControlMessage::Overflow(datagram.drops));
+        }
+        if !self.inet.describes() {
+            return;
+        }
+        let packet = &datagram.packet;
         let header = packet.frame.head().get(usize::from(packet.layout.network)..).unwrap_or_default();
         let destination = address_of_bits(packet.key.local);
         let is_ipv4 = destination.is_ipv4();
@@ -173,7 +206,10 @@ impl Datagrams {
         if self.is_v6 && !is_ipv4 && has(InetFlags::RECVTCLASS) {
             control.push(ControlMessage::TrafficClass(traffic_class, true));
         }
+        let wanted = if is_ipv4 { InetFlags::RECVORIGDSTADDR } else { InetFlags::RECVORIGDSTADDR6 };
+        let original = has(wanted).then(|| ControlMessage::OriginalDestination(packet.key.local_end()));
         if !is_ipv4 {
+            control.extend(original);
             return;
         }
         if has(InetFlags::PKTINFO) {
@@ -186,6 +222,7 @@ impl Datagrams {
         if has(InetFlags::RECVTOS) {
             control.push(ControlMessage::TrafficClass(traffic_class, false));
         }
+        control.extend(original);
     }
 
     /// The local address that a packet came to: the destination, or for groups the interface's.

@@ -71,6 +71,8 @@ pub struct NetlinkSocket {
     port: AtomicU32,
     /// The groups it is in: a bit each.
     groups: AtomicU64,
+    /// It was in some.
+    has_had_groups: AtomicBool,
     /// `NETLINK_NO_ENOBUFS`: it does not want to know that something was lost.
     ignores_overrun: AtomicBool,
     /// Answers were lost.
@@ -89,6 +91,7 @@ pub fn create(stack: &Arc<Stack>, kind: i32, protocol: i32) -> Result<Arc<Netlin
     Ok(Arc::new_cyclic(|me| NetlinkSocket {
         me: Weak::clone(me),
         groups: AtomicU64::new(0),
+        has_had_groups: AtomicBool::new(false),
         ignores_overrun: AtomicBool::new(false),
         stack: Arc::clone(stack),
         kind: Kind { domain: i32::from(AF_NETLINK), kind, protocol },
@@ -176,6 +179,7 @@ impl NetlinkSocket {
         self.groups.store(groups, Relaxed);
         members.retain(|member| member.strong_count() > 0 && !Weak::ptr_eq(member, &self.me));
         if groups != 0 {
+            self.has_had_groups.store(true, Relaxed);
             members.push(Weak::clone(&self.me));
         }
         MEMBER_COUNT.store(members.len(), Relaxed);
@@ -310,7 +314,8 @@ impl Socket for NetlinkSocket {
         if level != SOL_NETLINK {
             return Err(Errno::ENOPROTOOPT);
         }
-        let value = i32::from_ne_bytes(*value.first_chunk().ok_or(Errno::EINVAL)?);
+        // Less than a number is 0.
+        let value = value.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
         match option {
             NETLINK_ADD_MEMBERSHIP | NETLINK_DROP_MEMBERSHIP => {
                 let group = u32::try_from(value).ok().filter(|group| (1..=RTNLGRP_MAX).contains(group));
@@ -327,14 +332,19 @@ impl Socket for NetlinkSocket {
     }
 
     fn option(&self, level: i32, option: i32, wanted: usize, argument: &[u8]) -> Result<Vec<u8>, Errno> {
-        let _ = (wanted, argument);
+        let _ = argument;
         let value = match (level, option) {
+            // Nothing of who never was in a group.
+            (SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS) if !self.has_had_groups.load(Relaxed) => return Ok(Vec::new()),
             (SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS) => return Ok(self.groups.load(Relaxed).to_ne_bytes().to_vec()),
             (SOL_NETLINK, NETLINK_NO_ENOBUFS) => self.ignores_overrun.load(Relaxed),
             (SOL_NETLINK, NETLINK_CAP_ACK) => self.caps_errors.load(Relaxed),
             (SOL_NETLINK, NETLINK_EXT_ACK) => self.has_extended_errors.load(Relaxed),
             _ => return Err(Errno::ENOPROTOOPT),
         };
+        if wanted < size_of::<i32>() {
+            return Err(Errno::EINVAL);
+        }
         Ok(i32::from(value).to_ne_bytes().to_vec())
     }
 

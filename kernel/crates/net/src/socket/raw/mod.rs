@@ -18,8 +18,8 @@ use abi::{Errno, PollEvents};
 use smoltcp::wire::{Icmpv4Packet, Ipv4Packet};
 use sync::WaitQueue;
 
-use super::datagram::inet_options::InetFlags;
 use super::datagram::{Datagrams, Reading, canonical};
+use super::inet_options::{Holder, InetFlags};
 use super::options::SocketOptions;
 use super::{Address, Caller, ControlMessage, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket};
 use crate::channel::{ErrorReport, Packet};
@@ -86,6 +86,8 @@ impl RawSocket {
         });
         socket.datagrams.inet.set_flag(InetFlags::HDRINCL, !is_v6 && i32::from(protocol) == IPPROTO_RAW);
         if !is_ping {
+            // As Linux says; they share in any case.
+            socket.datagrams.options.reuse_address.store(true, Relaxed);
             stack.raw().add(&socket);
         }
         socket
@@ -98,6 +100,15 @@ impl RawSocket {
     /// Whether it sends echo requests alone.
     pub(super) fn is_ping(&self) -> bool {
         self.is_ping
+    }
+
+    /// Whose options of the Internet levels they are.
+    fn holder(&self) -> Holder {
+        let (kind, number) = match self.is_ping {
+            true => (SOCK_DGRAM, self.datagrams.state.lock().local.map_or(0, |local| local.port())),
+            false => (SOCK_RAW, self.protocol.into()),
+        };
+        Holder { is_v6: self.datagrams.is_v6, kind, number }
     }
 
     /// The identifier of a socket for echo requests; it gets one if it has none.
@@ -286,7 +297,7 @@ impl Socket for RawSocket {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let is_foreign = !ip.is_unspecified() && self.datagrams.stack.interfaces().class_of(ip) == AddressClass::Remote;
-        if is_foreign && !self.datagrams.inet.has(InetFlags::FREEBIND) {
+        if is_foreign && !self.datagrams.inet.may_be_foreign() {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let own = (!ip.is_unspecified()).then_some(ip);
@@ -356,7 +367,7 @@ impl Socket for RawSocket {
         self.datagrams.shutdown(half)
     }
 
-    fn set_option(&self, level: i32, option: i32, value: &[u8], _caller: &Caller) -> Result<(), Errno> {
+    fn set_option(&self, level: i32, option: i32, value: &[u8], caller: &Caller) -> Result<(), Errno> {
         let is_v6 = self.datagrams.is_v6;
         match (level, option) {
             (SOL_RAW, FILTER) if !is_v6 && i32::from(self.protocol) == IPPROTO_ICMP && !self.is_ping => {
@@ -373,8 +384,11 @@ impl Socket for RawSocket {
                 Ok(())
             }
             (SOL_RAW, FILTER) if !is_v6 && !self.is_ping => Err(Errno::EOPNOTSUPP),
+            (IPPROTO_ICMPV6, _) if is_v6 && i32::from(self.protocol) != IPPROTO_ICMPV6 => Err(Errno::EOPNOTSUPP),
+            // A socket of IPv6 wants to see a number first.
+            (SOL_RAW, _) if is_v6 && value.len() < size_of::<i32>() => Err(Errno::EINVAL),
             (SOL_RAW | IPPROTO_ICMPV6, _) => Err(Errno::ENOPROTOOPT),
-            _ => self.datagrams.set_inet_option(level, option, value),
+            _ => self.datagrams.set_inet_option(level, option, value, self.holder(), caller),
         }
     }
 
@@ -388,8 +402,9 @@ impl Socket for RawSocket {
                 Ok(words(FILTER_WORDS))
             }
             (SOL_RAW, FILTER) if !is_v6 && !self.is_ping => Err(Errno::EOPNOTSUPP),
+            (IPPROTO_ICMPV6, _) if i32::from(self.protocol) != IPPROTO_ICMPV6 => Err(Errno::EOPNOTSUPP),
             (SOL_RAW | IPPROTO_ICMPV6, _) => Err(Errno::ENOPROTOOPT),
-            _ => self.datagrams.inet.get(level, option, wanted, is_v6, None),
+            _ => self.datagrams.inet.get(level, option, wanted, self.holder(), || None),
         }
     }
 

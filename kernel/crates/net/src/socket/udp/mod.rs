@@ -19,8 +19,8 @@ use abi::socket::{AF_INET, AF_INET6, IPPROTO_UDP, SOCK_DGRAM};
 use abi::{Errno, PollEvents};
 use sync::{WaitQueue, machine};
 
-use super::datagram::inet_options::InetFlags;
 use super::datagram::{Datagrams, Reading, canonical, lacks_scope};
+use super::inet_options::{Holder, InetFlags};
 use super::options::SocketOptions;
 use super::{Address, Caller, Half, Kind, ReceiveRequest, Received, SendRequest, Socket};
 use crate::Stack;
@@ -40,9 +40,6 @@ const HEADER_LEN: usize = 8;
 const FIONREAD: u32 = 0x541b;
 /// `SIOCOUTQ`.
 const SIOCOUTQ: u32 = 0x5411;
-
-/// `SOL_IPV6`, `IPV6_V6ONLY`.
-const V6ONLY: (i32, i32) = (41, 26);
 
 /// A UDP socket.
 pub struct UdpSocket {
@@ -138,6 +135,12 @@ impl UdpSocket {
     #[inline]
     fn has_port(&self) -> bool {
         self.datagrams.state.lock().local.is_some_and(|local| local.port() != 0)
+    }
+
+    /// Whose options of the Internet levels they are.
+    fn holder(&self) -> Holder {
+        let number = self.datagrams.state.lock().local.map_or(0, |local| local.port());
+        Holder { is_v6: self.datagrams.is_v6, kind: SOCK_DGRAM, number }
     }
 
     /// Takes an ephemeral port if it has none.
@@ -257,10 +260,8 @@ impl Socket for UdpSocket {
         if lacks_scope(shown) && self.datagrams.bound_interface() == 0 {
             return Err(Errno::EINVAL);
         }
-        let may_be_foreign =
-            self.datagrams.inet.has(InetFlags::FREEBIND) || self.datagrams.inet.has(InetFlags::TRANSPARENT);
         let is_foreign = !ip.is_unspecified() && self.stack().interfaces().class_of(ip) == AddressClass::Remote;
-        if is_foreign && !may_be_foreign {
+        if is_foreign && !self.datagrams.inet.may_be_foreign() {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let is_low = (1..crate::settings::UNPRIVILEGED_FIRST.get()).contains(&u32::from(shown.port()));
@@ -275,7 +276,13 @@ impl Socket for UdpSocket {
             self.datagrams.options.bound_interface.store(scope, Ordering::Relaxed);
         }
         let address = (!ip.is_unspecified()).then_some(ip);
-        let port = self.table().bind(&me, address, shown.port())?;
+        let port = if shown.port() == 0 && self.datagrams.inet.has(InetFlags::BIND_NO_PORT) {
+            // Sending or connecting chooses one.
+            self.datagrams.change_filter(|filter| filter.local = address);
+            0
+        } else {
+            self.table().bind(&me, address, shown.port())?
+        };
         let mut state = self.datagrams.state.lock();
         (state.is_address_bound, state.is_port_bound) = (address.is_some(), shown.port() != 0);
         state.local = Some(SocketAddr::new(ip, port));
@@ -358,21 +365,18 @@ impl Socket for UdpSocket {
         self.datagrams.shutdown(half)
     }
 
-    fn set_option(&self, level: i32, option: i32, value: &[u8], _caller: &Caller) -> Result<(), Errno> {
+    fn set_option(&self, level: i32, option: i32, value: &[u8], caller: &Caller) -> Result<(), Errno> {
         if level == IPPROTO_UDP {
             return self.set_udp_option(option, value);
         }
-        if (level, option) == V6ONLY && self.has_port() {
-            return Err(Errno::EINVAL);
-        }
-        self.datagrams.set_inet_option(level, option, value)
+        self.datagrams.set_inet_option(level, option, value, self.holder(), caller)
     }
 
     fn option(&self, level: i32, option: i32, wanted: usize, _argument: &[u8]) -> Result<Vec<u8>, Errno> {
         if level == IPPROTO_UDP {
             return self.udp_option(option);
         }
-        self.datagrams.inet.get(level, option, wanted, self.datagrams.is_v6, self.path_mtu())
+        self.datagrams.inet.get(level, option, wanted, self.holder(), || self.path_mtu())
     }
 
     fn options(&self) -> &SocketOptions {

@@ -7,7 +7,7 @@ use abi::Errno;
 
 use super::UdpSocket;
 use crate::flow_key::protocol;
-use crate::socket::datagram::inet_options::int;
+use crate::socket::inet_options::int;
 
 /// `UDP_CORK`.
 const CORK: i32 = 1;

@@ -20,7 +20,7 @@ use crate::channel::{Delivery, ErrorReport, Flow, FlowState, Packet};
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
 use crate::interface::is_same_family;
 use crate::settings;
-use crate::socket::datagram::inet_options::InetFlags;
+use crate::socket::inet_options::InetFlags;
 
 /// Sockets of one port.
 const MEMBERS_MAX: usize = 4096;

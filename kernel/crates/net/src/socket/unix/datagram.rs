@@ -170,7 +170,7 @@ pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>)
     drop(queue);
     wake_blocked(blocked);
     message.from.uncharge(Message::charge(message.bytes.len()));
-    me.move_peek_offset(false, message.bytes.len());
+    me.options.move_peek_offset(false, message.bytes.len());
     let rights = message.rights.take().map(|rights| ControlMessage::Rights(rights.take()));
     finish(socket, request, &message, 0, rights).map(Some)
 }
@@ -185,7 +185,7 @@ fn at_end(request: &ReceiveRequest<'_, '_>, is_shut: bool, is_datagram: bool) ->
 fn peek(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>, is_shut: bool) -> Result<Option<Received>, Errno> {
     let me = socket.endpoint();
     let queue = me.queue();
-    let mut skipped = me.peek_start();
+    let mut skipped = me.options.peek_start();
     let is_behind = |message: &&Message| {
         let is_passed = skipped > 0 && skipped >= message.bytes.len();
         skipped -= if is_passed { message.bytes.len() } else { 0 };
@@ -205,7 +205,7 @@ fn peek(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>, is_shut: bool
     drop(queue);
     let room = request.to.remaining();
     let received = finish(socket, request, &copy, skipped, rights)?;
-    me.move_peek_offset(true, room.min(copy.bytes.len() - skipped));
+    me.options.move_peek_offset(true, room.min(copy.bytes.len() - skipped));
     Ok(Some(received))
 }
 

@@ -12,7 +12,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicUsize, Ordering};
 
 use abi::socket::{SOCK_DGRAM, SOCK_STREAM};
 use abi::{Errno, PollEvents};
@@ -148,8 +148,6 @@ pub(super) struct Endpoint {
     pub credentials: SpinLock<Option<SocketCredentials>>,
     /// The address of the endpoint a datagram socket is connected to, to compare with; 0 for none.
     pub connected_to: AtomicUsize,
-    /// `SO_PEEK_OFF`, or a negative number.
-    pub peek_offset: AtomicI32,
     is_named: AtomicBool,
 }
 
@@ -170,26 +168,8 @@ impl Endpoint {
             name: SpinLock::new(rank::FILE_TABLES, Arc::default()),
             credentials: SpinLock::new(rank::FILE_TABLES, None),
             connected_to: AtomicUsize::new(0),
-            peek_offset: AtomicI32::new(-1),
             is_named: AtomicBool::new(false),
         })
-    }
-
-    /// Where the next look at what waits begins (`SO_PEEK_OFF`).
-    pub(super) fn peek_start(&self) -> usize {
-        usize::try_from(self.peek_offset.load(Ordering::Relaxed)).unwrap_or(0)
-    }
-
-    /// So many bytes were looked at, or taken: later looks begin behind the same byte as before. Off stays off.
-    pub(super) fn move_peek_offset(&self, is_peek: bool, len: usize) {
-        let len = i32::try_from(len).unwrap_or(i32::MAX);
-        let moved = |offset: i32| match offset {
-            ..0 => None,
-            offset if is_peek => Some(offset.saturating_add(len)),
-            offset => Some(offset.saturating_sub(len).max(0)),
-        };
-        // None: it is off.
-        let _moved = self.peek_offset.fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {

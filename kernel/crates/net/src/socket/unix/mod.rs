@@ -25,7 +25,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use abi::interface::{SIOCATMARK, SIOCINQ, SIOCOUTQ};
-use abi::socket::{AF_UNIX, SO_PEEK_OFF, SO_PEERCRED, SO_PEERGROUPS, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET};
+use abi::socket::{AF_UNIX, SO_PEERCRED, SO_PEERGROUPS, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET};
 use abi::socket::{SOCK_DGRAM, Ucred};
 use abi::{Errno, PollEvents};
 use file::{IoResult, Progress};
@@ -36,7 +36,7 @@ use zerocopy::IntoBytes;
 use self::endpoint::{Endpoint, RECEIVE_SHUT, SEND_SHUT, State, wake_blocked};
 use self::urgent::Urgent;
 use super::listing::UnixRow;
-use super::options::SocketOptions;
+use super::options::{Rare, SocketOptions};
 use super::{
     Accepted, Address, Caller, Half, Kind, ReceiveRequest, Received, SendRequest, Socket, SocketCredentials, UnixName,
 };
@@ -446,7 +446,6 @@ impl Socket for UnixSocket {
                 let known = self.endpoint.credentials.lock().filter(|_| is_connected).unwrap_or(nobody);
                 Ok(Ucred { pid: known.pid, uid: known.uid, gid: known.gid }.as_bytes().to_vec())
             }
-            (SOL_SOCKET, SO_PEEK_OFF) => Ok(self.endpoint.peek_offset.load(Ordering::Relaxed).to_ne_bytes().to_vec()),
             (SOL_SOCKET, SO_PEERGROUPS) => Err(Errno::ENODATA),
             (SOL_SOCKET, _) => Err(Errno::ENOPROTOOPT),
             _ => Err(Errno::EOPNOTSUPP),
@@ -454,12 +453,7 @@ impl Socket for UnixSocket {
     }
 
     fn set_option(&self, level: i32, option: i32, value: &[u8], caller: &Caller) -> Result<(), Errno> {
-        let _ = caller;
-        if (level, option) == (SOL_SOCKET, SO_PEEK_OFF) {
-            let value = i32::from_ne_bytes(*value.first_chunk().ok_or(Errno::EINVAL)?);
-            self.endpoint.peek_offset.store(value, Ordering::Relaxed);
-            return Ok(());
-        }
+        let _ = (option, value, caller);
         Err(if level == SOL_SOCKET { Errno::ENOPROTOOPT } else { Errno::EOPNOTSUPP })
     }
 
@@ -497,8 +491,9 @@ impl Socket for UnixSocket {
         let mut events = PollEvents::empty();
         let (shut, state) = (me.shut(), me.state());
         events.set(PollEvents::ERR, me.has_error());
+        let shows_errors = me.has_error() && me.is_datagram() && me.options.has(Rare::SELECT_ERR_QUEUE);
         events.set(PollEvents::HUP, shut == RECEIVE_SHUT | SEND_SHUT || (!me.is_datagram() && state == State::Idle));
-        events.set(PollEvents::PRI, me.has_urgent());
+        events.set(PollEvents::PRI, me.has_urgent() || shows_errors);
         events.set(PollEvents::RDHUP, shut & RECEIVE_SHUT != 0);
         if shut & RECEIVE_SHUT != 0 || me.level() > 0 {
             events |= PollEvents::READABLE;

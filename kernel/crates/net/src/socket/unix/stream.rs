@@ -216,7 +216,7 @@ pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>)
     loop {
         let mut queue = me.queue();
         if is_peek && !core::mem::replace(&mut has_started, true) {
-            gathered.offset = queue.urgent.offset_behind(queue.taken, me.peek_start(), is_inline);
+            gathered.offset = queue.urgent.offset_behind(queue.taken, me.options.peek_start(), is_inline);
         }
         let before = queue.used();
         let is_empty = queue.bytes.len() <= gathered.offset;
@@ -239,7 +239,7 @@ pub(super) fn receive(socket: &UnixSocket, request: &mut ReceiveRequest<'_, '_>)
         return nothing(me, is_shut);
     }
     debug_assert!(gathered.done > 0 || wants_none);
-    me.move_peek_offset(is_peek, gathered.done);
+    me.options.move_peek_offset(is_peek, gathered.done);
     let mut control = Vec::new();
     if passes_credentials {
         control.push(ControlMessage::Credentials(gathered.credentials.unwrap_or(NOBODY)));
