@@ -154,24 +154,29 @@ impl Locks {
         self.records.iter().any(is_it)
     }
 
-    /// Takes `range` away from the locks of `owner`; a lock may fall into two.
+    /// Takes `range` away from the locks of `owner`. What overlaps at both ends falls into two, and is the only one then.
     fn cut(&mut self, owner: &RecordOwner, range: LockRange) {
-        let mut left = Vec::with_capacity(self.records.len() + 1);
-        for lock in core::mem::take(&mut self.records) {
-            if !lock.owner.is_same(owner) || !lock.range.overlaps(&range) {
-                left.push(lock);
-                continue;
+        let mut place = 0;
+        let mut split = None;
+        self.records.retain_mut(|lock| {
+            let LockRange { first, last } = lock.range;
+            if lock.owner.is_same(owner) && lock.range.overlaps(&range) {
+                let tail = LockRange { first: range.last.saturating_add(1), last };
+                match (first < range.first, range.last < last) {
+                    (false, false) => return false,
+                    (false, true) => lock.range = tail,
+                    (true, has_tail) => {
+                        lock.range.last = range.first - 1;
+                        split = has_tail.then_some((place + 1, RecordLock { range: tail, ..*lock }));
+                    }
+                }
             }
-            if lock.range.first < range.first {
-                let range = LockRange { first: lock.range.first, last: range.first - 1 };
-                left.push(RecordLock { range, ..lock });
-            }
-            if lock.range.last > range.last {
-                let range = LockRange { first: range.last + 1, last: lock.range.last };
-                left.push(RecordLock { range, ..lock });
-            }
+            place += 1;
+            true
+        });
+        if let Some((place, tail)) = split {
+            self.records.insert(place, tail);
         }
-        self.records = left;
     }
 
     /// Adds a lock and makes it one with those of the same owner and kind that it touches.
