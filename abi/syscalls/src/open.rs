@@ -240,6 +240,7 @@ pub const F_SETSIG: u32 = 10;
 pub const F_GETSIG: u32 = 11;
 pub const F_SETOWN_EX: u32 = 15;
 pub const F_GETOWN_EX: u32 = 16;
+pub const F_GETOWNER_UIDS: u32 = 17;
 pub const F_OFD_GETLK: u32 = 36;
 pub const F_OFD_SETLK: u32 = 37;
 pub const F_OFD_SETLKW: u32 = 38;

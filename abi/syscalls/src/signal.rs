@@ -82,6 +82,19 @@ impl Signal {
         self.0 as usize - 1
     }
 
+    /// The last of the codes that mean something with this signal and no other; none when it has no such codes.
+    pub const fn last_own_code(self) -> Option<i32> {
+        Some(match self {
+            Self::SIGILL => 11,
+            Self::SIGFPE => 15,
+            Self::SIGSEGV => 10,
+            Self::SIGBUS => 5,
+            Self::SIGTRAP | Self::SIGCHLD => 6,
+            Self::SIGSYS => 2,
+            _ => return None,
+        })
+    }
+
     /// Whether instances of it queue instead of merging.
     pub const fn is_realtime(self) -> bool {
         self.0 >= Self::SIGRTMIN.0
@@ -430,19 +443,9 @@ impl Siginfo {
     pub fn is_known(&self) -> bool {
         const SI_DETHREAD: i32 = -7;
         const SI_ASYNCNL: i32 = -60;
-        /// The last codes of those signals that have their own, and of all others, which may be a file's.
-        const LAST: [(Signal, i32); 7] = [
-            (Signal::SIGILL, 11),
-            (Signal::SIGFPE, 15),
-            (Signal::SIGSEGV, 10),
-            (Signal::SIGBUS, 5),
-            (Signal::SIGTRAP, 6),
-            (Signal::SIGCHLD, 6),
-            (Signal::SIGSYS, 2),
-        ];
+        /// Of a signal without codes of its own, which may be about a file.
         const LAST_OF_FILES: i32 = 6;
-        let last =
-            || LAST.iter().find(|(signal, _)| self.signal() == Some(*signal)).map_or(LAST_OF_FILES, |last| last.1);
+        let last = || self.signal().and_then(Signal::last_own_code).unwrap_or(LAST_OF_FILES);
         match self.si_code {
             SI_KERNEL | SI_ASYNCNL | SI_DETHREAD..=SI_USER => true,
             code => code > SI_USER && code <= last(),

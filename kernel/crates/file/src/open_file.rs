@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use abi::open::{SEEK_CUR, SEEK_SET};
 use abi::{Errno, OpenFlags};
@@ -35,6 +35,8 @@ pub struct OpenFile {
 struct Attached {
     /// Who is told by signals.
     owner: Once<Arc<FileOwner>>,
+    /// What `F_SET_RW_HINT` said of a file that has no inode to keep it.
+    write_hint: AtomicU8,
     watchers: SpinLock<Vec<Weak<dyn ReleaseWatcher>>>,
 }
 
@@ -159,8 +161,22 @@ impl OpenFile {
         self.attached.get()?.owner.get()
     }
 
+    /// How long what is written will stay (`RWH_*`), if the file has no inode to say it.
+    pub fn write_hint(&self) -> u8 {
+        self.attached.get().map_or(0, |attached| attached.write_hint.load(Ordering::Relaxed))
+    }
+
+    /// Sets [`OpenFile::write_hint`].
+    pub fn set_write_hint(&self, hint: u8) {
+        self.attached().write_hint.store(hint, Ordering::Relaxed);
+    }
+
     fn attached(&self) -> &Attached {
-        let attached = || Attached { owner: Once::new(), watchers: SpinLock::new(rank::FILE_TABLES, Vec::new()) };
+        let attached = || Attached {
+            owner: Once::new(),
+            write_hint: AtomicU8::new(0),
+            watchers: SpinLock::new(rank::FILE_TABLES, Vec::new()),
+        };
         self.attached.call_once(|| Box::new(attached()))
     }
 

@@ -4,7 +4,7 @@
 //! way. What listens to the file is kept here as well, with what it listens for, and ends with the open file.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use sync::{SpinLock, rank};
 
@@ -30,15 +30,24 @@ pub struct Owner {
     pub id: u32,
 }
 
+/// The users for whom an owner was set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnerUsers {
+    /// The real one.
+    pub real: u32,
+    /// The effective one.
+    pub effective: u32,
+}
+
 /// Who is told, and by which signal.
 pub struct FileOwner {
     /// Kind in the upper half, number in the lower; 0 for nobody.
     owner: AtomicU64,
+    /// The real user in the upper half, the effective one in the lower.
+    users: AtomicU64,
     signal: AtomicU32,
     wanted: AtomicU32,
     descriptor: AtomicI32,
-    /// What `F_SET_RW_HINT` says of a file that has no inode to keep it.
-    pub write_hint: AtomicU8,
     listener: SpinLock<Option<Arc<dyn ReleaseWatcher>>>,
 }
 
@@ -47,35 +56,41 @@ impl FileOwner {
     pub(crate) fn new() -> Self {
         Self {
             owner: AtomicU64::new(0),
+            users: AtomicU64::new(0),
             signal: AtomicU32::new(0),
             wanted: AtomicU32::new(0),
             descriptor: AtomicI32::new(-1),
-            write_hint: AtomicU8::new(0),
             listener: SpinLock::new(rank::FILE_TABLES, None),
         }
     }
 
     /// Who is told.
     pub fn get(&self) -> Option<Owner> {
-        let packed = self.owner.load(Relaxed);
-        let kind = match packed >> 32 {
-            1 => OwnerKind::Thread,
-            2 => OwnerKind::Process,
-            3 => OwnerKind::Group,
-            _ => return None,
-        };
-        Some(Owner { kind, id: u32::try_from(packed & u64::from(u32::MAX)).unwrap_or(0) })
+        Owner::unpack(self.owner.load(Relaxed))
     }
 
     /// Sets who is told.
-    pub fn set(&self, owner: Option<Owner>) {
-        self.owner.store(owner.map_or(0, pack), Relaxed);
+    pub fn set(&self, owner: Owner, users: OwnerUsers) {
+        self.owner.store(owner.pack(), Relaxed);
+        self.users.store(users.pack(), Relaxed);
     }
 
     /// Sets who is told, unless somebody is.
-    pub fn set_if_none(&self, owner: Owner) {
+    pub fn set_if_none(&self, owner: Owner, users: OwnerUsers) {
         // Somebody else's owner is as good.
-        let _ = self.owner.compare_exchange(0, pack(owner), Relaxed, Relaxed);
+        if self.owner.compare_exchange(0, owner.pack(), Relaxed, Relaxed).is_ok() {
+            self.users.store(users.pack(), Relaxed);
+        }
+    }
+
+    /// Nobody is told any more. For whom the last owner was set stays known.
+    pub fn clear(&self) {
+        self.owner.store(0, Relaxed);
+    }
+
+    /// For whom the owner was set, or the last one.
+    pub fn users(&self) -> OwnerUsers {
+        OwnerUsers::unpack(self.users.load(Relaxed))
     }
 
     /// The signal instead of `SIGIO`, with information; 0 for `SIGIO` without.
@@ -119,11 +134,46 @@ impl FileOwner {
     }
 }
 
-fn pack(owner: Owner) -> u64 {
-    let kind = match owner.kind {
-        OwnerKind::Thread => 1,
-        OwnerKind::Process => 2,
-        OwnerKind::Group => 3,
-    };
-    kind << 32 | u64::from(owner.id)
+/// Two halves of a word.
+fn pack(upper: u32, lower: u32) -> u64 {
+    u64::from(upper) << 32 | u64::from(lower)
+}
+
+/// The halves of a word.
+fn unpack(word: u64) -> (u32, u32) {
+    let [a, b, c, d, e, f, g, h] = word.to_be_bytes();
+    (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+}
+
+impl Owner {
+    fn pack(self) -> u64 {
+        let kind = match self.kind {
+            OwnerKind::Thread => 1,
+            OwnerKind::Process => 2,
+            OwnerKind::Group => 3,
+        };
+        pack(kind, self.id)
+    }
+
+    fn unpack(word: u64) -> Option<Self> {
+        let (kind, id) = unpack(word);
+        let kind = match kind {
+            1 => OwnerKind::Thread,
+            2 => OwnerKind::Process,
+            3 => OwnerKind::Group,
+            _ => return None,
+        };
+        Some(Self { kind, id })
+    }
+}
+
+impl OwnerUsers {
+    fn pack(self) -> u64 {
+        pack(self.real, self.effective)
+    }
+
+    fn unpack(word: u64) -> Self {
+        let (real, effective) = unpack(word);
+        Self { real, effective }
+    }
 }

@@ -14,8 +14,8 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use abi::signal::{POLL_IN, POLL_MSG, POLL_OUT, POLL_PRI, SI_KERNEL, SI_SIGIO};
-use abi::{Errno, OpenFlags, PollEvents, Siginfo, Signal, Sigset};
-use file::{File, FileOwner, OpenFile, Owner, OwnerKind, ReleaseWatcher, lease};
+use abi::{Errno, OpenFlags, PollEvents, Siginfo, Signal};
+use file::{File, FileOwner, OpenFile, Owner, OwnerKind, OwnerUsers, ReleaseWatcher, lease};
 use net::socket::{Socket, SocketFile};
 use sched::TimerId;
 use sync::{WaitNode, Wake};
@@ -26,6 +26,12 @@ use crate::process::Process;
 use crate::signal::send::{Recipient, send_from_interrupt};
 use crate::thread::Thread;
 use crate::timer::{Expire, Place};
+
+/// The users for whom a thread sets an owner.
+pub(crate) fn users(thread: &Thread) -> OwnerUsers {
+    let user = thread.credentials().user;
+    OwnerUsers { real: user.real, effective: user.effective }
+}
 
 /// Who gets the signals of a file.
 fn recipient(process: &Process, owner: &FileOwner) -> Option<Recipient> {
@@ -49,20 +55,10 @@ fn tell(process: &Process, owner: &FileOwner, fd: i32, code: i32) {
     }
 }
 
-/// Signals with codes of their own, which a file's codes would be taken for.
-const WITH_OWN_CODES: Sigset = Sigset::of(&[
-    Signal::SIGILL,
-    Signal::SIGFPE,
-    Signal::SIGSEGV,
-    Signal::SIGBUS,
-    Signal::SIGTRAP,
-    Signal::SIGCHLD,
-    Signal::SIGSYS,
-]);
-
 /// What a signal says about a file.
 fn information(signal: Signal, code: i32, fd: i32) -> Siginfo {
-    let shown = if WITH_OWN_CODES.contains(signal) { SI_SIGIO } else { code };
+    // A file's code would be taken for one of the signal's own.
+    let shown = if signal.last_own_code().is_some() { SI_SIGIO } else { code };
     Siginfo::polled(signal, shown, band(code), fd)
 }
 
@@ -233,7 +229,7 @@ impl Told {
     /// The open file behind a descriptor; its process is told unless somebody else is to be.
     pub(crate) fn new(thread: &Thread, open: &OpenFile, fd: i32) -> Arc<Self> {
         let process = thread.process();
-        open.owner().set_if_none(Owner { kind: OwnerKind::Process, id: process.pid() });
+        open.owner().set_if_none(Owner { kind: OwnerKind::Process, id: process.pid() }, users(thread));
         Arc::new(Self { owner: Arc::clone(open.owner()), process: Arc::downgrade(process), fd })
     }
 }
@@ -247,7 +243,7 @@ impl lease::Holder for Told {
 
     /// As on Linux a lease takes with it who was to be told, and how.
     fn is_over(&self) {
-        self.owner.set(None);
+        self.owner.clear();
         self.owner.set_signal(0);
     }
 }

@@ -82,7 +82,8 @@ pub(crate) fn fcntl(thread: &Thread, fd: Fd, operation: u32, argument: u64) -> S
         command::F_SETLEASE => set_lease(thread, &open, fd, argument),
         command::F_NOTIFY => notify_directory(thread, &open, fd, argument),
         command::F_GET_RW_HINT => {
-            write_user_struct(pointer(argument).address(), &u64::from(write_hint(&open).load(Relaxed)))?;
+            let hint = kept_hint(&open).map_or_else(|| open.write_hint(), |kept| kept.load(Relaxed));
+            write_user_struct(pointer(argument).address(), &u64::from(hint))?;
             Ok(0)
         }
         command::F_SET_RW_HINT => set_write_hint(thread, &open, pointer(argument)),
@@ -90,12 +91,9 @@ pub(crate) fn fcntl(thread: &Thread, fd: Fd, operation: u32, argument: u64) -> S
     }
 }
 
-/// Where the hint of a file is kept.
-fn write_hint(open: &OpenFile) -> &AtomicU8 {
-    match file_as::<VnodeFile>(open) {
-        Some(file) => file.path().inode().metadata().write_hint(),
-        None => &open.owner().write_hint,
-    }
+/// The hint of a file that has an inode to keep it.
+fn kept_hint(open: &OpenFile) -> Option<&AtomicU8> {
+    Some(file_as::<VnodeFile>(open)?.path().inode().metadata().write_hint())
 }
 
 /// `F_SET_RW_HINT`.
@@ -107,7 +105,10 @@ fn set_write_hint(thread: &Thread, open: &OpenFile, argument: UserPtr) -> Syscal
     }
     let hint: u64 = read_user_struct(argument.address())?;
     let hint = u8::try_from(hint).ok().filter(|hint| *hint <= HINT_MAX).ok_or(Errno::EINVAL)?;
-    write_hint(open).store(hint, Relaxed);
+    match kept_hint(open) {
+        Some(kept) => kept.store(hint, Relaxed),
+        None => open.set_write_hint(hint),
+    }
     Ok(0)
 }
 
@@ -175,6 +176,11 @@ fn owner_control(thread: &Thread, open: &OpenFile, operation: u32, argument: u64
             };
             change_owner(thread, open, kind, u32::try_from(pid).map_err(|_| Errno::ESRCH)?)
         }
+        command::F_GETOWNER_UIDS => {
+            let users = known.map(|owner| owner.users()).unwrap_or_default();
+            write_user_struct(pointer(argument).address(), &[users.real, users.effective])?;
+            Ok(0)
+        }
         command::F_GETSIG => Ok(known.map_or(0, |owner| owner.signal()) as usize),
         command::F_SETSIG => {
             if low > u32::from(abi::Signal::MAX) {
@@ -210,7 +216,10 @@ fn change_owner(thread: &Thread, open: &OpenFile, kind: OwnerKind, id: u32) -> S
     if !is_there {
         return Err(Errno::ESRCH.into());
     }
-    open.owner().set((id != 0).then_some(Owner { kind, id }));
+    match id {
+        0 => open.owner().clear(),
+        _ => open.owner().set(Owner { kind, id }, file_signal::users(thread)),
+    }
     file_signal::owner_changed(thread, open)?;
     Ok(0)
 }
