@@ -10,8 +10,9 @@ static TERMINAL_HAS_EVENTS: AtomicBool = AtomicBool::new(false);
 pub(super) struct TerminalEvents;
 
 impl Wake for TerminalEvents {
-    fn wake(&self, _events: u32) {
+    fn wake(&self, _events: u32) -> bool {
         TERMINAL_HAS_EVENTS.store(true, Ordering::Relaxed);
+        true
     }
 }
 

@@ -34,9 +34,10 @@ impl WakeCounter {
 }
 
 impl Wake for WakeCounter {
-    fn wake(&self, events: u32) {
+    fn wake(&self, events: u32) -> bool {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.events.fetch_or(events, Ordering::Relaxed);
+        true
     }
 }
 

@@ -30,6 +30,6 @@ pub mod tty;
 pub use attributes::Attributes;
 pub use file::{CallFlags, DirectorySink, File, IoResult, Progress};
 pub use open_file::{OpenFile, ReleaseWatcher};
-pub use owner::{FileOwner, Owner, OwnerKind, OwnerUsers};
+pub use owner::{FileOwner, Listening, Owner, OwnerKind, OwnerListener, OwnerUsers};
 pub use port::{Direction, Port, PortFile};
 pub use table::{DESCRIPTORS_MAX, FdRef, FdTable, LockOwner, Reservation};

@@ -236,7 +236,7 @@ impl Drop for OpenFile {
             lease::release_open(self);
         }
         if let Some(owner) = self.known_owner() {
-            owner.replace_listener(None);
+            owner.listening().end();
         }
         self.file().released(self);
         if let Some(attached) = self.attached.get() {

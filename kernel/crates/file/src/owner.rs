@@ -2,13 +2,19 @@
 //!
 //! Few files have one, and it is made when it is first asked for. It outlives the open file where a signal is on its
 //! way. What listens to the file is kept here as well, with what it listens for, and ends with the open file.
+//!
+//! Lock: [`rank::FD_TABLE`] around the listener, held while what it listens for changes.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use sync::{SpinLock, rank};
+use sync::{Mutex, MutexGuard, rank};
 
-use crate::ReleaseWatcher;
+/// Who listens to a file for its owner.
+pub trait OwnerListener: Send + Sync {
+    /// The owner is to be told of these things from now on, as bits that the listener knows; 0 for nothing.
+    fn listen_for(&self, wanted: u32);
+}
 
 /// What the number of an owner means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +54,7 @@ pub struct FileOwner {
     signal: AtomicU32,
     wanted: AtomicU32,
     descriptor: AtomicI32,
-    listener: SpinLock<Option<Arc<dyn ReleaseWatcher>>>,
+    listener: Mutex<Option<Arc<dyn OwnerListener>>>,
 }
 
 impl FileOwner {
@@ -60,7 +66,7 @@ impl FileOwner {
             signal: AtomicU32::new(0),
             wanted: AtomicU32::new(0),
             descriptor: AtomicI32::new(-1),
-            listener: SpinLock::new(rank::FILE_TABLES, None),
+            listener: Mutex::new(rank::FD_TABLE, None),
         }
     }
 
@@ -108,13 +114,6 @@ impl FileOwner {
         self.wanted.load(Relaxed)
     }
 
-    /// Changes [`FileOwner::wanted`]: `bits` in the places of `mask`. Answers what it was and what it is.
-    pub fn want(&self, mask: u32, bits: u32) -> (u32, u32) {
-        let change = |old: u32| old & !mask | bits & mask;
-        let before = self.wanted.fetch_update(Relaxed, Relaxed, |old| Some(change(old))).unwrap_or_else(|old| old);
-        (before, change(before))
-    }
-
     /// The descriptor that the information of signals names.
     pub fn descriptor(&self) -> i32 {
         self.descriptor.load(Relaxed)
@@ -125,11 +124,44 @@ impl FileOwner {
         self.descriptor.store(fd, Relaxed);
     }
 
-    /// Takes another listener, or none; the old one is told that its file is gone.
-    pub fn replace_listener(&self, listener: Option<Arc<dyn ReleaseWatcher>>) {
-        let old = core::mem::replace(&mut *self.listener.lock(), listener);
-        if let Some(old) = old {
-            old.open_file_released();
+    /// The right to change what the owner is told of, which one at a time has.
+    pub fn listening(&self) -> Listening<'_> {
+        Listening { owner: self, listener: self.listener.lock() }
+    }
+}
+
+/// See [`FileOwner::listening`].
+pub struct Listening<'a> {
+    owner: &'a FileOwner,
+    listener: MutexGuard<'a, Option<Arc<dyn OwnerListener>>>,
+}
+
+impl Listening<'_> {
+    /// Has the owner told of `bits` among those of `mask`. `make` makes who listens, if nobody does yet.
+    pub fn want<E>(
+        &mut self,
+        mask: u32,
+        bits: u32,
+        make: impl FnOnce() -> Result<Arc<dyn OwnerListener>, E>,
+    ) -> Result<(), E> {
+        let wanted = self.owner.wanted() & !mask | bits & mask;
+        if wanted != 0 && self.listener.is_none() {
+            *self.listener = Some(make()?);
+        }
+        self.owner.wanted.store(wanted, Relaxed);
+        if let Some(listener) = &*self.listener {
+            listener.listen_for(wanted);
+        }
+        if wanted == 0 {
+            *self.listener = None;
+        }
+        Ok(())
+    }
+
+    /// The open file is gone.
+    pub(crate) fn end(mut self) {
+        if let Some(listener) = self.listener.take() {
+            listener.listen_for(0);
         }
     }
 }

@@ -17,7 +17,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::stat::S_IFIFO;
 use abi::{AccessMode, Errno, OpenFlags, PollEvents, ioctl};
@@ -96,8 +96,6 @@ pub struct Pipe {
     waiters: WaitQueue,
     /// Who sends signals (`O_ASYNC`): told of each read and each write.
     listeners: WaitQueue,
-    /// Somebody has listened.
-    is_listened: AtomicBool,
     attributes: SpinLock<Attributes>,
     /// The inode number that `fstat` shows.
     inode: u64,
@@ -131,7 +129,6 @@ impl Pipe {
             queue: Mutex::new(rank::PIPE, queue),
             waiters: WaitQueue::new(),
             listeners: WaitQueue::new(),
-            is_listened: AtomicBool::new(false),
             attributes: SpinLock::new(rank::FILE_TABLES, attributes),
             inode,
             used: AtomicU32::new(0),
@@ -307,7 +304,8 @@ impl PipeEnd {
     /// wait.
     #[inline]
     fn signal_after(&self, open: &OpenFile, result: &IoResult, events: PollEvents) {
-        if self.pipe.is_listened.load(Ordering::Relaxed)
+        // Whoever has changed what is ready has woken those who wait for it.
+        if self.pipe.listeners.has_waiters_after_fence()
             && (open.is_nonblocking() || !matches!(result, Ok(Progress::WouldBlock)))
         {
             self.signal(events);
@@ -315,9 +313,7 @@ impl PipeEnd {
     }
 
     fn signal(&self, events: PollEvents) {
-        if self.pipe.is_listened.load(Ordering::Relaxed) {
-            self.pipe.listeners.wake(events.bits());
-        }
+        self.pipe.listeners.wake(events.bits());
     }
 
     /// Moves what is there to `to`.
@@ -436,7 +432,6 @@ impl File for PipeEnd {
     }
 
     fn signal_queue(&self) -> Option<&WaitQueue> {
-        self.pipe.is_listened.store(true, Ordering::Relaxed);
         Some(&self.pipe.listeners)
     }
 

@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use abi::signal::{POLL_IN, POLL_MSG, POLL_OUT, POLL_PRI, SI_KERNEL, SI_SIGIO};
 use abi::{Errno, OpenFlags, PollEvents, Siginfo, Signal};
-use file::{File, FileOwner, OpenFile, Owner, OwnerKind, OwnerUsers, ReleaseWatcher, lease};
+use file::{File, FileOwner, Listening, OpenFile, Owner, OwnerKind, OwnerListener, OwnerUsers, lease};
 use net::socket::{Socket, SocketFile};
 use sched::TimerId;
 use sync::{WaitNode, Wake};
@@ -86,13 +86,23 @@ struct Notice {
     place: Place,
     owner: Arc<FileOwner>,
     process: Weak<Process>,
-    /// Asked for urgent data. The listener is taken off with its file, and so keeps nothing alive.
-    socket: Option<Arc<dyn Socket>>,
+    /// Asked for urgent data. Whoever drops the notice last may be an interrupt, which must not close a socket.
+    socket: Option<Weak<dyn Socket>>,
     pending: AtomicU32,
 }
 
+impl Notice {
+    /// Whether urgent data was announced since the last call.
+    fn has_urgent_news(&self) -> bool {
+        // As long as the node is queued its listener refers to the file, so the socket does not end here, under the
+        // lock of its queue.
+        self.socket.as_ref().and_then(Weak::upgrade).is_some_and(|socket| socket.take_urgent_news())
+    }
+}
+
 impl Wake for Notice {
-    fn wake(&self, events: u32) {
+    /// A signal leads to a look at the file if the program likes, which is not for the file to rely on.
+    fn wake(&self, events: u32) -> bool {
         let events = PollEvents::from_bits_truncate(events);
         let is_end = events.intersects(PollEvents::HUP | PollEvents::ERR);
         let mut happened = 0;
@@ -102,7 +112,7 @@ impl Wake for Notice {
         if events.intersects(PollEvents::WRITABLE) || is_end {
             happened |= HAS_ROOM;
         }
-        if events.contains(PollEvents::PRI) && self.socket.as_ref().is_some_and(|socket| socket.take_urgent_news()) {
+        if events.contains(PollEvents::PRI) && self.has_urgent_news() {
             happened |= HAS_URGENT;
         }
         happened &= self.owner.wanted();
@@ -112,6 +122,7 @@ impl Wake for Notice {
         {
             self.place.start_now(this);
         }
+        false
     }
 }
 
@@ -145,26 +156,51 @@ struct Listener {
     node: Arc<WaitNode>,
 }
 
-impl ReleaseWatcher for Listener {
-    fn open_file_released(&self) {
-        if let Some(queue) = self.file.signal_queue() {
+impl OwnerListener for Listener {
+    fn listen_for(&self, wanted: u32) {
+        let Some(queue) = self.file.signal_queue() else { return };
+        if wanted == 0 {
             queue.remove(&self.node);
+        } else {
+            self.node.set_events(events_of(wanted).bits());
+            queue.add(&self.node);
         }
     }
 }
 
+/// The events that may mean what an owner is told of.
+fn events_of(wanted: u32) -> PollEvents {
+    let mut events = PollEvents::empty();
+    if wanted & HAS_INPUT != 0 {
+        events |= PollEvents::READABLE | PollEvents::HUP | PollEvents::ERR;
+    }
+    if wanted & HAS_ROOM != 0 {
+        events |= PollEvents::WRITABLE | PollEvents::HUP | PollEvents::ERR;
+    }
+    if wanted & HAS_URGENT != 0 {
+        events |= PollEvents::PRI;
+    }
+    events
+}
+
 /// Sets or clears `O_ASYNC`. A file that sends no signals never has it.
 pub(crate) fn set_async(thread: &Thread, open: &OpenFile, fd: i32, is_on: bool) -> Result<(), Errno> {
-    if open.file().signal_queue().is_none() || open.flags().contains(OpenFlags::ASYNC) == is_on {
+    let is_so = || open.flags().contains(OpenFlags::ASYNC) == is_on;
+    if is_so() || open.file().signal_queue().is_none() {
+        return Ok(());
+    }
+    let owner = open.owner();
+    let mut listening = owner.listening();
+    if is_so() {
         return Ok(());
     }
     let mut wanted = 0;
     if is_on {
-        open.owner().set_descriptor(fd);
+        owner.set_descriptor(fd);
         wanted |= if open.is_readable() { HAS_INPUT } else { 0 };
         wanted |= if open.is_writable() { HAS_ROOM } else { 0 };
     }
-    listen_for(thread, open, ASYNC, wanted)?;
+    listen_for(thread, open, &mut listening, ASYNC, wanted)?;
     open.change_flags(OpenFlags::ASYNC, if is_on { OpenFlags::ASYNC } else { OpenFlags::empty() });
     Ok(())
 }
@@ -172,50 +208,37 @@ pub(crate) fn set_async(thread: &Thread, open: &OpenFile, fd: i32, is_on: bool) 
 /// An open file has an owner now, or none. Of a socket's urgent data it is told whether it asks for that or not.
 pub(crate) fn owner_changed(thread: &Thread, open: &OpenFile) -> Result<(), Errno> {
     let Some(file) = file_as::<SocketFile>(open) else { return Ok(()) };
-    let has_owner = open.known_owner().is_some_and(|owner| owner.get().is_some());
+    let Some(owner) = open.known_owner() else { return Ok(()) };
+    let mut listening = owner.listening();
+    let has_owner = owner.get().is_some();
     if has_owner {
         // What came before there was an owner is nobody's.
         file.socket().take_urgent_news();
     }
-    listen_for(thread, open, HAS_URGENT, if has_owner { HAS_URGENT } else { 0 })
+    listen_for(thread, open, &mut listening, HAS_URGENT, if has_owner { HAS_URGENT } else { 0 })
 }
 
 /// Has the owner told of `bits` among those of `mask`.
-fn listen_for(thread: &Thread, open: &OpenFile, mask: u32, bits: u32) -> Result<(), Errno> {
-    if bits == 0 && open.known_owner().is_none() {
-        return Ok(());
-    }
-    let owner = open.owner();
-    match owner.want(mask, bits) {
-        (0, wanted) if wanted != 0 => match listen(thread, open) {
-            Ok(listener) => owner.replace_listener(Some(listener)),
-            Err(errno) => {
-                owner.want(mask, 0);
-                return Err(errno);
-            }
-        },
-        (before, 0) if before != 0 => owner.replace_listener(None),
-        _ => {}
-    }
-    Ok(())
-}
-
-fn listen(thread: &Thread, open: &OpenFile) -> Result<Arc<dyn ReleaseWatcher>, Errno> {
-    let process = thread.process();
-    let place = Place::take(process.system())?;
-    let notice = Arc::new_cyclic(|this| Notice {
-        this: this.clone(),
-        place,
-        owner: Arc::clone(open.owner()),
-        process: Arc::downgrade(process),
-        socket: file_as::<SocketFile>(open).map(|file| Arc::clone(file.socket())),
-        pending: AtomicU32::new(0),
-    });
-    let listener = Arc::new(Listener { file: Arc::clone(open.file()), node: WaitNode::new(notice) });
-    if let Some(queue) = listener.file.signal_queue() {
-        queue.add(&listener.node);
-    }
-    Ok(listener)
+fn listen_for(
+    thread: &Thread,
+    open: &OpenFile,
+    listening: &mut Listening<'_>,
+    mask: u32,
+    bits: u32,
+) -> Result<(), Errno> {
+    listening.want(mask, bits, || {
+        let process = thread.process();
+        let place = Place::take(process.system())?;
+        let notice = Arc::new_cyclic(|this| Notice {
+            this: this.clone(),
+            place,
+            owner: Arc::clone(open.owner()),
+            process: Arc::downgrade(process),
+            socket: file_as::<SocketFile>(open).map(|file| Arc::downgrade(file.socket())),
+            pending: AtomicU32::new(0),
+        });
+        Ok(Arc::new(Listener { file: Arc::clone(open.file()), node: WaitNode::new(notice) }) as Arc<dyn OwnerListener>)
+    })
 }
 
 /// Who is told of what is no event of the file's queue.

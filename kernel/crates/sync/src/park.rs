@@ -95,8 +95,9 @@ impl Parker {
 
 impl Wake for Parker {
     #[inline]
-    fn wake(&self, _events: u32) {
+    fn wake(&self, _events: u32) -> bool {
         self.unpark();
+        true
     }
 }
 

@@ -45,13 +45,13 @@ use crate::spinlock::IrqSpinLock;
 
 /// What is woken: a thread's [`Parker`], an item of an epoll instance.
 pub trait Wake: Send + Sync {
-    /// Called with the events that happened, from any context, under the lock of the queue.
-    fn wake(&self, events: u32);
+    /// Called with the events that happened, from any context, under the lock of the queue. False if that leads nobody
+    /// to look at the object.
+    fn wake(&self, events: u32) -> bool;
 
-    /// As [`Wake::wake`], for an exclusive node. False if nobody takes the wake up: then it goes on to the next node.
+    /// As [`Wake::wake`], for an exclusive node. When nobody takes the wake up it goes on to the next node.
     fn wake_exclusive(&self, events: u32) -> bool {
-        self.wake(events);
-        true
+        self.wake(events)
     }
 }
 
@@ -211,7 +211,8 @@ impl WaitQueue {
         self.unlink(node).unwrap_or(0)
     }
 
-    /// Wakes the nodes whose events meet `events`: all that are not exclusive, and one that is. True if there was any.
+    /// Wakes the nodes whose events meet `events`: all that are not exclusive, and one that is. True if somebody
+    /// will look at the object.
     #[inline]
     pub fn wake(&self, events: u32) -> bool {
         // Section 1: what the caller has written comes before the look at the queue.
@@ -236,6 +237,13 @@ impl WaitQueue {
     /// True if a node is linked. What the caller has written before is visible to any waiter that this call missed.
     pub fn has_waiters(&self) -> bool {
         fence(Ordering::SeqCst);
+        self.length.load(Ordering::Relaxed) != 0
+    }
+
+    /// As [`WaitQueue::has_waiters`] for who has passed a sequentially consistent fence since it wrote, as by a wake of
+    /// another queue.
+    #[inline]
+    pub fn has_waiters_after_fence(&self) -> bool {
         self.length.load(Ordering::Relaxed) != 0
     }
 
@@ -448,8 +456,7 @@ impl List {
                 continue;
             }
             if !node.is_exclusive() {
-                node.wake.wake(matching);
-                is_any_woken = true;
+                is_any_woken |= node.wake.wake(matching);
             } else if with_links(node, |links| links.take_wake(matching)) {
                 if node.wake.wake_exclusive(matching) {
                     return true;

@@ -213,8 +213,10 @@ impl Watch {
 }
 
 impl Wake for Watch {
-    fn wake(&self, events: u32) {
+    /// Whoever asks the instance next looks.
+    fn wake(&self, events: u32) -> bool {
         self.wake_exclusive(events);
+        true
     }
 
     /// A wake of an instance for which nobody waits goes on to another.

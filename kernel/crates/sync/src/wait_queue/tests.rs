@@ -13,8 +13,9 @@ const WRITE: u32 = 4;
 struct Recorder(u32, Arc<Mutex<Vec<(u32, u32)>>>);
 
 impl Wake for Recorder {
-    fn wake(&self, events: u32) {
+    fn wake(&self, events: u32) -> bool {
         self.1.lock().expect("no test panics with the log").push((self.0, events));
+        true
     }
 }
 
@@ -139,9 +140,7 @@ fn who_takes_turns_wakes_the_next_if_something_is_left() {
 struct Choosy(Mutex<u32>);
 
 impl Wake for Choosy {
-    fn wake(&self, _events: u32) {}
-
-    fn wake_exclusive(&self, _events: u32) -> bool {
+    fn wake(&self, _events: u32) -> bool {
         let mut count = self.0.lock().expect("no test panics with the count");
         *count += 1;
         count.is_multiple_of(2)
@@ -162,6 +161,25 @@ fn a_wake_that_is_not_taken_up_goes_on() {
     // It took this one up and is not asked again before it is added.
     queue.wake(READ);
     assert_eq!((log.take(), *choosy.0.lock().unwrap()), (vec![(2, READ)], 2));
+}
+
+/// Only notes that something happened.
+struct Onlooker;
+
+impl Wake for Onlooker {
+    fn wake(&self, _events: u32) -> bool {
+        false
+    }
+}
+
+#[test]
+fn whoever_looks_on_does_not_count_as_woken() {
+    let (log, queue) = (Log::default(), WaitQueue::new());
+    queue.add(&WaitNode::new(Arc::new(Onlooker)));
+    assert!(!queue.wake(READ));
+    queue.add(&log.node(1, READ, false));
+    assert!(queue.wake(READ));
+    assert!(!queue.wake(WRITE));
 }
 
 #[test]
