@@ -1,5 +1,5 @@
 // What fcntl tells of open files: whether two are one (F_DUPFD_QUERY), whether opening made the file (F_CREATED_QUERY),
-// and how long what is written will stay (F_SET_RW_HINT).
+// how long what is written will stay (F_SET_RW_HINT), and for whom an owner was set (F_GETOWNER_UIDS).
 #include "observe.h"
 #include <stdint.h>
 #include <sys/socket.h>
@@ -15,6 +15,13 @@
 #define F_SET_RW_HINT 1036
 #endif
 
+#ifndef F_GETOWN_EX
+#define F_GETOWN_EX 16
+#endif
+#ifndef F_GETOWNER_UIDS
+#define F_GETOWNER_UIDS 17
+#endif
+
 static uint64_t hint;
 
 static long set_hint(int fd, uint64_t value) {
@@ -25,6 +32,46 @@ static long set_hint(int fd, uint64_t value) {
 static long get_hint(int fd) {
     hint = 99;
     return fcntl(fd, F_GET_RW_HINT, &hint) < 0 ? -1 : (long)hint;
+}
+
+static void show_owner(int fd) {
+    int ex[2] = {-1, -1};
+    unsigned users[3] = {7, 7, 7};
+    TRY(syscall(SYS_fcntl, fd, F_GETOWN_EX, ex));
+    TRY(syscall(SYS_fcntl, fd, F_GETOWNER_UIDS, users));
+    printf("  kind %d, users %u %u %u\n", ex[0], users[0], users[1], users[2]);
+}
+
+static void owners(void) {
+    int p[2], fd = (int)MUST(open("owned", O_CREAT | O_RDWR, 0600));
+    MUST(pipe(p));
+    show_owner(p[0]);
+    // No affair of an owner.
+    TRY(set_hint(p[0], 2));
+    TRY(get_hint(p[0]));
+    TRY(get_hint(p[1]));
+    show_owner(p[0]);
+    TRY(fcntl(p[0], F_SETSIG, 0));
+    show_owner(p[0]);
+    MUST(setresuid(5, 6, 0));
+    TRY(fcntl(p[0], F_SETOWN, getpid()));
+    show_owner(p[0]);
+    MUST(setresuid(0, 0, 0));
+    show_owner(p[0]);
+    TRY(fcntl(p[0], F_SETOWN, 0));
+    show_owner(p[0]);
+    TRY(fcntl(p[0], F_SETOWN, getpid()));
+    show_owner(p[0]);
+    close(fd);
+    fd = (int)MUST(open("owned", O_RDONLY));
+    MUST(setresuid(3, 0, 0));
+    TRY(fcntl(fd, F_SETLEASE, F_RDLCK));
+    show_owner(fd);
+    MUST(setresuid(0, 0, 0));
+    TRY(fcntl(fd, F_SETLEASE, F_UNLCK));
+    show_owner(fd);
+    TRY(syscall(SYS_fcntl, fd, F_GETOWNER_UIDS, 8));
+    close(fd);
 }
 
 int main(void) {
@@ -56,6 +103,7 @@ int main(void) {
     TRY(fcntl((int)MUST(open("f", O_CREAT | O_WRONLY | O_TRUNC, 0600)), F_CREATED_QUERY));
     TRY(fcntl((int)MUST(open("x", O_CREAT | O_EXCL | O_RDONLY, 0)), F_CREATED_QUERY));
 
+    owners();
     TRY(get_hint(made));
     TRY(set_hint(made, 3));
     TRY(get_hint(again));

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::any::Any;
+use core::sync::atomic::AtomicU8;
 
 use abi::{Errno, PollEvents};
 use mm::object::MappedObject;
@@ -105,6 +106,11 @@ pub trait File: Any + Send + Sync {
     /// Whether `epoll` takes the file (`EPERM` otherwise).
     fn is_pollable(&self) -> bool {
         self.wait_queue().is_some()
+    }
+
+    /// Where the file keeps how long what is written will stay (`F_SET_RW_HINT`); `None`: each open file for itself.
+    fn write_hint(&self) -> Option<&AtomicU8> {
+        None
     }
 
     /// The queue woken when the owner is to be told by a signal (`O_ASYNC`); `None` for files that send none.

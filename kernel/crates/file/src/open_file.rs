@@ -35,7 +35,7 @@ pub struct OpenFile {
 struct Attached {
     /// Who is told by signals.
     owner: Once<Arc<FileOwner>>,
-    /// What `F_SET_RW_HINT` said of a file that has no inode to keep it.
+    /// What `F_SET_RW_HINT` said of a file that does not keep it ([`File::write_hint`]).
     write_hint: AtomicU8,
     watchers: SpinLock<Vec<Weak<dyn ReleaseWatcher>>>,
 }
@@ -161,14 +161,15 @@ impl OpenFile {
         self.attached.get()?.owner.get()
     }
 
-    /// How long what is written will stay (`RWH_*`), if the file has no inode to say it.
+    /// How long what is written will stay (`RWH_*`).
     pub fn write_hint(&self) -> u8 {
-        self.attached.get().map_or(0, |attached| attached.write_hint.load(Ordering::Relaxed))
+        let own = || Some(&self.attached.get()?.write_hint);
+        self.file().write_hint().or_else(own).map_or(0, |hint| hint.load(Ordering::Relaxed))
     }
 
     /// Sets [`OpenFile::write_hint`].
     pub fn set_write_hint(&self, hint: u8) {
-        self.attached().write_hint.store(hint, Ordering::Relaxed);
+        self.file().write_hint().unwrap_or_else(|| &self.attached().write_hint).store(hint, Ordering::Relaxed);
     }
 
     fn attached(&self) -> &Attached {

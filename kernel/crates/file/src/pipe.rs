@@ -17,7 +17,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use abi::stat::S_IFIFO;
 use abi::{AccessMode, Errno, OpenFlags, PollEvents, ioctl};
@@ -97,6 +97,7 @@ pub struct Pipe {
     /// Who sends signals (`O_ASYNC`): told of each read and each write.
     listeners: WaitQueue,
     attributes: SpinLock<Attributes>,
+    write_hint: AtomicU8,
     /// The inode number that `fstat` shows.
     inode: u64,
     /// Pieces in the queue, and slots there are; written under the lock.
@@ -130,6 +131,7 @@ impl Pipe {
             waiters: WaitQueue::new(),
             listeners: WaitQueue::new(),
             attributes: SpinLock::new(rank::FILE_TABLES, attributes),
+            write_hint: AtomicU8::new(0),
             inode,
             used: AtomicU32::new(0),
             slots_max: AtomicU32::new(slots_in_u32(slots_max)),
@@ -429,6 +431,10 @@ impl File for PipeEnd {
             }
         }
         events
+    }
+
+    fn write_hint(&self) -> Option<&AtomicU8> {
+        Some(&self.pipe.write_hint)
     }
 
     fn signal_queue(&self) -> Option<&WaitQueue> {

@@ -481,7 +481,7 @@ impl Metadata {
     }
 
     /// How long programs say that what they write will stay (`F_SET_RW_HINT`); nothing here goes by it.
-    pub fn write_hint(&self) -> &AtomicU8 {
+    pub(crate) fn write_hint(&self) -> &AtomicU8 {
         &self.write_hint
     }
 

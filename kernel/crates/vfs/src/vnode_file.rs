@@ -4,6 +4,7 @@
 //! of the inode. Writes and changes of size hold the inode's lock, so that `O_APPEND` is atomic and writers do not mix.
 
 use alloc::sync::Arc;
+use core::sync::atomic::AtomicU8;
 
 use abi::inotify::InotifyMask;
 use abi::open::{SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
@@ -343,6 +344,10 @@ impl File for VnodeFile {
 
     fn wakes_one(&self, events: PollEvents) -> bool {
         self.served_by.as_ref().is_some_and(|file| file.wakes_one(events))
+    }
+
+    fn write_hint(&self) -> Option<&AtomicU8> {
+        Some(self.inode().metadata().write_hint())
     }
 
     fn signal_queue(&self) -> Option<&WaitQueue> {

@@ -1,7 +1,5 @@
 //! Descriptors and the open files behind them: duplicating, flags, advisory locks.
 
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
-
 use abi::open as command;
 use abi::open::{F_RDLCK, F_UNLCK, F_WRLCK, FD_CLOEXEC, LOCK_EX, LOCK_MAND, LOCK_NB, LOCK_SH, LOCK_UN, OwnerEx};
 use abi::open::{SEEK_CUR, SEEK_END, SEEK_SET};
@@ -82,18 +80,12 @@ pub(crate) fn fcntl(thread: &Thread, fd: Fd, operation: u32, argument: u64) -> S
         command::F_SETLEASE => set_lease(thread, &open, fd, argument),
         command::F_NOTIFY => notify_directory(thread, &open, fd, argument),
         command::F_GET_RW_HINT => {
-            let hint = kept_hint(&open).map_or_else(|| open.write_hint(), |kept| kept.load(Relaxed));
-            write_user_struct(pointer(argument).address(), &u64::from(hint))?;
+            write_user_struct(pointer(argument).address(), &u64::from(open.write_hint()))?;
             Ok(0)
         }
         command::F_SET_RW_HINT => set_write_hint(thread, &open, pointer(argument)),
         _ => owner_control(thread, &open, operation, argument),
     }
-}
-
-/// The hint of a file that has an inode to keep it.
-fn kept_hint(open: &OpenFile) -> Option<&AtomicU8> {
-    Some(file_as::<VnodeFile>(open)?.path().inode().metadata().write_hint())
 }
 
 /// `F_SET_RW_HINT`.
@@ -105,10 +97,7 @@ fn set_write_hint(thread: &Thread, open: &OpenFile, argument: UserPtr) -> Syscal
     }
     let hint: u64 = read_user_struct(argument.address())?;
     let hint = u8::try_from(hint).ok().filter(|hint| *hint <= HINT_MAX).ok_or(Errno::EINVAL)?;
-    match kept_hint(open) {
-        Some(kept) => kept.store(hint, Relaxed),
-        None => open.set_write_hint(hint),
-    }
+    open.set_write_hint(hint);
     Ok(0)
 }
 
