@@ -135,11 +135,8 @@ static void broken(void) {
 }
 
 static void forced(void) {
-    char old[16] = "";
-    int setting = (int)MUST(open("/proc/sys/fs/lease-break-time", O_RDWR));
-    MUST(read(setting, old, sizeof old - 1));
-    printf("lease-break-time %s", old);
-    TRY(pwrite(setting, "1", 1, 0));
+    printf("lease-break-time %s", old_break_time);
+    TRY(pwrite(break_time, "1", 1, 0));
     put_file("f", "text");
     int fd = (int)MUST(open("f", O_RDONLY));
     MUST(fcntl(fd, F_SETLEASE, F_WRLCK));
@@ -167,12 +164,11 @@ static void forced(void) {
     show_lease(fd);
     TRY(fcntl(fd, F_SETLEASE, F_UNLCK));
     // No end.
-    TRY(pwrite(setting, "0", 1, 0));
+    TRY(pwrite(break_time, "0", 1, 0));
     MUST(fcntl(fd, F_SETLEASE, F_RDLCK));
     TRY(open("f", O_WRONLY | O_NONBLOCK));
     TRY(open("f", O_WRONLY | O_NONBLOCK));
     show_lease(fd);
-    pwrite(setting, old, strlen(old), 0);
 }
 
 int main(int argc, char **argv) {
@@ -181,6 +177,7 @@ int main(int argc, char **argv) {
     sigaddset(&watched, SIGIO);
     sigaddset(&watched, SIGRTMIN + 3);
     sigprocmask(SIG_BLOCK, &watched, NULL);
+    hold_break_time(strcmp(part, "forced") == 0);
     fresh_dir("/tmp");
     if (strcmp(part, "set") == 0)
         set();

@@ -5,12 +5,14 @@
 //!    it up, or to weaken an exclusive lease to a shared one where that suffices.
 //! 2. Who breaks waits until then, or answers `EAGAIN`. Nothing here sleeps: [`break_for`] says that there is something
 //!    to wait for, and [`generation`] changes, and [`changes`] is woken, whenever looking again is worth while. When
-//!    the time is up the lease is weakened by force ([`expire`]).
-//! 3. A new lease needs a file that nobody else uses in a way that would break it; who sets it looks. A holder may set
-//!    his lease again while it is being broken: of the same kind changes nothing, and a shared one is still to be given
-//!    up if that was asked for.
-//!
-//! As long as there are no leases, opening a file costs one load of a count.
+//!    the time is up the lease is weakened by force, by whoever looks at it next.
+//! 3. A new lease needs a file that nobody else uses in a way that would break it. A holder may set his lease again
+//!    while it is being broken: of the same kind changes nothing, and a shared one is still to be given up if that was
+//!    asked for.
+//! 4. As long as there are no leases, opening a file costs one load of their count. *Why a lease is not overlooked.* Who
+//!    opens is counted as a user of the file and then reads the count of leases, who sets a lease counts it and then
+//!    reads who uses the file, all of it sequentially consistent (J. Dekker's exclusion). So either the one finds a
+//!    lease, and waits for the lock under which it is set, or the other finds a user, and there is no lease.
 //!
 //! Lock: [`rank::FD_TABLE`] around the table.
 
@@ -38,7 +40,7 @@ pub trait Holder: Send + Sync {
     /// Somebody waits for it to be given up. Called once for each breaking, without locks.
     fn is_broken(&self);
 
-    /// It is given up, or taken. Called without locks.
+    /// It is given up, or taken. Called under the lock of all leases, so that it comes before the next lease is set.
     fn is_over(&self) {}
 }
 
@@ -83,7 +85,7 @@ static CHANGES: WaitQueue = WaitQueue::new();
 /// Whether there are any.
 #[inline(always)]
 pub fn is_any() -> bool {
-    COUNT.load(Relaxed) != 0
+    COUNT.load(SeqCst) != 0
 }
 
 /// Woken when a lease has become weaker.
@@ -101,46 +103,65 @@ fn changed() {
     CHANGES.wake_all();
 }
 
-/// Sets the lease of an open file, which has the caller see to it that nobody uses the file otherwise. `EAGAIN` when
-/// others have leases that do not go with it, `EINVAL` for a new one when there are to be none.
+/// Sets the lease of an open file. `EAGAIN` when others have leases that do not go with it or `is_free` says that
+/// somebody uses the file, `EINVAL` for a new one when there are to be none. `holder` is asked if it is set, under the
+/// lock of all leases.
 pub fn set(
     file: FileId,
     open: &OpenFile,
     kind: LockKind,
+    is_free: impl Fn() -> bool,
+    holder: impl FnOnce() -> Arc<dyn Holder>,
+) -> Result<(), Errno> {
+    let mut table = TABLE.lock();
+    let has_changed = expire_those_of(&mut table, file);
+    let leases = table.entry(file).or_default();
+    let result = set_among(leases, open, kind, is_free, holder);
+    forget_if_empty(&mut table, file);
+    drop(table);
+    if has_changed || result.is_ok() {
+        changed();
+    }
+    result
+}
+
+/// As [`set`], among the leases of its file.
+fn set_among(
+    leases: &mut Vec<Lease>,
+    open: &OpenFile,
+    kind: LockKind,
+    is_free: impl Fn() -> bool,
     holder: impl FnOnce() -> Arc<dyn Holder>,
 ) -> Result<(), Errno> {
     let id = OpenId::of(open);
-    let holder = holder();
-    let mut table = TABLE.lock();
-    let leases = table.entry(file).or_default();
-    let others_allow =
-        leases.iter().all(|lease| lease.id == id || kind == LockKind::Shared && lease.breaking.end_by_ns.is_none());
-    let is_full = leases.len() >= LEASES_MAX;
-    let own = leases.iter_mut().find(|lease| lease.id == id);
-    let result = match own {
-        _ if !others_allow => Err(Errno::EAGAIN),
-        Some(own) => {
-            own.kind = kind;
-            if kind == LockKind::Shared {
-                own.breaking.weaken_by_ns = None;
-            }
-            // By the number that it was set by last.
-            own.holder = holder;
-            Ok(())
+    let is_allowed = |lease: &Lease| lease.id == id || kind == LockKind::Shared && lease.breaking.end_by_ns.is_none();
+    if !leases.iter().all(is_allowed) || !is_free() {
+        return Err(Errno::EAGAIN);
+    }
+    if let Some(own) = leases.iter_mut().find(|lease| lease.id == id) {
+        own.kind = kind;
+        if kind == LockKind::Shared {
+            own.breaking.weaken_by_ns = None;
         }
-        None if ARE_ENABLED.load(Relaxed) == 0 => Err(Errno::EINVAL),
-        None if is_full => Err(Errno::ENOLCK),
-        None => {
-            open.note_locks();
-            leases.push(Lease { id, kind, breaking: Breaking::default(), holder });
-            COUNT.fetch_add(1, SeqCst);
-            Ok(())
-        }
-    };
-    forget_if_empty(&mut table, file);
-    drop(table);
-    changed();
-    result
+        // By the number that it was set by last.
+        own.holder = holder();
+        return Ok(());
+    }
+    if ARE_ENABLED.load(Relaxed) == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if leases.len() >= LEASES_MAX {
+        return Err(Errno::ENOLCK);
+    }
+    // Section 4: counted before the users are looked at once more.
+    COUNT.fetch_add(1, SeqCst);
+    if !is_free() {
+        COUNT.fetch_sub(1, SeqCst);
+        return Err(Errno::EAGAIN);
+    }
+    open.note_locks();
+    leases.push(Lease { id, kind, breaking: Breaking::default(), holder: holder() });
+    Ok(())
 }
 
 fn forget_if_empty(table: &mut BTreeMap<FileId, Vec<Lease>>, file: FileId) {
@@ -151,27 +172,34 @@ fn forget_if_empty(table: &mut BTreeMap<FileId, Vec<Lease>>, file: FileId) {
 
 /// Gives up the lease of an open file; `EAGAIN` when it has none.
 pub fn remove(file: FileId, open: &OpenFile) -> Result<(), Errno> {
-    take(file, OpenId::of(open)).ok_or(Errno::EAGAIN)
-}
-
-fn take(file: FileId, id: OpenId) -> Option<()> {
+    let id = OpenId::of(open);
     let mut table = TABLE.lock();
-    let leases = table.get_mut(&file)?;
-    let at = leases.iter().position(|lease| lease.id == id)?;
-    let gone = leases.remove(at);
-    forget_if_empty(&mut table, file);
-    COUNT.fetch_sub(1, SeqCst);
+    let mut has_changed = expire_those_of(&mut table, file);
+    let own = table.get_mut(&file).and_then(|leases| leases.extract_if(.., |lease| lease.id == id).next());
+    if let Some(own) = &own {
+        forget_if_empty(&mut table, file);
+        COUNT.fetch_sub(1, SeqCst);
+        own.holder.is_over();
+        has_changed = true;
+    }
     drop(table);
-    gone.holder.is_over();
-    changed();
-    Some(())
+    if has_changed {
+        changed();
+    }
+    own.map(drop).ok_or(Errno::EAGAIN)
 }
 
 /// What lease an open file has, or is to have when it is being broken.
 pub fn get(file: FileId, open: &OpenFile) -> Option<LockKind> {
-    expire();
     let id = OpenId::of(open);
-    TABLE.lock().get(&file)?.iter().find(|lease| lease.id == id)?.target()
+    let mut table = TABLE.lock();
+    let has_changed = expire_those_of(&mut table, file);
+    let own = table.get(&file).and_then(|leases| leases.iter().find(|lease| lease.id == id)).and_then(Lease::target);
+    drop(table);
+    if has_changed {
+        changed();
+    }
+    own
 }
 
 /// The open file is gone.
@@ -179,32 +207,35 @@ pub(crate) fn release_open(open: &OpenFile) {
     if is_any()
         && let Ok(file) = FileId::of(open)
     {
-        let _ = take(file, OpenId::of(open));
+        // It may have had none.
+        let _ = remove(file, open);
     }
 }
 
 /// Breaks what is in the way of opening a file. `EAGAIN` when there is something: when it is gone the caller tries
 /// again.
 pub fn break_for(file: FileId, wants_write: bool) -> Result<(), Errno> {
-    expire();
     let deadline_ns = match BREAK_TIME_SECONDS.load(Relaxed) {
         0 => machine::NEVER,
         seconds => machine::now_ns().saturating_add(u64::from(seconds) * 1_000_000_000),
     };
     let mut told = Vec::new();
     let mut is_in_the_way = false;
-    {
-        let mut table = TABLE.lock();
-        let Some(leases) = table.get_mut(&file) else { return Ok(()) };
-        for lease in leases.iter_mut().filter(|lease| wants_write || lease.kind == LockKind::Exclusive) {
-            is_in_the_way = true;
-            if lease.breaking.end_by_ns.is_some() || !wants_write && lease.breaking.is_any() {
-                continue;
-            }
-            let by_ns = if wants_write { &mut lease.breaking.end_by_ns } else { &mut lease.breaking.weaken_by_ns };
-            *by_ns = Some(deadline_ns);
-            told.push(Arc::clone(&lease.holder));
+    let mut table = TABLE.lock();
+    let has_changed = expire_those_of(&mut table, file);
+    let leases = table.get_mut(&file).into_iter().flatten();
+    for lease in leases.filter(|lease| wants_write || lease.kind == LockKind::Exclusive) {
+        is_in_the_way = true;
+        if lease.breaking.end_by_ns.is_some() || !wants_write && lease.breaking.is_any() {
+            continue;
         }
+        let by_ns = if wants_write { &mut lease.breaking.end_by_ns } else { &mut lease.breaking.weaken_by_ns };
+        *by_ns = Some(deadline_ns);
+        told.push(Arc::clone(&lease.holder));
+    }
+    drop(table);
+    if has_changed {
+        changed();
     }
     told.iter().for_each(|holder| holder.is_broken());
     if is_in_the_way { Err(Errno::EAGAIN) } else { Ok(()) }
@@ -217,26 +248,119 @@ pub fn next_deadline_ns() -> Option<u64> {
     table.values().flatten().flat_map(deadlines).flatten().min()
 }
 
-/// Weakens the leases whose time is up.
+/// Weakens all leases whose time is up.
 pub fn expire() {
-    let now_ns = machine::now_ns();
-    let is_past = |deadline_ns: Option<u64>| deadline_ns.is_some_and(|deadline_ns| deadline_ns <= now_ns);
-    let mut gone = Vec::new();
     let mut has_changed = false;
     let mut table = TABLE.lock();
-    for leases in table.values_mut() {
-        for lease in leases.iter_mut().filter(|lease| is_past(lease.breaking.weaken_by_ns)) {
-            (lease.kind, lease.breaking.weaken_by_ns) = (LockKind::Shared, None);
-            has_changed = true;
-        }
-        gone.extend(leases.extract_if(.., |lease| is_past(lease.breaking.end_by_ns)));
-    }
-    table.retain(|_, leases| !leases.is_empty());
-    COUNT.fetch_sub(gone.len(), SeqCst);
+    table.retain(|_, leases| {
+        has_changed |= expire_among(leases);
+        !leases.is_empty()
+    });
     drop(table);
-    has_changed |= !gone.is_empty();
-    gone.iter().for_each(|lease| lease.holder.is_over());
     if has_changed {
         changed();
+    }
+}
+
+/// As [`expire`], of one file. True: there are changes to tell of.
+fn expire_those_of(table: &mut BTreeMap<FileId, Vec<Lease>>, file: FileId) -> bool {
+    let has_changed = table.get_mut(&file).is_some_and(expire_among);
+    forget_if_empty(table, file);
+    has_changed
+}
+
+fn expire_among(leases: &mut Vec<Lease>) -> bool {
+    let now_ns = machine::now_ns();
+    let is_past = |deadline_ns: Option<u64>| deadline_ns.is_some_and(|deadline_ns| deadline_ns <= now_ns);
+    let mut has_changed = false;
+    for lease in leases.iter_mut().filter(|lease| is_past(lease.breaking.weaken_by_ns)) {
+        (lease.kind, lease.breaking.weaken_by_ns) = (LockKind::Shared, None);
+        has_changed = true;
+    }
+    for gone in leases.extract_if(.., |lease| is_past(lease.breaking.end_by_ns)) {
+        COUNT.fetch_sub(1, SeqCst);
+        gone.holder.is_over();
+        has_changed = true;
+    }
+    has_changed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::thread;
+    use std::time::Duration;
+
+    use abi::OpenFlags;
+    // Defines the functions of the machine.
+    use testkit as _;
+
+    use super::*;
+    use crate::eventfd::EventFd;
+
+    fn open() -> Arc<OpenFile> {
+        OpenFile::new(EventFd::new(0, false), OpenFlags::empty())
+    }
+
+    #[derive(Default)]
+    struct Silent;
+
+    impl Holder for Silent {
+        fn is_broken(&self) {}
+    }
+
+    fn silent() -> Arc<dyn Holder> {
+        Arc::new(Silent)
+    }
+
+    #[test]
+    fn whoever_opens_while_a_lease_is_set_is_seen() {
+        let (file, open) = (FileId::new(7, 1), open());
+        let looks = Cell::new(0);
+        // Nobody there at first, and somebody at the second look.
+        let is_free = || looks.replace(looks.get() + 1) == 0;
+        assert_eq!(set(file, &open, LockKind::Exclusive, is_free, silent), Err(Errno::EAGAIN));
+        assert_eq!(get(file, &open), None);
+        assert_eq!(break_for(file, true), Ok(()));
+        assert_eq!(set(file, &open, LockKind::Exclusive, || true, silent), Ok(()));
+        assert_eq!(break_for(file, false), Err(Errno::EAGAIN));
+        assert_eq!(get(file, &open), Some(LockKind::Shared));
+        assert_eq!(remove(file, &open), Ok(()));
+        assert_eq!(remove(file, &open), Err(Errno::EAGAIN));
+    }
+
+    /// Takes its time to hear that its lease is over.
+    struct Slow(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Holder for Slow {
+        fn is_broken(&self) {}
+
+        fn is_over(&self) {
+            thread::sleep(Duration::from_millis(20));
+            self.0.lock().push("over");
+        }
+    }
+
+    #[test]
+    fn a_lease_is_over_before_the_next_is_set() {
+        let (file, open) = (FileId::new(7, 2), open());
+        let log = Arc::new(Mutex::new(rank::FILE_POSITION, Vec::new()));
+        set(file, &open, LockKind::Shared, || true, || Arc::new(Slow(Arc::clone(&log)))).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| remove(file, &open));
+            // It is set again when it is gone.
+            scope.spawn(|| {
+                while get(file, &open).is_some() {
+                    thread::yield_now();
+                }
+                let holder = || {
+                    log.lock().push("set");
+                    silent()
+                };
+                set(file, &open, LockKind::Shared, || true, holder)
+            });
+        });
+        assert_eq!(*log.lock(), ["over", "set"]);
+        remove(file, &open).unwrap();
     }
 }

@@ -183,11 +183,9 @@ pub fn truncate(credentials: &Credentials, path: &PathRef, len: u64) -> Result<(
     path.mount.check_writable()?;
     metadata.check_permission(credentials, Permissions::WRITE)?;
     metadata.check_may_cut()?;
-    if file::lease::is_any() {
-        break_leases(metadata, true)?;
-    }
     metadata.begin_writing()?;
-    let result = set_len(&**inode, len, credentials.has(Capabilities::FSETID), false);
+    let is_broken = if file::lease::is_any() { break_leases(metadata, true) } else { Ok(()) };
+    let result = is_broken.and_then(|()| set_len(&**inode, len, credentials.has(Capabilities::FSETID), false));
     metadata.end_writing();
     result?;
     notify::at(&path.dentry, InotifyMask::MODIFY);

@@ -4,7 +4,7 @@
 //! lock ([`Metadata::lock`]); a reader may see mode and owner of two states at once, as in Linux.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use abi::Errno;
 use bitflags::bitflags;
@@ -565,14 +565,14 @@ impl Metadata {
 
     /// Whether nobody executes it or has it open but one open file that reads or writes as is said.
     pub fn has_one_user(&self, reads: bool, writes: bool) -> bool {
-        let (readers, writers) = (self.readers.load(Relaxed), self.writers.load(Relaxed));
+        let (readers, writers) = (self.readers.load(SeqCst), self.writers.load(SeqCst));
         (readers, writers) == (u32::from(reads && !writes), i32::from(writes))
     }
 
-    /// Counts an open file that reads and does not write.
+    /// Counts an open file that reads and does not write. Ordered, as the others that count, for leases (`file::lease`).
     #[inline]
     pub(crate) fn begin_reading(&self) {
-        self.readers.fetch_add(1, Relaxed);
+        self.readers.fetch_add(1, SeqCst);
     }
 
     /// Ends that.
@@ -583,13 +583,13 @@ impl Metadata {
 
     /// Whether it is open for writing.
     pub fn has_writers(&self) -> bool {
-        self.writers.load(Relaxed) > 0
+        self.writers.load(SeqCst) > 0
     }
 
     /// Counts an open file that may write; `ETXTBSY` while the file is executed.
     pub(crate) fn begin_writing(&self) -> Result<(), Errno> {
         let count = |writers: i32| (writers >= 0).then(|| writers.saturating_add(1));
-        self.writers.fetch_update(Relaxed, Relaxed, count).map(drop).map_err(|_| Errno::ETXTBSY)
+        self.writers.fetch_update(SeqCst, Relaxed, count).map(drop).map_err(|_| Errno::ETXTBSY)
     }
 
     /// Counts one more where one is counted.

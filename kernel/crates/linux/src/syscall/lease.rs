@@ -41,19 +41,16 @@ pub(super) fn set_lease(thread: &Thread, open: &OpenFile, fd: Fd, argument: u64)
     }
     let file = file_as::<VnodeFile>(open).filter(|_| attributes.mode & S_IFMT == S_IFREG).ok_or(Errno::EINVAL)?;
     let id = FileId::of(open)?;
-    lease::expire();
     let Some(kind) = kind else {
         lease::remove(id, open)?;
         return Ok(0);
     };
-    let is_free = match kind {
-        LockKind::Shared => !file.path().inode().metadata().has_writers(),
-        LockKind::Exclusive => file.path().inode().metadata().has_one_user(open.is_readable(), open.is_writable()),
+    let metadata = file.path().inode().metadata();
+    let is_free = || match kind {
+        LockKind::Shared => !metadata.has_writers(),
+        LockKind::Exclusive => metadata.has_one_user(open.is_readable(), open.is_writable()),
     };
-    if !is_free {
-        return Err(Errno::EAGAIN.into());
-    }
-    lease::set(id, open, kind, || Told::new(thread, open, fd.raw()))?;
+    lease::set(id, open, kind, is_free, || Told::new(thread, open, fd.raw()))?;
     Ok(0)
 }
 
@@ -66,12 +63,18 @@ pub(super) fn break_leases<T>(
 ) -> Result<T, SyscallError> {
     loop {
         let generation = lease::generation();
-        let result = open();
-        let is_in_the_way = matches!(result, Err(Errno::EAGAIN)) && waits && lease::is_any();
-        let deadline_ns = if is_in_the_way { lease::next_deadline_ns() } else { None };
-        let Some(deadline_ns) = deadline_ns else { return Ok(result?) };
-        let sources = [wait::Source { queue: lease::changes(), events: PollEvents::all() }];
         let has_changed = || (lease::generation() != generation).then_some(());
+        let result = open();
+        if !waits || !matches!(result, Err(Errno::EAGAIN)) {
+            return Ok(result?);
+        }
+        // The lease that was in the way may be gone by now. Without any, what is in the way is something else.
+        let deadline_ns = match lease::next_deadline_ns() {
+            Some(deadline_ns) => deadline_ns,
+            None if has_changed().is_some() => continue,
+            None => return Ok(result?),
+        };
+        let sources = [wait::Source { queue: lease::changes(), events: PollEvents::all() }];
         let changed = wait::until(thread, &sources, deadline_ns, has_changed)
             .map_err(|interrupted| interrupted.restart(Restart::IfAllowed))?;
         if changed.is_none() {

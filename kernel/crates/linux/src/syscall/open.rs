@@ -97,14 +97,8 @@ fn open_walked(
     let view = View::of(thread);
     let start = start(thread, directory, path)?;
     let attempt = || vfs::open(&view.context, &view.credentials, start.as_ref(), path, request);
-    match attempt() {
-        Err(Errno::EAGAIN) if file::lease::is_any() => {
-            let is_hurried = request.resolve.contains(ResolveFlags::CACHED);
-            let waits = !is_hurried && !request.flags.contains(OpenFlags::NONBLOCK);
-            break_leases(thread, waits, attempt)
-        }
-        result => Ok(result?),
-    }
+    let is_hurried = request.resolve.contains(ResolveFlags::CACHED) || request.flags.contains(OpenFlags::NONBLOCK);
+    break_leases(thread, !is_hurried, attempt)
 }
 
 /// A descriptor as the result of a call.
