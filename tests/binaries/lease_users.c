@@ -4,7 +4,6 @@
 //@ run: errors
 // Leases: who else has the file open, and setting them again.
 #include "lease.h"
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 static sigset_t watched;
@@ -44,6 +43,16 @@ static void users(void) {
     close(other);
     try_lease("a private mapping of a writer", reader, F_RDLCK);
     munmap(mapped, 4096);
+    mapped = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, reader, 0);
+    try_lease("mapped by itself", reader, F_WRLCK);
+    other = (int)MUST(dup(reader));
+    MUST(fcntl(reader, F_SETLEASE, F_WRLCK));
+    close(other);
+    close(reader);
+    TRY(open("f", O_RDONLY | O_NONBLOCK));
+    show_signals();
+    munmap(mapped, 4096);
+    reader = (int)TRY(open("f", O_RDONLY | O_NONBLOCK));
     other = (int)MUST(open("f", O_PATH));
     try_lease("a place", reader, F_WRLCK);
     close(other);
@@ -146,12 +155,12 @@ static void again(void) {
     show_lease(fd);
     TRY(open("f", O_WRONLY | O_NONBLOCK));
     show_signals();
-    TRY(open("f", O_RDONLY | O_NONBLOCK) >= 0);
+    int other = (int)MUST(open("f", O_RDONLY | O_NONBLOCK));
     show_signals();
     TRY(fcntl(fd, F_SETLEASE, F_UNLCK));
     TRY(fcntl(fd, F_SETLEASE, F_UNLCK));
     show_lease(fd);
-    close(4);
+    close(other);
     // First weakened, then given up.
     MUST(fcntl(fd, F_SETLEASE, F_WRLCK));
     TRY(open("f", O_RDONLY | O_NONBLOCK));
@@ -162,7 +171,7 @@ static void again(void) {
     show_lease(fd);
     MUST(fcntl(fd, F_SETLEASE, F_UNLCK));
     // Two shared ones.
-    int other = (int)MUST(open("f", O_RDONLY));
+    other = (int)MUST(open("f", O_RDONLY));
     MUST(fcntl(other, F_SETSIG, SIGRTMIN + 3));
     MUST(fcntl(fd, F_SETLEASE, F_RDLCK));
     TRY(fcntl(other, F_SETLEASE, F_RDLCK));
@@ -216,6 +225,7 @@ int main(int argc, char **argv) {
     sigaddset(&watched, SIGIO);
     sigaddset(&watched, SIGRTMIN + 3);
     sigprocmask(SIG_BLOCK, &watched, NULL);
+    hold_break_time(0);
     fresh_dir("/tmp");
     put_file("f", "text");
     if (strcmp(part, "users") == 0)

@@ -132,7 +132,7 @@ macro_rules! for_each_syscall {
 70 msgrcv(id: i32, message: UserPtr, size: usize, kind: i64, flags: i32) = Absent("");
 71 msgctl(id: i32, command: i32, buffer: UserPtr) = Absent("");
 72 fcntl(fd: Fd, command: u32, argument: u64) = Full("");
-73 flock(fd: Fd, operation: u32) = Partial("a mapping does not keep the lock when the descriptor is closed");
+73 flock(fd: Fd, operation: u32) = Full("");
 74 fsync(fd: Fd) = Full("");
 75 fdatasync(fd: Fd) = Full("");
 76 truncate(path: UserPtr, length: i64) = Full("");

@@ -157,8 +157,8 @@ pub trait File: Any + Send + Sync {
         Err(Errno::ENOTTY)
     }
 
-    /// The object behind `mmap`.
-    fn mapping(&self, open: &OpenFile) -> Result<Arc<dyn MappedObject>, Errno> {
+    /// The object behind `mmap`. Where what is open lasts as long as its mappings, the object keeps it.
+    fn mapping(&self, open: &Arc<OpenFile>) -> Result<Arc<dyn MappedObject>, Errno> {
         let _ = open;
         Err(Errno::ENODEV)
     }

@@ -281,7 +281,7 @@ fn open(starter: &Starter<'_>, path: &[u8]) -> Result<Executable, LoadError> {
     read_executable(place, &open, path)
 }
 
-fn read_executable(place: PathRef, open: &OpenFile, path: &[u8]) -> Result<Executable, LoadError> {
+fn read_executable(place: PathRef, open: &Arc<OpenFile>, path: &[u8]) -> Result<Executable, LoadError> {
     let failed = |errno| LoadError::Open { path: path.to_vec(), errno };
     let object = open.file().mapping(open).map_err(|_| failed(Errno::EACCES))?;
     let size = open.file().attributes().map_err(failed)?.size;

@@ -1,28 +1,34 @@
 //! [`FileMapping`]: a file that was found by name, as mappings of it see it.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::{Errno, FallocateFlags};
+use file::OpenFile;
 use mm::Frame;
 use mm::object::{CodeSite, MappedObject, Mappings};
 
 use crate::page_cache::ErrorMark;
-use crate::path_name;
-use crate::used::Used;
 use crate::vnode_file::{error_mark, sync_contents};
+use crate::{PathRef, VnodeFile, path_name};
 
 /// A file as mappings see it.
 pub(crate) struct FileMapping {
-    path: Used,
+    path: PathRef,
+    /// As on Linux what was opened lasts as long as a mapping of it, with its locks and its lease, and counts as one user
+    /// of the file with it.
+    _open: Arc<OpenFile>,
     /// It counts as a mapping that may store, for the file's seals.
     may_store: bool,
     errors: ErrorMark,
 }
 
 impl FileMapping {
-    pub(crate) fn new(path: Used, may_store: bool) -> Self {
+    /// A mapping of `file`, which `open` has open.
+    pub(crate) fn new(file: &VnodeFile, open: &Arc<OpenFile>, may_store: bool) -> Self {
+        let path = file.path().clone();
         let errors = error_mark(&path);
-        Self { path, may_store, errors }
+        Self { path, _open: Arc::clone(open), may_store, errors }
     }
 }
 

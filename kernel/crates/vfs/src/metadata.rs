@@ -592,11 +592,6 @@ impl Metadata {
         self.writers.fetch_update(SeqCst, Relaxed, count).map(drop).map_err(|_| Errno::ETXTBSY)
     }
 
-    /// Counts one more where one is counted.
-    pub(crate) fn continue_writing(&self) {
-        self.writers.fetch_add(1, Relaxed);
-    }
-
     /// Ends what [`Metadata::begin_writing`] began.
     pub(crate) fn end_writing(&self) {
         self.writers.fetch_sub(1, Relaxed);

@@ -308,12 +308,6 @@ impl Mount {
         Ok(())
     }
 
-    /// Counts one more where one is counted.
-    pub(crate) fn continue_writing(&self) {
-        self.writers.fetch_add(1, SeqCst);
-        self.superblock.begin_writing();
-    }
-
     /// Ends what [`Mount::begin_writing`] began.
     pub(crate) fn end_writing(&self) {
         self.superblock.end_writing();

@@ -1,8 +1,7 @@
 //! [`Used`]: a place that somebody has open, who counts as a reader or a writer of what is there.
 //!
 //! A file that somebody writes is not executed, nobody takes writing away from its mount, and who wants a lease of a
-//! file must know whether others have it open. A mapping counts as the open file did that it was made of, which may be
-//! closed.
+//! file must know whether others have it open.
 
 use core::ops::Deref;
 
@@ -47,20 +46,6 @@ impl Used {
             return Err(errno);
         }
         Ok(Self { path, usage: Usage::Writer })
-    }
-
-    /// The same once more.
-    pub(crate) fn again(&self) -> Self {
-        let metadata = self.path.inode().metadata();
-        match self.usage {
-            Usage::Nothing => {}
-            Usage::Reader => metadata.begin_reading(),
-            Usage::Writer => {
-                self.path.mount.continue_writing();
-                metadata.continue_writing();
-            }
-        }
-        Self { path: self.path.clone(), usage: self.usage }
     }
 
     /// Whether it counts as a writer.

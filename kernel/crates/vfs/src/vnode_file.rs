@@ -136,7 +136,7 @@ impl VnodeFile {
 
     /// The object behind a shared mapping that stores, or may be made to as long as nothing is said against it. None: it is to be mapped
     /// as any other. `EPERM` when the file is sealed against it; then what does not store yet is mapped and never will.
-    pub fn mapping_for_stores(&self) -> Option<Result<Arc<dyn MappedObject>, Errno>> {
+    pub fn mapping_for_stores(&self, open: &Arc<OpenFile>) -> Option<Result<Arc<dyn MappedObject>, Errno>> {
         let inode = self.inode();
         let seals = inode.seals().filter(|_| self.served_by.is_none())?;
         let _lock = inode.metadata().lock();
@@ -144,7 +144,7 @@ impl VnodeFile {
             return Some(Err(Errno::EPERM));
         }
         seals.begin_mapping();
-        Some(Ok(Arc::new(FileMapping::new(self.path.again(), true))))
+        Some(Ok(Arc::new(FileMapping::new(self, open, true))))
     }
 
     pub(crate) fn note_access(&self, open: &OpenFile) {
@@ -392,14 +392,14 @@ impl File for VnodeFile {
         Err(Errno::ENOTTY)
     }
 
-    fn mapping(&self, open: &OpenFile) -> Result<Arc<dyn MappedObject>, Errno> {
+    fn mapping(&self, open: &Arc<OpenFile>) -> Result<Arc<dyn MappedObject>, Errno> {
         if let Some(file) = &self.served_by {
             return file.mapping(open);
         }
         if !self.inode().is_mappable() {
             return Err(Errno::ENODEV);
         }
-        Ok(Arc::new(FileMapping::new(self.path.again(), false)))
+        Ok(Arc::new(FileMapping::new(self, open, false)))
     }
 
     fn truncate(&self, open: &OpenFile, length: u64) -> Result<(), Errno> {

@@ -1,5 +1,7 @@
 //! Memory of the program.
 
+use alloc::sync::Arc;
+
 use abi::mman::MLOCK_ONFAULT;
 use abi::{Errno, Fd, MapFlags, MlockallFlags, MremapFlags, MsyncFlags, OpenFlags, PAGE_SIZE, ProtFlags, UserPtr};
 use file::OpenFile;
@@ -35,7 +37,7 @@ pub(crate) fn mmap(
     let low = u32::try_from(flags & u64::from(u32::MAX)).unwrap_or_default();
     let flags = MapFlags::from_bits_retain(low);
     let is_anonymous = flags.contains(MapFlags::ANONYMOUS);
-    let open = if is_anonymous { None } else { Some(thread.fds().get(fd.raw())?) };
+    let open = if is_anonymous { None } else { Some(thread.fds().get(fd.raw())?.to_arc()) };
     let (sharing, options) = MapOptions::from_flags(flags, is_anonymous)?;
     let backing = match &open {
         None => Backing::Anonymous,
@@ -46,7 +48,7 @@ pub(crate) fn mmap(
 }
 
 /// The pages of an open file, and what may be done with them.
-fn file_backing(open: &OpenFile, offset: u64, rights: Rights, sharing: Sharing) -> Result<Backing, Errno> {
+fn file_backing(open: &Arc<OpenFile>, offset: u64, rights: Rights, sharing: Sharing) -> Result<Backing, Errno> {
     let mut access = Rights::empty();
     access.set(Rights::READ, open.is_readable());
     access.set(Rights::WRITE, open.is_writable());
@@ -57,7 +59,7 @@ fn file_backing(open: &OpenFile, offset: u64, rights: Rights, sharing: Sharing) 
     }
     if sharing == Sharing::Shared
         && access.contains(Rights::WRITE)
-        && let Some(object) = file_as::<VnodeFile>(open).and_then(VnodeFile::mapping_for_stores)
+        && let Some(object) = file_as::<VnodeFile>(open).and_then(|file| file.mapping_for_stores(open))
     {
         match object {
             Ok(object) => return Ok(Backing::File { object, offset, access }),

@@ -137,7 +137,7 @@ impl File for MemoryDevice {
         }
     }
 
-    fn mapping(&self, _open: &OpenFile) -> Result<Arc<dyn MappedObject>, Errno> {
+    fn mapping(&self, _open: &Arc<OpenFile>) -> Result<Arc<dyn MappedObject>, Errno> {
         match self.kind {
             MemoryKind::Zero => Ok(Arc::new(ZeroMemory::new())),
             _ => Err(Errno::ENODEV),

@@ -357,8 +357,9 @@ impl File for DiskFile {
         Ok(0)
     }
 
-    fn mapping(&self, _open: &OpenFile) -> Result<Arc<dyn MappedObject>, Errno> {
-        Ok(Arc::new(DiskMapping { contents: self.contents.clone(), path: self.path.clone() }))
+    fn mapping(&self, open: &Arc<OpenFile>) -> Result<Arc<dyn MappedObject>, Errno> {
+        let _open = Arc::clone(open);
+        Ok(Arc::new(DiskMapping { contents: self.contents.clone(), path: self.path.clone(), _open }))
     }
 
     fn sync(&self, _data_only: bool) -> Result<(), Errno> {
@@ -370,6 +371,8 @@ impl File for DiskFile {
 struct DiskMapping {
     contents: Arc<Contents>,
     path: PathRef,
+    /// Lasts as long as the mapping.
+    _open: Arc<OpenFile>,
 }
 
 impl MappedObject for DiskMapping {
