@@ -113,13 +113,24 @@ pub fn set(
     is_free: impl Fn() -> bool,
     holder: impl FnOnce() -> Arc<dyn Holder>,
 ) -> Result<(), Errno> {
+    among(file, |leases, has_changed| set_among(leases, open, kind, is_free, holder).inspect(|()| *has_changed = true))
+}
+
+/// Does something with the leases of a file, those whose time is up weakened before, and tells those who wait when there
+/// are changes to tell of.
+fn among<R>(file: FileId, act: impl FnOnce(&mut Vec<Lease>, &mut bool) -> R) -> R {
     let mut table = TABLE.lock();
-    let has_changed = expire_those_of(&mut table, file);
-    let leases = table.entry(file).or_default();
-    let result = set_among(leases, open, kind, is_free, holder);
-    forget_if_empty(&mut table, file);
+    let mut new = Vec::new();
+    let leases = table.get_mut(&file).unwrap_or(&mut new);
+    let mut has_changed = expire_among(leases);
+    let result = act(leases, &mut has_changed);
+    if leases.is_empty() {
+        table.remove(&file);
+    } else if !new.is_empty() {
+        table.insert(file, new);
+    }
     drop(table);
-    if has_changed || result.is_ok() {
+    if has_changed {
         changed();
     }
     result
@@ -164,42 +175,23 @@ fn set_among(
     Ok(())
 }
 
-fn forget_if_empty(table: &mut BTreeMap<FileId, Vec<Lease>>, file: FileId) {
-    if table.get(&file).is_some_and(Vec::is_empty) {
-        table.remove(&file);
-    }
-}
-
 /// Gives up the lease of an open file; `EAGAIN` when it has none.
 pub fn remove(file: FileId, open: &OpenFile) -> Result<(), Errno> {
     let id = OpenId::of(open);
-    let mut table = TABLE.lock();
-    let mut has_changed = expire_those_of(&mut table, file);
-    let own = table.get_mut(&file).and_then(|leases| leases.extract_if(.., |lease| lease.id == id).next());
-    if let Some(own) = &own {
-        forget_if_empty(&mut table, file);
+    let own = among(file, |leases, has_changed| {
+        let own = leases.extract_if(.., |lease| lease.id == id).next()?;
         COUNT.fetch_sub(1, SeqCst);
         own.holder.is_over();
-        has_changed = true;
-    }
-    drop(table);
-    if has_changed {
-        changed();
-    }
+        *has_changed = true;
+        Some(own)
+    });
     own.map(drop).ok_or(Errno::EAGAIN)
 }
 
 /// What lease an open file has, or is to have when it is being broken.
 pub fn get(file: FileId, open: &OpenFile) -> Option<LockKind> {
     let id = OpenId::of(open);
-    let mut table = TABLE.lock();
-    let has_changed = expire_those_of(&mut table, file);
-    let own = table.get(&file).and_then(|leases| leases.iter().find(|lease| lease.id == id)).and_then(Lease::target);
-    drop(table);
-    if has_changed {
-        changed();
-    }
-    own
+    among(file, |leases, _| leases.iter().find(|lease| lease.id == id)?.target())
 }
 
 /// The open file is gone.
@@ -220,23 +212,19 @@ pub fn break_for(file: FileId, wants_write: bool) -> Result<(), Errno> {
         seconds => machine::now_ns().saturating_add(u64::from(seconds) * 1_000_000_000),
     };
     let mut told = Vec::new();
-    let mut is_in_the_way = false;
-    let mut table = TABLE.lock();
-    let has_changed = expire_those_of(&mut table, file);
-    let leases = table.get_mut(&file).into_iter().flatten();
-    for lease in leases.filter(|lease| wants_write || lease.kind == LockKind::Exclusive) {
-        is_in_the_way = true;
-        if lease.breaking.end_by_ns.is_some() || !wants_write && lease.breaking.is_any() {
-            continue;
+    let is_in_the_way = among(file, |leases, _| {
+        let mut is_in_the_way = false;
+        for lease in leases.iter_mut().filter(|lease| wants_write || lease.kind == LockKind::Exclusive) {
+            is_in_the_way = true;
+            if lease.breaking.end_by_ns.is_some() || !wants_write && lease.breaking.is_any() {
+                continue;
+            }
+            let by_ns = if wants_write { &mut lease.breaking.end_by_ns } else { &mut lease.breaking.weaken_by_ns };
+            *by_ns = Some(deadline_ns);
+            told.push(Arc::clone(&lease.holder));
         }
-        let by_ns = if wants_write { &mut lease.breaking.end_by_ns } else { &mut lease.breaking.weaken_by_ns };
-        *by_ns = Some(deadline_ns);
-        told.push(Arc::clone(&lease.holder));
-    }
-    drop(table);
-    if has_changed {
-        changed();
-    }
+        is_in_the_way
+    });
     told.iter().for_each(|holder| holder.is_broken());
     if is_in_the_way { Err(Errno::EAGAIN) } else { Ok(()) }
 }
@@ -262,13 +250,7 @@ pub fn expire() {
     }
 }
 
-/// As [`expire`], of one file. True: there are changes to tell of.
-fn expire_those_of(table: &mut BTreeMap<FileId, Vec<Lease>>, file: FileId) -> bool {
-    let has_changed = table.get_mut(&file).is_some_and(expire_among);
-    forget_if_empty(table, file);
-    has_changed
-}
-
+/// True: there are changes to tell of.
 fn expire_among(leases: &mut Vec<Lease>) -> bool {
     let now_ns = machine::now_ns();
     let is_past = |deadline_ns: Option<u64>| deadline_ns.is_some_and(|deadline_ns| deadline_ns <= now_ns);
