@@ -16,6 +16,7 @@
 #endif
 
 #ifndef F_GETOWN_EX
+#define F_SETOWN_EX 15
 #define F_GETOWN_EX 16
 #endif
 #ifndef F_GETOWNER_UIDS
@@ -59,6 +60,8 @@ static void owners(void) {
     MUST(setresuid(0, 0, 0));
     show_owner(p[0]);
     TRY(fcntl(p[0], F_SETOWN, 0));
+    show_owner(p[0]);
+    TRY(syscall(SYS_fcntl, p[0], F_SETOWN_EX, ((int[]){2, 0})));
     show_owner(p[0]);
     TRY(fcntl(p[0], F_SETOWN, getpid()));
     show_owner(p[0]);

@@ -47,7 +47,7 @@ pub struct OwnerUsers {
 
 /// Who is told, and by which signal.
 pub struct FileOwner {
-    /// Kind in the upper half, number in the lower; 0 for nobody.
+    /// Kind in the upper half, number in the lower; the number 0 for nobody.
     owner: AtomicU64,
     /// The real user in the upper half, the effective one in the lower.
     users: AtomicU64,
@@ -72,7 +72,13 @@ impl FileOwner {
 
     /// Who is told.
     pub fn get(&self) -> Option<Owner> {
-        Owner::unpack(self.owner.load(Relaxed))
+        let (kind, id) = unpack(self.owner.load(Relaxed));
+        (id != 0).then(|| Owner { kind: OwnerKind::unpack(kind), id })
+    }
+
+    /// The kind of who is told, or as which nobody was set.
+    pub fn kind(&self) -> OwnerKind {
+        OwnerKind::unpack(unpack(self.owner.load(Relaxed)).0)
     }
 
     /// Sets who is told.
@@ -84,14 +90,15 @@ impl FileOwner {
     /// Sets who is told, unless somebody is.
     pub fn set_if_none(&self, owner: Owner, users: OwnerUsers) {
         // Somebody else's owner is as good.
-        if self.owner.compare_exchange(0, owner.pack(), Relaxed, Relaxed).is_ok() {
+        let set = |old: u64| (unpack(old).1 == 0).then(|| owner.pack());
+        if self.owner.fetch_update(Relaxed, Relaxed, set).is_ok() {
             self.users.store(users.pack(), Relaxed);
         }
     }
 
     /// Nobody is told any more. For whom the last owner was set stays known.
-    pub fn clear(&self) {
-        self.owner.store(0, Relaxed);
+    pub fn clear(&self, kind: OwnerKind) {
+        self.owner.store(Owner { kind, id: 0 }.pack(), Relaxed);
     }
 
     /// For whom the owner was set, or the last one.
@@ -177,25 +184,16 @@ fn unpack(word: u64) -> (u32, u32) {
     (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
 }
 
+impl OwnerKind {
+    /// [`OwnerKind::Thread`] for 0, which is what an owner has that was never set.
+    fn unpack(kind: u32) -> Self {
+        [Self::Thread, Self::Process, Self::Group].into_iter().find(|each| *each as u32 == kind).unwrap_or(Self::Thread)
+    }
+}
+
 impl Owner {
     fn pack(self) -> u64 {
-        let kind = match self.kind {
-            OwnerKind::Thread => 1,
-            OwnerKind::Process => 2,
-            OwnerKind::Group => 3,
-        };
-        pack(kind, self.id)
-    }
-
-    fn unpack(word: u64) -> Option<Self> {
-        let (kind, id) = unpack(word);
-        let kind = match kind {
-            1 => OwnerKind::Thread,
-            2 => OwnerKind::Process,
-            3 => OwnerKind::Group,
-            _ => return None,
-        };
-        Some(Self { kind, id })
+        pack(self.kind as u32, self.id)
     }
 }
 
@@ -207,5 +205,66 @@ impl OwnerUsers {
     fn unpack(word: u64) -> Self {
         let (real, effective) = unpack(word);
         Self { real, effective }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+    use std::sync::Mutex;
+
+    use abi::{Errno, OpenFlags};
+    // Defines the functions of the machine.
+    use testkit as _;
+
+    use super::*;
+    use crate::OpenFile;
+    use crate::eventfd::EventFd;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<u32>>);
+
+    impl OwnerListener for Heard {
+        fn listen_for(&self, wanted: u32) {
+            self.0.lock().unwrap().push(wanted);
+        }
+    }
+
+    #[test]
+    fn whoever_listens_hears_what_for_and_ends_with_the_file() {
+        let open = OpenFile::new(EventFd::new(0, false), OpenFlags::empty());
+        let heard = Arc::new(Heard::default());
+        let want = |mask, bits| {
+            open.owner().listening().want(mask, bits, || Ok::<_, Errno>(Arc::clone(&heard) as Arc<dyn OwnerListener>))
+        };
+        let wants_none = || open.owner().listening().want(7, 1, || Err(Errno::EAGAIN));
+        assert_eq!(wants_none(), Err(Errno::EAGAIN));
+        assert_eq!(open.owner().wanted(), 0);
+        want(3, 1).unwrap();
+        want(4, 4).unwrap();
+        // Nobody need be made any more.
+        wants_none().unwrap();
+        want(7, 0).unwrap();
+        assert_eq!(wants_none(), Err(Errno::EAGAIN));
+        want(3, 2).unwrap();
+        drop(open);
+        assert_eq!(*heard.0.lock().unwrap(), [1, 5, 1, 0, 2, 0]);
+        assert_eq!(Arc::strong_count(&heard), 1);
+    }
+
+    #[test]
+    fn nobody_has_a_kind() {
+        let owner = FileOwner::new();
+        assert_eq!((owner.get(), owner.kind()), (None, OwnerKind::Thread));
+        let [first, second] = [3, 4].map(|id| Owner { kind: OwnerKind::Process, id });
+        let [some, others] = [5, 6].map(|user| OwnerUsers { real: user, effective: user + 10 });
+        owner.clear(OwnerKind::Group);
+        assert_eq!((owner.get(), owner.kind()), (None, OwnerKind::Group));
+        owner.set_if_none(first, some);
+        owner.set_if_none(second, others);
+        assert_eq!((owner.get(), owner.users()), (Some(first), some));
+        owner.set(second, others);
+        owner.clear(OwnerKind::Process);
+        assert_eq!((owner.get(), owner.users()), (None, others));
     }
 }

@@ -266,7 +266,7 @@ impl lease::Holder for Told {
 
     /// As on Linux a lease takes with it who was to be told, and how.
     fn is_over(&self) {
-        self.owner.clear();
+        self.owner.clear(OwnerKind::Process);
         self.owner.set_signal(0);
     }
 }

@@ -143,15 +143,12 @@ fn owner_control(thread: &Thread, open: &OpenFile, operation: u32, argument: u64
         }
         command::F_SETOWN => set_file_owner(thread, open, low.cast_signed()),
         command::F_GETOWN_EX => {
-            let owner = known.and_then(|owner| owner.get());
-            // Whoever never had an owner has no kind of it.
-            let none = if known.is_some() { command::F_OWNER_PID } else { command::F_OWNER_TID };
-            let kind = owner.map_or(none, |owner| match owner.kind {
+            let kind = match known.map_or(OwnerKind::Thread, |owner| owner.kind()) {
                 OwnerKind::Thread => command::F_OWNER_TID,
                 OwnerKind::Process => command::F_OWNER_PID,
                 OwnerKind::Group => command::F_OWNER_PGRP,
-            });
-            let pid = owner.map_or(0, |owner| owner.id.cast_signed());
+            };
+            let pid = known.and_then(|owner| owner.get()).map_or(0, |owner| owner.id.cast_signed());
             write_user_struct(pointer(argument).address(), &OwnerEx { kind, pid })?;
             Ok(0)
         }
@@ -206,7 +203,7 @@ fn change_owner(thread: &Thread, open: &OpenFile, kind: OwnerKind, id: u32) -> S
         return Err(Errno::ESRCH.into());
     }
     match id {
-        0 => open.owner().clear(),
+        0 => open.owner().clear(kind),
         _ => open.owner().set(Owner { kind, id }, file_signal::users(thread)),
     }
     file_signal::owner_changed(thread, open)?;
