@@ -135,7 +135,6 @@ static void broken(void) {
 }
 
 static void forced(void) {
-    printf("lease-break-time %s", old_break_time);
     TRY(pwrite(break_time, "1", 1, 0));
     put_file("f", "text");
     int fd = (int)MUST(open("f", O_RDONLY));
