@@ -71,10 +71,28 @@ static void poll_ready(void)
 	call3(SYS_poll, (long)&file, 1, -1);
 }
 
+// The last of many has something.
+static void poll_many(void)
+{
+	struct pollfd files[20];
+	for (int index = 0; index < 20; index++)
+		files[index] = (struct pollfd){ .fd = counter, .events = index < 19 ? POLLPRI : POLLIN };
+	call3(SYS_poll, (long)files, 20, -1);
+}
+
+static void select_ready(void)
+{
+	unsigned long set[16] = { 0 };
+	set[counter / 64] = 1UL << counter % 64;
+	call6(SYS_select, counter + 1, (long)set, 0, 0, 0, 0);
+}
+
 static const struct row rows[] = {
 	{ .name = "eventfd_write_read", .once = write_read, .prepare = make_counter, .finish = remove_counter },
 	{ .name = "epoll_wait_one_ready", .once = wait_ready, .prepare = watch_one_ready, .finish = unwatch },
 	{ .name = "epoll_wait_one_of_10000", .once = wait_ready, .prepare = watch_many, .finish = unwatch },
 	{ .name = "poll_one_ready", .once = poll_ready, .prepare = watch_one_ready, .finish = unwatch },
+	{ .name = "poll_twenty_one_ready", .once = poll_many, .prepare = watch_one_ready, .finish = unwatch },
+	{ .name = "select_one_ready", .once = select_ready, .prepare = watch_one_ready, .finish = unwatch },
 };
 const struct rows event_rows = ROWS(rows);

@@ -189,6 +189,11 @@ impl FdTable {
         Arc::clone(self)
     }
 
+    /// How many numbers it has room for now. None above is in use.
+    pub fn capacity(&self) -> usize {
+        self.open.len()
+    }
+
     /// Whether more than one thread uses it.
     pub fn is_shared(&self) -> bool {
         !self.open.has_one_user()

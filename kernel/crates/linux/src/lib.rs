@@ -65,6 +65,7 @@ pub mod trace;
 mod transition;
 mod vdso;
 pub mod wait;
+mod watch;
 
 pub use dispatch::{syscall_entry, syscall_exit};
 pub use error::{Interrupted, Restart, SyscallError};
