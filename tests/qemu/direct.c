@@ -279,6 +279,56 @@ static void faults(void)
 	close(fd);
 }
 
+static long read_at_hand(int fd, char *to, size_t len, off_t from)
+{
+	struct iovec vector = {to, len};
+
+	return syscall(SYS_preadv2, fd, &vector, 1, from, 0L, 8);
+}
+
+static long write_at_hand(int fd, size_t len, off_t to)
+{
+	struct iovec vector = {room, len};
+
+	return syscall(SYS_pwritev2, fd, &vector, 1, to, 0L, 8);
+}
+
+// RWF_NOWAIT: what is in memory, and nothing that would have to be waited for. FAT does not take it.
+static void at_hand(void)
+{
+	int fd = make("at hand", 0), direct = make("at hand", O_DIRECT), device = open(disk, O_RDONLY);
+
+	memset(room, 'h', 4 * PAGE);
+	TRY(write(fd, room, 4 * PAGE));
+	TRY(read_at_hand(fd, room, PAGE, 0));
+	TRY(read_at_hand(fd, room, 4 * PAGE, 2 * PAGE));
+	TRY(read_at_hand(fd, room, PAGE, 4 * PAGE));
+	TRY(read_at_hand(fd, room, 0, 0));
+	TRY(lseek(fd, PAGE, SEEK_SET));
+	TRY(read_at_hand(fd, room, 100, -1));
+	TRY(lseek(fd, 0, SEEK_CUR));
+	TRY(write_at_hand(fd, PAGE, 0));
+	TRY(write_at_hand(fd, 0, 0));
+	TRY(write_at_hand(fd, PAGE, 100 * PAGE));
+	TRY(write_at_hand(direct, PAGE, 0));
+	TRY(write_at_hand(direct, PAGE, 100 * PAGE));
+	TRY(size_of(fd));
+	TRY(fsync(fd) | posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	TRY(read_at_hand(fd, room, PAGE, 0));
+	TRY(pread(fd, room, PAGE, 0));
+	TRY(read_at_hand(fd, room, 100, PAGE - 100));
+	memset(room, 0, PAGE);
+	TRY(read_at_hand(direct, room, PAGE, 0));
+	printf("%d\n", is_all(room, PAGE, 'h'));
+	TRY(posix_fadvise(device, 0, 0, POSIX_FADV_DONTNEED));
+	TRY(read_at_hand(device, room, PAGE, 0));
+	TRY(pread(device, room, PAGE, 0));
+	TRY(read_at_hand(device, room, PAGE, 0));
+	close(fd);
+	close(direct);
+	close(device);
+}
+
 static void use(const char *place, const char *device)
 {
 	at = place;
@@ -291,6 +341,7 @@ static void use(const char *place, const char *device)
 	appended();
 	reaches();
 	faults();
+	at_hand();
 }
 
 int main(void)

@@ -386,8 +386,8 @@ macro_rules! for_each_syscall {
 324 membarrier(command: i32, flags: u32, cpu: i32) = Full("");
 325 mlock2(address: usize, length: usize, flags: u32) = Full("");
 326 copy_file_range(input: Fd, input_offset: UserPtr, output: Fd, output_offset: UserPtr, length: usize, flags: u32) = Full("");
-327 preadv2(fd: Fd, vector: UserPtr, vector_length: u64, offset_low: u64, offset_high: u64, flags: u32) = Partial("RWF_HIPRI has no effect, RWF_NOWAIT is refused for files on disks");
-328 pwritev2(fd: Fd, vector: UserPtr, vector_length: u64, offset_low: u64, offset_high: u64, flags: u32) = Partial("RWF_HIPRI has no effect, RWF_NOWAIT is refused for files on disks");
+327 preadv2(fd: Fd, vector: UserPtr, vector_length: u64, offset_low: u64, offset_high: u64, flags: u32) = Partial("RWF_HIPRI has no effect; RWF_NOWAIT starts no reading ahead");
+328 pwritev2(fd: Fd, vector: UserPtr, vector_length: u64, offset_low: u64, offset_high: u64, flags: u32) = Partial("RWF_HIPRI has no effect");
 329 pkey_mprotect(address: usize, length: usize, protection: u64, key: i32) = Absent("");
 330 pkey_alloc(flags: u64, rights: u64) = Absent("");
 331 pkey_free(key: i32) = Absent("");

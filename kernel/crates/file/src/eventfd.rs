@@ -100,7 +100,7 @@ impl File for EventFd {
         Ok(Progress::Done(WORD_LEN))
     }
 
-    fn call_flags(&self, writes: bool) -> CallFlags {
+    fn call_flags(&self, _open: &OpenFile, writes: bool) -> CallFlags {
         if writes { CallFlags::None } else { CallFlags::All }
     }
 

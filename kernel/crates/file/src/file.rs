@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::sync::atomic::AtomicU8;
 
-use abi::{Errno, PollEvents};
+use abi::{Errno, OpenFlags, PollEvents};
 use mm::object::MappedObject;
 use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
@@ -39,6 +39,14 @@ pub enum CallFlags {
     Waiting,
     /// None that changes what the call does.
     None,
+}
+
+impl CallFlags {
+    /// Those of a file with contents on a disk. A write has to find room for what it writes; only one that goes there at
+    /// once may be asked for without waiting, in vain.
+    pub fn of_contents(open: &OpenFile, writes: bool) -> Self {
+        if writes && !open.flags().contains(OpenFlags::DIRECT) { Self::Waiting } else { Self::All }
+    }
 }
 
 /// An open object behind a descriptor.
@@ -81,9 +89,14 @@ pub trait File: Any + Send + Sync {
     }
 
     /// Which `RWF_*` flags go with reading it, or writing.
-    fn call_flags(&self, writes: bool) -> CallFlags {
-        let _ = writes;
+    fn call_flags(&self, open: &OpenFile, writes: bool) -> CallFlags {
+        let _ = (open, writes);
         CallFlags::All
+    }
+
+    /// As [`File::read`], of what is in memory (`RWF_NOWAIT`): a file with contents elsewhere would have to wait for the rest.
+    fn read_at_hand(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        self.read(open, to, position)
     }
 
     /// What would not block now. The default is what Linux says of files that cannot be polled.

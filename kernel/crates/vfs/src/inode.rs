@@ -363,6 +363,11 @@ pub trait Inode: Any + Send + Sync {
     /// Told when an open file that could write it is closed.
     fn writer_closed(&self) {}
 
+    /// Whether one may ask for what of it is in memory, without waiting for the rest (`RWF_NOWAIT`).
+    fn tells_at_hand(&self) -> bool {
+        false
+    }
+
     /// Brings the file to stable storage.
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
         let _ = data_only;

@@ -238,11 +238,36 @@ impl VnodeFile {
                 done
             }
         };
+        self.tell_read(open, done);
+        Ok(Progress::Done(done))
+    }
+
+    /// As [`VnodeFile::read_contents`], of what is in memory.
+    #[cold]
+    fn read_contents_at_hand(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        let Some((cache, store)) = self.inode().page_cache() else { return self.read_contents(open, to, position) };
+        let mut own = None;
+        let at = match position {
+            Some(position) => position,
+            None => **own.insert(open.position().lock()),
+        };
+        if open.flags().contains(OpenFlags::DIRECT) && at < store.size() {
+            check_aligned(at, to.alignment_bits(), DIRECT_ALIGNMENT as usize)?;
+        }
+        let done = cache.read_at_hand(store, at, to)?;
+        if let Some(mut position) = own {
+            *position = at.saturating_add(done as u64);
+        }
+        self.tell_read(open, done);
+        Ok(Progress::Done(done))
+    }
+
+    /// Notes that bytes were read.
+    fn tell_read(&self, open: &OpenFile, done: usize) {
         self.note_access(open);
         if done > 0 {
             notify::at(&self.path.dentry, InotifyMask::ACCESS);
         }
-        Ok(Progress::Done(done))
     }
 
     /// A write to a file that this file system serves itself.
@@ -298,6 +323,13 @@ impl File for VnodeFile {
         }
     }
 
+    fn read_at_hand(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        match &self.served_by {
+            Some(file) => file.read_at_hand(open, to, position),
+            None => self.read_contents_at_hand(open, to, position),
+        }
+    }
+
     fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {
         match &self.served_by {
             Some(file) => file.write(open, from, position),
@@ -322,10 +354,11 @@ impl File for VnodeFile {
         self.served_by.as_ref().is_some_and(|file| file.is_stream())
     }
 
-    fn call_flags(&self, writes: bool) -> CallFlags {
+    fn call_flags(&self, open: &OpenFile, writes: bool) -> CallFlags {
         match &self.served_by {
-            Some(file) => file.call_flags(writes),
+            Some(file) => file.call_flags(open, writes),
             None if self.inode().metadata().is_directory() => CallFlags::None,
+            None if self.inode().tells_at_hand() => CallFlags::of_contents(open, writes),
             // Contents may have to come from a disk.
             None => CallFlags::Waiting,
         }

@@ -158,7 +158,7 @@ fn entry(present: PresentPage, shows_frames: bool) -> u64 {
 }
 
 impl File for MemoryFile {
-    fn call_flags(&self, _writes: bool) -> CallFlags {
+    fn call_flags(&self, _open: &OpenFile, _writes: bool) -> CallFlags {
         CallFlags::None
     }
 

@@ -2,11 +2,13 @@
 //!
 //! Linux's order of checks: the descriptor, its access mode, whether the file has positions, the buffer.
 
+use alloc::vec::Vec;
+
 use abi::open::SEEK_HOLE;
 use abi::resource::RLIMIT_FSIZE;
 use abi::signal::SI_USER;
 use abi::stat::{S_IFMT, S_IFREG};
-use abi::{Errno, Fd, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
+use abi::{Errno, Fd, Iovec, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
 use file::{CallFlags, FdRef, IoResult, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter, read_iovecs};
 use net::socket::{MessageFlags, SocketFile};
@@ -213,8 +215,11 @@ pub(crate) fn preadv2(
     if !flags.contains(RwFlags::NOWAIT) {
         return read_from(thread, &open, &mut to, position);
     }
-    match open.file().read(&open, &mut to, position)? {
-        Progress::Done(count) => Ok(count),
+    match open.file().read_at_hand(&open, &mut to, position)? {
+        Progress::Done(count) => {
+            thread.accounting().count_read(count);
+            Ok(count)
+        }
         Progress::WouldBlock => Err(Errno::EAGAIN.into()),
     }
 }
@@ -222,7 +227,7 @@ pub(crate) fn preadv2(
 /// The flags of one call, known ones only: the file is looked at first.
 fn rw_flags(open: &OpenFile, flags: u32, writes: bool) -> Result<RwFlags, Errno> {
     let flags = RwFlags::from_bits(flags).ok_or(Errno::EOPNOTSUPP)?;
-    let refused = match open.file().call_flags(writes) {
+    let refused = match open.file().call_flags(open, writes) {
         CallFlags::All => RwFlags::empty(),
         CallFlags::Waiting => RwFlags::NOWAIT,
         CallFlags::None => !RwFlags::HIPRI,
@@ -400,19 +405,18 @@ pub(crate) fn pwrite64(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize, o
 }
 
 fn write_vector(thread: &Thread, open: &OpenFile, vector: UserPtr, count: u64, position: Option<u64>) -> SyscallResult {
-    write_to(thread, open, &mut limited_vector(thread, open, vector, count, position)?, position)
+    let iovecs = read_iovecs(vector.address(), vector_len(count)?)?;
+    write_to(thread, open, &mut limited(thread, open, iovecs, position)?, position)
 }
 
 /// The buffers of a vector, as much of them as may be written at `position`.
 #[inline(always)]
-fn limited_vector(
+fn limited(
     thread: &Thread,
     open: &OpenFile,
-    vector: UserPtr,
-    count: u64,
+    mut iovecs: Vec<Iovec>,
     position: Option<u64>,
 ) -> Result<UserReader<'static>, Errno> {
-    let mut iovecs = read_iovecs(vector.address(), vector_len(count)?)?;
     let mut from = UserReader::from_iovecs(iovecs.clone())?;
     let len = from.remaining();
     check_end(position, len)?;
@@ -460,11 +464,15 @@ pub(crate) fn pwritev2(
         check_positions(thread, fd)?;
     }
     let open = writable(thread, fd)?;
+    let iovecs = read_iovecs(vector.address(), vector_len(vector_length)?)?;
+    if UserReader::from_iovecs(iovecs.clone())?.is_empty() {
+        return Ok(0);
+    }
     let flags = rw_flags(&open, flags, true)?;
     let written = if flags.intersects(RwFlags::APPEND | RwFlags::NOAPPEND | RwFlags::NOWAIT | RwFlags::NOSIGNAL) {
-        write_as(thread, &open, vector, vector_length, position, flags)?
+        write_as(thread, &open, iovecs, position, flags)?
     } else {
-        write_vector(thread, &open, vector, vector_length, position)?
+        write_to(thread, &open, &mut limited(thread, &open, iovecs, position)?, position)?
     };
     if flags.intersects(RwFlags::DSYNC | RwFlags::SYNC) && open.file().has_positions() {
         match open.file().sync(!flags.contains(RwFlags::SYNC)) {
@@ -480,17 +488,20 @@ pub(crate) fn pwritev2(
 fn write_as(
     thread: &Thread,
     open: &OpenFile,
-    vector: UserPtr,
-    count: u64,
+    iovecs: Vec<Iovec>,
     position: Option<u64>,
     flags: RwFlags,
 ) -> SyscallResult {
     let mut as_flags = open.flags();
+    if flags.contains(RwFlags::NOWAIT) && as_flags.contains(OpenFlags::DIRECT) && open.file().has_positions() {
+        // What is on the disk when the call returns was waited for.
+        return Err(Errno::EAGAIN.into());
+    }
     let appends = (open.is_append() || flags.contains(RwFlags::APPEND)) && !flags.contains(RwFlags::NOAPPEND);
     as_flags.set(OpenFlags::APPEND, appends);
     as_flags.set(OpenFlags::NONBLOCK, open.is_nonblocking() || flags.contains(RwFlags::NOWAIT));
     let other = open.with_flags(as_flags);
-    let mut from = limited_vector(thread, &other, vector, count, position)?;
+    let mut from = limited(thread, &other, iovecs, position)?;
     let written = write_signalling(thread, &other, &mut from, position, !flags.contains(RwFlags::NOSIGNAL))?;
     if position.is_none() && open.file().has_positions() {
         let end = *other.position().lock();

@@ -106,7 +106,7 @@ impl File for MemoryDevice {
         }
     }
 
-    fn call_flags(&self, writes: bool) -> CallFlags {
+    fn call_flags(&self, _open: &OpenFile, writes: bool) -> CallFlags {
         match self.kind {
             MemoryKind::Full if writes => CallFlags::None,
             MemoryKind::Full => CallFlags::Waiting,

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use abi::{Errno, OpenFlags};
 use block::{SECTOR_LEN, Segment, Volume};
-use file::{Attributes, File, IoResult, OpenFile, Progress};
+use file::{Attributes, CallFlags, File, IoResult, OpenFile, Progress};
 use mm::object::{MappedObject, Mappings};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
 use mm::{Frame, PAGE_SIZE};
@@ -243,17 +243,20 @@ struct DiskFile {
     errors: ErrorMark,
 }
 
-impl File for DiskFile {
-    fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+impl DiskFile {
+    fn read_from(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>, is_at_hand: bool) -> IoResult {
         let contents = &*self.contents;
         let is_direct = open.flags().contains(OpenFlags::DIRECT);
         let alignment = contents.volume.disk().limits().logical_block_len;
         let read = |position, to: &mut UserWriter<'_>| {
-            if !is_direct {
-                return contents.cache.read(contents, position, to);
+            if is_direct {
+                check_aligned(position, to.alignment_bits(), alignment)?;
             }
-            check_aligned(position, to.alignment_bits(), alignment)?;
-            contents.cache.read_direct(contents, position, to)
+            match (is_at_hand, is_direct) {
+                (true, _) => contents.cache.read_at_hand(contents, position, to),
+                (false, true) => contents.cache.read_direct(contents, position, to),
+                (false, false) => contents.cache.read(contents, position, to),
+            }
         };
         let done = match position {
             Some(position) => read(position, to)?,
@@ -265,6 +268,20 @@ impl File for DiskFile {
             }
         };
         Ok(Progress::Done(done))
+    }
+}
+
+impl File for DiskFile {
+    fn read(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        self.read_from(open, to, position, false)
+    }
+
+    fn read_at_hand(&self, open: &OpenFile, to: &mut UserWriter<'_>, position: Option<u64>) -> IoResult {
+        self.read_from(open, to, position, true)
+    }
+
+    fn call_flags(&self, open: &OpenFile, writes: bool) -> CallFlags {
+        CallFlags::of_contents(open, writes)
     }
 
     fn write(&self, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> IoResult {

@@ -121,7 +121,7 @@ impl File for Inotify {
         if done == 0 { Ok(Progress::WouldBlock) } else { Ok(Progress::Done(done)) }
     }
 
-    fn call_flags(&self, _writes: bool) -> CallFlags {
+    fn call_flags(&self, _open: &OpenFile, _writes: bool) -> CallFlags {
         CallFlags::None
     }
 

@@ -176,6 +176,22 @@ impl PageCache {
 
     /// Reads from `position` on; 0 at the end.
     pub fn read(&self, store: &dyn PageStore, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        self.read_by(store, position, to, |index| self.frame(store, index))
+    }
+
+    /// As [`PageCache::read`], as far as pages are in memory: `EAGAIN` when the first is not.
+    pub fn read_at_hand(&self, store: &dyn PageStore, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        self.read_by(store, position, to, |index| self.present(index).ok_or(Errno::EAGAIN))
+    }
+
+    #[inline(always)]
+    fn read_by(
+        &self,
+        store: &dyn PageStore,
+        position: u64,
+        to: &mut UserWriter<'_>,
+        frame: impl Fn(u64) -> Result<Frame, Errno>,
+    ) -> Result<usize, Errno> {
         let mut done = 0;
         let mut position = position;
         while !to.is_full() {
@@ -185,7 +201,7 @@ impl PageCache {
             }
             let offset = offset_in_page(position);
             let len = min_len((PAGE_SIZE - offset).min(to.remaining()), left);
-            let copied = self.frame(store, page_of(position)).and_then(|frame| copy_out(&frame, offset, to, len));
+            let copied = frame(page_of(position)).and_then(|frame| copy_out(&frame, offset, to, len));
             match copied {
                 Ok(copied) => {
                     done += copied;

@@ -474,6 +474,10 @@ impl Inode for ExtInode {
         Some((self.cache().ok()?, self))
     }
 
+    fn tells_at_hand(&self) -> bool {
+        true
+    }
+
     fn mappings(&self) -> Option<&Mappings> {
         self.cache().ok().map(PageCache::mappings)
     }

@@ -65,7 +65,7 @@ impl GeneratedFile {
 }
 
 impl File for GeneratedFile {
-    fn call_flags(&self, _writes: bool) -> CallFlags {
+    fn call_flags(&self, _open: &OpenFile, _writes: bool) -> CallFlags {
         CallFlags::Waiting
     }
 
