@@ -237,6 +237,39 @@ static void openers(void) {
     map = before;
 }
 
+static void show_owners(const char *what, const char *memory) {
+    printf("%s: exclusive %d\n", what, !!(entry(memory) & EXCLUSIVE));
+}
+
+// Pages that are mapped once, and more often.
+static void owners(void) {
+    static const char *const kinds[] = {"a file, shared", "a file, private", "memory of a file, shared", "memory, shared"};
+    put_file("once", "contents");
+    for (int kind = 0; kind < 4; kind++) {
+        int flags = kind == 1 ? MAP_PRIVATE : kind == 3 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED;
+        int fd = kind == 2 ? (int)MUST(syscall(SYS_memfd_create, "m", 0)) : kind == 3 ? -1 : (int)MUST(open("once", O_RDWR));
+        if (kind == 2)
+            MUST(ftruncate(fd, PAGE));
+        char *first = pages(1, PROT_READ | PROT_WRITE, flags, fd);
+        (void)*(volatile char *)first;
+        puts(kinds[kind]);
+        show_owners("touched", first);
+        if (kind != 3) {
+            char *second = pages(1, PROT_READ, MAP_SHARED, fd);
+            (void)*(volatile char *)second;
+            show_owners("mapped again", first);
+            show_owners("the other", second);
+            MUST(munmap(second, PAGE));
+            show_owners("unmapped", first);
+        }
+        *(volatile char *)first = 'x';
+        show_owners("written", first);
+    }
+    char *zero = pages(1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    (void)*(volatile char *)zero;
+    show_owners("only read", zero);
+}
+
 static void *reader(void *memory) {
     char byte;
     for (int round = 0; round < 2000; round++)
@@ -268,6 +301,7 @@ int main(void) {
     positions();
     where();
     openers();
+    owners();
     beside();
     return 0;
 }

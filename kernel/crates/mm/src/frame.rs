@@ -344,6 +344,11 @@ impl fmt::Debug for Frame {
     }
 }
 
+/// How many references a frame has; that of a pinned one says nothing.
+pub(crate) fn reference_count(number: FrameNumber) -> u32 {
+    machine().reference_count(number)
+}
+
 /// True when a frame has one reference and is not pinned.
 #[must_use]
 pub fn is_exclusive(number: FrameNumber) -> bool {

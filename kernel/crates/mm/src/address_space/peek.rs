@@ -27,7 +27,7 @@ pub struct PresentPage {
     pub frame: u64,
     /// It belongs to a file, or to memory that is shared.
     pub is_of_object: bool,
-    /// Nobody else has it.
+    /// It is mapped once, as far as is known: nobody else has it, but the object it belongs to.
     pub is_exclusive: bool,
 }
 
@@ -76,7 +76,8 @@ impl AddressSpace {
         let mut rest = range;
         while let Some((address, entry)) = state.page_table.next_present(rest) {
             let is_of_object = matches!(entry.kind, PageKind::File | PageKind::Shared);
-            let is_exclusive = entry.kind == PageKind::Anonymous && frame::is_exclusive(entry.frame);
+            let owners = if is_of_object { 2 } else { 1 };
+            let is_exclusive = entry.kind != PageKind::Zero && frame::reference_count(entry.frame) == owners;
             each(address, PresentPage { frame: u64::from(entry.frame.index()), is_of_object, is_exclusive });
             rest = PageRange::new(address + PAGE_SIZE, range.end());
         }

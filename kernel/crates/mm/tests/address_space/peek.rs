@@ -112,6 +112,27 @@ fn present_pages_are_told() {
 }
 
 #[test]
+fn pages_of_files_are_told_by_how_often_they_are_mapped() {
+    let cpu = Cpu::new();
+    let file = FakeFile::new(1);
+    let backing = || Backing::File { object: file.clone(), offset: 0, access: READ_WRITE };
+    let request =
+        || MapRequest { sharing: Sharing::Shared, backing: backing(), ..MapRequest::anonymous(PAGE_SIZE, READ_WRITE) };
+    let (first, second) = (cpu.space.map(request()).unwrap(), cpu.space.map(request()).unwrap());
+    let is_exclusive = |address: usize| {
+        let mut seen = None;
+        cpu.space.each_present(PageRange::new(address, address + PAGE_SIZE), |_, page| seen = Some(page.is_exclusive));
+        seen
+    };
+    cpu.load(first).unwrap();
+    assert_eq!((is_exclusive(first), is_exclusive(second)), (Some(true), None));
+    cpu.load(second).unwrap();
+    assert_eq!((is_exclusive(first), is_exclusive(second)), (Some(false), Some(false)));
+    cpu.space.unmap(first, PAGE_SIZE).unwrap();
+    assert_eq!(is_exclusive(second), Some(true));
+}
+
+#[test]
 fn faults_that_read_are_major() {
     let cpu = Cpu::new();
     let file = FakeFile::new(2);
