@@ -2,14 +2,44 @@
 #include "observe.h"
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 
 #define NS_GET_USERNS 0xb701
 #define NS_GET_PARENT 0xb702
 #define NS_GET_NSTYPE 0xb703
 #define NS_GET_OWNER_UID 0xb704
+#define NS_GET_MNTNS_ID 0x8008b705u
+#define NS_MNT_GET_INFO 0x8010b70au
 
 static const char *const names[] = {"cgroup", "ipc",  "mnt",  "net",  "pid", "pid_for_children",
                                     "time",   "time_for_children", "user", "uts"};
+
+// What is told of the mounts of a namespace.
+static void tell_mounts(int fd) {
+    struct {
+        unsigned size, mounts;
+        unsigned long id, more;
+    } info = {0}, after = {0};
+    unsigned long id = 0;
+    TRY(ioctl(fd, NS_MNT_GET_INFO, &info));
+    MUST(ioctl(fd, NS_GET_MNTNS_ID, &id));
+    CHECK(info.size == 16 && info.id == id && info.mounts > 0);
+    MUST(mount("none", "/tmp", "tmpfs", 0, NULL));
+    TRY(ioctl(fd, NS_MNT_GET_INFO + (8 << 16), &after));
+    CHECK(after.mounts == info.mounts + 1 && after.more == 0);
+    MUST(umount("/tmp"));
+    TRY(ioctl(fd, NS_MNT_GET_INFO, &after));
+    CHECK(after.mounts == info.mounts);
+    TRY(ioctl(fd, NS_MNT_GET_INFO, NULL));
+    TRY(ioctl(fd, NS_MNT_GET_INFO, 8));
+    TRY(ioctl(fd, NS_MNT_GET_INFO - (8 << 16), &info));
+    TRY(ioctl(fd, NS_MNT_GET_INFO & 0xffff, &info));
+    TRY(ioctl(fd, NS_GET_NSTYPE + (8 << 16), &info));
+    int other = MUST(open("/proc/self/ns/uts", O_RDONLY));
+    for (int command = 0; command < 3; command++)
+        TRY(ioctl(other, NS_MNT_GET_INFO + command, &info));
+    close(other);
+}
 
 int main(void) {
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -55,6 +85,7 @@ int main(void) {
     char place[PATH_MAX];
     MUST(chdir("/proc"));
     int mounts = MUST(open("/proc/self/ns/mnt", O_RDONLY));
+    tell_mounts(mounts);
     TRY(setns(mounts, CLONE_NEWNS));
     printf("%s\n", getcwd(place, sizeof place));
     TRY(setns(-1, 0));

@@ -167,6 +167,9 @@ impl StatmountMask {
         .union(Self::MNT_GIDMAP);
 }
 
+/// `MNT_NS_INFO_SIZE_VER0`: the length of what `NS_MNT_GET_INFO` tells.
+pub const MNT_NS_INFO_SIZE_VER0: u32 = 16;
+
 /// `MNT_ID_REQ_SIZE_VER0`: the shortest request of `statmount` and `listmount`.
 pub const MNT_ID_REQ_SIZE_VER0: usize = 24;
 /// `LSMT_ROOT`: the caller's root, for `listmount`.
@@ -181,6 +184,13 @@ abi_struct! {
         pub mnt_ns_fd: u32,
         pub mnt_id: u64,
         pub param: u64,
+        pub mnt_ns_id: u64,
+    }
+
+    /// `struct mnt_ns_info`.
+    pub struct MountNamespaceInfo: 16 {
+        pub size: u32,
+        pub nr_mounts: u32,
         pub mnt_ns_id: u64,
     }
 

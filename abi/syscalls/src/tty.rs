@@ -92,6 +92,13 @@ pub mod ioctl {
     pub const NS_GET_OWNER_UID: u32 = 0xb704;
     /// The number of a namespace of mounts.
     pub const NS_GET_MNTNS_ID: u32 = 0x8008_b705;
+    /// How many mounts a namespace of mounts has. This and the next two tell, in bits 16 to 29, how long a structure the
+    /// caller knows.
+    pub const NS_MNT_GET_INFO: u32 = 0x8000_b70a;
+    /// Opens the namespace of mounts that was made after one.
+    pub const NS_MNT_GET_NEXT: u32 = 0x8000_b70b;
+    /// Opens the namespace of mounts that was made before one.
+    pub const NS_MNT_GET_PREV: u32 = 0x8000_b70c;
     /// The number of a namespace.
     pub const NS_GET_ID: u32 = 0x8008_b70d;
     pub const RNDGETENTCNT: u32 = 0x8004_5200;

@@ -404,6 +404,11 @@ impl Namespace {
         self.tree.lock().mounts.iter().map(MountSnapshot::of).collect()
     }
 
+    /// How many mounts there are.
+    pub fn mount_count(&self) -> usize {
+        self.tree.lock().mounts.len()
+    }
+
     /// The mount with this number that is never given again.
     pub fn find(&self, unique_id: u64) -> Option<MountSnapshot> {
         let tree = self.tree.lock();

@@ -3,8 +3,8 @@
 use core::any::Any;
 
 use abi::ioctl::{
-    FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIOQSIZE, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, NS_GET_USERNS,
-    TIOCGPGRP, TIOCGSID, TIOCNOTTY, TIOCSCTTY, TIOCSPGRP,
+    FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIOQSIZE, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, TIOCGPGRP, TIOCGSID,
+    TIOCNOTTY, TIOCSCTTY, TIOCSPGRP,
 };
 use abi::stat::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use abi::{Errno, Fd, OpenFlags};
@@ -14,7 +14,7 @@ use mm::user::{read_user_struct, write_user_struct};
 use net::socket::SocketFile;
 use vfs::VnodeFile;
 
-use super::namespace::open_owner;
+use super::namespace::namespace_ioctl;
 use super::socket_ioctl::socket_ioctl;
 use crate::SyscallResult;
 use crate::credentials::CAP_SYS_ADMIN;
@@ -75,8 +75,10 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
             Some(tty) => control_terminal(thread, tty, command, argument, address),
             None => Err(Errno::ENOTTY.into()),
         },
-        NS_GET_USERNS if let Some(namespace) = file_as::<NamespaceFile>(&open) => open_owner(thread, namespace),
         _ => {
+            if let Some(namespace) = file_as::<NamespaceFile>(&open) {
+                return namespace_ioctl(thread, &open, namespace, command, argument);
+            }
             if let Some(file) = file_as::<SocketFile>(&open)
                 && let Some(result) = socket_ioctl(thread, &open, file.socket().kind().domain, command, address)
             {
