@@ -148,6 +148,7 @@ const PROCESS_FILES: &[Row<Task>] = &[
     Row::fallible("mountstats", 0o400, |task| task.show_living(Err(Errno::EINVAL), mounts::mountstats)),
     Row::fallible("stat", 0o444, |task| task.show(status::stat)),
     Row::directory("task", 0o555, threads),
+    Row::fallible("timers", 0o444, |task| task.show(task_files::timers)),
     Row::setting("timerslack_ns", 0o666, task_files::timer_slack, task_files::set_timer_slack),
 ];
 

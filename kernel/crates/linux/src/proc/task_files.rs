@@ -5,6 +5,8 @@ use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
+use abi::signal::{SIGEV_NONE, SIGEV_THREAD};
+use abi::time::{CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
 use mm::PAGE_SIZE;
 use mm::user::UserReader;
 use sync::machine;
@@ -255,4 +257,36 @@ pub(super) fn clear_references(task: &Task, text: &[u8]) -> Result<(), Errno> {
 /// Pages of so many bytes.
 pub(super) fn pages_of(bytes: usize) -> u64 {
     bytes.div_ceil(PAGE_SIZE) as u64
+}
+
+// ---- Timers ---------------------------------------------------------------------------------------------------------
+
+/// `timers`: the POSIX timers of a process.
+pub(super) fn timers(thread: &Thread) -> Result<Vec<u8>, Errno> {
+    let process = thread.process();
+    let mut text = Text::new();
+    for (timer, clock) in process.timers.all_posix() {
+        let Some(told) = timer.notification() else { continue };
+        let (how, signal) = told.asked;
+        let how = match how {
+            SIGEV_NONE => "none",
+            SIGEV_THREAD => "thread",
+            _ => "signal",
+        };
+        let (kind, who) = match &told.thread {
+            Some(thread) => ("tid", thread.upgrade().map_or(0, |thread| thread.tid())),
+            None => ("pid", process.pid()),
+        };
+        // The clocks of the caller go by what they are called of anybody, with 0 for who asks.
+        let clock = match clock {
+            CLOCK_PROCESS_CPUTIME_ID => !0 << 3 | 2,
+            CLOCK_THREAD_CPUTIME_ID => !0 << 3 | 6,
+            other => other,
+        };
+        text.line(format_args!("ID: {}", told.id));
+        text.line(format_args!("signal: {signal}/{:016x}", told.value));
+        text.line(format_args!("notify: {how}/{kind}.{who}"));
+        text.line(format_args!("ClockID: {clock}"));
+    }
+    Ok(text.into_bytes())
 }

@@ -142,11 +142,13 @@ fn notification(thread: &Thread, event: Option<&Sigevent>) -> Result<Notificatio
         process: Arc::downgrade(thread.process()),
         thread: None,
         signal: Some(Signal::SIGALRM),
+        asked: (SIGEV_SIGNAL, i32::from(Signal::SIGALRM.number())),
         id: 0,
         value: 0,
     };
     let Some(event) = event else { return Ok(made) };
     made.value = event.sigev_value;
+    made.asked = (event.sigev_notify, event.sigev_signo);
     made.signal = match event.sigev_notify {
         SIGEV_NONE => None,
         SIGEV_SIGNAL | SIGEV_THREAD => Some(Signal::from_raw(event.sigev_signo).ok_or(Errno::EINVAL)?),
@@ -167,10 +169,9 @@ fn notification(thread: &Thread, event: Option<&Sigevent>) -> Result<Notificatio
 pub(crate) fn timer_create(thread: &Thread, clock: i32, event: UserPtr, id: UserPtr) -> SyscallResult {
     let event: Option<Sigevent> = event.non_null().map(|event| read_user_struct(event.address())).transpose()?;
     let timers = &thread.process().timers;
-    let is_realtime = is_time_of_day(clock);
     let timer_clock = timer_clock(thread, clock)?;
     let mut notification = notification(thread, event.as_ref())?;
-    let number = timers.add_posix(is_realtime, |number| {
+    let number = timers.add_posix(clock, |number| {
         notification.id = number;
         if event.is_none() {
             // Without an event, the number is also the value.
@@ -187,8 +188,8 @@ pub(crate) fn timer_create(thread: &Thread, clock: i32, event: UserPtr, id: User
 
 pub(crate) fn timer_settime(thread: &Thread, id: i32, flags: i32, value: UserPtr, old_value: UserPtr) -> SyscallResult {
     let new = read_itimerspec(value.non_null().ok_or(Errno::EINVAL)?)?;
-    let (timer, is_realtime) = thread.process().timers.posix(id)?;
-    let expiry = expiry(timer.clock(), is_realtime, flags & TIMER_ABSTIME != 0, new.value_ns);
+    let (timer, clock) = thread.process().timers.posix(id)?;
+    let expiry = expiry(timer.clock(), is_time_of_day(clock), flags & TIMER_ABSTIME != 0, new.value_ns);
     let old = timer.set(expiry, if expiry.is_some() { new.interval_ns } else { 0 });
     if let Some(old_value) = old_value.non_null() {
         write_user_struct(old_value.address(), &itimerspec(old))?;

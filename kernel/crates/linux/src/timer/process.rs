@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 use abi::signal::SI_TIMER;
@@ -26,8 +27,8 @@ pub(crate) struct ProcessTimers {
 
 #[derive(Default)]
 struct PosixTimers {
-    /// By number; with whether the timer's points in time are those of the day.
-    timers: BTreeMap<i32, (Arc<Timer>, bool)>,
+    /// By number; with the clock that the program named.
+    timers: BTreeMap<i32, (Arc<Timer>, i32)>,
     next_id: i32,
 }
 
@@ -46,15 +47,20 @@ impl ProcessTimers {
         self.intervals.get(index).map(Once::get).ok_or(Errno::EINVAL)
     }
 
-    /// A POSIX timer, and whether its points in time are those of the day.
-    pub(crate) fn posix(&self, id: i32) -> Result<(Arc<Timer>, bool), Errno> {
+    /// A POSIX timer, and the clock that the program named.
+    pub(crate) fn posix(&self, id: i32) -> Result<(Arc<Timer>, i32), Errno> {
         self.posix.lock().timers.get(&id).cloned().ok_or(Errno::EINVAL)
+    }
+
+    /// All of them, the last made first.
+    pub(crate) fn all_posix(&self) -> Vec<(Arc<Timer>, i32)> {
+        self.posix.lock().timers.values().rev().cloned().collect()
     }
 
     /// Enters a POSIX timer, which `make` makes given its number.
     pub(crate) fn add_posix(
         &self,
-        is_realtime: bool,
+        clock: i32,
         make: impl FnOnce(i32) -> Result<Arc<Timer>, Errno>,
     ) -> Result<i32, Errno> {
         let mut posix = self.posix.lock();
@@ -63,7 +69,7 @@ impl ProcessTimers {
             id = id.checked_add(1).unwrap_or(0);
         }
         let timer = make(id)?;
-        posix.timers.insert(id, (timer, is_realtime));
+        posix.timers.insert(id, (timer, clock));
         posix.next_id = id.checked_add(1).unwrap_or(0);
         Ok(id)
     }

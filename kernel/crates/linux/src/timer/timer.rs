@@ -45,6 +45,8 @@ pub(crate) struct Notification {
     pub thread: Option<Weak<Thread>>,
     /// None: nothing.
     pub signal: Option<Signal>,
+    /// How the program asked to be told (`SIGEV_*`), and by which signal, sent or not.
+    pub asked: (i32, i32),
     /// The number of the timer.
     pub id: i32,
     /// `si_value`.
@@ -150,6 +152,11 @@ impl Timer {
     /// What happens when it expires.
     pub(super) fn event(&self) -> &Event {
         &self.event
+    }
+
+    /// What a POSIX timer does.
+    pub(crate) fn notification(&self) -> Option<&Notification> {
+        if let Event::Posix(notification) = &self.event { Some(notification) } else { None }
     }
 
     /// Sets it to expire at a time of its clock, or not at all, and answers what it was set to.
