@@ -11,6 +11,7 @@ mod mappings;
 mod shared_memory;
 
 use alloc::vec::Vec;
+use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::Errno;
@@ -33,7 +34,7 @@ pub struct CodeSite {
 }
 
 /// The pages of a file, as mappings see them.
-pub trait MappedObject: Send + Sync {
+pub trait MappedObject: Any + Send + Sync {
     /// The page `index` of the file, as its cache holds it; changes to it are changes to the file.
     /// EFAULT beyond the end of the file (the program gets SIGBUS), ENOMEM when memory ran out,
     /// anything else when reading failed (SIGBUS as well). May sleep.

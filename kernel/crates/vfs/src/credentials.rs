@@ -30,6 +30,8 @@ bitflags! {
         const MKNOD = 1 << 27;
         /// `CAP_SETFCAP`: give files capabilities.
         const SETFCAP = 1 << 31;
+        /// `CAP_CHECKPOINT_RESTORE`: open what others map.
+        const CHECKPOINT_RESTORE = 1 << 40;
         const _ = !0;
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 
 use abi::{Errno, FallocateFlags};
 use file::OpenFile;
@@ -30,6 +31,11 @@ impl FileMapping {
         let errors = error_mark(&path);
         Self { path, _open: Arc::clone(open), may_store, errors }
     }
+}
+
+/// Where what is mapped was found, if that was by name.
+pub fn mapped_place(object: &dyn MappedObject) -> Option<PathRef> {
+    (object as &dyn Any).downcast_ref::<FileMapping>().map(|mapping| mapping.path.clone())
 }
 
 impl Drop for FileMapping {

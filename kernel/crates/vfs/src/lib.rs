@@ -92,6 +92,7 @@ pub use create::{link, mkdir, mknod, symlink};
 pub use credentials::{Capabilities, Credentials};
 pub use dentry::{Dentry, RootDentry};
 pub use detached::{new_mount, open_detached, open_place_only};
+pub use file_mapping::mapped_place;
 pub use file_system::{FileSystem, FileSystemStatistics};
 pub use file_time::FileTime;
 pub use inode::{Inode, LinkTarget, NewInode, Opened, Renaming};

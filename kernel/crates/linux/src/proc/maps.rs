@@ -1,11 +1,16 @@
 //! `/proc/PID/maps` and what else shows the areas of memory.
 
+use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
 use abi::stat::{device_major, device_minor};
 use mm::{AreaSnapshot, PAGE_SIZE, Rights};
+use vfs::fs::generated::{Directory, ListedNode, Node};
+use vfs::{Capabilities, Credentials, FileKind, PathRef};
 
+use super::process::Task;
 use super::text::Text;
 use crate::thread::Thread;
 
@@ -45,6 +50,63 @@ pub(super) fn maps(thread: &Thread) -> Result<Vec<u8>, Errno> {
     Ok(text.into_bytes())
 }
 
+/// Whether an area has a file, and not a page of the kernel's.
+fn has_file(area: &AreaSnapshot) -> bool {
+    area.name.starts_with(b"/")
+}
+
+/// Two addresses as names of `map_files` have them.
+fn parse_range(name: &[u8]) -> Option<(usize, usize)> {
+    let (start, end) = core::str::from_utf8(name).ok()?.split_once('-')?;
+    let number = |text: &str| usize::from_str_radix(text, 16).ok();
+    let range = (number(start)?, number(end)?);
+    // There is one way to write it.
+    (format!("{:x}-{:x}", range.0, range.1).as_bytes() == name).then_some(range)
+}
+
+/// The area with exactly these addresses, if it has a file.
+fn find(task: &Task, range: (usize, usize)) -> Result<AreaSnapshot, Errno> {
+    let areas = task.living_thread(Errno::ENOENT)?.process().address_space().areas();
+    let is_it = |area: &AreaSnapshot| (area.range.start(), area.range.end()) == range && has_file(area);
+    areas.into_iter().find(is_it).ok_or(Errno::ENOENT)
+}
+
+/// What an area maps, for who may open what others map.
+fn mapped(task: &Task, range: (usize, usize), credentials: &Credentials) -> Result<PathRef, Errno> {
+    if !credentials.has(Capabilities::SYS_ADMIN) && !credentials.has(Capabilities::CHECKPOINT_RESTORE) {
+        return Err(Errno::EPERM);
+    }
+    let area = find(task, range)?;
+    let object = task.living_thread(Errno::ENOENT)?.process().address_space().object_of(area.range);
+    object.and_then(|object| vfs::mapped_place(&*object)).ok_or(Errno::ENOENT)
+}
+
+/// `map_files`: a link for each area that has a file, to that.
+pub(super) fn files(task: &Arc<Task>) -> Directory {
+    let (found, listed) = (Arc::clone(task), Arc::clone(task));
+    Directory::new().changing(
+        move |name, _| {
+            let range = parse_range(name)?;
+            let area = find(&found, range).ok()?;
+            let may_store = area.is_shared && area.rights_max.contains(Rights::WRITE);
+            let (shown, followed) = (Arc::clone(&found), Arc::clone(&found));
+            Some(Node::magic_link(
+                if may_store { 0o600 } else { 0o400 },
+                move |_| find(&shown, range).map(|area| area.name),
+                move |credentials| mapped(&followed, range, credentials),
+            ))
+        },
+        move |give| {
+            let Ok(thread) = listed.living_thread(Errno::ENOENT) else { return };
+            let areas = thread.process().address_space().areas();
+            for (order, area) in (0..).zip(areas.iter().filter(|area| has_file(area))) {
+                let name = format!("{:x}-{:x}", area.range.start(), area.range.end());
+                give(ListedNode { name: name.as_bytes(), order, kind: FileKind::Symlink });
+            }
+        },
+    )
+}
+
 /// The figures of one area, or of all, in bytes.
 #[derive(Clone, Copy, Default)]
 struct Resident {
@@ -56,7 +118,7 @@ fn figures(text: &mut Text, size: Option<usize>, resident: Resident) {
     let file = resident.total - resident.anonymous;
     let mut line = |name: &str, bytes: usize| {
         let label_width = 16;
-        text.line(format_args!("{:label_width$}{:>8} kB", alloc::format!("{name}:"), bytes / KIB));
+        text.line(format_args!("{:label_width$}{:>8} kB", format!("{name}:"), bytes / KIB));
     };
     if let Some(size) = size {
         line("Size", size);

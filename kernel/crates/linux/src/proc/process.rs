@@ -145,6 +145,7 @@ fn executable(thread: &Thread) -> PathRef {
 const PROCESS_FILES: &[Row<Task>] = &[
     Row::setting("coredump_filter", 0o644, task_files::core_dump_filter, task_files::set_core_dump_filter),
     Row::fallible("io", 0o400, |task| task.show(task_files::process_io)),
+    Row::directory("map_files", 0o500, maps::files),
     Row::fallible("mountstats", 0o400, |task| task.show_living(Err(Errno::EINVAL), mounts::mountstats)),
     Row::fallible("stat", 0o444, |task| task.show(status::stat)),
     Row::directory("task", 0o555, threads),

@@ -57,6 +57,13 @@ impl AddressSpace {
         snapshots
     }
 
+    /// What is mapped by the area that has exactly these addresses, if anything is.
+    pub fn object_of(&self, range: PageRange) -> Option<Arc<dyn MappedObject>> {
+        let state = self.state();
+        let area = state.areas.find(range.start()).filter(|area| area.range == range)?;
+        area.object_page(range.start()).map(|(object, _)| object.clone())
+    }
+
     /// Counts the most that is ever resident anew from now on.
     pub fn forget_resident_max(&self) {
         self.state().usage.resident_max = 0;
@@ -98,6 +105,7 @@ impl State {
         AreaSnapshot {
             range,
             rights: area.rights,
+            rights_max: area.rights_max,
             is_shared: area.is_shared(),
             offset,
             device: 0,

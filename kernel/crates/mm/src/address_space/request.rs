@@ -262,6 +262,8 @@ pub struct AreaSnapshot {
     pub range: PageRange,
     /// What the program may do.
     pub rights: Rights,
+    /// What it may ever be allowed to do.
+    pub rights_max: Rights,
     /// MAP_SHARED.
     pub is_shared: bool,
     /// Byte offset in the file, or 0.

@@ -462,6 +462,7 @@ fn usage_and_snapshots() {
     let expected = AreaSnapshot {
         range: PageRange::new(BASE, BASE + 2 * PAGE_SIZE),
         rights: Rights::READ | Rights::EXECUTE,
+        rights_max: Rights::all(),
         is_shared: false,
         offset: 0x2000,
         device: 1,
@@ -470,6 +471,8 @@ fn usage_and_snapshots() {
         name: b"/file".to_vec(),
     };
     assert_eq!(areas[0], expected);
+    assert!(cpu.space.object_of(areas[0].range).is_some() && cpu.space.object_of(areas[1].range).is_none());
+    assert!(cpu.space.object_of(PageRange::new(BASE, BASE + PAGE_SIZE)).is_none(), "all of it or nothing");
     assert_eq!(areas[1].name, b"[stack]");
     cpu.space.clear();
     assert_eq!((cpu.space.areas(), cpu.present_pages()), (vec![], 0));
