@@ -190,8 +190,33 @@ static void as_somebody(void) {
     TRY(getxattr("/proc/self/status", "user.x", NULL, 0));
 }
 
+// More names than one call gives.
+static void too_many(void) {
+    char name[256] = "trusted.";
+    long set = 0;
+    put_file("long", "");
+    memset(name + 8, 'n', 240);
+    for (int i = 0; i < 300; i++) {
+        snprintf(name + 240, 12, "%03d", i);
+        set += setxattr("long", name, "", 0, 0) == 0;
+    }
+    printf("%ld names\n", set);
+    TRY(listxattr("long", NULL, 0));
+    TRY(listxattr("long", big, 65535));
+    TRY(listxattr("long", big, 65536));
+    TRY(listxattr("long", big, 70000));
+    TRY(listxattr("long", big, -1));
+    for (int i = 0; i < 40; i++) {
+        snprintf(name + 240, 12, "%03d", i);
+        MUST(removexattr("long", name));
+    }
+    TRY(listxattr("long", big, 70000));
+    TRY(listxattr("long", big, 100));
+}
+
 int main(void) {
     fresh_dir("/dev/shm");
+    too_many();
     basics();
     names_and_sizes();
     kinds();

@@ -112,7 +112,7 @@ pub use seals::{SealFlags, Seals};
 pub use superblock::{Superblock, SuperblockFlags, settle, settle_all, shut_down, sync_all};
 pub use vnode_file::{DIRECT_ALIGNMENT, VnodeFile};
 pub use walk::{Lookup, resolve};
-pub use xattr::{XattrChange, change_xattr, get_xattr, list_xattrs};
+pub use xattr::{XattrChange, XattrList, change_xattr, get_xattr, list_xattrs};
 
 /// The longest path, with its closing zero.
 pub const PATH_LEN_MAX: usize = 4096;

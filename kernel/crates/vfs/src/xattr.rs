@@ -118,23 +118,40 @@ pub fn change_xattr(
     })
 }
 
-/// The names of the extended attributes that are to be seen, each with a zero behind it. `E2BIG` when the list is too long.
-pub fn list_xattrs(credentials: &Credentials, path: &PathRef) -> Result<Vec<u8>, Errno> {
+/// Names of extended attributes, each with a zero behind it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct XattrList {
+    names: Vec<u8>,
+    len: usize,
+}
+
+impl XattrList {
+    /// How long it is, which may be more than there can be told of it.
+    pub fn length(&self) -> usize {
+        self.len
+    }
+
+    /// All of it; `E2BIG` when it is too long for that.
+    pub fn into_bytes(self) -> Result<Vec<u8>, Errno> {
+        if self.len > self.names.len() { Err(Errno::E2BIG) } else { Ok(self.names) }
+    }
+}
+
+/// The names of the extended attributes that are to be seen.
+pub fn list_xattrs(credentials: &Credentials, path: &PathRef) -> Result<XattrList, Errno> {
     let sees_trusted = credentials.has(Capabilities::SYS_ADMIN);
-    let mut list = Vec::new();
-    let mut is_too_long = false;
+    let mut list = XattrList::default();
     path.inode().list_xattrs(&mut |name| {
         if NameSpace::of(name).0 == NameSpace::Trusted && !sees_trusted {
             return;
         }
-        if list.len() + name.len() + 1 > XATTR_LIST_MAX {
-            is_too_long = true;
-            return;
+        list.len = list.len.saturating_add(name.len() + 1);
+        if list.len <= XATTR_LIST_MAX {
+            list.names.extend_from_slice(name);
+            list.names.push(0);
         }
-        list.extend_from_slice(name);
-        list.push(0);
     })?;
-    if is_too_long { Err(Errno::E2BIG) } else { Ok(list) }
+    Ok(list)
 }
 
 /// Linux's `xattr_permission`.

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use abi::xattr::{XATTR_CREATE, XATTR_NAME_MAX, XATTR_REPLACE, XATTR_SIZE_MAX, XattrArgs};
+use abi::xattr::{XATTR_CREATE, XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_REPLACE, XATTR_SIZE_MAX, XattrArgs};
 use abi::{AtFlags, Errno, Fd, PAGE_SIZE, UserPtr};
 use mm::user::{UserReader, UserWriter, read_user_cstr, read_user_struct};
 use vfs::{PathRef, XattrChange};
@@ -101,7 +101,12 @@ fn set(thread: &Thread, target: Target, name: UserPtr, value: UserPtr, size: usi
 fn list(thread: &Thread, target: Target, names: UserPtr, size: usize) -> SyscallResult {
     let view = View::of(thread);
     let place = target.place(thread, &view)?;
-    answer(&vfs::list_xattrs(&view.credentials, &place)?, names, size)
+    let list = vfs::list_xattrs(&view.credentials, &place)?;
+    match size {
+        0 => Ok(list.length()),
+        1..XATTR_LIST_MAX if list.length() > size => Err(Errno::ERANGE.into()),
+        _ => answer(&list.into_bytes()?, names, size),
+    }
 }
 
 fn remove(thread: &Thread, target: Target, name: UserPtr) -> SyscallResult {

@@ -4,7 +4,7 @@ use abi::{FallocateFlags, OpenFlags};
 use block::{Disk, SECTOR_LEN, Volume};
 use testkit::disk::{FakeDisk, Image};
 use vfs::fs::ext::{ExtFileSystem, ExtOptions};
-use vfs::{XattrChange, change_xattr, get_xattr, list_xattrs};
+use vfs::{XattrChange, XattrList, change_xattr, get_xattr, list_xattrs};
 
 use crate::support::{Random, World};
 
@@ -66,7 +66,7 @@ fn walk(world: &World) -> Vec<String> {
 /// Reads the extended attributes of a file.
 fn read_attributes(world: &World, path: &str) {
     let Ok(place) = world.resolve(path, vfs::Lookup::EMPTY) else { return };
-    let names = list_xattrs(&world.credentials, &place).unwrap_or_default();
+    let names = list_xattrs(&world.credentials, &place).and_then(XattrList::into_bytes).unwrap_or_default();
     for name in names.split(|byte| *byte == 0) {
         let _ = get_xattr(&world.credentials, &place, name);
     }

@@ -45,7 +45,7 @@ fn attributes_outlive_a_mount() {
             assert_eq!(get(b"user.large"), Ok(vec![7; 800]));
             assert_eq!(get(b"trusted.empty"), Ok(Vec::new()));
             assert_eq!(get(b"user.gone"), Err(Errno::ENODATA));
-            let list = list_xattrs(&world.credentials, &place).unwrap();
+            let list = list_xattrs(&world.credentials, &place).unwrap().into_bytes().unwrap();
             let mut names: Vec<_> = list.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
             names.sort_unstable();
             assert_eq!(names, [&b"trusted.empty"[..], b"user.large", b"user.small"]);

@@ -97,7 +97,7 @@ impl Program {
             16 => world.access(path, AccessRights::R_OK)?,
             17 => {
                 let place = world.place(path)?;
-                let names = list_xattrs(&world.credentials, &place)?;
+                let names = list_xattrs(&world.credentials, &place)?.into_bytes()?;
                 let name = names.split(|byte| *byte == 0).next().unwrap_or(b"user.a");
                 get_xattr(&world.credentials, &place, name)?;
             }
