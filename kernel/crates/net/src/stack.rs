@@ -7,9 +7,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use sync::batch_queue::Entry;
 use sync::{Once, machine, rcu};
 
-use crate::channel::{Delivery, Flow, FlowTable, Packet};
+use crate::channel::{Delivery, Flow, FlowTable, Packet, QueuedPacket};
 use crate::classify::{Class, Defect, classify};
 use crate::control::Control;
 use crate::counters::MibCounters;
@@ -153,7 +154,7 @@ impl Stack {
     }
 
     /// Has the control worker answer a packet that nobody takes. Callable from interrupts.
-    pub(crate) fn refuse(&self, packet: Packet) {
+    pub(crate) fn refuse(&self, packet: QueuedPacket) {
         let worker = self.own_worker();
         if worker.push_control(packet) {
             worker.wake();
@@ -186,9 +187,18 @@ impl Stack {
         for frame in frames {
             match classify(frame.head(), frame.len()) {
                 Class::Flow(key, layout) => {
-                    let packet = Packet { frame, layout, key, interface: interface.index(), received_ns };
+                    let interface = interface.index();
+                    let packet = Entry::new(Packet {
+                        frame,
+                        layout,
+                        key,
+                        interface,
+                        received_ns,
+                        realtime_ns: 0,
+                        lost_before: 0,
+                    });
                     if hears_transports {
-                        batch.control(Packet { key: FOR_RAW_SOCKETS, ..packet.copy() });
+                        batch.control(Entry::new(Packet { key: FOR_RAW_SOCKETS, ..packet.copy() }));
                     }
                     match self.flow_of(&key, &section) {
                         Some(flow) => batch.deliver(flow, packet),
@@ -196,7 +206,16 @@ impl Stack {
                     }
                 }
                 Class::Control(layout) => {
-                    batch.control(Packet { frame, layout, key: NO_FLOW, interface: interface.index(), received_ns })
+                    let (key, interface) = (NO_FLOW, interface.index());
+                    batch.control(Entry::new(Packet {
+                        frame,
+                        layout,
+                        key,
+                        interface,
+                        received_ns,
+                        realtime_ns: 0,
+                        lost_before: 0,
+                    }))
                 }
                 Class::Malformed(defect) => self.count_malformed(defect),
             }
@@ -205,7 +224,7 @@ impl Stack {
     }
 
     /// Gives a packet to its flow, outside of a batch.
-    pub(crate) fn deliver(&self, flow: &Arc<dyn Flow>, packet: Packet) {
+    pub(crate) fn deliver(&self, flow: &Arc<dyn Flow>, packet: QueuedPacket) {
         match flow.push(packet) {
             Delivery::Dropped => drop(self.counters.flow_drops.fetch_add(1, Relaxed)),
             Delivery::Wake => flow.wake(),
@@ -254,7 +273,7 @@ impl<'a> Touched<'a> {
         Self { stack, flows: [None; BATCH_MAX], count: 0, delivered: 0, controlled: 0 }
     }
 
-    fn deliver(&mut self, flow: &'a Arc<dyn Flow>, packet: Packet) {
+    fn deliver(&mut self, flow: &'a Arc<dyn Flow>, packet: QueuedPacket) {
         match flow.push(packet) {
             Delivery::Dropped => {
                 self.stack.counters.flow_drops.fetch_add(1, Relaxed);
@@ -273,7 +292,7 @@ impl<'a> Touched<'a> {
         self.stack.own_worker().watch(flow);
     }
 
-    fn control(&mut self, packet: Packet) {
+    fn control(&mut self, packet: QueuedPacket) {
         if self.stack.own_worker().push_control(packet) {
             self.controlled += 1;
         } else {

@@ -23,7 +23,7 @@ use sync::batch_queue::Pushed;
 use sync::machine::{self, NEVER};
 use sync::{BatchQueue, Mutex, Parker, rank};
 
-use crate::channel::{Flow, NO_CPU, Packet};
+use crate::channel::{Flow, NO_CPU, Packet, QueuedPacket};
 use crate::held::HeldFlows;
 use crate::interface::Interface;
 use crate::stack::{BATCH_MAX, Stack};
@@ -95,8 +95,8 @@ impl Worker {
     }
 
     /// Queues a packet of no flow; the caller wakes. False: there is no room.
-    pub(crate) fn push_control(&self, packet: Packet) -> bool {
-        self.control.push(packet) != Pushed::Full
+    pub(crate) fn push_control(&self, packet: QueuedPacket) -> bool {
+        self.control.push_entry(packet) != Pushed::Full
     }
 
     /// Has the packets of `flow` looked at within a while.
@@ -212,7 +212,8 @@ impl Stack {
         }
         let _handling = worker.handling.lock();
         worker.is_handling.store(true, Ordering::Release);
-        for packet in worker.control.take() {
+        let mut arrived = worker.control.take();
+        while let Some(packet) = arrived.next_entry() {
             self.handle_control(packet);
         }
         worker.is_handling.store(false, Ordering::Release);

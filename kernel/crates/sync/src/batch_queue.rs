@@ -11,13 +11,50 @@
 
 use alloc::boxed::Box;
 use core::fmt;
+use core::ops::{Deref, DerefMut};
 use core::ptr;
 
 use crate::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-struct Entry<T> {
-    value: T,
+/// A value with the place that a queue needs for it. Who has one in a box pushes and takes it without moving the value.
+pub struct Entry<T> {
+    /// The value.
+    pub value: T,
+    /// Of a queue that has it; means nothing otherwise.
     next: *mut Entry<T>,
+}
+
+// SAFETY: `next` is not followed but by the queue that the entry is in, which owns what it leads to.
+unsafe impl<T: Send> Send for Entry<T> {}
+// SAFETY: as above; a shared entry is in no queue.
+unsafe impl<T: Sync> Sync for Entry<T> {}
+
+impl<T> Entry<T> {
+    /// An entry in no queue.
+    #[inline]
+    pub fn new(value: T) -> Box<Self> {
+        Box::new(Self { value, next: ptr::null_mut() })
+    }
+}
+
+impl<T> Deref for Entry<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Entry<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Entry<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(out)
+    }
 }
 
 /// What became of a value that was pushed.
@@ -53,11 +90,27 @@ impl<T> BatchQueue<T> {
 
     /// Appends a value.
     pub fn push(&self, value: T) -> Pushed {
-        if self.count.fetch_add(1, Ordering::Relaxed) >= self.count_max {
+        if self.take_room() { self.link(Entry::new(value)) } else { Pushed::Full }
+    }
+
+    /// Appends an entry where it lies.
+    pub fn push_entry(&self, entry: Box<Entry<T>>) -> Pushed {
+        if self.take_room() { self.link(entry) } else { Pushed::Full }
+    }
+
+    /// Counts one more value, if there may be.
+    #[inline]
+    fn take_room(&self) -> bool {
+        let has_room = self.count.fetch_add(1, Ordering::Relaxed) < self.count_max;
+        if !has_room {
             self.count.fetch_sub(1, Ordering::Relaxed);
-            return Pushed::Full;
         }
-        let entry = Box::into_raw(Box::new(Entry { value, next: ptr::null_mut() }));
+        has_room
+    }
+
+    #[inline]
+    fn link(&self, entry: Box<Entry<T>>) -> Pushed {
+        let entry = Box::into_raw(entry);
         let mut top = self.top.load(Ordering::Relaxed);
         loop {
             // SAFETY: the entry is ours until it is linked.
@@ -122,23 +175,33 @@ pub struct Batch<T> {
 // SAFETY: the batch owns its entries.
 unsafe impl<T: Send> Send for Batch<T> {}
 
-impl<T> Iterator for Batch<T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
+impl<T> Batch<T> {
+    /// The next value, where it lies.
+    #[inline]
+    pub fn next_entry(&mut self) -> Option<Box<Entry<T>>> {
         if self.first.is_null() {
             return None;
         }
         // SAFETY: entries came from `Box::into_raw`, and the batch alone has them.
         let entry = unsafe { Box::from_raw(self.first) };
         self.first = entry.next;
-        Some(entry.value)
+        Some(entry)
+    }
+}
+
+impl<T> Iterator for Batch<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.next_entry().map(|entry| entry.value)
     }
 }
 
 impl<T> Drop for Batch<T> {
     fn drop(&mut self) {
-        self.for_each(drop);
+        while let Some(entry) = self.next_entry() {
+            drop(entry);
+        }
     }
 }
 
@@ -175,6 +238,19 @@ mod tests {
         queue.push(Arc::clone(&value));
         drop(queue);
         assert_eq!(Arc::strong_count(&value), 1);
+    }
+
+    #[test]
+    fn an_entry_goes_from_queue_to_queue_where_it_lies() {
+        let (queue, other) = (BatchQueue::new(1), BatchQueue::new(1));
+        let entry = Entry::new(7);
+        let place = &raw const *entry;
+        assert_eq!(queue.push_entry(entry), Pushed::First);
+        assert_eq!(queue.push_entry(Entry::new(8)), Pushed::Full);
+        let entry = queue.take().next_entry().expect("it is in");
+        assert_eq!((**entry, &raw const *entry), (7, place));
+        other.push_entry(entry);
+        assert_eq!((queue.len(), other.take().collect::<Vec<_>>()), (0, alloc::vec![7]));
     }
 
     #[test]

@@ -8,11 +8,13 @@
 
 mod table;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use abi::Errno;
+use sync::batch_queue::Entry;
 use sync::machine::NEVER;
 
 use crate::classify::Layout;
@@ -38,6 +40,10 @@ pub struct Packet {
     pub interface: u32,
     /// When it came: whoever takes it later measures from then.
     pub received_ns: u64,
+    /// The same by the wall clock, if its socket wants to know; else 0.
+    pub realtime_ns: u64,
+    /// How many its socket had lost before it, if it wants to know.
+    pub lost_before: u32,
 }
 
 impl Packet {
@@ -47,10 +53,13 @@ impl Packet {
         self.frame.pieces().for_each(|piece| bytes.extend_from_slice(piece));
         let mut frame = ReceivedFrame::new(Payload::from(bytes));
         frame.checksum = self.frame.checksum;
-        let (layout, key, interface, received_ns) = (self.layout, self.key, self.interface, self.received_ns);
-        Self { frame, layout, key, interface, received_ns }
+        let Self { layout, key, interface, received_ns, realtime_ns, lost_before, .. } = *self;
+        Self { frame, layout, key, interface, received_ns, realtime_ns, lost_before }
     }
 }
+
+/// A packet with its place in queues: it is not moved from the interrupt to the reader.
+pub type QueuedPacket = Box<Entry<Packet>>;
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +125,7 @@ pub struct ErrorReport<'a> {
 /// What takes the packets of a key: a connection, a datagram socket.
 pub trait Flow: Send + Sync {
     /// Queues a packet. In an interrupt: neither sleeps nor does more.
-    fn push(&self, packet: Packet) -> Delivery;
+    fn push(&self, packet: QueuedPacket) -> Delivery;
 
     /// Wakes who waits for packets, once after a batch. In an interrupt.
     fn wake(&self);

@@ -25,7 +25,7 @@ use core::sync::atomic::Ordering;
 use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol};
 use sync::machine::{self, NEVER};
 
-use crate::channel::Packet;
+use crate::channel::{Packet, QueuedPacket};
 use crate::classify::ETHERNET_LEN;
 use crate::counters::Counter;
 use crate::flow_key::protocol;
@@ -49,7 +49,7 @@ const CONTROL_CPU: u32 = 0;
 
 impl Stack {
     /// Handles a packet of no flow.
-    pub(crate) fn handle_control(self: &Arc<Self>, packet: Packet) {
+    pub(crate) fn handle_control(self: &Arc<Self>, packet: QueuedPacket) {
         if packet.key.protocol == protocol::TCP {
             return self.tcp().handle_unmatched(self, packet);
         }

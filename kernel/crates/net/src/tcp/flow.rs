@@ -10,10 +10,10 @@ use sync::machine::{self, NEVER};
 use super::engine::{Engine, SegmentFlags};
 use super::socket::{Phase, TcpSocket};
 use crate::Stack;
-use crate::channel::{Delivery, FLOW_PACKETS_MAX, Flow, FlowState, Packet};
+use crate::channel::{Delivery, FLOW_PACKETS_MAX, Flow, FlowState, QueuedPacket};
 
 impl Flow for TcpSocket {
-    fn push(&self, packet: Packet) -> Delivery {
+    fn push(&self, packet: QueuedPacket) -> Delivery {
         let transport = packet.frame.head().get(usize::from(packet.layout.transport)..).unwrap_or_default();
         let (offset, flags) = match transport {
             [_, _, _, _, _, _, _, _, _, _, _, _, offset, flags, ..] => (*offset, *flags),
@@ -30,7 +30,7 @@ impl Flow for TcpSocket {
         }
         // Only the protocol knows whether it is news: somebody has to ask it.
         events.set(PollEvents::PRI, SegmentFlags::from_bits_retain(flags).contains(SegmentFlags::URG));
-        if self.packets.push(packet) == Pushed::Full {
+        if self.packets.push_entry(packet) == Pushed::Full {
             return Delivery::Dropped;
         }
         if events.is_empty() && self.packets.len() < FLOW_PACKETS_MAX / 2 {

@@ -29,7 +29,7 @@ use super::socket::{Phase, TcpSocket};
 use super::time_wait::Verdict;
 use super::wire::Wire;
 use crate::Stack;
-use crate::channel::{Flow, Packet};
+use crate::channel::{Flow, QueuedPacket};
 use crate::counters::Counter;
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
 use crate::frame::ReceivedFrame;
@@ -184,7 +184,7 @@ struct Stray {
 
 impl Tcp {
     /// A segment that belonged to no connection when it came.
-    pub(crate) fn handle_unmatched(&self, stack: &Arc<Stack>, packet: Packet) {
+    pub(crate) fn handle_unmatched(&self, stack: &Arc<Stack>, mut packet: QueuedPacket) {
         if let Some(flow) = stack.flows().get(&packet.key) {
             // The connection came about since.
             stack.deliver(&flow, packet);
@@ -192,10 +192,11 @@ impl Tcp {
         }
         let (key, interface) = (packet.key, packet.interface);
         stack.mib().count(Counter::TcpInSegs);
-        let Some((header, frame)) = segment::parse(packet) else {
+        let Some(header) = segment::parse(&mut packet) else {
             stack.mib().count(Counter::TcpInErrs);
             return stack.mib().count(Counter::TcpInCsumErrors);
         };
+        let frame = packet.value.frame;
         let stray = Stray { key, interface, header, payload_len: frame.len() };
         let now_ns = machine::now_ns();
         match self.time_waits.receive(&self.secrets, &key, &header, stray.payload_len, millis(now_ns)) {

@@ -22,13 +22,13 @@ const TIMESTAMPS_LEN: u8 = 10;
 /// Payload up to this is copied behind its header: one piece of memory is quicker to send than two.
 const COPY_LEN_MAX: usize = 512;
 
-/// Parses a segment that the classifier let through. What is left of the frame is its payload. None: its checksum is wrong.
-pub(super) fn parse(packet: Packet) -> Option<(SegmentHeader, ReceivedFrame)> {
-    let Packet { mut frame, layout, key, .. } = packet;
+/// Parses a segment that the classifier let through. What is left of its frame is the payload. None: its checksum is wrong.
+pub(super) fn parse(packet: &mut Packet) -> Option<SegmentHeader> {
+    let Packet { frame, layout, key, .. } = packet;
     frame.truncate(layout.end as usize);
     let traffic_class = traffic_class(frame.head(), usize::from(layout.network));
     frame.trim_front(usize::from(layout.transport));
-    if frame.checksum == ChecksumState::Unknown && !has_right_checksum(&frame, &key) {
+    if frame.checksum == ChecksumState::Unknown && !has_right_checksum(frame, key) {
         return None;
     }
     let segment = TcpPacket::new_checked(frame.head()).ok()?;
@@ -45,7 +45,7 @@ pub(super) fn parse(packet: Packet) -> Option<(SegmentHeader, ReceivedFrame)> {
     read_options(segment.options(), &mut header);
     let header_len = usize::from(segment.header_len());
     frame.trim_front(header_len);
-    Some((header, frame))
+    Some(header)
 }
 
 /// The traffic class of an IP header, as far as ECN needs it.

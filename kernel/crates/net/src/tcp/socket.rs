@@ -515,7 +515,8 @@ impl TcpSocket {
     fn drain(&self, inner: &mut Inner) {
         let now_ns = machine::now_ns();
         if let Phase::Wire(wire) = &mut inner.phase {
-            for packet in self.packets.take() {
+            let mut arrived = self.packets.take();
+            while let Some(packet) = arrived.next_entry() {
                 if !wire.receive(packet) {
                     self.stack.mib().count(Counter::TcpInErrs);
                     self.stack.mib().count(Counter::TcpInCsumErrors);

@@ -14,7 +14,7 @@ use super::Tcp;
 use super::engine::{Connection, Engine, Handshake, Opening, SegmentHeader, SegmentPayload, Settings, State};
 use super::memory::{Reservation, Share};
 use super::segment::{self, Frames, HEADER_LEN};
-use crate::channel::Packet;
+use crate::channel::QueuedPacket;
 use crate::counters::Counter;
 use crate::flow_key::{FlowKey, protocol};
 use crate::frame::{Payload, Piece, ReceivedFrame};
@@ -101,11 +101,11 @@ impl Wire {
     }
 
     /// Takes a packet. False: its checksum is wrong.
-    pub(super) fn receive(&mut self, packet: Packet) -> bool {
-        // Not later: the time that it lay here is not part of the round trip.
+    pub(super) fn receive(&mut self, mut packet: QueuedPacket) -> bool {
+        let Some(header) = &segment::parse(&mut packet) else { return false };
+        // Not now: the time that it lay here is not part of the round trip.
         let now_ns = packet.received_ns;
-        let Some((header, frame)) = segment::parse(packet) else { return false };
-        self.receive_parsed(&header, frame, now_ns);
+        self.receive_parsed(header, packet.value.frame, now_ns);
         true
     }
 

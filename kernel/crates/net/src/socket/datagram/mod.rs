@@ -23,7 +23,7 @@ use super::inet_options::{Change, Holder, InetFlags, InetOptions};
 use super::options::{Rare, SocketOptions};
 use super::{Address, Caller, Half};
 use crate::Stack;
-use crate::channel::{Delivery, ErrorReport, Packet};
+use crate::channel::{Delivery, ErrorReport, Packet, QueuedPacket};
 use crate::frame::{Payload, ReceivedFrame};
 use crate::interface::{Interface, Route, RouteRequest, is_same_family};
 use crate::loan::Account;
@@ -35,15 +35,6 @@ const PACKETS_MAX: usize = 1 << 16;
 const ERRORS_MAX: usize = 64;
 /// Packets up to this many bytes are copied out of buffers that are much larger.
 const COPY_LEN_MAX: usize = 512;
-
-/// A packet that waits for a reader.
-pub(super) struct Datagram {
-    pub(super) packet: Packet,
-    /// When it came, if the socket wants to know; else 0.
-    timestamp_ns: u64,
-    /// How many were lost before it, if the socket wants to know.
-    drops: u32,
-}
 
 /// An error that waits for a reader.
 struct ErrorRecord {
@@ -70,7 +61,7 @@ pub(super) struct Filter {
 /// What the lock of a socket protects.
 #[derive(Default)]
 pub(super) struct State {
-    received: VecDeque<Datagram>,
+    received: VecDeque<QueuedPacket>,
     errors: VecDeque<ErrorRecord>,
     pending_error: Option<Errno>,
     pub(super) local: Option<SocketAddr>,
@@ -100,7 +91,7 @@ pub(super) struct Datagrams {
     pub(super) options: SocketOptions,
     pub(super) inet: InetOptions,
     reading: Reading,
-    channel: BatchQueue<Datagram>,
+    channel: BatchQueue<Packet>,
     /// What waits to be read, and what is lent.
     queued_bytes: Account,
     /// Packets for which there was no room.
@@ -128,7 +119,7 @@ impl Datagrams {
     }
 
     /// Queues a packet. In interrupts.
-    pub(super) fn push(&self, mut packet: Packet) -> Delivery {
+    pub(super) fn push(&self, mut packet: QueuedPacket) -> Delivery {
         shrink(&mut packet);
         let len = packet.frame.footprint();
         let limit = self.options.receive_buffer_len();
@@ -138,12 +129,12 @@ impl Datagrams {
             self.drops.fetch_add(1, Ordering::Relaxed);
             return Delivery::Dropped;
         }
-        let timestamp_ns = match self.options.timestamp.load(Ordering::Relaxed) {
+        packet.realtime_ns = match self.options.timestamp.load(Ordering::Relaxed) {
             0 => 0,
             _ => machine::realtime_ns(),
         };
-        let drops = if self.options.has(Rare::RXQ_OVFL) { self.drops() } else { 0 };
-        match self.channel.push(Datagram { packet, timestamp_ns, drops }) {
+        packet.lost_before = if self.options.has(Rare::RXQ_OVFL) { self.drops() } else { 0 };
+        match self.channel.push_entry(packet) {
             Pushed::First => Delivery::Wake,
             // Who was woken for the first takes this one as well, unless there are several.
             Pushed::Behind => Delivery::Wake,
@@ -323,7 +314,7 @@ impl Datagrams {
     pub(super) fn next_len(&self) -> usize {
         let mut state = self.state.lock();
         self.drain(&mut state);
-        state.received.front().map_or(0, |datagram| self.len_of(datagram))
+        state.received.front().map_or(0, |packet| self.len_of(packet))
     }
 
     /// Sets an option of the Internet levels.

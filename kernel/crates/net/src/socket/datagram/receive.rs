@@ -9,8 +9,8 @@ use mm::user::UserWriter;
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 use sync::machine;
 
-use super::{Datagram, Datagrams, ErrorRecord, State};
-use crate::channel::Packet;
+use super::{Datagrams, ErrorRecord, State};
+use crate::channel::{Packet, QueuedPacket};
 use crate::flow_key::address_of_bits;
 use crate::loan::{Lender, Lent};
 use crate::socket::inet_options::InetFlags;
@@ -19,12 +19,13 @@ use crate::socket::{ControlMessage, MessageFlags, ReceiveRequest, Received};
 impl Datagrams {
     /// Moves what has come to the reader's list, but for what is not sound.
     pub(super) fn drain(&self, state: &mut State) {
-        for datagram in self.channel.take() {
-            if (self.reading.is_sound)(self, &datagram.packet) {
-                state.received.push_back(datagram);
+        let mut arrived = self.channel.take();
+        while let Some(packet) = arrived.next_entry() {
+            if (self.reading.is_sound)(self, &packet) {
+                state.received.push_back(packet);
             } else {
                 self.drops.fetch_add(1, Ordering::Relaxed);
-                self.queued_bytes.word().fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);
+                self.queued_bytes.word().fetch_sub(packet.frame.footprint(), Ordering::Relaxed);
             }
         }
     }
@@ -54,34 +55,34 @@ impl Datagrams {
             self.drain(&mut state);
         }
         if is_peek {
-            let is_behind = |datagram: &&Datagram| {
-                let len = self.len_of(datagram);
+            let is_behind = |packet: &&QueuedPacket| {
+                let len = self.len_of(packet);
                 let is_passed = skip > 0 && skip >= len;
                 skip -= if is_passed { len } else { 0 };
                 !is_passed
             };
             // The packet stays where it is while it is copied: the lock stands before those of page faults.
             return match state.received.iter().find(is_behind) {
-                Some(datagram) => {
-                    let received = self.deliver(datagram, request, skip)?;
+                Some(packet) => {
+                    let received = self.deliver(packet, request, skip)?;
                     self.options.move_peek_offset(true, received.len);
                     Ok(Some(received))
                 }
                 None => Ok((state.is_read_shut && waits).then(Received::default)),
             };
         }
-        let Some(datagram) = state.received.pop_front() else {
+        let Some(packet) = state.received.pop_front() else {
             return Ok((state.is_read_shut && waits).then(Received::default));
         };
         drop(state);
-        self.queued_bytes.word().fetch_sub(datagram.packet.frame.footprint(), Ordering::Relaxed);
-        self.options.move_peek_offset(false, self.len_of(&datagram));
-        self.deliver(&datagram, request, 0).map(Some)
+        self.queued_bytes.word().fetch_sub(packet.frame.footprint(), Ordering::Relaxed);
+        self.options.move_peek_offset(false, self.len_of(&packet));
+        self.deliver(&packet, request, 0).map(Some)
     }
 
     /// The program's bytes of a packet.
-    pub(super) fn len_of(&self, datagram: &Datagram) -> usize {
-        let (start, end) = (self.reading.payload)(&datagram.packet, self.is_v6);
+    pub(super) fn len_of(&self, packet: &Packet) -> usize {
+        let (start, end) = (self.reading.payload)(packet, self.is_v6);
         end - start
     }
 
@@ -95,16 +96,16 @@ impl Datagrams {
             self.drain(&mut state);
         }
         let Some(first) = state.received.front() else { return Ok(state.is_read_shut.then(Lent::default)) };
-        if first.packet.frame.pieces().count() > pieces_max {
+        if first.frame.pieces().count() > pieces_max {
             return Err(Errno::EMSGSIZE);
         }
-        let Some(Datagram { packet, .. }) = state.received.pop_front() else { return Ok(None) };
+        let Some(packet) = state.received.pop_front() else { return Ok(None) };
         drop(state);
         let source = SocketAddr::new(address_of_bits(packet.key.remote), packet.key.remote_port);
         let address = Some(self.show(source, packet.interface));
         let (start, end) = (self.reading.payload)(&packet, self.is_v6);
         let footprint = packet.frame.footprint();
-        let mut frame = packet.frame;
+        let mut frame = packet.value.frame;
         frame.truncate(end);
         let mut skip = start;
         let mut pieces: alloc::vec::Vec<_> = frame.into_pieces().collect();
@@ -117,13 +118,7 @@ impl Datagrams {
     }
 
     /// Hands a packet over, from its byte `skip` on.
-    fn deliver(
-        &self,
-        datagram: &Datagram,
-        request: &mut ReceiveRequest<'_, '_>,
-        skip: usize,
-    ) -> Result<Received, Errno> {
-        let packet = &datagram.packet;
+    fn deliver(&self, packet: &Packet, request: &mut ReceiveRequest<'_, '_>, skip: usize) -> Result<Received, Errno> {
         let (start, end) = (self.reading.payload)(packet, self.is_v6);
         let (len, room) = (end - start, request.to.remaining());
         let copied = copy(packet, start + skip, end, request.to)?;
@@ -134,7 +129,7 @@ impl Datagrams {
         }
         let mut control = alloc::vec::Vec::new();
         if request.wants_control {
-            self.describe(datagram, &mut control);
+            self.describe(packet, &mut control);
         }
         let source = SocketAddr::new(address_of_bits(packet.key.remote), packet.key.remote_port);
         let answered = if request.flags.contains(MessageFlags::TRUNC) { len } else { copied };
@@ -165,18 +160,17 @@ impl Datagrams {
     }
 
     /// The ancillary data that the options ask for, in Linux's order.
-    fn describe(&self, datagram: &Datagram, control: &mut alloc::vec::Vec<ControlMessage>) {
+    fn describe(&self, packet: &Packet, control: &mut alloc::vec::Vec<ControlMessage>) {
         if self.options.timestamp.load(Ordering::Relaxed) != 0 {
-            let time_ns = if datagram.timestamp_ns == 0 { machine::realtime_ns() } else { datagram.timestamp_ns };
+            let time_ns = if packet.realtime_ns == 0 { machine::realtime_ns() } else { packet.realtime_ns };
             control.push(ControlMessage::Timestamp(time_ns));
         }
-        if datagram.drops > 0 {
-            control.push(ControlMessage::Overflow(datagram.drops));
+        if packet.lost_before > 0 {
+            control.push(ControlMessage::Overflow(packet.lost_before));
         }
         if !self.inet.describes() {
             return;
         }
-        let packet = &datagram.packet;
         let header = packet.frame.head().get(usize::from(packet.layout.network)..).unwrap_or_default();
         let destination = address_of_bits(packet.key.local);
         let is_ipv4 = destination.is_ipv4();

@@ -22,7 +22,7 @@ use super::datagram::{Datagrams, Reading, canonical};
 use super::inet_options::{Holder, InetFlags};
 use super::options::SocketOptions;
 use super::{Address, Caller, ControlMessage, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket};
-use crate::channel::{ErrorReport, Packet};
+use crate::channel::{ErrorReport, Packet, QueuedPacket};
 use crate::flow_key::address_of_bits;
 use crate::interface::{AddressClass, RouteRequest};
 use crate::{Stack, TransmitFrame};
@@ -159,7 +159,7 @@ impl RawSocket {
     }
 
     /// Gives it a packet that it takes.
-    fn give(&self, packet: Packet) {
+    fn give(&self, packet: QueuedPacket) {
         if self.datagrams.push(packet) != crate::channel::Delivery::Dropped {
             self.datagrams.waiters.wake((PollEvents::IN | PollEvents::RDNORM).bits());
         }

@@ -6,11 +6,12 @@ use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use abi::Errno;
+use sync::batch_queue::Entry;
 use sync::{Mutex, machine, rank};
 
 use super::{ECHO_REPLY4, ECHO_REPLY6, RawSocket};
 use crate::FlowKey;
-use crate::channel::{ErrorReport, Packet};
+use crate::channel::{ErrorReport, Packet, QueuedPacket};
 use crate::classify::Layout;
 use crate::flow_key::protocol;
 use crate::frame::{ChecksumState, Payload, ReceivedFrame};
@@ -51,7 +52,7 @@ pub(crate) struct Heard<'a> {
 }
 
 impl Heard<'_> {
-    fn to_packet(&self) -> Option<Packet> {
+    fn to_packet(&self) -> Option<QueuedPacket> {
         let mut frame = ReceivedFrame::new(Payload::from(self.bytes.to_vec()));
         frame.checksum = ChecksumState::Verified;
         let layout = Layout {
@@ -59,7 +60,8 @@ impl Heard<'_> {
             transport: u16::try_from(self.payload).ok()?,
             end: u32::try_from(self.bytes.len()).ok()?,
         };
-        Some(Packet { frame, layout, key: self.key, interface: self.interface, received_ns: machine::now_ns() })
+        let (key, interface, received_ns) = (self.key, self.interface, machine::now_ns());
+        Some(Entry::new(Packet { frame, layout, key, interface, received_ns, realtime_ns: 0, lost_before: 0 }))
     }
 }
 

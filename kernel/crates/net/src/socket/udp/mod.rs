@@ -24,7 +24,7 @@ use super::inet_options::{Holder, InetFlags};
 use super::options::SocketOptions;
 use super::{Address, Caller, Half, Kind, ReceiveRequest, Received, SendRequest, Socket};
 use crate::Stack;
-use crate::channel::{Delivery, ErrorReport, Flow, FlowState, Packet};
+use crate::channel::{Delivery, ErrorReport, Flow, FlowState, Packet, QueuedPacket};
 use crate::checksum::Sum;
 use crate::counters::Counter;
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
@@ -194,7 +194,7 @@ impl UdpSocket {
 }
 
 impl Flow for UdpSocket {
-    fn push(&self, packet: Packet) -> Delivery {
+    fn push(&self, packet: QueuedPacket) -> Delivery {
         let is_ipv4 = address_of_bits(packet.key.local).is_ipv4();
         let bound = self.datagrams.bound_interface();
         if bound != 0 && bound != packet.interface {

@@ -11,12 +11,13 @@ use core::net::IpAddr;
 use core::sync::atomic::Ordering;
 
 use abi::Errno;
+use sync::batch_queue::Entry;
 use sync::rcu::{self, RcuCell};
 use sync::{Mutex, machine, rank};
 
 use super::UdpSocket;
 use crate::Stack;
-use crate::channel::{Delivery, ErrorReport, Flow, FlowState, Packet};
+use crate::channel::{Delivery, ErrorReport, Flow, FlowState, Packet, QueuedPacket};
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
 use crate::interface::is_same_family;
 use crate::settings;
@@ -187,7 +188,7 @@ impl UdpPort {
     }
 
     /// Gives a packet for many to all that take it.
-    fn push_group(members: &[Arc<UdpSocket>], packet: Packet) -> Delivery {
+    fn push_group(members: &[Arc<UdpSocket>], packet: QueuedPacket) -> Delivery {
         let (group, source) = (address_of_bits(packet.key.local), address_of_bits(packet.key.remote));
         let takes = |member: &&Arc<UdpSocket>| {
             Self::score(member, &packet).is_some()
@@ -200,7 +201,7 @@ impl UdpPort {
         let mut delivery = Delivery::Dropped;
         let Some((last, others)) = takers.split_last() else { return delivery };
         for taker in others {
-            if taker.push(packet.copy()) == Delivery::Wake {
+            if taker.push(Entry::new(packet.copy())) == Delivery::Wake {
                 delivery = Delivery::Wake;
             }
         }
@@ -215,7 +216,7 @@ impl UdpPort {
 }
 
 impl Flow for UdpPort {
-    fn push(&self, packet: Packet) -> Delivery {
+    fn push(&self, packet: QueuedPacket) -> Delivery {
         let section = rcu::read();
         let members = self.members.get(&section);
         let Some(first) = members.first() else { return Delivery::Dropped };
