@@ -12,7 +12,7 @@ use mm::user::{UserReader, UserWriter};
 use sync::WaitQueue;
 
 use super::open_sockets::OPEN_SOCKETS;
-use super::{Caller, MessageFlags, ReceiveRequest, SendRequest, Socket};
+use super::{Caller, Socket};
 
 /// Numbers the sockets, as the inode numbers that `fstat` shows.
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
@@ -65,8 +65,7 @@ impl File for SocketFile {
         if to.is_full() {
             return Ok(Progress::Done(0));
         }
-        let mut request = ReceiveRequest { to, flags: MessageFlags::empty(), wants_control: false };
-        Ok(self.socket.receive(&mut request)?.map_or(Progress::WouldBlock, |received| Progress::Done(received.len)))
+        Ok(self.socket.read(to)?.map_or(Progress::WouldBlock, Progress::Done))
     }
 
     fn waits_its_own_way(&self) -> bool {
@@ -77,9 +76,7 @@ impl File for SocketFile {
         if position.is_some() {
             return Err(Errno::ESPIPE);
         }
-        let mut control = Vec::new();
-        let (flags, caller) = (MessageFlags::empty(), &self.creator);
-        self.socket.send(&mut SendRequest { from, address: None, control: &mut control, flags, caller })
+        self.socket.write(from, &self.creator)
     }
 
     fn is_stream(&self) -> bool {

@@ -179,6 +179,19 @@ pub trait Socket: Any + Send + Sync {
     /// Receives; none if nothing is there now. End of stream is a message of length 0.
     fn receive(&self, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno>;
 
+    /// Reads bytes, as `receive` does without flags; none if nothing is there now.
+    fn read(&self, to: &mut UserWriter<'_>) -> Result<Option<usize>, Errno> {
+        let mut request = ReceiveRequest { to, flags: MessageFlags::empty(), wants_control: false };
+        Ok(self.receive(&mut request)?.map(|received| received.len))
+    }
+
+    /// Writes bytes, as `send` does without flags and ancillary data.
+    fn write(&self, from: &mut UserReader<'_>, caller: &Caller) -> IoResult {
+        let mut control = Vec::new();
+        let flags = MessageFlags::empty();
+        self.send(&mut SendRequest { from, address: None, control: &mut control, flags, caller })
+    }
+
     /// Lends what was received, in up to `pieces_max` buffers, instead of copying it; none if nothing is there now.
     /// `EMSGSIZE` for a datagram that lies in more buffers; it stays.
     fn lend(&self, pieces_max: usize) -> Result<Option<Lent>, Errno> {

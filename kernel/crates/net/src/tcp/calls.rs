@@ -8,11 +8,11 @@ use abi::ioctl::{FIONREAD, TIOCOUTQ};
 use abi::socket::{IPPROTO_TCP, SO_REUSEADDR, SO_REUSEPORT, SOCK_STREAM, SOL_SOCKET};
 use abi::{Errno, PollEvents};
 use file::{IoResult, Progress};
-use mm::user::write_user_struct;
-use sync::WaitQueue;
+use mm::user::{UserFault, UserReader, UserWriter, write_user_struct};
+use sync::{MutexGuard, WaitQueue};
 
 use super::engine::{Engine, State};
-use super::socket::{Phase, TcpSocket};
+use super::socket::{Inner, Phase, TcpSocket};
 use crate::frame::{Payload, Piece};
 use crate::loan::{Account, Lender, Lent};
 use crate::socket::options::SocketOptions;
@@ -86,15 +86,26 @@ impl Socket for TcpSocket {
         }
         let is_peek = request.flags.contains(MessageFlags::PEEK);
         let is_truncating = request.flags.contains(MessageFlags::TRUNC);
-        let is_inline = self.options.oob_inline.load(Relaxed);
         let seen = if is_peek { Some(self.options.peek_start()) } else { None };
-        let Some(len) = self.receive_bytes(request, seen, is_truncating, is_inline)? else { return Ok(None) };
+        let Some(len) = self.receive_bytes(request.to, seen, is_truncating)? else { return Ok(None) };
         self.options.move_peek_offset(is_peek, len);
         let mut received = Received { len, ..Received::default() };
         if request.wants_control && self.tells_waiting.load(Relaxed) {
             received.control.push(ControlMessage::Waiting(self.waiting_hint()));
         }
         Ok(Some(received))
+    }
+
+    fn read(&self, to: &mut UserWriter<'_>) -> Result<Option<usize>, Errno> {
+        let len = self.receive_bytes(to, None, false)?;
+        if let Some(len) = len {
+            self.options.move_peek_offset(false, len);
+        }
+        Ok(len)
+    }
+
+    fn write(&self, from: &mut UserReader<'_>, _caller: &Caller) -> IoResult {
+        self.send_bytes(from, false)
     }
 
     fn lend(&self, pieces_max: usize) -> Result<Option<Lent>, Errno> {
@@ -178,10 +189,12 @@ impl Socket for TcpSocket {
     }
 
     fn readiness(&self) -> PollEvents {
-        let low_water = usize::try_from(self.options.receive_low_water.load(Relaxed)).unwrap_or(1);
+        let low_water = self.options.receive_low_water.load(Relaxed);
         let mut inner = self.lock_drained();
         let (has_error, was_disconnected) = (inner.error.is_some(), inner.was_disconnected);
         match &mut inner.phase {
+            Phase::Wire(wire) if low_water <= 1 => wire.engine.readiness(),
+            Phase::Wire(wire) => wire.readiness(usize::try_from(low_water).unwrap_or(1)),
             Phase::Idle if has_error && was_disconnected => PollEvents::HUP | PollEvents::WRITABLE | PollEvents::ERR,
             Phase::Idle if has_error => {
                 PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP | PollEvents::HUP | PollEvents::ERR
@@ -191,15 +204,9 @@ impl Socket for TcpSocket {
             Phase::Waiting { .. } => PollEvents::empty(),
             Phase::Listening(listener) if listener.has_ready() => PollEvents::READABLE,
             Phase::Listening(_) => PollEvents::empty(),
-            Phase::Local(end) => end.readiness(low_water, self.options.oob_inline.load(Relaxed)),
-            Phase::Wire(wire) => {
-                let mut events = wire.engine.readiness();
-                // What ends reading makes it readable whatever was asked for, and so does a buffer that is half full.
-                let target = low_water.min(wire.engine.settings().receive_buffer / 2);
-                if wire.engine.readable_len() < target && !events.contains(PollEvents::RDHUP) {
-                    events.remove(PollEvents::READABLE);
-                }
-                events
+            Phase::Local(end) => {
+                let low_water = usize::try_from(low_water).unwrap_or(1);
+                end.readiness(low_water, self.options.oob_inline.load(Relaxed))
             }
         }
     }
@@ -250,18 +257,14 @@ impl TcpSocket {
     /// Reads, or looks from behind the bytes that were `seen`; none if nothing is there.
     fn receive_bytes(
         &self,
-        request: &mut ReceiveRequest<'_, '_>,
+        to: &mut UserWriter<'_>,
         seen: Option<usize>,
         is_truncating: bool,
-        is_inline: bool,
     ) -> Result<Option<usize>, Errno> {
         let mut inner = self.lock_drained();
         match &mut inner.phase {
-            Phase::Local(end) => end.receive(request.to, seen, is_truncating, is_inline),
-            Phase::Wire(_) => {
-                drop(inner);
-                self.receive_from_wire(request, seen, is_truncating)
-            }
+            Phase::Wire(_) => self.receive_from_wire(inner, to, seen, is_truncating),
+            Phase::Local(end) => end.receive(to, seen, is_truncating, self.options.oob_inline.load(Relaxed)),
             Phase::Waiting { .. } => Ok(None),
             Phase::Idle | Phase::Listening(_) => Err(inner.error.take().unwrap_or(Errno::ENOTCONN)),
         }
@@ -281,22 +284,24 @@ impl TcpSocket {
     /// Reads what an engine has, page by page where the program's memory is not there yet.
     fn receive_from_wire(
         &self,
-        request: &mut ReceiveRequest<'_, '_>,
+        inner: MutexGuard<'_, Inner>,
+        to: &mut UserWriter<'_>,
         seen: Option<usize>,
         is_truncating: bool,
     ) -> Result<Option<usize>, Errno> {
+        let mut inner = inner;
         let is_peek = seen.is_some();
         let mut done = 0;
         loop {
-            let mut inner = self.lock_drained();
             let Phase::Wire(wire) = &mut inner.phase else { return Ok(Some(done)) };
-            let (fault, is_over) = match wire.read(request.to, seen.map(|seen| seen + done), is_truncating) {
+            let (fault, is_over) = match wire.read(to, seen.map(|seen| seen + done), is_truncating) {
                 Ok(Ok(Some(len))) => {
                     done += len;
                     wire.note_read();
                     let passed = seen.map_or(0, |seen| seen + done);
-                    let has_more = wire.engine.readable_len() > passed && (is_peek || !wire.engine.is_at_mark());
-                    (None, len == 0 || request.to.is_full() || is_truncating || !has_more)
+                    let is_over = len == 0 || to.is_full() || is_truncating;
+                    let has_more = || wire.engine.readable_len() > passed && (is_peek || !wire.engine.is_at_mark());
+                    (None, is_over || !has_more())
                 }
                 Ok(Ok(None)) if done == 0 => {
                     if wire.release() {
@@ -310,16 +315,21 @@ impl TcpSocket {
             };
             if is_over {
                 if done > 0 && !is_peek {
-                    self.settle(&mut inner, sync::machine::now_ns());
+                    let now_ns = sync::machine::now_ns();
+                    // Nothing else can be due by that.
+                    if wire.engine.end_read(now_ns) {
+                        self.settle(&mut inner, now_ns);
+                    }
                 }
                 return Ok(Some(done));
             }
             drop(inner);
-            match fault.map(mm::user::UserFault::resolve) {
+            match fault.map(UserFault::resolve) {
                 Some(Err(errno)) if done == 0 => return Err(errno),
                 Some(Err(_)) => return Ok(Some(done)),
                 Some(Ok(())) | None => {}
             }
+            inner = self.lock_drained();
         }
     }
 

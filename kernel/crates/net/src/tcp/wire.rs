@@ -301,6 +301,18 @@ impl Wire {
         Ok(len.map(Some))
     }
 
+    /// What would not block, where reading waits for `low_water` bytes.
+    #[inline(never)]
+    pub(super) fn readiness(&self, low_water: usize) -> PollEvents {
+        let mut events = self.engine.readiness();
+        // What ends reading makes it readable whatever was asked for, and so does a buffer that is half full.
+        let target = low_water.min(self.engine.settings().receive_buffer / 2);
+        if self.engine.readable_len() < target && !events.contains(PollEvents::RDHUP) {
+            events.remove(PollEvents::READABLE);
+        }
+        events
+    }
+
     /// Lends what can be read, in up to `pieces_max` buffers; none if nothing is there, no buffer at the end.
     pub(super) fn lend(&mut self, pieces_max: usize) -> Result<Option<(Vec<Payload>, Account)>, Errno> {
         self.engine.pass_urgent();

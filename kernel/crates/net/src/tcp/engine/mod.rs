@@ -204,6 +204,9 @@ pub trait Engine: Send {
     /// see [`Engine::is_read_finished`].
     fn read(&mut self, to: &mut UserWriter<'_>, skip: usize, is_peek: bool) -> Result<usize, UserFault>;
 
+    /// A read is over: the buffer may grow. True: the peer ought to hear of a larger window, and [`Engine::poll`] is due.
+    fn end_read(&mut self, now_ns: u64) -> bool;
+
     /// Drops up to `len` received bytes (`MSG_TRUNC`), and answers how many.
     fn discard(&mut self, len: usize) -> usize;
 

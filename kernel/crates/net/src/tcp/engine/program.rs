@@ -76,17 +76,24 @@ impl Engine for Connection {
     }
 
     fn read(&mut self, to: &mut UserWriter<'_>, skip: usize, is_peek: bool) -> Result<usize, UserFault> {
-        if !is_peek {
-            self.receive.queue.discard(skip);
-        }
         if is_peek {
             let (skip, len_max) = self.look_from(skip);
             return self.receive.queue.peek(to, skip, len_max);
+        }
+        if skip > 0 {
+            self.receive.queue.discard(skip);
         }
         let len_max = self.read_max();
         let len = self.receive.queue.read(to, len_max)?;
         self.note_read(len);
         Ok(len)
+    }
+
+    fn end_read(&mut self, now_ns: u64) -> bool {
+        if self.receive.has_read {
+            self.after_read(now_ns);
+        }
+        self.acknowledging.owed() == Owed::Now
     }
 
     fn discard(&mut self, len: usize) -> usize {
@@ -260,29 +267,17 @@ impl Engine for Connection {
 
     fn readiness(&self) -> PollEvents {
         let mut events = PollEvents::empty();
-        let is_send_shut = self.send.is_finished || self.state == State::Closed;
-        let is_receive_shut = self.receive.is_finished || self.receive.is_shut || self.state == State::Closed;
-        if self.state == State::SynSent {
-            return events;
-        }
-        if is_receive_shut {
-            events |= PollEvents::READABLE | PollEvents::RDHUP;
-        } else if self.readable_len() > 0 {
+        if self.readable_len() > 0 {
             events |= PollEvents::READABLE;
         }
-        if is_send_shut || self.writable_len() > 0 {
+        if self.writable_len() > 0 {
             events |= PollEvents::WRITABLE;
         }
-        if self.receive.urgent.has_byte() {
-            events |= PollEvents::PRI;
-        }
-        if is_send_shut && is_receive_shut {
-            events |= PollEvents::HUP;
-        }
-        if self.error.is_some() {
-            events |= PollEvents::ERR;
-        }
-        events
+        let is_plain = self.state == State::Established
+            && !(self.send.is_finished | self.receive.is_finished | self.receive.is_shut)
+            && self.receive.urgent.is_empty()
+            && self.error.is_none();
+        if is_plain { events } else { self.with_rare_events(events) }
     }
 
     fn awaits_acknowledgement(&self) -> bool {
@@ -333,6 +328,33 @@ impl Engine for Connection {
 }
 
 impl Connection {
+    /// What can be read and written, with what else there may be to a connection that is not just open.
+    #[inline(never)]
+    fn with_rare_events(&self, plain: PollEvents) -> PollEvents {
+        if self.state == State::SynSent {
+            return PollEvents::empty();
+        }
+        let mut events = plain;
+        let is_send_shut = self.send.is_finished || self.state == State::Closed;
+        let is_receive_shut = self.receive.is_finished || self.receive.is_shut || self.state == State::Closed;
+        if is_receive_shut {
+            events |= PollEvents::READABLE | PollEvents::RDHUP;
+        }
+        if is_send_shut {
+            events |= PollEvents::WRITABLE;
+        }
+        if self.receive.urgent.has_byte() {
+            events |= PollEvents::PRI;
+        }
+        if is_send_shut && is_receive_shut {
+            events |= PollEvents::HUP;
+        }
+        if self.error.is_some() {
+            events |= PollEvents::ERR;
+        }
+        events
+    }
+
     /// Why nothing can be sent, if so.
     fn check_send(&mut self) -> Result<(), Errno> {
         if let Some(error) = self.error.take() {
