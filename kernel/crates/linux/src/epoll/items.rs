@@ -41,12 +41,16 @@ pub(super) struct Item {
     /// Events and flags, as the program set them; flags only while disabled.
     pub(super) events: u32,
     pub(super) data: u64,
+    /// It was told, and not looked at since.
+    pub(super) is_told: bool,
+    /// What was told the last time had been dealt with when it was looked at again.
+    pub(super) is_dealt_with: bool,
 }
 
 impl Item {
     pub(super) fn new(open: &Arc<OpenFile>, watch: Arc<Watch>, node: Arc<WaitNode>, event: EpollEvent) -> Self {
         let (file, open) = (Arc::clone(open.file()), Arc::downgrade(open));
-        let mut item = Self { file, open, watch, node, events: 0, data: 0 };
+        let mut item = Self { file, open, watch, node, events: 0, data: 0, is_told: false, is_dealt_with: false };
         item.set(event);
         item
     }

@@ -142,40 +142,50 @@ impl Epoll {
                 self.core.forget(index);
                 continue;
             };
-            let Some(found) = self.find_ready(index, item) else { continue };
+            let Some((found, is_last)) = self.find_ready(index, item) else { continue };
             if let Err(errno) = tell(&EpollEvent { events: found.bits(), data: item.data }) {
                 self.core.push_first(index);
                 return if told > 0 { Ok(told) } else { Err(errno) };
             }
             told += 1;
+            item.is_told = true;
             if item.events & EPOLLONESHOT != 0 {
                 item.disable();
-            } else if item.events & EPOLLET == 0 && has_others {
+            } else if item.events & EPOLLET == 0 && has_others && !is_last {
                 self.core.move_to_end(index);
             }
         }
         Ok(told)
     }
 
-    /// What is ready of the item `index`, which is on the list. It stays there if it is to be told again; what is to be told
+    /// What is ready of the item `index`, which is on the list, and whether it is the last there now. It stays there if it is to be told again; what is to be told
     /// once, or not at all, is taken off before the file is asked, so that a wake in between puts it back.
-    fn find_ready(&self, index: u32, item: &Item) -> Option<PollEvents> {
+    ///
+    /// A program that deals with what it is told leaves nothing to be found the next time: such an item is taken off first, and its
+    /// file asked once.
+    fn find_ready(&self, index: u32, item: &mut Item) -> Option<(PollEvents, bool)> {
         item.rearm();
-        if item.events & (EPOLLET | EPOLLONESHOT) == 0 {
+        let was_told = core::mem::replace(&mut item.is_told, false);
+        let stays = item.events & (EPOLLET | EPOLLONESHOT) == 0;
+        if stays && !(was_told && item.is_dealt_with) {
             let found = item.look();
             if !found.is_empty() {
-                return Some(found);
+                item.is_dealt_with &= !was_told;
+                return Some((found, false));
             }
         }
         self.core.forget(index);
         let found = item.look();
+        if was_told {
+            item.is_dealt_with = found.is_empty();
+        }
         if found.is_empty() {
             return None;
         }
-        if item.events & (EPOLLET | EPOLLONESHOT) == 0 {
+        if stays {
             self.core.push(index);
         }
-        Some(found)
+        Some((found, stays))
     }
 
     /// Whether there may be events to take.
