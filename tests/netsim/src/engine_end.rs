@@ -7,7 +7,7 @@ use mm::user::{UserReader, UserWriter};
 use net::frame::Payload;
 use net::tcp::engine::{
     Connection, Engine, Handshake, Opening, OutgoingSegment, Output, SegmentFlags, SegmentHeader, SegmentPayload,
-    Settings, State,
+    Settings, Span, State,
 };
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -89,7 +89,7 @@ impl EngineEnd {
                 .unwrap_or_else(|| (Handshake::from_syn(header, &self.settings, initial, initial ^ 0x5555), now_ns));
             handshake.was_retransmitted = is_again;
             let header = handshake.answer(&self.settings, now_ns);
-            self.packets.emit(OutgoingSegment { header, pieces: &[], len: 0, mss: usize::MAX });
+            self.packets.emit(OutgoingSegment { header, payload: Span::empty(), len: 0, mss: usize::MAX });
             self.handshake = Some((handshake, now_ns));
             return;
         }
@@ -165,10 +165,11 @@ impl Output for Packets {
     fn emit(&mut self, segment: OutgoingSegment<'_>) {
         let mut payload = vec![0; segment.len];
         let mut at = 0;
-        for piece in segment.pieces {
-            piece.copy_to(&mut payload[at..at + piece.len()]);
-            at += piece.len();
-        }
+        segment.payload.for_each(|piece, part| {
+            let end = at + part.len();
+            piece.part(part).copy_to(&mut payload[at..end]);
+            at = end;
+        });
         let header = &segment.header;
         let mut sack_ranges = [None; 3];
         for (range, block) in sack_ranges.iter_mut().zip(&header.sack[..usize::from(header.sack_count)]) {

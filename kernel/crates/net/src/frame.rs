@@ -229,6 +229,15 @@ impl Piece {
         self.len() == 0
     }
 
+    /// A part of it.
+    #[must_use]
+    pub fn part(&self, part: Range<usize>) -> Self {
+        match self {
+            Self::Shared(bytes, range) => Self::Shared(bytes.clone(), range.start + part.start..range.start + part.end),
+            Self::Frame(frame, range) => Self::Frame(frame.clone(), range.start + part.start..range.start + part.end),
+        }
+    }
+
     /// Copies it to `to`, which is as long.
     pub fn copy_to(&self, to: &mut [u8]) {
         match self {
@@ -271,8 +280,15 @@ pub enum SegmentationKind {
     Tcp6,
 }
 
-/// A frame to transmit. Built from the transport header outwards.
+/// The memory that a frame to transmit lies in: what must stay while a device reads it.
 #[derive(Debug)]
+pub struct FrameMemory {
+    _head: Vec<u8>,
+    _pieces: Vec<Piece>,
+}
+
+/// A frame to transmit. Built from the transport header outwards.
+#[derive(Debug, Default)]
 pub struct TransmitFrame {
     /// With [`HEADROOM`] at first.
     head: Vec<u8>,
@@ -321,6 +337,7 @@ impl TransmitFrame {
     ///
     /// # Panics
     /// When the headroom is used up: a bug, as [`HEADROOM`] is the sum of all headers.
+    #[inline]
     pub fn push_front(&mut self, len: usize) -> &mut [u8] {
         assert!(len <= self.start, "headers are longer than the headroom");
         self.start -= len;
@@ -352,12 +369,20 @@ impl TransmitFrame {
         self.head.extend_from_slice(bytes);
     }
 
-    /// Appends a copy of a piece to the head.
-    pub fn append_piece(&mut self, piece: &Piece) {
+    /// Appends a copy of a part of a piece to the head.
+    pub fn append_part(&mut self, piece: &Piece, part: Range<usize>) {
         match piece {
-            Piece::Shared(bytes, range) => self.append(&bytes[range.clone()]),
-            Piece::Frame(frame, range) => frame.read(range.start, self.extend(range.len())),
+            Piece::Shared(bytes, range) => self.append(&bytes[range.start + part.start..range.start + part.end]),
+            Piece::Frame(frame, range) => frame.read(range.start + part.start, self.extend(part.len())),
         }
+    }
+
+    /// Takes the memory out, and leaves an empty frame.
+    #[must_use]
+    #[inline]
+    pub fn take_memory(&mut self) -> FrameMemory {
+        self.start = 0;
+        FrameMemory { _head: core::mem::take(&mut self.head), _pieces: core::mem::take(&mut self.pieces) }
     }
 
     /// Bytes of the frame.
@@ -385,7 +410,7 @@ impl TransmitFrame {
     /// Moves all payload to the head: for devices that take fewer pieces.
     pub fn linearize(&mut self) {
         for piece in core::mem::take(&mut self.pieces) {
-            self.append_piece(&piece);
+            self.append_part(&piece, 0..piece.len());
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use smoltcp::wire::{TcpOption, TcpPacket, TcpSeqNumber};
 
-use super::engine::{OutgoingSegment, SACK_BLOCKS_MAX, SegmentFlags, SegmentHeader};
+use super::engine::{OutgoingSegment, SACK_BLOCKS_MAX, SegmentFlags, SegmentHeader, Span};
 use crate::TransmitFrame;
 use crate::channel::Packet;
 use crate::checksum::Sum;
@@ -112,9 +112,9 @@ pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFra
         frame.ecn = ecn::CAPABLE;
     }
     if is_copied {
-        segment.pieces.iter().for_each(|piece| frame.append_piece(piece));
+        segment.payload.for_each(|piece, part| frame.append_part(piece, part));
     } else {
-        frame.pieces.extend_from_slice(segment.pieces);
+        segment.payload.for_each(|piece, part| frame.pieces.push(piece.part(part)));
     }
     if segment.len > segment.mss {
         let kind = if key.remote >> 32 == 0xffff { SegmentationKind::Tcp4 } else { SegmentationKind::Tcp6 };
@@ -220,7 +220,7 @@ pub(super) fn reset_for(header: &SegmentHeader, payload_len: usize) -> Option<Se
 
 /// A segment without payload.
 pub(super) fn bare(header: SegmentHeader) -> OutgoingSegment<'static> {
-    OutgoingSegment { header, pieces: &[], len: 0, mss: usize::MAX }
+    OutgoingSegment { header, payload: Span::empty(), len: 0, mss: usize::MAX }
 }
 
 /// Frames that an engine has emitted, on their way to the device.

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use mm::user::{UserReader, UserWriter};
-use net::frame::{Payload, Piece};
+use net::frame::Payload;
 use net::tcp::engine::{
     Connection, Engine, Handshake, Opening, OutgoingSegment, Output, SegmentFlags, SegmentHeader, SegmentPayload,
     Settings, State,
@@ -83,11 +83,11 @@ impl Output for Collector {
     fn emit(&mut self, segment: OutgoingSegment<'_>) {
         self.emissions += 1;
         let mut bytes = Vec::with_capacity(segment.len);
-        for piece in segment.pieces {
+        segment.payload.for_each(|piece, part| {
             let at = bytes.len();
-            bytes.resize(at + piece.len(), 0);
-            Piece::copy_to(piece, &mut bytes[at..]);
-        }
+            bytes.resize(at + part.len(), 0);
+            piece.part(part).copy_to(&mut bytes[at..]);
+        });
         assert_eq!(bytes.len(), segment.len, "the pieces are the payload");
         assert!(segment.mss > 0);
         let is_burst = segment.len > segment.mss;

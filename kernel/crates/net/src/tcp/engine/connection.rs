@@ -21,8 +21,6 @@
 //! 3. `receive.next` is the first number that has not come; what the assembly holds lies behind it.
 //! 4. Nothing is emitted in [`State::Closed`] but a reset that is owed.
 
-use alloc::vec::Vec;
-
 use abi::Errno;
 
 use super::assembly::Assembly;
@@ -35,14 +33,13 @@ use super::receive_queue::ReceiveQueue;
 use super::recovery::Recovery;
 use super::round_trip::RoundTrip;
 use super::scoreboard::Scoreboard;
-use super::send_buffer::{PIECES_MAX, SendBuffer};
+use super::send_buffer::SendBuffer;
 use super::sequence::length;
 use super::settings::LIMITED_BUFFER;
 use super::timers::{Timer, Timers};
 use super::urgent::Urgent;
 use super::window::ReceiveWindow;
 use super::{Output, SequenceNumber, Settings, State};
-use crate::frame::Piece;
 
 /// Bytes of the timestamp option with its padding.
 pub(super) const TIMESTAMPS_LEN: usize = 12;
@@ -157,8 +154,6 @@ pub struct Connection {
     pub(super) probes: u32,
     /// When an acknowledgement of something invalid was sent last.
     pub(super) challenge_ns: Option<u64>,
-    /// Room for the pieces of a segment, kept so that none is allocated.
-    pub(super) pieces: Vec<Piece>,
 }
 
 /// What the caller chooses for a connection that begins here.
@@ -275,7 +270,6 @@ impl Connection {
             retries: 0,
             probes: 0,
             challenge_ns: None,
-            pieces: Vec::with_capacity(PIECES_MAX.min(2)),
         };
         connection.update_mss();
         if !settings.is_receive_buffer_fixed {

@@ -52,6 +52,7 @@ pub use handshake::{
     Handshake, MSS_DEFAULT, Negotiated, WINDOW_SCALE_MAX, advertised_mss, initial_window, timestamp, window_scale,
 };
 pub use pacing::UNLIMITED as PACING_UNLIMITED;
+pub use send_buffer::Span;
 pub use settings::{CongestionAlgorithm, Settings};
 pub(in crate::tcp) use urgent::{Reader, Step, Urgent};
 
@@ -137,8 +138,8 @@ impl SegmentPayload {
 pub struct OutgoingSegment<'a> {
     /// Header and options.
     pub header: SegmentHeader,
-    /// The payload.
-    pub pieces: &'a [Piece],
+    /// The payload, where it lies.
+    pub payload: Span<'a>,
     /// Bytes of payload.
     pub len: usize,
     /// Bytes of payload that one segment on the wire takes.

@@ -19,7 +19,7 @@ use super::recovery::Phase;
 use super::scoreboard::Record;
 use super::sequence::{distance, earlier, is_after, is_before, later, length};
 use super::timers::Timer;
-use super::{OutgoingSegment, Output, SACK_BLOCKS_MAX, SegmentFlags, SegmentHeader, SequenceNumber, State};
+use super::{OutgoingSegment, Output, SACK_BLOCKS_MAX, SegmentFlags, SegmentHeader, SequenceNumber, Span, State};
 
 /// How long corked bytes wait (tcp(7)).
 const CORK_NS: u64 = 200_000_000;
@@ -79,21 +79,18 @@ impl Connection {
     fn fit_to_pieces(&mut self, record: Record) -> Option<Record> {
         let data_end = earlier(record.end, self.send.buffer.end());
         let len = distance(record.start, data_end);
-        let there = self.collect(record.start, len);
+        let there = self.fitting(record.start, len);
         if there == len {
             return Some(record);
         }
         let there = if there > self.send.mss { there / self.send.mss * self.send.mss } else { there };
         debug_assert!(there > 0, "what was sent is kept until it is acknowledged");
-        let record = self.send.board.take_lost(there)?;
-        self.collect(record.start, there);
-        Some(record)
+        self.send.board.take_lost(there)
     }
 
-    /// Collects the pieces of up to `len` bytes from `start` on, for the next emission, and answers how many bytes those are.
-    fn collect(&mut self, start: SequenceNumber, len: u32) -> u32 {
-        self.pieces.clear();
-        length(self.send.buffer.pieces(start, len as usize, &mut self.pieces))
+    /// How many of `len` bytes from `start` on one emission takes: fewer where they lie in too many pieces.
+    fn fitting(&self, start: SequenceNumber, len: u32) -> u32 {
+        length(self.send.buffer.span(start, len as usize).len())
     }
 
     /// Emits the last segment again.
@@ -101,7 +98,7 @@ impl Connection {
         let Some(record) = self.send.board.take_last() else { return false };
         let data_end = earlier(record.end, self.send.buffer.end());
         let len = distance(record.start, data_end);
-        if self.collect(record.start, len) < len {
+        if self.fitting(record.start, len) < len {
             // A segment in more pieces than a device takes: the timeout cuts it.
             return false;
         }
@@ -109,7 +106,7 @@ impl Connection {
         true
     }
 
-    /// Emits a record again, whose pieces are collected.
+    /// Emits a record again, which fits one emission.
     fn emit_again(&mut self, record: &Record, now_ns: u64, output: &mut dyn Output) {
         let len = self.emit_range(record.start, record.end, now_ns, output);
         self.send.board.note_repeated(record.start, now_ns);
@@ -169,13 +166,12 @@ impl Connection {
         output: &mut dyn Output,
     ) -> SequenceNumber {
         let len = end.wrapping_sub(start);
-        let there = self.collect(start, len);
+        let there = self.fitting(start, len);
         let mss = self.send.mss;
         let (data_end, is_fin) = if there == len {
             (end, is_fin)
         } else {
             let whole = if there > mss { there / mss * mss } else { there };
-            self.collect(start, whole);
             (start.wrapping_add(whole), false)
         };
         let end = if is_fin { data_end.wrapping_add(1) } else { data_end };
@@ -277,31 +273,31 @@ impl Connection {
         }
     }
 
-    /// Emits the numbers from `start` to `end`: payload, whose pieces are in `pieces` already, and FIN. Answers the bytes of payload.
+    /// Emits the numbers from `start` to `end`: payload, which fits one emission, and FIN. Answers the bytes of payload.
     fn emit_range(&mut self, start: SequenceNumber, end: SequenceNumber, now_ns: u64, output: &mut dyn Output) -> u32 {
         let data_end = earlier(end, self.send.buffer.end());
         let len = distance(start, data_end);
         let mut flags = SegmentFlags::ACK;
         flags.set(SegmentFlags::FIN, end != data_end);
         flags.set(SegmentFlags::PSH, len > 0 && data_end == self.send.buffer.end());
-        let mut header = self.header(start, flags, now_ns);
+        let mss = self.send.mss as usize;
+        let header = self.header(start, flags, now_ns);
+        let mut segment = OutgoingSegment { header, payload: Span::empty(), len: len as usize, mss };
         if let Some(urgent) = self.send.urgent
             && is_after(urgent, start)
         {
-            header.flags |= SegmentFlags::URG;
-            header.urgent_pointer = u16::try_from(urgent.wrapping_sub(start)).unwrap_or(u16::MAX);
+            segment.header.flags |= SegmentFlags::URG;
+            segment.header.urgent_pointer = u16::try_from(urgent.wrapping_sub(start)).unwrap_or(u16::MAX);
         }
         if self.options.has_ecn && len > 0 && start == self.send.next {
-            header.is_ecn_capable = true;
-            header.flags.set(SegmentFlags::CWR, self.ecn.take_reduction());
+            segment.header.is_ecn_capable = true;
+            segment.header.flags.set(SegmentFlags::CWR, self.ecn.take_reduction());
         }
-        let mss = self.send.mss as usize;
-        debug_assert!(
-            self.pieces.iter().map(crate::frame::Piece::len).sum::<usize>() == len as usize,
-            "pieces are ready"
-        );
-        output.emit(OutgoingSegment { header, pieces: &self.pieces, len: len as usize, mss });
-        self.pieces.clear();
+        if len > 0 {
+            segment.payload = self.send.buffer.span(start, len as usize);
+        }
+        debug_assert!(segment.payload.len() == len as usize, "it fits one emission");
+        output.emit(segment);
         self.note_emitted(len, mss);
         if len > 0 {
             self.note_pace(len, now_ns);
@@ -383,7 +379,7 @@ impl Connection {
     }
 
     fn emit_bare(&mut self, header: SegmentHeader, output: &mut dyn Output) {
-        output.emit(OutgoingSegment { header, pieces: &[], len: 0, mss: self.send.mss as usize });
+        output.emit(OutgoingSegment { header, payload: Span::empty(), len: 0, mss: self.send.mss as usize });
         self.note_emitted(0, 1);
     }
 

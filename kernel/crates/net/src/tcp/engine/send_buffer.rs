@@ -15,6 +15,8 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
 
 use mm::user::{UserFault, UserReader};
 
@@ -29,7 +31,7 @@ const CHUNK_LEN_MAX: usize = 64 * 1024;
 /// The largest chunk that is kept while nothing is queued.
 const IDLE_SPARE_LEN_MAX: usize = 4096;
 /// Pieces of one segment: devices take about this many with a head.
-pub(super) const PIECES_MAX: usize = 16;
+const PIECES_MAX: usize = 16;
 
 struct Chunk {
     /// Of the first byte.
@@ -42,6 +44,62 @@ struct Chunk {
 impl Chunk {
     fn end(&self) -> SequenceNumber {
         self.sequence.wrapping_add(length(self.piece.len()))
+    }
+
+    /// Whether all of so many bytes from a number on are in it, or any at all for none.
+    fn has(&self, from: SequenceNumber, len: usize) -> bool {
+        let skip = from.wrapping_sub(self.sequence) as usize;
+        skip < self.piece.len() && len <= self.piece.len() - skip
+    }
+}
+
+/// Bytes of a send buffer, where they lie.
+#[derive(Clone, Copy)]
+pub struct Span<'a> {
+    chunks: Option<&'a VecDeque<Chunk>>,
+    /// The chunk of the first byte, and how many bytes come before it there.
+    first: usize,
+    skip: usize,
+    len: usize,
+}
+
+impl Span<'_> {
+    /// No bytes.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { chunks: None, first: 0, skip: 0, len: 0 }
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Shows each piece, and which part of it counts.
+    #[inline]
+    pub fn for_each(&self, mut show: impl FnMut(&Piece, Range<usize>)) {
+        let Some(chunks) = self.chunks else { return };
+        let (mut at, mut skip, mut left) = (self.first, self.skip, self.len);
+        while left > 0
+            && let Some(chunk) = chunks.get(at)
+        {
+            let len = (chunk.piece.len() - skip).min(left);
+            show(&chunk.piece, skip..skip + len);
+            (at, skip, left) = (at + 1, 0, left - len);
+        }
+    }
+}
+
+impl fmt::Debug for Span<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Span({} bytes)", self.len)
     }
 }
 
@@ -113,30 +171,24 @@ impl SendBuffer {
         }
     }
 
-    /// Appends the pieces of up to `len` bytes from `from` on to `pieces`, and answers how many bytes those are: fewer where they lie in too
-    /// many pieces.
-    pub(super) fn pieces(&self, from: SequenceNumber, len: usize, pieces: &mut Vec<Piece>) -> usize {
-        let mut skip = from.wrapping_sub(self.start) as usize;
-        let first = match self.chunks.front() {
-            Some(chunk) if is_after(chunk.end(), from) => 0,
-            _ => self.chunks.partition_point(|chunk| !is_after(chunk.end(), from)),
-        };
-        if let Some(chunk) = self.chunks.get(first) {
-            skip = from.wrapping_sub(chunk.sequence) as usize;
-        }
-        let mut done = 0;
-        for chunk in self.chunks.range(first.min(self.chunks.len())..).take(PIECES_MAX) {
-            if done == len {
-                break;
+    /// Up to `len` bytes from `from` on: fewer where they lie in too many pieces.
+    #[inline]
+    pub(super) fn span(&self, from: SequenceNumber, len: usize) -> Span<'_> {
+        match self.chunks.front() {
+            // Nearly always.
+            Some(chunk) if chunk.has(from, len) => {
+                Span { chunks: Some(&self.chunks), first: 0, skip: from.wrapping_sub(chunk.sequence) as usize, len }
             }
-            let take = (chunk.piece.len() - skip).min(len - done);
-            if take > 0 {
-                pieces.push(part(&chunk.piece, skip, take));
-            }
-            done += take;
-            skip = 0;
+            _ => self.span_anywhere(from, len),
         }
-        done
+    }
+
+    fn span_anywhere(&self, from: SequenceNumber, len: usize) -> Span<'_> {
+        let first = self.chunks.partition_point(|chunk| !is_after(chunk.end(), from));
+        let Some(chunk) = self.chunks.get(first) else { return Span::empty() };
+        let skip = from.wrapping_sub(chunk.sequence) as usize;
+        let there: usize = self.chunks.range(first..).take(PIECES_MAX).map(|chunk| chunk.piece.len()).sum();
+        Span { chunks: Some(&self.chunks), first, skip, len: len.min(there.saturating_sub(skip)) }
     }
 
     /// Drops everything: the connection is over.
@@ -207,14 +259,6 @@ impl SendBuffer {
     }
 }
 
-/// The bytes `skip..skip + len` of a piece.
-fn part(piece: &Piece, skip: usize, len: usize) -> Piece {
-    match piece {
-        Piece::Shared(memory, range) => Piece::Shared(memory.clone(), range.start + skip..range.start + skip + len),
-        Piece::Frame(frame, range) => Piece::Frame(frame.clone(), range.start + skip..range.start + skip + len),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use testkit as _;
@@ -226,15 +270,14 @@ mod tests {
     }
 
     fn read(buffer: &SendBuffer, from: SequenceNumber, len: usize) -> Vec<u8> {
-        let mut pieces = Vec::new();
-        let len = buffer.pieces(from, len, &mut pieces);
+        let span = buffer.span(from, len);
         let mut bytes = Vec::new();
-        for piece in &pieces {
+        span.for_each(|piece, part| {
             let at = bytes.len();
-            bytes.resize(at + piece.len(), 0);
-            piece.copy_to(&mut bytes[at..]);
-        }
-        assert_eq!(bytes.len(), len);
+            bytes.resize(at + part.len(), 0);
+            piece.part(part).copy_to(&mut bytes[at..]);
+        });
+        assert_eq!(bytes.len(), span.len());
         bytes
     }
 
@@ -257,7 +300,7 @@ mod tests {
         let mut buffer = SendBuffer::new(0);
         write(&mut buffer, b"one");
         let mut held = Vec::new();
-        buffer.pieces(0, 3, &mut held);
+        buffer.span(0, 3).for_each(|piece, part| held.push(piece.part(part)));
         write(&mut buffer, b"two");
         assert_eq!(buffer.chunks.len(), 2);
         write(&mut buffer, b"three");
