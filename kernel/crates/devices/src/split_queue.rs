@@ -223,6 +223,7 @@ impl<T> SplitQueue<T> {
     }
 
     /// Puts a chain into the available ring.
+    #[inline]
     fn offer(&mut self, memory: &impl QueueMemory, head: u16, chain: Chain<T>) {
         self.chain_count += 1;
         if let Some(slot) = self.chains.get_mut(usize::from(head)) {
@@ -271,21 +272,32 @@ impl<T> SplitQueue<T> {
             }
         }
         let (head, written) = memory.read_used(self.used & (self.len - 1));
-        let chain = usize::try_from(head).ok().and_then(|head| self.chains.get_mut(head)).and_then(Option::take);
-        let (Some(chain), Ok(head)) = (chain, u16::try_from(head)) else {
-            self.is_broken = true;
-            // Nothing further is believed.
-            self.used_seen = self.used;
-            return None;
-        };
+        let Ok(head) = u16::try_from(head) else { return self.note_broken() };
+        let Some(place) = self.chains.get_mut(usize::from(head)) else { return self.note_broken() };
+        let Some(Chain { count, last, writable_len, .. }) = *place else { return self.note_broken() };
         self.used = self.used.wrapping_add(1);
-        if let Some(next) = self.next.get_mut(usize::from(chain.last)) {
+        if let Some(next) = self.next.get_mut(usize::from(last)) {
             *next = self.first_free;
         }
         self.first_free = head;
-        self.free += chain.count;
+        self.free += count;
         self.chain_count -= 1;
-        Some((chain.token, written.min(chain.writable_len)))
+        // Last, and alone: a token may be large.
+        place.take().map(|chain| (chain.token, written.min(writable_len)))
+    }
+
+    /// The device gave back what it did not have: nothing further is believed.
+    #[cold]
+    fn note_broken<R>(&mut self) -> Option<R> {
+        self.is_broken = true;
+        self.used_seen = self.used;
+        None
+    }
+
+    /// Whether a chain of so many buffers would be taken now.
+    #[must_use]
+    pub fn has_room_for(&self, count: u16) -> bool {
+        count <= self.free && !self.is_broken
     }
 
     /// Asks for an interrupt at the next used entry. True: there is one already, for which none may come.

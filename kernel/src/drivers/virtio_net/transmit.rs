@@ -1,6 +1,6 @@
 //! The sending queue of a pair.
 //!
-//! 1. A frame is one chain: its head, with the device's header in front, and its pieces, where they lie. It is the chain's token, so
+//! 1. A frame is one chain: its head, with the device's header in front, and its pieces, where they lie. Their memory is the chain's token, so
 //!    all of it stays until the device is done. Frames that were sent are let go when the next ones are sent or the worker looks, without an interrupt.
 //! 2. Frames that find no room wait in order, up to [`WAITING_MAX`], and only then the device is asked for an interrupt, once it is
 //!    done with half of what it has. That has the worker send them ([`Transmit::flush`]).
@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::Seq
 use devices::split_queue::{Buffer, SplitQueue};
 use devices::virtio_net::{Features, HEADER_LEN, TransmitHeader};
 use net::TransmitFrame;
-use net::frame::{Piece, SegmentationKind};
+use net::frame::{FrameMemory, Piece, SegmentationKind};
 use sync::{Mutex, rank};
 
 use super::super::virtio::{Notifier, RingMemory, physical_of};
@@ -37,7 +37,7 @@ pub(super) struct Transmit {
 }
 
 struct Side {
-    queue: SplitQueue<TransmitFrame>,
+    queue: SplitQueue<FrameMemory>,
     memory: RingMemory,
     waiting: VecDeque<TransmitFrame>,
     /// Frames that the device has sent, now and at the last look.
@@ -82,24 +82,23 @@ impl Transmit {
     pub(super) fn send(&self, frames: &mut Vec<TransmitFrame>) {
         let mut side = self.side.lock();
         side.reclaim();
-        for mut frame in frames.drain(..) {
+        for frame in frames.iter_mut() {
             let len = frame.len();
-            if !self.prepare(&mut frame) {
+            if !self.prepare(frame) {
                 self.counts.drops.fetch_add(1, Relaxed);
                 continue;
             }
-            let refused = if side.waiting.is_empty() { side.add(frame).err() } else { Some(frame) };
-            match refused {
-                Some(_) if side.waiting.len() >= WAITING_MAX || side.queue.is_broken() => {
+            if !side.waiting.is_empty() || !side.add(frame) {
+                if side.waiting.len() >= WAITING_MAX || side.queue.is_broken() {
                     self.counts.drops.fetch_add(1, Relaxed);
                     continue;
                 }
-                Some(frame) => side.waiting.push_back(frame),
-                None => {}
+                side.waiting.push_back(core::mem::take(frame));
             }
             self.counts.frames.fetch_add(1, Relaxed);
             self.counts.bytes.fetch_add(len as u64, Relaxed);
         }
+        frames.clear();
         self.finish(side);
     }
 
@@ -190,41 +189,44 @@ impl Transmit {
 impl Side {
     /// Lets go of frames that were sent.
     fn reclaim(&mut self) {
-        while let Some((frame, _)) = self.queue.take_used(&self.memory) {
+        while let Some((memory, _)) = self.queue.take_used(&self.memory) {
             self.sent += 1;
-            drop(frame);
+            drop(memory);
         }
     }
 
     /// Gives the device what waits, as far as there is room.
     fn add_waiting(&mut self) {
-        while let Some(frame) = self.waiting.pop_front() {
-            if let Err(frame) = self.add(frame) {
+        while let Some(mut frame) = self.waiting.pop_front() {
+            if !self.add(&mut frame) {
                 self.waiting.push_front(frame);
                 return;
             }
         }
     }
 
-    /// Gives the device a frame; it comes back if there is no room.
-    fn add(&mut self, frame: TransmitFrame) -> Result<(), TransmitFrame> {
+    /// Gives the device the memory of a frame. False: there is no room, and the frame is as it was.
+    fn add(&mut self, frame: &mut TransmitFrame) -> bool {
         // Nearly always all of it is the head.
         if frame.pieces.is_empty()
-            && let Some(head) = head_of(&frame)
+            && let Some(head) = head_of(frame)
         {
-            return self.queue.add(&self.memory, core::iter::once(head), frame);
+            return self.queue.has_room_for(1)
+                && self.queue.add(&self.memory, core::iter::once(head), frame.take_memory()).is_ok();
         }
         self.add_pieces(frame)
     }
 
     #[inline(never)]
-    fn add_pieces(&mut self, frame: TransmitFrame) -> Result<(), TransmitFrame> {
+    fn add_pieces(&mut self, frame: &mut TransmitFrame) -> bool {
         let mut buffers = [Buffer { address: 0, len: 0, is_writable: false }; PIECES_MAX];
-        let Some(count) = describe(&frame, &mut buffers) else {
+        let Some(count) = describe(frame, &mut buffers) else {
             debug_assert!(false, "a frame lies outside of the kernel's memory");
-            return Ok(());
+            return true;
         };
-        self.queue.add(&self.memory, buffers.iter().take(count).copied(), frame)
+        let buffers = buffers.iter().take(count).copied();
+        u16::try_from(count).is_ok_and(|count| self.queue.has_room_for(count))
+            && self.queue.add(&self.memory, buffers, frame.take_memory()).is_ok()
     }
 }
 
