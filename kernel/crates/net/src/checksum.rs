@@ -11,8 +11,8 @@ use crate::frame::Piece;
 /// The one's complement sum of 16-bit words in network order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum {
-    /// The sum of little-endian words, folded to less than 2^17.
-    words: u32,
+    /// The sum of little-endian words, with room above for more carries than there can be.
+    words: u64,
     /// An odd number of bytes was added: the next one is the second of its word.
     is_odd: bool,
 }
@@ -45,14 +45,14 @@ impl Sum {
         let sum = fold(sum_little_endian(bytes));
         // A piece that begins inside of a word counts with its bytes swapped.
         let sum = if self.is_odd { sum.swap_bytes() } else { sum };
-        self.words = add(self.words, u32::from(sum));
+        self.words += u64::from(sum);
         self.is_odd ^= !bytes.len().is_multiple_of(2);
     }
 
     /// Adds a word, as if it stood at an even place.
     #[inline]
     pub fn add_word(&mut self, word: u16) {
-        self.words = add(self.words, u32::from(word.swap_bytes()));
+        self.words += u64::from(word.swap_bytes());
     }
 
     /// Adds a length of up to 32 bits.
@@ -76,12 +76,6 @@ impl Sum {
     pub fn finish(self) -> u16 {
         !self.folded()
     }
-}
-
-#[inline]
-const fn add(a: u32, b: u32) -> u32 {
-    let sum = a + b;
-    (sum & 0xffff) + (sum >> 16)
 }
 
 /// The sum of 64-bit words, with room above for every carry.

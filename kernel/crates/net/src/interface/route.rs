@@ -235,8 +235,9 @@ impl Route {
         stack.mib().add(counter, frames.len() as u64);
         let is_offloaded = self.features().contains(NicFeatures::TRANSMIT_CHECKSUM);
         for frame in frames.iter_mut() {
-            self.write_checksum(frame, is_offloaded);
-            self.write_headers(frame);
+            let len = frame.len();
+            self.write_checksum(frame, len, is_offloaded);
+            self.write_headers(frame, len);
         }
         self.transmit(stack, frames);
         result
@@ -335,7 +336,8 @@ impl Route {
             if !is_too_long(&frame) {
                 fitting.push(frame);
             } else if self.request.may_fragment && frame.len() <= self.payload_len_max() {
-                self.write_checksum(&mut frame, false);
+                let len = frame.len();
+                self.write_checksum(&mut frame, len, false);
                 let pieces = self.fragment(stack, &frame);
                 let counter = if is_ipv4 { Counter::IpFragCreates } else { Counter::Ip6FragCreates };
                 stack.mib().add(counter, pieces.len() as u64);
@@ -365,9 +367,9 @@ impl Route {
         }
     }
 
-    /// Prepares the checksum of the transport protocol, and finishes it unless somebody else does.
+    /// Prepares the checksum of the transport protocol, and finishes it unless somebody else does. The frame is `len` bytes long.
     #[inline]
-    pub(super) fn write_checksum(&self, frame: &mut TransmitFrame, is_offloaded: bool) {
+    pub(super) fn write_checksum(&self, frame: &mut TransmitFrame, len: usize, is_offloaded: bool) {
         let offset: u16 = match self.request.protocol {
             _ if self.request.leaves_checksum => return,
             protocol::TCP => 16,
@@ -376,7 +378,7 @@ impl Route {
             _ => return,
         };
         let mut sum = self.pseudo_sum;
-        sum.add_len(frame.len());
+        sum.add_len(len);
         let at = usize::from(offset);
         let Some(field) = frame.head_mut().get_mut(at..at + 2) else { return };
         field.copy_from_slice(&sum.folded().to_be_bytes());
@@ -387,18 +389,18 @@ impl Route {
         }
     }
 
-    /// Puts the template in front and fills in what differs.
+    /// Puts the template in front and fills in what differs. The frame is `payload_len` bytes long.
     #[inline]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "packets are at most 65,535 bytes long, the identification has 16 bits"
     )]
-    fn write_headers(&self, frame: &mut TransmitFrame) {
-        let (payload_len, ecn) = (frame.len(), frame.ecn);
+    fn write_headers(&self, frame: &mut TransmitFrame, payload_len: usize) {
+        let ecn = frame.ecn;
         let header_len = self.header_len();
         let room = frame.push_front(ETHERNET_LEN + header_len);
-        room.copy_from_slice(&self.template[..ETHERNET_LEN + header_len]);
         if header_len == IPV4_LEN {
+            copy_front::<{ ETHERNET_LEN + IPV4_LEN }>(&self.template, room);
             let identification = self.next_identification.fetch_add(1, Ordering::Relaxed) as u16;
             let total_len = (payload_len + IPV4_LEN) as u16;
             let mut sum = self.header_sum;
@@ -417,6 +419,7 @@ impl Route {
             packet.set_ident(identification);
             packet.set_checksum(sum.finish());
         } else {
+            copy_front::<{ ETHERNET_LEN + IPV6_LEN }>(&self.template, room);
             room[ETHERNET_LEN + 1] |= ecn << 4;
             Ipv6Packet::new_unchecked(&mut room[ETHERNET_LEN..]).set_payload_len(payload_len as u16);
         }
@@ -451,6 +454,14 @@ impl Route {
             packet.set_src_addr(source);
             packet.set_dst_addr(destination);
         }
+    }
+}
+
+/// Copies so many bytes, which both have.
+#[inline]
+fn copy_front<const LEN: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<LEN>(), to.first_chunk_mut()) {
+        *to = *from;
     }
 }
 

@@ -96,7 +96,8 @@ fn a_device_that_finishes_sums_gets_that_of_the_pseudo_header() {
     let (stack, nic, interface) = stack_with_nic(NicFeatures::TRANSMIT_CHECKSUM);
     let route = resolved(&stack, &nic, &interface, false);
     let mut frames = alloc::vec![datagram(4)];
-    route.write_checksum(&mut frames[0], true);
+    let len = frames[0].len();
+    route.write_checksum(&mut frames[0], len, true);
     assert_eq!(frames[0].checksum, Some(PartialChecksum { start: 0, offset: 6 }));
     let mut sum = crate::checksum::Sum::pseudo_header(ip("10.0.0.1"), ip("10.0.0.2"), 17, 12);
     assert_eq!(frames[0].head()[6..8], sum.folded().to_be_bytes());
