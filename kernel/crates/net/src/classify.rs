@@ -72,26 +72,48 @@ pub fn classify(head: &[u8], len: usize) -> Class {
 fn classify_parts(head: &[u8], len: usize) -> Result<Class, Defect> {
     let mut network = ETHERNET_LEN;
     for _ in 0..=TAGS_MAX {
-        let kind = u16_at(head, network - 2)?;
-        match kind {
-            ethernet_type::IPV4 => return ipv4(head, len, network),
-            ethernet_type::IPV6 => return ipv6(head, len, network),
+        let header = match u16_at(head, network - 2)? {
+            ethernet_type::IPV4 => ipv4(head, len, network)?,
+            ethernet_type::IPV6 => ipv6(head, len, network)?,
             ethernet_type::ARP => return control(network, 0, len),
-            ethernet_type::TAG | ethernet_type::SERVICE_TAG => network += TAG_LEN,
+            ethernet_type::TAG | ethernet_type::SERVICE_TAG => {
+                network += TAG_LEN;
+                continue;
+            }
             _ => return Err(Defect::Unknown),
+        };
+        if header.is_fragment {
+            return control(network, header.transport, header.end);
         }
+        return ip(head, network, &header);
     }
     Err(Defect::Unknown)
 }
 
-fn ipv4(head: &[u8], len: usize, network: usize) -> Result<Class, Defect> {
+/// What the header of an IP packet says.
+struct IpHeader {
+    protocol: u8,
+    is_fragment: bool,
+    /// The address of this machine, and that of the sender.
+    local: u128,
+    remote: u128,
+    /// Where the transport header should be, and where the packet ends.
+    transport: usize,
+    end: usize,
+}
+
+fn ipv4(head: &[u8], len: usize, network: usize) -> Result<IpHeader, Defect> {
     let header: &[u8; IPV4_LEN_MIN] = array_at(head, network)?;
     let header_len = usize::from(header[0] & 0xf) * 4;
     if header[0] >> 4 != 4 || header_len < IPV4_LEN_MIN {
         return Err(Defect::Header);
     }
-    let whole = head.get(network..network + header_len).ok_or(Defect::Truncated)?;
-    if sum_words(whole) != 0xffff {
+    // Nearly always there are no options.
+    let sum = match header_len {
+        IPV4_LEN_MIN => sum_words(header),
+        _ => sum_words(head.get(network..network + header_len).ok_or(Defect::Truncated)?),
+    };
+    if sum != 0xffff {
         return Err(Defect::Checksum);
     }
     let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -102,17 +124,14 @@ fn ipv4(head: &[u8], len: usize, network: usize) -> Result<Class, Defect> {
     if end > len {
         return Err(Defect::Truncated);
     }
+    let address = |at: usize| 0xffff_0000_0000 | u128::from(u32::from_be_bytes(array(header, at)));
     let fragment = u16::from_be_bytes([header[6], header[7]]);
     // More fragments, or not the first.
-    if fragment & 0x3fff != 0 {
-        return control(network, transport, end);
-    }
-    let address = |at: usize| 0xffff_0000_0000 | u128::from(u32::from_be_bytes(array(header, at)));
-    let addresses = (address(16), address(12));
-    transport_of(head, header[9], addresses, (network, transport, end))
+    let is_fragment = fragment & 0x3fff != 0;
+    Ok(IpHeader { protocol: header[9], is_fragment, local: address(16), remote: address(12), transport, end })
 }
 
-fn ipv6(head: &[u8], len: usize, network: usize) -> Result<Class, Defect> {
+fn ipv6(head: &[u8], len: usize, network: usize) -> Result<IpHeader, Defect> {
     let header: &[u8; IPV6_LEN] = array_at(head, network)?;
     if header[0] >> 4 != 6 {
         return Err(Defect::Header);
@@ -123,22 +142,17 @@ fn ipv6(head: &[u8], len: usize, network: usize) -> Result<Class, Defect> {
         return Err(Defect::Truncated);
     }
     let address = |at: usize| u128::from_be_bytes(array(header, at));
-    let addresses = (address(24), address(8));
+    let (local, remote) = (address(24), address(8));
     // IPv4 addresses in IPv6 headers are a forgery (draft-itojun-v6ops-v4mapped-harmful): keys would mix the two.
-    if addresses.0 >> 32 == 0xffff || addresses.1 >> 32 == 0xffff {
+    if local >> 32 == 0xffff || remote >> 32 == 0xffff {
         return Err(Defect::Header);
     }
-    transport_of(head, header[6], addresses, (network, transport, end))
+    Ok(IpHeader { protocol: header[6], is_fragment: false, local, remote, transport, end })
 }
 
-/// The class of a packet whose transport header should be at the second of `places`. `addresses` are those of this machine and of the sender.
-fn transport_of(
-    head: &[u8],
-    protocol: u8,
-    addresses: (u128, u128),
-    places: (usize, usize, usize),
-) -> Result<Class, Defect> {
-    let (network, transport, end) = places;
+/// The class of a whole IP packet.
+fn ip(head: &[u8], network: usize, header: &IpHeader) -> Result<Class, Defect> {
+    let IpHeader { protocol, local, remote, transport, end, .. } = *header;
     let room = end - transport;
     match protocol {
         protocol::TCP => {
@@ -165,7 +179,6 @@ fn transport_of(
         _ => return control(network, transport, end),
     }
     let (remote_port, local_port) = (u16_at(head, transport)?, u16_at(head, transport + 2)?);
-    let (local, remote) = addresses;
     let key = FlowKey { local, remote, local_port, remote_port, protocol };
     Ok(Class::Flow(key, layout(network, transport, end)?))
 }

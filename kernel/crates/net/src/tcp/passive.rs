@@ -192,10 +192,11 @@ impl Tcp {
         }
         let (key, interface) = (packet.key, packet.interface);
         stack.mib().count(Counter::TcpInSegs);
-        let Some(header) = segment::parse(&mut packet) else {
+        let mut header = SegmentHeader::default();
+        if !segment::parse(&mut packet, &mut header) {
             stack.mib().count(Counter::TcpInErrs);
             return stack.mib().count(Counter::TcpInCsumErrors);
-        };
+        }
         let frame = packet.value.frame;
         let stray = Stray { key, interface, header, payload_len: frame.len() };
         let now_ns = machine::now_ns();

@@ -22,30 +22,32 @@ const TIMESTAMPS_LEN: u8 = 10;
 /// Payload up to this is copied behind its header: one piece of memory is quicker to send than two.
 const COPY_LEN_MAX: usize = 512;
 
-/// Parses a segment that the classifier let through. What is left of its frame is the payload. None: its checksum is wrong.
-pub(super) fn parse(packet: &mut Packet) -> Option<SegmentHeader> {
+/// Parses a segment that the classifier let through, into a header that says nothing yet. What is left of its frame is the payload. False:
+/// its checksum is wrong.
+#[must_use]
+pub(super) fn parse(packet: &mut Packet, header: &mut SegmentHeader) -> bool {
     let Packet { frame, layout, key, .. } = packet;
-    frame.truncate(layout.end as usize);
+    let end = layout.end as usize;
+    if frame.len() > end {
+        frame.truncate(end);
+    }
     let traffic_class = traffic_class(frame.head(), usize::from(layout.network));
     frame.trim_front(usize::from(layout.transport));
     if frame.checksum == ChecksumState::Unknown && !has_right_checksum(frame, key) {
-        return None;
+        return false;
     }
-    let segment = TcpPacket::new_checked(frame.head()).ok()?;
-    let mut header = SegmentHeader {
-        sequence: number(segment.seq_number()),
-        acknowledgement: number(segment.ack_number()),
-        flags: flags_of(frame.head()),
-        window: segment.window_len(),
-        urgent_pointer: segment.urgent_at(),
-        is_ecn_capable: traffic_class & ecn::MASK != 0,
-        is_congestion_marked: traffic_class & ecn::MASK == ecn::CONGESTION_EXPERIENCED,
-        ..SegmentHeader::default()
-    };
-    read_options(segment.options(), &mut header);
+    let Ok(segment) = TcpPacket::new_checked(frame.head()) else { return false };
+    header.sequence = number(segment.seq_number());
+    header.acknowledgement = number(segment.ack_number());
+    header.flags = flags_of(frame.head());
+    header.window = segment.window_len();
+    header.urgent_pointer = segment.urgent_at();
+    header.is_ecn_capable = traffic_class & ecn::MASK != 0;
+    header.is_congestion_marked = traffic_class & ecn::MASK == ecn::CONGESTION_EXPERIENCED;
     let header_len = usize::from(segment.header_len());
+    read_options(segment.options(), header);
     frame.trim_front(header_len);
-    Some(header)
+    true
 }
 
 /// The traffic class of an IP header, as far as ECN needs it.
@@ -73,14 +75,19 @@ fn has_right_checksum(frame: &ReceivedFrame, key: &FlowKey) -> bool {
 }
 
 /// Reads options up to the first that is not right, as Linux does.
-fn read_options(mut options: &[u8], header: &mut SegmentHeader) {
+fn read_options(options: &[u8], header: &mut SegmentHeader) {
     // Nearly always: timestamps alone, aligned as RFC 7323 recommends (appendix A).
     if let [NOP, NOP, TIMESTAMPS, TIMESTAMPS_LEN, numbers @ ..] = options
         && let ([value, echo], []) = numbers.as_chunks()
     {
         header.timestamps = Some((u32::from_be_bytes(*value), u32::from_be_bytes(*echo)));
-        return;
+    } else if !options.is_empty() {
+        read_each_option(options, header);
     }
+}
+
+#[inline(never)]
+fn read_each_option(mut options: &[u8], header: &mut SegmentHeader) {
     while !options.is_empty() {
         let Ok((rest, option)) = TcpOption::parse(options) else { return };
         match option {

@@ -102,10 +102,13 @@ impl Wire {
 
     /// Takes a packet. False: its checksum is wrong.
     pub(super) fn receive(&mut self, mut packet: QueuedPacket) -> bool {
-        let Some(header) = &segment::parse(&mut packet) else { return false };
+        let mut header = SegmentHeader::default();
+        if !segment::parse(&mut packet, &mut header) {
+            return false;
+        }
         // Not now: the time that it lay here is not part of the round trip.
         let now_ns = packet.received_ns;
-        self.receive_parsed(header, packet.value.frame, now_ns);
+        self.receive_parsed(&header, packet.value.frame, now_ns);
         true
     }
 
