@@ -351,11 +351,11 @@ impl Connection {
             return;
         };
         let timeout_ns = self.round_trip.timeout_ns();
-        if self.may_probe() {
+        if let Some(wait_ns) = self.probe_wait_ns(timeout_ns) {
             // No later than the timeout of the first, however often this is called.
             let last_ns = first.sent_ns.saturating_add(timeout_ns).max(now_ns + WAIT_MIN_NS);
             self.timers.stop(Timer::Retransmit);
-            self.timers.set(Timer::Probe, now_ns.saturating_add(self.probe_wait_ns()).min(last_ns));
+            self.timers.set(Timer::Probe, now_ns.saturating_add(wait_ns).min(last_ns));
             return;
         }
         self.timers.set(Timer::Retransmit, now_ns.saturating_add(self.limited_by_user(timeout_ns, now_ns)));
@@ -363,28 +363,29 @@ impl Connection {
 
     /// New data was sent: the timer is set, and a probe waits for the last of it.
     pub(super) fn arm_after_send(&mut self, was_idle: bool, now_ns: u64) {
-        if was_idle || self.may_probe() || !self.timers.is_set(Timer::Retransmit) {
+        let may_probe = || self.probe_wait_ns(self.round_trip.timeout_ns()).is_some();
+        if was_idle || may_probe() || !self.timers.is_set(Timer::Retransmit) {
             self.arm_retransmit(now_ns);
         }
     }
 
-    fn may_probe(&self) -> bool {
-        self.options.has_sack
+    /// How long a tail loss probe waits (RFC 8985, 7.2); none where the timeout comes first, or something is amiss.
+    fn probe_wait_ns(&self, timeout_ns: u64) -> Option<u64> {
+        let may_probe = self.options.has_sack
             && matches!(self.recovery.phase(), Phase::Open | Phase::Reduction)
             && self.send.board.sacked() == 0
             && !self.recovery.has_probe()
-            && self.retries == 0
-            && self.probe_wait_ns() < self.round_trip.timeout_ns()
-    }
-
-    /// RFC 8985, 7.2.
-    fn probe_wait_ns(&self) -> u64 {
+            && self.retries == 0;
+        if !may_probe {
+            return None;
+        }
         let smoothed_ns = self.round_trip.smoothed_ns();
         if smoothed_ns == 0 {
-            return PROBE_INITIAL_NS;
+            return (PROBE_INITIAL_NS < timeout_ns).then_some(PROBE_INITIAL_NS);
         }
         let is_one_segment = self.send.board.in_flight() <= self.send.mss;
-        2 * smoothed_ns + if is_one_segment { PROBE_DELAY_NS } else { WAIT_MIN_NS }
+        let wait_ns = 2 * smoothed_ns + if is_one_segment { PROBE_DELAY_NS } else { WAIT_MIN_NS };
+        (wait_ns < timeout_ns).then_some(wait_ns)
     }
 }
 

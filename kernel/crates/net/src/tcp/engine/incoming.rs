@@ -11,6 +11,8 @@
 //! 5. Data is cut to the window, put in order, and acknowledged. Duplicates are reported by SACK (RFC 2883).
 //! 6. FIN counts when its turn comes. Data for a program that has closed its socket resets the connection (RFC 2525, 2.17).
 
+use alloc::vec::Vec;
+
 use abi::Errno;
 
 use super::connection::Connection;
@@ -376,14 +378,21 @@ impl Connection {
         }
         let mut at = sequence;
         self.place_piece(&mut at, first);
-        for piece in rest {
-            self.place_piece(&mut at, piece);
+        if !rest.is_empty() {
+            self.place_pieces(&mut at, rest);
         }
         let added = self.receive.next.wrapping_sub(next);
         if added > 0 {
             self.counters.bytes_received += u64::from(added);
             let timeout_ns = self.round_trip.timeout_base_ns();
             self.acknowledging.note_data(added, segments, window, timeout_ns, now_ns);
+        }
+    }
+
+    #[inline(never)]
+    fn place_pieces(&mut self, at: &mut SequenceNumber, pieces: Vec<Payload>) {
+        for piece in pieces {
+            self.place_piece(at, piece);
         }
     }
 

@@ -16,6 +16,7 @@ use super::delayed::Owed;
 use super::ecn;
 use super::handshake::{advertised_mss, timestamp};
 use super::recovery::Phase;
+use super::round_trip::TIMEOUT_MIN_NS;
 use super::scoreboard::Record;
 use super::sequence::{distance, earlier, is_after, is_before, later, length};
 use super::timers::Timer;
@@ -119,7 +120,11 @@ impl Connection {
     fn transmit_new(&mut self, now_ns: u64, output: &mut dyn Output) {
         if self.send.board.is_empty() {
             let pause_ns = now_ns.saturating_sub(self.send.last_ns);
-            self.congestion.restart(pause_ns, self.round_trip.timeout_ns());
+            if pause_ns < TIMEOUT_MIN_NS {
+                self.congestion.skip_time(pause_ns);
+            } else {
+                self.congestion.restart(pause_ns, self.round_trip.timeout_ns());
+            }
         }
         let (was_idle, before) = (self.send.board.is_empty(), self.send.next);
         for _ in 0..BURSTS_MAX {
@@ -213,7 +218,8 @@ impl Connection {
             return None;
         }
         let room = window_left.min(congestion_left.max(mss));
-        let limit = room.min(self.burst_len());
+        // A burst is a segment at least.
+        let limit = if unsent <= mss { room } else { room.min(self.burst_len()) };
         let len = if unsent <= limit { unsent } else { limit / mss * mss };
         let is_partial = len < mss || (unsent <= limit && !unsent.is_multiple_of(mss));
         if unsent > limit && len < mss {

@@ -90,6 +90,9 @@ impl Newest {
 /// See the module.
 pub(super) struct Scoreboard {
     records: VecDeque<Record>,
+    /// The numbers of all records together: from the first to the one behind the last.
+    start: SequenceNumber,
+    end: SequenceNumber,
     sacked: u32,
     lost: u32,
     /// Originals below were judged.
@@ -110,6 +113,8 @@ impl Scoreboard {
     pub(super) const fn new(start: SequenceNumber) -> Self {
         Self {
             records: VecDeque::new(),
+            start,
+            end: start,
             sacked: 0,
             lost: 0,
             judged: start,
@@ -144,11 +149,8 @@ impl Scoreboard {
     }
 
     /// Bytes in the network.
-    pub(super) fn in_flight(&self) -> u32 {
-        match (self.records.front(), self.records.back()) {
-            (Some(first), Some(last)) => last.end.wrapping_sub(first.start) - self.sacked - self.lost,
-            _ => 0,
-        }
+    pub(super) const fn in_flight(&self) -> u32 {
+        self.end.wrapping_sub(self.start) - self.sacked - self.lost
     }
 
     /// Nothing has come out of turn and nothing was sent twice: RACK has nothing to find.
@@ -171,7 +173,9 @@ impl Scoreboard {
         debug_assert!(self.records.back().is_none_or(|last| last.end == start), "records have no gaps");
         if self.records.is_empty() {
             self.delivered_ns = now_ns;
+            self.start = start;
         }
+        self.end = end;
         self.records.push_back(Record {
             start,
             end,
@@ -208,6 +212,9 @@ impl Scoreboard {
             } else if let Some(first) = self.records.front_mut() {
                 first.start = to;
             }
+        }
+        if is_before(self.start, to) {
+            self.start = earlier(to, self.end);
         }
         if is_before(self.judged, to) {
             self.judged = to;
