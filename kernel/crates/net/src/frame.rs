@@ -365,6 +365,7 @@ impl TransmitFrame {
     }
 
     /// Appends bytes to the head.
+    #[inline]
     pub fn append(&mut self, bytes: &[u8]) {
         self.head.extend_from_slice(bytes);
     }

@@ -274,12 +274,13 @@ impl<'a> Touched<'a> {
     }
 
     fn deliver(&mut self, flow: &'a Arc<dyn Flow>, packet: QueuedPacket) {
+        let state = flow.state();
         match flow.push(packet) {
             Delivery::Dropped => {
                 self.stack.counters.flow_drops.fetch_add(1, Relaxed);
                 return;
             }
-            Delivery::Wake if !flow.state().is_in_batch.swap(true, Relaxed) => {
+            Delivery::Wake if !state.is_in_batch.swap(true, Relaxed) => {
                 if self.count == self.flows.len() {
                     self.wake();
                 }
@@ -289,7 +290,9 @@ impl<'a> Touched<'a> {
             Delivery::Wake | Delivery::Quiet => {}
         }
         self.delivered += 1;
-        self.stack.own_worker().watch(flow);
+        if !state.is_watched.load(Relaxed) {
+            self.stack.own_worker().watch(flow);
+        }
     }
 
     fn control(&mut self, packet: QueuedPacket) {

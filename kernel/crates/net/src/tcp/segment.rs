@@ -19,6 +19,8 @@ const OPTIONS_LEN_MAX: usize = 40;
 const NOP: u8 = 1;
 const TIMESTAMPS: u8 = 8;
 const TIMESTAMPS_LEN: u8 = 10;
+/// What timestamps take with their padding.
+const TIMESTAMPS_ROOM: usize = 12;
 /// Payload up to this is copied behind its header: one piece of memory is quicker to send than two.
 const COPY_LEN_MAX: usize = 512;
 
@@ -114,7 +116,11 @@ pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFra
     let header = write_header(key, &segment.header, &mut header);
     let is_copied = segment.len <= COPY_LEN_MAX;
     let mut frame = TransmitFrame::new(header.len() + if is_copied { segment.len } else { 0 });
-    frame.append(header);
+    match header.first_chunk::<{ HEADER_LEN + TIMESTAMPS_ROOM }>() {
+        // Nearly always.
+        Some(usual) if usual.len() == header.len() => frame.append(usual),
+        _ => frame.append(header),
+    }
     if segment.header.is_ecn_capable {
         frame.ecn = ecn::CAPABLE;
     }

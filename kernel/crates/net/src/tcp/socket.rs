@@ -537,15 +537,16 @@ impl TcpSocket {
     pub(super) fn settle(&self, inner: &mut Inner, now_ns: u64) {
         let Phase::Wire(wire) = &mut inner.phase else { return };
         wire.poll(&self.stack, now_ns);
-        let state = wire.engine.state();
-        if state != State::Closed {
-            wire.last_state = state;
-        }
         self.awaits_acknowledgement.store(wire.awaits_acknowledgement(), Ordering::Release);
+        let state = wire.engine.state();
         if matches!(state, State::Closed | State::TimeWait) {
+            if state == State::TimeWait {
+                wire.last_state = state;
+            }
             self.detach(inner);
             return;
         }
+        wire.last_state = state;
         let at_ns = wire.engine.poll_at();
         if at_ns < self.flow_state.timer_ns.load(Ordering::Relaxed) && at_ns != NEVER {
             self.stack.set_timer(&self.flow(), at_ns);

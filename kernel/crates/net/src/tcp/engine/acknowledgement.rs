@@ -69,7 +69,12 @@ impl Connection {
         if self.recovery.is_timeout_wrong(delivery.original_end, is_advance, tells_of_gap, numbers) {
             self.undo();
         }
-        self.change_phase(header, &delivery, is_advance, has_duplicate, has_new_loss, now_ns);
+        if !self.recovery.is_reducing() && self.send.board.lost() == 0 {
+            // Nearly always.
+            self.go_on_open(&delivery, is_advance, now_ns);
+        } else {
+            self.change_phase(header, &delivery, is_advance, has_duplicate, has_new_loss, now_ns);
+        }
         if is_advance || has_new_loss || delivery.sacked_bytes > 0 {
             self.arm_retransmit(now_ns);
         }
@@ -106,6 +111,7 @@ impl Connection {
     }
 
     /// Takes the selective blocks. Answers whether a duplicate is reported.
+    #[inline(never)]
     fn take_blocks(&mut self, header: &SegmentHeader, now_ns: u64, delivery: &mut Delivery) -> bool {
         let count = usize::from(header.sack_count).min(header.sack.len());
         let blocks = header.sack.get(..count).unwrap_or_default();
@@ -201,6 +207,16 @@ impl Connection {
         has_lost
     }
 
+    /// Nothing is lost, and the window is not on its way down.
+    fn go_on_open(&mut self, delivery: &Delivery, is_advance: bool, now_ns: u64) {
+        let is_disordered = self.send.board.sacked() > 0 || self.recovery.duplicates > 0;
+        self.recovery.set_disorder(is_disordered);
+        if is_advance || (self.recovery.has_seen_reordering() && delivery.bytes > 0) {
+            self.grow_window(delivery, now_ns);
+        }
+    }
+
+    #[inline(never)]
     fn change_phase(
         &mut self,
         header: &SegmentHeader,
@@ -243,13 +259,7 @@ impl Connection {
                 self.begin_recovery(delivery);
             }
             Phase::Reduction => self.reduce_in_proportion(delivery, is_advance, false),
-            Phase::Open | Phase::Disorder => {
-                let is_disordered = self.send.board.sacked() > 0 || self.recovery.duplicates > 0;
-                self.recovery.set_disorder(is_disordered);
-                if is_advance || (self.recovery.has_seen_reordering() && delivery.bytes > 0) {
-                    self.grow_window(delivery, now_ns);
-                }
-            }
+            Phase::Open | Phase::Disorder => self.go_on_open(delivery, is_advance, now_ns),
             Phase::Loss => {
                 if is_advance && !self.options.has_sack && self.send.board.lost() == 0 {
                     self.send.board.mark_first_lost();
@@ -273,6 +283,7 @@ impl Connection {
     }
 
     /// The network has told of congestion.
+    #[cold]
     fn begin_reduction(&mut self) {
         let flight = distance(self.send.una, self.send.next);
         self.reduce();
@@ -321,6 +332,7 @@ impl Connection {
     }
 
     /// Nothing was lost: the window is as it was.
+    #[cold]
     fn undo(&mut self) {
         if self.recovery.may_undo() {
             self.congestion.undo();

@@ -217,6 +217,7 @@ impl Connection {
     }
 
     /// Our SYN is acknowledged.
+    #[inline(never)]
     fn establish(&mut self, now_ns: u64, header: &SegmentHeader) {
         self.state = State::Established;
         self.send.una = header.acknowledgement;
@@ -296,6 +297,7 @@ impl Connection {
         self.state != State::Closed
     }
 
+    #[inline(never)]
     fn fin_is_acknowledged(&mut self, now_ns: u64) {
         match self.state {
             State::FinWait1 => {
@@ -316,6 +318,7 @@ impl Connection {
         self.timers.set(Timer::Linger, now_ns.saturating_add(TIME_WAIT_NS));
     }
 
+    #[inline(never)]
     fn urgent_arrives(&mut self, header: &SegmentHeader) {
         let before = u32::from(header.urgent_pointer.saturating_sub(1));
         let reader = self.reader();

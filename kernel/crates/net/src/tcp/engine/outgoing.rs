@@ -91,7 +91,7 @@ impl Connection {
 
     /// How many of `len` bytes from `start` on one emission takes: fewer where they lie in too many pieces.
     fn fitting(&self, start: SequenceNumber, len: u32) -> u32 {
-        length(self.send.buffer.span(start, len as usize).len())
+        if self.send.buffer.is_in_few_pieces() { len } else { length(self.send.buffer.span(start, len as usize).len()) }
     }
 
     /// Emits the last segment again.

@@ -171,6 +171,12 @@ impl SendBuffer {
         }
     }
 
+    /// Whether one emission takes any bytes that are here.
+    #[inline]
+    pub(super) fn is_in_few_pieces(&self) -> bool {
+        self.chunks.len() <= PIECES_MAX
+    }
+
     /// Up to `len` bytes from `from` on: fewer where they lie in too many pieces.
     #[inline]
     pub(super) fn span(&self, from: SequenceNumber, len: usize) -> Span<'_> {
