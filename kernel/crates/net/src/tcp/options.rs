@@ -73,10 +73,13 @@ impl TcpSocket {
         }
         let value = int(value)?;
         let mut inner = self.lock_drained();
+        if option == TCP_CORK {
+            self.cork(&mut inner, value != 0);
+            return Ok(());
+        }
         let mut settings = inner.settings;
         match option {
             TCP_NODELAY => settings.is_nodelay = value != 0,
-            TCP_CORK => settings.is_corked = value != 0,
             TCP_QUICKACK => {
                 settings.is_quickack = value != 0;
                 if let Phase::Wire(wire) = &mut inner.phase {
@@ -114,6 +117,17 @@ impl TcpSocket {
         }
         self.apply(&mut inner, settings);
         Ok(())
+    }
+
+    /// `TCP_CORK`, which servers set and take away with each answer.
+    fn cork(&self, inner: &mut Inner, is_corked: bool) {
+        inner.settings.is_corked = is_corked;
+        if let Phase::Wire(wire) = &mut inner.phase {
+            wire.cork(is_corked);
+            if !is_corked {
+                self.settle(inner, sync::machine::now_ns());
+            }
+        }
     }
 
     /// Makes `settings` those of the socket and of its engine.

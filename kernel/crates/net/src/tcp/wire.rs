@@ -195,17 +195,23 @@ impl Wire {
     }
 
     fn follow_corks(&mut self) {
-        let settings = *self.engine.settings();
-        let is_corked = self.is_corked || self.has_more || self.is_held;
-        self.engine.change_settings(Settings { is_corked, ..settings });
+        self.engine.set_corked(self.is_corked || self.has_more || self.is_held);
+    }
+
+    /// `TCP_CORK`. What was held back for more of it goes by that.
+    pub(super) fn cork(&mut self, is_corked: bool) {
+        (self.is_corked, self.is_held) = (is_corked, false);
+        self.engine.set_corked(is_corked || self.has_more);
     }
 
     /// The program is about to write so many bytes. True: they are to be held back.
     pub(super) fn begin_write(&mut self, len: usize) -> bool {
-        let is_first = !core::mem::replace(&mut self.has_written, true);
+        if !core::mem::replace(&mut self.has_written, true) {
+            return false;
+        }
         let settings = self.engine.settings();
         let (kept, unsent) = self.engine.unacknowledged_len();
-        !is_first && len < settings.mss_max && kept > unsent && TCP_AUTOCORKING.get() != 0
+        len < settings.mss_max && kept > unsent && TCP_AUTOCORKING.get() != 0
     }
 
     /// Holds output back from now on.

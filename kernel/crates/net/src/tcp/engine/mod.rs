@@ -290,6 +290,9 @@ pub trait Engine: Send {
     /// What the program set.
     fn settings(&self) -> &Settings;
 
+    /// Holds back from now on what does not fill a segment, or does so no longer: then what is held is due.
+    fn set_corked(&mut self, is_corked: bool);
+
     /// Changes what the program set; [`Engine::poll`] follows.
     fn change_settings(&mut self, settings: Settings);
 

@@ -291,11 +291,15 @@ impl Engine for Connection {
         &self.settings
     }
 
-    fn change_settings(&mut self, settings: Settings) {
-        let before = core::mem::replace(&mut self.settings, settings);
-        if before.is_corked && !settings.is_corked {
+    fn set_corked(&mut self, is_corked: bool) {
+        if core::mem::replace(&mut self.settings.is_corked, is_corked) && !is_corked {
             self.send.is_pushed = true;
         }
+    }
+
+    fn change_settings(&mut self, settings: Settings) {
+        self.set_corked(settings.is_corked);
+        let before = core::mem::replace(&mut self.settings, settings);
         if !before.is_nodelay && settings.is_nodelay && !settings.is_corked {
             self.send.is_pushed = true;
         }
