@@ -224,16 +224,21 @@ impl Frames<'_> {
     fn take(&mut self, buffer: Box<[u8]>, written: usize) -> Option<ReceivedFrame> {
         match self.assembly.next(buffer.get(..written).unwrap_or_default(), self.is_mergeable) {
             Part::First { header, is_last } => {
-                let kept = self.keep(buffer, HEADER_LEN, written).map(ReceivedFrame::new);
-                self.drops += u64::from(kept.is_none());
-                *self.current = kept.map(|mut frame| {
-                    if header.is_checksum_verified {
-                        frame.checksum = ChecksumState::Verified;
-                    }
-                    frame.segment_len = header.segment_len;
-                    frame
-                });
-                if is_last { self.current.take() } else { None }
+                *self.current = None;
+                let Some(payload) = self.keep(buffer, HEADER_LEN, written) else {
+                    self.drops += 1;
+                    return None;
+                };
+                let mut frame = ReceivedFrame::new(payload);
+                if header.is_checksum_verified {
+                    frame.checksum = ChecksumState::Verified;
+                }
+                frame.segment_len = header.segment_len;
+                if is_last {
+                    return Some(frame);
+                }
+                *self.current = Some(frame);
+                None
             }
             Part::Further { is_last } => {
                 // Without its beginning it is the rest of a frame that was dropped.
