@@ -9,10 +9,10 @@
 //! 3. A new lease needs a file that nobody else uses in a way that would break it. A holder may set his lease again
 //!    while it is being broken: of the same kind changes nothing, and a shared one is still to be given up if that was
 //!    asked for.
-//! 4. As long as there are no leases, opening a file costs one load of their count. *Why a lease is not overlooked.* Who
-//!    opens is counted as a user of the file and then reads the count of leases, who sets a lease counts it and then
-//!    reads who uses the file, all of it sequentially consistent (J. Dekker's exclusion). So either the one finds a
-//!    lease, and waits for the lock under which it is set, or the other finds a user, and there is no lease.
+//! 4. As long as there are no leases, opening a file costs one load of their count. *Why a lease is not overlooked.*
+//!    Who opens is counted as a user of the file and then reads the count of leases, who sets a lease counts it and
+//!    then reads who uses the file, all of it sequentially consistent (J. Dekker's exclusion). So either the one finds
+//!    a lease, and waits for the lock under which it is set, or the other finds a user, and there is no lease.
 //!
 //! Lock: [`rank::FD_TABLE`] around the table.
 
@@ -116,8 +116,8 @@ pub fn set(
     among(file, |leases, has_changed| set_among(leases, open, kind, is_free, holder).inspect(|()| *has_changed = true))
 }
 
-/// Does something with the leases of a file, those whose time is up weakened before, and tells those who wait when there
-/// are changes to tell of.
+/// Does something with the leases of a file, those whose time is up weakened before, and tells those who wait when
+/// there are changes to tell of.
 fn among<R>(file: FileId, act: impl FnOnce(&mut Vec<Lease>, &mut bool) -> R) -> R {
     let mut table = TABLE.lock();
     let mut new = Vec::new();

@@ -154,7 +154,8 @@ impl Locks {
         self.records.iter().any(is_it)
     }
 
-    /// Takes `range` away from the locks of `owner`. What overlaps at both ends falls into two, and is the only one then.
+    /// Takes `range` away from the locks of `owner`. What overlaps at both ends falls into two, and is the only one
+    /// then.
     fn cut(&mut self, owner: &RecordOwner, range: LockRange) {
         let mut place = 0;
         let mut split = None;

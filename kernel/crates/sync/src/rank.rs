@@ -57,7 +57,7 @@ ranks! {
     FUTEX_EXIT,
     /// Root, working directory and umask of a process.
     FS_CONTEXT,
-    /// One descriptor table.
+    /// One descriptor table; the locks and the leases of files; who listens to an open file for its owner.
     FD_TABLE,
     /// The position of one open file.
     FILE_POSITION,

@@ -16,8 +16,8 @@ use crate::{PathRef, VnodeFile, path_name};
 /// A file as mappings see it.
 pub(crate) struct FileMapping {
     path: PathRef,
-    /// As on Linux what was opened lasts as long as a mapping of it, with its locks and its lease, and counts as one user
-    /// of the file with it.
+    /// As on Linux what was opened lasts as long as a mapping of it, with its locks and its lease, and counts as one
+    /// user of the file with it.
     _open: Arc<OpenFile>,
     /// It counts as a mapping that may store, for the file's seals.
     may_store: bool,
