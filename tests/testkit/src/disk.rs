@@ -94,16 +94,26 @@ impl Image {
 /// forced, and of the rest any part, down to single sectors.
 #[must_use]
 pub fn crashed(before: &Image, log: &[Step], steps: usize, random: &mut Random) -> Image {
+    crashed_by_blocks(before, log, steps, random, 1)
+}
+
+/// As [`crashed`], on a disk that never tears a block of so many sectors.
+#[must_use]
+pub fn crashed_by_blocks(before: &Image, log: &[Step], steps: usize, random: &mut Random, block_sectors: u64) -> Image {
     let log = &log[..steps];
     let stable = log.iter().rposition(|step| matches!(step, Step::Flush)).map_or(0, |last| last + 1);
     let mut image = before.clone();
     for (index, step) in log.iter().enumerate() {
         match step {
             Step::Write { is_forced: false, sector, data } if index >= stable => {
-                // All, nothing, or some of its sectors.
+                // All, nothing, or some of its blocks.
                 let fate = random.below(4);
+                let mut is_written = fate == 0;
                 for (number, data) in (*sector..).zip(data) {
-                    if fate == 0 || fate == 1 && random.one_in(2) {
+                    if fate == 1 && (number == *sector || number % block_sectors == 0) {
+                        is_written = random.one_in(2);
+                    }
+                    if is_written {
                         image.set(number, *data);
                     }
                 }

@@ -39,6 +39,9 @@ const WORDS: [(&[u8], MountFlags, MountFlags); 17] = [
     (b"defaults", MountFlags::empty(), MountFlags::empty()),
 ];
 
+/// Words for flags of the system call that change nothing here.
+const WITHOUT_EFFECT: &[u8] = b"lazytime nolazytime iversion noiversion silent loud";
+
 impl MountOptions {
     /// Reads a text. The last word that says something counts.
     pub fn parse(text: &[u8]) -> Self {
@@ -50,7 +53,7 @@ impl MountOptions {
                 mount = (mount - *taken) | *added;
             } else if matches!(word, b"sync" | b"async") {
                 is_synchronous = word == b"sync";
-            } else {
+            } else if !WITHOUT_EFFECT.split(|byte| *byte == b' ').any(|known| known == word) {
                 if !rest.is_empty() {
                     rest.push(b',');
                 }
@@ -68,7 +71,7 @@ mod tests {
 
     #[test]
     fn words_of_all_mounts_are_taken_out() {
-        let options = MountOptions::parse(b"ro,noexec,size=1m,,sync,exec,uid=5");
+        let options = MountOptions::parse(b"ro,noexec,size=1m,,sync,lazytime,exec,uid=5");
         assert_eq!(options.mount, MountFlags::READ_ONLY);
         assert_eq!(options.superblock, SuperblockFlags { is_read_only: true, is_synchronous: true });
         assert_eq!(options.rest, b"size=1m,uid=5");
