@@ -12,8 +12,8 @@ use abi::inet::{
     IPV6_RECVERR, IPV6_TCLASS, In6Pktinfo, InPktinfo, SOL_IP, SOL_IPV6, SOL_UDP, SockExtendedErr, TCP_INQ, UDP_SEGMENT,
 };
 use abi::socket::{
-    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, Cmsghdr, IPPROTO_TCP, SCM_CREDENTIALS, SCM_MAX_FD, SCM_RIGHTS, SO_RXQ_OVFL,
-    SO_TIMESTAMP, SO_TIMESTAMPNS, SOL_SOCKET, Ucred,
+    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, Cmsghdr, IPPROTO_TCP, SCM_CREDENTIALS, SCM_MAX_FD, SCM_RIGHTS, SO_MARK,
+    SO_RXQ_OVFL, SO_TIMESTAMP, SO_TIMESTAMPNS, SOL_SOCKET, Ucred,
 };
 use abi::{Errno, Timespec, Timeval};
 use file::OpenFile;
@@ -58,9 +58,15 @@ pub(crate) fn read(thread: &Thread, kind: Kind, address: usize, len: usize) -> R
             SOL_SOCKET if is_local => read_local(thread, kind, header.cmsg_type, data)?,
             SOL_SOCKET => match header.cmsg_type {
                 SCM_RIGHTS | SCM_CREDENTIALS => None,
+                // A mark has no part in where packets go, as with the option.
+                SO_MARK if !may_mark(thread) => return Err(Errno::EPERM),
+                SO_MARK if data.len() == size_of::<u32>() => None,
                 _ => return Err(Errno::EINVAL),
             },
             _ if is_local => None,
+            // Levels of the other family are passed over; of IPv4 those of a socket of both families may be meant.
+            SOL_IPV6 if kind.domain != i32::from(AF_INET6) => None,
+            SOL_IP if kind.domain == i32::from(AF_INET6) => read_inet(SOL_IP, header.cmsg_type, data).unwrap_or(None),
             level => read_inet(level, header.cmsg_type, data)?,
         };
         messages.extend(message);
@@ -68,6 +74,12 @@ pub(crate) fn read(thread: &Thread, kind: Kind, address: usize, len: usize) -> R
     }
     check_count(&messages)?;
     Ok(messages)
+}
+
+/// Whether packets may be marked.
+fn may_mark(thread: &Thread) -> bool {
+    let caller = super::caller(thread);
+    caller.may_use_raw || caller.is_network_admin
 }
 
 /// All descriptors of a message together have a limit.
@@ -165,7 +177,7 @@ fn byte_of(value: i32) -> Result<u8, Errno> {
 fn byte_or_int(data: &[u8]) -> Result<u8, Errno> {
     match data {
         [byte] => Ok(*byte),
-        _ => byte_of(exactly::<i32>(data)?),
+        _ => u8::try_from(exactly::<i32>(data)?).map_err(|_| Errno::EINVAL),
     }
 }
 

@@ -453,6 +453,12 @@ impl TcpSocket {
         }
         inner.has_told = false;
         self.abandon_attempt(&mut inner);
+        // An address that the connection chose goes with it.
+        if let Some(bound) = &mut inner.bound
+            && !matches!(bound.claim.scope(), Scope::Exact(_))
+        {
+            bound.address = self.any();
+        }
         // The connection is told of, but does not keep the socket from another (`tcp_disconnect`, `tcp_connect_init`).
         (inner.error, inner.was_disconnected) = (Some(Errno::ECONNRESET), true);
         drop(inner);

@@ -134,6 +134,8 @@ impl UdpSocket {
         let mut segment_len = usize::from(self.segment_len.load(Relaxed));
         for message in request.control.iter() {
             match message {
+                // IPv4's is nothing to a packet of IPv6.
+                ControlMessage::PacketInfo { specified: IpAddr::V4(_), .. } if route.destination.is_ipv6() => {}
                 ControlMessage::PacketInfo { interface, specified, .. } => {
                     if *interface != 0 {
                         route.interface = *interface;
