@@ -19,7 +19,7 @@ help: ## Show this list.
 	@echo '                  DISK="file[,ro] ..." MOUNT="/dev/vda:/place[:type[:options]] ..." SHARE="dir[:/place][,ro] ..."'
 	@echo '                  LOG=info|debug|trace REWRITE=on|off QEMU_ARGS="..." TIMEOUT=seconds'
 	@echo '                  TRACE=all|openat,read,...|count TRACE_OUT=file PROFILE=out.svg PROFILE_HZ=997'
-	@echo 'Settings of test: ONLY=pattern'
+	@echo 'Settings of test: ONLY=pattern REWRITE=off (with ONLY=binaries/ or apps/: all programs with every system call trapped)'
 	@echo 'Settings of bench: ROWS="pattern ..." SYSTEMS="native linux trapped rewritten shim" ROUNDS=5'
 	@echo 'Settings of all:  KERNEL_PROFILE=kernel|kernel-dev (built again within seconds, with more checks)'
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::case::Case;
+use crate::case::{Case, Trapped};
 use crate::notation::{self, Expected};
 use crate::process::{self, Input};
 use crate::schedule::{Failure, Selection, Test, Verdict, say};
@@ -101,6 +101,7 @@ fn parse(text: &str, app: &str, built: &Path) -> Result<Vec<Case>, Failure> {
         compares_stderr: false,
         sorts_lines: false,
         cpus: vec![1],
+        trapped: Trapped::Second,
         boot: Boot { memory_mib: 256, timeout: Duration::from_secs(60), ..Boot::default() },
     };
     let mut cases: Vec<Case> = Vec::new();
@@ -115,6 +116,9 @@ fn parse(text: &str, app: &str, built: &Path) -> Result<Vec<Case>, Failure> {
     }
     if cases.iter().any(|case| case.program.as_os_str().is_empty()) {
         return Err("a case has no program".to_owned());
+    }
+    if let Some(first) = cases.first_mut() {
+        first.trapped = Trapped::OneMore;
     }
     Ok(cases)
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::case::Case;
+use crate::case::{Case, Trapped};
 use crate::notation::{self, Expected};
 use crate::process::{self, Input};
 use crate::schedule::{Failure, Test};
@@ -59,7 +59,9 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
         .collect();
     sources.sort();
-    let mut tests: Vec<_> = sources.iter().flat_map(|source| tests_of(tools, source)).collect();
+    let mut families = BTreeSet::new();
+    let mut tests: Vec<_> =
+        sources.iter().flat_map(|source| tests_of(tools, source, families.insert(family(source)))).collect();
     tests.push(Test::plain("binaries/every-function-of-threads", move || mentions_every_function(&sources)));
     tests
 }
@@ -94,7 +96,14 @@ fn is_of_threads(name: &str) -> bool {
             && ["pthread_", "sem_", "thrd_", "mtx_", "cnd_", "tss_"].iter().any(|start| name.starts_with(start))
 }
 
-fn tests_of(tools: &Tools, source: &Path) -> Vec<Test> {
+/// Programs of one subject have the first word of their names in common.
+fn family(source: &Path) -> String {
+    let stem = source.file_stem().unwrap_or_default().to_string_lossy();
+    stem.split('_').next().unwrap_or_default().to_owned()
+}
+
+/// The tests of one program. What stands for its family is run without rewriting as well, in its first form.
+fn tests_of(tools: &Tools, source: &Path, stands_for_family: bool) -> Vec<Test> {
     let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let header = fs::read_to_string(source).map_err(|error| error.to_string()).and_then(|text| parse(&text));
     let header = match header {
@@ -130,17 +139,15 @@ fn tests_of(tools: &Tools, source: &Path) -> Vec<Test> {
                 compares_stderr: header.compares_stderr,
                 sorts_lines: false,
                 cpus: header.cpus.clone(),
+                trapped: match (header.is_trapped_too, number) {
+                    (true, _) => Trapped::EachToo,
+                    (false, 1) if stands_for_family && !is_pie => Trapped::OneMore,
+                    _ => Trapped::Second,
+                },
                 boot: header.boot.clone(),
             };
-            let trapped = header.is_trapped_too.then(|| Case {
-                name: format!("{}-trapped", case.name),
-                boot: Boot { is_rewriting: false, ..case.boot.clone() },
-                ..case.clone()
-            });
-            for case in [Some(case), trapped].into_iter().flatten() {
-                let (compiler, variant) = (tools.clone(), Arc::clone(&variant));
-                tests.extend(case.tests(tools, move || variant.compile(&compiler).map_err(Err)));
-            }
+            let (compiler, variant) = (tools.clone(), Arc::clone(&variant));
+            tests.extend(case.tests(tools, move || variant.compile(&compiler).map_err(Err)));
         }
     }
     tests

@@ -21,6 +21,38 @@ use crate::tools::{Boot, Tools};
 /// A program on the host gets this long.
 const NATIVE_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// In which machines of a case no system call is rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trapped {
+    /// In the second, if there are several: this much of everything is tested without rewriting, at no cost.
+    Second,
+    /// The same, and where there is only one machine, in one more.
+    OneMore,
+    /// In one more for each.
+    EachToo,
+}
+
+impl Trapped {
+    /// The machines for these numbers of processors.
+    fn machines(self, counts: &[u32]) -> Vec<Machine> {
+        let one = |cpus, is_rewriting| Machine { cpus, is_rewriting };
+        match (self, counts) {
+            (Self::EachToo, _) => {
+                [true, false].into_iter().flat_map(|is_on| counts.iter().map(move |&cpus| one(cpus, is_on))).collect()
+            }
+            (Self::OneMore, &[cpus]) => vec![one(cpus, true), one(cpus, false)],
+            _ => counts.iter().enumerate().map(|(index, &cpus)| one(cpus, index != 1)).collect(),
+        }
+    }
+}
+
+/// One of the machines of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Machine {
+    cpus: u32,
+    is_rewriting: bool,
+}
+
 /// A program, and how to run it.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
@@ -42,6 +74,7 @@ pub(crate) struct Case {
     pub(crate) sorts_lines: bool,
     /// The numbers of processors of the machines it runs in.
     pub(crate) cpus: Vec<u32>,
+    pub(crate) trapped: Trapped,
     pub(crate) boot: Boot,
 }
 
@@ -64,7 +97,7 @@ struct Shared<Build> {
 }
 
 impl<Build: Fn() -> Result<(), Result<Verdict, Failure>>> Shared<Build> {
-    fn run(&self, cpus: u32) -> Result<Verdict, Failure> {
+    fn run(&self, machine: Machine) -> Result<Verdict, Failure> {
         let prepared = self.prepared.get_or_init(|| {
             (self.build)()?;
             self.case.prepare(&self.tools).map_err(Err)
@@ -73,7 +106,8 @@ impl<Build: Fn() -> Result<(), Result<Verdict, Failure>>> Shared<Build> {
             Ok(prepared) => prepared,
             Err(result) => return result.clone(),
         };
-        let boot = Boot { cpus, ..self.case.boot.clone() };
+        let Machine { cpus, is_rewriting } = machine;
+        let boot = Boot { cpus, is_rewriting, ..self.case.boot.clone() };
         let ours = self.tools.boot(&prepared.image, &boot, &self.case.input)?;
         self.case.compare(&prepared.native, &ours)?;
         if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -90,15 +124,20 @@ impl Case {
     where
         Build: Fn() -> Result<(), Result<Verdict, Failure>> + Send + Sync + 'static,
     {
-        let (name, counts) = (self.name.clone(), self.cpus.clone());
-        let left = AtomicUsize::new(counts.len());
+        let (name, has_one_count) = (self.name.clone(), self.cpus.len() == 1);
+        let machines = self.trapped.machines(&self.cpus);
+        let left = AtomicUsize::new(machines.len());
         let shared = Arc::new(Shared { case: self, tools: tools.clone(), build, prepared: OnceLock::new(), left });
-        let title = |cpus| if counts.len() == 1 { name.clone() } else { format!("{name}-cpus-{cpus}") };
-        let test = |&cpus: &u32| {
-            let shared = Arc::clone(&shared);
-            Test::new(title(cpus), move || shared.run(cpus))
+        let title = |machine: Machine| {
+            let count = if has_one_count { String::new() } else { format!("-cpus-{}", machine.cpus) };
+            let trapped = if machine.is_rewriting { "" } else { "-trapped" };
+            format!("{name}{count}{trapped}")
         };
-        counts.iter().map(test).collect()
+        let test = |&machine: &Machine| {
+            let shared = Arc::clone(&shared);
+            Test::new(title(machine), move || shared.run(machine))
+        };
+        machines.iter().map(test).collect()
     }
 
     fn work(&self, tools: &Tools) -> PathBuf {
@@ -216,4 +255,20 @@ pub(crate) fn describe(output: &Output) -> String {
         text.push_str(&shown(&output.stderr));
     }
     format!("{}\n[status {}]", text.trim_end(), output.status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_machines_do_not_rewrite() {
+        let shown = |trapped: Trapped, counts: &[u32]| {
+            let shown = |machine: &Machine| format!("{}{}", machine.cpus, if machine.is_rewriting { "" } else { "t" });
+            trapped.machines(counts).iter().map(shown).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!([shown(Trapped::Second, &[1]), shown(Trapped::Second, &[1, 2, 4])], ["1", "1 2t 4"]);
+        assert_eq!([shown(Trapped::OneMore, &[2]), shown(Trapped::OneMore, &[1, 4])], ["2 2t", "1 4t"]);
+        assert_eq!(shown(Trapped::EachToo, &[1, 2]), "1 2 1t 2t");
+    }
 }

@@ -100,6 +100,7 @@ impl Tools {
     /// A command that boots an image.
     pub(crate) fn boot_command(&self, image: &Path, boot: &Boot) -> Command {
         let mut command = Command::new(self.runner());
+        // `REWRITE` is left to the user: everything can be tested without rewriting.
         for variable in
             ["ACCEL", "LOG", "NET", "NETCFG", "QEMU_ARGS", "TIMEOUT", "TRACE", "TRACE_OUT", "PROFILE", "PROFILE_HZ"]
         {
