@@ -70,10 +70,7 @@ pub(crate) fn tests(tools: &Tools, selection: &Selection) -> Vec<Test> {
 fn tests_of(tools: &Tools, manifest: &Path) -> Vec<Test> {
     let directory = manifest.parent().unwrap_or(manifest);
     let app = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let built = match std::env::var_os("APPS_DIR") {
-        Some(directory) => PathBuf::from(directory).join(&app),
-        None => tools.root.join("target/apps").join(&app),
-    };
+    let built = tools.app(&app);
     let text = fs::read_to_string(manifest).map_err(|error| error.to_string());
     let cases = match text.and_then(|text| parse(&text, &app, &built)) {
         Ok(cases) => cases,

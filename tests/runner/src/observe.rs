@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use image_builder::build::Request;
 
+use crate::apps::App;
 use crate::process::{self, Input, shown};
 use crate::schedule::{Failure, Test, Verdict};
 use crate::tools::{Boot, Tools};
@@ -37,6 +38,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         test("trace", Observation::trace),
         test("trace-like-strace", Observation::trace_like_strace),
         test("trace-count", Observation::trace_count),
+        test("trace-count-go", Observation::trace_count_go),
         test("profile", Observation::profile),
     ]
 }
@@ -106,6 +108,30 @@ impl Observation {
             Ok(Verdict::Passed)
         } else {
             Err(format!("status {}:\n{stdout}\n{stderr}", output.status))
+        }
+    }
+
+    /// Go's run time finds the vDSO by itself: however often it asks for the time, no call is made.
+    fn trace_count_go(&self) -> Result<Verdict, Failure> {
+        let app = App::new(self.tools.root.join("tests/apps/vdso-go"));
+        if let Err(result) = app.build() {
+            return result;
+        }
+        let program = self.tools.app("vdso-go").join("clock");
+        let native = process::run(&mut Command::new(&program), &Input::Empty, TIMEOUT)?;
+        let image = self.work.join("image");
+        self.tools.image(&image, |request| request.app = program)?;
+        let mut command = self.tools.boot_command(&image, &Boot { cpus: 2, ..Boot::default() });
+        let output = process::run(command.env("TRACE", "count"), &Input::Empty, TIMEOUT)?;
+        let counts = String::from_utf8_lossy(&output.stderr).into_owned();
+        let names: Vec<_> = counts.lines().filter_map(|line| line.split_whitespace().last()).collect();
+        let is_counted = names.contains(&"mmap") && names.last() == Some(&"total");
+        let asks = ["clock_gettime", "gettimeofday", "time"].iter().find(|name| names.contains(name));
+        let is_same = output.status == 0 && native.status == 0 && output.stdout == native.stdout;
+        if is_same && is_counted && asks.is_none() {
+            Ok(Verdict::Passed)
+        } else {
+            Err(format!("status {}: {}\n{counts}", output.status, shown(&output.stdout)))
         }
     }
 

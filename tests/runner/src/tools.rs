@@ -84,6 +84,12 @@ impl Tools {
         self.target.join("release/nacre-run")
     }
 
+    /// Where the build script of an app in `tests/apps` puts it.
+    pub(crate) fn app(&self, name: &str) -> PathBuf {
+        let all = std::env::var_os("APPS_DIR").map_or_else(|| self.root.join("target/apps"), PathBuf::from);
+        all.join(name)
+    }
+
     /// Makes an image; `change` completes the request.
     pub(crate) fn image(&self, output: &Path, change: impl FnOnce(&mut Request)) -> Result<(), Failure> {
         let mut request = Request {

@@ -1,7 +1,6 @@
 //! Tools that look at the machine through `/proc` and `/sys`: those of BusyBox, whose output is compared but for its numbers.
 
 use std::fs;
-use std::path::PathBuf;
 
 use super::{Bench, SCRIPT_TIMEOUT};
 use crate::apps::App;
@@ -23,11 +22,7 @@ impl Bench {
             Err(Ok(_)) => return Ok(()),
             Err(Err(failure)) => return Err(failure),
         }
-        let built = match std::env::var_os("APPS_DIR") {
-            Some(directory) => PathBuf::from(directory),
-            None => self.tools.root.join("target/apps"),
-        };
-        let program = built.join("busybox/busybox");
+        let program = self.tools.app("busybox").join("busybox");
         let disk = self.file("disk.img", &[0; DISK_LEN])?;
         let text =
             fs::read_to_string(self.tools.root.join("tests/qemu/tools.txt")).map_err(|error| error.to_string())?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Peer, apps_directory, free_port, host};
+use super::{Peer, free_port, host};
 use crate::apps::App;
 use crate::process::{self, Input, shown};
 use crate::schedule::{Failure, Test, Verdict};
@@ -166,7 +166,7 @@ fn run(tools: &Tools, used: &'static Use) -> Result<(), Failure> {
     };
     let image = work.join("image");
     tools.image(&image, |request| {
-        request.app = apps_directory(tools).join("busybox/busybox");
+        request.app = tools.app("busybox").join("busybox");
         request.arguments = used.words.iter().map(word).collect();
     })?;
     let mut command = tools.boot_command(&image, &Boot { memory_mib: 64, ..Boot::default() });

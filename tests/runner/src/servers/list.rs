@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::crowd;
 use super::exchange;
 use super::http::Client;
-use super::{Peer, apps_directory, web};
+use super::{Peer, web};
 use crate::process::{self, Input};
 use crate::schedule::Failure;
 use crate::tools::Tools;
@@ -150,7 +150,7 @@ fn redis(tools: &Tools, peer: &Peer) -> Result<(), Failure> {
     }
     let address = peer.address(6379);
     let (host, port) = (address.ip().to_string(), address.port().to_string());
-    let programs = apps_directory(tools).join("redis");
+    let programs = tools.app("redis");
     let cli = |words: &[&str]| {
         let mut command = Command::new(programs.join("redis-cli"));
         command.args(["-h", &host, "-p", &port]).args(words);
@@ -201,7 +201,7 @@ fn memcached(_: &Tools, peer: &Peer) -> Result<(), Failure> {
 }
 
 fn nginx(tools: &Tools, peer: &Peer) -> Result<(), Failure> {
-    let files = apps_directory(tools).join("nginx/root/html");
+    let files = tools.app("nginx").join("root/html");
     let read = |name: &str| fs::read(files.join(name)).map_err(|error| format!("{name}: {error}"));
     let (page, numbers, large) = (read("612.html")?, read("numbers.txt")?, read("large.txt")?);
     let mut client = Client::connect(peer, 80)?;

@@ -18,7 +18,7 @@ use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -187,7 +187,7 @@ fn run(
     let failed = |error: std::io::Error| format!("{}: {error}", work.display());
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).map_err(failed)?;
-    let built = apps_directory(tools).join(server.app);
+    let built = tools.app(server.app);
     let program = if server.app.is_empty() {
         let program = work.join(server.program);
         tools.compile(
@@ -230,10 +230,6 @@ fn linux_command(tools: &Tools, server: &Server, program: &Path, files: Option<&
         command.env("FILES", files);
     }
     command
-}
-
-fn apps_directory(tools: &Tools) -> PathBuf {
-    std::env::var_os("APPS_DIR").map_or_else(|| tools.root.join("target/apps"), PathBuf::from)
 }
 
 fn wait_until_served(machine: &Machine, server: &Server, peer: &Peer) -> Result<(), Failure> {
