@@ -6,6 +6,7 @@ mod ext;
 mod interrupts;
 mod refusals;
 mod share;
+mod stubs;
 mod tools;
 
 use std::fs::{self, File};
@@ -67,6 +68,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("processors", Bench::processors),
         ("smallest_memory", Bench::smallest_memory),
         ("call-interrupts", Bench::call_interrupts),
+        ("stubs", Bench::stubs),
         ("power-button", Bench::power_button),
         ("serial-only", Bench::serial_only),
         ("linux-protocol", Bench::linux_protocol),
