@@ -170,7 +170,6 @@ impl Epoll {
         if stays && !(was_told && item.is_dealt_with) {
             let found = item.look();
             if !found.is_empty() {
-                item.is_dealt_with &= !was_told;
                 return Some((found, false));
             }
         }

@@ -255,6 +255,7 @@ impl Lender for TcpSocket {
 
 impl TcpSocket {
     /// Reads, or looks from behind the bytes that were `seen`; none if nothing is there.
+    #[inline]
     fn receive_bytes(
         &self,
         to: &mut UserWriter<'_>,
@@ -282,6 +283,7 @@ impl TcpSocket {
     }
 
     /// Reads what an engine has, page by page where the program's memory is not there yet.
+    #[inline(never)]
     fn receive_from_wire(
         &self,
         inner: MutexGuard<'_, Inner>,
