@@ -329,14 +329,29 @@ pub(crate) fn is_reserve_low() -> bool {
         && BUDDY.lock().as_ref().is_some_and(|buddy| buddy.free_frames() < reserve(buddy) / 2)
 }
 
-/// Whether memory may be kept for what comes from outside: of the reserve not more than an eighth, or a quarter for what is short.
-pub(crate) fn may_keep(is_short: bool) -> bool {
+/// What comes from outside, by what it may take of the reserve.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    /// It carries little or nothing but news, such as the end of a connection, by which memory becomes free.
+    News,
+    Short,
+    Long,
+}
+
+/// Whether memory may be kept for what comes from outside: of the reserve not more than an eighth, a quarter for what is short, and for
+/// news as much as there is before the program has to end.
+pub(crate) fn may_keep(what: Incoming) -> bool {
     if !IS_SCARCE.load(Ordering::Relaxed) {
         return true;
     }
     BUDDY.lock().as_ref().is_some_and(|buddy| {
         let reserve = reserve(buddy);
-        buddy.free_frames() > reserve - reserve / if is_short { 4 } else { 8 }
+        let part = match what {
+            Incoming::News => 2,
+            Incoming::Short => 4,
+            Incoming::Long => 8,
+        };
+        buddy.free_frames() > reserve - reserve / part
     })
 }
 

@@ -3,9 +3,13 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use abi::Errno;
+use abi::native::MEMORY_CRITICAL;
+use file::Progress;
+use mm::pressure;
+use net::socket::Socket;
 use netsim::churn::{self, Churn};
 use netsim::counting::{CountingAllocator, allocated_len};
-use netsim::machine::{Machine, StackEnd, receive, send};
+use netsim::machine::{Machine, StackEnd, receive, send, settle};
 use netsim::{LinkSettings, Outcome, Role, Simulation, Transfer};
 use testkit::{Random, clock};
 
@@ -111,6 +115,28 @@ fn ten_thousand_idle_connections_fit_in_200_mb() {
     println!("{stays} bytes stay");
     assert!(stays < COUNT * 64);
     drop(first);
+}
+
+#[test]
+fn nobody_new_is_let_in_while_memory_is_short() {
+    let _alone = alone();
+    let churn = Churn::new();
+    let [client, server] = churn.machines();
+    let [asking, answering] = churn.converse(Machine::address4(2));
+    // One that was answered before, but not yet let in.
+    let early = client.connect(Machine::address4(2)).expect("the way is known");
+    pressure::set(MEMORY_CRITICAL, 1);
+    let late = client.connect(Machine::address6(2)).expect("the way is known");
+    settle([client, server]);
+    assert_eq!(server.stack().tcp().record_counts().0, 0, "nothing is kept of those who ask");
+    assert!([&early, &late].into_iter().all(|one| one.finish_connect() == Ok(Progress::WouldBlock)));
+    // Who is connected goes on.
+    assert_eq!(send(&*asking, &[3; 1000]), Ok(1000));
+    settle([client, server]);
+    assert_eq!(receive(&*answering, &mut [0; 2000]), Ok(Some(1000)));
+    pressure::set(0, 0);
+    churn.pass(8);
+    assert!([&early, &late].into_iter().all(|one| one.finish_connect() == Ok(Progress::Done(0))));
 }
 
 #[test]

@@ -57,6 +57,18 @@ pub fn current() -> Shortage {
     Shortage { level: LEVEL.load(Relaxed), wanted_frames: WANTED_FRAMES.load(Relaxed), events: EVENTS.load(Relaxed) }
 }
 
+/// Whether memory is critically short and nothing that is clean can be dropped any more: no time to begin something for
+/// the sake of others. For threads that hold no lock.
+#[must_use]
+pub fn is_critical() -> bool {
+    while LEVEL.load(Relaxed) >= MEMORY_CRITICAL {
+        if !frame::reclaim() {
+            return true;
+        }
+    }
+    false
+}
+
 /// Somebody who wants to be told, as long as it exists.
 #[derive(Debug)]
 pub struct Listener(());

@@ -19,10 +19,13 @@ use net::stack::BATCH_MAX;
 use sync::{IrqSpinLock, rank};
 
 use super::super::virtio::{BufferQueue, Notifier, new_buffer};
-use crate::memory::frames;
+use crate::memory::frames::{self, Incoming};
 
 /// Frames as long as this, with the device's header, are copied.
 const COPY_LEN_MAX: usize = 256;
+
+/// A segment of TCP over IPv6 with timestamps and no bytes, with the device's header.
+const NEWS_LEN_MAX: usize = HEADER_LEN + 14 + 40 + 32;
 
 /// Takes what comes.
 pub(super) type Sink<'a> = &'a mut dyn FnMut(&mut dyn Iterator<Item = ReceivedFrame>);
@@ -197,9 +200,14 @@ struct Frames<'a> {
 impl Frames<'_> {
     /// The bytes `start..end` of a buffer, in memory that is not the device's any more. `None`: the buffer had to go back as it is.
     fn keep(&mut self, buffer: Box<[u8]>, start: usize, end: usize) -> Option<Payload> {
-        // The reserve is for what the kernel cannot do without. Short frames may bring what makes memory free.
+        // The reserve is for what the kernel cannot do without.
         let is_short = end <= COPY_LEN_MAX;
-        if !frames::may_keep(is_short) {
+        let what = match end {
+            ..=NEWS_LEN_MAX => Incoming::News,
+            _ if is_short => Incoming::Short,
+            _ => Incoming::Long,
+        };
+        if !frames::may_keep(what) {
             self.fresh.push(buffer);
             return None;
         }

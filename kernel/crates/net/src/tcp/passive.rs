@@ -8,6 +8,8 @@
 //!    continues above its last.
 //! 4. An answer that is not acknowledged is sent again, after one second, two, four and so on ([`ANSWERS_MAX`]).
 //! 5. A segment that belongs to nobody is answered by a reset.
+//! 6. While memory is critically short nobody is answered who wants a new connection: each takes memory that only the ends of others
+//!    give back. Who asks tries again, as for a full backlog.
 //!
 //! Lock: [`rank::HALF_OPEN`] around the records; a listener's may be taken under it.
 
@@ -16,6 +18,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use mm::pressure;
 use siphasher::sip::SipHasher24;
 use sync::machine::{self, NEVER};
 use sync::{Mutex, rank};
@@ -253,6 +256,9 @@ impl Tcp {
         let Some(listener) = self.find_listener(key.local_end(), self.secrets.hash(key)) else {
             return self.refuse(stack, stray);
         };
+        if pressure::is_critical() {
+            return stack.mib().count(Counter::TcpExtListenDrops);
+        }
         let Some(owner) = listener.owner() else { return };
         let Ok(route) = self.route_of(stack, key, stray.interface) else { return };
         let settings = owner.settings_for(&route);
@@ -301,6 +307,7 @@ impl Tcp {
     /// The third segment of a connection, or data behind it. False: it belongs to nobody.
     fn take_third(&self, stack: &Arc<Stack>, stray: &Stray, frame: ReceivedFrame, now_ns: u64) -> bool {
         let header = &stray.header;
+        let is_short_of_memory = pressure::is_critical();
         let mut records = self.half_open.records.lock();
         let Some(pending) = records.get_mut(&stray.key) else {
             drop(records);
@@ -315,11 +322,7 @@ impl Tcp {
         }
         let listener = Arc::clone(&pending.listener);
         let is_early = stray.payload_len == 0 && listener.owner().is_some_and(|owner| owner.defers_accept());
-        let is_full = !listener.can_take();
-        if is_full {
-            stack.mib().count(Counter::TcpExtListenOverflows);
-            stack.mib().count(Counter::TcpExtListenDrops);
-        }
+        let is_full = !self.has_room(stack, &listener, is_short_of_memory);
         if is_early || is_full {
             // The other side believes that it is connected, and sends its data again.
             return true;
@@ -341,9 +344,7 @@ impl Tcp {
         let Some(size) = self.secrets.open_cookie(key, peer_sequence, cookie, now_ns) else { return false };
         let Some(owner) = listener.owner() else { return false };
         stack.mib().count(Counter::TcpExtSyncookiesRecv);
-        if !listener.can_take() {
-            stack.mib().count(Counter::TcpExtListenOverflows);
-            stack.mib().count(Counter::TcpExtListenDrops);
+        if !self.has_room(stack, &listener, pressure::is_critical()) {
             return true;
         }
         let Ok(route) = self.route_of(stack, key, stray.interface) else { return true };
@@ -354,6 +355,19 @@ impl Tcp {
         handshake.complete(header, now_ns, now_ns);
         self.complete(stack, stray, frame, (&listener, &handshake, settings), now_ns);
         true
+    }
+
+    /// Whether there is room for one more connection. Counts that there was none.
+    fn has_room(&self, stack: &Stack, listener: &Listener, is_short_of_memory: bool) -> bool {
+        let can_take = listener.can_take();
+        if !can_take {
+            stack.mib().count(Counter::TcpExtListenOverflows);
+        }
+        let has_room = can_take && !is_short_of_memory;
+        if !has_room {
+            stack.mib().count(Counter::TcpExtListenDrops);
+        }
+        has_room
     }
 
     /// Makes the socket of a connection and lets it wait to be accepted.
