@@ -40,7 +40,7 @@ use object::Object;
 use rewrite::Left;
 
 /// Changes whenever the analysis may give another result; results in the cache are bound to it.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// What is known about one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,8 +9,9 @@
 //!    instructions count.
 //! 2. In executable segments, four bytes behind an opcode of a branch or behind a ModRM byte that says "relative to the
 //!    instruction pointer": the distance from their end, or from the end of an immediate operand behind them.
-//! 3. Four bytes that are the distance from themselves: call frame information, tables of exceptions. In code, small constants
-//!    would be taken for such distances all the time: there, only the first bytes of instructions count.
+//! 3. Four bytes that are the distance from themselves: call frame information, tables of exceptions. Such distances lead to the
+//!    first bytes of instructions. Proven code has none: an operand is the distance from the end of its instruction, which is rule 2,
+//!    or from a label, and small constants would be taken for distances all the time.
 //! 4. Four bytes that are the distance from a place up to [`TABLE_SIZE_MAX`] bytes before them, if that place has a reference by
 //!    rules 1 to 3 and all entries from there on lead to code: jump tables of position independent code. Such tables lead to the first bytes of instructions.
 //!
@@ -141,6 +142,11 @@ pub(super) fn find(object: &Object<'_>, map: &CodeMap<'_>, wanted: &Wanted) -> H
             Reference::To(address) => {
                 found.insert(Found::Name(address));
             }
+            Reference::Distance { from, to } => {
+                if !is_proven(map, from) {
+                    found.insert(Found::Name(to));
+                }
+            }
             Reference::Branch { from, to } => {
                 if map.place(to) != Place::Inside || map.place(from) != Place::Inside {
                     found.insert(Found::Branch(to));
@@ -158,13 +164,18 @@ pub(super) fn find(object: &Object<'_>, map: &CodeMap<'_>, wanted: &Wanted) -> H
             }
         });
     }
-    found.extend(table_targets(object, &tables).into_iter().map(Found::Branch));
+    found.extend(table_targets(object, map, &tables).into_iter().map(Found::Branch));
     found
 }
 
 /// Something that may refer to a wanted address.
 enum Reference {
     To(u64),
+    /// The four bytes at `from` are the distance from there.
+    Distance {
+        from: u64,
+        to: u64,
+    },
     /// The opcode of a branch is at `from`.
     Branch {
         from: u64,
@@ -186,7 +197,6 @@ enum Reference {
 /// Applies all rules to a segment; of rule 4, if at all, only that an entry of a table may be there.
 fn scan<const WITH_TABLES: bool>(segment: &Segment<'_>, wanted: &Wanted, found: &mut impl FnMut(Reference)) {
     let short_names = if wanted.is_fixed { &wanted.names } else { &wanted.starts };
-    let own_names = if segment.is_executable { &wanted.starts } else { &wanted.names };
     // The last eight bytes, the newest one highest.
     let mut window = 0_u64;
     for (count, &byte) in (1_u64..).zip(segment.bytes) {
@@ -205,8 +215,8 @@ fn scan<const WITH_TABLES: bool>(segment: &Segment<'_>, wanted: &Wanted, found: 
         }
         let distance = i64::from(value.cast_signed());
         let target = start.wrapping_add_signed(distance);
-        if own_names.contains(target) {
-            found(Reference::To(target));
+        if wanted.starts.contains(target) {
+            found(Reference::Distance { from: start, to: target });
         }
         if WITH_TABLES && wanted.starts.may_touch(target) {
             for target in wanted.starts.in_table_before(target) {
@@ -238,6 +248,11 @@ fn scan_code(start: u64, target: u64, [escape, opcode]: [u8; 2], wanted: &Wanted
     }
 }
 
+/// Whether the four bytes at an address all belong to proven instructions.
+fn is_proven(map: &CodeMap<'_>, address: u64) -> bool {
+    (address..address + 4).all(|byte| matches!(map.place(byte), Place::Start | Place::Inside))
+}
+
 /// Whether a proven instruction has this operand, or may have it if it were known.
 fn may_be_operand(map: &CodeMap<'_>, from: u64, to: u64) -> bool {
     if map.place(from) == Place::Unknown {
@@ -262,7 +277,7 @@ fn is_table(object: &Object<'_>, table: u64, last: u64) -> bool {
 }
 
 /// Rule 4: the targets of those entries whose table something refers to.
-fn table_targets(object: &Object<'_>, entries: &[(u64, u64)]) -> Vec<u64> {
+fn table_targets(object: &Object<'_>, map: &CodeMap<'_>, entries: &[(u64, u64)]) -> Vec<u64> {
     let tables = entries.iter().map(|&(table, _)| table).filter(|&table| object.is_mapped(table)).collect();
     let names = AddressSet::new(tables);
     let wanted = Wanted { targets: AddressSet::default(), starts: names.clone(), names, is_fixed: true };
@@ -271,6 +286,11 @@ fn table_targets(object: &Object<'_>, entries: &[(u64, u64)]) -> Vec<u64> {
         scan::<false>(segment, &wanted, &mut |reference| match reference {
             Reference::To(table) | Reference::Operand { to: table, .. } => {
                 referred.insert(table);
+            }
+            Reference::Distance { from, to: table } => {
+                if !is_proven(map, from) {
+                    referred.insert(table);
+                }
             }
             Reference::Branch { .. } | Reference::Entry { .. } => {}
         });

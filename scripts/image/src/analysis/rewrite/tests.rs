@@ -80,6 +80,11 @@ fn names_of_what_would_move_are_found() {
     // The distance from itself, as in call frame information.
     let own = |target: u64| (i64::try_from(target).unwrap() - i64::try_from(DATA).unwrap()).to_le_bytes();
     assert_eq!(fate(code, &own(CODE + 3)[..4]), left(Reason::Named));
+    // Distances do not lead into instructions, and what is proven to be code holds none: mov edx, 7 is no name of what is 7 bytes
+    // behind the 7, though four bytes of which nothing is known may be.
+    assert_eq!(fate(code, &own(CODE + 1)[..4]).0, [(0, 5, 5)]);
+    assert_eq!(fate(&[&[0xba, 7, 0, 0, 0], &code.concat()], &[]).0, [(5, 5, 5)]);
+    assert_eq!(fate(&[&code.concat(), &(-5_i32).to_le_bytes()], &[]), left(Reason::Named));
     // Another function has it as an operand: jmp over; lea rax, [rip - 12]; ret.
     let with_lea = [&code.concat()[..], &[0x48, 0x8d, 0x05, 0xf4, 0xff, 0xff, 0xff], RET].concat();
     assert_eq!(fate(&[&with_lea], &[]), left(Reason::Named));
