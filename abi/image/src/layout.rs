@@ -124,10 +124,8 @@ pub struct SiteRecord {
     pub syscall_at: u8,
     /// The bits [`SITE_R11_DEAD`] and [`SITE_FLAGS_DEAD`].
     pub flags: u8,
-    /// [`crate::Patch::hop`], 0 for none.
-    pub hop: i8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 3],
     /// [`crate::Patch::starts`].
     pub starts: U32,
     /// [`crate::Patch::checksum`].

@@ -17,13 +17,9 @@
 //!    by whoever jumps to it. The stub goes on behind it.
 //! 2. `syscall_at + 2 <= length`: the `syscall` is covered as well, and perhaps instructions behind it. The stub runs these
 //!    after the call and goes on at the end of the patch.
-//! 3. With a `hop` the patch may be as short as two bytes. `jmp rel8` with this distance takes the place of the first two,
-//!    and the `jmp rel32` lies where it leads ([`Patch::relay_offset`]), in padding that nothing executes.
 //!
 //! The builder has proven that control reaches no covered byte but the first one and the `syscall` of case 1, that the
 //! covered instructions do the same at any address, and that none of them is a branch.
-
-use core::num::NonZeroI8;
 
 use zerocopy::little_endian::{U32, U64};
 
@@ -34,8 +30,6 @@ use crate::{ImageError, PAGE_SIZE};
 const SYSCALL_SIZE: u8 = 2;
 /// The size of a `jmp rel32`.
 const JUMP_SIZE: u8 = 5;
-/// The size of a `jmp rel8`.
-const HOP_SIZE: u8 = 2;
 /// The numbers of the kinds.
 const PRIVILEGED: u8 = 1;
 const SYSCALL: u8 = 2;
@@ -58,13 +52,11 @@ pub struct Patch {
     pub syscall_at: u8,
     /// Bit `n` says that an instruction begins at byte `n`.
     pub starts: u32,
-    /// The distance from the end of a `jmp rel8` at the first byte to the place of the `jmp rel32`.
-    pub hop: Option<NonZeroI8>,
     /// Nothing reads r11 as the system call leaves it.
     pub is_r11_dead: bool,
     /// Nothing reads the status flags as the system call leaves them.
     pub are_flags_dead: bool,
-    /// [`Patch::checksum_of`] the bytes that are replaced.
+    /// [`Patch::checksum_of`] the covered bytes.
     pub checksum: u32,
 }
 
@@ -72,14 +64,14 @@ impl Patch {
     /// The most bytes that a patch covers.
     pub const LENGTH_MAX: u8 = 32;
 
-    /// The checksum of the covered bytes and, behind a hop, of the five bytes where it leads.
+    /// The checksum of the covered bytes.
     #[must_use]
-    pub fn checksum_of(covered: &[u8], relay: &[u8]) -> u32 {
+    pub fn checksum_of(covered: &[u8]) -> u32 {
         // FNV-1a. A change of one byte always changes it.
-        covered.iter().chain(relay).fold(0x811c_9dc5, |sum, &byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+        covered.iter().fold(0x811c_9dc5, |sum, &byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193))
     }
 
-    /// The end of everything that belongs to the patch but the relay: of the covered bytes, and of the `syscall`.
+    /// The end of everything that belongs to the patch: of the covered bytes, and of the `syscall`.
     #[must_use]
     pub fn end(&self) -> u8 {
         self.length.max(self.resume_at())
@@ -91,12 +83,6 @@ impl Patch {
         self.syscall_at.saturating_add(SYSCALL_SIZE)
     }
 
-    /// Where the five bytes of the relay begin, given where the patch begins.
-    #[must_use]
-    pub fn relay_offset(&self, file_offset: u64) -> Option<u64> {
-        file_offset.checked_add(u64::from(HOP_SIZE))?.checked_add_signed(i64::from(self.hop?.get()))
-    }
-
     /// Whether an instruction begins at a covered byte.
     #[must_use]
     pub fn is_start(&self, offset: u8) -> bool {
@@ -104,8 +90,7 @@ impl Patch {
     }
 
     fn check(&self, file_offset: u64, file_size: u64) -> Result<(), ImageError> {
-        let length_min = if self.hop.is_some() { HOP_SIZE } else { JUMP_SIZE };
-        let has_room = (length_min..=Self::LENGTH_MAX).contains(&self.length);
+        let has_room = (JUMP_SIZE..=Self::LENGTH_MAX).contains(&self.length);
         let is_behind = self.syscall_at == self.length;
         // After the syscall comes an instruction, or the end of the patch; nothing begins inside it.
         let is_within = self.resume_at() <= self.length
@@ -117,15 +102,8 @@ impl Patch {
             return Err(ImageError::BadSite);
         }
         let end = file_offset.checked_add(u64::from(self.end())).ok_or(ImageError::BadSite)?;
-        let page = file_offset / PAGE_SIZE;
-        let fits =
-            |start: u64, end: u64| start / PAGE_SIZE == page && (end - 1) / PAGE_SIZE == page && end <= file_size;
-        let relay_fits = self.hop.is_none()
-            || self.relay_offset(file_offset).is_some_and(|relay| {
-                let relay_end = relay.saturating_add(u64::from(JUMP_SIZE));
-                fits(relay, relay_end) && (relay_end <= file_offset || relay >= end)
-            });
-        if fits(file_offset, end) && relay_fits { Ok(()) } else { Err(ImageError::BadSite) }
+        let is_in_page = file_offset / PAGE_SIZE == (end - 1) / PAGE_SIZE;
+        if is_in_page && end <= file_size { Ok(()) } else { Err(ImageError::BadSite) }
     }
 }
 
@@ -154,7 +132,6 @@ impl Site {
                 record.syscall_at = patch.syscall_at;
                 record.flags |= if patch.is_r11_dead { SITE_R11_DEAD } else { 0 };
                 record.flags |= if patch.are_flags_dead { SITE_FLAGS_DEAD } else { 0 };
-                record.hop = patch.hop.map_or(0, NonZeroI8::get);
                 record.starts = U32::new(patch.starts);
                 record.checksum = U32::new(patch.checksum);
             }
@@ -182,7 +159,6 @@ impl Site {
                 length: record.length,
                 syscall_at: record.syscall_at,
                 starts: record.starts.get(),
-                hop: NonZeroI8::new(record.hop),
                 is_r11_dead: record.flags & SITE_R11_DEAD != 0,
                 are_flags_dead: record.flags & SITE_FLAGS_DEAD != 0,
                 checksum: record.checksum.get(),
@@ -271,7 +247,7 @@ mod tests {
     const FILE_SIZE: u64 = 0x2000;
 
     fn patch(length: u8, syscall_at: u8, starts: u32) -> Patch {
-        Patch { length, syscall_at, starts, hop: None, is_r11_dead: true, are_flags_dead: false, checksum: 0x1234_5678 }
+        Patch { length, syscall_at, starts, is_r11_dead: true, are_flags_dead: false, checksum: 0x1234_5678 }
     }
 
     fn read(file_offset: u64, patch: Patch) -> Result<Site, ImageError> {
@@ -289,14 +265,6 @@ mod tests {
         assert!(read(0xffa, patch(5, 5, 0b1)).is_err() && read(0x1ffa, patch(5, 5, 0b1)).is_err());
         // syscall; cmp rax, imm8, and with an instruction in front.
         assert!(read(0, patch(6, 0, 0b101)).is_ok() && read(0, patch(8, 2, 0b10101)).is_ok());
-        // A hop to the padding behind it and before it, and into itself, off the page and off the file.
-        let with_hop = |hop| Patch { hop: NonZeroI8::new(hop), ..patch(2, 0, 1) };
-        assert!(read(0x100, with_hop(127)).is_ok() && read(0x100, with_hop(-7)).is_ok());
-        assert!(read(0x100, with_hop(-6)).is_err() && read(0x100, with_hop(-1)).is_err());
-        assert!(read(0x1003, with_hop(-6)).is_err() && read(0xff0, with_hop(10)).is_err());
-        assert!(read(3, with_hop(-6)).is_err() && read(0x1ff0, with_hop(10)).is_err());
-        assert_eq!(with_hop(-7).relay_offset(0x100), Some(0xfb));
-        assert_eq!(with_hop(-7).relay_offset(1), None);
     }
 
     #[test]
@@ -311,7 +279,7 @@ mod tests {
             patch(6, 4, 0b11_0001), // Something begins inside it.
             patch(7, 4, 0b1_0001),  // Nothing begins behind it.
             patch(5, 255, 1),       // It lies elsewhere.
-            patch(2, 0, 1),         // Short, without a hop.
+            patch(2, 0, 1),         // The syscall alone.
         ];
         for patch in bad {
             assert_eq!(read(0x100, patch), Err(ImageError::BadSite), "{patch:?}");
@@ -320,7 +288,8 @@ mod tests {
         let good = Site { file_offset: 7, kind: SiteKind::Syscall(patch(5, 5, 1)), original: 0xb8 }.record();
         for bad in [
             SiteRecord { flags: 4, ..good },
-            SiteRecord { reserved: [0, 1], ..good },
+            SiteRecord { reserved: [1, 0, 0], ..good },
+            SiteRecord { reserved: [0, 0, 1], ..good },
             SiteRecord { kind: 3, ..good },
             SiteRecord { kind: PRIVILEGED, ..good },
         ] {
@@ -338,9 +307,9 @@ mod tests {
 
     #[test]
     fn checksum_sees_every_byte() {
-        let sum = Patch::checksum_of(&[0xb8, 1, 0, 0, 0], &[0xcc; 5]);
-        assert_ne!(sum, Patch::checksum_of(&[0xb8, 1, 0, 0, 1], &[0xcc; 5]));
-        assert_ne!(sum, Patch::checksum_of(&[0xb8, 1, 0, 0, 0], &[0xcc, 0xcc, 0xcc, 0xcc, 0x90]));
-        assert_eq!(Patch::checksum_of(b"foobar", &[]), 0xbf9c_f968);
+        let sum = Patch::checksum_of(&[0xb8, 1, 0, 0, 0]);
+        assert_ne!(sum, Patch::checksum_of(&[0xb9, 1, 0, 0, 0]));
+        assert_ne!(sum, Patch::checksum_of(&[0xb8, 1, 0, 0, 1]));
+        assert_eq!(Patch::checksum_of(b"foobar"), 0xbf9c_f968);
     }
 }

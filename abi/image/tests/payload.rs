@@ -36,10 +36,9 @@ fn system_call(file_offset: u64) -> Site {
         length: 5,
         syscall_at: 5,
         starts: 1,
-        hop: None,
         is_r11_dead: true,
         are_flags_dead: true,
-        checksum: Patch::checksum_of(&[0xcc; 5], &[]),
+        checksum: Patch::checksum_of(&[0xcc; 5]),
     };
     Site { file_offset, kind: SiteKind::Syscall(patch), original: 0xcc }
 }

@@ -5,7 +5,6 @@
 //! read or makes no sense is as good as none.
 
 use std::fs;
-use std::num::NonZeroI8;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -45,10 +44,9 @@ fn encode(analysis: &Analysis) -> String {
     for site in &analysis.sites {
         text.push_str(&format!("{} {}", site.file_offset, site.original));
         if let SiteKind::Syscall(patch) = &site.kind {
-            let hop = patch.hop.map_or(0, NonZeroI8::get);
             let (r11, flags) = (u8::from(patch.is_r11_dead), u8::from(patch.are_flags_dead));
             let (length, syscall_at) = (patch.length, patch.syscall_at);
-            text.push_str(&format!(" {length} {syscall_at} {} {hop} {r11} {flags} {}", patch.starts, patch.checksum));
+            text.push_str(&format!(" {length} {syscall_at} {} {r11} {flags} {}", patch.starts, patch.checksum));
         }
         text.push('\n');
     }
@@ -91,7 +89,6 @@ fn decode_site(line: &str) -> Option<Site> {
             length,
             syscall_at: next(&mut fields)?,
             starts: next(&mut fields)?,
-            hop: NonZeroI8::new(next(&mut fields)?),
             is_r11_dead: next::<u8>(&mut fields)? != 0,
             are_flags_dead: next::<u8>(&mut fields)? != 0,
             checksum: next(&mut fields)?,
@@ -106,15 +103,8 @@ mod tests {
     use crate::testing::Scratch;
 
     fn system_call() -> Site {
-        let patch = Patch {
-            length: 2,
-            syscall_at: 2,
-            starts: 1,
-            hop: NonZeroI8::new(-90),
-            is_r11_dead: true,
-            are_flags_dead: false,
-            checksum: 77,
-        };
+        let patch =
+            Patch { length: 5, syscall_at: 5, starts: 1, is_r11_dead: true, are_flags_dead: false, checksum: 77 };
         Site { file_offset: 99, kind: SiteKind::Syscall(patch), original: 0x31 }
     }
 

@@ -11,7 +11,6 @@ use image_format::{Patch, Site, SiteKind};
 const HEADER_SIZE: u64 = 56;
 const PAGE_SIZE: u64 = 4096;
 const JUMP: u8 = 0xe9;
-const SHORT_JUMP: u8 = 0xeb;
 const INT3: u8 = 0xcc;
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 /// lea rcx, [rip + distance].
@@ -54,11 +53,9 @@ pub(crate) fn rewrite(program: &[u8], sites: &[Site], garbage: Garbage) -> Vec<u
             let stub = address + wide(stubs.len());
             let place = narrow(site.file_offset);
             let covered = &program[place..place + usize::from(patch.length)];
-            let relay = patch.relay_offset(site.file_offset);
-            let relay_bytes = relay.map_or(&[][..], |relay| &program[narrow(relay)..narrow(relay) + 5]);
-            assert_eq!(patch.checksum, Patch::checksum_of(covered, relay_bytes), "the checksum of {site:?}");
+            assert_eq!(patch.checksum, Patch::checksum_of(covered), "the checksum of {site:?}");
             stubs.extend(stub_of(patch, covered, start, stub, garbage));
-            put_jump(&mut output, site, relay, stub, headers);
+            put_jump(&mut output, site.file_offset, patch, start, stub);
         }
     }
     let size = wide(stubs.len());
@@ -95,17 +92,11 @@ fn stub_of(patch: &Patch, covered: &[u8], start: u64, stub: u64, garbage: Garbag
     code
 }
 
-fn put_jump(output: &mut [u8], site: &Site, relay: Option<u64>, stub: u64, headers: &[ProgramHeader]) {
-    let SiteKind::Syscall(patch) = &site.kind else { return };
-    let place = narrow(site.file_offset);
+fn put_jump(output: &mut [u8], file_offset: u64, patch: &Patch, start: u64, stub: u64) {
+    let place = narrow(file_offset);
     output[place..place + usize::from(patch.length)].fill(INT3);
-    let jump_at = relay.unwrap_or(site.file_offset);
-    let jump = narrow(jump_at);
-    output[jump] = JUMP;
-    output[jump + 1..jump + 5].copy_from_slice(&distance(address_of(headers, jump_at) + 5, stub));
-    if let Some(hop) = patch.hop {
-        output[place..place + 2].copy_from_slice(&[SHORT_JUMP, hop.get().cast_unsigned()]);
-    }
+    output[place] = JUMP;
+    output[place + 1..place + 5].copy_from_slice(&distance(start + 5, stub));
 }
 
 fn address_of(headers: &[ProgramHeader], offset: u64) -> u64 {

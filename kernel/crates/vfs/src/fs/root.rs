@@ -338,7 +338,7 @@ fn page_sites(archive: Archive<'static>, file: InodeIndex, index: u64) -> Option
         let offset_in_page = u16::try_from(site.file_offset - start).ok()?;
         let call = match site.kind {
             SiteKind::Privileged => None,
-            SiteKind::Syscall(patch) => Some(call_patch(&patch)?),
+            SiteKind::Syscall(patch) => Some(call_patch(&patch)),
         };
         Some(CodeSite { offset_in_page, original: site.original, call })
     };
@@ -412,9 +412,9 @@ fn entry_kind(kind: image_format::Kind) -> u8 {
     .entry_kind()
 }
 
-/// How a call is rewritten, for those who map files. Not yet by a second jump.
-fn call_patch(patch: &image_format::Patch) -> Option<CallPatch> {
+/// How a call is rewritten, for those who map files.
+fn call_patch(patch: &image_format::Patch) -> CallPatch {
     let image_format::Patch { length, syscall_at, starts, checksum, .. } = *patch;
     let is_full = !(patch.is_r11_dead && patch.are_flags_dead);
-    patch.hop.is_none().then_some(CallPatch { length, syscall_at, starts, is_full, checksum })
+    CallPatch { length, syscall_at, starts, is_full, checksum }
 }

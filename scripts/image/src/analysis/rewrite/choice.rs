@@ -139,10 +139,9 @@ impl Choice {
             length: u8::try_from(size).ok()?,
             syscall_at: u8::try_from(self.syscall - start).ok()?,
             starts: self.starts.iter().fold(0, |starts, address| starts | 1 << (address - start)),
-            hop: None,
             is_r11_dead: dead.r11,
             are_flags_dead: dead.flags,
-            checksum: Patch::checksum_of(bytes, &[]),
+            checksum: Patch::checksum_of(bytes),
         };
         let original = *bytes.first()?;
         Some(Site { file_offset: object.file_offset(start)?, kind: SiteKind::Syscall(patch), original })

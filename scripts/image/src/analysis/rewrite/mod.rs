@@ -9,6 +9,7 @@
 //! 1. Form A covers the fewest instructions in front of the `syscall` that have five bytes. Whoever branches to the `syscall`
 //!    itself, is put back there by a restart, or returns to it from a signal handler finds it in its place.
 //! 2. Form B covers the `syscall` and instructions behind it, or on both sides.
+//! 3. There is no way through the padding between functions: docs/REWRITING.md has the figures.
 //!
 //! # 2. What is proven of every covered instruction
 //!
