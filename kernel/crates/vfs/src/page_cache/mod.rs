@@ -230,13 +230,16 @@ impl PageCache {
             let offset = offset_in_page(position);
             let len = min_len((PAGE_SIZE - offset).min(from.remaining()), end_max - position);
             let written = self.throttle(store);
-            match written.and_then(|()| self.write_page(store, page_of(position), offset, from, len)) {
-                Ok(copied) => {
+            let index = page_of(position);
+            match written.and_then(|()| self.write_page(store, index, offset, from, len)) {
+                Ok((copied, frame)) => {
                     done += copied;
                     position += copied as u64;
                     if position > store.size() {
                         grow(position);
                     }
+                    // Not earlier: of what is behind the end nothing is written back.
+                    self.mark_dirty(store, index, &frame, false);
                 }
                 Err(errno) if done == 0 => return Err(errno),
                 Err(_) => break,
@@ -245,6 +248,7 @@ impl PageCache {
         Ok(done)
     }
 
+    /// Writes to a page, which the caller then marks dirty; how much.
     fn write_page(
         &self,
         store: &dyn PageStore,
@@ -252,7 +256,7 @@ impl PageCache {
         offset: usize,
         from: &mut UserReader<'_>,
         len: usize,
-    ) -> Result<usize, Errno> {
+    ) -> Result<(usize, Frame), Errno> {
         store.reserve(index, index + 1)?;
         let is_new = index >= store.size().div_ceil(PAGE);
         let frame = match self.present(index) {
@@ -261,8 +265,7 @@ impl PageCache {
             None => self.frame(store, index)?,
         };
         let copied = copy_in(&frame, offset, from, len)?;
-        self.mark_dirty(store, index, &frame, false);
-        Ok(copied)
+        Ok((copied, frame))
     }
 
     /// Writes to a page that is not in memory and whose old contents do not matter.
@@ -273,7 +276,7 @@ impl PageCache {
         offset: usize,
         from: &mut UserReader<'_>,
         len: usize,
-    ) -> Result<usize, Errno> {
+    ) -> Result<(usize, Frame), Errno> {
         let frame = Frame::allocate()?;
         let copied = copy_in(&frame, offset, from, len)?;
         let is_whole = copied == PAGE_SIZE;
@@ -281,8 +284,7 @@ impl PageCache {
             // The program's memory ended early: what the file had is needed after all.
             let old = self.frame(store, index)?;
             copy_between(&frame, &old, offset, copied);
-            self.mark_dirty(store, index, &old, false);
-            return Ok(copied);
+            return Ok((copied, old));
         }
         frame.zero_range(0, offset);
         frame.zero_range(offset + copied, PAGE_SIZE - offset - copied);
@@ -302,8 +304,7 @@ impl PageCache {
         if let Some(other) = &other {
             copy_between(&frame, other, offset, copied);
         }
-        self.mark_dirty(store, index, other.as_ref().unwrap_or(&frame), false);
-        Ok(copied)
+        Ok((copied, other.unwrap_or(frame)))
     }
 
     /// Marks a page dirty after a store in this frame. If the page is gone by now the file was cut.
@@ -498,12 +499,13 @@ impl PageCache {
     /// Makes part of a page zero, under the inode's lock.
     pub fn zero(&self, store: &dyn PageStore, index: u64, offset: usize, len: usize) -> Result<(), Errno> {
         let is_hole = store.is_hole(index)?;
-        match self.present(index) {
-            Some(frame) => frame.zero_range(offset, len),
-            None if is_hole => {}
-            None => self.frame(store, index)?.zero_range(offset, len),
-        }
-        if !is_hole && let Some(frame) = self.present(index) {
+        let frame = match self.present(index) {
+            None if is_hole => return Ok(()),
+            None => self.frame(store, index)?,
+            Some(frame) => frame,
+        };
+        frame.zero_range(offset, len);
+        if !is_hole {
             self.mark_dirty(store, index, &frame, false);
         }
         Ok(())

@@ -81,7 +81,7 @@ impl PageStore for FakeStore {
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(Errno::EIO);
         }
-        for (index, frame) in (first..).zip(frames) {
+        for (index, frame) in (first..self.size().div_ceil(PAGE)).zip(frames) {
             let mut bytes = vec![0; PAGE_SIZE];
             frame.read(0, &mut bytes);
             assert!(self.disk.lock().unwrap().insert(index, bytes).is_some(), "page {index} has no room");
@@ -229,6 +229,28 @@ fn advice_reads_and_drops() {
     cache.drop_range(0, 8);
     let resident: Vec<u64> = (0..10).filter(|index| cache.is_resident(*index)).collect();
     assert_eq!(resident, [3, 8, 9]);
+}
+
+#[test]
+fn what_is_written_while_others_write_back_is_written_back() {
+    let (store, cache) = (FakeStore::new(0), PageCache::new());
+    let mut expected = Vec::new();
+    for (round, len) in [100, PAGE_SIZE, 3 * PAGE_SIZE + 7, 20].into_iter().enumerate() {
+        let bytes = vec![u8::try_from(round + 1).unwrap(); len];
+        let arena = Arena::install(len.div_ceil(PAGE_SIZE));
+        arena.write(0, &bytes);
+        let mut from = UserReader::new(Arena::BASE, len).unwrap();
+        let grow = |size| {
+            // What is written is there, and the file is not longer yet.
+            cache.write_back(&store, 0, u64::MAX).unwrap();
+            store.size.store(size, Ordering::Relaxed);
+        };
+        assert_eq!(cache.write(&store, expected.len() as u64, u64::MAX, &mut from, grow), Ok(len));
+        expected.extend(bytes);
+    }
+    cache.write_back(&store, 0, u64::MAX).unwrap();
+    assert_eq!(cache.shrink(), expected.len().div_ceil(PAGE_SIZE) as u64);
+    assert_eq!(read(&cache, &store, 0, 8 * PAGE_SIZE), Ok(expected));
 }
 
 #[test]

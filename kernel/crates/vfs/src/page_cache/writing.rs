@@ -81,8 +81,8 @@ impl PageCache {
             if run.is_mapped {
                 // From here on a store faults, and makes its page dirty again.
                 self.mappings.invalidate(run.first, at);
+                zero_tail(store.size(), &run);
             }
-            zero_tail(store.size(), &run);
             runs.push(run);
         }
         runs
@@ -176,7 +176,8 @@ impl PageCache {
     }
 }
 
-/// What a mapping stored behind the end of the file does not go to the disk: it would show when the file grows.
+/// What a mapping stored behind the end of the file does not go to the disk: it would show when the file grows. Only mappings do
+/// that; in a page that none has, somebody may be writing what is to be the new end.
 fn zero_tail(size: u64, run: &Run) {
     let offset = offset_in_page(size);
     let last = page_of(size).checked_sub(run.first).and_then(|number| usize::try_from(number).ok());
