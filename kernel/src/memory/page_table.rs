@@ -160,6 +160,14 @@ fn takes_away(old: u64, new: u64) -> bool {
     loses(Entry::PRESENT) || loses(Entry::WRITE) || !old.contains(Entry::NO_EXECUTE) && new.contains(Entry::NO_EXECUTE)
 }
 
+/// A zeroed page for a table. Not under a spinlock.
+fn table_page() -> Option<u64> {
+    frames::allocate_zeroed_page().or_else(|| {
+        mm::reclaim::at_once();
+        frames::allocate_zeroed_page()
+    })
+}
+
 /// What was taken away and not flushed yet.
 struct Unlinked {
     plan: FlushPlan,
@@ -238,7 +246,7 @@ impl Batch {
 impl UserPageTable {
     /// Tables with an empty lower half. `None`: no memory.
     pub(crate) fn new() -> Option<UserPageTable> {
-        let root = frames::allocate_zeroed_page()?;
+        let root = table_page()?;
         for position in ENTRIES / 2..ENTRIES {
             set(root, position, get(paging::kernel_root(), position));
         }
@@ -285,7 +293,7 @@ impl UserPageTable {
             frames::table_entries(table).store(0, Ordering::Relaxed);
             return Some(table);
         }
-        let table = frames::allocate_zeroed_page()?;
+        let table = table_page()?;
         frames::table_entries(table).store(0, Ordering::Relaxed);
         Some(table)
     }
@@ -610,6 +618,30 @@ impl PageTable for UserPageTable {
             self.count_out(table, range.start(), removed, &mut batch.unlinked);
         } else {
             self.clear(self.root, TOP_LEVEL, range.start(), range.end(), &mut batch);
+        }
+        self.drain(&mut batch);
+        batch.counts
+    }
+
+    fn take_unused(&mut self, range: PageRange, takes_used: bool, is_wanted: &dyn Fn(usize) -> bool) -> PageCounts {
+        const ACCESSED: u64 = Entry::ACCESSED.bits();
+        let mut batch = Batch::new();
+        let mut at = range.start();
+        while let Some((address, entry)) = self.find_held(at, range.end()) {
+            at = address + PAGE_BYTES;
+            let table = self.lowest(address, false).filter(|_| kind_of(entry) == PageKind::File && is_wanted(address));
+            let Some(table) = table else { continue };
+            if entry & ACCESSED != 0 && !takes_used {
+                // Flushed with the rest, or else a CPU would go on using it without setting the bit.
+                slot(table, index(address, 1)).fetch_and(!ACCESSED, Ordering::Relaxed);
+                batch.unlinked.plan.add(address, 1);
+                continue;
+            }
+            let taken = exchange(table, index(address, 1), 0);
+            self.count_out(table, address, 1, &mut batch.unlinked);
+            if !batch.push(address, taken) {
+                self.drain(&mut batch);
+            }
         }
         self.drain(&mut batch);
         batch.counts

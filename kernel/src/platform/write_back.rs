@@ -1,6 +1,4 @@
-//! The thread that writes back what is dirty.
-
-use sync::{Parker, machine};
+//! The thread that writes back what is dirty, and drops pages of files when memory is short.
 
 use crate::threads;
 
@@ -16,9 +14,5 @@ fn start() {
 }
 
 fn work(_cpu: u32) -> ! {
-    let parker = Parker::new();
-    loop {
-        let _is_over = parker.park_until(machine::now_ns().saturating_add(vfs::write_back::PERIOD_NS));
-        vfs::write_back::run();
-    }
+    vfs::write_back::work()
 }

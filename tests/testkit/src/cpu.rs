@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use mm::{Access, AddressSpace, FaultError, Frame, FrameNumber, Layout, PAGE_SIZE};
+use mm::{Access, AddressSpace, FaultError, Frame, Layout, PAGE_SIZE};
 
 use crate::page_table::FakePageTable;
 use crate::{frames, user};
@@ -11,8 +11,8 @@ use crate::{frames, user};
 /// Where the address spaces of tests place mappings from.
 pub const MMAP_BASE: usize = 0x7f00_0000_0000;
 
-/// Faults at one address in a row. A fault that does not help within a few turns never will.
-const FAULTS_MAX: usize = 4;
+/// Faults at one address in a row. A fault that does not help within a few turns never will, even if others take pages away.
+const FAULTS_MAX: usize = 16;
 
 /// An address space and its page table.
 #[derive(Clone)]
@@ -54,25 +54,24 @@ impl Cpu {
 
     /// Loads a byte.
     pub fn load(&self, address: usize) -> Result<u8, FaultError> {
-        self.access(address, Access::Read).map(|frame| read_byte(frame, address))
+        self.access(address, Access::Read, |frame| read_byte(frame, address))
     }
 
     /// Stores a byte.
     pub fn store(&self, address: usize, byte: u8) -> Result<(), FaultError> {
-        self.access(address, Access::Write)
-            .map(|frame| with_frame(frame, |frame| frame.write(address % PAGE_SIZE, &[byte])))
+        self.access(address, Access::Write, |frame| frame.write(address % PAGE_SIZE, &[byte]))
     }
 
     /// Fetches a byte of an instruction.
     pub fn execute(&self, address: usize) -> Result<u8, FaultError> {
-        self.access(address, Access::Execute).map(|frame| read_byte(frame, address))
+        self.access(address, Access::Execute, |frame| read_byte(frame, address))
     }
 
-    /// The frame an access reaches, after faults.
-    fn access(&self, address: usize, access: Access) -> Result<FrameNumber, FaultError> {
+    /// Does something with the frame an access reaches, after faults.
+    fn access<R>(&self, address: usize, access: Access, act: impl Fn(&Frame) -> R) -> Result<R, FaultError> {
         for _ in 0..FAULTS_MAX {
-            match self.table.reach(address, access) {
-                Some(frame) => return Ok(frame),
+            match self.table.touch(address, access, &act) {
+                Some(result) => return Ok(result),
                 None => drop(self.space.fault(address, access)?),
             }
         }
@@ -80,14 +79,10 @@ impl Cpu {
     }
 }
 
-fn read_byte(frame: FrameNumber, address: usize) -> u8 {
+fn read_byte(frame: &Frame, address: usize) -> u8 {
     let mut byte = [0];
-    with_frame(frame, |frame| frame.read(address % PAGE_SIZE, &mut byte));
+    frame.read(address % PAGE_SIZE, &mut byte);
     byte[0]
-}
-
-fn with_frame<R>(frame: FrameNumber, act: impl FnOnce(&Frame) -> R) -> R {
-    act(&Frame::share(frame))
 }
 
 #[cfg(test)]

@@ -63,6 +63,11 @@ impl FakePageTable {
     /// The frame an access at `address` reaches now, if it needs no fault. Sets the accessed and dirty bits.
     #[must_use]
     pub fn reach(&self, address: usize, access: Access) -> Option<FrameNumber> {
+        self.touch(address, access, Frame::number)
+    }
+
+    /// Does something with that frame. As on hardware, the page is not taken away meanwhile.
+    pub fn touch<R>(&self, address: usize, access: Access, act: impl FnOnce(&Frame) -> R) -> Option<R> {
         let needed = match access {
             Access::Read => Rights::READ,
             Access::Write => Rights::WRITE,
@@ -72,7 +77,7 @@ impl FakePageTable {
         let entry = entries.get_mut(&(address & !(PAGE_SIZE - 1))).filter(|entry| entry.rights.contains(needed))?;
         entry.accessed = true;
         entry.dirty |= access == Access::Write;
-        Some(entry.frame.number())
+        Some(act(&entry.frame))
     }
 
     /// All entries, by address.
@@ -124,6 +129,19 @@ impl PageTable for FakePageTable {
         for address in addresses(&entries, range) {
             if let Some(entry) = entries.remove(&address) {
                 counts.add(entry.kind);
+            }
+        }
+        counts
+    }
+
+    fn take_unused(&mut self, range: PageRange, takes_used: bool, is_wanted: &dyn Fn(usize) -> bool) -> PageCounts {
+        let mut entries = self.entries();
+        let mut counts = PageCounts::default();
+        for address in addresses(&entries, range).into_iter().filter(|address| is_wanted(*address)) {
+            let Some(entry) = entries.get_mut(&address).filter(|entry| entry.kind == PageKind::File) else { continue };
+            if !core::mem::take(&mut entry.accessed) || takes_used {
+                counts.add(entry.kind);
+                entries.remove(&address);
             }
         }
         counts

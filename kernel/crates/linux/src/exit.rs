@@ -40,7 +40,7 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
     }
     loop {
         let attention = thread.take_attention();
-        if attention.contains(Attention::MEMORY) {
+        if attention.contains(Attention::MEMORY) && !mm::reclaim::wait_for() {
             fault::kill_for_memory(thread);
         }
         if attention.contains(Attention::RESCHEDULE) {

@@ -18,6 +18,7 @@ use sync::Once;
 
 use crate::buddy::ORDER_COUNT;
 use crate::pressure;
+use crate::reclaim;
 use crate::user::{UserFault, UserReader, UserWriter};
 use crate::{PAGE_SHIFT, PAGE_SIZE};
 
@@ -135,18 +136,6 @@ pub fn install(machine: &'static dyn FrameMachine) {
     MACHINE.call_once(|| machine);
 }
 
-static RECLAIMER: Once<fn() -> bool> = Once::new();
-
-/// Says who can give frames back when there are none. It answers whether it did, and waits for no lock.
-pub fn set_reclaimer(reclaimer: fn() -> bool) {
-    RECLAIMER.call_once(|| reclaimer);
-}
-
-/// Has memory given back; whether there was any.
-pub(crate) fn reclaim() -> bool {
-    RECLAIMER.get().is_some_and(|reclaim| reclaim())
-}
-
 /// Calls `allocate`, again when memory was given back.
 #[inline]
 fn allocate_by(allocate: impl Fn() -> Option<FrameNumber>) -> Result<Frame, Errno> {
@@ -157,7 +146,7 @@ fn allocate_by(allocate: impl Fn() -> Option<FrameNumber>) -> Result<Frame, Errn
 
 #[cold]
 fn allocate_again(allocate: impl Fn() -> Option<FrameNumber>) -> Option<FrameNumber> {
-    while reclaim() {
+    while reclaim::at_once() {
         if let Some(frame) = allocate() {
             return Some(frame);
         }

@@ -11,6 +11,7 @@
 //! - [`object`]: [`MappedObject`], what a file mapping maps.
 //! - [`page_table`]: the seam to the hardware's tables.
 //! - [`flush`]: what a flush of cached translations covers.
+//! - [`reclaim`]: memory that caches give back.
 //! - [`rewrite`]: `syscall` instructions that became jumps.
 //! - [`address_space`]: [`AddressSpace`]: mmap and its family, and page faults.
 #![cfg_attr(not(test), no_std)]
@@ -28,6 +29,7 @@ pub mod page_table;
 mod pieces;
 pub mod pressure;
 pub mod range;
+pub mod reclaim;
 pub mod rewrite;
 pub mod user;
 
@@ -36,10 +38,11 @@ pub use address_space::{
     PresentPage, Sharing, Usage, WordOwner,
 };
 pub use frame::{Frame, FrameMachine, FrameNumber, FrameStatistics};
-pub use object::{CodeSite, MappedObject, Mappings};
+pub use object::{CodeSite, MappedObject, Mappings, PageSet};
 pub use page_table::{PageCounts, PageEntry, PageKind, PageTable, Rights};
 pub use pieces::FramePiece;
 pub use range::PageRange;
+pub use reclaim::Effort;
 pub use rewrite::{CallPatch, OriginalAddress};
 pub use user::{UserFault, UserReader, UserWriter};
 

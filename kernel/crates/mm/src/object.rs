@@ -5,9 +5,10 @@
 //! take its own locks, and may call [`Mappings::truncate`] while it holds those.
 //!
 //! [`Mappings`] is the way back, from an object to the address spaces that map it, for a
-//! truncation to take pages away from programs.
+//! truncation, or a shortage of memory, to take pages away from programs.
 
 mod mappings;
+mod page_set;
 mod shared_memory;
 
 use alloc::vec::Vec;
@@ -20,6 +21,7 @@ use crate::frame::Frame;
 use crate::rewrite::CallPatch;
 
 pub use mappings::Mappings;
+pub use page_set::PageSet;
 pub(crate) use shared_memory::SharedMemory;
 
 /// A place in a file's page that is changed when the page is mapped for execution.

@@ -107,6 +107,11 @@ pub trait PageTable: Send {
     /// tables (one batch), then drop the frames and the table pages left empty.
     fn unmap_range(&mut self, range: PageRange) -> PageCounts;
 
+    /// Removes the entries of kind [`PageKind::File`] in `range` that `is_wanted` names and that were not used since the
+    /// last call for them; with `takes_used`, the others too, which lose the mark of having been used otherwise. The order
+    /// is that of [`Self::unmap_range`].
+    fn take_unused(&mut self, range: PageRange, takes_used: bool, is_wanted: &dyn Fn(usize) -> bool) -> PageCounts;
+
     /// Gives every present entry of `range` the rights `rights`, then flushes once. WRITE is
     /// granted only to entries of kind [`PageKind::Anonymous`] whose frame has one reference;
     /// every other entry gets the rest of `rights` and the fault path decides on the first store.

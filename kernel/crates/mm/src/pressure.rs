@@ -3,8 +3,9 @@
 //! 1. The machine says how short memory is whenever that changes ([`set`]). There are two levels, as abi::native has
 //!    them: low, and critical. Both lie above what the kernel keeps for itself, so that there is something left for
 //!    those who make room.
-//! 2. Who asks for a frame at such a time has clean pages dropped first; only where there are none are listeners told
-//!    ([`check`]). They are told at once when the level rises, and then every so often as more frames are taken: not by
+//! 2. Who asks for a frame at such a time wakes who gives memory back in the background ([`crate::reclaim`]); where there are
+//!    listeners, he has clean pages dropped himself, and only if there are none are they told ([`check`]). All that
+//!    happens at once when the level rises, and then every so often as more frames are taken: not by
 //!    time, so a program that takes nothing is left in peace, and one that cannot give anything back does not turn in
 //!    circles.
 //! 3. Telling is a wake of [`QUEUE`]. Nothing of the program runs in who asked for the frame: it is a thread of its own
@@ -18,7 +19,7 @@ use abi::PollEvents;
 use abi::native::MEMORY_CRITICAL;
 use sync::WaitQueue;
 
-use crate::frame;
+use crate::reclaim;
 
 /// Frames that are taken between one telling and the next.
 const INTERVAL: u32 = 16;
@@ -62,7 +63,7 @@ pub fn current() -> Shortage {
 #[must_use]
 pub fn is_critical() -> bool {
     while LEVEL.load(Relaxed) >= MEMORY_CRITICAL {
-        if !frame::reclaim() {
+        if !reclaim::at_once() {
             return true;
         }
     }
@@ -104,7 +105,11 @@ pub(crate) fn check() {
 
 #[cold]
 fn relieve() {
-    if LISTENERS.load(Relaxed) > 0 && TAKEN.fetch_add(1, Relaxed).is_multiple_of(INTERVAL) && !frame::reclaim() {
+    if !TAKEN.fetch_add(1, Relaxed).is_multiple_of(INTERVAL) {
+        return;
+    }
+    reclaim::note_shortage();
+    if LISTENERS.load(Relaxed) > 0 && !reclaim::at_once() {
         tell();
     }
 }

@@ -151,7 +151,7 @@ impl HeldRanks {
 
     /// Checks that the context may take a page fault on user memory at `here`.
     pub(crate) fn check_user_access(&self, here: Place) {
-        if let Some(held) = self.iter().find(|held| held.is_section() || held.rank() >= rank::ADDRESS_SPACE) {
+        if let Some(held) = self.iter().find(|held| held.is_section() || held.rank() >= rank::CACHE_WRITERS) {
             panic!(
                 "user memory is accessed while {} is held: use the nofault copy\n  accessed at {here}{}",
                 held.name(),

@@ -5,8 +5,8 @@
 //!
 //! Three bands, which the checks rely on:
 //!
-//! 1. Sleeping locks ([`crate::Mutex`]). User memory may be touched (a page fault takes [`ADDRESS_SPACE`] and all that
-//!    follows it) only while every held lock stands before [`ADDRESS_SPACE`].
+//! 1. Sleeping locks ([`crate::Mutex`]). User memory may be touched (a page fault takes [`ADDRESS_SPACE`], and writes files
+//!    back where memory is short) only while every held lock stands before [`CACHE_WRITERS`].
 //! 2. Spinlocks of thread context ([`crate::SpinLock`]).
 //! 3. Spinlocks that interrupt handlers take too ([`crate::IrqSpinLock`]). They come last, because an interrupt may
 //!    arrive while a lock of the first two bands is held, never while one of this band is.
@@ -165,6 +165,8 @@ ranks! {
     DEVICE,
     /// The port on which the host is told what the program does.
     OBSERVER,
+    /// Which files have pages in memory. Whoever holds it waits for nobody.
+    CACHED_FILES,
 
     // ---- Band 2: spinlocks of thread context --------------------------------------------------------------------
 

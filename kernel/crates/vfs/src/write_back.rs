@@ -1,22 +1,29 @@
 //! Writing back what is dirty after some time, and giving memory back when there is too little.
 //!
-//! Whoever has files on a disk registers as a [`Cached`]. The machine gives a thread ([`set_starter`]) that calls [`run`] every
-//! [`PERIOD_NS`]; it is only started when somebody registers. What was dirty at one run is written by the next, so a crash loses
+//! Whoever has files on a disk registers as a [`Cached`]. The machine gives a thread ([`set_starter`]) that calls [`work`]; it is
+//! only started when somebody registers. Every [`PERIOD_NS`] it writes back what was dirty the time before, so a crash loses
 //! at most what was done in the last two periods and not synchronized.
 //!
 //! # Memory
 //!
-//! [`reclaim`] is what `mm` calls when there is no frame left, from anywhere that may sleep, under any locks. So it waits for no lock:
-//! what cannot be had at once is left out. It drops clean pages that nobody uses, a file at a time.
+//! The rules are [`mm::reclaim`]'s. Clean pages are dropped, some at a time ([`page_cache::drop_some`]); who may wait and finds none
+//! writes everything back. When memory becomes short the thread is woken to do so ahead of those who will need it, so that
+//! they rarely have to, least of all those who may not wait.
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use abi::Errno;
-use sync::{Mutex, Once, rank};
+use mm::reclaim::Reclaimer;
+use mm::{Effort, pressure};
+use sync::{Mutex, Once, Parker, machine, rank};
+
+#[cfg(doc)]
+use crate::page_cache;
+use crate::page_cache::{dirty_pages, drop_some};
 
 /// How often it is looked for what has been dirty.
-pub const PERIOD_NS: u64 = 5_000_000_000;
+const PERIOD_NS: u64 = 5_000_000_000;
 /// Pages that are dropped at once when memory is short.
 const DROPPED_MAX: u64 = 256;
 
@@ -27,20 +34,19 @@ pub trait Cached: Send + Sync {
 
     /// Writes everything back.
     fn write_all(&self) -> Result<(), Errno>;
-
-    /// Drops up to about `wanted` pages that are clean and that nobody uses; how many. Waits for no lock.
-    fn shrink(&self, wanted: u64) -> u64;
 }
 
 static CACHES: Mutex<Vec<Weak<dyn Cached>>> = Mutex::new(rank::CACHES, Vec::new());
 static STARTER: Once<fn()> = Once::new();
+/// Where the thread sleeps.
+static SLEEP: Parker = Parker::new();
 /// Held by who writes everything back because there is too much: the others wait.
 static WRITERS: Mutex<()> = Mutex::new(rank::CACHE_WRITERS, ());
 
-/// Says how the thread is started that calls [`run`].
+/// Says how the thread is started that calls [`work`].
 pub fn set_starter(starter: fn()) {
     STARTER.call_once(|| starter);
-    mm::frame::set_reclaimer(reclaim);
+    mm::reclaim::set_reclaimer(&Pages);
 }
 
 /// Registers a cache; the first starts the thread.
@@ -60,12 +66,40 @@ fn caches() -> Vec<Arc<dyn Cached>> {
     CACHES.lock().iter().filter_map(Weak::upgrade).collect()
 }
 
-/// Writes back what has been dirty for some time. Called every [`PERIOD_NS`].
-pub fn run() {
+/// The work of the thread.
+pub fn work() -> ! {
+    let next = || machine::now_ns().saturating_add(PERIOD_NS);
+    let mut due_ns = next();
+    loop {
+        if !SLEEP.park_until(due_ns) {
+            make_room();
+        }
+        if machine::now_ns() >= due_ns {
+            write_old();
+            due_ns = next();
+        }
+    }
+}
+
+/// Writes back what has been dirty for some time.
+fn write_old() {
     for cache in caches() {
         // Each file keeps its error for who synchronizes it.
         if let Err(errno) = cache.write_back() {
             log::error!("writing back: {errno}");
+        }
+    }
+}
+
+/// Drops pages until memory is not short any more, or nothing is left that was not used since the last time: what is in use
+/// goes when there is no memory at all, and not before.
+fn make_room() {
+    let effort = Effort { may_wait: true, takes_used: false };
+    let mut wanted = pressure::current().wanted_frames;
+    while wanted > 0 && pressure::current().level > 0 {
+        match drop_some(wanted.min(DROPPED_MAX), effort) {
+            0 if !write_what_is_dirty() => return,
+            dropped => wanted = wanted.saturating_sub(dropped),
         }
     }
 }
@@ -81,14 +115,40 @@ pub(crate) fn write_all(is_too_much: impl Fn() -> bool) {
     }
 }
 
-/// Drops some clean pages; whether there were any.
-fn reclaim() -> bool {
-    let Some(caches) = CACHES.try_lock() else { return false };
-    let mut dropped = 0;
-    for cache in caches.iter().filter_map(Weak::upgrade) {
-        if dropped < DROPPED_MAX {
-            dropped += cache.shrink(DROPPED_MAX - dropped);
-        }
+/// Writes everything back, unless there is nothing; whether less is dirty now.
+fn write_what_is_dirty() -> bool {
+    let before = dirty_pages();
+    if before > 0 {
+        write_all(|| dirty_pages() > 0);
     }
-    dropped > 0
+    dirty_pages() < before
+}
+
+/// Drops up to `wanted` clean pages that were not used since the last look: if all were, since the one that this takes now.
+fn drop_unused(wanted: u64, may_wait: bool) -> u64 {
+    let effort = Effort { may_wait, takes_used: false };
+    match drop_some(wanted, effort) {
+        0 => drop_some(wanted, effort),
+        dropped => dropped,
+    }
+}
+
+/// What gives the pages of files back.
+struct Pages;
+
+impl Reclaimer for Pages {
+    fn reclaim(&self, may_wait: bool) -> bool {
+        let drop_any = || {
+            drop_unused(DROPPED_MAX, may_wait) > 0 || drop_some(DROPPED_MAX, Effort { may_wait, takes_used: true }) > 0
+        };
+        drop_any()
+            || may_wait && {
+                write_what_is_dirty();
+                drop_any()
+            }
+    }
+
+    fn note_shortage(&self) {
+        SLEEP.unpark();
+    }
 }

@@ -10,6 +10,8 @@
 //!    is the frame's only owner. An access the entry allows is no fault any more: another
 //!    thread was faster.
 //! 4. Stacks grow here, when the address lies below one.
+//! 5. Memory. A fault holds no lock when it fails for want of a frame, or of a page of the tables, so it may wait for memory
+//!    ([`crate::reclaim`]) and starts over. It gives up when there is nothing left to be given back.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,6 +27,7 @@ use crate::frame::{self, Frame};
 use crate::object::{CodeSite, MappedObject};
 use crate::page_table::{PageEntry, PageKind, Rights};
 use crate::range::page_down;
+use crate::reclaim;
 use crate::{PAGE_SIZE, USER_START};
 
 /// What is left to do for a fault.
@@ -65,6 +68,16 @@ impl AddressSpace {
     /// Makes one access at `address` work, or says why it cannot. Called without locks from
     /// [`sync::rank::ADDRESS_SPACE`] on; may sleep.
     pub fn fault(&self, address: usize, access: Access) -> Result<FaultKind, FaultError> {
+        loop {
+            match self.try_fault(address, access) {
+                Err(FaultError::OutOfMemory) if reclaim::wait_for() => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The same, with the memory that there is.
+    fn try_fault(&self, address: usize, access: Access) -> Result<FaultKind, FaultError> {
         let mut kind = FaultKind::Minor;
         loop {
             let mut state = self.state();

@@ -8,6 +8,7 @@ use super::request::{Access, FaultError};
 use crate::PAGE_SIZE;
 use crate::page_table::Rights;
 use crate::range::PageRange;
+use crate::reclaim;
 
 /// Pages handled between two looks of others at the mutex.
 const BATCH_MAX: usize = 64;
@@ -33,15 +34,23 @@ impl AddressSpace {
     pub(super) fn touch_range(&self, range: PageRange, touch: Touch) -> Result<(), FaultError> {
         let mut at = range.start();
         while at < range.end() {
-            let (next, fetch) = self.touch_batch(PageRange::new(at, range.end()), touch)?;
-            at = next;
-            if let Some(fetch) = fetch
-                && self.complete(&fetch)?.0
-            {
-                at += PAGE_SIZE;
+            match self.touch_some(PageRange::new(at, range.end()), touch) {
+                Ok(next) => at = next,
+                Err(FaultError::OutOfMemory) if reclaim::wait_for() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Pages in the beginning of a range. Returns where it stopped.
+    fn touch_some(&self, range: PageRange, touch: Touch) -> Result<usize, FaultError> {
+        let (next, fetch) = self.touch_batch(range, touch)?;
+        let is_done = match fetch {
+            Some(fetch) => self.complete(&fetch)?.0,
+            None => false,
+        };
+        Ok(if is_done { next + PAGE_SIZE } else { next })
     }
 
     /// Pages in what needs no object. Returns where it stopped, and what to fetch for that page.

@@ -4,10 +4,11 @@ use abi::Errno;
 
 use super::AddressSpace;
 use super::state::State;
-use crate::area::Origin;
-use crate::object::Mappings;
-use crate::page_table::PageKind;
+use crate::area::{Area, Origin};
+use crate::object::{Mappings, PageSet};
+use crate::page_table::{PageCounts, PageKind};
 use crate::range::{PageRange, is_page_aligned, page_up};
+use crate::reclaim::Effort;
 use crate::{PAGE_SIZE, USER_END};
 
 impl AddressSpace {
@@ -33,17 +34,8 @@ impl AddressSpace {
         state.invalidations += 1;
         let mut at = 0;
         while let Some(area) = state.areas.find_ending_after(at) {
-            let range = area.range;
-            at = range.end();
-            let Origin::Object { object, first_page } = &area.origin else { continue };
-            if !object.mappings().is_some_and(|its| core::ptr::eq(its, mappings)) {
-                continue;
-            }
-            let address_of = |page: u64| {
-                let pages = page.saturating_sub(*first_page).min(range.pages() as u64);
-                usize::try_from(pages).map_or(range.end(), |pages| range.start() + pages * PAGE_SIZE)
-            };
-            let lost = PageRange::new(address_of(first), address_of(end).max(address_of(first)));
+            at = area.range.end();
+            let Some(lost) = part_showing(area, mappings, first, end) else { continue };
             if keeps_copies {
                 state.drop_object_pages(lost);
             } else {
@@ -51,6 +43,37 @@ impl AddressSpace {
             }
         }
     }
+
+    /// Takes away pages that the program has not used lately, of the object these mappings belong to ([`Mappings::take_unused`]).
+    pub(crate) fn take_unused_pages(&self, mappings: &Mappings, pages: &PageSet, effort: Effort) {
+        let state = if effort.may_wait { Some(self.state()) } else { self.state.try_lock() };
+        let Some(mut state) = state else { return };
+        let State { areas, page_table, .. } = &mut *state;
+        let mut taken = PageCounts::default();
+        for area in areas.iter().filter(|area| !area.is_locked()) {
+            let Some(part) = part_showing(area, mappings, pages.first(), pages.end()) else { continue };
+            let is_wanted = |address| area.object_page(address).is_some_and(|(_, index)| pages.contains(index));
+            if !part.is_empty() {
+                let of_area = page_table.take_unused(part, effort.takes_used, &is_wanted);
+                taken.file += of_area.file;
+            }
+        }
+        state.count_removed(taken);
+    }
+}
+
+/// The part of an area that shows the pages `first..end` of the object with these mappings. None: the area is not of that object.
+fn part_showing(area: &Area, mappings: &Mappings, first: u64, end: u64) -> Option<PageRange> {
+    let Origin::Object { object, first_page } = &area.origin else { return None };
+    if !object.mappings().is_some_and(|its| core::ptr::eq(its, mappings)) {
+        return None;
+    }
+    let range = area.range;
+    let address_of = |page: u64| {
+        let pages = page.saturating_sub(*first_page).min(range.pages() as u64);
+        usize::try_from(pages).map_or(range.end(), |pages| range.start() + pages * PAGE_SIZE)
+    };
+    Some(PageRange::new(address_of(first), address_of(end).max(address_of(first))))
 }
 
 impl State {

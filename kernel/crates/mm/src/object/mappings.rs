@@ -4,15 +4,22 @@
 //! between a note may be stale (unmapped since), which costs a search and nothing else. One note an
 //! address space, however often it maps the object.
 //!
+//! Who takes pages away for want of memory may hold any lock ([`crate::reclaim`]), and may end up with the last reference to an
+//! address space: it is left to a grace period, as letting go of what is mapped may sleep.
+//!
 //! Lock rank: [`sync::rank::FILE_PAGES`], taken with the address space locked. It is dropped before
 //! address spaces are entered.
 
+use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
+use sync::rcu::{self, Deferred};
 use sync::{Mutex, rank};
 
+use super::PageSet;
 use crate::address_space::AddressSpace;
+use crate::reclaim::Effort;
 
 /// Notes of the address spaces that map an object. Embedded in the object.
 pub struct Mappings(Mutex<Vec<Weak<AddressSpace>>>);
@@ -42,6 +49,21 @@ impl Mappings {
     /// The same after the contents of the pages were replaced (a hole was punched): private copies stay.
     pub fn invalidate(&self, first: u64, end: u64) {
         self.for_each(|space| space.unmap_object_pages(self, first, end, true));
+    }
+
+    /// Takes pages away from every program that maps them, if it has not used them since this was called for them before. Pages
+    /// in locked areas stay. Nothing changed in the object, so private copies stay, and faults under way go on.
+    pub fn take_unused(&self, pages: &PageSet, effort: Effort) {
+        let noted = if effort.may_wait { Some(self.0.lock()) } else { self.0.try_lock() };
+        let Some(noted) = noted else { return };
+        let spaces: Vec<Arc<AddressSpace>> = noted.iter().filter_map(Weak::upgrade).collect();
+        drop(noted);
+        for space in spaces {
+            space.take_unused_pages(self, pages, effort);
+            if let Some(last) = Arc::into_inner(space) {
+                rcu::defer(Deferred::from_box(Box::new(last)));
+            }
+        }
     }
 
     /// Calls `act` for every address space, without the lock.

@@ -200,10 +200,6 @@ impl Cached for Contents {
     fn write_all(&self) -> Result<(), Errno> {
         self.cache.write_back(self, 0, u64::MAX)
     }
-
-    fn shrink(&self, wanted: u64) -> u64 {
-        self.cache.try_shrink(wanted)
-    }
 }
 
 impl PageStore for Contents {

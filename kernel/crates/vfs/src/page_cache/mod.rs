@@ -26,7 +26,12 @@
 //!
 //! Misses that follow each other double a window, up to [`AHEAD_MAX`] pages; any other miss closes it.
 //!
-//! # 5. Locks
+//! # 5. Going
+//!
+//! Clean pages go when memory is short ([`reclaim`]), and mappings read them again. Whoever is given a page holds a reference to
+//! its frame until he has marked it dirty, mapped it, or is done with it: it stays the file's page as long.
+//!
+//! # 6. Locks
 //!
 //! The map of pages is locked (rank `FILE_PAGES`) for looks and changes of it, never over a transfer or while program memory is
 //! touched. Writers and changes of size hold the inode's lock, page faults do not. One thread writes a file back at a time (rank
@@ -35,24 +40,28 @@
 pub(crate) mod direct;
 pub(crate) mod errors;
 mod pages;
+mod reclaim;
 mod writing;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Deref;
 
 use abi::Errno;
 use mm::object::Mappings;
 use mm::user::{UserReader, UserWriter};
 use mm::{Frame, PAGE_SIZE};
-use sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use sync::{Mutex, WaitQueue, rank};
 
 use crate::page_copy::{PAGE, copy_between, copy_in, copy_out, min_len, offset_in_page, page_of};
-use crate::sparse_map::{Removed, SparseMap};
+use crate::sparse_map::Removed;
 use crate::write_back;
 
 pub(crate) use errors::ErrorMark;
 use errors::WriteErrors;
 use pages::{Page, Pages, Slot};
+pub(crate) use reclaim::drop_some;
 pub(crate) use writing::{Begun, Run};
 
 /// The most pages read ahead.
@@ -134,8 +143,11 @@ pub struct CacheCounts {
     pub dirty: u64,
 }
 
-/// The contents of a file.
-pub struct PageCache {
+/// The contents of a file. Counted, as the hand that drops pages may be on it when its user goes.
+pub struct PageCache(Arc<FileCache>);
+
+/// What a [`PageCache`] refers to.
+pub struct FileCache {
     pages: Mutex<Pages>,
     mappings: Mappings,
     /// Who waits for a page that another thread reads.
@@ -146,6 +158,17 @@ pub struct PageCache {
     ahead: AtomicU64,
     writer: Mutex<()>,
     errors: WriteErrors,
+    /// It is in the list of those that have pages.
+    is_listed: AtomicBool,
+}
+
+impl Deref for PageCache {
+    type Target = FileCache;
+
+    #[inline]
+    fn deref(&self) -> &FileCache {
+        &self.0
+    }
 }
 
 impl Default for PageCache {
@@ -157,8 +180,8 @@ impl Default for PageCache {
 impl PageCache {
     /// An empty one.
     pub fn new() -> Self {
-        Self {
-            pages: Mutex::new(rank::FILE_PAGES, Pages { map: SparseMap::new(), dirty: 0 }),
+        Self(Arc::new(FileCache {
+            pages: Mutex::new(rank::FILE_PAGES, Pages::default()),
             mappings: Mappings::new(),
             filled: WaitQueue::new(),
             next_filling: AtomicU64::new(0),
@@ -166,7 +189,8 @@ impl PageCache {
             ahead: AtomicU64::new(0),
             writer: Mutex::new(rank::WRITE_BACK, ()),
             errors: WriteErrors::default(),
-        }
+            is_listed: AtomicBool::new(false),
+        }))
     }
 
     /// Who maps the file.
@@ -277,7 +301,7 @@ impl PageCache {
         from: &mut UserReader<'_>,
         len: usize,
     ) -> Result<(usize, Frame), Errno> {
-        let frame = Frame::allocate()?;
+        let frame = new_frame()?;
         let copied = copy_in(&frame, offset, from, len)?;
         let is_whole = copied == PAGE_SIZE;
         if !is_whole && index < store.size().div_ceil(PAGE) {
@@ -288,6 +312,7 @@ impl PageCache {
         }
         frame.zero_range(0, offset);
         frame.zero_range(offset + copied, PAGE_SIZE - offset - copied);
+        self.enlist();
         let other = {
             let mut pages = self.pages.lock();
             match pages.map.get(index) {
@@ -311,7 +336,7 @@ impl PageCache {
     fn mark_dirty(&self, store: &dyn PageStore, index: u64, frame: &Frame, is_mapped: bool) {
         let is_first = {
             let mut pages = self.pages.lock();
-            let Pages { map, dirty } = &mut *pages;
+            let Pages { map, dirty, .. } = &mut *pages;
             let Some(Slot::Page(page)) = map.get_mut(index) else { return };
             if page.frame.number() != frame.number() {
                 return;
@@ -378,6 +403,7 @@ impl PageCache {
         let window = self.next_window(index);
         let end = (index + window).min(store.size().div_ceil(PAGE)).max(index + 1);
         let filling = self.next_filling.fetch_add(1, Relaxed);
+        self.enlist();
         let mut pages = self.pages.lock();
         match pages.map.get(index) {
             Some(Slot::Page(page)) => return Filling::Present(page.frame.clone()),
@@ -408,7 +434,7 @@ impl PageCache {
     /// Reads the pages that have our mark, and answers the first.
     fn fill(&self, store: &dyn PageStore, filling: u64, index: u64, count: u64) -> Result<Frame, Errno> {
         let result = (|| {
-            let first = Frame::allocate()?;
+            let first = new_frame()?;
             // Those ahead are welcome, not necessary.
             let ahead = (1..count).map_while(|_| Frame::allocate().ok());
             let frames: Vec<Frame> = core::iter::once(first).chain(ahead).collect();
@@ -528,17 +554,15 @@ impl PageCache {
     pub fn shrink(&self) -> u64 {
         self.pages.lock().drop_clean_in(0, u64::MAX, u64::MAX)
     }
-
-    /// As [`PageCache::shrink`], up to `wanted` pages, and without waiting for a lock. For a system short of memory.
-    pub fn try_shrink(&self, wanted: u64) -> u64 {
-        self.pages.try_lock().map_or(0, |mut pages| pages.drop_clean_in(0, u64::MAX, wanted))
-    }
 }
 
-impl Drop for PageCache {
-    fn drop(&mut self) {
-        let dirty = self.pages.get_mut().dirty;
-        DIRTY.fetch_sub(usize::try_from(dirty).unwrap_or(0), Relaxed);
+/// A frame for a page. Nobody who asks for pages holds a lock that writing back needs, so it may be waited for.
+fn new_frame() -> Result<Frame, Errno> {
+    loop {
+        match Frame::allocate() {
+            Err(_) if mm::reclaim::wait_for() => {}
+            result => return result,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Pages`]: the pages of a file that are in memory, and which of them are dirty.
 
-use mm::Frame;
+use mm::{Frame, PageSet};
 
 use super::Counted;
 use crate::sparse_map::SparseMap;
@@ -29,9 +29,48 @@ impl Page {
 pub(super) struct Pages {
     pub(super) map: SparseMap<Slot>,
     pub(super) dirty: u64,
+    /// Where the next look for pages to drop begins.
+    pub(super) hand: u64,
+}
+
+/// What a look for pages to drop has found.
+pub(super) struct Look {
+    pub(super) dropped: u64,
+    /// Clean pages that somebody has.
+    pub(super) used: PageSet,
+    /// The first page behind it.
+    pub(super) next: Option<u64>,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self { map: SparseMap::new(), dirty: 0, hand: 0 }
+    }
 }
 
 impl Pages {
+    /// Goes over as many pages from `first` on as a set reaches, and drops those that are clean and that nobody uses, up
+    /// to `wanted`.
+    pub(super) fn look(&mut self, first: u64, end: u64, wanted: u64) -> Look {
+        let mut next = self.map.next_present(first);
+        let mut look = Look { dropped: 0, used: PageSet::new(next.unwrap_or(first)), next: None };
+        let end = look.used.end().min(end);
+        while let Some(index) = next.filter(|index| *index < end && look.dropped < wanted) {
+            match self.map.get(index) {
+                Some(Slot::Page(page)) if page.is_dirty => {}
+                Some(Slot::Page(page)) if !page.frame.is_exclusive() => look.used.add(index),
+                Some(Slot::Page(_)) => {
+                    drop(self.map.remove_range(index, index + 1));
+                    look.dropped += 1;
+                }
+                Some(Slot::Filling(_)) | None => {}
+            }
+            next = self.map.next_present(index + 1);
+        }
+        look.next = next;
+        look
+    }
+
     /// Drops up to `wanted` pages of `first..end` that are clean and that nobody uses; how many.
     pub(super) fn drop_clean_in(&mut self, first: u64, end: u64, wanted: u64) -> u64 {
         let pages = self;

@@ -9,7 +9,7 @@ use super::*;
 
 /// A file on a disk that is a map of pages.
 #[derive(Default)]
-struct FakeStore {
+pub(super) struct FakeStore {
     size: AtomicU64,
     disk: Mutex<BTreeMap<u64, Vec<u8>>>,
     room: AtomicU64,
@@ -19,12 +19,12 @@ struct FakeStore {
 }
 
 /// What fills a page at first.
-fn value_of(index: u64) -> u8 {
+pub(super) fn value_of(index: u64) -> u8 {
     u8::try_from(index + 1).expect("a small file")
 }
 
 impl FakeStore {
-    fn new(pages: u64) -> Self {
+    pub(super) fn new(pages: u64) -> Self {
         frames::install();
         let store = Self::default();
         store.room.store(u64::MAX, Ordering::Relaxed);
@@ -35,7 +35,7 @@ impl FakeStore {
         store
     }
 
-    fn on_disk(&self, index: u64) -> Option<Vec<u8>> {
+    pub(super) fn on_disk(&self, index: u64) -> Option<Vec<u8>> {
         self.disk.lock().unwrap().get(&index).cloned()
     }
 }

@@ -1,6 +1,5 @@
 //! [`ExtInode`]: one inode.
 
-use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
@@ -58,7 +57,7 @@ pub struct ExtInode {
 }
 
 enum Contents {
-    Regular(Box<PageCache>),
+    Regular(PageCache),
     /// The name it was found by, the only one it may have.
     Directory(SpinLock<Option<Name>>),
     Symlink,
@@ -77,7 +76,7 @@ impl ExtInode {
         let mode = u32::from(record.mode);
         let kind = FileKind::of_mode(mode).unwrap_or(FileKind::Regular);
         let (contents, represents) = match kind {
-            FileKind::Regular => (Contents::Regular(Box::default()), 0),
+            FileKind::Regular => (Contents::Regular(PageCache::new()), 0),
             FileKind::Directory => (Contents::Directory(SpinLock::new(rank::FILE_TABLES, None)), 0),
             FileKind::Symlink => (Contents::Symlink, 0),
             FileKind::Fifo => (Contents::Fifo(Pipe::new()), 0),
@@ -254,14 +253,6 @@ impl ExtInode {
             let written = cache.write_back(self, 0, u64::MAX).and_then(|()| self.settle_size(cache));
             // The pages stay dirty.
             let _ = self.shared.checked(written);
-        }
-    }
-
-    /// Drops clean pages, without waiting for a lock; how many.
-    pub(super) fn shrink(&self, wanted: u64) -> u64 {
-        match &self.contents {
-            Contents::Regular(cache) => cache.try_shrink(wanted),
-            _ => 0,
         }
     }
 

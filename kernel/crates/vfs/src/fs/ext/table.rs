@@ -39,8 +39,6 @@ struct Table {
     dirty: BTreeMap<u32, Dirty>,
     /// Those without names.
     orphans: Vec<Arc<ExtInode>>,
-    /// The inode whose pages are dropped next when memory is short.
-    drop_next: u32,
 }
 
 struct Dirty {
@@ -51,13 +49,7 @@ struct Dirty {
 
 impl Shared {
     pub(super) fn new(file_system: Arc<ext::FileSystem>, device: u64, settings: Settings) -> Arc<Self> {
-        let table = Table {
-            known: BTreeMap::new(),
-            sweep_at: SWEEP_MIN,
-            dirty: BTreeMap::new(),
-            orphans: Vec::new(),
-            drop_next: 0,
-        };
+        let table = Table { known: BTreeMap::new(), sweep_at: SWEEP_MIN, dirty: BTreeMap::new(), orphans: Vec::new() };
         Arc::new(Self {
             file_system,
             device,
@@ -233,24 +225,5 @@ impl Cached for Shared {
 
     fn write_all(&self) -> Result<(), Errno> {
         self.write_dirty()
-    }
-
-    fn shrink(&self, wanted: u64) -> u64 {
-        let Some(mut table) = self.table.try_lock() else { return 0 };
-        let mut dropped = 0;
-        let from = table.drop_next;
-        let in_turn = table.known.range(from..).chain(table.known.range(..from));
-        let mut last = from;
-        for (number, inode) in in_turn {
-            if dropped >= wanted {
-                break;
-            }
-            last = *number;
-            if let Some(inode) = inode.upgrade() {
-                dropped += inode.shrink(wanted - dropped);
-            }
-        }
-        table.drop_next = last;
-        dropped
     }
 }

@@ -1,4 +1,4 @@
-//! What of a volume is in memory, for the thread that writes back and for a system short of memory.
+//! What of a volume is in memory and must be written, for the thread that writes back.
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -9,9 +9,6 @@ use crate::write_back::Cached;
 
 use super::inode::FatInode;
 use super::volume::{State, Volume};
-
-/// Files whose pages are dropped in one go.
-const SHRUNK_MAX: usize = 16;
 
 /// A file with something to be written.
 pub(super) struct Changed {
@@ -131,33 +128,6 @@ impl Cached for Volume {
 
     fn write_all(&self) -> Result<(), Errno> {
         self.synchronize()
-    }
-
-    fn shrink(&self, wanted: u64) -> u64 {
-        let mut inodes: [Option<Arc<FatInode>>; SHRUNK_MAX] = Default::default();
-        {
-            let Some(mut state) = self.try_lock() else { return 0 };
-            let from = state.shrink_next;
-            let in_turn = state.inodes.range(from..).chain(state.inodes.range(..from));
-            let mut last = from;
-            let mut slots = inodes.iter_mut();
-            for (place, inode) in in_turn {
-                last = *place;
-                let Some(inode) = inode.upgrade() else { continue };
-                match slots.next() {
-                    Some(slot) => *slot = Some(inode),
-                    None => break,
-                }
-            }
-            state.shrink_next = last;
-        }
-        let mut dropped = 0;
-        for inode in inodes.iter().flatten() {
-            if dropped < wanted {
-                dropped += inode.cache.try_shrink(wanted - dropped);
-            }
-        }
-        dropped
     }
 }
 

@@ -75,8 +75,6 @@ pub(super) struct State {
     pub(super) next_number: u64,
     /// How many inodes the tables may have before those that are gone are looked for.
     pub(super) swept_at: usize,
-    /// Where dropping pages goes on.
-    pub(super) shrink_next: u64,
     /// Something was written that is not known to be stable.
     pub(super) needs_flush: bool,
 }
@@ -126,7 +124,6 @@ impl Volume {
             is_old: false,
             next_number: 1 << 48,
             swept_at: 0,
-            shrink_next: 0,
             needs_flush: false,
         };
         let volume = Self {
@@ -153,11 +150,6 @@ impl Volume {
     /// The state.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-
-    /// The state, if nobody has it.
-    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
-        self.state.try_lock()
     }
 
     /// The state, for who changes something on the disk; `EROFS` when nothing may be written.
