@@ -19,8 +19,8 @@
 //! written once more. What could not be written stays dirty and is tried again, and the error is told by the next
 //! `fsync` of everybody who has the file open ([`errors`]).
 //!
-//! All dirty pages of the system are counted. A writer that finds more than a fifth of memory dirty writes its own file back before
-//! it goes on; if that fails, and there is still too much, it is told.
+//! All dirty pages of the system are counted. Who writes, or stores to a page of a shared mapping that is clean, and finds more
+//! than a fifth of memory dirty writes his own file back before he goes on; if that fails, and there is still too much, he is told.
 //!
 //! # 4. Reading ahead
 //!
@@ -478,6 +478,7 @@ impl PageCache {
 
     /// A page for a shared mapping that is about to store.
     pub fn page_for_write(&self, store: &dyn PageStore, index: u64) -> Result<Frame, Errno> {
+        self.throttle(store)?;
         let frame = self.page(store, index)?;
         store.reserve(index, index + 1)?;
         self.mark_dirty(store, index, &frame, true);
