@@ -89,6 +89,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("disk-fat", Bench::disk_fat),
         ("disk-direct", Bench::disk_direct),
         ("disk-unnamed", Bench::disk_unnamed),
+        ("disk-mapped", Bench::disk_mapped),
         ("mount-refused", Bench::mount_refused),
         ("make-image-and-run", Bench::make_image_and_run),
         ("demo", Bench::demo),

@@ -148,6 +148,36 @@ impl Bench {
         Ok(())
     }
 
+    /// A mapped file of four times the memory, on ext4 and FAT: what the program finds in it, and what the host says of the disks.
+    pub(super) fn disk_mapped(&self) -> Result<(), Failure> {
+        const FILE_MIB: u64 = 48;
+        const MEMORY_MIB: u32 = 12;
+        let failed = |error: std::io::Error| error.to_string();
+        let image =
+            self.image("tests/qemu/mapped.c", |request| request.arguments = vec![FILE_MIB.to_string().into_bytes()])?;
+        let (ext, fat) = (self.file("ext.img", b"")?, self.file("fat.img", b"")?);
+        let run = |program: &str, arguments: &[&str], disk: &Path| {
+            let mut command = Command::new(program);
+            let output = process::run(command.args(arguments).arg(disk), &Input::Empty, SCRIPT_TIMEOUT)?;
+            if output.status == 0 { Ok(()) } else { Err(format!("{program}: {}", describe(&output))) }
+        };
+        for disk in [&ext, &fat] {
+            let file = fs::File::options().write(true).open(disk);
+            file.and_then(|file| file.set_len((FILE_MIB + 16) << 20)).map_err(failed)?;
+        }
+        run("mke2fs", &["-q", "-F", "-t", "ext4"], &ext)?;
+        run("mkfs.fat", &["-F", "16", "-s", "8"], &fat)?;
+        let boot = Boot { memory_mib: MEMORY_MIB, cpus: 2, timeout: SCRIPT_TIMEOUT, ..Boot::default() };
+        let mut command = self.tools.boot_command(&image, &boot);
+        command.env("DISK", format!("{} {}", ext.display(), fat.display()));
+        command.env("MOUNT", "/dev/vda:/ext:ext4 /dev/vdb:/fat:vfat");
+        let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+        let expected = fs::read(self.tools.root.join("tests/qemu/mapped.txt")).map_err(failed)?;
+        check(&output, &expected, b"", 0)?;
+        run("e2fsck", &["-f", "-n"], &ext)?;
+        run("fsck.fat", &["-n"], &fat)
+    }
+
     /// What cannot be mounted ends the machine with a message.
     pub(super) fn mount_refused(&self) -> Result<(), Failure> {
         let image = self.image("tests/binaries/hello.c", |_| {})?;
