@@ -92,6 +92,7 @@ fn info() -> &'static [FrameInfo] {
     INFO.get().expect("memory::init ran first")
 }
 
+#[inline]
 fn info_of(frame: FrameNumber) -> &'static FrameInfo {
     &info()[frame.index() as usize]
 }

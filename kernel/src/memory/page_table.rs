@@ -260,12 +260,18 @@ impl UserPageTable {
     }
 
     /// The lowest table of `address`; missing ones are made when `create`.
+    #[inline]
     fn lowest(&self, address: usize, create: bool) -> Option<u64> {
         debug_assert!(address < USER_END, "not an address of the program");
         let (region, recent) = self.recent.get();
         if address / span(2) == region {
             return Some(recent);
         }
+        self.walk(address, create)
+    }
+
+    /// [`Self::lowest`] where it is not the one that was used last.
+    fn walk(&self, address: usize, create: bool) -> Option<u64> {
         let mut table = self.root;
         for level in (2..=TOP_LEVEL).rev() {
             let position = index(address, level);

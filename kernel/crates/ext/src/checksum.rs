@@ -4,11 +4,11 @@
 //! and `crc16(seed, ..)`. Most seeds are made of the file system's identity, so that a block that went astray from another file
 //! system, or from another file, does not pass.
 
-use crc::{Algorithm, CRC_16_ARC, CRC_32_ISCSI, Crc, Table};
+use crc::{Algorithm, CRC_16_ARC, CRC_32_ISCSI, Crc};
 
 const CRC32C: Algorithm<u32> = Algorithm { init: 0, xorout: 0, ..CRC_32_ISCSI };
-/// Sixteen bytes a step: a new name or block costs the checksums of several whole blocks.
-static CRC32C_TABLE: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC32C);
+/// Byte by byte, and small: nearly all processors have the instruction.
+static CRC32C_TABLE: Crc<u32> = Crc::<u32>::new(&CRC32C);
 static CRC16_TABLE: Crc<u16> = Crc::<u16>::new(&CRC_16_ARC);
 
 /// What a checksum that continues nothing begins with.

@@ -85,6 +85,7 @@ pub(crate) const fn epoch(at_ns: u64) -> u64 {
 }
 
 /// `F(at_ns)` relative to the base epoch, rounded down if the time is before that epoch.
+#[inline]
 pub(crate) fn growth(at_ns: u64, base: u64) -> u64 {
     let (low, rise) = segment(at_ns);
     rescale_from((low << SEGMENT_SHIFT) + rise * (at_ns & (SEGMENT_NS - 1)), epoch(at_ns), base)

@@ -314,6 +314,7 @@ impl AreaMap {
     }
 
     /// The area below a place.
+    #[inline]
     fn before(&self, place: Place) -> Option<&Area> {
         match place.index.checked_sub(1) {
             Some(index) => self.get(Place { index, ..place }),
@@ -397,6 +398,7 @@ impl AreaMap {
 }
 
 /// Makes room for `count` areas more in a leaf, which may take them: it grows by doubling, but not beyond its limit.
+#[inline]
 fn make_room(areas: &mut Vec<Area>, count: usize) {
     let (len, capacity) = (areas.len(), areas.capacity());
     if len + count > capacity {

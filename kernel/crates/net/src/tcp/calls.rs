@@ -255,7 +255,7 @@ impl Lender for TcpSocket {
 
 impl TcpSocket {
     /// Reads, or looks from behind the bytes that were `seen`; none if nothing is there.
-    #[inline]
+    #[inline(always)]
     fn receive_bytes(
         &self,
         to: &mut UserWriter<'_>,

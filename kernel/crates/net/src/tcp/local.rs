@@ -251,6 +251,7 @@ impl LocalEnd {
     }
 
     /// Reads, or looks; none if nothing is there. `is_inline`: urgent data is read with the rest.
+    #[inline(always)]
     pub(super) fn receive(
         &mut self,
         to: &mut UserWriter<'_>,
