@@ -272,5 +272,5 @@ done
 
 report=docs/NET-FIGURES.md
 [ "$systems $servers $sets" = 'native linux nacre serve redis memcached nginx 1 2' ] || report=$work/NET-FIGURES.md
-"$target/release/bench" network "$results" tests/bench/network-goals.txt "$report" "$work/figures.json"
+"$target/release/bench" network "$results" tests/bench/network-goals.txt tests/bench/network-closing.md "$report" "$work/figures.json"
 cat "$report"

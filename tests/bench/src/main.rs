@@ -21,7 +21,7 @@ usage: bench unpack BZIMAGE VMLINUX        takes the kernel out of a compressed 
        bench counts COMMITTED GOALS LINUX OUTPUT...      shows what boots printed beside the committed counts
        bench compare COMMITTED COMPILER OUTPUT...  fails, with status 2, if a count has grown; 3: by another compiler
        bench commit COMMITTED COMPILER OUTPUT...   makes the counts the committed ones
-       bench network RESULTS GOALS OUT.md OUT.json
+       bench network RESULTS GOALS CLOSING OUT.md OUT.json
        bench disk RESULTS OUT.md OUT.json";
 
 const STATUS_GROWN: u8 = 2;
@@ -45,7 +45,9 @@ fn main() -> ExitCode {
         ["commit", committed, compiler, ref outputs @ ..] => {
             boots(outputs).and_then(|boot| write(committed, counts::to_commit(&boot, compiler).as_bytes()))
         }
-        ["network", results, goals, text, json] => network(Path::new(results), Path::new(goals), text, json),
+        ["network", results, goals, closing, text, json] => {
+            network(Path::new(results), Path::new(goals), closing, text, json)
+        }
         ["disk", results, text, json] => disk(Path::new(results), text, json),
         _ => Err(USAGE.to_owned()),
     };
@@ -107,9 +109,9 @@ fn compare(outputs: &[&str], committed: &str, compiler: &str) -> Result<ExitCode
     })
 }
 
-fn network(results: &Path, goals: &Path, text: &str, json: &str) -> Result<(), String> {
+fn network(results: &Path, goals: &Path, closing: &str, out: &str, json: &str) -> Result<(), String> {
     let results = network::Results::read(results, goals)?;
-    write(text, network::markdown(&results).as_bytes())?;
+    write(out, network::markdown(&results, &text(closing)?).as_bytes())?;
     write(json, format!("{:#}\n", network::json(&results)).as_bytes())
 }
 

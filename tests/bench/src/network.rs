@@ -124,8 +124,8 @@ impl Results {
     }
 }
 
-/// docs/NET-FIGURES.md.
-pub(crate) fn markdown(results: &Results) -> String {
+/// docs/NET-FIGURES.md. `closing` is what a person has to say.
+pub(crate) fn markdown(results: &Results, closing: &str) -> String {
     let mut text = String::from("# Figures of the network\n\n");
     let _ = writeln!(
         text,
@@ -160,6 +160,9 @@ pub(crate) fn markdown(results: &Results) -> String {
         }
     }
     shares_table(&mut text, &results.shares);
+    if !closing.is_empty() {
+        let _ = write!(text, "\n{closing}");
+    }
     text
 }
 
@@ -260,7 +263,7 @@ mod tests {
             results.add(system, 1, text).unwrap();
         }
         results.add(2, 2, "row stream 123456789\n").unwrap();
-        let text = markdown(&results);
+        let text = markdown(&results, "More could be done.\n");
         assert!(text.contains("\n| rr | - | 200 (100 to 300) | 400 | 2.00 | 9000 |\n"), "{text}");
         assert!(text.contains("\n| x_us | - | - | 7 | - |  |\n"), "{text}");
         assert!(text.contains("\n| stream | - | - | 123 M | - |  |\n"), "{text}");
@@ -277,7 +280,7 @@ mod tests {
         let mut results = Results::default();
         results.add_shares(1, "share get 9000 1000\n").unwrap();
         results.add_shares(2, "share get 2700 1010\nshare set 1 2\n").unwrap();
-        let text = markdown(&results);
+        let text = markdown(&results, "");
         assert!(text.contains("\n| get | 9000 | 1000 | 2700 | 1010 | 0.30 | 0.33 |\n"), "{text}");
         assert!(text.contains("\n| set | - | - | 1 | 2 | - | 0.33 |\n"), "{text}");
         assert_eq!(json(&results)["instructions_per_request"]["get"]["nacre"]["kernel"], 2700.0);
