@@ -89,16 +89,17 @@ int main(void) {
 
     // What a thread waits for stays open for it.
     MUST(pipe(ends));
-    int second = MUST(dup(ends[0]));
-    start_waiters(1, poll_one, ends[0]);
-    close(ends[0]);
+    // A number that nothing else gets when it is free again.
+    int high = MUST(fcntl(ends[0], F_DUPFD, 500));
+    start_waiters(1, poll_one, high);
+    close(high);
     printf("its descriptor is closed: %d\n", settle());
     MUST(write(ends[1], "z", 1));
     settle();
     show_answers("and the file is ready");
     join_waiters();
     close(ends[1]);
-    close(second);
+    close(ends[0]);
 
     MUST(pipe(ends));
     start_waiters(2, poll_one, ends[0]);
