@@ -122,6 +122,8 @@ impl TcpSocket {
         let Some(listener) = self.stack.tcp().find_listener(remote, self.stack.tcp().spread(&self.me)) else {
             // The segment would be answered by RST, but not before `connect` of a socket in O_NONBLOCK mode has returned.
             inner.error = Some(Errno::ECONNREFUSED);
+            drop(inner);
+            self.wake_for(PollEvents::all());
             return Ok(Progress::WouldBlock);
         };
         let chosen = inner.address_without_port.filter(|address| !address.is_unspecified());
@@ -135,6 +137,8 @@ impl TcpSocket {
                 let mut inner = self.inner.lock();
                 self.abandon_attempt(&mut inner);
                 inner.error = Some(Errno::ECONNREFUSED);
+                drop(inner);
+                self.wake_for(PollEvents::all());
             }
         }
         Ok(Progress::WouldBlock)

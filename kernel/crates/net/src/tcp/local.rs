@@ -187,6 +187,12 @@ impl LocalEnd {
         self.error.take()
     }
 
+    /// Whether a reset has ended it.
+    #[inline]
+    pub(super) fn is_dead(&self) -> bool {
+        self.is_dead
+    }
+
     /// Writes; none if there is no room.
     pub(super) fn send(&mut self, from: &mut UserReader<'_>) -> Result<Option<usize>, Errno> {
         self.check_writable()?;

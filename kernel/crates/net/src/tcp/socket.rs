@@ -603,7 +603,13 @@ impl TcpSocket {
             let Inner { phase, error, .. } = &mut *inner;
             match phase {
                 Phase::Local(end) => {
-                    return Ok(end.send(from)?.map_or(Progress::WouldBlock, Progress::Done));
+                    let sent = end.send(from)?.map_or(Progress::WouldBlock, Progress::Done);
+                    if end.is_dead() {
+                        // The answer to what was just sent is a reset.
+                        drop(inner);
+                        self.wake_for(PollEvents::all());
+                    }
+                    return Ok(sent);
                 }
                 Phase::Wire(wire) => {
                     if wire.begin_write(from.remaining()) && (wire.is_listed || self.stack.hold(self.flow())) {
