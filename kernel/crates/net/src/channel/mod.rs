@@ -47,6 +47,12 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// A packet as it comes in.
+    #[inline]
+    pub(crate) fn new(frame: ReceivedFrame, layout: Layout, key: FlowKey, interface: u32, received_ns: u64) -> Self {
+        Self { frame, layout, key, interface, received_ns, realtime_ns: 0, lost_before: 0 }
+    }
+
     /// The same with bytes of its own.
     pub(crate) fn copy(&self) -> Self {
         let mut bytes = Vec::with_capacity(self.frame.len());

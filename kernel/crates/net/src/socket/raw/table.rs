@@ -61,7 +61,7 @@ impl Heard<'_> {
             end: u32::try_from(self.bytes.len()).ok()?,
         };
         let (key, interface, received_ns) = (self.key, self.interface, machine::now_ns());
-        Some(Entry::new(Packet { frame, layout, key, interface, received_ns, realtime_ns: 0, lost_before: 0 }))
+        Some(Entry::new(Packet::new(frame, layout, key, interface, received_ns)))
     }
 }
 
