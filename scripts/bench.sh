@@ -137,7 +137,7 @@ echo 'bench: counting the instructions of booting' >&2
 scripts/build-image.sh APP="$work/bench" ARGS=boot OUT="$work/start.elf" >&2
 ACCEL=tcg MACHINE=microvm QEMU_ARGS="$icount -cpu $processor" MEM=256M LOG=info \
     scripts/run-qemu.sh "$work/start.elf" > "$work/start.txt" 2> "$work/start.log"
-reached() { awk '$1 == "start" { print $2; exit }' "$1"; }
+reached() { tr -d '\r' < "$1" | awk '$1 == "start" { print $2; exit }'; }
 entered=$(sed -n 's/.*at cycle \([0-9]*\),.*/\1/p' "$work/start.log" | head -n 1)
 
 echo 'bench: looking for the least memory' >&2

@@ -52,20 +52,22 @@ fat)
 32 1 512'
     ;;
 partitions)
-    # A table with a partition and a chain of two more in an extended one; tables of GPT are made of the input by the target.
+    # A table with a partition and a chain of two more in an extended one, behind the byte that says whether the target makes a table
+    # of GPT of the rest.
     image=$corpus/0
-    truncate -s 64K "$image"
+    truncate -s $((1 + 65536)) "$image"
     # put SECTOR ENTRY TYPE FIRST COUNT: an entry of the table in a sector, with numbers of less than 256.
     put() {
         printf "\\x0\\x0\\x0\\x0\\x$3\\x0\\x0\\x0\\x$(printf %x "$4")\\x0\\x0\\x0\\x$(printf %x "$5")\\x0\\x0\\x0" |
-            dd of="$image" bs=1 seek=$(($1 * 512 + 446 + $2 * 16)) conv=notrunc status=none
-        printf '\x55\xaa' | dd of="$image" bs=1 seek=$(($1 * 512 + 510)) conv=notrunc status=none
+            dd of="$image" bs=1 seek=$((1 + $1 * 512 + 446 + $2 * 16)) conv=notrunc status=none
+        printf '\x55\xaa' | dd of="$image" bs=1 seek=$((1 + $1 * 512 + 510)) conv=notrunc status=none
     }
     put 0 0 83 1 20
     put 0 1 5 30 90
     put 30 0 83 2 20
     put 30 1 5 40 40
     put 70 0 83 2 20
+    { printf '\x1'; tail -c +2 "$image"; } > "$corpus/1"
     ;;
 ninep)
     # Servers without faults, which are asked for different things.

@@ -1,8 +1,6 @@
 // /proc/PID/ns: links that lead to the namespaces a process is in, what is said of those, and entering the same ones again.
-#include "observe.h"
-#include <sched.h>
+#include "mounts.h"
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 
 #define NS_GET_USERNS 0xb701
 #define NS_GET_PARENT 0xb702
@@ -42,6 +40,7 @@ static void tell_mounts(int fd) {
 }
 
 int main(void) {
+    own_mounts();
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         char path[64], text[64], other[64];
         struct stat at_path, at_fd;

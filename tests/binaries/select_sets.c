@@ -1,6 +1,5 @@
 // The sets of select: where they end, which bits are changed, what closed and unaskable descriptors count as, and many of them.
-#include "observe.h"
-#include <pthread.h>
+#include "waiters.h"
 #include <sys/select.h>
 
 #define WORDS 16
@@ -27,9 +26,9 @@ static void show(const char *what, int set, int fd) {
 }
 
 static void *closer(void *unused) {
-    usleep(20000);
+    while (!is_asleep(getpid()))
+        pause_a_little();
     MUST(close(p[0]));
-    usleep(20000);
     MUST(write(q[1], "x", 1));
     return unused;
 }

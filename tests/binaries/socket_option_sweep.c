@@ -1,6 +1,9 @@
 // Every option of every level of each kind of socket: values, lengths and errors of getting and setting. Left out is what depends on how the
 // host is set up (sizes of buffers, the algorithm of congestion control, netfilter, numbers of sockets), and what Nacre does not have.
 #include "socket_observe.h"
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 
 static const struct {
     const char *name;
@@ -27,7 +30,7 @@ static const struct {
     int level;
     short options[48];
 } levels[] = {
-    {IPPROTO_IP, {4, 5, 6, 7, 9, 16, 17, 21, 23, 25, 26, 41, 48, 51, 64, 65, 66, 67, 80, 83, 96, 97, 98, 99, -2}},
+    {IPPROTO_IP, {4, 5, 6, 7, 9, 16, 17, 21, 23, 25, 26, 36, 41, 48, 51, 64, 65, 66, 67, 80, 83, 96, 97, 98, 99, -2}},
     {SOL_SOCKET, {7,  8,  18, 26, 32, 33, 37, 44, 48, 50, 51, 52, 55, 57, 60, 61, 65, 68,
                   69, 70, 71, 73, 74, 75, 76, 77, 80, 82, 83, 84, -2}},
     {IPPROTO_TCP, {11, 13, 14, 16, 17, 19, 20, 21, 22, 23, 24, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 37, 44, 45, 46, -2}},
@@ -81,7 +84,17 @@ static int is_left_out(size_t level, int option) {
     return *one != -2;
 }
 
+// On Linux in a network of its own, with its defaults and its loopback alone.
+static void leave_network(void) {
+    struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    unshare(CLONE_NEWNET);
+    int fd = MUST(socket(AF_INET, SOCK_DGRAM, 0));
+    ioctl(fd, SIOCSIFFLAGS, &loopback);
+    close(fd);
+}
+
 int main(void) {
+    leave_network();
     static const int values[] = {1, 5, 300, 0, -1}, rooms[] = {64, 4, 1, 0}, lens[] = {0, 1, 3, 64};
     for (size_t kind = 0; kind < ARRAY_LEN(kinds); kind++)
         for (size_t level = 0; level < ARRAY_LEN(levels); level++)

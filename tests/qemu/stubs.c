@@ -27,7 +27,7 @@ int main(void) {
     FILE *counters = fopen("/proc/nacre/rewriting", "r");
     while (counters && fgets(line, sizeof line, counters)) {
         unsigned long count;
-        char *colon = strchr(line, ':');
+        char *colon = strrchr(line, ':');
         if (colon && sscanf(colon, ": %lu", &count) == 1)
             printf("%.*s: %s\n", (int)(colon - line), line, count ? "some" : "none");
     }

@@ -169,7 +169,14 @@ fn summarize(figures: &[Figure]) -> Option<Figure> {
     let least = figures.iter().map(|figure| figure.least).min_by(f64::total_cmp)?;
     let mut medians: Vec<f64> = figures.iter().map(|figure| figure.median).collect();
     medians.sort_by(f64::total_cmp);
-    Some(Figure { least, median: medians[medians.len() / 2], spread: (*medians.first()?, *medians.last()?) })
+    Some(Figure { least, median: median(&medians)?, spread: (*medians.first()?, *medians.last()?) })
+}
+
+/// The middle of values in order, or the mean of both in the middle.
+pub(crate) fn median(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.get(sorted.len() / 2)?;
+    let other = sorted.get((sorted.len() - 1) / 2)?;
+    Some(f64::midpoint(*other, *middle))
 }
 
 fn parse_whole(line: &str) -> Option<Whole> {
@@ -226,6 +233,14 @@ mod tests {
             ]
         );
         assert_eq!(rows[1].ours(), figure(1.0, 1.0));
+    }
+
+    #[test]
+    fn an_even_number_has_its_median_in_between() {
+        assert_eq!(
+            [&[][..], &[3.0], &[3.0, 5.0], &[1.0, 3.0, 9.0]].map(median),
+            [None, Some(3.0), Some(4.0), Some(3.0)]
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::measurement::parse_goals;
+use crate::measurement::{self, parse_goals};
 
 /// In the order of the columns.
 const SYSTEMS: [&str; 3] = ["native", "linux", "nacre"];
@@ -221,7 +221,7 @@ pub(crate) fn json(results: &Results) -> Value {
 }
 
 fn median(values: &Values) -> Option<f64> {
-    values.get(values.len() / 2).copied()
+    measurement::median(values)
 }
 
 fn cell(values: &Values) -> String {

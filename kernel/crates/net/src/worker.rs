@@ -206,8 +206,9 @@ impl Stack {
 
     /// Handles the control packets that wait at a worker, and waits for those that another thread handles. False: there are none.
     fn handle_waiting(self: &Arc<Self>, worker: &Worker) -> bool {
-        // In this order: who has taken packets has said before that it handles them.
-        if worker.control.is_empty() && !worker.is_handling.load(Ordering::Acquire) {
+        // In this order: who has taken packets has said before that it handles them, and what handling them has brought is there
+        // when it says that it is done.
+        if worker.control.is_empty() && !worker.is_handling.load(Ordering::Acquire) && worker.control.is_empty() {
             return false;
         }
         let _handling = worker.handling.lock();

@@ -11,9 +11,14 @@ const SEEN: [(&str, &str); 2] = [
         "on",
         "8: r-xp 0 0:0 0 [stubs], pages 1, reached by a jump 1\n\
          unmapping: EPERM, writing: EPERM\n\
-         sites written: some\n",
+         sites written: some\n\
+         left: other bytes: none\nleft: no place for a stub: none\nleft: no memory: none\n",
     ),
-    ("off", "sites written: none\n"),
+    (
+        "off",
+        "sites written: none\n\
+         left: other bytes: none\nleft: no place for a stub: none\nleft: no memory: none\n",
+    ),
 ];
 
 impl Bench {
