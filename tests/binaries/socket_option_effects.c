@@ -248,6 +248,9 @@ static void errors_as_priority(void) {
 
 static void buffers(void) {
     int fd = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+    SET_OPTION(fd, SOL_SOCKET, SO_RCVLOWAT, 1 << 20);
+    OPTION(fd, SOL_SOCKET, SO_RCVLOWAT);
+    SET_OPTION(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
     OPTION(fd, SOL_SOCKET, SO_BUF_LOCK_NUMBER);
     SET_OPTION(fd, SOL_SOCKET, SO_SNDBUF, 10000);
     OPTION(fd, SOL_SOCKET, SO_BUF_LOCK_NUMBER);

@@ -59,7 +59,7 @@ pub fn current() -> Shortage {
 }
 
 /// Whether memory is critically short and nothing that is clean can be dropped any more: no time to begin something for
-/// the sake of others. For threads that hold no lock.
+/// the sake of others. Not for interrupts, nor under a spinlock.
 #[must_use]
 pub fn is_critical() -> bool {
     while LEVEL.load(Relaxed) >= MEMORY_CRITICAL {

@@ -11,6 +11,7 @@ use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
 use net::settings::{RECEIVE_BUFFER_MAX, SEND_BUFFER_MAX};
 use net::socket::options::{Rare, SocketOptions};
 use net::socket::{Caller, OPTION_LEN_MAX, Socket};
+use net::tcp::engine;
 use sync::machine::NEVER;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -168,14 +169,14 @@ fn set_common(thread: &Thread, socket: &dyn Socket, option: i32, bytes: &[u8], c
     after_setting(socket, option, bytes, caller)
 }
 
-/// What `SO_RCVLOWAT` sets at most: of TCP what its buffer, or the largest there is, has room for.
+/// What `SO_RCVLOWAT` sets at most: of TCP what its buffer, or the largest that it grows to, has room for.
 fn low_water_max(socket: &dyn Socket) -> i32 {
     if socket.kind().protocol != IPPROTO_TCP {
         return i32::MAX;
     }
     let options = socket.options();
     let is_set = options.is_receive_buffer_set.load(Relaxed);
-    let buffer = if is_set { options.receive_buffer.load(Relaxed) } else { RECEIVE_BUFFER_MAX.get() };
+    let buffer = if is_set { options.receive_buffer.load(Relaxed) as usize } else { engine::RECEIVE_BUFFER_MAX };
     i32::try_from(buffer / 2).unwrap_or(i32::MAX)
 }
 

@@ -307,7 +307,9 @@ impl Tcp {
     /// The third segment of a connection, or data behind it. False: it belongs to nobody.
     fn take_third(&self, stack: &Arc<Stack>, stray: &Stray, frame: ReceivedFrame, now_ns: u64) -> bool {
         let header = &stray.header;
-        let is_short_of_memory = pressure::is_critical();
+        let is_known = self.half_open.records.lock().contains_key(&stray.key);
+        // Asked for without the lock, and not for the sake of strays.
+        let is_short_of_memory = is_known && pressure::is_critical();
         let mut records = self.half_open.records.lock();
         let Some(pending) = records.get_mut(&stray.key) else {
             drop(records);

@@ -133,6 +133,7 @@ impl TcpSocket {
         let bound = claim.map(|claim| Bound { claim, address, is_explicit: true });
         let inet = listener.inet.duplicate();
         let socket = Self::with(&listener.stack, listener.domain, (options, inet), phase, bound);
+        socket.set_user(listener.user.load(Ordering::Relaxed));
         let mut inner = socket.inner.lock();
         (inner.settings, inner.mss_max, inner.has_told) = (inherited.settings, inherited.mss_max, true);
         drop(inner);

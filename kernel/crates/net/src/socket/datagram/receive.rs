@@ -76,8 +76,9 @@ impl Datagrams {
         };
         drop(state);
         self.queued_bytes.word().fetch_sub(packet.frame.footprint(), Ordering::Relaxed);
-        self.options.move_peek_offset(false, self.len_of(&packet));
-        self.deliver(&packet, request, 0).map(Some)
+        let received = self.deliver(&packet, request, 0)?;
+        self.options.move_peek_offset(false, received.len);
+        Ok(Some(received))
     }
 
     /// The program's bytes of a packet.

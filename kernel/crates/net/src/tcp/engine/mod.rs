@@ -53,7 +53,7 @@ pub use handshake::{
 };
 pub use pacing::UNLIMITED as PACING_UNLIMITED;
 pub use send_buffer::Span;
-pub use settings::{CongestionAlgorithm, Settings};
+pub use settings::{CongestionAlgorithm, RECEIVE_BUFFER_MAX, Settings};
 pub(in crate::tcp) use urgent::{Reader, Step, Urgent};
 
 /// Sequence numbers: modulo 2^32.

@@ -3,6 +3,9 @@
 use super::ecn::EcnMode;
 use super::pacing::UNLIMITED as PACING_UNLIMITED;
 
+/// The most that a receive buffer grows to (the last of `net.ipv4.tcp_rmem`).
+pub const RECEIVE_BUFFER_MAX: usize = 6 << 20;
+
 /// What may wait for the program, in memory, where there is no more for all connections.
 pub(super) const LIMITED_BUFFER: usize = 16 << 10;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -89,7 +92,7 @@ impl Default for Settings {
             send_buffer_max: 4 * 1024 * 1024,
             is_send_buffer_fixed: false,
             receive_buffer: 128 * 1024,
-            receive_buffer_max: 6 * 1024 * 1024,
+            receive_buffer_max: RECEIVE_BUFFER_MAX,
             is_receive_buffer_fixed: false,
             window_clamp: 0,
             unsent_low_water: usize::MAX,
