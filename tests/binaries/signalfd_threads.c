@@ -71,6 +71,8 @@ int main(void) {
     sem_wait(&done);
     MUST(syscall(SYS_tgkill, getpid(), tid, SIGUSR1));
     printf("another thread: poll %d\n", poll_now());
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    printf("and for a while: poll %d\n", poll(&entry, 1, 30));
     show("another thread");
     sem_post(&go);
     sem_wait(&done);

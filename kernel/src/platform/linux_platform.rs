@@ -17,7 +17,7 @@ use sched::{CpuSet, Policy};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::FsBase;
 
-use super::{end, observe, vdso};
+use super::{end, observe, profile, vdso};
 use crate::arch::cpu::{self, Features};
 use crate::arch::percpu::{self, PerCpu};
 use crate::arch::{clock, smp, vector_state};
@@ -210,6 +210,10 @@ impl Platform for MachinePlatform {
 
     fn observe(&self, line: &[u8]) {
         observe::write(line);
+    }
+
+    fn note_end_of_memory(&self) {
+        profile::drain();
     }
 
     fn end(&self, outcome: Outcome) -> ! {

@@ -78,7 +78,7 @@ impl FileSystem {
     pub fn open(volume: Volume, options: Options) -> Result<Arc<Self>, Errno> {
         let bytes = read_superblock(&volume)?;
         let superblock = Superblock::parse_torn(&bytes, volume.len_bytes())?;
-        if !options.is_read_only {
+        if !options.is_read_only && !volume.is_read_only() {
             superblock.check_writable()?;
         }
         let has_journal = superblock.compatible.contains(Compatible::HAS_JOURNAL);

@@ -140,13 +140,23 @@ fn end_thread(thread: &Thread) -> ! {
     });
     if remaining == Remaining(0) {
         debug_assert!(outcome.is_some(), "who was last to begin to end has decided");
-        process.let_go(thread.fs().leave());
-        // What it was the last to use goes now: files without a name, before their disks are unmounted.
-        rcu::flush();
+        let_go(thread);
         thread.platform().end(outcome.unwrap_or(Outcome::Exited(0)))
     }
     process.thread_ends.wake_all();
     thread.platform().exit_thread(thread, &mut || drop(waiter.take()))
+}
+
+/// The process has no threads any more. What it was the last to use goes: files without a name, before their disks are unmounted.
+fn let_go(thread: &Thread) {
+    let process = thread.process();
+    thread.platform().note_end_of_memory();
+    // A first thread that ended before the others is still there, with directories that may be its own.
+    if let Some(leader) = process.system().thread(process.pid()) {
+        leader.fs().leave();
+    }
+    process.let_go(thread.fs().leave());
+    rcu::flush();
 }
 
 /// If nothing has ended the process as a whole, it ends as its last thread does: the last to begin, since who waits for the

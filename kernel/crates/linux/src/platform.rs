@@ -338,6 +338,9 @@ pub trait Platform: Send + Sync {
         let _ = line;
     }
 
+    /// The program's memory is about to go: whoever is to be told where its code was is told now.
+    fn note_end_of_memory(&self) {}
+
     /// Ends the machine, with its file systems: the first process is gone.
     fn end(&self, outcome: Outcome) -> !;
 }

@@ -251,12 +251,17 @@ impl Process {
     /// Runs another program from now on, in another address space. Answers the old one, which a grace period keeps as
     /// well.
     pub(crate) fn replace_program(&self, space: Arc<AddressSpace>, image: ProgramImage) -> Arc<AddressSpace> {
-        let old_image = core::mem::replace(&mut *self.image.lock(), Arc::new(image));
-        drop(old_image);
+        drop(self.replace_image(image));
         self.memory_root.store(space.root(), Relaxed);
         let old = self.address_space.load();
         self.address_space.replace(space);
         old
+    }
+
+    /// Answers the old one: neither making the new one nor letting go of that is for under the lock.
+    fn replace_image(&self, image: ProgramImage) -> Arc<ProgramImage> {
+        let image = Arc::new(image);
+        core::mem::replace(&mut *self.image.lock(), image)
     }
 
     /// Has ended: its memory goes, and it runs no file any more. What it ran counts as `place`.
@@ -264,8 +269,7 @@ impl Process {
         self.loans.clear();
         self.address_space().clear();
         let image = ProgramImage { executable: place, running: None, ..(*self.image()).clone() };
-        let old = core::mem::replace(&mut *self.image.lock(), Arc::new(image));
-        drop(old);
+        drop(self.replace_image(image));
     }
 
     /// Puts the limits in force.

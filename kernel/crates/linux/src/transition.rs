@@ -38,6 +38,8 @@ pub(crate) fn become_program(
     let entered = prepared.enter(thread.platform());
     // It goes here, where it may take its time, and not where the grace period ends.
     sync::rcu::flush();
+    // Who still looks at it then has the last of an empty one.
+    old_space.clear();
     drop(old_space);
 
     leave_old_program(thread, name);

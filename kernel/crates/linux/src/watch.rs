@@ -4,9 +4,10 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 
 use abi::PollEvents;
-use file::{FdRef, FdTable};
+use file::FdRef;
 
 use crate::error::Interrupted;
+use crate::lookup::readiness;
 use crate::thread::Thread;
 use crate::wait;
 
@@ -29,10 +30,10 @@ pub(crate) struct Watched<'a> {
 
 impl Watched<'_> {
     /// Looks at what the descriptor stands for now, as Linux does after a sleep. True if there is something to report.
-    fn look(&self, fds: &FdTable) -> bool {
+    fn look(&self, thread: &Thread) -> bool {
         if self.open.is_some() {
-            self.found.set(match fds.get(self.fd) {
-                Ok(open) => open.file().readiness() & self.events,
+            self.found.set(match thread.fds().get(self.fd) {
+                Ok(open) => readiness(thread, &open) & self.events,
                 Err(_) => self.when_closed,
             });
         }
@@ -79,10 +80,9 @@ impl<'a> WatchList<'a> {
 
     /// Waits until something is found or the time is up. A look without any preparation for waiting has found nothing.
     pub(crate) fn wait(&self, thread: &Thread, deadline_ns: u64) -> Result<(), Interrupted> {
-        let fds = thread.fds();
         let look = || {
             // All of them, so that each has its answer.
-            let ready = self.all().iter().filter(|one| one.look(fds)).count();
+            let ready = self.all().iter().filter(|one| one.look(thread)).count();
             (ready > 0).then_some(())
         };
         wait::until_any(thread, self.all().iter().filter_map(Watched::source), deadline_ns, look).map(|_found| ())

@@ -58,12 +58,12 @@ pub fn current() -> Shortage {
     Shortage { level: LEVEL.load(Relaxed), wanted_frames: WANTED_FRAMES.load(Relaxed), events: EVENTS.load(Relaxed) }
 }
 
-/// Whether memory is critically short and nothing that is clean can be dropped any more: no time to begin something for
+/// Whether memory is critically short and nothing that is clean and out of use can be dropped any more: no time to begin something for
 /// the sake of others. Not for interrupts, nor under a spinlock.
 #[must_use]
 pub fn is_critical() -> bool {
     while LEVEL.load(Relaxed) >= MEMORY_CRITICAL {
-        if !reclaim::at_once() {
+        if !reclaim::unused_at_once() {
             return true;
         }
     }
@@ -109,7 +109,7 @@ fn relieve() {
         return;
     }
     reclaim::note_shortage();
-    if LISTENERS.load(Relaxed) > 0 && !reclaim::at_once() {
+    if LISTENERS.load(Relaxed) > 0 && !reclaim::unused_at_once() {
         tell();
     }
 }

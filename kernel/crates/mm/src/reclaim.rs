@@ -43,6 +43,9 @@ pub trait Reclaimer: Sync {
     /// Gives some back; whether there were any. Waits only if it may.
     fn reclaim(&self, may_wait: bool) -> bool;
 
+    /// Gives some back that was not used lately, without waiting; whether there was any.
+    fn reclaim_unused(&self) -> bool;
+
     /// Memory is short: whoever does this in the background is to begin. Called now and then, under any locks but spinlocks.
     fn note_shortage(&self);
 }
@@ -57,6 +60,12 @@ pub fn set_reclaimer(reclaimer: &'static dyn Reclaimer) {
 /// Has memory given back, without waiting; whether there was any. Not for interrupts, nor under a spinlock.
 pub fn at_once() -> bool {
     reclaim(false)
+}
+
+/// Has memory given back that nobody has used lately, without waiting; whether there was any. For who has memory, and asks for the
+/// sake of what comes. Not for interrupts, nor under a spinlock.
+pub fn unused_at_once() -> bool {
+    RECLAIMER.get().is_some_and(|reclaimer| reclaimer.reclaim_unused())
 }
 
 /// Has memory given back, whatever that takes; whether there was any. The caller holds no lock from

@@ -13,10 +13,12 @@
 //! 5. Memory. A fault holds no lock when it fails for want of a frame, or of a page of the tables, so it may wait for memory
 //!    ([`crate::reclaim`]) and starts over. It gives up when there is nothing left to be given back.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
+use sync::rcu::{self, Deferred};
 
 use super::AddressSpace;
 use super::code;
@@ -259,10 +261,20 @@ impl State {
     }
 }
 
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        // Unmapped meanwhile, and nobody else has it: its end may take locks that stand before those of who faults.
+        if Arc::strong_count(&self.object) == 1 {
+            rcu::defer(Deferred::from_box(Box::new(Arc::clone(&self.object))));
+        }
+    }
+}
+
 impl Fetch {
     /// The same for somebody from outside.
-    pub(super) fn forced(self) -> Self {
-        Self { is_forced: true, ..self }
+    pub(super) fn forced(mut self) -> Self {
+        self.is_forced = true;
+        self
     }
 
     /// The object's page, which is not to be mapped. Without any lock.

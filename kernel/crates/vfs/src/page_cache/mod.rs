@@ -255,13 +255,22 @@ impl PageCache {
             let len = min_len((PAGE_SIZE - offset).min(from.remaining()), end_max - position);
             let written = self.throttle(store);
             let index = page_of(position);
-            match written.and_then(|()| self.write_page(store, index, offset, from, len)) {
+            let appends = position + len as u64 > store.size();
+            if appends {
+                self.pages.lock().appended = position..position + len as u64;
+            }
+            let written = written.and_then(|()| self.write_page(store, index, offset, from, len));
+            if appends {
+                let end = written.as_ref().map_or(0, |(copied, _)| position + *copied as u64);
+                if end > store.size() {
+                    grow(end);
+                }
+                self.pages.lock().appended = 0..0;
+            }
+            match written {
                 Ok((copied, frame)) => {
                     done += copied;
                     position += copied as u64;
-                    if position > store.size() {
-                        grow(position);
-                    }
                     // Not earlier: of what is behind the end nothing is written back.
                     self.mark_dirty(store, index, &frame, false);
                 }

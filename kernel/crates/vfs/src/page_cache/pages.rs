@@ -1,5 +1,7 @@
 //! [`Pages`]: the pages of a file that are in memory, and which of them are dirty.
 
+use core::ops::Range;
+
 use mm::{Frame, PageSet};
 
 use super::Counted;
@@ -31,6 +33,8 @@ pub(super) struct Pages {
     pub(super) dirty: u64,
     /// Where the next look for pages to drop begins.
     pub(super) hand: u64,
+    /// The bytes behind the end of the file that a write is about to put there; empty without one.
+    pub(super) appended: Range<u64>,
 }
 
 /// What a look for pages to drop has found.
@@ -44,7 +48,7 @@ pub(super) struct Look {
 
 impl Default for Pages {
     fn default() -> Self {
-        Self { map: SparseMap::new(), dirty: 0, hand: 0 }
+        Self { map: SparseMap::new(), dirty: 0, hand: 0, appended: 0..0 }
     }
 }
 

@@ -254,6 +254,25 @@ fn what_is_written_while_others_write_back_is_written_back() {
 }
 
 #[test]
+fn what_is_appended_to_a_mapped_page_is_not_taken_for_a_store_behind_the_end() {
+    let (store, cache) = (FakeStore::new(1), PageCache::new());
+    store.size.store(100, Ordering::Relaxed);
+    cache.page_for_write(&store, 0).unwrap().write(90, &[1; 60]);
+    let arena = Arena::install(1);
+    arena.write(0, &[9; 20]);
+    let mut from = UserReader::new(Arena::BASE, 20).unwrap();
+    let grow = |size| {
+        cache.write_back(&store, 0, u64::MAX).unwrap();
+        store.size.store(size, Ordering::Relaxed);
+    };
+    assert_eq!(cache.write(&store, 110, u64::MAX, &mut from, grow), Ok(20));
+    let expected = [[1; 10], [0; 10], [9; 10], [9; 10]].concat();
+    assert_eq!(read(&cache, &store, 90, 100), Ok(expected.clone()));
+    cache.write_back(&store, 0, u64::MAX).unwrap();
+    assert_eq!(store.on_disk(0).unwrap()[90..130], expected);
+}
+
+#[test]
 fn stores_of_mappings_are_seen() {
     let (store, cache) = (FakeStore::new(1), PageCache::new());
     store.size.store(100, Ordering::Relaxed);

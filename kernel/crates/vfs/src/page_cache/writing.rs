@@ -1,6 +1,7 @@
 //! Writing dirty pages back.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use abi::Errno;
 use mm::{Frame, PAGE_SIZE};
@@ -81,7 +82,9 @@ impl PageCache {
             if run.is_mapped {
                 // From here on a store faults, and makes its page dirty again.
                 self.mappings.invalidate(run.first, at);
-                zero_tail(store.size(), &run);
+                // Under the lock, so that no write begins to append meanwhile.
+                let pages = self.pages.lock();
+                zero_tail(store.size(), &pages.appended, &run);
             }
             runs.push(run);
         }
@@ -176,14 +179,17 @@ impl PageCache {
     }
 }
 
-/// What a mapping stored behind the end of the file does not go to the disk: it would show when the file grows. Only mappings do
-/// that; in a page that none has, somebody may be writing what is to be the new end.
-fn zero_tail(size: u64, run: &Run) {
+/// What a mapping stored behind the end of the file does not go to the disk: it would show when the file grows. What is being
+/// appended there stays.
+fn zero_tail(size: u64, appended: &Range<u64>, run: &Run) {
     let offset = offset_in_page(size);
     let last = page_of(size).checked_sub(run.first).and_then(|number| usize::try_from(number).ok());
     if offset != 0
         && let Some(frame) = last.and_then(|number| run.frames.get(number))
     {
-        frame.zero_range(offset, PAGE_SIZE - offset);
+        let in_page = |at: u64| usize::try_from(at.saturating_sub(size)).unwrap_or(PAGE_SIZE).min(PAGE_SIZE - offset);
+        let (start, end) = (in_page(appended.start), in_page(appended.end));
+        frame.zero_range(offset, start);
+        frame.zero_range(offset + end, PAGE_SIZE - offset - end);
     }
 }
