@@ -4,8 +4,9 @@
 //!    opens so *breaks* the lease: the holder is told by a signal, and has some time ([`break_time_seconds`]) to give
 //!    it up, or to weaken an exclusive lease to a shared one where that suffices.
 //! 2. Who breaks waits until then, or answers `EAGAIN`. Nothing here sleeps: [`break_for`] says that there is something
-//!    to wait for, and [`generation`] changes, and [`changes`] is woken, whenever looking again is worth while. When
-//!    the time is up the lease is weakened by force, by whoever looks at it next.
+//!    to wait for, and [`generation`] changes, and [`changes`] is woken, whenever looking again is worth while. The
+//!    generation changes under the lock: who no longer finds the lease that was in his way finds another generation.
+//!    When the time is up the lease is weakened by force, by whoever looks at it next.
 //! 3. A new lease needs a file that nobody else uses in a way that would break it. A holder may set his lease again
 //!    while it is being broken: of the same kind changes nothing, and a shared one is still to be given up if that was
 //!    asked for.
@@ -98,11 +99,6 @@ pub fn generation() -> u64 {
     GENERATION.load(SeqCst)
 }
 
-fn changed() {
-    GENERATION.fetch_add(1, SeqCst);
-    CHANGES.wake_all();
-}
-
 /// Sets the lease of an open file. `EAGAIN` when others have leases that do not go with it or `is_free` says that
 /// somebody uses the file, `EINVAL` for a new one when there are to be none. `holder` is asked if it is set, under the
 /// lock of all leases.
@@ -113,7 +109,9 @@ pub fn set(
     is_free: impl Fn() -> bool,
     holder: impl FnOnce() -> Arc<dyn Holder>,
 ) -> Result<(), Errno> {
-    among(file, |leases, has_changed| set_among(leases, open, kind, is_free, holder).inspect(|()| *has_changed = true))
+    among(file, |leases, has_changed| {
+        set_among(leases, open, kind, is_free, holder).inspect(|()| note_change(has_changed))
+    })
 }
 
 /// Does something with the leases of a file, those whose time is up weakened before, and tells those who wait when
@@ -131,9 +129,15 @@ fn among<R>(file: FileId, act: impl FnOnce(&mut Vec<Lease>, &mut bool) -> R) -> 
     }
     drop(table);
     if has_changed {
-        changed();
+        CHANGES.wake_all();
     }
     result
+}
+
+/// Under the lock (section 2): the caller wakes those who wait when he has released it.
+fn note_change(has_changed: &mut bool) {
+    GENERATION.fetch_add(1, SeqCst);
+    *has_changed = true;
 }
 
 /// As [`set`], among the leases of its file.
@@ -180,9 +184,8 @@ pub fn remove(file: FileId, open: &OpenFile) -> Result<(), Errno> {
     let id = OpenId::of(open);
     let own = among(file, |leases, has_changed| {
         let own = leases.extract_if(.., |lease| lease.id == id).next()?;
-        COUNT.fetch_sub(1, SeqCst);
-        own.holder.is_over();
-        *has_changed = true;
+        note_change(has_changed);
+        end(&own);
         Some(own)
     });
     own.map(drop).ok_or(Errno::EAGAIN)
@@ -246,7 +249,7 @@ pub fn expire() {
     });
     drop(table);
     if has_changed {
-        changed();
+        CHANGES.wake_all();
     }
 }
 
@@ -257,14 +260,18 @@ fn expire_among(leases: &mut Vec<Lease>) -> bool {
     let mut has_changed = false;
     for lease in leases.iter_mut().filter(|lease| is_past(lease.breaking.weaken_by_ns)) {
         (lease.kind, lease.breaking.weaken_by_ns) = (LockKind::Shared, None);
-        has_changed = true;
+        note_change(&mut has_changed);
     }
     for gone in leases.extract_if(.., |lease| is_past(lease.breaking.end_by_ns)) {
-        COUNT.fetch_sub(1, SeqCst);
-        gone.holder.is_over();
-        has_changed = true;
+        note_change(&mut has_changed);
+        end(&gone);
     }
     has_changed
+}
+
+fn end(gone: &Lease) {
+    COUNT.fetch_sub(1, SeqCst);
+    gone.holder.is_over();
 }
 
 #[cfg(test)]
@@ -309,6 +316,29 @@ mod tests {
         assert_eq!(get(file, &open), Some(LockKind::Shared));
         assert_eq!(remove(file, &open), Ok(()));
         assert_eq!(remove(file, &open), Err(Errno::EAGAIN));
+    }
+
+    /// Keeps the generation in which its lease was over.
+    #[derive(Default)]
+    struct Watching(AtomicU64);
+
+    impl Holder for Watching {
+        fn is_broken(&self) {}
+
+        fn is_over(&self) {
+            self.0.store(generation(), SeqCst);
+        }
+    }
+
+    #[test]
+    fn the_generation_has_changed_when_a_lease_is_gone() {
+        let (file, open, holder) = (FileId::new(7, 3), open(), Arc::new(Watching::default()));
+        set(file, &open, LockKind::Exclusive, || true, || Arc::clone(&holder) as Arc<dyn Holder>).unwrap();
+        assert_eq!(break_for(file, true), Err(Errno::EAGAIN));
+        let before = generation();
+        remove(file, &open).unwrap();
+        // As long as the lock is held: whoever takes it next finds no lease, and no deadline to wait for.
+        assert!(holder.0.load(SeqCst) > before);
     }
 
     /// Takes its time to hear that its lease is over.
