@@ -10,9 +10,8 @@
 //!    when it looks for events without waiting, when it finds the connection empty. Flows that hold something are in a
 //!    list of the CPU for that ([`HeldFlows`]).
 //! 4. A program that computes for long does none of these, and a thread may move to another CPU. The worker of the CPU
-//!    looks after
-//!    [`HOLD_NS`], and goes on looking while there is anything held now and then, so that nobody has to wake it each
-//!    time.
+//!    looks after [`HOLD_NS`], and goes on looking while there is anything held now and then, so that nobody has to wake
+//!    it each time.
 //! 5. Nobody waits for what is held: no acknowledgement will move it. A connection that is closed, shut or told to send
 //!    at once (`TCP_NODELAY`, no `TCP_CORK`) sends it with the rest.
 //!

@@ -212,7 +212,7 @@ impl Stack {
             Delivery::Wake => flow.wake(),
             Delivery::Quiet => {}
         }
-        self.own_worker().watch(flow);
+        self.watch(flow);
     }
 
     /// The flow for packets of a key: a connection's, or that of a datagram socket which serves the address or any.
@@ -272,9 +272,7 @@ impl<'a> Touched<'a> {
             Delivery::Wake | Delivery::Quiet => {}
         }
         self.delivered += 1;
-        if !state.is_watched.load(Relaxed) {
-            self.stack.own_worker().watch(flow);
-        }
+        self.stack.watch(flow);
     }
 
     fn control(&mut self, packet: QueuedPacket) {

@@ -5,7 +5,8 @@
 //! 3. *Timers.* A flow has at most one: when the protocol wants to be called. Setting it anew to a later time costs nothing: it fires at the
 //!    old time, finds nothing, and is set again. So the timers of retransmissions, which are pushed ahead with each acknowledgement, rarely touch the tree.
 //! 4. *Watching.* A flow that got packets is looked at within [`WATCH_NS`]: if nobody has taken them, the worker does, so that acknowledgements are sent
-//!    and windows open while the program computes. A flow is watched once however many packets come.
+//!    and windows open while the program computes. A flow is watched once however many packets come, and while flows are busy the
+//!    next look is announced, so that their packets need not wake the worker ([`sync::Lookout`]).
 //!
 //! 5. *Devices.* A busy device is looked at every [`DEVICE_NS`]: notifications that were lost on either way cost no more than that.
 //!
@@ -14,6 +15,8 @@
 //!
 //! The worker sleeps until the earliest of these. Locks: [`sync::rank::NETWORK_TIMERS`] around the tree of timers, held for no call;
 //! [`sync::rank::CONTROL_PACKETS`] while a batch of control packets is handled, so that who sent them can wait for their end.
+//! The worker itself never waits for a thread that handles its packets: that thread may be preempted, and timers go on. Whoever lets go of
+//! the lock looks for packets that have come meanwhile, and wakes the worker for them (`sync`'s model `leaving` checks this with loom).
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -21,7 +24,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use sync::batch_queue::Pushed;
 use sync::machine::{self, NEVER};
-use sync::{BatchQueue, Mutex, Parker, rank};
+use sync::{BatchQueue, Lookout, Mutex, MutexGuard, Parker, rank};
 
 use crate::channel::{Flow, NO_CPU, Packet, QueuedPacket};
 use crate::held::HeldFlows;
@@ -54,8 +57,8 @@ pub(crate) struct Worker {
     polls: BatchQueue<(Arc<Interface>, u16)>,
     pokes: BatchQueue<Arc<dyn Flow>>,
     watched: BatchQueue<Arc<dyn Flow>>,
-    /// When the watched flows are looked at; [`NEVER`] while there are none.
-    watch_ns: AtomicU64,
+    /// When the watched flows are looked at.
+    lookout: Lookout,
     timers: Mutex<BTreeMap<TimerKey, Arc<dyn Flow>>>,
     held: HeldFlows,
     /// When the worker wakes up by itself.
@@ -73,7 +76,7 @@ impl Worker {
             polls: BatchQueue::new(POLLS_MAX),
             pokes: BatchQueue::new(FLOWS_MAX),
             watched: BatchQueue::new(FLOWS_MAX),
-            watch_ns: AtomicU64::new(NEVER),
+            lookout: Lookout::new(),
             timers: Mutex::new(rank::NETWORK_TIMERS, BTreeMap::new()),
             held: HeldFlows::new(),
             wakes_ns: AtomicU64::new(NEVER),
@@ -99,24 +102,16 @@ impl Worker {
         self.control.push_entry(packet) != Pushed::Full
     }
 
-    /// Has the packets of `flow` looked at within a while.
-    #[inline]
-    pub(crate) fn watch(&self, flow: &Arc<dyn Flow>) {
-        if !flow.state().is_watched.load(Ordering::Relaxed) {
-            self.watch_new(flow);
-        }
-    }
-
+    /// Has the packets of `flow` looked at within a while. Every flow is in one list at most.
     #[cold]
-    fn watch_new(&self, flow: &Arc<dyn Flow>) {
+    fn watch(&self, flow: &Arc<dyn Flow>) {
         if flow.state().is_watched.swap(true, Ordering::AcqRel) {
             return;
         }
         if self.watched.push(Arc::clone(flow)) == Pushed::Full {
             flow.state().is_watched.store(false, Ordering::Release);
         }
-        if self.watch_ns.load(Ordering::Relaxed) == NEVER {
-            self.watch_ns.store(machine::now_ns().saturating_add(WATCH_NS), Ordering::Relaxed);
+        if self.lookout.note(|| machine::now_ns().saturating_add(WATCH_NS)) {
             self.wake();
         }
     }
@@ -182,7 +177,7 @@ impl Stack {
         let worker = self.worker(cpu);
         worker.has_work.store(false, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        self.handle_waiting(worker);
+        self.handle_own(worker);
         let is_polling = self.poll_queues(worker);
         let now_ns = machine::now_ns();
         for flow in worker.pokes.take() {
@@ -197,11 +192,23 @@ impl Stack {
         if is_polling {
             return now_ns;
         }
-        let at_ns = worker.next_timer_ns().min(worker.watch_ns.load(Ordering::Relaxed)).min(control_ns);
+        let at_ns = worker.next_timer_ns().min(worker.lookout.at_ns()).min(control_ns);
         worker.wakes_ns.store(at_ns, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         // What was set before `wakes_ns` could be seen.
         at_ns.min(worker.next_timer_ns()).min(worker.held.look_ns())
+    }
+
+    /// The worker's part: handles the control packets that wait, unless another thread handles some. Then that thread wakes the worker
+    /// again if need be.
+    fn handle_own(self: &Arc<Self>, worker: &Worker) {
+        if worker.control.is_empty() {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        if let Some(handling) = worker.handling.try_lock() {
+            self.handle_under(worker, handling);
+        }
     }
 
     /// Handles the control packets that wait at a worker, and waits for those that another thread handles. False: there are none.
@@ -211,14 +218,24 @@ impl Stack {
         if worker.control.is_empty() && !worker.is_handling.load(Ordering::Acquire) && worker.control.is_empty() {
             return false;
         }
-        let _handling = worker.handling.lock();
+        self.handle_under(worker, worker.handling.lock());
+        true
+    }
+
+    /// Handles what waits at a worker, and lets go of its lock.
+    fn handle_under(self: &Arc<Self>, worker: &Worker, handling: MutexGuard<'_, ()>) {
         worker.is_handling.store(true, Ordering::Release);
         let mut arrived = worker.control.take();
         while let Some(packet) = arrived.next_entry() {
             self.handle_control(packet);
         }
         worker.is_handling.store(false, Ordering::Release);
-        true
+        drop(handling);
+        // The worker has seen a packet and then a lock that is taken; here the lock is let go, and then packets are looked for.
+        fence(Ordering::SeqCst);
+        if !worker.control.is_empty() {
+            worker.wake();
+        }
     }
 
     /// Sees to what the machine has sent to itself on CPU `sent_on`: as on Linux, the error that a datagram causes is there when `send`
@@ -284,6 +301,14 @@ impl Stack {
         }
     }
 
+    /// Has the packets of `flow` looked at within a while.
+    #[inline]
+    pub(crate) fn watch(&self, flow: &Arc<dyn Flow>) {
+        if !flow.state().is_watched.load(Ordering::Relaxed) {
+            self.own_worker().watch(flow);
+        }
+    }
+
     /// Has a worker call [`Flow::work`] at once. Callable from interrupts.
     pub fn poke(&self, flow: Arc<dyn Flow>) {
         self.own_worker().poke(flow);
@@ -316,23 +341,15 @@ impl Stack {
     }
 
     fn look_at_watched(self: &Arc<Self>, worker: &Worker, now_ns: u64) {
-        if now_ns < worker.watch_ns.load(Ordering::Relaxed) {
+        if !worker.lookout.begin(now_ns, WATCH_NS) {
             return;
         }
-        let mut has_any = false;
         for flow in worker.watched.take() {
-            has_any = true;
+            // Before its packets are looked for: who queues one finds either this, or that it is not watched.
             flow.state().is_watched.store(false, Ordering::SeqCst);
             if flow.has_packets() {
                 self.let_work(&flow, now_ns);
             }
-        }
-        // While flows are busy the next look is announced, so that their packets need not wake the worker for it.
-        let next_ns = if has_any { now_ns.saturating_add(WATCH_NS) } else { NEVER };
-        worker.watch_ns.store(next_ns, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if next_ns == NEVER && !worker.watched.is_empty() {
-            worker.watch_ns.store(now_ns.saturating_add(WATCH_NS), Ordering::Relaxed);
         }
     }
 }
@@ -340,4 +357,39 @@ impl Stack {
 /// Where a flow lies: tells flows apart that are alive.
 fn address_of(flow: &Arc<dyn Flow>) -> usize {
     Arc::as_ptr(flow).cast::<()>().addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::nic::NicFeatures;
+    use crate::test_support::{receive, stack_with_nic};
+
+    /// A question for 10.0.0.1 (RFC 826).
+    fn question() -> Vec<u8> {
+        let mut frame = [&[0xff; 6], &crate::test_support::PEER_MAC[..], &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+        frame.extend(crate::test_support::PEER_MAC);
+        frame.extend([10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1]);
+        frame
+    }
+
+    #[test]
+    fn the_worker_does_not_wait_for_who_handles_its_packets() {
+        let (stack, nic, interface) = stack_with_nic(NicFeatures::empty());
+        let worker = stack.worker(0);
+        thread::scope(|scope| {
+            let handling = worker.handling.lock();
+            let waiting = scope.spawn(|| receive(&stack, &interface, &question()));
+            waiting.join().unwrap();
+            // It went on to sleep, and the packet is there.
+            assert!(nic.take().is_empty() && !worker.control.is_empty());
+            assert!(!worker.has_work.load(Ordering::Relaxed));
+            drop(handling);
+        });
+        // Who has left it there, or the worker when it is woken.
+        assert!(stack.handle_waiting(worker));
+        assert_eq!((nic.take().len(), worker.has_work.load(Ordering::Relaxed)), (1, false));
+    }
 }

@@ -10,6 +10,7 @@
 mod batch_queue;
 mod change_count;
 mod keyed;
+mod leaving;
 mod lookout;
 mod mutex;
 mod park;
