@@ -72,6 +72,11 @@ pub trait Nic: Send + Sync {
     /// What it has done.
     fn counters(&self) -> NicCounters;
 
+    /// What one pair of queues has done, if the device has several; interrupts and polls are not told apart.
+    fn pair_counters(&self, _pair: u16) -> NicCounters {
+        NicCounters::default()
+    }
+
     /// Sends frames on the queue of the calling CPU, and tells the device once. Those that find no room are dropped and counted: whoever
     /// sent them sends them again, or does not care. `frames` is empty afterwards, and keeps its memory.
     ///

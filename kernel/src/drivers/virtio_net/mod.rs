@@ -82,6 +82,20 @@ struct Pair {
     transmit: Transmit,
 }
 
+impl Pair {
+    #[inline(never)]
+    fn add_counters(&self, sum: &mut NicCounters) {
+        let (received, sent) = (self.receive.counts(), self.transmit.counts());
+        sum.received_frames += received.frames.load(Relaxed);
+        sum.received_bytes += received.bytes.load(Relaxed);
+        sum.receive_drops += received.drops.load(Relaxed);
+        sum.sent_frames += sent.frames.load(Relaxed);
+        sum.sent_bytes += sent.bytes.load(Relaxed);
+        sum.transmit_drops += sent.drops.load(Relaxed);
+        sum.kicks += received.kicks.load(Relaxed) + sent.kicks.load(Relaxed);
+    }
+}
+
 impl VirtioNet {
     /// Takes a device, which does not begin yet. `None`, and a word in the log, if it cannot be used.
     #[inline(never)]
@@ -207,16 +221,17 @@ impl Nic for VirtioNet {
             ..NicCounters::default()
         };
         for pair in &self.pairs {
-            let (received, sent) = (pair.receive.counts(), pair.transmit.counts());
-            sum.received_frames += received.frames.load(Relaxed);
-            sum.received_bytes += received.bytes.load(Relaxed);
-            sum.receive_drops += received.drops.load(Relaxed);
-            sum.sent_frames += sent.frames.load(Relaxed);
-            sum.sent_bytes += sent.bytes.load(Relaxed);
-            sum.transmit_drops += sent.drops.load(Relaxed);
-            sum.kicks += received.kicks.load(Relaxed) + sent.kicks.load(Relaxed);
+            pair.add_counters(&mut sum);
         }
         sum
+    }
+
+    fn pair_counters(&self, pair: u16) -> NicCounters {
+        let mut counters = NicCounters::default();
+        if let Some(pair) = self.pairs.get(usize::from(pair)) {
+            pair.add_counters(&mut counters);
+        }
+        counters
     }
 
     fn transmit(&self, frames: &mut Vec<TransmitFrame>) {

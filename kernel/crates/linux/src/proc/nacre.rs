@@ -125,6 +125,12 @@ fn network(system: &System) -> Vec<u8> {
             text.line(format_args!("{name} kicks: {}", counters.kicks));
             text.line(format_args!("{name} interrupts: {}", counters.interrupts));
             text.line(format_args!("{name} polls: {}", counters.polls));
+            let pairs = nic.properties().queues;
+            for pair in (0..pairs).filter(|_| pairs > 1) {
+                let counters = nic.pair_counters(pair);
+                text.line(format_args!("{name} pair {pair} received: {}", counters.received_frames));
+                text.line(format_args!("{name} pair {pair} sent: {}", counters.sent_frames));
+            }
         }
     }
     text.into_bytes()
