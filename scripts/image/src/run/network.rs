@@ -7,7 +7,8 @@
 //! - `tap:NAME[,queues=N]`: an interface of the host, which exists.
 //! - `socket:PATH`, `listen:PATH`: a stream socket of the Unix domain, to connect to or to make; each frame behind its length in four bytes.
 //! - `dgram:LOCAL:REMOTE`: a pair of datagram sockets of the Unix domain; a frame each.
-//! - All take `mac=ADDRESS`, `mtu=BYTES` and `pcap=FILE`, which records what passes.
+//! - All take `mac=ADDRESS`, `mtu=BYTES` and `pcap=FILE`, which records what passes. An interface of the host has no offloads then, as some
+//!   QEMUs write their headers into the file as if they were of the frame. `tcpdump` on the host sees what passes with them.
 //! - `none`: no device.
 
 use std::path::Path;
@@ -189,7 +190,7 @@ pub fn arguments(
         // Such an interface refuses who wants a single queue: one of two stays unused.
         let needs_several = matches!(&device.link, Link::Tap { name, .. } if has_multiqueue(name));
         let opened = if needs_several { queues.max(2) } else { queues };
-        list.extend(["-netdev".into(), backend(&device.link, number, opened)]);
+        list.extend(["-netdev".into(), backend(device, number, opened)]);
         if let Some(file) = &device.capture {
             list.extend(["-object".into(), format!("filter-dump,id=dump{number},netdev=net{number},file={}", file)]);
         }
@@ -212,8 +213,8 @@ pub fn arguments(
     list
 }
 
-fn backend(link: &Link, number: usize, queues: u32) -> String {
-    match link {
+fn backend(device: &NetworkDevice, number: usize, queues: u32) -> String {
+    match &device.link {
         Link::User { tcp, udp } => {
             let mut text = format!("user,id=net{number}");
             let forwards = tcp.iter().map(|pair| ("tcp", pair)).chain(udp.iter().map(|pair| ("udp", pair)));
@@ -224,7 +225,8 @@ fn backend(link: &Link, number: usize, queues: u32) -> String {
         }
         Link::Tap { name, .. } => {
             let several = if queues > 1 { format!(",queues={queues}") } else { String::new() };
-            format!("tap,id=net{number},ifname={name},script=no,downscript=no{several}")
+            let plain = if device.capture.is_some() { ",vnet_hdr=off" } else { "" };
+            format!("tap,id=net{number},ifname={name},script=no,downscript=no{several}{plain}")
         }
         Link::Stream { path, is_server } => {
             let server = if *is_server { "on" } else { "off" };
@@ -335,6 +337,8 @@ mod tests {
         let tap = lines("tap:t", Machine::Q35, 2, true);
         assert_eq!(tap[1], "tap,id=net0,ifname=t,script=no,downscript=no,queues=2");
         assert_eq!(tap[3], "virtio-net-pci,disable-legacy=on,romfile=,netdev=net0,mq=on,vectors=6");
+        let recorded = lines("tap:t,pcap=/e", Machine::Q35, 1, false);
+        assert_eq!(recorded[1], "tap,id=net0,ifname=t,script=no,downscript=no,vnet_hdr=off");
         for tap in [lines("tap:t", Machine::Q35, 2, false), lines("tap:t,queues=3", Machine::Microvm, 4, false)] {
             assert!(!tap[1].contains("queues") && !tap[3].contains("mq"), "{tap:?}");
         }
