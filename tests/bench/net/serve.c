@@ -5,9 +5,16 @@
 //   7003  gets a count of bytes (eight bytes, lowest first; 0: until the peer leaves) and sends so many: byte i is i ^ i >> 8
 //   7004  for each connection: gets one byte, sends it back, closes; one after the other
 //   7005  UDP: sends datagrams back
+//   7006  gets a line and does what it says:
+//           read PATH                         sends the file
+//           connect DEVICE ADDRESS PORT COUNT connects there, through the device unless it is -, sends so many bytes, those of 7003, waits
+//                                             for the peer to end, and tells of itself: its address and the path's MTU, or of the error
 //
-// A thread serves each connection of the first three ports.
+// A thread serves each connection of the first three ports and the last. With the argument `both` it listens by IPv6 for both families.
 #define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -15,12 +22,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BUFFER = 64 << 10, STACK = 128 << 10, BACKLOG = 1024 };
+enum { BUFFER = 64 << 10, STACK = 128 << 10, BACKLOG = 1024, LINE = 256 };
 
 static unsigned char pattern[1 << 16];
+static int family = AF_INET;
 
 static void check(int is_good, const char *what)
 {
@@ -61,18 +70,71 @@ static void sink(int file)
 	send_all(file, &total, sizeof total);
 }
 
-static void source(int file)
+static int send_pattern(int file, uint64_t wanted)
 {
-	uint64_t wanted;
-	if (recv(file, &wanted, sizeof wanted, MSG_WAITALL) != sizeof wanted)
-		return;
 	for (uint64_t sent = 0; !wanted || sent < wanted;) {
 		uint64_t count = sizeof pattern;
 		if (wanted && wanted - sent < count)
 			count = wanted - sent;
 		if (!send_all(file, pattern, count))
-			break;
+			return 0;
 		sent += count;
+	}
+	return 1;
+}
+
+static void source(int file)
+{
+	uint64_t wanted;
+	if (recv(file, &wanted, sizeof wanted, MSG_WAITALL) == sizeof wanted)
+		send_pattern(file, wanted);
+}
+
+// Connects and sends; 0 and `errno` if that fails. The text is of the socket then.
+static int call(const char *device, const char *address, int port, uint64_t count, char *text)
+{
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int is_six = inet_pton(AF_INET6, address, &six.sin6_addr) == 1;
+	if (!is_six)
+		inet_pton(AF_INET, address, &four.sin_addr);
+	struct sockaddr *to = is_six ? (struct sockaddr *)&six : (struct sockaddr *)&four;
+	socklen_t length = is_six ? sizeof six : sizeof four, mtu_length = sizeof(int);
+	int mtu = 0, file = socket(to->sa_family, SOCK_STREAM, 0);
+	char own[INET6_ADDRSTRLEN] = "", rest;
+	int is_done = file >= 0
+		&& (!strcmp(device, "-") || !setsockopt(file, SOL_SOCKET, SO_BINDTODEVICE, device, strlen(device)))
+		&& !connect(file, to, length) && send_pattern(file, count) && !shutdown(file, SHUT_WR)
+		&& recv(file, &rest, 1, 0) >= 0 && !getsockname(file, to, &length)
+		&& !getsockopt(file, is_six ? IPPROTO_IPV6 : IPPROTO_IP, is_six ? IPV6_MTU : IP_MTU, &mtu, &mtu_length)
+		&& inet_ntop(to->sa_family, is_six ? (void *)&six.sin6_addr : (void *)&four.sin_addr, own, sizeof own);
+	int error = errno;
+	close(file);
+	errno = error;
+	snprintf(text, LINE, "from %s mtu %d\n", own, mtu);
+	return is_done;
+}
+
+static void obey(int file)
+{
+	char line[LINE] = "", first[LINE], second[LINE], text[LINE];
+	int port;
+	unsigned long count;
+	for (size_t length = 0; length < sizeof line - 1 && !strchr(line, '\n'); length++)
+		if (recv(file, line + length, 1, 0) != 1)
+			return;
+	if (sscanf(line, "read %255s", first) == 1) {
+		int from = open(first, O_RDONLY);
+		char *buffer = malloc(BUFFER);
+		ssize_t part;
+		while ((part = read(from, buffer, BUFFER)) > 0 && send_all(file, buffer, part))
+			;
+		free(buffer);
+		close(from);
+	} else if (sscanf(line, "connect %255s %255s %d %lu", first, second, &port, &count) == 4) {
+		if (!call(first, second, port, count, text))
+			snprintf(text, sizeof text, "%s\n", strerror(errno));
+		send_all(file, text, strlen(text));
 	}
 }
 
@@ -90,13 +152,23 @@ static void *run_connection(void *argument)
 	return NULL;
 }
 
-static int listen_on(int port)
+// A socket of any address.
+static int bound(int type, int port)
 {
-	int one = 1, file = socket(AF_INET, SOCK_STREAM, 0);
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int one = 1, zero = 0, file = socket(family, type, 0);
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	int is_six = family == AF_INET6;
 	check(file >= 0, "socket");
 	check(!setsockopt(file, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), "SO_REUSEADDR");
-	check(!bind(file, (struct sockaddr *)&address, sizeof address), "bind");
+	check(!is_six || !setsockopt(file, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero), "IPV6_V6ONLY");
+	check(!bind(file, is_six ? (void *)&six : (void *)&four, is_six ? sizeof six : sizeof four), "bind");
+	return file;
+}
+
+static int listen_on(int port)
+{
+	int file = bound(SOCK_STREAM, port);
 	check(!listen(file, BACKLOG), "listen");
 	return file;
 }
@@ -155,12 +227,13 @@ static void *echo_datagrams(void *argument)
 	return NULL;
 }
 
-int main(void)
+int main(int count, char **arguments)
 {
-	static struct connection listeners[] = { { echo, 7001 }, { sink, 7002 }, { source, 7003 } };
+	static struct connection listeners[] = { { echo, 7001 }, { sink, 7002 }, { source, 7003 }, { obey, 7006 } };
 	static int single, datagrams;
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(7005) };
 
+	if (count > 1 && !strcmp(arguments[1], "both"))
+		family = AF_INET6;
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < sizeof pattern; i++)
 		pattern[i] = i ^ i >> 8;
@@ -171,9 +244,7 @@ int main(void)
 	for (size_t i = 0; i < sizeof listeners / sizeof *listeners; i++)
 		listeners[i].file = listen_on(listeners[i].file);
 	single = listen_on(7004);
-	datagrams = socket(AF_INET, SOCK_DGRAM, 0);
-	check(datagrams >= 0, "socket");
-	check(!bind(datagrams, (struct sockaddr *)&address, sizeof address), "bind");
+	datagrams = bound(SOCK_DGRAM, 7005);
 
 	for (size_t i = 0; i < sizeof listeners / sizeof *listeners; i++)
 		start(accept_always, &listeners[i]);

@@ -2,6 +2,7 @@
 //!
 //! `make bench-tcp` writes the figures into docs/TCP.md. The program also runs inside of network namespaces, as `bench-tcp peer ...`.
 
+mod bridge;
 mod report;
 mod runs;
 
@@ -19,6 +20,8 @@ usage: bench-tcp FILE.md [SECONDS [NAME]]  measures, and puts the figures into t
                                        with NAME in theirs, where the figures of the others are of runs of as many seconds
        bench-tcp churn COUNT           lets so many connections come and go between two stacks, and compares memory before and after
        bench-tcp corpus DIRECTORY      writes what was recorded on real links as the fuzzer's inputs: a file of each capture
+       bench-tcp bridge TAP LOCAL REMOTE SEED
+                                       a bad link between a device of this namespace and datagram sockets, until the input ends
        bench-tcp peer ARGUMENT...      the programs at Linux's ends";
 /// What may be allocated after the churn that was not before.
 const CHURN_LEN_MAX: usize = 32 << 10;
@@ -30,6 +33,10 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match *arguments.as_slice() {
         ["peer", ref arguments @ ..] => peer::run(arguments),
+        ["bridge", tap, local, remote, seed] => seed
+            .parse()
+            .map_err(|error| format!("{seed}: {error}"))
+            .and_then(|seed| bridge::run(tap, local, remote, seed)),
         ["churn", count] => count.parse().map_err(|error| format!("{count}: {error}")).and_then(churn),
         ["corpus", directory] => write_corpus(directory),
         [file] => report::write(file, 20, ""),

@@ -79,6 +79,19 @@ impl Tools {
         self.target.join("x86_64-unknown-none").join(kernel_profile()).join("kernel")
     }
 
+    /// Builds the program of `tests/netsim`.
+    pub(crate) fn build_network_simulator(&self) -> Result<(), Failure> {
+        let mut command = Command::new("cargo");
+        command.args(["build", "--quiet", "-p", "netsim"]).current_dir(&self.root);
+        let is_built = command.status().is_ok_and(|status| status.success());
+        if is_built { Ok(()) } else { Err("tests/netsim does not build".to_owned()) }
+    }
+
+    /// The program of `tests/netsim`, as the tests of its crate leave it.
+    pub(crate) fn network_simulator(&self) -> PathBuf {
+        self.target.join("debug/bench-tcp")
+    }
+
     /// The program behind `scripts/run-qemu.sh`.
     pub(crate) fn runner(&self) -> PathBuf {
         self.target.join("release/nacre-run")

@@ -88,6 +88,12 @@ pub enum Kind {
     Ethernet,
 }
 
+impl Kind {
+    fn medium(self) -> Medium {
+        if self == Self::Ip { Medium::Ip } else { Medium::Ethernet }
+    }
+}
+
 /// A device in a namespace.
 #[derive(Debug)]
 pub struct Device {
@@ -99,12 +105,9 @@ impl Device {
     /// A device that is up and has no address. `mtu` is of IP packets.
     pub fn new(namespace: &Namespace, kind: Kind, mtu: usize) -> Result<Self, String> {
         let name = unique_name();
-        let (mode, medium) = match kind {
-            Kind::Ip => ("tun", Medium::Ip),
-            Kind::Ethernet => ("tap", Medium::Ethernet),
-        };
+        let mode = if kind == Kind::Ip { "tun" } else { "tap" };
         run(Command::new("ip").args(["tuntap", "add", &name, "mode", mode]))?;
-        let device = Self::attach(namespace, &name, medium, mtu);
+        let device = Self::attach(namespace, &name, kind, mtu);
         if device.is_err() {
             // Where it is by now is not known; in the namespace, it goes with that.
             let _ = run(Command::new("ip").args(["link", "delete", &name]));
@@ -112,13 +115,19 @@ impl Device {
         device
     }
 
-    fn attach(namespace: &Namespace, name: &str, medium: Medium, mtu: usize) -> Result<Self, String> {
+    fn attach(namespace: &Namespace, name: &str, kind: Kind, mtu: usize) -> Result<Self, String> {
         // In this namespace first: that is where the device file looks for it.
         let (mtu, queue_len) = (mtu.to_string(), DEVICE_QUEUE_LEN.to_string());
         run(Command::new("ip").args(["link", "set", name, "mtu", &mtu, "txqueuelen", &queue_len]))?;
-        let tun = TunTapInterface::new(name, medium).map_err(|error| format!("/dev/net/tun: {error}"))?;
+        let device = Self::existing(name, kind)?;
         run(Command::new("ip").args(["link", "set", name, "netns", &namespace.name]))?;
         run(namespace.command("ip").args(["link", "set", name, "up"]))?;
+        Ok(device)
+    }
+
+    /// A device that `ip tuntap` has made in this thread's own namespace.
+    pub fn existing(name: &str, kind: Kind) -> Result<Self, String> {
+        let tun = TunTapInterface::new(name, kind.medium()).map_err(|error| format!("/dev/net/tun: {error}"))?;
         Ok(Self { name: name.to_owned(), tun })
     }
 

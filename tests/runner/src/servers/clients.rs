@@ -159,7 +159,7 @@ fn run(tools: &Tools, used: &'static Use) -> Result<(), Failure> {
     let _ = std::fs::remove_dir_all(&work);
     std::fs::create_dir_all(&work).map_err(failed)?;
     let free = free_port()?;
-    let peer = Peer { host: Ipv4Addr::LOCALHOST, ports: vec![(MACHINE_PORT, free)], is_direct: false };
+    let peer = Peer { host: Ipv4Addr::LOCALHOST.into(), ports: vec![(MACHINE_PORT, free)], is_direct: false };
     let (listener, there) = host::listen(&peer)?;
     let word = |word: &&str| {
         word.replace("HOST", &there.ip().to_string()).replace("PORT", &there.port().to_string()).into_bytes()

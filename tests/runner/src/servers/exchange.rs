@@ -1,12 +1,11 @@
 //! Exchanges of bytes with a server, each byte checked; `everything` is for `tests/bench/net/serve.c`.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use super::{Peer, SILENCE_MAX};
+use super::{Peer, SILENCE_MAX, ping};
 use crate::schedule::Failure;
 
 /// Datagrams may be lost: so often they are sent again.
@@ -96,12 +95,15 @@ pub(super) fn everything(peer: &Peer) -> Result<(), Failure> {
             datagram(peer, size)?;
         }
         refused(peer)?;
-        ping(peer)?;
+        for size in [56, 4000] {
+            ping::answers(peer.address(0).ip(), size)?;
+        }
     }
     echo(peer, b"still there")
 }
 
-fn sink(peer: &Peer, size: usize) -> Result<(), Failure> {
+/// Sends so many bytes, and hears how many arrived.
+pub(super) fn sink(peer: &Peer, size: usize) -> Result<(), Failure> {
     let mut stream = peer.connect(7002)?;
     let mut count = [0; 8];
     let done = stream
@@ -113,7 +115,8 @@ fn sink(peer: &Peer, size: usize) -> Result<(), Failure> {
     if count == size as u64 { Ok(()) } else { Err(format!("sink: of {size} bytes {count} arrived")) }
 }
 
-fn source(peer: &Peer, size: usize) -> Result<(), Failure> {
+/// Has so many bytes sent.
+pub(super) fn source(peer: &Peer, size: usize) -> Result<(), Failure> {
     let mut stream = peer.connect(7003)?;
     let mut got = Vec::new();
     let done = stream.write_all(&(size as u64).to_le_bytes()).and_then(|()| stream.read_to_end(&mut got));
@@ -140,9 +143,14 @@ fn abandon(peer: &Peer) -> Result<(), Failure> {
     Ok(())
 }
 
-fn datagram(peer: &Peer, size: usize) -> Result<(), Failure> {
+/// Sends a datagram until it comes back.
+pub(super) fn datagram(peer: &Peer, size: usize) -> Result<(), Failure> {
     let failed = |error: std::io::Error| format!("datagram of {size} bytes: {error}");
-    let local = if peer.is_direct { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+    let local: IpAddr = match peer.address(0).ip() {
+        _ if !peer.is_direct => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
     let socket = UdpSocket::bind((local, 0)).map_err(failed)?;
     socket.set_read_timeout(Some(Duration::from_secs(1))).map_err(failed)?;
     socket.connect(peer.address(7005)).map_err(failed)?;
@@ -167,17 +175,4 @@ fn refused(peer: &Peer) -> Result<(), Failure> {
         Err(error) => Err(format!("port 9: {error}")),
         Ok(_) => Err("port 9 takes a connection".to_owned()),
     }
-}
-
-/// Where there is the program for it.
-fn ping(peer: &Peer) -> Result<(), Failure> {
-    for size in ["56", "4000"] {
-        let mut command = Command::new("ping");
-        command.args(["-c", "2", "-W", "5", "-s", size]).arg(peer.address(0).ip().to_string());
-        match command.stdout(Stdio::null()).stderr(Stdio::null()).status() {
-            Ok(status) if !status.success() => return Err(format!("no answer to a ping of {size} bytes")),
-            Ok(_) | Err(_) => {}
-        }
-    }
-    Ok(())
 }

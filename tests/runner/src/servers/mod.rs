@@ -3,7 +3,7 @@
 //! one and to open /dev/net/tun.
 //!
 //! For TAP, the runner starts itself once more inside the namespace, which ends with that process: nothing is left behind.
-//! `clients` are programs there that use the host (`servers/client/...`).
+//! `clients` are programs there that use the host (`servers/client/...`), `links` a machine with several devices (`servers/tap/links`).
 //! `GUEST=linux` boots the same servers in a Linux guest instead: what fails there is the test's fault.
 
 mod clients;
@@ -11,12 +11,14 @@ mod crowd;
 mod exchange;
 mod host;
 mod http;
+mod links;
 mod list;
+mod ping;
 mod web;
 
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -46,7 +48,7 @@ const TEST_TIME_MAX: Duration = Duration::from_secs(400);
 /// A machine's server, as the host sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    host: Ipv4Addr,
+    host: IpAddr,
     /// Ports of the machine, and where they are for us.
     ports: Vec<(u16, u16)>,
     /// Whether packets go through without anybody's translation.
@@ -77,6 +79,11 @@ pub(crate) fn tests(tools: &Tools, selection: &Selection) -> Vec<Test> {
         return Vec::new();
     }
     let mut tests = clients::tests(tools);
+    let builder = tools.clone();
+    tests.push(Test::new("servers/tap/links", move || {
+        builder.build_network_simulator()?;
+        run_in_namespace(&links::SERVER, links::CPUS)
+    }));
     for way in ["user", "tap"] {
         for server in SERVERS {
             let app = Arc::new(App::new(tools.root.join("tests/apps").join(server.app)));
@@ -100,7 +107,10 @@ pub(crate) fn tests(tools: &Tools, selection: &Selection) -> Vec<Test> {
 /// What the runner does inside a namespace, if that is where it is.
 pub(crate) fn inside() -> Option<ExitCode> {
     let asked = std::env::var(INSIDE).ok()?;
-    let result = run_by_tap(&asked);
+    let result = match asked.as_str() {
+        links::FAR => links::far(),
+        asked => run_by_tap(asked),
+    };
     if let Err(failure) = &result {
         eprintln!("{failure}");
     }
@@ -132,24 +142,28 @@ fn run_in_namespace(server: &Server, cpus: u32) -> Result<Verdict, Failure> {
 
 fn run_by_tap(asked: &str) -> Result<(), Failure> {
     let (name, cpus) = asked.split_once(':').ok_or("no test")?;
+    if name == links::SERVER.name {
+        return links::run(&Tools::existing()?);
+    }
     let server = SERVERS.iter().find(|server| server.name == name).ok_or("no such server")?;
     let cpus = cpus.parse().map_err(|_| "not a number of processors")?;
     for words in [
-        "link set lo up".to_owned(),
-        format!("tuntap add dev {TAP} mode tap vnet_hdr"),
-        format!("address add {TAP_HOST}/24 dev {TAP}"),
-        format!("link set {TAP} up"),
+        "link set lo up",
+        &format!("tuntap add dev {TAP} mode tap vnet_hdr"),
+        &format!("address add {TAP_HOST}/24 dev {TAP}"),
+        &format!("link set {TAP} up"),
     ] {
-        let mut command = Command::new("ip");
-        command.args(words.split(' '));
-        let output = process::run(&mut command, &Input::Empty, SILENCE_MAX)?;
-        if output.status != 0 {
-            return Err(format!("ip {words}: {}", String::from_utf8_lossy(&output.stderr)));
-        }
+        ip(&mut Command::new("ip"), words)?;
     }
-    let peer = Peer { host: TAP_GUEST, ports: Vec::new(), is_direct: true };
+    let peer = Peer { host: TAP_GUEST.into(), ports: Vec::new(), is_direct: true };
     let network = [("NET", format!("tap:{TAP}")), ("NETCFG", format!("{TAP_GUEST}/24,gw={TAP_HOST}"))];
     run(&Tools::existing()?, server, cpus, "tap", &network, &peer)
+}
+
+/// Runs `ip`, or what runs it, with these words.
+fn ip(command: &mut Command, words: &str) -> Result<(), Failure> {
+    let output = process::run(command.args(words.split(' ')), &Input::Empty, SILENCE_MAX)?;
+    if output.status == 0 { Ok(()) } else { Err(format!("ip {words}: {}", String::from_utf8_lossy(&output.stderr))) }
 }
 
 fn run_by_user(tools: &Tools, server: &Server, cpus: u32) -> Result<Verdict, Failure> {
@@ -163,7 +177,7 @@ fn run_by_user(tools: &Tools, server: &Server, cpus: u32) -> Result<Verdict, Fai
         network.push_str(&format!(",udp={free}:{port}"));
         ports.push((port, free));
     }
-    let peer = Peer { host: Ipv4Addr::LOCALHOST, ports, is_direct: false };
+    let peer = Peer { host: Ipv4Addr::LOCALHOST.into(), ports, is_direct: false };
     run(tools, server, cpus, "user", &[("NET", network)], &peer)?;
     Ok(Verdict::Passed)
 }
