@@ -181,6 +181,7 @@ loads_of_redis() {
 loads_of_memcached() {
     row memcached_get_16x1 "$load" memcached "$host" 11211 16 1 "$seconds"
     row memcached_get_16x16 "$load" memcached "$host" 11211 16 16 "$seconds"
+    row memcached_set_16x1 "$load" memcached "$host" 11211 16 1 "$seconds" set
 }
 
 loads_of_nginx() {
@@ -222,6 +223,7 @@ shares_of_redis() {
 shares_of_memcached() {
     share memcached_get_16x1 "$load" memcached "$host" 11211 16 1 "$seconds"
     share memcached_get_16x16 "$load" memcached "$host" 11211 16 16 "$seconds"
+    share memcached_set_16x1 "$load" memcached "$host" 11211 16 1 "$seconds" set
 }
 
 shares_of_nginx() { share nginx_612_keep "$load" http "$host" 80 16 1 "$seconds" /612.html; }

@@ -20,6 +20,7 @@ needs=(
     "musl-gcc|musl-tools|musl with its musl-gcc wrapper (for tests/binaries)"
     "e2fsck|e2fsprogs|e2fsprogs (mke2fs and e2fsck, for tests of file systems)"
     "fsck.fat|dosfstools|dosfstools (mkfs.fat and fsck.fat, for tests of file systems)"
+    "memccapable|libmemcached-tools|libmemcached's tools (memccapable, for tests of memcached)"
     "mcopy|mtools|mtools (mcopy and mtype, for tests of file systems)"
 )
 

@@ -5,7 +5,8 @@
 //   load udp ADDRESS PORT SIZE SECONDS                 the same by datagrams; a lost one counts after 200 ms
 //   load send|receive ADDRESS PORT CONNECTIONS SECONDS streams to port 7002, or from port 7003, of serve.c
 //   load connect ADDRESS PORT SECONDS                  connect, one byte there and back, close
-//   load memcached ADDRESS PORT CONNECTIONS DEPTH SECONDS     get, DEPTH of them in flight on each connection
+//   load memcached ADDRESS PORT CONNECTIONS DEPTH SECONDS [set] get or set, DEPTH of them in flight on each connection
+//   load echo ADDRESS PORT CONNECTIONS DEPTH SECONDS          64 bytes there and back, on port 7001 of serve.c
 //   load http ADDRESS PORT CONNECTIONS DEPTH SECONDS PATH     GET, on connections that are kept
 //
 // Output: a line of NAME VALUE pairs. "rate" is operations a second, for streams bytes a second; "p50", "p99" and "max" are
@@ -351,17 +352,17 @@ static size_t receive_until(int file, char *buffer, const char *ending)
 	}
 }
 
-static void memcached(int connections, int depth, double seconds)
+static void memcached(bool sets, int connections, int depth, double seconds)
 {
 	static char buffer[RESPONSE_MAX + 1];
 	int file = must_connect();
 	const char *set = "set nacre 0 0 32\r\n0123456789abcdef0123456789abcdef\r\n", *get = "get nacre\r\n";
 	send_all(file, set, strlen(set));
-	receive_until(file, buffer, "STORED\r\n");
+	size_t stored = receive_until(file, buffer, "STORED\r\n");
 	send_all(file, get, strlen(get));
 	size_t answer = receive_until(file, buffer, "END\r\n");
 	close(file);
-	batches(get, answer, connections, depth, seconds);
+	batches(sets ? set : get, sets ? stored : answer, connections, depth, seconds);
 }
 
 static void http(const char *path, int connections, int depth, double seconds)
@@ -405,8 +406,13 @@ int main(int argc, char **argv)
 		streams(receive_stream, numbers[0], numbers[1]);
 	} else if (!strcmp(what, "connect")) {
 		connections_in_turn(numbers[0]);
-	} else if (!strcmp(what, "memcached") && argc == 7) {
-		memcached(numbers[0], numbers[1], numbers[2]);
+	} else if (!strcmp(what, "memcached") && (argc == 7 || (argc == 8 && !strcmp(argv[7], "set")))) {
+		memcached(argc == 8, numbers[0], numbers[1], numbers[2]);
+	} else if (!strcmp(what, "echo") && argc == 7) {
+		char bytes[65];
+		memset(bytes, 'n', 64);
+		bytes[64] = 0;
+		batches(bytes, 64, numbers[0], numbers[1], numbers[2]);
 	} else if (!strcmp(what, "http") && argc == 8) {
 		http(argv[7], numbers[0], numbers[1], numbers[2]);
 	} else {
