@@ -2,6 +2,7 @@
 //!
 //! Devices see physical addresses; there is no IOMMU. Blocks come from the frame allocator and lie in the direct map.
 
+use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
@@ -14,6 +15,8 @@ use crate::memory::{PAGE_BYTES, frames};
 /// Its bytes may change at any time, so no reference to them is ever formed.
 pub(crate) struct DmaBuffer {
     physical: u64,
+    /// Where it lies in the direct map.
+    start: NonZeroUsize,
     order: u32,
     len: usize,
 }
@@ -24,9 +27,10 @@ impl DmaBuffer {
         let pages = len.div_ceil(PAGE_BYTES).max(1).checked_next_power_of_two()?;
         let order = pages.trailing_zeros();
         let physical = frames::allocate_block(order)?;
+        let start = NonZeroUsize::new(direct(physical)).expect("the direct map is in the upper half");
         // SAFETY: the block is new, ours, and in the direct map.
-        unsafe { core::ptr::write_bytes(direct(physical) as *mut u8, 0, pages * PAGE_BYTES) };
-        Some(Self { physical, order, len })
+        unsafe { core::ptr::write_bytes(start.get() as *mut u8, 0, pages * PAGE_BYTES) };
+        Some(Self { physical, start, order, len })
     }
 
     /// The address that the device is told.
@@ -58,9 +62,10 @@ impl DmaBuffer {
     }
 
     /// Where a part of the block is.
+    #[inline]
     pub(super) fn pointer(&self, offset: usize, len: usize) -> NonNull<u8> {
         assert!(offset <= self.len && len <= self.len - offset, "range outside of the block");
-        NonNull::new((direct(self.physical) + offset) as *mut u8).expect("the direct map is in the upper half")
+        NonNull::with_exposed_provenance(self.start.saturating_add(offset))
     }
 }
 
