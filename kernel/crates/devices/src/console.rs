@@ -3,6 +3,8 @@
 //! A message is an 8-byte header, in the direction to the driver perhaps with data behind it. After the driver says
 //! [`Event::DeviceReady`] the device adds its ports; when the driver answers [`Event::PortReady`] it tells the port's
 //! name and whether the host's end is open. Either side says [`Event::PortOpen`] when its end opens or closes.
+//!
+//! The device does not say that it has told all. [`Introduction`] finds out by asking again.
 
 /// Bytes of a message without data.
 pub const HEADER_LEN_BYTES: usize = 8;
@@ -103,6 +105,38 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Whether the device has told of all its ports, and of each whether the host's end is open.
+///
+/// The device answers in order, and adds all ports again, in the same order, each time that the driver says to be
+/// ready. So when the port that it added first is added a second time, all were added once, and the driver has
+/// answered [`Event::PortReady`] for each. When it is added a third time, for a question that came behind those
+/// answers, all that there was to say about any port was said before.
+#[derive(Debug, Default)]
+pub struct Introduction {
+    /// The port that was added first, and how often.
+    first: Option<(u32, u32)>,
+}
+
+impl Introduction {
+    /// How often the first port is added until all is told.
+    const ROUNDS: u32 = 3;
+
+    /// The device has added a port. True: say [`Event::DeviceReady`] once more, behind what is said about the port.
+    pub fn note_added(&mut self, port: u32) -> bool {
+        let (first, rounds) = self.first.get_or_insert((port, 0));
+        if *first != port || *rounds >= Self::ROUNDS {
+            return false;
+        }
+        *rounds += 1;
+        *rounds < Self::ROUNDS
+    }
+
+    /// All was told.
+    pub fn is_over(&self) -> bool {
+        self.first.is_some_and(|(_, rounds)| rounds >= Self::ROUNDS)
+    }
+}
+
 /// A message from the driver.
 pub fn encode(port: Option<u32>, event: Event, value: u16) -> [u8; HEADER_LEN_BYTES] {
     let [a, b, c, d] = port.unwrap_or(NO_PORT).to_le_bytes();
@@ -141,6 +175,36 @@ mod tests {
         let bytes = encode(Some(1), Event::PortOpen, 0);
         let closed = Message::parse(&bytes).unwrap();
         assert_eq!(closed, Message { port: Some(1), event: Event::PortOpen, value: 0, data: b"" });
+    }
+
+    /// A device that answers each question when it gets to it: a queue of questions, and what it has told.
+    #[test]
+    fn all_ports_are_told_of_when_the_introduction_is_over() {
+        const PORTS: [u32; 3] = [2, 0, 5];
+        let mut introduction = Introduction::default();
+        let mut questions = std::collections::VecDeque::from([None]);
+        let (mut named, mut readied) = (Vec::new(), Vec::new());
+        while let Some(question) = questions.pop_front() {
+            match question {
+                Some(port) => named.push(port),
+                None => {
+                    for port in PORTS {
+                        assert!(!introduction.is_over() || named.len() == PORTS.len());
+                        let asks_again = introduction.note_added(port);
+                        if !readied.contains(&port) {
+                            readied.push(port);
+                            questions.push_back(Some(port));
+                        }
+                        if asks_again {
+                            questions.push_back(None);
+                        }
+                        assert!(!introduction.is_over() || named.len() == PORTS.len(), "over before all was told");
+                    }
+                }
+            }
+        }
+        assert!(introduction.is_over());
+        assert!(!introduction.note_added(2), "and it asks no more");
     }
 
     #[test]

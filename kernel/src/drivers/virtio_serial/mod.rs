@@ -18,7 +18,7 @@ use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::PollEvents;
-use devices::console::{self, Event, FEATURE_MULTIPORT, Message};
+use devices::console::{self, Event, FEATURE_MULTIPORT, Introduction, Message};
 use devices::control_line::{Lines, Report, Request};
 use devices::transmit_ring::TransmitRing;
 use file::Port;
@@ -36,15 +36,16 @@ use port::PortState;
 const PORTS_MAX: usize = 8;
 /// Bytes of a control message with the longest name.
 const CONTROL_LEN: usize = 128;
-const CONTROL_COUNT: usize = 16;
+/// As many as the device may have to say at once about seven ports: it drops what finds no buffer.
+const CONTROL_COUNT: usize = 32;
 /// Bytes of control messages on their way to the device.
 const CONTROL_OUTPUT_LEN: usize = 4096;
 /// Requests taken in one interrupt.
 const REQUESTS_MAX: usize = 8;
-/// How long the device may be silent while it introduces its ports.
-const INTRODUCTION_NS: u64 = 50_000_000;
-/// How long after the names the device may take to tell which ports are open at the host.
-const OPENING_NS: u64 = 5_000_000;
+/// How long the device may be silent while it introduces its ports. A host with much to do is.
+const SILENCE_NS: u64 = 2_000_000_000;
+/// How long all of it may take.
+const INTRODUCTION_NS: u64 = 10_000_000_000;
 /// How often is looked whether output is with the host, on a CPU that the device does not interrupt.
 const LOOK_NS: u64 = 500_000;
 /// How long the host may take for the last report.
@@ -74,6 +75,9 @@ struct State {
     control_output: Arc<DmaBuffer>,
     control_sending: TransmitRing,
     ports: [Option<Box<PortState>>; PORTS_MAX],
+    introduction: Introduction,
+    /// Control messages from the device.
+    messages: u64,
     lines: Lines,
 }
 
@@ -195,6 +199,8 @@ impl State {
             control_output: Arc::new(DmaBuffer::new(CONTROL_OUTPUT_LEN)?),
             control_sending: TransmitRing::new(CONTROL_OUTPUT_LEN),
             ports,
+            introduction: Introduction::default(),
+            messages: 0,
             lines: Lines::new(),
         })
     }
@@ -235,6 +241,7 @@ impl State {
             self.control_input.read(used.offset, part);
             self.control_receive.give_input(&self.control_input, used.offset, CONTROL_LEN);
             is_any = true;
+            self.messages += 1;
             if let Some(message) = Message::parse(part) {
                 self.take_message(&message, events);
             }
@@ -249,7 +256,14 @@ impl State {
         let index = number as usize;
         let Some(port) = self.ports.get_mut(index).and_then(Option::as_mut) else { return };
         match message.event {
-            Event::PortAdd => self.send(Some(number), Event::PortReady, 1),
+            Event::PortAdd => {
+                if !core::mem::replace(&mut port.is_added, true) {
+                    self.send(Some(number), Event::PortReady, 1);
+                }
+                if self.introduction.note_added(number) {
+                    self.send(None, Event::DeviceReady, 1);
+                }
+            }
             Event::PortName => port.set_name(message.name()),
             Event::PortOpen => {
                 port.set_host_open(message.value != 0);
@@ -258,6 +272,7 @@ impl State {
                 }
             }
             Event::PortRemove => {
+                port.is_added = false;
                 port.set_host_open(false);
                 events[index] |= PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::HUP;
             }
@@ -293,15 +308,26 @@ impl Console {
         state.ports.iter().position(|port| port.as_ref().is_some_and(|port| port.name() == name))
     }
 
-    /// Waits until the device has introduced the ports that the kernel knows, or has been silent for a while.
+    /// Waits until the ports that the kernel knows are open at the host, or the device has told of all of its ports. One
+    /// that says nothing is not waited for.
     fn introduce(&self) {
-        let mut deadline = clock::now_ns().saturating_add(INTRODUCTION_NS);
-        let mut are_named = false;
-        while clock::now_ns() < deadline && !INTRODUCED.iter().all(|name| self.is_host_open(name)) {
+        let end = clock::now_ns().saturating_add(INTRODUCTION_NS);
+        let mut heard = (0, clock::now_ns());
+        loop {
             self.work();
-            if !are_named && INTRODUCED.iter().all(|name| self.find(name).is_some()) {
-                are_named = true;
-                deadline = deadline.min(clock::now_ns().saturating_add(OPENING_NS));
+            let state = self.state.lock();
+            let (messages, is_over) = (state.messages, state.introduction.is_over());
+            drop(state);
+            if is_over || INTRODUCED.iter().all(|name| self.is_host_open(name)) {
+                break;
+            }
+            let now = clock::now_ns();
+            if messages != heard.0 {
+                heard = (messages, now);
+            }
+            if now >= end || now - heard.1 >= SILENCE_NS {
+                log::warn!("the virtio console has not told which ports it has, and is silent: it is used as it is");
+                break;
             }
             core::hint::spin_loop();
         }

@@ -42,6 +42,8 @@ pub(super) struct PortState {
     wants_room: bool,
     name: [u8; NAME_LEN_BYTES_MAX],
     name_len: usize,
+    /// The device has added it, and was told that it is ready.
+    pub(super) is_added: bool,
     pub(super) is_guest_open: bool,
     is_host_open: bool,
     was_host_open: bool,
@@ -64,6 +66,7 @@ impl PortState {
             wants_room: false,
             name: [0; NAME_LEN_BYTES_MAX],
             name_len: 0,
+            is_added: false,
             is_guest_open: false,
             is_host_open: false,
             was_host_open: false,
