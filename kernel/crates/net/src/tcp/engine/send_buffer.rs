@@ -7,7 +7,8 @@
 //! 1. A chunk is memory that all have a share of (`Arc`): this buffer, and every segment that a device has not sent yet. Bytes are appended in
 //!    place while nobody else has a share; else a new chunk begins. So what a device reads never changes.
 //! 2. Chunks hold initialised memory of their full length and are written before they are read. One that comes free is kept for the
-//!    next, so that memory is cleared once and not per write.
+//!    next, so that memory is cleared once and not per write. A small one of which all was acknowledged stays the last, without
+//!    bytes, and is appended to as long as it has room: a request at a time moves through it.
 //! 3. A chunk is as large as the write that it begins with asks for, and grows with its predecessors: a stream of small writes gets
 //!    large chunks, a lone byte a small one.
 //! 4. Chunks are in order, so that the one of a sequence number is found by bisection.
@@ -44,6 +45,24 @@ struct Chunk {
 impl Chunk {
     fn end(&self) -> SequenceNumber {
         self.sequence.wrapping_add(length(self.piece.len()))
+    }
+
+    /// Whether later bytes may go on where it ends, though nothing is queued.
+    fn is_small_with_room(&self) -> bool {
+        match &self.piece {
+            Piece::Shared(memory, range) => {
+                self.is_own && range.end < memory.len() && memory.len() <= IDLE_SPARE_LEN_MAX
+            }
+            Piece::Frame(..) => false,
+        }
+    }
+
+    /// Drops all bytes, and keeps the room behind them.
+    fn forget_bytes(&mut self) {
+        self.sequence = self.end();
+        if let Piece::Shared(_, range) = &mut self.piece {
+            range.start = range.end;
+        }
     }
 
     /// Whether all of so many bytes from a number on are in it, or any at all for none.
@@ -132,17 +151,15 @@ impl SendBuffer {
         let mut done = 0;
         while done < limit && !from.is_empty() {
             let want = (limit - done).min(from.remaining());
-            let Some(room) = self.room(want) else {
-                return (done > 0).then_some(Ok(done));
-            };
-            let copied = match from.read_nofault(room) {
-                Ok(copied) => copied,
-                Err(fault) => return Some(if done > 0 { Ok(done) } else { Err(fault) }),
+            let copied = match self.append_to_last(from, want) {
+                Some(Ok(copied)) => copied,
+                Some(Err(fault)) => return Some(if done > 0 { Ok(done) } else { Err(fault) }),
+                None if self.begin_chunk(want).is_some() => continue,
+                None => return (done > 0).then_some(Ok(done)),
             };
             if copied == 0 {
                 break;
             }
-            self.extend_last(copied);
             done += copied;
         }
         Some(Ok(done))
@@ -150,6 +167,7 @@ impl SendBuffer {
 
     /// Queues bytes that lie elsewhere and do not change.
     pub(super) fn append_piece(&mut self, piece: &Piece) {
+        self.drop_empty();
         let sequence = self.end;
         self.end = sequence.wrapping_add(length(piece.len()));
         self.chunks.push_back(Chunk { sequence, piece: piece.clone(), is_own: false });
@@ -159,14 +177,18 @@ impl SendBuffer {
     pub(super) fn acknowledge(&mut self, to: SequenceNumber) {
         debug_assert!(!is_after(to, self.end), "bytes that were never queued are acknowledged");
         self.start = to;
-        while let Some(chunk) = self.chunks.front()
+        while let Some(chunk) = self.chunks.front_mut()
             && !is_after(chunk.end(), to)
         {
+            if to == self.end && chunk.is_small_with_room() {
+                chunk.forget_bytes();
+                break;
+            }
             if let Some(chunk) = self.chunks.pop_front() {
                 self.recycle(chunk);
             }
         }
-        if self.chunks.is_empty() {
+        if to == self.end {
             self.spare.take_if(|spare| spare.len() > IDLE_SPARE_LEN_MAX);
         }
     }
@@ -204,29 +226,28 @@ impl SendBuffer {
         self.start = self.end;
     }
 
-    /// Memory behind the last byte to write to: at most `want` bytes.
-    fn room(&mut self, want: usize) -> Option<&mut [u8]> {
-        if !self.last_has_room() {
-            self.begin_chunk(want)?;
+    /// Copies at most `want` bytes behind the last, in its chunk. None: there is no room.
+    #[inline]
+    fn append_to_last(&mut self, from: &mut UserReader<'_>, want: usize) -> Option<Result<usize, UserFault>> {
+        let Some(Chunk { piece: Piece::Shared(memory, range), is_own: true, .. }) = self.chunks.back_mut() else {
+            return None;
+        };
+        let limit = memory.len().min(range.end.saturating_add(want));
+        if range.end >= limit {
+            return None;
         }
-        let chunk = self.chunks.back_mut()?;
-        let Piece::Shared(memory, range) = &mut chunk.piece else { return None };
-        let end = range.end;
-        let memory = Arc::get_mut(memory)?;
-        let limit = memory.len().min(end + want);
-        memory.get_mut(end..limit)
+        let room = Arc::get_mut(memory)?.get_mut(range.end..limit)?;
+        let copied = from.read_nofault(room);
+        if let Ok(copied) = copied {
+            range.end += copied;
+            self.end = self.end.wrapping_add(length(copied));
+        }
+        Some(copied)
     }
 
-    fn last_has_room(&mut self) -> bool {
-        match self.chunks.back_mut() {
-            Some(Chunk { piece: Piece::Shared(memory, range), is_own: true, .. }) => {
-                range.end < memory.len() && Arc::get_mut(memory).is_some()
-            }
-            _ => false,
-        }
-    }
-
+    #[inline(never)]
     fn begin_chunk(&mut self, want: usize) -> Option<()> {
+        self.drop_empty();
         let previous = match self.chunks.back() {
             Some(Chunk { piece: Piece::Shared(memory, range), is_own: true, .. }) if range.end == memory.len() => {
                 memory.len()
@@ -247,10 +268,12 @@ impl SendBuffer {
         Some(())
     }
 
-    fn extend_last(&mut self, len: usize) {
-        if let Some(Chunk { piece: Piece::Shared(_, range), .. }) = self.chunks.back_mut() {
-            range.end += len;
-            self.end = self.end.wrapping_add(length(len));
+    /// The last chunk goes if nothing is queued in it.
+    fn drop_empty(&mut self) {
+        if self.chunks.back().is_some_and(|chunk| chunk.piece.is_empty())
+            && let Some(chunk) = self.chunks.pop_back()
+        {
+            self.recycle(chunk);
         }
     }
 
@@ -319,12 +342,37 @@ mod tests {
         let mut buffer = SendBuffer::new(0);
         write(&mut buffer, b"x");
         buffer.acknowledge(1);
-        let spare = buffer.spare.as_ref().map(Arc::as_ptr);
-        assert!(spare.is_some());
-        write(&mut buffer, b"y");
-        assert!(buffer.spare.is_none());
-        buffer.acknowledge(2);
-        assert_eq!(buffer.spare.as_ref().map(Arc::as_ptr), spare);
+        let memory = |buffer: &SendBuffer| match &buffer.chunks.back().expect("it stays").piece {
+            Piece::Shared(memory, range) => (Arc::as_ptr(memory), range.clone()),
+            Piece::Frame(..) => panic!("it is memory of the buffer"),
+        };
+        let (first, range) = memory(&buffer);
+        assert_eq!((range, buffer.chunks.len()), (1..1, 1));
+        // To its end, and then from its beginning.
+        for round in 1..2 * length(CHUNK_LEN_MIN) {
+            write(&mut buffer, b"y");
+            assert_eq!(read(&buffer, round, 1), b"y");
+            buffer.acknowledge(round + 1);
+            let kept = buffer.spare.as_ref().map_or_else(|| memory(&buffer).0, Arc::as_ptr);
+            assert_eq!((kept, buffer.len()), (first, 0));
+        }
+    }
+
+    #[test]
+    fn an_empty_chunk_is_in_nobodys_way() {
+        let mut buffer = SendBuffer::new(0);
+        write(&mut buffer, b"x");
+        let mut held = Vec::new();
+        buffer.span(0, 1).for_each(|piece, part| held.push(piece.part(part)));
+        buffer.acknowledge(1);
+        // Somebody has it still.
+        write(&mut buffer, b"yz");
+        assert_eq!((buffer.chunks.len(), read(&buffer, 1, 2)), (1, b"yz".to_vec()));
+        buffer.acknowledge(3);
+        buffer.append_piece(&held[0]);
+        assert_eq!((buffer.chunks.len(), read(&buffer, 3, 1)), (1, b"x".to_vec()));
+        write(&mut buffer, b"w");
+        assert_eq!(read(&buffer, 3, 2), b"xw");
     }
 
     #[test]
