@@ -8,7 +8,9 @@
 //! 3. The round trip of repeated segments is taken from the echoed timestamp only (Karn; RFC 7323, 4.1).
 //! 4. A report of congestion is as a loss to the window, once in a window of data (see `ecn`), and forbids to take a
 //!    reduction back.
-//! 5. The congestion window grows only if it is what limited us: in slow start when more than half of it was in use.
+//! 5. Where one emission was in flight, all of it has arrived and nothing was amiss, most of this has nothing to do: such
+//!    acknowledgements, those of requests and answers, go a short way ([`Connection::take_sole`]).
+//! 6. The congestion window grows only if it is what limited us: in slow start when more than half of it was in use.
 
 use super::connection::Connection;
 use super::handshake::timestamp;
@@ -16,7 +18,7 @@ use super::recovery::{DUPLICATES_MAX, Phase};
 use super::scoreboard::Delivery;
 use super::sequence::{distance, earlier, is_after, is_before};
 use super::timers::Timer;
-use super::{SackBlock, SegmentFlags, SegmentHeader};
+use super::{SackBlock, SegmentFlags, SegmentHeader, SequenceNumber};
 
 /// Linux's `TCP_RTO_MIN`, which a probe adds when one segment is in flight: its acknowledgement may be delayed.
 const PROBE_DELAY_NS: u64 = super::round_trip::TIMEOUT_MIN_NS;
@@ -39,10 +41,14 @@ impl Connection {
             self.after_probe_answer();
             return;
         }
+        if !is_congested && self.take_sole(header, now_ns) {
+            return;
+        }
         let mut delivery = Delivery::default();
         let has_duplicate = header.sack_count > 0 && self.take_blocks(header, now_ns, &mut delivery);
         if is_advance {
-            self.advance(header, now_ns, &mut delivery);
+            self.send.board.acknowledge(header.acknowledgement, now_ns, &mut delivery);
+            self.advance(header.acknowledgement);
         }
         if delivery.is_reordered {
             self.recovery.note_reordering();
@@ -78,6 +84,33 @@ impl Connection {
         if is_advance || has_new_loss || delivery.sacked_bytes > 0 {
             self.arm_retransmit(now_ns);
         }
+    }
+
+    /// The short way (section 5). False: it is not for this acknowledgement, of which nothing was taken yet.
+    #[inline]
+    fn take_sole(&mut self, header: &SegmentHeader, now_ns: u64) -> bool {
+        let to = header.acknowledgement;
+        let is_usual = to == self.send.next
+            && header.sack_count == 0
+            && self.recovery.phase() == Phase::Open
+            && !self.recovery.has_probe()
+            && self.recovery.duplicates == 0;
+        if !is_usual {
+            return false;
+        }
+        let Some(delivery) = self.send.board.acknowledge_sole(to, now_ns) else { return false };
+        self.advance(to);
+        if let Some(sample_ns) = delivery.round_trip_ns {
+            self.round_trip.sample(sample_ns, now_ns);
+        }
+        if delivery.rate.is_some() {
+            self.counters.delivery = delivery.rate;
+        }
+        self.grow_window(&delivery, now_ns);
+        for timer in [Timer::Probe, Timer::Retransmit, Timer::Reorder] {
+            self.timers.stop(timer);
+        }
+        true
     }
 
     /// Takes the window of a segment, if it is newer than what is known (RFC 9293, 3.10.7.4). Answers whether it is another.
@@ -128,10 +161,9 @@ impl Connection {
         has_duplicate
     }
 
-    /// The acknowledged number goes on.
-    fn advance(&mut self, header: &SegmentHeader, now_ns: u64, delivery: &mut Delivery) {
-        let to = header.acknowledgement;
-        self.send.board.acknowledge(to, now_ns, delivery);
+    /// The acknowledged number goes on to `to`, of which the board was told.
+    #[inline]
+    fn advance(&mut self, to: SequenceNumber) {
         let data_end = earlier(to, self.send.buffer.end());
         if is_after(data_end, self.send.una) {
             self.counters.bytes_acknowledged += u64::from(distance(self.send.una, data_end));

@@ -88,6 +88,7 @@ impl Newest {
 }
 
 /// See the module.
+#[derive(Debug)]
 pub(super) struct Scoreboard {
     records: VecDeque<Record>,
     /// The numbers of all records together: from the first to the one behind the last.
@@ -186,6 +187,28 @@ impl Scoreboard {
             delivered: self.delivered,
             delivered_ns: self.delivered_ns,
         });
+    }
+
+    /// All has arrived, in the usual case: `to` is the end of the only record, which was sent once, and nothing is amiss.
+    /// `None`: this is not the case.
+    #[inline]
+    pub(super) fn acknowledge_sole(&mut self, to: SequenceNumber, now_ns: u64) -> Option<Delivery> {
+        let record = self.records.front()?;
+        let is_usual = self.records.len() == 1
+            && record.end == to
+            && record.fate == Fate::InFlight
+            && !record.is_repeated
+            && self.repeated.is_empty();
+        if !is_usual {
+            return None;
+        }
+        let record = self.records.pop_front()?;
+        let mut delivery = Delivery::default();
+        self.note_arrival(&record, now_ns, &mut delivery);
+        delivery.round_trip_ns = delivery.latest_round_trip_ns;
+        (self.start, self.judged, self.lost_from) = (to, to, to);
+        self.delivered_ns = now_ns;
+        Some(delivery)
     }
 
     /// All before `to` has arrived.
@@ -423,6 +446,7 @@ impl Scoreboard {
         self.sacked >= segments * mss
     }
 
+    #[inline]
     fn note_arrival(&mut self, record: &Record, now_ns: u64, delivery: &mut Delivery) {
         delivery.bytes += record.len();
         self.delivered += u64::from(record.len());
@@ -561,6 +585,31 @@ mod tests {
         board.acknowledge(450, 100_000, &mut delivery);
         board.check();
         assert_eq!((delivery.bytes, board.sacked()), (700, 250));
+    }
+
+    #[test]
+    fn the_short_way_does_as_the_long_one() {
+        let sent = |start: u32, len: u32, sent_ns| {
+            let mut board = Scoreboard::new(start);
+            board.push(start, start.wrapping_add(len), 100, sent_ns);
+            board
+        };
+        for (start, len, sent_ns) in [(0, 1, 1), (u32::MAX - 3, 400, 500), (70_000, 99, 900)] {
+            let to = start.wrapping_add(len);
+            let (mut short, mut long) = (sent(start, len, sent_ns), sent(start, len, sent_ns));
+            let mut delivery = Delivery::default();
+            long.acknowledge(to, 1000, &mut delivery);
+            let shortly = short.acknowledge_sole(to, 1000).expect("it is the only one");
+            assert_eq!(format!("{shortly:?}"), format!("{delivery:?}"));
+            assert_eq!(format!("{short:?}"), format!("{long:?}"));
+        }
+        let mut partly = sent(0, 10, 1);
+        assert!(partly.acknowledge_sole(9, 2).is_none() && board().acknowledge_sole(3000, 100_000).is_none());
+        assert_eq!(partly.in_flight(), 10);
+        partly.mark_all_lost();
+        assert!(partly.acknowledge_sole(10, 2).is_none());
+        partly.note_repeated(0, 3);
+        assert!(partly.acknowledge_sole(10, 4).is_none());
     }
 
     #[test]
