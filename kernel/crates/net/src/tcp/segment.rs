@@ -21,6 +21,8 @@ const TIMESTAMPS: u8 = 8;
 const TIMESTAMPS_LEN: u8 = 10;
 /// What timestamps take with their padding.
 const TIMESTAMPS_ROOM: usize = 12;
+/// Bytes of a header with timestamps alone.
+const USUAL_LEN: usize = HEADER_LEN + TIMESTAMPS_ROOM;
 /// Payload up to this is copied behind its header: one piece of memory is quicker to send than two.
 const COPY_LEN_MAX: usize = 512;
 
@@ -112,15 +114,12 @@ fn read_each_option(mut options: &[u8], header: &mut SegmentHeader) {
 
 /// Builds a segment from its transport header on, with the checksum left to the layers below.
 pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFrame {
-    let mut header = [0; HEADER_LEN + OPTIONS_LEN_MAX];
-    let header = write_header(key, &segment.header, &mut header);
     let is_copied = segment.len <= COPY_LEN_MAX;
-    let mut frame = TransmitFrame::new(header.len() + if is_copied { segment.len } else { 0 });
-    match header.first_chunk::<{ HEADER_LEN + TIMESTAMPS_ROOM }>() {
-        // Nearly always.
-        Some(usual) if usual.len() == header.len() => frame.append(usual),
-        _ => frame.append(header),
-    }
+    let copied_len = if is_copied { segment.len } else { 0 };
+    let mut frame = match usual_header(key, &segment.header) {
+        Some(header) => begin(&header, copied_len),
+        None => begin_with_options(key, &segment.header, copied_len),
+    };
     if segment.header.is_ecn_capable {
         frame.ecn = ecn::CAPABLE;
     }
@@ -137,12 +136,43 @@ pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFra
     frame
 }
 
-/// Writes a header with its options, and answers as much as it takes.
+/// A frame that begins with a header, with room for so many bytes behind it.
 #[inline]
-fn write_header<'a>(key: &FlowKey, header: &SegmentHeader, to: &'a mut [u8; HEADER_LEN + OPTIONS_LEN_MAX]) -> &'a [u8] {
-    let (fixed, options) = to.split_at_mut(HEADER_LEN);
-    let len = HEADER_LEN + write_options(header, options);
-    let mut packet = TcpPacket::new_unchecked(&mut *fixed);
+fn begin(header: &[u8], room: usize) -> TransmitFrame {
+    let mut frame = TransmitFrame::new(header.len() + room);
+    frame.append(header);
+    frame
+}
+
+#[inline(never)]
+fn begin_with_options(key: &FlowKey, header: &SegmentHeader, room: usize) -> TransmitFrame {
+    let mut bytes = [0; HEADER_LEN + OPTIONS_LEN_MAX];
+    begin(write_header(key, header, &mut bytes), room)
+}
+
+/// The header of nearly every segment: it has timestamps and no other option, aligned as RFC 7323 recommends (appendix A).
+#[inline]
+fn usual_header(key: &FlowKey, header: &SegmentHeader) -> Option<[u8; USUAL_LEN]> {
+    let has_others = header.sack_count > 0
+        || header.mss.is_some()
+        || header.window_scale.is_some()
+        || header.is_sack_permitted
+        || header.flags.contains(SegmentFlags::SYN)
+        || !header.flags.contains(SegmentFlags::ACK);
+    let (value, echo) = header.timestamps.filter(|_| !has_others)?;
+    let mut bytes = [0; USUAL_LEN];
+    let (fixed, options) = bytes.split_at_mut(HEADER_LEN);
+    write_fixed(key, header, USUAL_LEN, fixed);
+    options[..4].copy_from_slice(&[NOP, NOP, TIMESTAMPS, TIMESTAMPS_LEN]);
+    options[4..8].copy_from_slice(&value.to_be_bytes());
+    options[8..12].copy_from_slice(&echo.to_be_bytes());
+    Some(bytes)
+}
+
+/// Writes the part that every header of `len` bytes has.
+#[inline]
+fn write_fixed(key: &FlowKey, header: &SegmentHeader, len: usize, to: &mut [u8]) {
+    let mut packet = TcpPacket::new_unchecked(&mut *to);
     packet.set_src_port(key.local_port);
     packet.set_dst_port(key.remote_port);
     packet.set_seq_number(TcpSeqNumber(header.sequence.cast_signed()));
@@ -150,7 +180,14 @@ fn write_header<'a>(key: &FlowKey, header: &SegmentHeader, to: &'a mut [u8; HEAD
     packet.set_header_len(u8::try_from(len).unwrap_or(0));
     packet.set_window_len(header.window);
     packet.set_urgent_at(header.urgent_pointer);
-    fixed[13] = header.flags.bits();
+    to[13] = header.flags.bits();
+}
+
+/// Writes a header with its options, and answers as much as it takes.
+fn write_header<'a>(key: &FlowKey, header: &SegmentHeader, to: &'a mut [u8; HEADER_LEN + OPTIONS_LEN_MAX]) -> &'a [u8] {
+    let (fixed, options) = to.split_at_mut(HEADER_LEN);
+    let len = HEADER_LEN + write_options(header, options);
+    write_fixed(key, header, len, fixed);
     &to[..len]
 }
 
@@ -163,7 +200,7 @@ fn write_options(header: &SegmentHeader, to: &mut [u8]) -> usize {
         && header.flags.contains(SegmentFlags::ACK)
         && !header.flags.contains(SegmentFlags::SYN)
     {
-        // The usual case, aligned as RFC 7323 recommends (appendix A).
+        // Aligned as in the usual header.
         to[2..4].copy_from_slice(&[TIMESTAMPS, TIMESTAMPS_LEN]);
         to[4..8].copy_from_slice(&value.to_be_bytes());
         to[8..12].copy_from_slice(&echo.to_be_bytes());
@@ -294,6 +331,9 @@ mod tests {
             assert_eq!((read.sack, read.sack_count), (header.sack, header.sack_count));
             assert_eq!(flags_of(written), header.flags);
             assert_eq!(number(packet.seq_number()), header.sequence);
+            if let Some(usual) = usual_header(&key, &header) {
+                assert_eq!(usual, written);
+            }
             written.len()
         };
         assert_eq!(with(|_| ()), 20);
