@@ -6,9 +6,9 @@
 //! Lock: [`rank::FD_TABLE`] around the listener, held while what it listens for changes.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
-use sync::{Mutex, MutexGuard, rank};
+use sync::{Mutex, MutexGuard, SeqLock, rank};
 
 /// Who listens to a file for its owner.
 pub trait OwnerListener: Send + Sync {
@@ -47,10 +47,9 @@ pub struct OwnerUsers {
 
 /// Who is told, and by which signal.
 pub struct FileOwner {
-    /// Kind in the upper half, number in the lower; the number 0 for nobody.
-    owner: AtomicU64,
-    /// The real user in the upper half, the effective one in the lower.
-    users: AtomicU64,
+    /// Of the owner, the kind in the upper half and the number in the lower; the number 0 for nobody. Of the users, the real one in
+    /// the upper half and the effective one in the lower. Who set the one has set the other.
+    owner_and_users: SeqLock<[u64; 2], 2>,
     signal: AtomicU32,
     wanted: AtomicU32,
     descriptor: AtomicI32,
@@ -61,8 +60,7 @@ impl FileOwner {
     /// Nobody.
     pub(crate) fn new() -> Self {
         Self {
-            owner: AtomicU64::new(0),
-            users: AtomicU64::new(0),
+            owner_and_users: SeqLock::zeroed(),
             signal: AtomicU32::new(0),
             wanted: AtomicU32::new(0),
             descriptor: AtomicI32::new(-1),
@@ -72,38 +70,44 @@ impl FileOwner {
 
     /// Who is told.
     pub fn get(&self) -> Option<Owner> {
-        let (kind, id) = unpack(self.owner.load(Relaxed));
-        (id != 0).then(|| Owner { kind: OwnerKind::unpack(kind), id })
+        let (kind, id) = self.kind_and_number();
+        (id != 0).then_some(Owner { kind, id })
     }
 
     /// The kind of who is told, or as which nobody was set.
     pub fn kind(&self) -> OwnerKind {
-        OwnerKind::unpack(unpack(self.owner.load(Relaxed)).0)
+        self.kind_and_number().0
+    }
+
+    fn kind_and_number(&self) -> (OwnerKind, u32) {
+        let [owner, _] = self.owner_and_users.read();
+        let (kind, id) = unpack(owner);
+        (OwnerKind::unpack(kind), id)
     }
 
     /// Sets who is told.
     pub fn set(&self, owner: Owner, users: OwnerUsers) {
-        self.owner.store(owner.pack(), Relaxed);
-        self.users.store(users.pack(), Relaxed);
+        self.owner_and_users.write([owner.pack(), users.pack()]);
     }
 
     /// Sets who is told, unless somebody is.
     pub fn set_if_none(&self, owner: Owner, users: OwnerUsers) {
-        // Somebody else's owner is as good.
-        let set = |old: u64| (unpack(old).1 == 0).then(|| owner.pack());
-        if self.owner.fetch_update(Relaxed, Relaxed, set).is_ok() {
-            self.users.store(users.pack(), Relaxed);
-        }
+        self.owner_and_users.update(|old| match unpack(old[0]) {
+            (_, 0) => [owner.pack(), users.pack()],
+            // Somebody else's owner is as good.
+            _ => old,
+        });
     }
 
     /// Nobody is told any more. For whom the last owner was set stays known.
     pub fn clear(&self, kind: OwnerKind) {
-        self.owner.store(Owner { kind, id: 0 }.pack(), Relaxed);
+        self.owner_and_users.update(|[_, users]| [Owner { kind, id: 0 }.pack(), users]);
     }
 
     /// For whom the owner was set, or the last one.
     pub fn users(&self) -> OwnerUsers {
-        OwnerUsers::unpack(self.users.load(Relaxed))
+        let [_, users] = self.owner_and_users.read();
+        OwnerUsers::unpack(users)
     }
 
     /// The signal instead of `SIGIO`, with information; 0 for `SIGIO` without.
@@ -250,6 +254,30 @@ mod tests {
         drop(open);
         assert_eq!(*heard.0.lock().unwrap(), [1, 5, 1, 0, 2, 0]);
         assert_eq!(Arc::strong_count(&heard), 1);
+    }
+
+    #[test]
+    fn an_owner_is_never_seen_with_the_users_of_another() {
+        const ROUNDS: u32 = 2_000;
+        let owner = Arc::new(FileOwner::new());
+        let setters: Vec<_> = (1..=3)
+            .map(|id| {
+                let owner = Arc::clone(&owner);
+                std::thread::spawn(move || {
+                    for _ in 0..ROUNDS {
+                        owner.set(Owner { kind: OwnerKind::Process, id }, OwnerUsers { real: id, effective: id });
+                        owner.clear(OwnerKind::Process);
+                        owner.set_if_none(Owner { kind: OwnerKind::Thread, id }, OwnerUsers { real: id, effective: id });
+                    }
+                })
+            })
+            .collect();
+        while setters.iter().any(|setter| !setter.is_finished()) {
+            let [word, users] = owner.owner_and_users.read();
+            let (id, user) = (unpack(word).1, OwnerUsers::unpack(users).real);
+            assert!(id == 0 || id == user, "owner {id} with the users of {user}");
+        }
+        setters.into_iter().for_each(|setter| setter.join().unwrap());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! A script is executed by the interpreter it names. Set-user-id bits are not looked at.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -21,7 +22,7 @@ use loader::auxv::Facts;
 use loader::stack::{Contents, InitialStack};
 use loader::{ElfError, LoadPlan, VirtualRange};
 use mm::user::UserWriter;
-use mm::{Access, AddressSpace, Backing, MapOptions, MapRequest, MappedObject, PAGE_SIZE, Rights, Sharing};
+use mm::{Access, AddressSpace, Backing, MapOptions, MapRequest, MappedObject, PAGE_SIZE, PageTable, Rights, Sharing};
 use sync::machine;
 use vfs::{Credentials as FileCredentials, FsContext, Lookup, Namespace, PathRef};
 
@@ -113,11 +114,38 @@ pub(crate) struct Starter<'a> {
 
 /// A program that is mapped but not yet entered.
 pub(crate) struct Prepared {
-    pub address_space: Arc<AddressSpace>,
+    pub memory: NewMemory,
     pub image: ProgramImage,
     entry: u64,
     stack: InitialStack,
     zeroed: Vec<Range<usize>>,
+}
+
+/// The memory of a program that does not run yet. It is cleared when nothing comes of it: somebody else may have the last
+/// reference, and must not let go of files.
+pub(crate) struct NewMemory {
+    space: Arc<AddressSpace>,
+    is_handed_over: bool,
+}
+
+impl NewMemory {
+    fn new(page_table: Box<dyn PageTable>, layout: mm::Layout) -> Self {
+        Self { space: AddressSpace::new(page_table, layout), is_handed_over: false }
+    }
+
+    /// The memory, for a process that is to run the program: it clears it from now on.
+    pub(crate) fn hand_over(&mut self) -> Arc<AddressSpace> {
+        self.is_handed_over = true;
+        Arc::clone(&self.space)
+    }
+}
+
+impl Drop for NewMemory {
+    fn drop(&mut self) {
+        if !self.is_handed_over {
+            self.space.clear();
+        }
+    }
 }
 
 /// An ELF file that was opened and understood.
@@ -188,23 +216,24 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
     let random = random_numbers(starter.address_randomness);
     let layout = loader::aslr::Layout::new(&executable.plan, &random, stack_limit)?;
     let space_layout = mm::Layout { mmap_base: to_address(layout.mmap_base)? };
-    let address_space = AddressSpace::new(starter.platform.new_page_table()?, space_layout);
+    let memory = NewMemory::new(starter.platform.new_page_table()?, space_layout);
+    let address_space = &*memory.space;
     address_space.set_limits(starter.limits.of_memory(true));
     address_space.set_brk_base(to_address(layout.brk_start)?);
 
     let mut zeroed = Vec::new();
-    map_file(&address_space, &executable, layout.load_bias, &mut zeroed)?;
+    map_file(address_space, &executable, layout.load_bias, &mut zeroed)?;
     let mut entry = executable.plan.entry.wrapping_add(layout.load_bias);
     let mut facts = facts(starter).with_program(&executable.plan, layout.load_bias);
     if let Some(interpreter) = &interpreter {
         // A dynamic linker is placed like a static position-independent program: first of the mappings.
         let bias = loader::aslr::Layout::new(&interpreter.plan, &random, stack_limit)?.load_bias;
-        map_file(&address_space, interpreter, bias, &mut zeroed)?;
+        map_file(address_space, interpreter, bias, &mut zeroed)?;
         facts.interpreter_base = bias;
         entry = interpreter.plan.entry.wrapping_add(bias);
     }
 
-    let vdso = crate::vdso::map(&address_space, starter.platform)?;
+    let vdso = crate::vdso::map(address_space, starter.platform)?;
     facts.vdso = vdso.map(|vdso| vdso.image);
 
     let contents = Contents {
@@ -216,7 +245,7 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
         facts,
     };
     let stack = loader::stack::build(layout.stack_top, stack_limit, &contents)?;
-    map_stack(&address_space, &stack, layout.stack_top, executable.plan.stack.is_executable())?;
+    map_stack(address_space, &stack, layout.stack_top, executable.plan.stack.is_executable())?;
 
     let code = shifted(executable.plan.code(), layout.load_bias)?;
     let image = ProgramImage {
@@ -229,19 +258,19 @@ pub(crate) fn prepare<S: AsRef<[u8]>>(
         stack_start: to_address(stack.stack_pointer)?,
         call_by_syscall: vdso.map(|vdso| vdso.by_syscall),
     };
-    Ok(Prepared { address_space, image, entry, stack, zeroed })
+    Ok(Prepared { memory, image, entry, stack, zeroed })
 }
 
 impl Prepared {
     /// Makes the program's memory current and complete, and answers the registers it starts with.
     pub(crate) fn enter(&self, platform: &dyn Platform) -> Result<Registers, Errno> {
-        platform.activate(&self.address_space);
+        platform.activate(&self.memory.space);
         for range in &self.zeroed {
-            page_in(&self.address_space, range)?;
+            page_in(&self.memory.space, range)?;
             UserWriter::new(range.start, range.len())?.fill_zero(range.len())?;
         }
         let start = to_address(self.stack.stack_pointer)?;
-        page_in(&self.address_space, &(start..start + self.stack.bytes.len()))?;
+        page_in(&self.memory.space, &(start..start + self.stack.bytes.len()))?;
         UserWriter::new(start, self.stack.bytes.len())?.write_all(&self.stack.bytes)?;
         platform.reset_vector_state();
         platform.set_fs_base(0);
@@ -483,7 +512,7 @@ pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootEr
     };
     let place = resolve(&starter, request.program.path)?;
     let found = find(&starter, place, request.program.path, true)?;
-    let prepared = prepare(&starter, &request.program, found)?;
+    let mut prepared = prepare(&starter, &request.program, found)?;
     let registers = prepared.enter(request.platform)?;
 
     let fds = FdTable::new(limits.soft(abi::resource::RLIMIT_NOFILE));
@@ -497,7 +526,7 @@ pub fn boot(request: BootRequest<'_>) -> Result<(Arc<Thread>, Registers), BootEr
         parent_pid: 0,
         group: pid,
         session: pid,
-        address_space: prepared.address_space,
+        address_space: prepared.memory.hand_over(),
         actions: Arc::new(SignalTable::new()),
         limits,
         image: prepared.image,

@@ -21,7 +21,7 @@ use crate::{futex, members};
 /// when the process is ending.
 pub(crate) fn become_program(
     thread: &Thread,
-    prepared: Prepared,
+    mut prepared: Prepared,
     credentials: Credentials,
     name: &[u8],
 ) -> Result<(), Errno> {
@@ -34,7 +34,7 @@ pub(crate) fn become_program(
 
     // The old address space stays until the new one is current.
     process.loans.clear();
-    let old_space = process.replace_program(Arc::clone(&prepared.address_space), prepared.image.clone());
+    let old_space = process.replace_program(prepared.memory.hand_over(), prepared.image.clone());
     let entered = prepared.enter(thread.platform());
     // It goes here, where it may take its time, and not where the grace period ends.
     sync::rcu::flush();

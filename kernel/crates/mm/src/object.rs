@@ -7,6 +7,7 @@
 //! [`Mappings`] is the way back, from an object to the address spaces that map it, for a
 //! truncation, or a shortage of memory, to take pages away from programs.
 
+pub(crate) mod leaving;
 mod mappings;
 mod page_set;
 mod shared_memory;
@@ -20,6 +21,7 @@ use abi::Errno;
 use crate::frame::Frame;
 use crate::rewrite::CallPatch;
 
+pub use leaving::settle;
 pub use mappings::Mappings;
 pub use page_set::PageSet;
 pub(crate) use shared_memory::SharedMemory;

@@ -167,6 +167,8 @@ ranks! {
     OBSERVER,
     /// Which files have pages in memory. Whoever holds it waits for nobody.
     CACHED_FILES,
+    /// The mapped objects that somebody is to let go of later. As above.
+    LEAVING_OBJECTS,
 
     // ---- Band 2: spinlocks of thread context --------------------------------------------------------------------
 

@@ -203,6 +203,7 @@ impl Drop for Superblock {
 /// lock of its caller's.
 #[inline]
 pub fn settle() {
+    mm::object::settle();
     if HAS_LEAVING.load(Relaxed) {
         settle_locked(&mut SUPERBLOCKS.lock());
     }

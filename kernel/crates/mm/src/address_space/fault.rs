@@ -13,12 +13,10 @@
 //! 5. Memory. A fault holds no lock when it fails for want of a frame, or of a page of the tables, so it may wait for memory
 //!    ([`crate::reclaim`]) and starts over. It gives up when there is nothing left to be given back.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
-use sync::rcu::{self, Deferred};
 
 use super::AddressSpace;
 use super::code;
@@ -26,7 +24,7 @@ use super::request::{Access, FaultError, FaultKind};
 use super::state::State;
 use crate::area::{Area, STACK_GUARD_GAP, is_same_object};
 use crate::frame::{self, Frame};
-use crate::object::{CodeSite, MappedObject};
+use crate::object::{CodeSite, MappedObject, leaving};
 use crate::page_table::{PageEntry, PageKind, Rights};
 use crate::range::page_down;
 use crate::reclaim;
@@ -265,7 +263,7 @@ impl Drop for Fetch {
     fn drop(&mut self) {
         // Unmapped meanwhile, and nobody else has it: its end may take locks that stand before those of who faults.
         if Arc::strong_count(&self.object) == 1 {
-            rcu::defer(Deferred::from_box(Box::new(Arc::clone(&self.object))));
+            leaving::leave(Arc::clone(&self.object));
         }
     }
 }

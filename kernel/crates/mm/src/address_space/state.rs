@@ -12,6 +12,7 @@ use super::request::{Layout, Limits, Usage};
 use super::{AREA_COUNT_MAX, AddressSpace};
 use crate::area::map::{AreaMap, Taken};
 use crate::area::{Area, AreaFlags};
+use crate::object::leaving;
 use crate::page_table::{PageCounts, PageKind, PageTable, Rights};
 use crate::range::{PageRange, page_down};
 use crate::rewrite::Table;
@@ -277,23 +278,40 @@ impl Usage {
     }
 }
 
+impl State {
+    /// Removes everything. The caller drops what is returned after the lock.
+    fn remove_everything(&mut self) -> Taken {
+        let everything = PageRange::new(0, USER_END);
+        let removed = self.take_areas(everything);
+        self.drop_pages(everything);
+        self.heap = Heap::default();
+        self.rewritten.clear();
+        removed
+    }
+}
+
 impl Drop for AddressSpace {
+    /// Without a lock, as nobody else has it; and without an end of a file, if it was cleared before.
     fn drop(&mut self) {
-        self.clear();
+        let removed = self.state.get_mut().remove_everything();
+        drop(removed);
     }
 }
 
 impl AddressSpace {
-    /// Removes everything (exec, exit).
+    /// Removes everything (exec, exit). Who gives an address space up does this before, while it may sleep: the last reference may
+    /// be that of somebody who must not ([`Mappings`](crate::object::Mappings)).
     pub fn clear(&self) {
-        let everything = PageRange::new(0, USER_END);
         let mut state = self.state();
-        let removed = state.take_areas(everything);
-        state.drop_pages(everything);
-        state.heap = Heap::default();
-        state.rewritten.clear();
+        let removed = state.remove_everything();
         drop(state);
         // The objects' last references may go here, which may sleep.
         drop(removed);
+        leaving::settle();
+    }
+
+    /// Whether nothing is mapped.
+    pub(crate) fn is_cleared(&mut self) -> bool {
+        self.state.get_mut().areas.len() == 0
     }
 }

@@ -5,7 +5,7 @@ use abi::Errno;
 use super::AddressSpace;
 use super::state::State;
 use crate::area::{Area, Origin};
-use crate::object::{Mappings, PageSet};
+use crate::object::{Mappings, PageSet, leaving};
 use crate::page_table::{PageCounts, PageKind};
 use crate::range::{PageRange, is_page_aligned, page_up};
 use crate::reclaim::Effort;
@@ -24,6 +24,7 @@ impl AddressSpace {
         let removed = state.remove(range)?;
         drop(state);
         drop(removed);
+        leaving::settle();
         Ok(())
     }
 

@@ -12,7 +12,7 @@
 //!    the areas behind it in the leaf. A leaf is one block of the kernel's heap, which suits its slabs. What goes over
 //!    the list of leaves is a search for room, a comparison for each that has none, and, once in half a leaf of
 //!    additions, a split, which moves the leaves behind it. With the 65,530 areas that Linux allows there are 6,500
-//!    leaves when each was split, and 12,500 at worst: a search takes some 30,000 instructions then, a split 25,000.
+//!    leaves when each was split, and 12,500 at worst.
 //!
 //! The map neither merges areas nor counts them against limits; [`crate::address_space`] does.
 

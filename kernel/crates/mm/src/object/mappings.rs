@@ -4,18 +4,17 @@
 //! between a note may be stale (unmapped since), which costs a search and nothing else. One note an
 //! address space, however often it maps the object.
 //!
-//! Who takes pages away for want of memory may hold any lock ([`crate::reclaim`]), and may end up with the last reference to an
-//! address space: it is left to a grace period, as letting go of what is mapped may sleep.
+//! Who goes over the address spaces may hold locks, any but spinlocks where memory is short ([`crate::reclaim`]), and may end up with
+//! the last reference to one. That is an address space which was cleared: who gives one up does that first, as letting go of
+//! what is mapped may sleep ([`AddressSpace::clear`]).
 //!
 //! Lock rank: [`sync::rank::FILE_PAGES`], taken with the address space locked. It is dropped before
 //! address spaces are entered.
 
-use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
-use sync::rcu::{self, Deferred};
-use sync::{Mutex, rank};
+use sync::{Mutex, MutexGuard, rank};
 
 use super::PageSet;
 use crate::address_space::AddressSpace;
@@ -56,21 +55,23 @@ impl Mappings {
     pub fn take_unused(&self, pages: &PageSet, effort: Effort) {
         let noted = if effort.may_wait { Some(self.0.lock()) } else { self.0.try_lock() };
         let Some(noted) = noted else { return };
-        let spaces: Vec<Arc<AddressSpace>> = noted.iter().filter_map(Weak::upgrade).collect();
-        drop(noted);
-        for space in spaces {
-            space.take_unused_pages(self, pages, effort);
-            if let Some(last) = Arc::into_inner(space) {
-                rcu::defer(Deferred::from_box(Box::new(last)));
-            }
-        }
+        Self::call(noted, |space| space.take_unused_pages(self, pages, effort));
+    }
+
+    /// Calls `act` for every address space.
+    fn for_each(&self, act: impl Fn(&AddressSpace)) {
+        Self::call(self.0.lock(), act);
     }
 
     /// Calls `act` for every address space, without the lock.
-    fn for_each(&self, act: impl Fn(&AddressSpace)) {
-        let spaces: Vec<Arc<AddressSpace>> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
+    fn call(noted: MutexGuard<'_, Vec<Weak<AddressSpace>>>, act: impl Fn(&AddressSpace)) {
+        let spaces: Vec<Arc<AddressSpace>> = noted.iter().filter_map(Weak::upgrade).collect();
+        drop(noted);
         for space in spaces {
             act(&space);
+            if let Some(mut last) = Arc::into_inner(space) {
+                debug_assert!(last.is_cleared(), "an address space was given up with something in it");
+            }
         }
     }
 

@@ -1,12 +1,16 @@
 //! Page faults: what is mapped when, copies on write, stacks, code sites, running out of memory.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::support::{FakeFile, Observe};
 use abi::{Errno, ProtFlags, mman};
 use mm::{
-    Access, Backing, CodeSite, FaultError, Limits, MapOptions, MapRequest, PAGE_SIZE, PageKind, Rights, Sharing,
-    USER_END,
+    Access, Backing, CodeSite, Effort, FaultError, Limits, MapOptions, MapRequest, MappedObject, PAGE_SIZE, PageKind,
+    PageSet, Rights, Sharing, USER_END,
 };
-use testkit::{Cpu, MMAP_BASE, frames};
+use sync::rank;
+use testkit::{Cpu, MMAP_BASE, frames, threads};
 
 const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
 const READ_EXECUTE: Rights = Rights::READ.union(Rights::EXECUTE);
@@ -160,6 +164,50 @@ fn pages_that_change_while_they_are_fetched() {
     });
     assert_eq!(cpu.present_pages(), 0);
     assert_eq!(cpu.store(address, 1), Err(FaultError::Rights));
+}
+
+#[test]
+fn a_fault_does_not_end_the_file_whose_mapping_went_meanwhile() {
+    let cpu = Cpu::new();
+    let file = FakeFile::new(1);
+    let address = cpu.space.map(MapRequest::private_file(file.clone(), 0, PAGE_SIZE, READ_WRITE)).unwrap();
+    let known = Arc::downgrade(&file);
+    let (other_cpu, other) = (cpu.clone(), file.clone());
+    *file.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        other_cpu.space.unmap(address, PAGE_SIZE).unwrap();
+        drop(other);
+    }));
+    drop(file);
+    assert_eq!(cpu.load(address), Err(FaultError::Unmapped));
+    assert_eq!(known.strong_count(), 1, "the fault had the last reference");
+    cpu.space.unmap(address, PAGE_SIZE).unwrap();
+    assert_eq!(known.strong_count(), 0);
+}
+
+#[test]
+fn the_last_reference_to_a_cleared_address_space_goes_under_any_lock() {
+    const ROUNDS: usize = 500;
+    let file = FakeFile::new(1);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let taker = {
+        let (file, is_over) = (file.clone(), is_over.clone());
+        threads::spawn(move || {
+            let lock = sync::Mutex::new(rank::BUFFERS, ());
+            while !is_over.load(Ordering::Relaxed) {
+                let _held = lock.lock();
+                let mappings = file.mappings().unwrap();
+                mappings.take_unused(&PageSet::new(0), Effort { may_wait: false, takes_used: true });
+            }
+        })
+    };
+    for _ in 0..ROUNDS {
+        let cpu = Cpu::new();
+        cpu.space.map(MapRequest::private_file(file.clone(), 0, PAGE_SIZE, READ_WRITE)).unwrap();
+        std::thread::yield_now();
+        cpu.space.clear();
+    }
+    is_over.store(true, Ordering::Relaxed);
+    taker.join().unwrap();
 }
 
 #[test]
