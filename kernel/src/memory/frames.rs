@@ -447,6 +447,13 @@ impl FrameMachine for MachineFrames {
         Some(frame)
     }
 
+    fn allocate_reserved(&self) -> Option<FrameNumber> {
+        // As much as what comes from outside may take: the rest is the heap's.
+        let frame = may_keep(Incoming::Short).then(|| allocate_one(true))??;
+        info_of(frame).set_first_reference();
+        Some(frame)
+    }
+
     fn acquire(&self, frame: FrameNumber) {
         info_of(frame).acquire();
     }

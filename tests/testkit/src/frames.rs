@@ -40,11 +40,17 @@ pub fn set_budget(budget: Option<u64>) {
     *lock(&machine::current().frames.budget) = budget;
 }
 
+/// Lets this machine have `count` frames more than it has now from what is kept for the kernel, at a time.
+pub fn set_reserve(count: u64) {
+    *lock(&machine::current().frames.used_max) = Some(used() + count);
+}
+
 /// Frames charged to one machine.
 #[derive(Default)]
 pub(crate) struct Account {
     used: AtomicU64,
     budget: Mutex<Option<u64>>,
+    used_max: Mutex<Option<u64>>,
 }
 
 struct Slot {
@@ -97,6 +103,16 @@ impl FrameMachine for Frames {
         let account = Arc::clone(&machine::current().frames);
         if let Some(budget) = lock(&account.budget).as_mut() {
             *budget = budget.checked_sub(1)?;
+        }
+        Some(lock(&POOL).allocate(account))
+    }
+
+    fn allocate_reserved(&self) -> Option<FrameNumber> {
+        let account = Arc::clone(&machine::current().frames);
+        if let Some(most) = *lock(&account.used_max)
+            && account.used.load(Ordering::Relaxed) >= most
+        {
+            return None;
         }
         Some(lock(&POOL).allocate(account))
     }

@@ -25,6 +25,9 @@
 //! The cache is bounded by [`BufferCache::set_limit`]. When it is passed, buffers that are clean, that nobody uses, and that were not
 //! asked for since the last time, are dropped.
 //!
+//! Reading and writing takes a frame for the length of a transfer. Without memory that is one of the kernel's reserve, and buffers are
+//! written one by one: so memory that is full of what must be written can be emptied.
+//!
 //! Lock ranks: `BUFFER_WRITERS`, then `BUFFER_TABLES`, then `BUFFERS`. The table is not locked over a transfer.
 
 use alloc::boxed::Box;
@@ -33,6 +36,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use abi::Errno;
 use mm::{Frame, PAGE_SIZE};
 use sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use sync::{Mutex, rank};
@@ -182,13 +186,13 @@ impl Buffer {
     }
 
     /// Takes the mark away for a copy that is going to be written. None when it is not dirty, or held.
-    fn take_for_writing(&self) -> Option<Result<Frame, BlockError>> {
+    fn take_for_writing(&self, allocate: impl FnOnce() -> Result<Frame, Errno>) -> Option<Result<Frame, BlockError>> {
         let mut contents = self.contents.lock();
         if !self.is_dirty() || self.is_held() {
             return None;
         }
         let bytes = contents.sealed()?;
-        let Ok(frame) = Frame::allocate() else { return Some(Err(BlockError::OutOfMemory)) };
+        let Ok(frame) = allocate() else { return Some(Err(BlockError::OutOfMemory)) };
         frame.write(0, bytes);
         self.flags.fetch_and(!DIRTY, Ordering::Relaxed);
         Some(Ok(frame))
@@ -316,7 +320,8 @@ impl BufferCache {
     }
 
     fn load(&self, number: u64) -> Result<Box<[u8]>, BlockError> {
-        let frame = Frame::allocate().map_err(|_| BlockError::OutOfMemory)?;
+        // What is written back needs to know where to.
+        let frame = Frame::allocate_reserved().map_err(|_| BlockError::OutOfMemory)?;
         self.volume.read(self.sector_of(number)?, vec![self.segment(&frame)?])?;
         let mut bytes = vec![0; self.block_len].into_boxed_slice();
         frame.read(0, &mut bytes);
@@ -361,24 +366,44 @@ impl BufferCache {
     }
 
     fn write_part(&self, buffers: &[Arc<Buffer>]) -> Result<(), BlockError> {
-        let completion = Completion::new();
-        let mut plug = Plug::new(self.volume.disk());
-        let mut begun = Ok(());
+        let mut copies = Copies { plug: Plug::new(self.volume.disk()), completion: Completion::new() };
+        let mut result = Ok(());
         for buffer in buffers {
-            begun = self.begin_writing(buffer, &mut plug, &completion);
-            if begun.is_err() {
+            result = self.write_one(buffer, &mut copies);
+            if result.is_err() {
                 break;
             }
         }
-        drop(plug);
-        self.volume.disk().wait(&completion).and(begun)
+        self.wait_for(&mut copies).and(result)
     }
 
-    fn begin_writing(&self, buffer: &Buffer, plug: &mut Plug, completion: &Arc<Completion>) -> Result<(), BlockError> {
-        let Some(frame) = buffer.take_for_writing() else { return Ok(()) };
-        let segment = self.segment(&frame?)?;
+    /// Begins to write a buffer; where there is no memory for another copy, writes it when the others are written.
+    fn write_one(&self, buffer: &Buffer, copies: &mut Copies) -> Result<(), BlockError> {
+        match buffer.take_for_writing(Frame::allocate) {
+            None => Ok(()),
+            Some(Err(BlockError::OutOfMemory)) => {
+                self.wait_for(copies)?;
+                if let Some(frame) = buffer.take_for_writing(Frame::allocate_reserved) {
+                    self.start(buffer, frame?, copies)?;
+                }
+                self.wait_for(copies)
+            }
+            Some(frame) => self.start(buffer, frame?, copies),
+        }
+    }
+
+    fn start(&self, buffer: &Buffer, copy: Frame, copies: &mut Copies) -> Result<(), BlockError> {
+        let segment = self.segment(&copy)?;
         let write = Operation::Write { is_forced: false };
-        self.volume.start(plug, write, self.sector_of(buffer.number)?, vec![segment], || completion.add())
+        let completion = &copies.completion;
+        self.volume.start(&mut copies.plug, write, self.sector_of(buffer.number)?, vec![segment], || completion.add())
+    }
+
+    /// Waits for all copies under way.
+    fn wait_for(&self, copies: &mut Copies) -> Result<(), BlockError> {
+        copies.plug.submit();
+        let completion = core::mem::replace(&mut copies.completion, Completion::new());
+        self.volume.disk().wait(&completion)
     }
 
     /// Drops every buffer that is clean and that nobody uses; how many.
@@ -391,6 +416,12 @@ impl BufferCache {
         drop(buffers);
         dropped.len()
     }
+}
+
+/// Copies of buffers on their way to the disk.
+struct Copies {
+    plug: Plug,
+    completion: Arc<Completion>,
 }
 
 fn limit() -> usize {

@@ -267,7 +267,8 @@ mod tests {
                     for _ in 0..ROUNDS {
                         owner.set(Owner { kind: OwnerKind::Process, id }, OwnerUsers { real: id, effective: id });
                         owner.clear(OwnerKind::Process);
-                        owner.set_if_none(Owner { kind: OwnerKind::Thread, id }, OwnerUsers { real: id, effective: id });
+                        owner
+                            .set_if_none(Owner { kind: OwnerKind::Thread, id }, OwnerUsers { real: id, effective: id });
                     }
                 })
             })

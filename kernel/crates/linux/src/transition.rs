@@ -5,7 +5,6 @@
 //! space takes the place of the old one, and all that belonged to the old program goes: handlers, timers, descriptors marked
 //! for it, the thread's own arrangements with it.
 
-use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
 use abi::{Errno, Signal};

@@ -63,6 +63,11 @@ pub trait FrameMachine: Sync {
     /// A frame with one reference and undefined contents. None: memory ran out.
     fn allocate(&self) -> Option<FrameNumber>;
 
+    /// As [`Self::allocate`], from what is kept for the kernel where there is no other.
+    fn allocate_reserved(&self) -> Option<FrameNumber> {
+        self.allocate()
+    }
+
     /// As [`Self::allocate`], filled with zeroes.
     fn allocate_zeroed(&self) -> Option<FrameNumber> {
         let frame = self.allocate()?;
@@ -190,6 +195,12 @@ impl Frame {
     /// A new frame of one reference, all zeroes.
     pub fn allocate_zeroed() -> Result<Self, Errno> {
         allocate_by(|| machine().allocate_zeroed())
+    }
+
+    /// As [`Self::allocate`], from what is kept for the kernel where there is no other. For the length of one transfer, by which memory
+    /// becomes free: who holds such a frame asks for no other.
+    pub fn allocate_reserved() -> Result<Self, Errno> {
+        Self::allocate().or_else(|errno| machine().allocate_reserved().map(Self).ok_or(errno))
     }
 
     /// As [`Self::allocate_zeroed`], if there is one that is free already.

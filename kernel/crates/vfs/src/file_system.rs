@@ -66,6 +66,9 @@ pub trait FileSystem: Any + Send + Sync {
         Ok(())
     }
 
+    /// Drops what it keeps of its disk beside the pages of files, as far as it can be read again.
+    fn drop_caches(&self) {}
+
     /// Takes other options (`MS_REMOUNT`). When nothing shall be changed any more, everything is stable and the volume is
     /// marked as complete on return; changes that come later are `EROFS`. Options that are unknown are `EINVAL`.
     fn reconfigure(&self, is_read_only: bool, options: &[u8]) -> Result<(), Errno> {

@@ -102,14 +102,16 @@ pub use mount_options::MountOptions;
 pub use name::{HashedName, Name};
 pub use namespace::{FlagChange, MountSnapshot, Namespace, Unmount};
 pub use open::{OpenRequest, lookup_of_existing, open, open_path};
-pub use page_cache::{CacheCounts, PageCache, PageStore, cached_pages, dirty_pages};
+pub use page_cache::{
+    CacheCounts, PageCache, PageStore, cached_pages, dirtied_pages, dirty_pages, pages_on_the_way, written_pages,
+};
 pub use path_name::{path_below_root, path_name};
 pub use propagation::{Propagation, nearest_master};
 pub use protection::{PROTECTION, Protection};
 pub use remove::{rmdir, unlink};
 pub use rename::rename;
 pub use seals::{SealFlags, Seals};
-pub use superblock::{Superblock, SuperblockFlags, settle, settle_all, shut_down, sync_all};
+pub use superblock::{Superblock, SuperblockFlags, drop_caches, settle, settle_all, shut_down, sync_all};
 pub use vnode_file::{DIRECT_ALIGNMENT, VnodeFile};
 pub use walk::{Lookup, resolve};
 pub use xattr::{XattrChange, XattrList, change_xattr, get_xattr, list_xattrs};

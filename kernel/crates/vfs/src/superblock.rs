@@ -11,8 +11,13 @@
 //! the list. Whoever may have been the last calls it: closing, mounting, `sync`, the end of the machine
 //! ([`shut_down`]). Unmounting waits as well for what another thread has taken from the list ([`settle_all`]).
 //!
-//! Locks: `SUPERBLOCKS` (rank `SUPERBLOCKS`) is held while a disk is mounted or let go, so who mounts a disk again waits
-//! until it is free. It is never taken under another lock of this crate.
+//! # One at a time, for each disk
+//!
+//! While a disk is mounted or let go its number is in a list ([`Known::busy`]), and who mounts the same disk waits until it is
+//! not. No lock is held meanwhile, so a slow disk keeps nobody from another.
+//!
+//! Locks: `SUPERBLOCKS` (rank `SUPERBLOCKS`), for looks and changes of the lists. Each superblock has one of the same rank for who
+//! changes its flags, over what its file system does for that. Neither is taken under another lock of this crate, nor under the other.
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -20,17 +25,72 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 
 use abi::Errno;
-use sync::{Mutex, MutexGuard, SpinLock, rank};
+use sync::{Mutex, SpinLock, WaitQueue, rank};
 
 use crate::fs::disk::{self, Claim};
-use crate::{FileSystem, notify};
+use crate::{FileSystem, notify, page_cache};
 
-/// The file systems in use.
-static SUPERBLOCKS: Mutex<Vec<Weak<Superblock>>> = Mutex::new(rank::SUPERBLOCKS, Vec::new());
+static SUPERBLOCKS: Mutex<Known> = Mutex::new(rank::SUPERBLOCKS, Known::new());
+/// Woken when a volume is not busy any more, and when a thread has shut down what it took from the list of those that leave.
+static SETTLED: WaitQueue = WaitQueue::new();
 /// The parts of superblocks that nobody uses any more, to be shut down.
 static LEAVING: SpinLock<Option<Box<Parts>>> = SpinLock::new(rank::FILE_TABLES, None);
 /// Whether there are any.
 static HAS_LEAVING: AtomicBool = AtomicBool::new(false);
+
+/// What is known of file systems in use.
+struct Known {
+    /// They, as far as they are not unlisted.
+    superblocks: Vec<Weak<Superblock>>,
+    /// The numbers of volumes that somebody mounts or lets go of.
+    busy: Vec<u64>,
+    /// How many threads shut down what they took from the list of those that leave.
+    finishing: usize,
+}
+
+/// What becomes of a wish to mount a volume.
+enum Start {
+    /// Its file system is in use, and may be used so; or not.
+    Known(Result<Arc<Superblock>, Errno>),
+    /// It is busy in the caller's name now.
+    Ours,
+    /// What leaves is to be shut down first.
+    Settle,
+}
+
+impl Known {
+    const fn new() -> Self {
+        Self { superblocks: Vec::new(), busy: Vec::new(), finishing: 0 }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Arc<Superblock>> {
+        self.superblocks.iter().filter_map(Weak::upgrade)
+    }
+
+    /// Begins to mount a volume. None: others are busy with it.
+    fn begin(&mut self, number: u64, type_name: &str, flags: SuperblockFlags) -> Option<Start> {
+        if self.busy.contains(&number) {
+            return None;
+        }
+        if let Some(superblock) = self.all().find(|superblock| superblock.volume_number() == Some(number)) {
+            let is_same_kind = superblock.file_system.type_name() == type_name;
+            let fits = is_same_kind && superblock.is_read_only.load(Relaxed) == flags.is_read_only;
+            return Some(Start::Known(if fits { Ok(superblock) } else { Err(Errno::EBUSY) }));
+        }
+        // One that has just gone has its volume still.
+        if HAS_LEAVING.load(SeqCst) {
+            return Some(Start::Settle);
+        }
+        self.busy.push(number);
+        Some(Start::Ours)
+    }
+
+    fn end(&mut self, number: u64) {
+        if let Some(place) = self.busy.iter().position(|busy| *busy == number) {
+            self.busy.swap_remove(place);
+        }
+    }
+}
 
 /// A file system in use.
 ///
@@ -43,6 +103,8 @@ pub struct Superblock {
     is_synchronous: AtomicBool,
     /// Files open for writing.
     writers: AtomicU32,
+    /// Held by who changes the flags.
+    change: Mutex<()>,
 }
 
 /// What is left to be done when it goes.
@@ -80,7 +142,7 @@ impl Superblock {
         let mut known = SUPERBLOCKS.lock();
         let is_same =
             |superblock: &Arc<Self>| core::ptr::addr_eq(Arc::as_ptr(&superblock.file_system), Arc::as_ptr(file_system));
-        if let Some(superblock) = known.iter().filter_map(Weak::upgrade).find(is_same) {
+        if let Some(superblock) = known.all().find(is_same) {
             return superblock;
         }
         Self::add(&mut known, file_system.clone(), None, flags)
@@ -99,28 +161,33 @@ impl Superblock {
         flags: SuperblockFlags,
         open: impl FnOnce() -> Result<Arc<dyn FileSystem>, Errno>,
     ) -> Result<Arc<Self>, Errno> {
-        let mut known = SUPERBLOCKS.lock();
-        settle_locked(&mut known);
-        let is_here = |superblock: &Arc<Self>| superblock.volume_number() == Some(volume.number());
-        if let Some(superblock) = known.iter().filter_map(Weak::upgrade).find(is_here) {
-            let is_same_kind = superblock.file_system.type_name() == type_name;
-            let fits = is_same_kind && superblock.is_read_only.load(Relaxed) == flags.is_read_only;
-            return if fits { Ok(superblock) } else { Err(Errno::EBUSY) };
+        let number = volume.number();
+        loop {
+            settle();
+            match SETTLED.block_until(u32::MAX, || SUPERBLOCKS.lock().begin(number, type_name, flags)) {
+                Start::Known(known) => return known,
+                Start::Ours => break,
+                Start::Settle => {}
+            }
         }
-        let claim = disk::claim(volume)?;
-        let file_system = open()?;
-        Ok(Self::add(&mut known, file_system, Some(claim), flags))
+        let opened = disk::claim(volume).and_then(|claim| Ok((open()?, claim)));
+        let mut known = SUPERBLOCKS.lock();
+        known.end(number);
+        let result = opened.map(|(file_system, claim)| Self::add(&mut known, file_system, Some(claim), flags));
+        drop(known);
+        SETTLED.wake_all();
+        result
     }
 
     fn add(
-        known: &mut Vec<Weak<Self>>,
+        known: &mut Known,
         file_system: Arc<dyn FileSystem>,
         claim: Option<Claim>,
         flags: SuperblockFlags,
     ) -> Arc<Self> {
         let superblock = Self::new(file_system, claim, flags);
-        known.retain(|superblock| superblock.strong_count() > 0);
-        known.push(Arc::downgrade(&superblock));
+        known.superblocks.retain(|superblock| superblock.strong_count() > 0);
+        known.superblocks.push(Arc::downgrade(&superblock));
         superblock
     }
 
@@ -132,6 +199,7 @@ impl Superblock {
             is_read_only: AtomicBool::new(flags.is_read_only),
             is_synchronous: AtomicBool::new(flags.is_synchronous),
             writers: AtomicU32::new(0),
+            change: Mutex::new(rank::SUPERBLOCKS, ()),
         })
     }
 
@@ -174,7 +242,7 @@ impl Superblock {
 
     /// Changes flags and options. `EBUSY` when nothing shall be changed any more while files are open for writing.
     pub(crate) fn reconfigure(&self, flags: SuperblockFlags, options: &[u8]) -> Result<(), Errno> {
-        let _one_at_a_time = SUPERBLOCKS.lock();
+        let _one_at_a_time = self.change.lock();
         let was_read_only = self.is_read_only.swap(flags.is_read_only, SeqCst);
         let result = if flags.is_read_only && !was_read_only && self.writers.load(SeqCst) > 0 {
             Err(Errno::EBUSY)
@@ -205,25 +273,46 @@ impl Drop for Superblock {
 pub fn settle() {
     mm::object::settle();
     if HAS_LEAVING.load(Relaxed) {
-        settle_locked(&mut SUPERBLOCKS.lock());
+        shut_down_leaving();
     }
 }
 
 /// As [`settle`], and waits for those that another thread has begun with, too: for unmounting, after which nothing is
 /// missing on the disk.
 pub fn settle_all() {
-    settle_locked(&mut SUPERBLOCKS.lock());
+    settle();
+    SETTLED.block_until(u32::MAX, || (SUPERBLOCKS.lock().finishing == 0).then_some(()));
 }
 
-/// As [`settle`]; the lock shows that nobody mounts meanwhile.
 #[cold]
-fn settle_locked(_known: &mut MutexGuard<'_, Vec<Weak<Superblock>>>) {
-    HAS_LEAVING.store(false, SeqCst);
-    let mut next = LEAVING.lock().take();
+fn shut_down_leaving() {
+    let mut next = {
+        let mut known = SUPERBLOCKS.lock();
+        HAS_LEAVING.store(false, SeqCst);
+        let leaving = LEAVING.lock().take();
+        known.busy.extend(volumes_of(&leaving));
+        known.finishing += 1;
+        leaving
+    };
     while let Some(mut parts) = next {
         next = parts.next.take();
         finish(&*parts.file_system);
+        let number = parts.claim.as_ref().map(Claim::number);
+        // The volume is free before it is not busy.
+        drop(parts);
+        if let Some(number) = number {
+            SUPERBLOCKS.lock().end(number);
+            SETTLED.wake_all();
+        }
     }
+    SUPERBLOCKS.lock().finishing -= 1;
+    SETTLED.wake_all();
+}
+
+/// The numbers of the volumes of a list.
+fn volumes_of(parts: &Option<Box<Parts>>) -> impl Iterator<Item = u64> {
+    let all = core::iter::successors(parts.as_deref(), |parts| parts.next.as_deref());
+    all.filter_map(|parts| parts.claim.as_ref().map(Claim::number))
 }
 
 /// Shuts one down. There is nobody to tell of an error but the log.
@@ -237,20 +326,27 @@ fn finish(file_system: &dyn FileSystem) {
 
 /// Shuts down every file system, in use or not, and writes what was written to disks themselves: the machine ends.
 pub fn shut_down() {
-    let mut known = SUPERBLOCKS.lock();
-    settle_locked(&mut known);
-    for superblock in known.iter().filter_map(Weak::upgrade) {
+    settle_all();
+    let superblocks: Vec<Arc<Superblock>> = SUPERBLOCKS.lock().all().collect();
+    for superblock in superblocks {
         superblock.is_read_only.store(true, SeqCst);
         finish(&**superblock.file_system());
     }
-    drop(known);
     disk::synchronize_all();
+}
+
+/// Drops what can be read again, as `drop_caches` does: pages of files that are clean and in nobody's hands, and what file systems
+/// keep of their disks.
+pub fn drop_caches() {
+    page_cache::drop_some(u64::MAX, mm::Effort { may_wait: true, takes_used: false });
+    let superblocks: Vec<Arc<Superblock>> = SUPERBLOCKS.lock().all().collect();
+    superblocks.iter().for_each(|superblock| superblock.file_system().drop_caches());
 }
 
 /// Brings every file system to stable storage, as `sync` does. Errors are not told: each file tells its own.
 pub fn sync_all() {
     settle();
-    let superblocks: Vec<Arc<Superblock>> = SUPERBLOCKS.lock().iter().filter_map(Weak::upgrade).collect();
+    let superblocks: Vec<Arc<Superblock>> = SUPERBLOCKS.lock().all().collect();
     for superblock in superblocks.iter().filter(|superblock| !superblock.is_read_only()) {
         let _ = superblock.file_system().sync();
     }

@@ -7,11 +7,16 @@
 //! # Memory
 //!
 //! The rules are [`mm::reclaim`]'s. Clean pages are dropped, some at a time ([`page_cache::drop_some`]); who may wait and finds none
-//! writes everything back. When memory becomes short the thread is woken to do so ahead of those who will need it, so that
-//! they rarely have to, least of all those who may not wait.
+//! writes everything back, or waits for what others write. When memory becomes short the thread is woken to do so ahead of those
+//! who will need it, so that they rarely have to, least of all those who may not wait. Where that is not enough, as a
+//! program has the memory, it rests ([`REST_NS`]): or else what is written now and then would go to the disk page by page.
+//!
+//! Writing back needs memory itself, and has it: the few frames it cannot do without come from the kernel's reserve
+//! ([`mm::Frame::allocate_reserved`]).
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use abi::Errno;
 use mm::reclaim::Reclaimer;
@@ -20,10 +25,14 @@ use sync::{Mutex, Once, Parker, machine, rank};
 
 #[cfg(doc)]
 use crate::page_cache;
-use crate::page_cache::{dirty_pages, drop_some};
+use crate::page_cache::{dirty_pages, drop_some, wait_for_written, written_pages};
 
 /// How often it is looked for what has been dirty.
 const PERIOD_NS: u64 = 5_000_000_000;
+/// How long the thread leaves off making room when it has done what it could, and memory is short still.
+const REST_NS: u64 = 100_000_000;
+/// It writes for the sake of room only when so much of what is wanted is dirty.
+const WORTH_SHARE: u64 = 4;
 /// Pages that are dropped at once when memory is short.
 const DROPPED_MAX: u64 = 256;
 
@@ -40,6 +49,8 @@ static CACHES: Mutex<Vec<Weak<dyn Cached>>> = Mutex::new(rank::CACHES, Vec::new(
 static STARTER: Once<fn()> = Once::new();
 /// Where the thread sleeps.
 static SLEEP: Parker = Parker::new();
+/// It is not woken, as it would only rest.
+static RESTS: AtomicBool = AtomicBool::new(false);
 /// Held by who writes everything back because there is too much: the others wait.
 static WRITERS: Mutex<()> = Mutex::new(rank::CACHE_WRITERS, ());
 
@@ -68,15 +79,20 @@ fn caches() -> Vec<Arc<dyn Cached>> {
 
 /// The work of the thread.
 pub fn work() -> ! {
-    let next = || machine::now_ns().saturating_add(PERIOD_NS);
-    let mut due_ns = next();
+    let in_future = |length_ns| machine::now_ns().saturating_add(length_ns);
+    let mut due_ns = in_future(PERIOD_NS);
+    let mut rested_ns = None;
     loop {
-        if !SLEEP.park_until(due_ns) {
-            make_room();
+        let is_woken = !SLEEP.park_until(rested_ns.map_or(due_ns, |rested_ns| due_ns.min(rested_ns)));
+        let now_ns = machine::now_ns();
+        rested_ns = rested_ns.filter(|rested_ns| now_ns < *rested_ns);
+        if is_woken && rested_ns.is_none() && !make_room() {
+            rested_ns = Some(in_future(REST_NS));
         }
-        if machine::now_ns() >= due_ns {
+        RESTS.store(rested_ns.is_some(), Relaxed);
+        if now_ns >= due_ns {
             write_old();
-            due_ns = next();
+            due_ns = in_future(PERIOD_NS);
         }
     }
 }
@@ -92,16 +108,17 @@ fn write_old() {
 }
 
 /// Drops pages until memory is not short any more, or nothing is left that was not used since the last time: what is in use
-/// goes when there is no memory at all, and not before.
-fn make_room() {
+/// goes when there is no memory at all, and not before. Whether memory is not short, or might be once more soon.
+fn make_room() -> bool {
     let effort = Effort { may_wait: true, takes_used: false };
     let mut wanted = pressure::current().wanted_frames;
     while wanted > 0 && pressure::current().level > 0 {
         match drop_some(wanted.min(DROPPED_MAX), effort) {
-            0 if !write_what_is_dirty() => return,
+            0 if dirty_pages() as u64 <= wanted / WORTH_SHARE || !write_what_is_dirty() => return false,
             dropped => wanted = wanted.saturating_sub(dropped),
         }
     }
+    true
 }
 
 /// Writes everything back, if `is_too_much` still says so when it is this thread's turn.
@@ -115,13 +132,11 @@ pub(crate) fn write_all(is_too_much: impl Fn() -> bool) {
     }
 }
 
-/// Writes everything back, unless there is nothing; whether less is dirty now.
+/// Writes everything back, and waits for what others write; whether any page was written meanwhile.
 fn write_what_is_dirty() -> bool {
-    let before = dirty_pages();
-    if before > 0 {
-        write_all(|| dirty_pages() > 0);
-    }
-    dirty_pages() < before
+    let before = written_pages();
+    write_all(|| dirty_pages() > 0);
+    wait_for_written(before)
 }
 
 /// Drops up to `wanted` clean pages that were not used since the last look: if all were, since the one that this takes now.
@@ -141,11 +156,7 @@ impl Reclaimer for Pages {
         let drop_any = || {
             drop_unused(DROPPED_MAX, may_wait) > 0 || drop_some(DROPPED_MAX, Effort { may_wait, takes_used: true }) > 0
         };
-        drop_any()
-            || may_wait && {
-                write_what_is_dirty();
-                drop_any()
-            }
+        drop_any() || may_wait && write_what_is_dirty() && drop_any()
     }
 
     fn reclaim_unused(&self) -> bool {
@@ -154,6 +165,8 @@ impl Reclaimer for Pages {
     }
 
     fn note_shortage(&self) {
-        SLEEP.unpark();
+        if !RESTS.load(Relaxed) {
+            SLEEP.unpark();
+        }
     }
 }

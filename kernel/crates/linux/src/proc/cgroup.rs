@@ -134,7 +134,7 @@ fn memory_use(system: &System) -> Vec<u8> {
         ("kernel", memory::used_bytes().saturating_sub((anonymous + files + shared) * page)),
         ("shmem", shared * page),
         ("file_dirty", vfs::dirty_pages() as u64 * page),
-        ("file_writeback", 0),
+        ("file_writeback", vfs::pages_on_the_way() as u64 * page),
         ("inactive_anon", 0),
         ("active_anon", (anonymous + shared) * page),
         ("inactive_file", 0),

@@ -32,6 +32,7 @@ struct Figures {
     files: u64,
     memory_files: u64,
     dirty: u64,
+    on_the_way: u64,
     anonymous: u64,
     mapped: u64,
     locked: u64,
@@ -60,6 +61,7 @@ impl Figures {
             files,
             memory_files,
             dirty: vfs::dirty_pages() as u64,
+            on_the_way: vfs::pages_on_the_way() as u64,
             anonymous,
             mapped,
             locked,
@@ -100,7 +102,7 @@ pub(super) fn meminfo(system: &System) -> Vec<u8> {
         ("SwapTotal", 0),
         ("SwapFree", 0),
         ("Dirty", figures.dirty),
-        ("Writeback", 0),
+        ("Writeback", figures.on_the_way),
         ("AnonPages", figures.anonymous),
         ("Mapped", figures.mapped),
         ("Shmem", figures.memory_files),
@@ -147,7 +149,7 @@ fn line(text: &mut Text, name: &str, kib: u64) {
 }
 
 /// What is counted of pages, in Linux's order and under its names.
-fn page_counts(figures: &Figures) -> [(&'static str, u64); 19] {
+fn page_counts(figures: &Figures) -> [(&'static str, u64); 21] {
     [
         ("nr_inactive_anon", 0),
         ("nr_active_anon", figures.anonymous + figures.memory_files),
@@ -162,10 +164,12 @@ fn page_counts(figures: &Figures) -> [(&'static str, u64); 19] {
         ("nr_mapped", figures.mapped),
         ("nr_file_pages", figures.cached() + figures.buffers),
         ("nr_dirty", figures.dirty),
-        ("nr_writeback", 0),
+        ("nr_writeback", figures.on_the_way),
         ("nr_shmem", figures.memory_files),
         ("nr_shmem_hugepages", 0),
         ("nr_anon_transparent_hugepages", 0),
+        ("nr_dirtied", vfs::dirtied_pages()),
+        ("nr_written", vfs::written_pages()),
         ("nr_kernel_stack", 0),
         ("nr_page_table_pages", 0),
     ]
@@ -251,7 +255,7 @@ pub(super) fn node_meminfo(system: &System) -> Vec<u8> {
         ("MemFree", figures.free),
         ("MemUsed", figures.total.saturating_sub(figures.free)),
         ("Dirty", figures.dirty),
-        ("Writeback", 0),
+        ("Writeback", figures.on_the_way),
         ("FilePages", figures.cached() + figures.buffers),
         ("Mapped", figures.mapped),
         ("AnonPages", figures.anonymous),

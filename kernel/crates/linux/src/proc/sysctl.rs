@@ -15,7 +15,6 @@ use file::DESCRIPTORS_MAX;
 use file::lease::{ARE_ENABLED, BREAK_TIME_SECONDS};
 use sync::{Once, machine};
 use vfs::PROTECTION;
-use vfs::fs::disk;
 use vfs::fs::generated::{Directory, Row};
 use vfs::notify::{ARE_DIRECTORIES_TOLD, LIMITS, Limits};
 
@@ -227,7 +226,7 @@ fn drop_caches(text: &[u8]) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     if what & 1 != 0 {
-        disk::drop_caches();
+        vfs::drop_caches();
     }
     Ok(())
 }

@@ -129,15 +129,6 @@ pub fn volumes() -> Vec<Volume> {
     VOLUMES.lock().iter().map(|contents| contents.volume.clone()).collect()
 }
 
-/// Drops the pages of volumes that are clean and in nobody's hands (`drop_caches`).
-pub fn drop_caches() {
-    // Not under the lock: dropping pages takes others.
-    let all = VOLUMES.lock().clone();
-    for contents in all {
-        contents.cache.shrink();
-    }
-}
-
 /// Brings to the disks what was written to them as files.
 pub(crate) fn synchronize_all() {
     let all = VOLUMES.lock().clone();

@@ -62,7 +62,8 @@ pub(crate) use errors::ErrorMark;
 use errors::WriteErrors;
 use pages::{Page, Pages, Slot};
 pub(crate) use reclaim::drop_some;
-pub(crate) use writing::{Begun, Run};
+pub(crate) use writing::{Begun, Run, wait_for_written};
+pub use writing::{pages_on_the_way, written_pages};
 
 /// The most pages read ahead.
 const AHEAD_MAX: u64 = 32;
@@ -73,6 +74,8 @@ const DIRTY_SHARE: u64 = 5;
 
 /// Dirty pages of all files.
 static DIRTY: AtomicUsize = AtomicUsize::new(0);
+/// How often a page of a file became dirty since the start.
+static DIRTIED: AtomicU64 = AtomicU64::new(0);
 
 /// Pages of all files that are in memory.
 static CACHED: AtomicUsize = AtomicUsize::new(0);
@@ -80,6 +83,11 @@ static CACHED: AtomicUsize = AtomicUsize::new(0);
 /// Dirty pages of all files, for `/proc/meminfo`.
 pub fn dirty_pages() -> usize {
     DIRTY.load(Relaxed)
+}
+
+/// How often a page of a file became dirty since the start, for `/proc/vmstat`.
+pub fn dirtied_pages() -> u64 {
+    DIRTIED.load(Relaxed)
 }
 
 /// Pages of all files of disks that are in memory, for `/proc/meminfo`.
@@ -359,6 +367,7 @@ impl PageCache {
             *dirty == 1
         };
         DIRTY.fetch_add(1, Relaxed);
+        DIRTIED.fetch_add(1, Relaxed);
         if is_first {
             store.note_dirty();
         }

@@ -5,13 +5,59 @@ use core::ops::Range;
 
 use abi::Errno;
 use mm::{Frame, PAGE_SIZE};
-use sync::MutexGuard;
-use sync::atomic::Ordering::Relaxed;
+use sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use sync::{MutexGuard, WaitQueue};
 
 use super::{DIRTY, ErrorMark, PageCache, PageStore, Slot, offset_in_page, page_of};
 
 /// The most pages on their way to the disk at once, in one file.
 const WRITTEN_MAX: usize = 256;
+
+/// Pages of all files that are on their way to the disk.
+static ON_THE_WAY: AtomicUsize = AtomicUsize::new(0);
+/// Pages of all files that were written since the start.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+/// Woken when pages are not on their way any more.
+static LANDED: WaitQueue = WaitQueue::new();
+
+/// Pages of all files that are on their way to the disk, for `/proc/meminfo`.
+pub fn pages_on_the_way() -> usize {
+    ON_THE_WAY.load(Relaxed)
+}
+
+/// Pages of all files that were written to their disks since the start, for `/proc/vmstat`.
+pub fn written_pages() -> u64 {
+    WRITTEN.load(Relaxed)
+}
+
+/// Waits until pages are written that were not when there were `before`, or none are on their way; whether there are. Holds no
+/// lock that writing back needs.
+pub(crate) fn wait_for_written(before: u64) -> bool {
+    LANDED.block_until(u32::MAX, || {
+        // In this order: what is written before it is off its way is seen.
+        let is_over = ON_THE_WAY.load(Acquire) == 0;
+        let is_more = written_pages() != before;
+        (is_more || is_over).then_some(is_more)
+    })
+}
+
+/// Pages are on their way.
+fn depart(count: usize) {
+    ON_THE_WAY.fetch_add(count, Relaxed);
+}
+
+/// Pages are written, or dirty again.
+fn land(runs: &[Run], is_written: bool) {
+    let count = runs.iter().map(|run| run.frames.len()).sum();
+    if is_written {
+        WRITTEN.fetch_add(count as u64, Relaxed);
+    }
+    ON_THE_WAY.fetch_sub(count, Release);
+    LANDED.wake_all();
+}
 
 /// Pages side by side that are about to be written.
 pub struct Run {
@@ -43,6 +89,7 @@ impl Begun<'_> {
         if !is_written {
             self.cache.keep_dirty(store, &self.runs);
         }
+        land(&self.runs, is_written);
     }
 }
 
@@ -56,11 +103,13 @@ impl PageCache {
             let runs = self.take_runs(store, at, end);
             let Some(last) = runs.last() else { return result };
             at = last.end();
-            if let Err(errno) = store.write_runs(&runs) {
+            let written = store.write_runs(&runs);
+            if let Err(errno) = written {
                 self.keep_dirty(store, &runs);
                 self.errors.note(errno);
                 result = Err(errno);
             }
+            land(&runs, written.is_ok());
         }
     }
 
@@ -165,6 +214,7 @@ impl PageCache {
         let count = run.frames.len();
         pages.dirty = pages.dirty.saturating_sub(count as u64);
         drop(pages);
+        depart(count);
         DIRTY.fetch_sub(count, Relaxed);
         (count > 0).then_some(run)
     }

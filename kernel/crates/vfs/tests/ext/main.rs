@@ -12,6 +12,7 @@ mod images;
 mod support;
 
 mod many;
+mod memory;
 mod protected;
 mod read;
 mod removed;

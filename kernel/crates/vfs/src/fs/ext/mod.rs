@@ -119,6 +119,10 @@ impl FileSystem for ExtFileSystem {
         self.root.get()
     }
 
+    fn drop_caches(&self) {
+        self.shared.file_system.cache().shrink();
+    }
+
     fn device(&self) -> u64 {
         self.shared.device
     }

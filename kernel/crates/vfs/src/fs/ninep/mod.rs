@@ -11,8 +11,8 @@
 //! # 2. Mapped files
 //!
 //! Pages that programs map are in a [`PageCache`](crate::PageCache), which fills them when they are touched. What is stored in a shared
-//! mapping goes to the server with `msync`, `fsync`, `munmap`, `sync`, before a `read` of the file, and when the machine ends; until then
-//! the file is on a list that keeps it. Files that were mapped are written through the cache, so the program that maps them sees it.
+//! mapping goes to the server with `msync`, `fsync`, `munmap`, `sync`, before a `read` of the file, after some seconds, when too much is
+//! dirty ([`write_back`]), and when the machine ends; until then the file is on a list that keeps it. Files that were mapped are written through the cache, so the program that maps them sees it.
 //! When times or size show that somebody else changed the file, pages that are not dirty are taken away and read again.
 //!
 //! # 3. Which file it is
@@ -43,6 +43,7 @@ use ninep::{Client, Transport};
 use sync::{Mutex, rank};
 
 use crate::file_system::anonymous_device;
+use crate::write_back::{self, Cached};
 use crate::{Dentry, FileSystem, FileSystemStatistics, RootDentry};
 
 use inode::ServedInode;
@@ -112,7 +113,7 @@ impl Shared {
     }
 
     /// Writes all that is kept back; the first error.
-    fn write_back(&self) -> Result<(), Errno> {
+    fn write_kept(&self) -> Result<(), Errno> {
         let dirty = core::mem::take(&mut *self.dirty.lock());
         let mut result = Ok(());
         for inode in dirty {
@@ -133,6 +134,16 @@ impl Shared {
             place.map(|place| dirty.swap_remove(place))
         };
         drop(gone);
+    }
+}
+
+impl Cached for Shared {
+    fn write_back(&self) -> Result<(), Errno> {
+        self.write_kept()
+    }
+
+    fn write_all(&self) -> Result<(), Errno> {
+        self.write_kept()
     }
 }
 
@@ -158,6 +169,8 @@ impl ServedFs {
             return Err(Errno::ENOTDIR);
         }
         let root = RootDentry::new(directory.clone());
+        let cached: Weak<dyn Cached> = Arc::downgrade(&shared) as _;
+        write_back::register(cached);
         Ok(Arc::new(Self { shared, directory, root, rename_lock: Mutex::new(rank::RENAME, ()) }))
     }
 }
@@ -200,13 +213,13 @@ impl FileSystem for ServedFs {
     }
 
     fn sync(&self) -> Result<(), Errno> {
-        self.shared.write_back()
+        self.shared.write_kept()
     }
 }
 
 impl Drop for ServedFs {
     fn drop(&mut self) {
-        if self.shared.write_back().is_err() {
+        if self.shared.write_kept().is_err() {
             log::error!("9p: what was stored in mapped files could not be written");
         }
         // What could not be written would keep itself.
