@@ -43,6 +43,8 @@ pub static SEND_BUFFER_MAX: Setting = Setting::new(BUFFER_MAX, i32::MAX as u32 /
 pub static RECEIVE_BUFFER_MAX: Setting = Setting::new(BUFFER_MAX, i32::MAX as u32 / 2);
 /// Whether congestion is told instead of being felt: 0 never, 1 asked for, 2 agreed to (`net.ipv4.tcp_ecn`).
 pub static TCP_ECN: Setting = Setting::new(2, 2);
+/// Whether data may go with the first segment, by bits (`net.ipv4.tcp_fastopen`): [`crate::tcp`].
+pub static TCP_FASTOPEN: Setting = Setting::new(1, i32::MAX as u32);
 /// Whether small writes wait for each other while the program goes on (`net.ipv4.tcp_autocorking`): [`crate::held`].
 pub static TCP_AUTOCORKING: Setting = Setting::new(1, 1);
 /// Whether routers may name better next hops: for IPv4 on all interfaces, and what the file for all says of IPv6

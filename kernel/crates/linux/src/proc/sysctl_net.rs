@@ -68,7 +68,7 @@ const IPV4: &[Row<System>] = &[
     setting!("tcp_autocorking", TCP_AUTOCORKING),
     setting!("tcp_ecn", TCP_ECN),
     Row::fixed("tcp_ecn_fallback", "1\n"),
-    Row::fixed("tcp_fastopen", "0\n"),
+    setting!("tcp_fastopen", TCP_FASTOPEN),
     Row::fixed("tcp_fin_timeout", "60\n"),
     Row::fixed("tcp_frto", "2\n"),
     Row::fixed("tcp_keepalive_intvl", "75\n"),

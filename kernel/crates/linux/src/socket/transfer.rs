@@ -6,7 +6,9 @@ use abi::socket::SOCK_STREAM;
 use abi::{Errno, PollEvents};
 use file::{IoResult, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter};
-use net::socket::{Caller, ControlMessage, MessageFlags, ReceiveRequest, Received, SendRequest, Socket, SocketFile};
+use net::socket::{
+    Caller, ControlMessage, MessageFlags, Opening, ReceiveRequest, Received, SendRequest, Socket, SocketFile,
+};
 
 use alloc::vec::Vec;
 
@@ -63,6 +65,18 @@ fn send_rest(
     let mut patience = send_patience(open, socket, request.flags);
     let mut attempt = first;
     let mut done = 0;
+    if matches!(first, Ok(Progress::WouldBlock)) {
+        match open_by_send(thread, open, socket, &mut patience, request) {
+            Ok(Begun::Nothing) => {}
+            Ok(Begun::UnderWay(taken)) => return Ok(taken),
+            Ok(Begun::Connected(taken)) if request.from.is_empty() => return Ok(taken),
+            Ok(Begun::Connected(taken)) => {
+                done = taken;
+                attempt = socket.send(request);
+            }
+            Err(error) => return Err(send_error(thread, socket, request.flags, error)),
+        }
+    }
     loop {
         let result = match attempt {
             Ok(Progress::Done(count)) => Ok(count),
@@ -83,6 +97,43 @@ fn send_rest(
             return Ok(done);
         }
         attempt = socket.send(request);
+    }
+}
+
+/// What a send has begun that connects.
+enum Begun {
+    /// It does not connect.
+    Nothing,
+    /// So many bytes went with a connection, which is there.
+    Connected(usize),
+    /// So many bytes went with a connection for which the call does not wait.
+    UnderWay(usize),
+}
+
+/// Connects, where it is the send that has to (`MSG_FASTOPEN`, `TCP_FASTOPEN_CONNECT`).
+fn open_by_send(
+    thread: &Thread,
+    open: &OpenFile,
+    socket: &dyn Socket,
+    patience: &mut Patience,
+    request: &mut SendRequest<'_, '_>,
+) -> Result<Begun, SyscallError> {
+    let opening = socket.open_by_send(request);
+    request.flags.remove(MessageFlags::FASTOPEN);
+    let (taken, under_way) = match opening {
+        Ok(Opening::No) => return Ok(Begun::Nothing),
+        Ok(Opening::Open) => return Ok(Begun::Connected(0)),
+        Ok(Opening::UnderWay(taken)) => (taken, Errno::EINPROGRESS),
+        // It was under way before: who may wait waits for its end.
+        Err(Errno::EALREADY) => (0, Errno::EALREADY),
+        Err(errno) => return Err(errno.into()),
+    };
+    let is_connected = || Ok(matches!(socket.finish_connect()?, Progress::Done(_)).then_some(()));
+    match patience.wait(thread, open, PollEvents::WRITABLE, is_connected) {
+        Ok(()) => Ok(Begun::Connected(taken)),
+        Err(SyscallError::Errno(Errno::EAGAIN)) if taken > 0 => Ok(Begun::UnderWay(taken)),
+        Err(SyscallError::Errno(Errno::EAGAIN)) => Err(under_way.into()),
+        Err(error) => Err(error),
     }
 }
 

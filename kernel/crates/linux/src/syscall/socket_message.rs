@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::mem::offset_of;
 
-use abi::socket::{MMSG_COUNT_MAX, Mmsghdr, Msghdr, SOCKADDR_STORAGE_LEN};
+use abi::socket::{AF_INET, AF_INET6, MMSG_COUNT_MAX, Mmsghdr, Msghdr, SOCKADDR_STORAGE_LEN};
 use abi::{Errno, Fd, Timespec, UserPtr};
 use mm::user::{IOVEC_COUNT_MAX, UserReader, UserWriter, read_iovecs, read_user_struct, write_user_struct};
 use net::socket::{Address, MessageFlags, Received, SendRequest};
@@ -54,7 +54,7 @@ pub(crate) fn sendto(
     let open = OpenSocket::get(thread, fd)?;
     let socket = open.socket();
     let address = match address.non_null() {
-        Some(pointer) => read_destination(thread, &open, pointer, length)?,
+        Some(pointer) => read_destination(thread, &open, (pointer, length), MessageFlags::from_bits_retain(flags))?,
         None => None,
     };
     let mut request = SendRequest {
@@ -68,7 +68,12 @@ pub(crate) fn sendto(
 }
 
 /// The destination of a message. An address of no bytes is none.
-fn read_destination(thread: &Thread, open: &OpenSocket, pointer: UserPtr, len: u32) -> Result<Option<Address>, Errno> {
+fn read_destination(
+    thread: &Thread,
+    open: &OpenSocket,
+    (pointer, len): (UserPtr, u32),
+    flags: MessageFlags,
+) -> Result<Option<Address>, Errno> {
     let bytes = address::read_bytes(pointer, len)?;
     if bytes.is_empty() {
         return Ok(None);
@@ -77,7 +82,11 @@ fn read_destination(thread: &Thread, open: &OpenSocket, pointer: UserPtr, len: u
     if kind.kind == abi::socket::SOCK_DGRAM || kind.kind == abi::socket::SOCK_RAW {
         return address::parse(thread, kind, &bytes, Purpose::Send).map(Some);
     }
-    // Sockets with connections do not look at what it says.
+    let is_inet = [AF_INET, AF_INET6].map(i32::from).contains(&kind.domain);
+    if is_inet && flags.contains(MessageFlags::FASTOPEN) {
+        return address::parse(thread, kind, &bytes, Purpose::Connect).map(Some);
+    }
+    // Other sockets with connections do not look at what it says.
     Ok(Some(Address::Unspecified))
 }
 
@@ -93,7 +102,7 @@ fn send_message(thread: &Thread, open: &OpenSocket, message: usize, flags: Messa
     let socket = open.socket();
     let mut control = control::read(thread, socket.kind(), header.msg_control, header.msg_controllen)?;
     let address = match address {
-        Some((pointer, _)) => read_destination(thread, open, pointer, name_len)?,
+        Some((pointer, _)) => read_destination(thread, open, (pointer, name_len), flags)?,
         None => None,
     };
     let caller = caller(thread);

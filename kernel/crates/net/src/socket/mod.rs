@@ -112,6 +112,17 @@ pub struct Received {
     pub flags: MessageFlags,
 }
 
+/// What [`Socket::open_by_send`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Nothing: a send does not connect.
+    No,
+    /// It is connected.
+    Open,
+    /// A connection is under way, with so many bytes of the message.
+    UnderWay(usize),
+}
+
 /// A connection that was waiting to be accepted.
 pub struct Accepted {
     /// Its socket.
@@ -164,6 +175,13 @@ pub trait Socket: Any + Send + Sync {
 
     /// Sends. `EPIPE` makes the caller raise `SIGPIPE` on stream sockets.
     fn send(&self, request: &mut SendRequest<'_, '_>) -> IoResult;
+
+    /// [`Socket::send`] would block: begins the connection that the send itself is to begin, if so. The caller then waits for its end
+    /// ([`Socket::finish_connect`]) and sends what is left.
+    fn open_by_send(&self, request: &mut SendRequest<'_, '_>) -> Result<Opening, Errno> {
+        let _ = request;
+        Ok(Opening::No)
+    }
 
     /// Whether [`Socket::send_pages`] sends pages where they lie now; it may not do so later, or in another state.
     fn takes_pages(&self) -> bool {

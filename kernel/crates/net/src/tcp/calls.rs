@@ -17,7 +17,8 @@ use crate::frame::{Payload, Piece};
 use crate::loan::{Account, Lender, Lent};
 use crate::socket::options::SocketOptions;
 use crate::socket::{
-    Accepted, Address, Caller, ControlMessage, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket,
+    Accepted, Address, Caller, ControlMessage, Half, Kind, MessageFlags, Opening, ReceiveRequest, Received,
+    SendRequest, Socket,
 };
 
 /// `SIOCATMARK`.
@@ -59,10 +60,17 @@ impl Socket for TcpSocket {
     }
 
     fn send(&self, request: &mut SendRequest<'_, '_>) -> IoResult {
+        if request.flags.contains(MessageFlags::FASTOPEN) {
+            return Ok(Progress::WouldBlock);
+        }
         if request.flags.contains(MessageFlags::OOB) {
             return self.send_urgent(request);
         }
         self.send_bytes(request.from, request.flags.contains(MessageFlags::MORE))
+    }
+
+    fn open_by_send(&self, request: &mut SendRequest<'_, '_>) -> Result<Opening, Errno> {
+        self.open_by_sending(request)
     }
 
     fn takes_pages(&self) -> bool {
@@ -201,7 +209,7 @@ impl Socket for TcpSocket {
             }
             // As Linux has it: hung up and writable.
             Phase::Idle => PollEvents::HUP | PollEvents::WRITABLE,
-            Phase::Waiting { .. } => PollEvents::empty(),
+            Phase::Waiting { is_deferred, .. } => Self::waiting_events(*is_deferred),
             Phase::Listening(listener) if listener.has_ready() => PollEvents::READABLE,
             Phase::Listening(_) => PollEvents::empty(),
             Phase::Local(end) => {

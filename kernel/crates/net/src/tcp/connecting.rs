@@ -8,13 +8,13 @@ use abi::{Errno, PollEvents};
 use file::Progress;
 use sync::{MutexGuard, machine};
 
-use super::engine::{Engine, State};
+use super::engine::{Engine, FastOpen, State};
 use super::listener::Arrival;
 use super::local::{self, LocalEnd};
 use super::socket::{Bound, Inner, Phase, TcpSocket};
 use super::wire::{self, Wire};
 use crate::counters::Counter;
-use crate::interface::{AddressClass, local_source};
+use crate::interface::{AddressClass, Route, local_source};
 use crate::socket::inet_options::InetFlags;
 use crate::socket::options::SocketOptions;
 use crate::socket::{Address, Caller};
@@ -25,6 +25,13 @@ impl TcpSocket {
             self.disconnect();
             return Ok(Progress::Done(0));
         }
+        let is_done = self.begin(address, None)?.is_none();
+        Ok(if is_done { Progress::Done(0) } else { Progress::WouldBlock })
+    }
+
+    /// Begins to connect, and answers how many of the bytes went with the first segment that the call has for it (`data`: [`super::fast_open`]). None: it
+    /// is connected, or will be by the first bytes that are sent.
+    pub(super) fn begin(&self, address: &Address, data: Option<&[u8]>) -> Result<Option<usize>, Errno> {
         let mut remote = self.given(address)?;
         if remote.ip().is_unspecified() {
             remote.set_ip(if remote.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
@@ -32,11 +39,11 @@ impl TcpSocket {
         let mut inner = self.inner.lock();
         match &inner.phase {
             Phase::Idle => {}
-            Phase::Listening(_) => return Err(Errno::EISCONN),
+            Phase::Listening(_) | Phase::Waiting { is_deferred: true, .. } => return Err(Errno::EISCONN),
             Phase::Waiting { .. } => return Err(Errno::EALREADY),
             Phase::Local(_) | Phase::Wire(_) => {
                 drop(inner);
-                return self.connect_again();
+                return self.connect_again().map(|()| None);
             }
         }
         if self.inet.has(InetFlags::V6ONLY) && remote.is_ipv4() {
@@ -46,19 +53,46 @@ impl TcpSocket {
         if let Some(errno) = error.filter(|_| !core::mem::take(&mut inner.was_disconnected)) {
             return Err(errno);
         }
-        if self.stack.interfaces().is_local(remote.ip()) {
-            return self.connect_locally(inner, remote);
+        if data.is_none() && self.defers_connecting(&inner, remote.ip()) {
+            return self.defer(inner, remote).map(|()| None);
         }
-        self.connect_over_network(inner, remote)
+        self.begin_to(inner, remote, data).map(Some)
+    }
+
+    /// Begins to connect a socket that is nothing else.
+    pub(super) fn begin_to(
+        &self,
+        inner: MutexGuard<'_, Inner>,
+        remote: SocketAddr,
+        data: Option<&[u8]>,
+    ) -> Result<usize, Errno> {
+        let fast = self.fast_open_to(&inner, remote.ip(), data);
+        if self.stack.interfaces().is_local(remote.ip()) {
+            self.connect_locally(inner, remote, &fast)?;
+            return Ok(self.send_first_locally(&fast));
+        }
+        self.connect_over_network(inner, remote, fast)
+    }
+
+    /// Leaves connecting to the first bytes that are sent. The socket has its own address from now on.
+    fn defer(&self, mut inner: MutexGuard<'_, Inner>, remote: SocketAddr) -> Result<(), Errno> {
+        if self.stack.interfaces().is_local(remote.ip()) {
+            let chosen = inner.address_without_port.filter(|address| !address.is_unspecified());
+            self.claim_for(&mut inner, chosen.unwrap_or_else(|| local_source(remote.ip())), |_| true)?;
+        } else {
+            self.find_way(&mut inner, remote)?;
+        }
+        inner.phase = Phase::Waiting { remote, is_deferred: true };
+        Ok(())
     }
 
     /// `connect` on a socket that has a connection, or did try.
-    fn connect_again(&self) -> Result<Progress, Errno> {
+    pub(super) fn connect_again(&self) -> Result<(), Errno> {
         match self.connection_state()? {
             Progress::WouldBlock => Err(Errno::EALREADY),
             Progress::Done(_) => {
                 let mut inner = self.inner.lock();
-                if core::mem::replace(&mut inner.has_told, true) { Err(Errno::EISCONN) } else { Ok(Progress::Done(0)) }
+                if core::mem::replace(&mut inner.has_told, true) { Err(Errno::EISCONN) } else { Ok(()) }
             }
         }
     }
@@ -118,18 +152,24 @@ impl TcpSocket {
         Ok(address)
     }
 
-    fn connect_locally(&self, mut inner: MutexGuard<'_, Inner>, remote: SocketAddr) -> Result<Progress, Errno> {
+    fn connect_locally(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        remote: SocketAddr,
+        fast: &FastOpen<'_>,
+    ) -> Result<(), Errno> {
         let Some(listener) = self.stack.tcp().find_listener(remote, self.stack.tcp().spread(&self.me)) else {
             // The segment would be answered by RST, but not before `connect` of a socket in O_NONBLOCK mode has returned.
             inner.error = Some(Errno::ECONNREFUSED);
             drop(inner);
             self.wake_for(PollEvents::all());
-            return Ok(Progress::WouldBlock);
+            return Ok(());
         };
         let chosen = inner.address_without_port.filter(|address| !address.is_unspecified());
         let local = self.claim_for(&mut inner, chosen.unwrap_or_else(|| local_source(remote.ip())), |_| true)?;
-        inner.phase = Phase::Waiting { remote };
+        inner.phase = Phase::Waiting { remote, is_deferred: false };
         drop(inner);
+        self.note_local_cookie(listener.owner().as_deref(), remote.ip(), fast);
         let me = self.arc();
         match self.stack.tcp().arrive_locally(&listener, &me, [local, remote]) {
             Arrival::Ready | Arrival::Waits => self.stack.mib().count(Counter::TcpActiveOpens),
@@ -141,7 +181,7 @@ impl TcpSocket {
                 self.wake_for(PollEvents::all());
             }
         }
-        Ok(Progress::WouldBlock)
+        Ok(())
     }
 
     /// Makes the socket one end of a local connection; gives it back if the socket does not wait for one any more.
@@ -170,7 +210,7 @@ impl TcpSocket {
     /// Both addresses of a socket that waits for a listener of this machine.
     pub(super) fn waiting_addresses(&self) -> Option<[SocketAddr; 2]> {
         let inner = self.inner.lock();
-        let Phase::Waiting { remote } = inner.phase else { return None };
+        let Phase::Waiting { remote, .. } = inner.phase else { return None };
         let bound = inner.bound.as_ref()?;
         Some([SocketAddr::new(bound.address.to_canonical(), bound.claim.port()), remote])
     }
@@ -186,7 +226,8 @@ impl TcpSocket {
         ((receives.receive_buffer_len() + sender.send_buffer_len()) / 2).max(4096)
     }
 
-    fn connect_over_network(&self, mut inner: MutexGuard<'_, Inner>, remote: SocketAddr) -> Result<Progress, Errno> {
+    /// The way to another machine, and the own end of the connection.
+    fn find_way(&self, inner: &mut Inner, remote: SocketAddr) -> Result<(Route, SocketAddr), Errno> {
         let bound = inner.bound.as_ref().map(|bound| bound.address).or(inner.address_without_port);
         let bound = bound.filter(|address| !address.is_unspecified());
         let scope = match remote {
@@ -203,12 +244,23 @@ impl TcpSocket {
             return Err(Errno::ENETUNREACH);
         }
         let tcp = self.stack.tcp();
-        let local = self.claim_for(&mut inner, route.source(), |port| {
+        let local = self.claim_for(inner, route.source(), |port| {
             tcp.is_free(&self.stack, SocketAddr::new(route.source(), port), remote)
         })?;
+        Ok((route, local))
+    }
+
+    fn connect_over_network(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        remote: SocketAddr,
+        fast: FastOpen<'_>,
+    ) -> Result<usize, Errno> {
+        let (route, local) = self.find_way(&mut inner, remote)?;
+        let tcp = self.stack.tcp();
         let mut settings = self.settings_of(&inner);
         wire::fit(&mut settings, inner.mss_max, &route);
-        let wire = Wire::connect(tcp, route, [local, remote], settings, machine::now_ns());
+        let wire = Wire::connect(tcp, route, [local, remote], settings, fast, machine::now_ns());
         let key = wire.key;
         inner.phase = Phase::Wire(Box::new(wire));
         if !self.stack.flows().insert(key, self.flow()) {
@@ -216,7 +268,8 @@ impl TcpSocket {
             return Err(Errno::EADDRNOTAVAIL);
         }
         self.stack.mib().count(Counter::TcpActiveOpens);
+        let sent = Self::sent_first(&inner);
         self.settle(&mut inner, machine::now_ns());
-        Ok(Progress::WouldBlock)
+        Ok(sent)
     }
 }

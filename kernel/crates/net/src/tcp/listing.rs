@@ -98,7 +98,7 @@ impl TcpSocket {
         let (local, remote, state) = match &mut inner.phase {
             Phase::Idle => return None,
             Phase::Listening(listener) => (listener.address(), SocketAddr::new(self.any(), 0), State::Listen),
-            Phase::Waiting { remote } => {
+            Phase::Waiting { remote, .. } => {
                 let bound = inner.bound.as_ref()?;
                 (SocketAddr::new(bound.address, bound.claim.port()), *remote, State::SynSent)
             }

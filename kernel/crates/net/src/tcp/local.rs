@@ -437,6 +437,7 @@ impl LocalEnd {
 
     /// Bytes read and written so far.
     pub(super) fn totals(&self) -> (u64, u64) {
-        (self.incoming().lock().read_total, self.outgoing().lock().written_total)
+        let read = self.incoming().lock().read_total;
+        (read, self.outgoing().lock().written_total)
     }
 }

@@ -3,6 +3,7 @@
 //! - [`engine`]: one connection's protocol, without addresses, packets or locks.
 //! - [`socket`]: what a program has; [`options`]: what it sets; `calls`: what it calls; `connecting`: how it comes to a connection; `flow`: what
 //!   interrupts and workers do with it.
+//! - `fast_open`: data that goes with the first segment.
 //! - [`wire`]: a connection over the network: an engine, its packets and the way to its other end.
 //! - [`local`]: connections of the machine with itself, without packets.
 //! - [`listing`]: all of them, for those who ask.
@@ -16,6 +17,7 @@
 mod calls;
 mod connecting;
 pub mod engine;
+mod fast_open;
 mod flow;
 mod information;
 mod listener;
@@ -43,6 +45,7 @@ use crate::counters::Counter;
 use crate::flow_key::{FlowKey, protocol};
 use crate::ports::Ports;
 use crate::ports::Scope;
+use fast_open::Cookies;
 use listener::Arrival;
 pub(crate) use listener::Listener;
 use local::LocalEnd;
@@ -59,6 +62,7 @@ pub struct Tcp {
     half_open: HalfOpen,
     time_waits: TimeWaits,
     secrets: Secrets,
+    cookies: Cookies,
     received: Arc<Budget>,
     orphaned: Arc<Budget>,
 }
@@ -71,6 +75,7 @@ impl Tcp {
             half_open: HalfOpen::new(),
             time_waits: TimeWaits::new(&ports),
             secrets: Secrets::new(),
+            cookies: Cookies::new(),
             received: Budget::new(),
             orphaned: Budget::new(),
             ports,

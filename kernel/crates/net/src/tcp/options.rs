@@ -5,9 +5,9 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
 use abi::inet::{
-    TCP_CONGESTION, TCP_CORK, TCP_DEFER_ACCEPT, TCP_FASTOPEN, TCP_INFO, TCP_INQ, TCP_IS_MPTCP, TCP_KEEPCNT,
-    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_NOTSENT_LOWAT, TCP_QUICKACK, TCP_SYNCNT,
-    TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP,
+    TCP_CONGESTION, TCP_CORK, TCP_DEFER_ACCEPT, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_INFO,
+    TCP_INQ, TCP_IS_MPTCP, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY,
+    TCP_NOTSENT_LOWAT, TCP_QUICKACK, TCP_SYNCNT, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP,
 };
 use abi::socket::{
     IPPROTO_TCP, SO_BUF_LOCK, SO_KEEPALIVE, SO_MAX_PACING_RATE, SO_OOBINLINE, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF,
@@ -15,6 +15,7 @@ use abi::socket::{
 };
 
 use super::engine::{CongestionAlgorithm, EcnMode, Engine, Settings};
+use super::fast_open;
 use super::socket::{AF_INET6, Inner, Phase, TcpSocket};
 use crate::socket::Caller;
 use crate::socket::inet_options::{Change, Holder};
@@ -112,7 +113,9 @@ impl TcpSocket {
             TCP_NOTSENT_LOWAT if value == 0 => settings.unsent_low_water = usize::MAX,
             TCP_NOTSENT_LOWAT => settings.unsent_low_water = value.cast_unsigned() as usize,
             TCP_INQ => self.tells_waiting.store(bounded(value, 0, 1)? != 0, Relaxed),
-            // No data travels with SYN here: a program that asks for it gets what it gets from a peer that cannot.
+            TCP_FASTOPEN | TCP_FASTOPEN_CONNECT | TCP_FASTOPEN_NO_COOKIE => {
+                return fast_open::set_option(&mut inner, option, value);
+            }
             _ => return Err(Errno::ENOPROTOOPT),
         }
         self.apply(&mut inner, settings);
@@ -234,7 +237,10 @@ impl TcpSocket {
             TCP_NOTSENT_LOWAT if settings.unsent_low_water == usize::MAX => 0,
             // As an `unsigned int`, which it is.
             TCP_NOTSENT_LOWAT => u32::try_from(settings.unsent_low_water).unwrap_or(u32::MAX).cast_signed(),
-            TCP_FASTOPEN | TCP_IS_MPTCP => 0,
+            TCP_FASTOPEN => inner.fast_open.queue_max.cast_signed(),
+            TCP_FASTOPEN_CONNECT => i32::from(inner.fast_open.is_deferring),
+            TCP_FASTOPEN_NO_COOKIE => i32::from(inner.fast_open.needs_no_cookie),
+            TCP_IS_MPTCP => 0,
             TCP_INQ => i32::from(self.tells_waiting.load(Relaxed)),
             _ => return Err(Errno::ENOPROTOOPT),
         };

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use smoltcp::wire::{TcpOption, TcpPacket, TcpSeqNumber};
 
-use super::engine::{OutgoingSegment, SACK_BLOCKS_MAX, SegmentFlags, SegmentHeader, Span};
+use super::engine::{Cookie, OutgoingSegment, SACK_BLOCKS_MAX, SegmentFlags, SegmentHeader, Span};
 use crate::TransmitFrame;
 use crate::channel::Packet;
 use crate::checksum::Sum;
@@ -18,6 +18,8 @@ const OPTIONS_LEN_MAX: usize = 40;
 /// Option kinds, and the length of one (RFC 9293, 3.1; RFC 7323, 3.2).
 const NOP: u8 = 1;
 const TIMESTAMPS: u8 = 8;
+/// The cookie of TCP Fast Open (RFC 7413, 4.1.1).
+const FAST_OPEN: u8 = 34;
 const TIMESTAMPS_LEN: u8 = 10;
 /// What timestamps take with their padding.
 const TIMESTAMPS_ROOM: usize = 12;
@@ -106,6 +108,9 @@ fn read_each_option(mut options: &[u8], header: &mut SegmentHeader) {
                 }
             }
             TcpOption::TimeStamp { tsval, tsecr } => header.timestamps = Some((tsval, tsecr)),
+            TcpOption::Unknown { kind: FAST_OPEN, data } if header.flags.contains(SegmentFlags::SYN) => {
+                header.fast_open = Cookie::from_bytes(data);
+            }
             _ => {}
         }
         options = rest;
@@ -216,6 +221,9 @@ fn write_options(header: &SegmentHeader, to: &mut [u8]) -> usize {
     }
     if header.is_sack_permitted {
         emit(TcpOption::SackPermitted, to, &mut at);
+    }
+    if let Some(cookie) = &header.fast_open {
+        emit(TcpOption::Unknown { kind: FAST_OPEN, data: cookie.bytes() }, to, &mut at);
     }
     at = at.next_multiple_of(4);
     let count = usize::from(header.sack_count).min(SACK_BLOCKS_MAX);

@@ -22,6 +22,7 @@ use sync::machine::{self, NEVER};
 use sync::{BatchQueue, Mutex, MutexGuard, WaitQueue, rank};
 
 use super::engine::{Engine, SegmentHeader, Settings, State};
+use super::fast_open::FastOpenOptions;
 use super::listener::{Arrival, Listener};
 use super::local::LocalEnd;
 use super::wire::{self, Wire};
@@ -79,6 +80,8 @@ pub(super) struct Inner {
     pub(super) mss_max: Option<u16>,
     /// `TCP_DEFER_ACCEPT` in seconds.
     pub(super) defer_accept_seconds: u32,
+    /// What it wants of TCP Fast Open.
+    pub(super) fast_open: FastOpenOptions,
     /// The error of a connection that is no more.
     pub(super) error: Option<Errno>,
     /// The program itself ended that connection.
@@ -105,8 +108,9 @@ pub(super) enum Phase {
     Idle,
     /// It takes connections.
     Listening(Arc<Listener>),
-    /// It waits for room in the queue of a listener of this machine.
-    Waiting { remote: SocketAddr },
+    /// It waits for room in the queue of a listener of this machine; or, deferred, for the first bytes to send, with
+    /// which it is to connect (`TCP_FASTOPEN_CONNECT`).
+    Waiting { remote: SocketAddr, is_deferred: bool },
     /// It is connected to a socket of this machine.
     Local(Box<LocalEnd>),
     /// It is connected over the network, or trying to be.
@@ -136,6 +140,7 @@ impl TcpSocket {
         socket.set_user(listener.user.load(Ordering::Relaxed));
         let mut inner = socket.inner.lock();
         (inner.settings, inner.mss_max, inner.has_told) = (inherited.settings, inherited.mss_max, true);
+        inner.fast_open.needs_no_cookie = inherited.needs_no_cookie;
         drop(inner);
         socket
     }
@@ -153,6 +158,7 @@ impl TcpSocket {
             settings: Settings::default(),
             mss_max: None,
             defer_accept_seconds: 0,
+            fast_open: FastOpenOptions::default(),
             error: None,
             was_disconnected: false,
             address_without_port: None,
@@ -356,6 +362,7 @@ impl TcpSocket {
         Inherited {
             settings: inner.settings,
             mss_max: inner.mss_max,
+            needs_no_cookie: inner.fast_open.needs_no_cookie,
             claim: inner.bound.as_ref().map(|bound| bound.claim.share()),
         }
     }
@@ -399,6 +406,9 @@ impl TcpSocket {
                     end.shutdown_write();
                 }
             }
+            // Linux gives the attempt up, whichever half is meant.
+            Phase::Waiting { .. } => return self.give_up(inner),
+            Phase::Wire(wire) if wire.engine.state() == State::SynSent => return self.give_up(inner),
             Phase::Wire(wire) => {
                 if matches!(wire.engine.state(), State::Closed | State::TimeWait) {
                     return Err(Errno::ENOTCONN);
@@ -424,6 +434,12 @@ impl TcpSocket {
         }
         drop(inner);
         self.wake_for(PollEvents::all());
+        Ok(())
+    }
+
+    fn give_up(&self, inner: MutexGuard<'_, Inner>) -> Result<(), Errno> {
+        drop(inner);
+        self.disconnect();
         Ok(())
     }
 
@@ -528,6 +544,9 @@ impl TcpSocket {
                     self.stack.mib().count(Counter::TcpInErrs);
                     self.stack.mib().count(Counter::TcpInCsumErrors);
                 }
+            }
+            if let Some(cookie) = wire.engine.take_cookie() {
+                self.stack.tcp().cookies.note(wire.key.remote_end().ip(), cookie.ok());
             }
             if wire.engine.take_urgent_news() {
                 self.note_urgent(true);
@@ -653,5 +672,6 @@ impl TcpSocket {
 pub(super) struct Inherited {
     pub(super) settings: Settings,
     pub(super) mss_max: Option<u16>,
+    pub(super) needs_no_cookie: bool,
     pub(super) claim: Option<Claim>,
 }

@@ -11,7 +11,7 @@ use abi::{Errno, PollEvents};
 use mm::user::{UserFault, UserReader, UserWriter};
 
 use super::Tcp;
-use super::engine::{Connection, Engine, Handshake, Opening, SegmentHeader, SegmentPayload, Settings, State};
+use super::engine::{Connection, Engine, FastOpen, Handshake, Opening, SegmentHeader, SegmentPayload, Settings, State};
 use super::memory::{Reservation, Share};
 use super::segment::{self, Frames, HEADER_LEN};
 use crate::channel::QueuedPacket;
@@ -58,14 +58,22 @@ pub(super) struct Wire {
 
 impl Wire {
     /// An attempt to connect two ends. [`Wire::flush`] sends the first segment.
-    pub(super) fn connect(tcp: &Tcp, route: Route, ends: [SocketAddr; 2], settings: Settings, now_ns: u64) -> Self {
+    pub(super) fn connect(
+        tcp: &Tcp,
+        route: Route,
+        ends: [SocketAddr; 2],
+        settings: Settings,
+        fast: FastOpen<'_>,
+        now_ns: u64,
+    ) -> Self {
         let key = FlowKey::new(protocol::TCP, ends[0], ends[1]);
         let opening = Opening {
             initial_sequence: tcp.secrets().initial_sequence(&key, now_ns),
             timestamp_offset: tcp.secrets().timestamp_offset(&key),
         };
         let mut frames = Vec::new();
-        let engine = Connection::open(now_ns, settings, opening, &mut Frames { key: &key, frames: &mut frames });
+        let output = &mut Frames { key: &key, frames: &mut frames };
+        let engine = Connection::open_fast(now_ns, settings, opening, fast, output);
         Self { frames, ..Self::new(tcp, key, Box::new(engine), route, false) }
     }
 

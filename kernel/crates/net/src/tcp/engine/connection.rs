@@ -27,6 +27,7 @@ use super::assembly::Assembly;
 use super::congestion::Congestion;
 use super::delayed::Acknowledging;
 use super::ecn::{Ecn, EcnMode};
+use super::fast_open::{FastOpen, Opened};
 use super::handshake::{Handshake, MSS_MIN, Negotiated, initial_window, window_scale};
 use super::pacing::Pacing;
 use super::receive_queue::ReceiveQueue;
@@ -139,6 +140,7 @@ pub struct Connection {
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
     pub(super) ecn: Ecn,
+    pub(super) fast_open: Opened,
     pub(super) pacing: Pacing,
     pub(super) timers: Timers,
     pub(super) counters: Counters,
@@ -169,6 +171,19 @@ impl Connection {
     /// Begins a connection: emits SYN.
     #[must_use]
     pub fn open(now_ns: u64, settings: Settings, opening: Opening, output: &mut dyn Output) -> Self {
+        Self::open_fast(now_ns, settings, opening, FastOpen::default(), output)
+    }
+
+    /// Begins a connection with a SYN that carries more than that: the data of it that there was memory for is in
+    /// the send buffer.
+    #[must_use]
+    pub fn open_fast(
+        now_ns: u64,
+        settings: Settings,
+        opening: Opening,
+        fast: FastOpen<'_>,
+        output: &mut dyn Output,
+    ) -> Self {
         let options = Negotiated {
             peer_mss: u16::MAX,
             window_scales: Some((0, window_scale(&settings))),
@@ -188,6 +203,7 @@ impl Connection {
             was_retransmitted: false,
         };
         let mut connection = Self::new(now_ns, settings, &handshake, State::SynSent);
+        connection.take_fast_open(fast);
         connection.emit_syn(now_ns, output);
         connection.timers.set(Timer::Retransmit, now_ns + connection.round_trip.timeout_ns());
         connection
@@ -260,6 +276,7 @@ impl Connection {
             congestion: Congestion::new(settings.congestion, u32::from(MSS_MIN)),
             recovery: Recovery::default(),
             ecn: Ecn::default(),
+            fast_open: Opened::default(),
             pacing: Pacing::default(),
             timers: Timers::new(),
             counters: Counters::default(),

@@ -171,7 +171,7 @@ impl Connection {
     fn answer_arrives(&mut self, now_ns: u64, header: &SegmentHeader, output: &mut dyn Output) {
         let flags = header.flags;
         let has_ack = flags.contains(SegmentFlags::ACK);
-        if has_ack && header.acknowledgement != self.send.next {
+        if has_ack && !self.acknowledges_syn(header.acknowledgement) {
             if !flags.contains(SegmentFlags::RST) {
                 self.emit_refusal(header, 0, output);
             }
@@ -188,6 +188,7 @@ impl Connection {
         }
         self.take_offer(now_ns, header);
         if has_ack {
+            self.note_fast_answer(header);
             self.establish(now_ns, header);
             self.acknowledging.owe(Owed::Now);
         } else {

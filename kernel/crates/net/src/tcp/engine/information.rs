@@ -18,6 +18,8 @@ const OPTION_ECN: u8 = 8;
 const OPTION_ECN_SEEN: u8 = 16;
 /// `TCPI_OPT_WSCALE`.
 const OPTION_WINDOW_SCALE: u8 = 4;
+/// `TCPI_OPT_SYN_DATA`.
+const OPTION_SYN_DATA: u8 = 32;
 /// IPv4 and TCP without options: what Linux adds to the MSS for `tcpi_pmtu`.
 const HEADERS_LEN: u32 = 40;
 
@@ -80,6 +82,7 @@ impl Connection {
             bytes_retransmitted: counters.bytes_retransmitted,
             send_window: self.send.window,
             receive_window: self.receive.window.left(self.receive.next),
+            fast_open_failure: self.fast_open_outcome().1 as u8,
             timer,
             timer_left_ns: timer_at_ns.saturating_sub(now_ns),
         }
@@ -114,6 +117,9 @@ impl Connection {
         }
         if self.ecn.has_seen_capable() {
             bits |= OPTION_ECN_SEEN;
+        }
+        if self.fast_open_outcome().0 {
+            bits |= OPTION_SYN_DATA;
         }
         bits
     }

@@ -18,6 +18,7 @@ mod congestion;
 mod connection;
 mod delayed;
 mod ecn;
+mod fast_open;
 mod flags;
 mod handshake;
 mod incoming;
@@ -47,6 +48,7 @@ use crate::loan::Account;
 
 pub use connection::{Connection, Opening};
 pub use ecn::EcnMode;
+pub use fast_open::{COOKIE_LEN, COOKIE_LEN_MAX, Cookie, FastOpen};
 pub use flags::SegmentFlags;
 pub use handshake::{
     Handshake, MSS_DEFAULT, Negotiated, WINDOW_SCALE_MAX, advertised_mss, initial_window, timestamp, window_scale,
@@ -86,6 +88,8 @@ pub struct SegmentHeader {
     pub is_sack_permitted: bool,
     /// Timestamp value and echo reply (RFC 7323).
     pub timestamps: Option<(u32, u32)>,
+    /// The cookie of TCP Fast Open, or the wish for one; in a SYN.
+    pub fast_open: Option<Cookie>,
     /// SACK blocks; the first `sack_count` count.
     pub sack: [SackBlock; SACK_BLOCKS_MAX],
     /// See `sack`.
@@ -353,6 +357,7 @@ pub struct Information {
     pub bytes_retransmitted: u64,
     pub send_window: u32,
     pub receive_window: u32,
+    pub fast_open_failure: u8,
     /// As `/proc/net/tcp` numbers it: 0 none, 1 retransmission, 2 keepalive or the end of FIN-WAIT-2, 4 window probes; and how long until then.
     pub timer: u8,
     pub timer_left_ns: u64,

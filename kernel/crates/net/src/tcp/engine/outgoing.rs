@@ -348,7 +348,13 @@ impl Connection {
             timestamps: self.options.has_timestamps.then(|| self.timestamps(now_ns)),
             ..SegmentHeader::default()
         };
-        self.emit_bare(header, output);
+        if is_answer {
+            return self.emit_bare(header, output);
+        }
+        let (fast_open, payload, len) = self.syn_content();
+        let mss = self.send.mss as usize;
+        output.emit(OutgoingSegment { header: SegmentHeader { fast_open, ..header }, payload, len: len as usize, mss });
+        self.note_emitted(len, mss);
     }
 
     /// RST, which ends the connection for the peer.
