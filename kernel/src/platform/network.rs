@@ -73,6 +73,7 @@ fn configuration_of(options: &InterfaceOptions) -> Configuration {
     Configuration {
         uses_dhcp: options.uses_dhcp,
         uses_router_advertisements: options.uses_router_advertisements,
+        has_link_local_address: !options.is_off,
         addresses: options.addresses.clone(),
         gateways: options.gateways.clone(),
         name_servers: options.name_servers.clone(),

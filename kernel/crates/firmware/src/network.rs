@@ -51,6 +51,8 @@ pub struct InterfaceOptions {
     pub uses_dhcp: bool,
     /// By router advertisements.
     pub uses_router_advertisements: bool,
+    /// Not even by itself, for its link.
+    pub is_off: bool,
 }
 
 /// Reads a list of interfaces; the first that makes no sense is the error.
@@ -126,7 +128,7 @@ fn parse_item(options: &mut InterfaceOptions, item: &str) -> Option<()> {
         Some(_) => return None,
         None if item == "dhcp" => options.uses_dhcp = true,
         None if item == "ra" => options.uses_router_advertisements = true,
-        None if item == "off" => {}
+        None if item == "off" => options.is_off = true,
         None => {
             let (address, prefix) = item.split_once('/')?;
             let address = parse_address(address)?;
@@ -173,7 +175,7 @@ mod tests {
         assert!(options[0].uses_dhcp && options[0].uses_router_advertisements && options[0].mtu == Some(9000));
         assert_eq!(options[1].addresses, [(address("2001:db8::2"), 64)]);
         assert_eq!(options[1].gateways, [address("fe80::1")]);
-        assert_eq!(options[2], InterfaceOptions { number: 12, ..InterfaceOptions::default() });
+        assert_eq!(options[2], InterfaceOptions { number: 12, is_off: true, ..InterfaceOptions::default() });
         assert_eq!(parse(""), Ok(Vec::new()));
     }
 

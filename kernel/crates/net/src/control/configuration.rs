@@ -17,8 +17,10 @@ use crate::interface::{Interface, InterfaceAddress, Origin, RouteEntry};
 pub struct Configuration {
     /// An IPv4 address is asked for by DHCP.
     pub uses_dhcp: bool,
-    /// IPv6 addresses are made of what routers advertise, and a link-local one.
+    /// IPv6 addresses are made of what routers advertise; the link-local one as well.
     pub uses_router_advertisements: bool,
+    /// There is an IPv6 address for the link alone.
+    pub has_link_local_address: bool,
     /// Addresses with the lengths of their prefixes.
     pub addresses: Vec<(IpAddr, u8)>,
     /// Default routers, at most one of a family.
@@ -35,7 +37,7 @@ impl Configuration {
     /// What is used if nothing is said.
     #[must_use]
     pub fn automatic() -> Self {
-        Self { uses_dhcp: true, uses_router_advertisements: true, ..Self::default() }
+        Self { uses_dhcp: true, uses_router_advertisements: true, has_link_local_address: true, ..Self::default() }
     }
 }
 
@@ -71,8 +73,9 @@ impl Stack {
         if configuration.uses_dhcp && !interface.is_loopback() {
             self.control().with(|state| dhcp::start(state, index, now_ns));
         }
-        if configuration.uses_router_advertisements && !interface.is_loopback() {
-            router::start(self, &interface);
+        let has_own = configuration.uses_router_advertisements || configuration.has_link_local_address;
+        if has_own && !interface.is_loopback() {
+            router::start(self, &interface, configuration.uses_router_advertisements);
         }
         self.control().request_poll(self, now_ns);
         Ok(())

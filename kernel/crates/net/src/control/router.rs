@@ -49,14 +49,16 @@ pub(super) struct Discovery {
     listens: bool,
 }
 
-/// Begins on an interface: its own address for the link, then the search for routers.
-pub(super) fn start(stack: &Arc<Stack>, interface: &Arc<Interface>) {
+/// Begins on an interface: its own address for the link, and, if it `listens` to them, the search for routers.
+pub(super) fn start(stack: &Arc<Stack>, interface: &Arc<Interface>, listens: bool) {
     let now_ns = machine::now_ns();
-    stack.control().with(|state| {
-        let discovery = state.discoveries.entry(interface.index()).or_default();
-        (discovery.solicitations, discovery.solicit_ns) = (SOLICITATIONS_MAX, now_ns.saturating_add(OBJECTION_NS));
-        discovery.listens = true;
-    });
+    if listens {
+        stack.control().with(|state| {
+            let discovery = state.discoveries.entry(interface.index()).or_default();
+            (discovery.solicitations, discovery.solicit_ns) = (SOLICITATIONS_MAX, now_ns.saturating_add(OBJECTION_NS));
+            discovery.listens = true;
+        });
+    }
     let address = address_of(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), interface.mac());
     let entry = InterfaceAddress::permanent(interface.index(), address.into(), PREFIX_LEN, Origin::Kernel);
     // It is not there yet, or as good.

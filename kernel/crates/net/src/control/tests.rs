@@ -376,6 +376,21 @@ fn dhcp_reply(transaction_id: u32, message_type: DhcpMessageType) -> Vec<u8> {
 }
 
 #[test]
+fn an_interface_that_was_configured_by_hand_has_an_address_for_its_link() {
+    clock::stop_at(100 * SECOND);
+    let machine = Machine::new(MAC, &[]);
+    let addresses = vec![("10.0.0.9".parse().unwrap(), 24)];
+    let configuration = Configuration { addresses, has_link_local_address: true, ..Configuration::default() };
+    machine.stack.configure(machine.interface.index(), &configuration).unwrap();
+    for _ in 0..5 {
+        clock::advance(SECOND);
+        machine.stack.work(0);
+    }
+    assert!(machine.stack.interfaces().is_local("fe80::ff:fe00:1".parse().unwrap()));
+    assert!(machine.nic.take().iter().all(|frame| frame.get(54) != Some(&133)), "routers are not looked for");
+}
+
+#[test]
 fn a_router_gives_addresses_and_the_way_out() {
     clock::stop_at(100 * SECOND);
     let machine = Machine::new(MAC, &[]);
