@@ -175,7 +175,8 @@ static void inet(int domain) {
     static const struct {
         int level, type;
     } messages[] = {{IPPROTO_IP, IP_TTL}, {IPPROTO_IP, IP_TOS}, {IPPROTO_IP, IP_PKTINFO}, {IPPROTO_IP, 77}, {IPPROTO_IPV6, IPV6_HOPLIMIT},
-                    {IPPROTO_IPV6, IPV6_TCLASS}, {IPPROTO_IPV6, IPV6_PKTINFO}, {IPPROTO_IPV6, 77},
+                    {IPPROTO_IPV6, IPV6_TCLASS}, {IPPROTO_IPV6, IPV6_PKTINFO}, {IPPROTO_IPV6, IPV6_2292PKTINFO},
+                    {IPPROTO_IPV6, IPV6_2292HOPLIMIT}, {IPPROTO_IPV6, IPV6_DONTFRAG}, {IPPROTO_IPV6, 77},
                     {SOL_SOCKET, SCM_RIGHTS}, {SOL_SOCKET, SCM_CREDENTIALS}, {SOL_SOCKET, SO_MARK}, {SOL_SOCKET, 77}, {IPPROTO_UDP, 103},
                     {IPPROTO_UDP, 77}, {IPPROTO_TCP, 1}, {77, 77}};
     static const int values[] = {0, 1, 255, 256, -1};

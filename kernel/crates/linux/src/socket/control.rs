@@ -8,8 +8,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::Ordering::Relaxed;
 
 use abi::inet::{
-    IP_ORIGDSTADDR, IP_PKTINFO, IP_RECVERR, IP_TOS, IP_TTL, IPV6_HOPLIMIT, IPV6_ORIGDSTADDR, IPV6_PKTINFO,
-    IPV6_RECVERR, IPV6_TCLASS, In6Pktinfo, InPktinfo, SOL_IP, SOL_IPV6, SOL_UDP, SockExtendedErr, TCP_INQ, UDP_SEGMENT,
+    IP_ORIGDSTADDR, IP_PKTINFO, IP_RECVERR, IP_TOS, IP_TTL, IPV6_2292HOPLIMIT, IPV6_2292PKTINFO, IPV6_DONTFRAG,
+    IPV6_HOPLIMIT, IPV6_ORIGDSTADDR, IPV6_PKTINFO, IPV6_RECVERR, IPV6_TCLASS, In6Pktinfo, InPktinfo, SOL_IP, SOL_IPV6,
+    SOL_UDP, SockExtendedErr, TCP_INQ, UDP_SEGMENT,
 };
 use abi::socket::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, Cmsghdr, IPPROTO_TCP, SCM_CREDENTIALS, SCM_MAX_FD, SCM_RIGHTS, SO_MARK,
@@ -150,13 +151,20 @@ fn read_inet(level: i32, message: i32, data: &[u8]) -> Result<Option<ControlMess
             ControlMessage::HopLimit(limit, false)
         }
         (SOL_IP, IP_TOS) => ControlMessage::TrafficClass(byte_or_int(data)?, false),
-        (SOL_IPV6, IPV6_PKTINFO) => {
+        (SOL_IPV6, IPV6_PKTINFO | IPV6_2292PKTINFO) => {
             let info = exactly::<In6Pktinfo>(data)?;
             let ip = IpAddr::from(info.ipi6_addr);
             let interface = info.ipi6_ifindex.cast_unsigned();
             ControlMessage::PacketInfo { interface, specified: ip, destination: ip }
         }
-        (SOL_IPV6, IPV6_HOPLIMIT) => ControlMessage::HopLimit(byte_of(exactly::<i32>(data)?)?, true),
+        (SOL_IPV6, IPV6_DONTFRAG) => match exactly::<i32>(data)? {
+            0 => ControlMessage::StaysWhole(false),
+            1 => ControlMessage::StaysWhole(true),
+            _ => return Err(Errno::EINVAL),
+        },
+        (SOL_IPV6, IPV6_HOPLIMIT | IPV6_2292HOPLIMIT) => {
+            ControlMessage::HopLimit(byte_of(exactly::<i32>(data)?)?, true)
+        }
         (SOL_IPV6, IPV6_TCLASS) => ControlMessage::TrafficClass(byte_of(exactly::<i32>(data)?)?, true),
         (SOL_UDP, UDP_SEGMENT) => ControlMessage::SegmentLen(exactly::<u16>(data)?),
         (SOL_IP | SOL_IPV6 | SOL_UDP, _) => return Err(Errno::EINVAL),
@@ -216,7 +224,12 @@ impl<'a> ControlWriter<'a> {
     fn message(&mut self, socket: &dyn Socket, message: &ControlMessage) {
         let is_v6 = socket.kind().domain == i32::from(AF_INET6);
         match *message {
-            ControlMessage::Rights(_) | ControlMessage::SegmentLen(_) => {}
+            ControlMessage::Rights(_) | ControlMessage::SegmentLen(_) | ControlMessage::StaysWhole(_) => {}
+            ControlMessage::OldPacketInfo(interface, ip) => {
+                let info = In6Pktinfo { ipi6_addr: ip.octets(), ipi6_ifindex: interface.cast_signed() };
+                self.value(SOL_IPV6, IPV6_2292PKTINFO, &info);
+            }
+            ControlMessage::OldHopLimit(limit) => self.value(SOL_IPV6, IPV6_2292HOPLIMIT, &i32::from(limit)),
             ControlMessage::Credentials(SocketCredentials { pid, uid, gid }) => {
                 self.value(SOL_SOCKET, SCM_CREDENTIALS, &Ucred { pid, uid, gid });
             }

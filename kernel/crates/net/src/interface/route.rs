@@ -245,13 +245,23 @@ impl Route {
 
     /// As [`Route::send`]; and what the machine does with packets to itself is done before it returns. Called without locks.
     pub(crate) fn send_settled(&self, stack: &Arc<Stack>, frames: &mut Vec<TransmitFrame>) -> Result<(), Errno> {
+        self.settled(stack, || self.send(stack, frames))
+    }
+
+    /// As [`Route::send_with_header`], and settled.
+    pub(crate) fn send_with_header_settled(&self, stack: &Arc<Stack>, frames: &mut Vec<TransmitFrame>) {
+        self.settled(stack, || self.send_with_header(stack, frames));
+    }
+
+    /// Sends, and sees to what the machine has sent to itself by that. It may have moved to another CPU before it sent: that is where it is
+    /// afterwards, where [`Stack::settle`] looks as well.
+    fn settled<T>(&self, stack: &Arc<Stack>, send: impl FnOnce() -> T) -> T {
         let sent_on = machine::current_cpu();
-        let is_local = self.interface.is_loopback();
-        self.send(stack, frames)?;
-        if is_local {
+        let result = send();
+        if self.interface.is_loopback() {
             stack.settle(sent_on);
         }
-        Ok(())
+        result
     }
 
     /// Sends IP packets whose headers are there. They fit.

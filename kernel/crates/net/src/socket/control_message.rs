@@ -39,6 +39,12 @@ pub enum ControlMessage {
     HopLimit(u8, bool),
     /// `IP_TOS`, `IPV6_TCLASS`; true for the IPv6 form.
     TrafficClass(u8, bool),
+    /// `IPV6_2292PKTINFO`: the interface's number, and the destination.
+    OldPacketInfo(u32, core::net::Ipv6Addr),
+    /// `IPV6_2292HOPLIMIT`.
+    OldHopLimit(u8),
+    /// `IPV6_DONTFRAG`: whether the packet stays whole.
+    StaysWhole(bool),
     /// `IP_RECVERR`, `IPV6_RECVERR`: an error from the network.
     ExtendedError {
         /// The error number.
@@ -71,6 +77,9 @@ impl core::fmt::Debug for ControlMessage {
             Self::Credentials(credentials) => write!(out, "{credentials:?}"),
             Self::Timestamp(time_ns) => write!(out, "Timestamp({time_ns})"),
             Self::PacketInfo { interface, destination, .. } => write!(out, "PacketInfo({interface}, {destination})"),
+            Self::OldPacketInfo(interface, destination) => write!(out, "PacketInfo({interface}, {destination})"),
+            Self::OldHopLimit(limit) => write!(out, "HopLimit({limit})"),
+            Self::StaysWhole(stays) => write!(out, "StaysWhole({stays})"),
             Self::HopLimit(limit, _) => write!(out, "HopLimit({limit})"),
             Self::TrafficClass(class, _) => write!(out, "TrafficClass({class})"),
             Self::ExtendedError { errno, .. } => write!(out, "ExtendedError({errno})"),

@@ -49,6 +49,8 @@ mod ip {
 }
 
 mod ipv6 {
+    pub(super) const OLD_PKTINFO: i32 = 2;
+    pub(super) const OLD_HOPLIMIT: i32 = 8;
     pub(super) const UNICAST_HOPS: i32 = 16;
     pub(super) const MULTICAST_IF: i32 = 17;
     pub(super) const MULTICAST_HOPS: i32 = 18;
@@ -99,6 +101,9 @@ bitflags::bitflags! {
         const RECVORIGDSTADDR6 = 1 << 21;
         /// Fragments as they come: with no filter in the way nobody puts them together for a raw socket anyhow.
         const NODEFRAG = 1 << 22;
+        /// The forms of RFC 2292 (`IPV6_2292PKTINFO`, `IPV6_2292HOPLIMIT`).
+        const OLD_PKTINFO6 = 1 << 23;
+        const OLD_HOPLIMIT6 = 1 << 24;
     }
 }
 
@@ -124,7 +129,7 @@ enum Rule {
 /// The flag that an option is, and what may be said of it.
 fn flag_of(level: i32, option: i32) -> Option<(InetFlags, Rule)> {
     /// All of them.
-    const FLAGS: [(i32, i32, InetFlags, Rule); 25] = [
+    const FLAGS: [(i32, i32, InetFlags, Rule); 27] = [
         (SOL_IP, ip::PKTINFO, InetFlags::PKTINFO, Rule::Any),
         (SOL_IP, ip::RECVTTL, InetFlags::RECVTTL, Rule::Any),
         (SOL_IP, ip::RECVTOS, InetFlags::RECVTOS, Rule::Any),
@@ -141,6 +146,8 @@ fn flag_of(level: i32, option: i32) -> Option<(InetFlags, Rule)> {
         (SOL_IPV6, ipv6::FREEBIND, InetFlags::FREEBIND, Rule::Any),
         (SOL_IPV6, ipv6::TRANSPARENT, InetFlags::TRANSPARENT, Rule::Privileged),
         (SOL_IPV6, ipv6::V6ONLY, InetFlags::V6ONLY, Rule::Unbound),
+        (SOL_IPV6, ipv6::OLD_PKTINFO, InetFlags::OLD_PKTINFO6, Rule::Any),
+        (SOL_IPV6, ipv6::OLD_HOPLIMIT, InetFlags::OLD_HOPLIMIT6, Rule::Any),
         (SOL_IPV6, ipv6::RECVPKTINFO, InetFlags::RECVPKTINFO6, Rule::Any),
         (SOL_IPV6, ipv6::RECVHOPLIMIT, InetFlags::RECVHOPLIMIT, Rule::Any),
         (SOL_IPV6, ipv6::RECVTCLASS, InetFlags::RECVTCLASS, Rule::Any),
@@ -273,6 +280,8 @@ impl InetOptions {
             .union(InetFlags::RECVTCLASS)
             .union(InetFlags::RECVORIGDSTADDR)
             .union(InetFlags::RECVORIGDSTADDR6)
+            .union(InetFlags::OLD_PKTINFO6)
+            .union(InetFlags::OLD_HOPLIMIT6)
             .bits();
         self.flags.load(Relaxed) & TELLING != 0
     }
@@ -331,12 +340,17 @@ impl InetOptions {
 
     /// Whether packets may be cut, and whether routers are told not to.
     pub(crate) fn fragmentation(&self, destination: IpAddr) -> (bool, bool) {
+        self.fragmentation_of(destination, self.has(InetFlags::DONTFRAG6))
+    }
+
+    /// The same of a message that says itself whether packets of IPv6 may be cut.
+    pub(crate) fn fragmentation_of(&self, destination: IpAddr, stays_whole6: bool) -> (bool, bool) {
         let mode = if destination.is_ipv4() { &self.mtu_discover } else { &self.mtu_discover6 };
         match mode.load(Relaxed) {
             // DONT, INTERFACE, OMIT.
             0 | 4 | 5 => (true, false),
             // WANT.
-            1 => (!(destination.is_ipv6() && self.has(InetFlags::DONTFRAG6)), true),
+            1 => (!(destination.is_ipv6() && stays_whole6), true),
             // DO, PROBE.
             _ => (false, true),
         }

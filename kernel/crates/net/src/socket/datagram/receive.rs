@@ -201,6 +201,14 @@ impl Datagrams {
         if self.is_v6 && !is_ipv4 && has(InetFlags::RECVTCLASS) {
             control.push(ControlMessage::TrafficClass(traffic_class, true));
         }
+        if let IpAddr::V6(shown) = destination {
+            if has(InetFlags::OLD_PKTINFO6) {
+                control.push(ControlMessage::OldPacketInfo(packet.interface, shown));
+            }
+            if has(InetFlags::OLD_HOPLIMIT6) {
+                control.push(ControlMessage::OldHopLimit(hop_limit));
+            }
+        }
         let wanted = if is_ipv4 { InetFlags::RECVORIGDSTADDR } else { InetFlags::RECVORIGDSTADDR6 };
         let original = has(wanted).then(|| ControlMessage::OriginalDestination(packet.key.local_end()));
         if !is_ipv4 {

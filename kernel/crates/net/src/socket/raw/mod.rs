@@ -10,20 +10,22 @@ mod table;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use ::file::{IoResult, Progress};
-use abi::socket::{AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_RAW, SOCK_DGRAM, SOCK_RAW};
+use abi::socket::{AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_RAW, IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW};
 use abi::{Errno, PollEvents};
 use smoltcp::wire::{Icmpv4Packet, Ipv4Packet};
 use sync::WaitQueue;
 
 use super::datagram::{Datagrams, Reading, canonical};
-use super::inet_options::{Holder, InetFlags};
+use super::inet_options::{Holder, InetFlags, SOL_IPV6, int};
 use super::options::SocketOptions;
 use super::{Address, Caller, ControlMessage, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket};
 use crate::channel::{ErrorReport, Packet, QueuedPacket};
-use crate::flow_key::address_of_bits;
+use crate::checksum::Sum;
+use crate::flow_key::{address_of_bits, protocol};
+use crate::frame::ChecksumState;
 use crate::interface::{AddressClass, RouteRequest};
 use crate::{Stack, TransmitFrame};
 
@@ -35,6 +37,9 @@ const FIONREAD: u32 = 0x541b;
 const SIOCOUTQ: u32 = 0x5411;
 /// `SOL_RAW`.
 const SOL_RAW: i32 = 255;
+/// `IPV6_CHECKSUM`, and where it is in a message of ICMPv6.
+const CHECKSUM: i32 = 7;
+const ICMPV6_CHECKSUM: i32 = 2;
 /// `ICMP_FILTER`, `ICMPV6_FILTER`.
 const FILTER: i32 = 1;
 /// Words of an `ICMPV6_FILTER`.
@@ -59,6 +64,8 @@ pub struct RawSocket {
     is_ping: bool,
     /// Types of messages that are kept away: a bit each.
     filter: [AtomicU32; FILTER_WORDS],
+    /// Where the checksum of a packet of IPv6 is (`IPV6_CHECKSUM`), or -1.
+    checksum_at: AtomicI32,
 }
 
 /// Programs see packets from the IP header on in IPv4, without it in IPv6.
@@ -77,12 +84,15 @@ impl RawSocket {
     /// A socket that is bound to nothing. It hears at once, unless it is for echo requests.
     pub(super) fn new(stack: &Arc<Stack>, is_v6: bool, protocol: u8, is_ping: bool) -> Arc<Self> {
         let payload = if is_ping { payload_ping } else { payload_raw };
+        let has_checksum = is_v6 && !is_ping && i32::from(protocol) == IPPROTO_ICMPV6;
+        let checksum_at = if has_checksum { ICMPV6_CHECKSUM } else { -1 };
         let socket = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             datagrams: Datagrams::new(stack, is_v6, Reading { payload, is_sound: |_, _| true }),
             protocol,
             is_ping,
             filter: Default::default(),
+            checksum_at: AtomicI32::new(checksum_at),
         });
         socket.datagrams.inet.set_flag(InetFlags::HDRINCL, !is_v6 && i32::from(protocol) == IPPROTO_RAW);
         if !is_ping {
@@ -138,6 +148,7 @@ impl RawSocket {
             || packet.key.protocol != self.protocol
             || (device != 0 && device != packet.interface)
             || (!self.is_ping && self.filters(kind))
+            || !self.has_right_checksum(packet)
         {
             return false;
         }
@@ -182,7 +193,8 @@ impl RawSocket {
         let source =
             local.map(|local| local.ip()).filter(|address| !address.is_unspecified() && !address.is_multicast());
         let mut route = self.datagrams.route_request(self.protocol, destination, source);
-        route.leaves_checksum = i32::from(self.protocol) != IPPROTO_ICMPV6;
+        // What a raw socket of IPv6 has checked and filled in is its own business.
+        route.leaves_checksum = !self.is_ping || !self.datagrams.is_v6;
         for message in request.control.iter() {
             match message {
                 ControlMessage::PacketInfo { interface, specified, .. } => {
@@ -192,6 +204,9 @@ impl RawSocket {
                     if !specified.is_unspecified() {
                         route.source = Some(*specified);
                     }
+                }
+                ControlMessage::StaysWhole(stays) if self.datagrams.is_v6 => {
+                    route.may_fragment = self.datagrams.inet.fragmentation_of(route.destination, *stays).0;
                 }
                 ControlMessage::HopLimit(limit, is_v6) if *is_v6 == self.datagrams.is_v6 => route.hop_limit = *limit,
                 ControlMessage::TrafficClass(class, is_v6) if *is_v6 == self.datagrams.is_v6 => {
@@ -235,14 +250,65 @@ impl RawSocket {
             }
             let identification = stack.interfaces().identification(route.destination(), 1);
             complete_header(&mut frame, route.source(), identification)?;
-            route.send_with_header(stack, &mut alloc::vec![frame]);
+            route.send_with_header_settled(stack, &mut alloc::vec![frame]);
         } else {
             if len + IPV4_LEN > PACKET_LEN_MAX && !self.datagrams.is_v6 {
                 return Err(Errno::EMSGSIZE);
             }
+            self.fill_checksum(&mut frame, route.source(), route.destination())?;
             route.send_settled(stack, &mut alloc::vec![frame])?;
         }
         Ok(Progress::Done(len))
+    }
+
+    /// Fills the checksum in, where the socket has said that there is one. `EINVAL`: the packet is too short for it.
+    fn fill_checksum(&self, frame: &mut TransmitFrame, source: IpAddr, destination: IpAddr) -> Result<(), Errno> {
+        let Ok(at) = usize::try_from(self.checksum_at.load(Relaxed)) else { return Ok(()) };
+        let head = frame.head_mut();
+        let len = head.len();
+        head.get_mut(at..at + 2).ok_or(Errno::EINVAL)?.fill(0);
+        let mut sum = Sum::pseudo_header(source, destination, self.protocol, len);
+        sum.add(head);
+        let checksum = match sum.finish() {
+            // That would say that there is none.
+            0 if i32::from(self.protocol) == IPPROTO_UDP => u16::MAX,
+            checksum => checksum,
+        };
+        head.get_mut(at..at + 2).ok_or(Errno::EINVAL)?.copy_from_slice(&checksum.to_be_bytes());
+        Ok(())
+    }
+
+    /// Whether a packet has the checksum that the socket has said there is. Those of ICMP were looked at before.
+    fn has_right_checksum(&self, packet: &Packet) -> bool {
+        let is_checked = self.checksum_at.load(Relaxed) >= 0 && i32::from(self.protocol) != IPPROTO_ICMPV6;
+        // What devices check, and what needs no check within the machine.
+        let is_transport = matches!(self.protocol, protocol::TCP | protocol::UDP);
+        if !is_checked || is_transport && packet.frame.checksum != ChecksumState::Unknown {
+            return true;
+        }
+        let (mut skip, end) = (usize::from(packet.layout.transport), packet.layout.end as usize);
+        let (local, remote) = (address_of_bits(packet.key.local), address_of_bits(packet.key.remote));
+        let mut left = end.saturating_sub(skip);
+        let mut sum = Sum::pseudo_header(remote, local, self.protocol, left);
+        for piece in packet.frame.pieces() {
+            let from = skip.min(piece.len());
+            let len = left.min(piece.len() - from);
+            sum.add(&piece[from..from + len]);
+            (skip, left) = (skip - from, left - len);
+        }
+        sum.finish() == 0
+    }
+
+    /// `IPV6_CHECKSUM`: where the checksum is, or that there is none.
+    fn set_checksum(&self, level: i32, value: &[u8]) -> Result<(), Errno> {
+        let at = int(value).ok_or(Errno::EINVAL)?;
+        // RFC 3542, 3.1: of ICMP it is known, and of the level for raw sockets alone.
+        let is_known = level != SOL_RAW && i32::from(self.protocol) == IPPROTO_ICMPV6;
+        if is_known || at > 0 && at % 2 != 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.checksum_at.store(at.max(-1), Relaxed);
+        Ok(())
     }
 
     /// Makes an echo request this socket's. `EINVAL`: it is none.
@@ -385,6 +451,7 @@ impl Socket for RawSocket {
             }
             (SOL_RAW, FILTER) if !is_v6 && !self.is_ping => Err(Errno::EOPNOTSUPP),
             (IPPROTO_ICMPV6, _) if is_v6 && i32::from(self.protocol) != IPPROTO_ICMPV6 => Err(Errno::EOPNOTSUPP),
+            (SOL_RAW | SOL_IPV6, CHECKSUM) if is_v6 && !self.is_ping => self.set_checksum(level, value),
             // A socket of IPv6 wants to see a number first.
             (SOL_RAW, _) if is_v6 && value.len() < size_of::<i32>() => Err(Errno::EINVAL),
             (SOL_RAW | IPPROTO_ICMPV6, _) => Err(Errno::ENOPROTOOPT),
@@ -403,6 +470,9 @@ impl Socket for RawSocket {
             }
             (SOL_RAW, FILTER) if !is_v6 && !self.is_ping => Err(Errno::EOPNOTSUPP),
             (IPPROTO_ICMPV6, _) if i32::from(self.protocol) != IPPROTO_ICMPV6 => Err(Errno::EOPNOTSUPP),
+            (SOL_RAW | SOL_IPV6, CHECKSUM) if is_v6 && !self.is_ping => {
+                Ok(self.checksum_at.load(Relaxed).to_ne_bytes().to_vec())
+            }
             (SOL_RAW | IPPROTO_ICMPV6, _) => Err(Errno::ENOPROTOOPT),
             _ => self.datagrams.inet.get(level, option, wanted, self.holder(), || None),
         }

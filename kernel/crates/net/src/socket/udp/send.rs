@@ -157,6 +157,9 @@ impl UdpSocket {
                 ControlMessage::TrafficClass(class, is_v6) if *is_v6 == route.destination.is_ipv6() => {
                     route.traffic_class = *class;
                 }
+                ControlMessage::StaysWhole(stays) if route.destination.is_ipv6() => {
+                    route.may_fragment = self.datagrams.inet.fragmentation_of(route.destination, *stays).0;
+                }
                 ControlMessage::SegmentLen(len) => segment_len = usize::from(*len),
                 _ => {}
             }
