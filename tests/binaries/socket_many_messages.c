@@ -15,16 +15,6 @@ static void fill_headers(size_t len) {
     }
 }
 
-static void udp_pair(int *sender, int *receiver) {
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof name;
-    *receiver = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0));
-    MUST(bind(*receiver, (void *)&name, len));
-    MUST(getsockname(*receiver, (void *)&name, &len));
-    *sender = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0));
-    MUST(connect(*sender, (void *)&name, len));
-}
-
 static void show(int count) {
     for (int i = 0; i < count; i++)
         printf(" %u/%x", many[i].msg_len, many[i].msg_hdr.msg_flags);
@@ -33,7 +23,7 @@ static void show(int count) {
 
 static void limits(void) {
     int sender, receiver, p[2];
-    udp_pair(&sender, &receiver);
+    udp_pair(AF_INET, &sender, &receiver);
     fill_headers(0);
     MUST(setsockopt(receiver, SOL_SOCKET, SO_RCVBUF, &(int){1 << 22}, sizeof(int)));
     // More than 1024 are cut off.
@@ -122,20 +112,11 @@ static void make_pair(size_t kind, int *p) {
     } else if (kinds[kind].type == SOCK_DGRAM) {
         struct sockaddr_in name;
         socklen_t len = sizeof name;
-        udp_pair(&p[0], &p[1]);
+        udp_pair(AF_INET, &p[0], &p[1]);
         MUST(getsockname(p[0], (void *)&name, &len));
         MUST(connect(p[1], (void *)&name, len));
     } else {
-        struct sockaddr_in name = {.sin_family = AF_INET};
-        socklen_t len = sizeof name;
-        int listener = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
-        MUST(bind(listener, (void *)&name, len));
-        MUST(listen(listener, 1));
-        MUST(getsockname(listener, (void *)&name, &len));
-        p[0] = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
-        MUST(connect(p[0], (void *)&name, len));
-        p[1] = (int)MUST(accept(listener, NULL, NULL));
-        close(listener);
+        tcp_pair(AF_INET, &p[0], &p[1]);
     }
 }
 

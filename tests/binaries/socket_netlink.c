@@ -1,7 +1,7 @@
 // Netlink: groups, names, and what a destination comes to.
 #include "netlink.h"
 
-// musl has none of these.
+// Beyond what netlink.h has for all.
 enum { NETLINK_ADD_MEMBERSHIP = 1, NETLINK_DROP_MEMBERSHIP = 2,
        NETLINK_NO_ENOBUFS = 5, NETLINK_LIST_MEMBERSHIPS = 9 };
 enum { RTMGRP_LINK = 1, RTMGRP_IPV4_IFADDR = 0x10, RTMGRP_IPV4_ROUTE = 0x40, RTNLGRP_LINK = 1, RTNLGRP_IPV6_IFADDR = 9 };

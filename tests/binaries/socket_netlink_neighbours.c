@@ -2,7 +2,7 @@
 #include "netlink.h"
 #include <sched.h>
 
-// musl has none of these.
+// Beyond what netlink.h has for all.
 struct ndmsg { uint8_t ndm_family, ndm_pad1; uint16_t ndm_pad2; int32_t ndm_ifindex; uint16_t ndm_state; uint8_t ndm_flags, ndm_type; };
 enum { RTM_NEWNEIGH = 28, RTM_DELNEIGH = 29, RTM_GETNEIGH = 30 };
 enum { NDA_DST = 1, NDA_LLADDR = 2, REACHABLE = 2, STALE = 4, PERMANENT = 0x80, LOOPBACK = 1 };

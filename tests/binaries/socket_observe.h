@@ -227,4 +227,41 @@ static inline void receive_now(int fd, size_t len, int flags) {
         printf("%zd \"%s\" flags %x\n", got, bytes, message.msg_flags);
 }
 
+// The address of this machine itself, without a port.
+static inline socklen_t loopback(int domain, struct sockaddr_storage *name) {
+    memset(name, 0, sizeof *name);
+    name->ss_family = (sa_family_t)domain;
+    if (domain == AF_INET) {
+        ((struct sockaddr_in *)name)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        return sizeof(struct sockaddr_in);
+    }
+    ((struct sockaddr_in6 *)name)->sin6_addr = in6addr_loopback;
+    return sizeof(struct sockaddr_in6);
+}
+
+// A connection.
+static inline void tcp_pair(int domain, int *client, int *server) {
+    struct sockaddr_storage name;
+    socklen_t len = loopback(domain, &name);
+    int listener = (int)MUST(socket(domain, SOCK_STREAM, 0));
+    MUST(bind(listener, (void *)&name, len));
+    MUST(listen(listener, 5));
+    MUST(getsockname(listener, (void *)&name, &len));
+    *client = (int)MUST(socket(domain, SOCK_STREAM, 0));
+    MUST(connect(*client, (void *)&name, len));
+    *server = (int)MUST(accept(listener, NULL, NULL));
+    close(listener);
+}
+
+// A socket that datagrams come to, and one that is connected to it.
+static inline void udp_pair(int domain, int *sender, int *receiver) {
+    struct sockaddr_storage name;
+    socklen_t len = loopback(domain, &name);
+    *receiver = (int)MUST(socket(domain, SOCK_DGRAM, 0));
+    MUST(bind(*receiver, (void *)&name, len));
+    MUST(getsockname(*receiver, (void *)&name, &len));
+    *sender = (int)MUST(socket(domain, SOCK_DGRAM, 0));
+    MUST(connect(*sender, (void *)&name, len));
+}
+
 #endif

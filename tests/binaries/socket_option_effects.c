@@ -44,34 +44,6 @@ static void receive_described(const char *label, int fd, size_t len, size_t cont
     }
 }
 
-static void tcp_pair(int domain, int *client, int *server) {
-    struct sockaddr_storage name;
-    socklen_t len = sizeof name;
-    int listener = (int)MUST(socket(domain, SOCK_STREAM, 0));
-    memset(&name, 0, sizeof name);
-    name.ss_family = (sa_family_t)domain;
-    MUST(bind(listener, (void *)&name, domain == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6)));
-    MUST(listen(listener, 5));
-    MUST(getsockname(listener, (void *)&name, &len));
-    *client = (int)MUST(socket(domain, SOCK_STREAM, 0));
-    MUST(connect(*client, (void *)&name, len));
-    *server = (int)MUST(accept(listener, NULL, NULL));
-    close(listener);
-}
-
-static int udp_pair(int domain, int *sender) {
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    void *name = domain == AF_INET ? (void *)&four : (void *)&six;
-    socklen_t len = domain == AF_INET ? sizeof four : sizeof six;
-    int receiver = (int)MUST(socket(domain, SOCK_DGRAM, 0));
-    MUST(bind(receiver, name, len));
-    MUST(getsockname(receiver, name, &len));
-    *sender = (int)MUST(socket(domain, SOCK_DGRAM, 0));
-    MUST(connect(*sender, name, len));
-    return receiver;
-}
-
 static void look(int fd, size_t len, int flags) {
     char bytes[64] = "";
     ssize_t got = recv(fd, bytes, len, flags | MSG_DONTWAIT);
@@ -110,7 +82,8 @@ static void peek_offsets_of_streams(void) {
 }
 
 static void peek_offsets_of_datagrams(void) {
-    int sender, receiver = udp_pair(AF_INET, &sender);
+    int sender, receiver;
+    udp_pair(AF_INET, &sender, &receiver);
     MUST(send(sender, "first", 5, 0));
     MUST(send(sender, "second", 6, 0));
     SET_OPTION(receiver, SOL_SOCKET, SO_PEEK_OFF, 0);
@@ -133,7 +106,8 @@ static void peek_offsets_of_datagrams(void) {
 }
 
 static void overflow(void) {
-    int sender, receiver = udp_pair(AF_INET, &sender), received = 0;
+    int sender, receiver, received = 0;
+    udp_pair(AF_INET, &sender, &receiver);
     static char bytes[1000];
     on(receiver, SOL_SOCKET, SO_RXQ_OVFL);
     MUST(setsockopt(receiver, SOL_SOCKET, SO_RCVBUF, &(int){8192}, sizeof(int)));
@@ -181,7 +155,8 @@ static void waiting_bytes(void) {
 }
 
 static void destinations(int domain, int level, int option) {
-    int sender, receiver = udp_pair(domain, &sender);
+    int sender, receiver;
+    udp_pair(domain, &sender, &receiver);
     on(receiver, level, option);
     MUST(send(sender, "x", 1, 0));
     union {
