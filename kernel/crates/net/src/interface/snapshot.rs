@@ -260,7 +260,8 @@ impl Snapshot {
         }
         if wanted != 0 {
             // No route, but a device: what is asked for must be on its link, as Linux takes it.
-            return Ok((self.interface(wanted).ok_or(Errno::ENODEV)?, None, None));
+            let nowhere = if destination.is_ipv4() { Errno::ENODEV } else { Errno::ENETUNREACH };
+            return Ok((self.interface(wanted).ok_or(nowhere)?, None, None));
         }
         let is_link_group = matches!(destination, IpAddr::V6(group) if group.is_multicast());
         let first = self.interfaces.iter().find(|interface| interface.nic().is_some() && interface.is_up());

@@ -35,6 +35,7 @@ pub use self::factory::{Pair, create, create_pair};
 pub use self::file::SocketFile;
 pub use address::{Address, UnixName};
 pub use control_message::{ControlMessage, SocketCredentials};
+pub(crate) use datagram::lacks_scope;
 pub use flags::MessageFlags;
 pub use open_sockets::open_sockets;
 

@@ -12,7 +12,7 @@ use mm::user::{UserFault, UserReader, UserWriter, write_user_struct};
 use sync::{MutexGuard, WaitQueue};
 
 use super::engine::{Engine, State};
-use super::socket::{Inner, Phase, TcpSocket};
+use super::socket::{Inner, Phase, TcpSocket, admit};
 use crate::frame::{Payload, Piece};
 use crate::loan::{Account, Lender, Lent};
 use crate::socket::options::SocketOptions;
@@ -168,6 +168,7 @@ impl Socket for TcpSocket {
                 let errno = wire.engine.take_error();
                 if wire.engine.state() == State::Closed && !wire.was_established && errno.is_some() {
                     self.abandon_attempt(&mut inner);
+                    inner.has_failed = true;
                 }
                 errno
             }
@@ -200,12 +201,16 @@ impl Socket for TcpSocket {
         let low_water = self.options.receive_low_water.load(Relaxed);
         let mut inner = self.lock_drained();
         let (has_error, was_disconnected) = (inner.error.is_some(), inner.was_disconnected);
+        let has_failed = inner.has_failed;
         match &mut inner.phase {
             Phase::Wire(wire) if low_water <= 1 => wire.engine.readiness(),
             Phase::Wire(wire) => wire.readiness(usize::try_from(low_water).unwrap_or(1)),
             Phase::Idle if has_error && was_disconnected => PollEvents::HUP | PollEvents::WRITABLE | PollEvents::ERR,
             Phase::Idle if has_error => {
                 PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP | PollEvents::HUP | PollEvents::ERR
+            }
+            Phase::Idle if has_failed => {
+                PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP | PollEvents::HUP
             }
             // As Linux has it: hung up and writable.
             Phase::Idle => PollEvents::HUP | PollEvents::WRITABLE,
@@ -275,7 +280,10 @@ impl TcpSocket {
             Phase::Wire(_) => self.receive_from_wire(inner, to, seen, is_truncating),
             Phase::Local(end) => end.receive(to, seen, is_truncating, self.options.oob_inline.load(Relaxed)),
             Phase::Waiting { .. } => Ok(None),
-            Phase::Idle | Phase::Listening(_) => Err(inner.error.take().unwrap_or(Errno::ENOTCONN)),
+            Phase::Idle | Phase::Listening(_) => match inner.error.take() {
+                None if inner.has_failed => Ok(Some(0)),
+                error => Err(error.unwrap_or(Errno::ENOTCONN)),
+            },
         }
     }
 
@@ -361,8 +369,13 @@ impl TcpSocket {
             return Ok(Progress::Done(0));
         }
         let mut inner = self.lock_drained();
+        let mut announcement = None;
         let sent = match &mut inner.phase {
-            Phase::Local(end) => end.send_urgent(byte[0])?,
+            Phase::Local(end) => {
+                let sent = end.send_urgent(byte[0])?;
+                announcement = end.take_announcement();
+                sent
+            }
             Phase::Wire(wire) => {
                 let sent = wire.engine.send_urgent(byte[0])?.then_some(1);
                 self.settle(&mut inner, sync::machine::now_ns());
@@ -371,6 +384,8 @@ impl TcpSocket {
             Phase::Waiting { .. } => None,
             _ => return Err(Errno::EPIPE),
         };
+        drop(inner);
+        admit(announcement);
         Ok(sent.map_or(Progress::WouldBlock, |count| {
             request.from.skip(count);
             Progress::Done(count)

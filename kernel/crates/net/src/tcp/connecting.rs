@@ -16,10 +16,16 @@ use super::wire::{self, Wire};
 use crate::counters::Counter;
 use crate::interface::{AddressClass, Route, local_source};
 use crate::socket::inet_options::InetFlags;
+use crate::socket::lacks_scope;
 use crate::socket::options::SocketOptions;
 use crate::socket::{Address, Caller};
 
 impl TcpSocket {
+    /// Whether an address means nothing without an interface, and neither it nor the socket names one.
+    pub(super) fn lacks_link(&self, address: SocketAddr) -> bool {
+        lacks_scope(address) && self.options.bound_interface.load(Ordering::Relaxed) == 0
+    }
+
     pub(super) fn connect_to(&self, address: &Address, _caller: &Caller) -> Result<Progress, Errno> {
         if *address == Address::Unspecified {
             self.disconnect();
@@ -49,9 +55,16 @@ impl TcpSocket {
         if self.inet.has(InetFlags::V6ONLY) && remote.is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
+        if self.lacks_link(remote) {
+            return Err(Errno::EINVAL);
+        }
         let error = inner.error.take();
         if let Some(errno) = error.filter(|_| !core::mem::take(&mut inner.was_disconnected)) {
+            inner.has_failed = false;
             return Err(errno);
+        }
+        if core::mem::take(&mut inner.has_failed) {
+            return Err(Errno::ECONNABORTED);
         }
         if data.is_none() && self.defers_connecting(&inner, remote.ip()) {
             return self.defer(inner, remote).map(|()| None);
@@ -77,8 +90,7 @@ impl TcpSocket {
     /// Leaves connecting to the first bytes that are sent. The socket has its own address from now on.
     fn defer(&self, mut inner: MutexGuard<'_, Inner>, remote: SocketAddr) -> Result<(), Errno> {
         if self.stack.interfaces().is_local(remote.ip()) {
-            let chosen = inner.address_without_port.filter(|address| !address.is_unspecified());
-            self.claim_for(&mut inner, chosen.unwrap_or_else(|| local_source(remote.ip())), |_| true)?;
+            self.claim_locally(&mut inner, remote)?;
         } else {
             self.find_way(&mut inner, remote)?;
         }
@@ -112,7 +124,10 @@ impl TcpSocket {
                 }
                 _ => Ok(Progress::Done(0)),
             },
-            Phase::Idle => Err(inner.error.take().unwrap_or(Errno::ECONNABORTED)),
+            Phase::Idle => {
+                inner.has_failed = false;
+                Err(inner.error.take().unwrap_or(Errno::ECONNABORTED))
+            }
             Phase::Listening(_) => Err(Errno::EISCONN),
         }
     }
@@ -126,7 +141,7 @@ impl TcpSocket {
     }
 
     pub(super) fn abandon_attempt(&self, inner: &mut Inner) {
-        inner.phase = Phase::Idle;
+        (inner.phase, inner.pair_name) = (Phase::Idle, None);
         if inner.bound.as_ref().is_some_and(|bound| !bound.is_explicit) {
             inner.bound = None;
         }
@@ -152,6 +167,24 @@ impl TcpSocket {
         Ok(address)
     }
 
+    /// The own end of a connection within the machine, one that no other has.
+    fn claim_locally(&self, inner: &mut Inner, remote: SocketAddr) -> Result<SocketAddr, Errno> {
+        let names = &self.stack.tcp().pair_names;
+        let chosen = inner.address_without_port.filter(|address| !address.is_unspecified());
+        let source = chosen.unwrap_or_else(|| local_source(remote.ip()));
+        let mut name = inner.pair_name.take();
+        let local = self.claim_for(inner, source, |port| {
+            name = names.take(SocketAddr::new(source, port), remote);
+            name.is_some()
+        })?;
+        inner.pair_name = match name {
+            Some(name) => Some(name),
+            // It had a port already.
+            None => Some(names.take(local, remote).ok_or(Errno::EADDRNOTAVAIL)?),
+        };
+        Ok(local)
+    }
+
     fn connect_locally(
         &self,
         mut inner: MutexGuard<'_, Inner>,
@@ -160,13 +193,12 @@ impl TcpSocket {
     ) -> Result<(), Errno> {
         let Some(listener) = self.stack.tcp().find_listener(remote, self.stack.tcp().spread(&self.me)) else {
             // The segment would be answered by RST, but not before `connect` of a socket in O_NONBLOCK mode has returned.
-            inner.error = Some(Errno::ECONNREFUSED);
+            (inner.error, inner.has_failed) = (Some(Errno::ECONNREFUSED), true);
             drop(inner);
             self.wake_for(PollEvents::all());
             return Ok(());
         };
-        let chosen = inner.address_without_port.filter(|address| !address.is_unspecified());
-        let local = self.claim_for(&mut inner, chosen.unwrap_or_else(|| local_source(remote.ip())), |_| true)?;
+        let local = self.claim_locally(&mut inner, remote)?;
         inner.phase = Phase::Waiting { remote, is_deferred: false };
         drop(inner);
         self.note_local_cookie(listener.owner().as_deref(), remote.ip(), fast);
@@ -176,7 +208,7 @@ impl TcpSocket {
             Arrival::Refused => {
                 let mut inner = self.inner.lock();
                 self.abandon_attempt(&mut inner);
-                inner.error = Some(Errno::ECONNREFUSED);
+                (inner.error, inner.has_failed) = (Some(Errno::ECONNREFUSED), true);
                 drop(inner);
                 self.wake_for(PollEvents::all());
             }
@@ -201,7 +233,7 @@ impl TcpSocket {
         let mut inner = self.inner.lock();
         if matches!(inner.phase, Phase::Waiting { .. }) {
             self.abandon_attempt(&mut inner);
-            inner.error = Some(Errno::ECONNREFUSED);
+            (inner.error, inner.has_failed) = (Some(Errno::ECONNREFUSED), true);
         }
         drop(inner);
         self.wake_for(PollEvents::all());

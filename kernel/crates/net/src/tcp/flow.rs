@@ -54,6 +54,15 @@ impl Flow for TcpSocket {
     fn work(self: Arc<Self>, _stack: &Arc<Stack>, now_ns: u64) -> u64 {
         let mut inner = self.lock_drained();
         self.settle(&mut inner, now_ns);
+        if let Phase::Local(end) = &mut inner.phase {
+            // It has waited long enough for something to come.
+            let listener = end.deferred.take();
+            drop(inner);
+            if let Some(listener) = listener.and_then(|listener| listener.upgrade()) {
+                listener.admit(&self);
+            }
+            return NEVER;
+        }
         let Phase::Wire(wire) = &inner.phase else { return NEVER };
         let (events, at_ns) = (wire.engine.readiness(), wire.engine.poll_at());
         let is_over = wire.is_detached;

@@ -29,6 +29,8 @@ const WAITING_MAX: usize = 4096;
 struct Queues {
     ready: VecDeque<Arc<TcpSocket>>,
     waiting: VecDeque<Arc<TcpSocket>>,
+    /// Local connections that are not given out before something comes on them.
+    deferred: Vec<Arc<TcpSocket>>,
     is_closed: bool,
 }
 
@@ -79,7 +81,7 @@ impl Listener {
     }
 
     fn has_room(&self, queues: &Queues) -> bool {
-        queues.ready.len() <= self.backlog.load(Relaxed) as usize
+        queues.ready.len() + queues.deferred.len() <= self.backlog.load(Relaxed) as usize
     }
 
     /// Whether a connection that is complete now would find room.
@@ -88,11 +90,21 @@ impl Listener {
         !queues.is_closed && self.has_room(&queues)
     }
 
-    /// A local connection comes, from `connector`. `make` makes the socket of this side when there is room.
-    pub(super) fn arrive_locally(&self, connector: &Arc<TcpSocket>, make: impl FnOnce() -> Arc<TcpSocket>) -> Arrival {
+    /// A local connection comes, from `connector`. `make` makes the socket of this side when there is room; deferred, it waits for
+    /// [`Listener::admit`].
+    pub(super) fn arrive_locally(
+        &self,
+        connector: &Arc<TcpSocket>,
+        is_deferred: bool,
+        make: impl FnOnce() -> Arc<TcpSocket>,
+    ) -> Arrival {
         let mut queues = self.queues.lock();
         if queues.is_closed {
             return Arrival::Refused;
+        }
+        if self.has_room(&queues) && is_deferred {
+            queues.deferred.push(make());
+            return Arrival::Ready;
         }
         if self.has_room(&queues) {
             queues.ready.push_back(make());
@@ -106,6 +118,17 @@ impl Listener {
         }
         queues.waiting.push_back(Arc::clone(connector));
         Arrival::Waits
+    }
+
+    /// Something has come on a local connection that was deferred, or enough time has passed: it can be accepted.
+    pub(super) fn admit(&self, socket: &Arc<TcpSocket>) {
+        let mut queues = self.queues.lock();
+        let Some(index) = queues.deferred.iter().position(|other| Arc::ptr_eq(other, socket)) else { return };
+        let socket = queues.deferred.swap_remove(index);
+        queues.ready.push_back(socket);
+        self.ready_len.store(queues.ready.len(), Release);
+        drop(queues);
+        self.wake();
     }
 
     /// A connection of the network is complete. False: there is no room for it.
@@ -150,12 +173,14 @@ impl Listener {
         self.ready_len.load(Acquire) > 0
     }
 
-    /// Ends it, and answers what waited: connections, and those who wanted to be one.
-    pub(super) fn close(&self) -> (VecDeque<Arc<TcpSocket>>, VecDeque<Arc<TcpSocket>>) {
+    /// Ends it, and answers what waited: connections, those of which the other end does not know better, and those who wanted to be one.
+    pub(super) fn close(&self) -> [VecDeque<Arc<TcpSocket>>; 3] {
         let mut queues = self.queues.lock();
         queues.is_closed = true;
         self.ready_len.store(0, Release);
-        (core::mem::take(&mut queues.ready), core::mem::take(&mut queues.waiting))
+        let Queues { ready, waiting, deferred, .. } = core::mem::take(&mut *queues);
+        queues.is_closed = true;
+        [ready, deferred.into(), waiting]
     }
 
     fn wake(&self) {

@@ -17,6 +17,8 @@ use mm::user::{UserReader, UserWriter};
 use sync::{Mutex, rank};
 
 use super::engine::{Reader, State, Step, Urgent};
+use super::listener::Listener;
+use super::pair_names::PairName;
 use super::socket::TcpSocket;
 use crate::byte_queue::ByteQueue;
 use crate::frame::Payload;
@@ -113,6 +115,21 @@ fn place(total: u64) -> u32 {
 /// Both directions of a connection; the stream of a side is what it reads.
 pub(super) struct Pair {
     streams: [Mutex<Stream>; 2],
+    /// Nobody else has these ends until both are gone.
+    _name: Option<PairName>,
+}
+
+/// What has gone through a connection, seen from one end.
+pub(super) struct Traffic {
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    pub(super) has_received_end: bool,
+    pub(super) has_sent_end: bool,
+    /// Bytes that may come and go before somebody reads.
+    pub(super) receive_room: usize,
+    pub(super) send_room: usize,
+    /// It is the end that has connected.
+    pub(super) has_begun: bool,
 }
 
 /// One end of a connection. Under the lock of its socket.
@@ -129,12 +146,19 @@ pub(super) struct LocalEnd {
     error: Option<Errno>,
     is_read_shut: bool,
     is_write_shut: bool,
+    /// The listener that does not give this connection out before something comes on it (`TCP_DEFER_ACCEPT`).
+    pub(super) deferred: Option<Weak<Listener>>,
 }
 
 impl LocalEnd {
     /// Both ends of a new connection between `addresses`; each is given the other's socket. `capacities` are those of what each reads.
-    pub(super) fn pair(addresses: [SocketAddr; 2], sockets: [Weak<TcpSocket>; 2], capacities: [usize; 2]) -> [Self; 2] {
-        let pair = Arc::new(Pair { streams: capacities.map(Stream::new) });
+    pub(super) fn pair(
+        addresses: [SocketAddr; 2],
+        name: Option<PairName>,
+        sockets: [Weak<TcpSocket>; 2],
+        capacities: [usize; 2],
+    ) -> [Self; 2] {
+        let pair = Arc::new(Pair { streams: capacities.map(Stream::new), _name: name });
         let [first, second] = sockets;
         let end = |side: usize, peer| Self {
             pair: Arc::clone(&pair),
@@ -146,6 +170,7 @@ impl LocalEnd {
             error: None,
             is_read_shut: false,
             is_write_shut: false,
+            deferred: None,
         };
         [end(0, second), end(1, first)]
     }
@@ -202,7 +227,8 @@ impl LocalEnd {
             drop(stream);
             // The bytes would be answered by RST, after the FIN that came before.
             self.is_dead = true;
-            self.error = Some(Self::reset_error(true));
+            let has_seen_fin = self.incoming().lock().is_finished;
+            self.error = Some(Self::reset_error(has_seen_fin));
             return Ok(Some(count));
         }
         let room = stream.room();
@@ -371,6 +397,7 @@ impl LocalEnd {
         let mut incoming = self.incoming().lock();
         incoming.is_reader_gone = true;
         let is_reset = is_abortive || !incoming.queue.is_empty();
+        let was_writable = incoming.is_writable();
         incoming.queue.clear();
         drop(incoming);
         if is_reset && !self.is_dead {
@@ -378,10 +405,26 @@ impl LocalEnd {
             let errno = Self::reset_error(outgoing.is_finished);
             outgoing.reset.get_or_insert(errno);
             drop(outgoing);
-        } else {
-            self.shutdown_write();
+            self.wake_peer(PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::HUP | PollEvents::ERR);
+            return;
         }
-        self.wake_peer(PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::HUP | PollEvents::ERR);
+        // An end that was told of before is no news.
+        self.shutdown_write();
+        if !was_writable {
+            self.wake_peer(PollEvents::WRITABLE);
+        }
+    }
+
+    /// Nobody has this end any more and the other is not told before it sends: a connection that was never given out.
+    pub(super) fn vanish(&mut self) {
+        self.incoming().lock().is_reader_gone = true;
+    }
+
+    /// Something has come to the other end: what has to hear of it, once.
+    #[inline]
+    pub(super) fn take_announcement(&mut self) -> Option<(Arc<Listener>, Arc<TcpSocket>)> {
+        let listener = self.deferred.take()?;
+        Some((listener.upgrade()?, self.peer.upgrade()?))
     }
 
     /// What applies now; `low_water` is how much makes it readable.
@@ -435,9 +478,21 @@ impl LocalEnd {
         }
     }
 
-    /// Bytes read and written so far.
-    pub(super) fn totals(&self) -> (u64, u64) {
-        let read = self.incoming().lock().read_total;
-        (read, self.outgoing().lock().written_total)
+    /// What has gone both ways so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        let incoming = self.incoming().lock();
+        let (received, has_received_end, receive_room) =
+            (incoming.written_total, incoming.is_finished, incoming.room());
+        drop(incoming);
+        let outgoing = self.outgoing().lock();
+        Traffic {
+            received,
+            has_received_end,
+            receive_room,
+            sent: outgoing.written_total,
+            has_sent_end: outgoing.is_finished,
+            send_room: outgoing.room(),
+            has_begun: self.side == 0,
+        }
     }
 }

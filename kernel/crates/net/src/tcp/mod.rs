@@ -6,6 +6,7 @@
 //! - `fast_open`: data that goes with the first segment.
 //! - [`wire`]: a connection over the network: an engine, its packets and the way to its other end.
 //! - [`local`]: connections of the machine with itself, without packets.
+//! - `pair_names`: so that no two of those have the same ends.
 //! - [`listing`]: all of them, for those who ask.
 //! - [`listener`], [`passive`]: who takes connections, and how they come about.
 //! - `memory`: how much all connections together may take of the machine.
@@ -25,6 +26,7 @@ pub mod listing;
 mod local;
 mod memory;
 mod options;
+mod pair_names;
 mod passive;
 mod segment;
 mod socket;
@@ -50,10 +52,13 @@ use listener::Arrival;
 pub(crate) use listener::Listener;
 use local::LocalEnd;
 use memory::Budget;
+use pair_names::PairNames;
 use passive::{HalfOpen, Secrets};
 use socket::Phase;
 pub use socket::TcpSocket;
 use time_wait::TimeWaits;
+
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// What the TCP connections of a stack share.
 pub struct Tcp {
@@ -63,6 +68,7 @@ pub struct Tcp {
     time_waits: TimeWaits,
     secrets: Secrets,
     cookies: Cookies,
+    pair_names: Arc<PairNames>,
     received: Arc<Budget>,
     orphaned: Arc<Budget>,
 }
@@ -76,6 +82,7 @@ impl Tcp {
             time_waits: TimeWaits::new(&ports),
             secrets: Secrets::new(),
             cookies: Cookies::new(),
+            pair_names: PairNames::new(),
             received: Budget::new(),
             orphaned: Budget::new(),
             ports,
@@ -146,13 +153,23 @@ impl Tcp {
         let inherited = owner.inherited();
         let mut own_end = None;
         let mut claim = inherited.claim.as_ref().map(|claim| claim.share());
-        let arrival = listener.arrive_locally(connector, || {
+        let defer_seconds = owner.defer_accept_seconds();
+        let is_deferred = defer_seconds > 0;
+        let arrival = listener.arrive_locally(connector, is_deferred, || {
             let socket = TcpSocket::accepted(&owner, &inherited, Phase::Idle, claim.take(), addresses[1].ip());
             let capacities = [connector.local_capacity(&socket.options), socket.local_capacity(&connector.options)];
             let sockets = [Arc::downgrade(connector), Arc::downgrade(&socket)];
-            let [own, other] = LocalEnd::pair(addresses, sockets, capacities);
+            let name = connector.inner.lock().pair_name.take();
+            let [mut own, mut other] = LocalEnd::pair(addresses, name, sockets, capacities);
+            if is_deferred {
+                (own.deferred, other.deferred) = (Some(Arc::downgrade(listener)), Some(Arc::downgrade(listener)));
+            }
             socket.inner.lock().phase = Phase::Local(alloc::boxed::Box::new(other));
             own_end = Some(own);
+            if is_deferred {
+                let due_ns = machine::now_ns().saturating_add(u64::from(defer_seconds) * SECOND_NS);
+                connector.stack.set_timer(&socket.flow(), due_ns);
+            }
             socket
         });
         if matches!(arrival, Arrival::Ready) {

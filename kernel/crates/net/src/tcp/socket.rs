@@ -25,6 +25,7 @@ use super::engine::{Engine, SegmentHeader, Settings, State};
 use super::fast_open::FastOpenOptions;
 use super::listener::{Arrival, Listener};
 use super::local::LocalEnd;
+use super::pair_names::PairName;
 use super::wire::{self, Wire};
 use crate::Stack;
 use crate::channel::{FLOW_PACKETS_MAX, Flow, FlowState, Packet};
@@ -82,6 +83,10 @@ pub(super) struct Inner {
     pub(super) defer_accept_seconds: u32,
     /// What it wants of TCP Fast Open.
     pub(super) fast_open: FastOpenOptions,
+    /// The ends of the local connection that it is to have.
+    pub(super) pair_name: Option<PairName>,
+    /// An attempt to connect has failed, and `connect` has not said so: it does once, by the error or else by `ECONNABORTED`.
+    pub(super) has_failed: bool,
     /// The error of a connection that is no more.
     pub(super) error: Option<Errno>,
     /// The program itself ended that connection.
@@ -159,6 +164,8 @@ impl TcpSocket {
             mss_max: None,
             defer_accept_seconds: 0,
             fast_open: FastOpenOptions::default(),
+            pair_name: None,
+            has_failed: false,
             error: None,
             was_disconnected: false,
             address_without_port: None,
@@ -259,6 +266,17 @@ impl TcpSocket {
         let port = address.port();
         let class = self.stack.interfaces().class_of(address.ip());
         let is_foreign = !address.ip().is_unspecified() && class != AddressClass::Local;
+        if let SocketAddr::V6(v6) = address
+            && v6.ip().is_unicast_link_local()
+        {
+            if self.lacks_link(address) {
+                return Err(Errno::EINVAL);
+            }
+            let index = v6.scope_id();
+            if index != 0 && self.stack.interfaces().with(|snapshot| snapshot.interface(index).is_none()) {
+                return Err(Errno::ENODEV);
+            }
+        }
         // Of groups and of all machines there is no connection.
         if is_foreign && (class != AddressClass::Remote || !self.inet.may_be_foreign()) {
             return Err(Errno::EADDRNOTAVAIL);
@@ -290,7 +308,7 @@ impl TcpSocket {
                 listener.set_backlog(backlog);
                 return Ok(());
             }
-            Phase::Idle => {}
+            Phase::Idle if !inner.has_failed => {}
             _ => return Err(Errno::EINVAL),
         }
         if inner.bound.is_none() {
@@ -377,7 +395,21 @@ impl TcpSocket {
 
     /// Whether connections wait for their first data before they are accepted.
     pub(super) fn defers_accept(&self) -> bool {
-        self.inner.lock().defer_accept_seconds > 0
+        self.defer_accept_seconds() > 0
+    }
+
+    /// How long they do at most.
+    pub(super) fn defer_accept_seconds(&self) -> u32 {
+        self.inner.lock().defer_accept_seconds
+    }
+
+    /// A local connection that nobody accepted and that only its other end knows of.
+    fn vanish(&self) {
+        let mut inner = self.inner.lock();
+        if let Phase::Local(end) = &mut inner.phase {
+            end.vanish();
+        }
+        (inner.phase, inner.bound) = (Phase::Idle, None);
     }
 
     /// Gives the engine its first segment, the third of the handshake.
@@ -394,6 +426,7 @@ impl TcpSocket {
     pub(super) fn shut(&self, half: Half) -> Result<(), Errno> {
         let mut inner = self.lock_drained();
         let (reads, writes) = (half != Half::Write, half != Half::Read);
+        let mut announcement = None;
         match &mut inner.phase {
             Phase::Local(end) => {
                 if end.state() == State::Closed {
@@ -404,6 +437,7 @@ impl TcpSocket {
                 }
                 if writes {
                     end.shutdown_write();
+                    announcement = end.take_announcement();
                 }
             }
             // Linux gives the attempt up, whichever half is meant.
@@ -433,6 +467,7 @@ impl TcpSocket {
             _ => return Err(Errno::ENOTCONN),
         }
         drop(inner);
+        admit(announcement);
         self.wake_for(PollEvents::all());
         Ok(())
     }
@@ -445,8 +480,9 @@ impl TcpSocket {
 
     pub(super) fn stop_listening(&self, listener: &Arc<Listener>) {
         self.stack.tcp().remove_listener(listener);
-        let (ready, waiting) = listener.close();
+        let [ready, deferred, waiting] = listener.close();
         ready.into_iter().for_each(|socket| socket.end(true));
+        deferred.into_iter().for_each(|socket| socket.vanish());
         waiting.into_iter().for_each(|connector| connector.refuse());
     }
 
@@ -454,7 +490,10 @@ impl TcpSocket {
     pub(super) fn disconnect(&self) {
         let mut inner = self.lock_drained();
         match &mut inner.phase {
-            Phase::Idle => return,
+            Phase::Idle => {
+                inner.has_failed = false;
+                return;
+            }
             Phase::Listening(listener) => {
                 let listener = Arc::clone(listener);
                 inner.phase = Phase::Idle;
@@ -498,7 +537,10 @@ impl TcpSocket {
             }
             Phase::Local(end) => {
                 end.close(is_abortive);
-                inner.phase = Phase::Idle;
+                let announcement = end.take_announcement();
+                (inner.phase, inner.bound) = (Phase::Idle, None);
+                drop(inner);
+                return admit(announcement);
             }
             Phase::Wire(wire) => {
                 if is_abortive {
@@ -624,7 +666,11 @@ impl TcpSocket {
             match phase {
                 Phase::Local(end) => {
                     let sent = end.send(from)?.map_or(Progress::WouldBlock, Progress::Done);
-                    if end.is_dead() {
+                    if end.deferred.is_some() {
+                        let announcement = end.take_announcement();
+                        drop(inner);
+                        admit(announcement);
+                    } else if end.is_dead() {
                         // The answer to what was just sent is a reset.
                         drop(inner);
                         self.wake_for(PollEvents::all());
@@ -665,6 +711,13 @@ impl TcpSocket {
                 Phase::Idle | Phase::Listening(_) => return Err(error.take().unwrap_or(Errno::EPIPE)),
             }
         }
+    }
+}
+
+/// Something has come on a connection that was not given out before.
+pub(super) fn admit(announcement: Option<(Arc<Listener>, Arc<TcpSocket>)>) {
+    if let Some((listener, socket)) = announcement {
+        listener.admit(&socket);
     }
 }
 

@@ -296,8 +296,10 @@ impl Wire {
             self.engine.pass_urgent();
         }
         if seen > 0 && self.engine.readable_len() <= seen {
-            let is_end = self.engine.readiness().contains(PollEvents::RDHUP);
-            return Ok(Ok(is_end.then_some(0)));
+            if !self.engine.readiness().contains(PollEvents::RDHUP) {
+                return Ok(Ok(None));
+            }
+            return self.engine.take_error().map_or(Ok(Ok(Some(0))), Err);
         }
         if self.engine.readable_len() == 0 {
             if self.engine.is_read_finished() {
@@ -373,6 +375,12 @@ impl Wire {
         if let Ok(route) = stack.interfaces().route(&request) {
             self.route = route;
         }
+    }
+
+    /// The longest packets that the way takes, as far as it is known.
+    pub(super) fn path_mtu(&self) -> u32 {
+        let mtu = self.engine.settings().mss_max + self.route.header_len() + HEADER_LEN;
+        u32::try_from(mtu).unwrap_or(u32::MAX)
     }
 
     /// The way to the other end.

@@ -54,7 +54,7 @@ fn data_that_comes_with_a_syn_is_acknowledged_with_it() {
     assert_eq!(script.take_data(), [(100, 50)]);
     script.ack(150);
     let information = script.engine.information(script.now_ns);
-    assert_eq!((information.bytes_acknowledged, information.bytes_sent), (150, 150));
+    assert_eq!((information.bytes_acknowledged, information.bytes_sent), (151, 150), "SYN is one");
 }
 
 #[test]

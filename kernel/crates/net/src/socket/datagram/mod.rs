@@ -430,7 +430,7 @@ fn shrink(packet: &mut Packet) {
 }
 
 /// Whether an address means nothing without an interface, and names none.
-pub(super) fn lacks_scope(address: SocketAddr) -> bool {
+pub(crate) fn lacks_scope(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
 }
 

@@ -165,8 +165,9 @@ impl Connection {
     #[inline]
     fn advance(&mut self, to: SequenceNumber) {
         let data_end = earlier(to, self.send.buffer.end());
+        // Our FIN counts, as on Linux.
+        self.counters.bytes_acknowledged += u64::from(distance(self.send.una, to));
         if is_after(data_end, self.send.una) {
-            self.counters.bytes_acknowledged += u64::from(distance(self.send.una, data_end));
             self.send.buffer.acknowledge(data_end);
         }
         self.send.una = to;

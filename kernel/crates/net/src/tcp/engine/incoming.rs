@@ -221,6 +221,8 @@ impl Connection {
     #[inline(never)]
     fn establish(&mut self, now_ns: u64, header: &SegmentHeader) {
         self.state = State::Established;
+        // Our SYN, as Linux counts it.
+        self.counters.bytes_acknowledged += 1;
         self.send.una = header.acknowledgement;
         if self.retries == 0 {
             let round_trip_ns = now_ns.saturating_sub(self.send.last_ns);
@@ -443,6 +445,7 @@ impl Connection {
 
     fn fin_arrives(&mut self, now_ns: u64) {
         self.receive.next = self.receive.next.wrapping_add(1);
+        self.counters.bytes_received += 1;
         self.receive.is_finished = true;
         self.receive.assembly.clear();
         self.acknowledging.owe(Owed::Now);

@@ -20,8 +20,6 @@ const OPTION_ECN_SEEN: u8 = 16;
 const OPTION_WINDOW_SCALE: u8 = 4;
 /// `TCPI_OPT_SYN_DATA`.
 const OPTION_SYN_DATA: u8 = 32;
-/// IPv4 and TCP without options: what Linux adds to the MSS for `tcpi_pmtu`.
-const HEADERS_LEN: u32 = 40;
 
 impl Connection {
     /// See [`super::Engine::information`].
@@ -52,7 +50,6 @@ impl Connection {
             last_data_sent_ms: milliseconds(now_ns, self.send.last_ns),
             last_data_received_ms: milliseconds(now_ns, self.acknowledging.last_data_ns()),
             last_ack_received_ms: milliseconds(now_ns, self.receive.last_ns),
-            path_mtu: length(self.settings.mss_max).saturating_add(HEADERS_LEN),
             receive_slow_start_threshold: length(self.settings.receive_buffer / 2),
             round_trip_us: microseconds(self.round_trip.smoothed_ns()),
             round_trip_variance_us: microseconds(self.round_trip.deviation_ns()),
@@ -68,6 +65,7 @@ impl Connection {
             total_retransmits: counters.retransmits,
             bytes_acknowledged: counters.bytes_acknowledged,
             bytes_received: counters.bytes_received,
+            delivered: self.delivered_segments(),
             segments_out: counters.segments_out,
             segments_in: counters.segments_in,
             unsent_bytes: length(self.unsent_len()),
@@ -86,6 +84,15 @@ impl Connection {
             timer,
             timer_left_ns: timer_at_ns.saturating_sub(now_ns),
         }
+    }
+
+    /// Segments that have arrived, SYN included.
+    fn delivered_segments(&self) -> u32 {
+        let in_flight =
+            self.send.board.in_flight().saturating_add(self.send.board.lost()).div_ceil(self.send.mss.max(1));
+        let sent = self.counters.data_segments_out.saturating_sub(self.counters.retransmits);
+        let has_begun = u32::from(!matches!(self.state, State::SynSent | State::SynReceived));
+        sent.saturating_sub(in_flight).saturating_add(has_begun)
     }
 
     /// The timer that is shown, in Linux's number, and when it is due.
