@@ -1,7 +1,7 @@
 //! TCP: RFC 9293 and its relatives.
 //!
 //! - [`engine`]: one connection's protocol, without addresses, packets or locks.
-//! - [`socket`]: what a program has; [`options`]: what it sets; `calls`: what it calls; `connecting`: how it comes to a connection; `flow`: what
+//! - [`socket`]: what a program has; [`options`]: what it sets; `calls`: what it calls; `connecting`: how it comes to a connection; `ending`: how it loses it; `flow`: what
 //!   interrupts and workers do with it.
 //! - `fast_open`: data that goes with the first segment.
 //! - [`wire`]: a connection over the network: an engine, its packets and the way to its other end.
@@ -17,6 +17,7 @@
 
 mod calls;
 mod connecting;
+mod ending;
 pub mod engine;
 mod fast_open;
 mod flow;
