@@ -191,7 +191,7 @@ impl TcpSocket {
         remote: SocketAddr,
         fast: &FastOpen<'_>,
     ) -> Result<(), Errno> {
-        let Some(listener) = self.stack.tcp().find_listener(remote, self.stack.tcp().spread(&self.me)) else {
+        let Some(listener) = self.stack.tcp().find_listener(remote, || self.stack.tcp().spread()) else {
             // The segment would be answered by RST, but not before `connect` of a socket in O_NONBLOCK mode has returned.
             (inner.error, inner.has_failed) = (Some(Errno::ECONNREFUSED), true);
             drop(inner);

@@ -37,9 +37,10 @@ mod time_wait;
 mod wire;
 
 use alloc::collections::BTreeMap;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use sync::{Mutex, machine, rank};
 
@@ -70,6 +71,8 @@ pub struct Tcp {
     secrets: Secrets,
     cookies: Cookies,
     pair_names: Arc<PairNames>,
+    /// Those to a port that several share.
+    local_connections: AtomicU64,
     received: Arc<Budget>,
     orphaned: Arc<Budget>,
 }
@@ -84,6 +87,7 @@ impl Tcp {
             secrets: Secrets::new(),
             cookies: Cookies::new(),
             pair_names: PairNames::new(),
+            local_connections: AtomicU64::new(0),
             received: Budget::new(),
             orphaned: Budget::new(),
             ports,
@@ -121,7 +125,7 @@ impl Tcp {
     }
 
     /// The listener for connections to `address`: one of that very address before those of any. `spread` chooses among those that share it.
-    fn find_listener(&self, address: SocketAddr, spread: u64) -> Option<Arc<Listener>> {
+    fn find_listener(&self, address: SocketAddr, spread: impl FnOnce() -> u64) -> Option<Arc<Listener>> {
         let listeners = self.listeners.lock();
         let of_port = listeners.get(&address.port())?;
         let rank_of = |listener: &Listener| match listener.scope {
@@ -132,15 +136,14 @@ impl Tcp {
         let serving = || of_port.iter().filter(|listener| listener.serves(address));
         let best = serving().map(|listener| rank_of(listener)).max()?;
         let equals = || serving().filter(|listener| rank_of(listener) == best);
-        let count = u64::try_from(equals().count()).ok()?;
-        equals().nth(usize::try_from(spread % count).ok()?).map(Arc::clone)
+        let count = equals().count();
+        let chosen = if count > 1 { spread() % u64::try_from(count).ok()? } else { 0 };
+        equals().nth(usize::try_from(chosen).ok()?).map(Arc::clone)
     }
 
-    /// A number by which connections of `socket` are spread over those who share a port.
-    fn spread(&self, socket: &Weak<TcpSocket>) -> u64 {
-        let key =
-            FlowKey { local: 0, remote: socket.as_ptr().addr() as u128, local_port: 0, remote_port: 0, protocol: 0 };
-        self.secrets.hash(&key)
+    /// A number by which connections within the machine are spread over those who share a port: one after the other.
+    fn spread(&self) -> u64 {
+        self.local_connections.fetch_add(1, Relaxed)
     }
 
     /// Connects two sockets of this machine: `connector`, and one that `listener` makes, if it has room. `addresses` are those of the two.

@@ -253,7 +253,7 @@ impl Tcp {
     /// A SYN.
     fn take_request(&self, stack: &Arc<Stack>, stray: &Stray, now_ns: u64) {
         let key = &stray.key;
-        let Some(listener) = self.find_listener(key.local_end(), self.secrets.hash(key)) else {
+        let Some(listener) = self.find_listener(key.local_end(), || self.secrets.hash(key)) else {
             return self.refuse(stack, stray);
         };
         if pressure::is_critical() {
@@ -342,7 +342,7 @@ impl Tcp {
     fn take_cookie(&self, stack: &Arc<Stack>, stray: &Stray, frame: ReceivedFrame, now_ns: u64) -> bool {
         let (key, header) = (&stray.key, &stray.header);
         let (cookie, peer_sequence) = (header.acknowledgement.wrapping_sub(1), header.sequence.wrapping_sub(1));
-        let Some(listener) = self.find_listener(key.local_end(), self.secrets.hash(key)) else { return false };
+        let Some(listener) = self.find_listener(key.local_end(), || self.secrets.hash(key)) else { return false };
         let Some(size) = self.secrets.open_cookie(key, peer_sequence, cookie, now_ns) else { return false };
         let Some(owner) = listener.owner() else { return false };
         stack.mib().count(Counter::TcpExtSyncookiesRecv);
