@@ -110,6 +110,16 @@ pub const SO_PREFER_BUSY_POLL: i32 = 69;
 pub const SO_NETNS_COOKIE: i32 = 71;
 pub const SO_BUF_LOCK: i32 = 72;
 
+pub const SO_VM_SOCKETS_BUFFER_SIZE: i32 = 0;
+pub const SO_VM_SOCKETS_BUFFER_MIN_SIZE: i32 = 1;
+pub const SO_VM_SOCKETS_BUFFER_MAX_SIZE: i32 = 2;
+pub const SO_VM_SOCKETS_CONNECT_TIMEOUT_OLD: i32 = 6;
+pub const SO_VM_SOCKETS_CONNECT_TIMEOUT_NEW: i32 = 8;
+/// On `/dev/vsock`: the machine's CID.
+pub const IOCTL_VM_SOCKETS_GET_LOCAL_CID: u32 = 0x7b9;
+/// In `svm_flags`: the host passes it on to whoever it is for.
+pub const VMADDR_FLAG_TO_HOST: u8 = 1;
+
 pub const SCM_RIGHTS: i32 = 1;
 pub const SCM_CREDENTIALS: i32 = 2;
 /// The most descriptors in one message.
@@ -146,6 +156,16 @@ abi_struct! {
         pub nl_pad: u16,
         pub nl_pid: u32,
         pub nl_groups: u32,
+    }
+
+    /// `struct sockaddr_vm`.
+    pub struct SockaddrVm: 16 {
+        pub svm_family: u16,
+        pub svm_reserved1: u16,
+        pub svm_port: u32,
+        pub svm_cid: u32,
+        pub svm_flags: u8,
+        pub svm_zero: [u8; 3],
     }
 
     /// `struct sockaddr_ll`.

@@ -27,6 +27,7 @@
 //! - [`control`]: ARP, neighbour discovery, ICMP, fragments, DHCP: what belongs to no flow.
 //! - [`tcp`]: the engine, listeners, ports, what remains of closed connections.
 //! - [`socket`]: what programs see.
+//! - [`vsock`]: sockets to the host, which have nothing to do with the rest.
 //! - [`stack`]: all of it together; one a machine, several in tests.
 //!
 //! No clock, no thread and no device is known here: time and parking come through `sync::machine`, devices through [`Nic`].
@@ -54,6 +55,7 @@ pub mod stack;
 pub mod tcp;
 #[cfg(test)]
 mod test_support;
+pub mod vsock;
 mod worker;
 
 pub use classify::classify;

@@ -21,6 +21,7 @@ use crate::socket::raw::RawTable;
 use crate::socket::udp::UdpTable;
 use crate::socket::unix::Names;
 use crate::tcp::Tcp;
+use crate::vsock::Vsock;
 use crate::worker::Worker;
 
 /// Frames that are taken before anybody is woken.
@@ -30,6 +31,8 @@ pub const BATCH_MAX: usize = 64;
 const RECEIVE_MEMORY_PART: usize = 8;
 /// What is left to be sent in connections that no program has any more, this one.
 const ORPHAN_MEMORY_PART: usize = 16;
+/// What waits to be read in all connections of `AF_VSOCK`, this one.
+const VSOCK_MEMORY_PART: usize = 8;
 /// And fragments that wait for others this one.
 const FRAGMENT_MEMORY_PART: usize = 32;
 
@@ -62,6 +65,7 @@ pub struct Stack {
     is_in_use: AtomicBool,
     udp: UdpTable,
     raw: RawTable,
+    vsock: Vsock,
 }
 
 impl Stack {
@@ -81,6 +85,7 @@ impl Stack {
             is_in_use: AtomicBool::new(false),
             udp: UdpTable::default(),
             raw: RawTable::default(),
+            vsock: Vsock::default(),
         })
     }
 
@@ -94,6 +99,7 @@ impl Stack {
     pub fn set_memory(&self, bytes: usize) {
         self.tcp.set_receive_memory(bytes / RECEIVE_MEMORY_PART);
         self.tcp.set_orphan_memory(bytes / ORPHAN_MEMORY_PART);
+        self.vsock.set_memory(bytes / VSOCK_MEMORY_PART);
         self.control.limit_fragments(bytes / FRAGMENT_MEMORY_PART);
     }
 
@@ -123,6 +129,12 @@ impl Stack {
     #[must_use]
     pub fn tcp(&self) -> &Tcp {
         &self.tcp
+    }
+
+    /// The sockets of `AF_VSOCK`.
+    #[must_use]
+    pub fn vsock(&self) -> &Vsock {
+        &self.vsock
     }
 
     /// Counts of what came in.

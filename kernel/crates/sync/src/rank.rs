@@ -73,6 +73,14 @@ ranks! {
     PIPE,
     /// The packets of no flow that one network worker, or a sender in its place, handles.
     CONTROL_PACKETS,
+    /// Packets of `AF_VSOCK` while they are given to their sockets.
+    VSOCK_DELIVERY,
+    /// One socket of `AF_VSOCK`; a listener before a connection that it makes.
+    VSOCK_SOCKETS,
+    /// Who has which port of `AF_VSOCK`, and which connections there are.
+    VSOCK_TABLE,
+    /// Packets of `AF_VSOCK` that wait.
+    VSOCK_PACKETS,
     /// The names of sockets in the Unix domain.
     UNIX_NAMES,
     /// One socket of the Unix domain; two in the order of their numbers.

@@ -29,6 +29,15 @@ pub enum UnixName {
     },
 }
 
+/// The name of a socket in `AF_VSOCK`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VsockAddress {
+    /// Which machine: its context identifier.
+    pub cid: u32,
+    /// The port there.
+    pub port: u32,
+}
+
 /// The name of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -38,6 +47,8 @@ pub enum Address {
     Inet(SocketAddr),
     /// `AF_UNIX`.
     Unix(UnixName),
+    /// `AF_VSOCK`.
+    Vsock(VsockAddress),
     /// `AF_NETLINK`.
     Netlink {
         /// The socket's number, 0 for the kernel.

@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 
 use abi::Errno;
 use abi::socket::{
-    AF_INET, AF_INET6, AF_MAX, AF_NETLINK, AF_PACKET, AF_UNIX, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_MAX,
-    IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_MAX, SOCK_PACKET, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
+    AF_INET, AF_INET6, AF_MAX, AF_NETLINK, AF_PACKET, AF_UNIX, AF_VSOCK, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP,
+    IPPROTO_MAX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_MAX, SOCK_PACKET, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
 };
 
 use super::raw::RawSocket;
@@ -13,6 +13,7 @@ use super::udp::UdpSocket;
 use super::{Caller, Socket, netlink, unix};
 use crate::Stack;
 use crate::tcp::TcpSocket;
+use crate::vsock;
 
 /// The two sockets of a pair.
 pub type Pair = (Arc<dyn Socket>, Arc<dyn Socket>);
@@ -32,6 +33,7 @@ pub fn create(
             SOCK_RAW | SOCK_DGRAM => Ok(netlink::create(stack, kind, protocol)?),
             _ => Err(Errno::ESOCKTNOSUPPORT),
         },
+        AF_VSOCK => Ok(vsock::create(stack, kind, protocol)?),
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }
@@ -62,7 +64,11 @@ fn family(domain: i32, kind: i32) -> Result<u16, Errno> {
     if family == AF_INET && kind == SOCK_PACKET {
         return Ok(AF_PACKET);
     }
-    if matches!(family, AF_UNIX | AF_INET | AF_INET6 | AF_NETLINK) { Ok(family) } else { Err(Errno::EAFNOSUPPORT) }
+    if matches!(family, AF_UNIX | AF_INET | AF_INET6 | AF_NETLINK | AF_VSOCK) {
+        Ok(family)
+    } else {
+        Err(Errno::EAFNOSUPPORT)
+    }
 }
 
 /// The kind of a socket in the Unix domain.

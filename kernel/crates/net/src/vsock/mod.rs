@@ -1,0 +1,294 @@
+//! `AF_VSOCK`: sockets between a machine and its host, and of a machine with itself (vsock(7); Virtual I/O Device
+//! specification 1.3, 5.10).
+//!
+//! - [`packet`]: what travels. `connection`, `credit`, `inbox`: what packets do to one end of a connection, without
+//!   locks or time.
+//! - [`VsockSocket`]: what a descriptor stands for.
+//! - `table`: ports and connections.
+//! - [`Device`]: the way to the host.
+//! - [`Vsock`]: all of it together; one a machine.
+//!
+//! # How packets go
+//!
+//! 1. A socket makes packets under its lock, so that they leave in their order, and gives them to [`Vsock::post`]. Once
+//!    it has let go of the lock it calls [`Vsock::finish`].
+//! 2. Packets to this machine wait in a queue that whoever calls [`Vsock::finish`] empties: each is handled by its
+//!    receiver when the call that sent it returns. Answers go the same way. There is no thread for it.
+//! 3. Packets to the host go to the device, or wait for it. A connection has no more bytes there than its own buffer is
+//!    large ([`credit`]), and while [`REPLIES_MAX`] packets wait nothing is taken from the device that might have to be
+//!    answered.
+//! 4. The device's interrupt has the network's worker look ([`Vsock::note_interrupt`]), which takes what has come.
+//! 5. What is not read in all connections takes a part of memory ([`Vsock::set_memory`]); a connection that receives
+//!    more is reset. While memory is short the device keeps what it has, as nothing here may be lost.
+//!
+//! Locks: [`rank::VSOCK_DELIVERY`] while packets are handled, then that of a socket, then those of the table or of
+//! packets that wait.
+
+mod connection;
+mod credit;
+mod device;
+mod inbox;
+mod moving;
+mod options;
+pub mod packet;
+mod socket;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+use abi::Errno;
+use abi::socket::{AF_VSOCK, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
+use sync::{Mutex, Once, machine, rank};
+
+use self::device::Service;
+use self::packet::{Header, Packet, refusal};
+use self::table::Table;
+use crate::Stack;
+use crate::socket::address::VsockAddress;
+
+pub use device::{Device, Taking};
+pub use socket::VsockSocket;
+pub use table::ANY;
+
+/// The CID of this machine for itself.
+pub const CID_LOCAL: u32 = 1;
+/// The host's.
+pub const CID_HOST: u32 = 2;
+/// While so many packets wait for the device, nothing is taken from it.
+const REPLIES_MAX: usize = 1024;
+
+/// The way that the packets of a connection go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Route {
+    Local,
+    Device,
+}
+
+/// The device, once there is one.
+struct Attached {
+    device: Arc<dyn Device>,
+    /// This machine's CID, as the device last said.
+    cid: AtomicU32,
+}
+
+/// The sockets of this machine's `AF_VSOCK`.
+pub struct Vsock {
+    table: Mutex<Table>,
+    /// Held while packets are handled.
+    delivery: Mutex<()>,
+    /// Packets to this machine.
+    local: Mutex<VecDeque<Packet>>,
+    /// Packets that the device had no room for.
+    backlog: Mutex<VecDeque<Packet>>,
+    /// There are such.
+    has_backlog: AtomicBool,
+    attached: Once<Attached>,
+    service: Arc<Service>,
+    /// Bytes in all inboxes.
+    held: AtomicUsize,
+    /// And how many there may be.
+    held_max: AtomicUsize,
+}
+
+impl Default for Vsock {
+    fn default() -> Self {
+        Self {
+            table: Mutex::new(rank::VSOCK_TABLE, Table::default()),
+            delivery: Mutex::new(rank::VSOCK_DELIVERY, ()),
+            local: Mutex::new(rank::VSOCK_PACKETS, VecDeque::new()),
+            backlog: Mutex::new(rank::VSOCK_PACKETS, VecDeque::new()),
+            has_backlog: AtomicBool::new(false),
+            attached: Once::new(),
+            service: Arc::default(),
+            held: AtomicUsize::new(0),
+            held_max: AtomicUsize::new(usize::MAX),
+        }
+    }
+}
+
+/// Makes a socket, with Linux's errors for kinds that there are not. There are no datagrams on the way to any host.
+pub(crate) fn create(stack: &Arc<Stack>, kind: i32, protocol: i32) -> Result<Arc<VsockSocket>, Errno> {
+    if protocol != 0 && protocol != i32::from(AF_VSOCK) {
+        return Err(Errno::EPROTONOSUPPORT);
+    }
+    match kind {
+        SOCK_STREAM => Ok(VsockSocket::new(stack, packet::Kind::Stream)),
+        SOCK_SEQPACKET => Ok(VsockSocket::new(stack, packet::Kind::Seqpacket)),
+        SOCK_DGRAM => Err(Errno::ENODEV),
+        _ => Err(Errno::ESOCKTNOSUPPORT),
+    }
+}
+
+impl Vsock {
+    /// Says how many bytes may wait to be read in all connections.
+    pub(crate) fn set_memory(&self, bytes: usize) {
+        self.held_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives this machine its way to the host, once.
+    pub fn attach(&self, device: Arc<dyn Device>) {
+        let cid = AtomicU32::new(device.cid());
+        self.attached.call_once(|| Attached { device, cid });
+    }
+
+    /// This machine's CID: the one for itself if it has no device.
+    #[must_use]
+    pub fn cid(&self) -> u32 {
+        self.device_cid().unwrap_or(CID_LOCAL)
+    }
+
+    fn device_cid(&self) -> Option<u32> {
+        Some(self.attached.get()?.cid.load(Ordering::Relaxed))
+    }
+
+    /// Whether a socket of this machine may have `cid` for its own.
+    fn is_own(&self, cid: u32) -> bool {
+        cid == CID_LOCAL || self.device_cid() == Some(cid)
+    }
+
+    /// The way to `cid`. As on Linux, the host is this machine where there is no way to any.
+    fn route(&self, cid: u32) -> Result<Route, Errno> {
+        match self.device_cid() {
+            _ if cid == CID_LOCAL => Ok(Route::Local),
+            Some(own) => Ok(if cid == own { Route::Local } else { Route::Device }),
+            None if cid == CID_HOST => Ok(Route::Local),
+            None => Err(Errno::ENODEV),
+        }
+    }
+
+    /// Whether connections that way may have messages.
+    fn has_messages(&self, route: Route) -> bool {
+        route == Route::Local || self.attached.get().is_some_and(|attached| attached.device.has_messages())
+    }
+
+    /// The CID in packets that way.
+    fn source_cid(&self, route: Route) -> u32 {
+        if route == Route::Local { CID_LOCAL } else { self.cid() }
+    }
+
+    /// Sends a packet, or has it wait. [`Vsock::finish`] is called afterwards.
+    fn post(&self, packet: Packet, route: Route) {
+        if route == Route::Local {
+            self.local.lock().push_back(packet);
+            return;
+        }
+        let Some(attached) = self.attached.get() else { return };
+        let mut backlog = self.backlog.lock();
+        let refused = if backlog.is_empty() { attached.device.send(packet).err() } else { Some(packet) };
+        if let Some(packet) = refused {
+            backlog.push_back(packet);
+            self.has_backlog.store(true, Ordering::SeqCst);
+            // What the device was done with before could be seen does not tell of room any more.
+            self.send_backlog(attached, &mut backlog);
+        }
+    }
+
+    fn send_backlog(&self, attached: &Attached, backlog: &mut VecDeque<Packet>) {
+        while let Some(packet) = backlog.pop_front() {
+            if let Err(packet) = attached.device.send(packet) {
+                backlog.push_front(packet);
+                return;
+            }
+        }
+        self.has_backlog.store(false, Ordering::SeqCst);
+    }
+
+    /// What was posted is on its way, or has arrived. Called without locks.
+    fn finish(&self, stack: &Arc<Stack>, route: Route) {
+        if route == Route::Device {
+            if let Some(attached) = self.attached.get() {
+                attached.device.kick();
+            }
+            return;
+        }
+        let _delivery = self.delivery.lock();
+        loop {
+            let next = self.local.lock().pop_front();
+            let Some(packet) = next else { return };
+            self.deliver(stack, &packet.header, &packet.payload, Route::Local);
+        }
+    }
+
+    /// Gives a packet to its socket, or refuses it. Under the lock of delivery.
+    fn deliver(&self, stack: &Arc<Stack>, header: &Header, payload: &[u8], route: Route) {
+        let socket = self.table.lock().find(header, route);
+        let is_taken = socket.is_some_and(|socket| socket.take_packet(stack, header, payload, route));
+        if !is_taken && let Some(mut answer) = refusal(header) {
+            answer.header.source.cid = self.source_cid(route);
+            self.post(answer, route);
+        }
+    }
+
+    /// The device has something, or has done something. Callable from interrupts.
+    pub fn note_interrupt(&self, stack: &Stack, has_arrived: bool) {
+        if (has_arrived || self.has_backlog.load(Ordering::SeqCst)) && self.service.is_to_be_poked() {
+            stack.poke(Arc::clone(&self.service) as _);
+        }
+    }
+
+    /// In a worker: takes what the device has. Answers when it wants this again.
+    fn serve(&self, stack: &Arc<Stack>, now_ns: u64) -> u64 {
+        let Some(attached) = self.attached.get() else { return machine::NEVER };
+        let device = &*attached.device;
+        let delivery = self.delivery.lock();
+        self.send_backlog(attached, &mut self.backlog.lock());
+        let has_moved = device.take_reset();
+        if has_moved {
+            attached.cid.store(device.cid(), Ordering::Relaxed);
+        }
+        let mut taking = Taking::Nothing;
+        // The interrupt that tells of room calls again.
+        if self.backlog.lock().len() < REPLIES_MAX {
+            taking = device.take(&mut |bytes| match packet::parse(bytes) {
+                Some((header, payload)) => self.deliver(stack, &header, payload, Route::Device),
+                None => log::debug!("vsock: a packet that is none"),
+            });
+        }
+        drop(delivery);
+        device.kick();
+        if has_moved {
+            self.reset_connections();
+        }
+        taking.again_ns(now_ns)
+    }
+
+    /// The machine has moved to another host: connections are not there any more.
+    fn reset_connections(&self) {
+        let sockets = self.table.lock().over_device();
+        for socket in sockets {
+            socket.lose(self);
+        }
+    }
+
+    /// Bytes are in an inbox that were not, or the opposite. False: there are too many.
+    fn account(&self, before: usize, after: usize) -> bool {
+        if after <= before {
+            self.held.fetch_sub(before - after, Ordering::Relaxed);
+            return true;
+        }
+        let grown = after - before;
+        self.held.fetch_add(grown, Ordering::Relaxed) + grown <= self.held_max.load(Ordering::Relaxed)
+    }
+
+    /// Binds a socket, and answers its address. `may_have_any`: ports that need privileges as well.
+    fn bind(
+        &self,
+        socket: &Arc<VsockSocket>,
+        address: VsockAddress,
+        may_have_any: bool,
+    ) -> Result<VsockAddress, Errno> {
+        if address.cid != ANY && !self.is_own(address.cid) {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        if address.port < table::PORT_FREE_FIRST && !may_have_any {
+            return Err(Errno::EACCES);
+        }
+        let mut random = [0; 4];
+        machine::fill_entropy(&mut random);
+        self.table.lock().bind(socket, address, u32::from_ne_bytes(random))
+    }
+}

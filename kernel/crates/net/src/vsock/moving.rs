@@ -1,0 +1,162 @@
+//! Moving bytes and messages between programs and connections.
+
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+
+use abi::Errno;
+use file::{IoResult, Progress};
+use mm::user::UserReader;
+
+use super::connection::Connection;
+use super::packet::{END_OF_MESSAGE, END_OF_RECORD, Kind, Operation, PAYLOAD_LEN_MAX, SHUTDOWN_RECEIVE, SHUTDOWN_SEND};
+use super::socket::{Inner, VsockSocket};
+use crate::socket::options::SocketOptions;
+use crate::socket::{MessageFlags, ReceiveRequest, Received, SendRequest};
+
+/// How many bytes a reader of a stream waits for.
+pub(super) fn low_water(options: &SocketOptions) -> usize {
+    usize::try_from(options.receive_low_water.load(Relaxed)).unwrap_or(1)
+}
+
+/// The connection, if bytes may be sent on it.
+fn sendable<'a>(inner: &'a mut Inner, request: &SendRequest<'_, '_>) -> Result<&'a mut Connection, Errno> {
+    if request.flags.contains(MessageFlags::OOB) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let is_established = inner.connection.as_ref().is_some_and(Connection::is_established);
+    if request.address.is_some() {
+        return Err(if is_established { Errno::EISCONN } else { Errno::EOPNOTSUPP });
+    }
+    let connection = inner.connection.as_mut().ok_or(Errno::ENOTCONN)?;
+    if connection.has_shut(SHUTDOWN_SEND) || connection.is_shut_by_peer(SHUTDOWN_RECEIVE) {
+        return Err(Errno::EPIPE);
+    }
+    if is_established { Ok(connection) } else { Err(Errno::ENOTCONN) }
+}
+
+/// Sends: a stream as much as the peer has room for, a message in full or not at all.
+pub(super) fn send(socket: &VsockSocket, request: &mut SendRequest<'_, '_>) -> IoResult {
+    let is_message = socket.kind == Kind::Seqpacket;
+    let mut may_ask = true;
+    loop {
+        let mut inner = socket.lock();
+        let connection = sendable(&mut inner, request)?;
+        let (wanted, room) = (request.from.remaining(), connection.credit.room());
+        if wanted == 0 {
+            return Ok(Progress::Done(0));
+        }
+        if is_message && wanted > connection.credit.window() {
+            return Err(Errno::EMSGSIZE);
+        }
+        if room > 0 && (room >= wanted || !is_message) {
+            let end = if request.flags.contains(MessageFlags::EOR) { END_OF_RECORD } else { 0 } | END_OF_MESSAGE;
+            let end = is_message.then_some(end);
+            let posted = post_bytes(socket, &mut inner, request.from, wanted.min(room), end);
+            socket.finish(inner);
+            return posted.map(Progress::Done);
+        }
+        if !may_ask || !connection.credit.ask() {
+            return Ok(Progress::WouldBlock);
+        }
+        // Where the peer is on this machine the answer is there at once.
+        may_ask = false;
+        socket.post(&mut inner, Operation::CreditRequest, 0, Vec::new());
+        socket.finish(inner);
+    }
+}
+
+/// Posts `len` bytes in packets; the last has the flags `end`, if it ends something. Answers how many were posted: of a
+/// message all or none.
+fn post_bytes(
+    socket: &VsockSocket,
+    inner: &mut Inner,
+    from: &mut UserReader<'_>,
+    len: usize,
+    end: Option<u32>,
+) -> Result<usize, Errno> {
+    let mut pieces = Vec::new();
+    let mut done = 0;
+    while done < len {
+        let part = (len - done).min(PAYLOAD_LEN_MAX);
+        let mut payload = Vec::new();
+        let copied = match payload.try_reserve_exact(part) {
+            Ok(()) => {
+                payload.resize(part, 0);
+                from.read(&mut payload)
+            }
+            Err(_) => Err(Errno::ENOBUFS),
+        };
+        match copied {
+            Ok(copied) => payload.truncate(copied),
+            Err(_) if done > 0 && end.is_none() => break,
+            Err(errno) => return Err(errno),
+        }
+        let is_short = payload.len() < part;
+        done += payload.len();
+        pieces.push(payload);
+        if is_short && end.is_some() {
+            return Err(Errno::EFAULT);
+        }
+        if is_short {
+            break;
+        }
+    }
+    let count = pieces.len();
+    for (number, payload) in (1..).zip(pieces) {
+        if let Some(connection) = &mut inner.connection {
+            connection.credit.note_sent(payload.len());
+        }
+        let flags = if number == count { end.unwrap_or(0) } else { 0 };
+        socket.post(inner, Operation::Data, flags, payload);
+    }
+    Ok(done)
+}
+
+/// Receives bytes or a message; none if there is nothing now.
+pub(super) fn receive(socket: &VsockSocket, request: &mut ReceiveRequest<'_, '_>) -> Result<Option<Received>, Errno> {
+    if request.flags.contains(MessageFlags::ERRQUEUE) {
+        return Err(Errno::EAGAIN);
+    }
+    let mut inner = socket.lock();
+    let nothing = Ok(Some(Received::default()));
+    let was_connected = inner.standing.was_connected();
+    let Inner { connection, error, .. } = &mut *inner;
+    let connection = match connection {
+        Some(connection) if connection.is_established() => connection,
+        Some(connection) if connection.is_done() => return nothing,
+        // What has ended it is told once to who reads.
+        Some(connection) if connection.is_over() && was_connected => {
+            return Err(error.take().unwrap_or(Errno::ENOTCONN));
+        }
+        _ => return Err(Errno::ENOTCONN),
+    };
+    if request.flags.contains(MessageFlags::OOB) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if connection.has_shut(SHUTDOWN_RECEIVE) || request.to.is_full() {
+        return nothing;
+    }
+    let is_look = request.flags.contains(MessageFlags::PEEK);
+    let before = connection.inbox.len();
+    let Some(taken) = connection.inbox.read(request.to, is_look)? else {
+        return if connection.is_shut_by_peer(SHUTDOWN_SEND) { nothing } else { Ok(None) };
+    };
+    let after = connection.inbox.len();
+    connection.credit.note_taken(before - after);
+    let tells = connection.credit.wants_update() && !connection.is_done();
+    socket.vsock().account(before, after);
+    if tells {
+        socket.post(&mut inner, Operation::CreditUpdate, 0, Vec::new());
+        socket.finish(inner);
+    }
+    let mut flags = MessageFlags::empty();
+    let mut len = taken.copied;
+    if socket.kind == Kind::Seqpacket {
+        flags.set(MessageFlags::TRUNC, taken.copied < taken.len);
+        flags.set(MessageFlags::EOR, taken.is_record_end);
+        if request.flags.contains(MessageFlags::TRUNC) {
+            len = taken.len;
+        }
+    }
+    Ok(Some(Received { len, flags, ..Received::default() }))
+}

@@ -1,0 +1,536 @@
+//! Sockets of `AF_VSOCK` with each other, and with a host that is played.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+use abi::{Errno, PollEvents};
+use file::Progress;
+use mm::user::{UserReader, UserWriter};
+use sync::machine::NEVER;
+use testkit::{Random, clock};
+
+use super::packet::{HEADER_LEN, Header, Kind, Operation, Packet, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, parse};
+use super::{ANY, CID_LOCAL, Device, Taking};
+use crate::Stack;
+use crate::channel::Flow;
+use crate::socket::address::VsockAddress;
+use crate::socket::{
+    Address, Caller, Half, MessageFlags, ReceiveRequest, Received, SendRequest, Socket, SocketCredentials, create,
+};
+
+const STREAM: i32 = 1;
+const SEQPACKET: i32 = 5;
+const OWN_CID: u32 = 42;
+const HOST: VsockAddress = VsockAddress { cid: 2, port: 77 };
+
+const CALLER: Caller = Caller {
+    credentials: SocketCredentials { pid: 1, uid: 2, gid: 3 },
+    may_bind_low_ports: false,
+    may_use_raw: false,
+    is_network_admin: false,
+    in_flight_max: 0,
+};
+
+fn address(cid: u32, port: u32) -> Address {
+    Address::Vsock(VsockAddress { cid, port })
+}
+
+fn socket(stack: &Arc<Stack>, kind: i32) -> Arc<dyn Socket> {
+    create(stack, 40, kind, 0, &CALLER).unwrap()
+}
+
+fn listener(stack: &Arc<Stack>, kind: i32, port: u32, backlog: i32) -> Arc<dyn Socket> {
+    let listener = socket(stack, kind);
+    listener.bind(&address(ANY, port), &CALLER).unwrap();
+    listener.listen(backlog, &CALLER).unwrap();
+    listener
+}
+
+/// Both ends of a connection of the machine with itself.
+fn pair(stack: &Arc<Stack>, kind: i32) -> (Arc<dyn Socket>, Arc<dyn Socket>) {
+    let listener = listener(stack, kind, 5000, 1);
+    let client = socket(stack, kind);
+    assert_eq!(client.connect(&address(CID_LOCAL, 5000), &CALLER), Ok(Progress::WouldBlock));
+    assert_eq!(client.finish_connect(), Ok(Progress::Done(0)));
+    let server = listener.accept().unwrap().unwrap().socket;
+    listener.close();
+    (client, server)
+}
+
+fn send(socket: &Arc<dyn Socket>, bytes: &[u8], flags: MessageFlags) -> Result<Progress, Errno> {
+    let mut from = UserReader::from_kernel(bytes);
+    let mut control = Vec::new();
+    socket.send(&mut SendRequest { from: &mut from, address: None, control: &mut control, flags, caller: &CALLER })
+}
+
+fn write(socket: &Arc<dyn Socket>, bytes: &[u8]) -> Result<Progress, Errno> {
+    send(socket, bytes, MessageFlags::empty())
+}
+
+fn receive(socket: &Arc<dyn Socket>, room: usize, flags: MessageFlags) -> Result<Option<(Vec<u8>, Received)>, Errno> {
+    let mut bytes = vec![0; room];
+    let mut to = UserWriter::to_kernel(&mut bytes);
+    let received = socket.receive(&mut ReceiveRequest { to: &mut to, flags, wants_control: false })?;
+    Ok(received.map(|received| {
+        bytes.truncate(received.len);
+        (bytes, received)
+    }))
+}
+
+fn read(socket: &Arc<dyn Socket>, room: usize) -> Result<Option<Vec<u8>>, Errno> {
+    Ok(receive(socket, room, MessageFlags::empty())?.map(|(bytes, _)| bytes))
+}
+
+#[test]
+fn a_machine_talks_to_itself() {
+    let stack = Stack::new(1);
+    let (client, server) = pair(&stack, STREAM);
+    assert_eq!(server.local_address(), Ok(address(CID_LOCAL, 5000)));
+    let Ok(Address::Vsock(own)) = client.local_address() else { panic!("no address") };
+    assert!(own.cid == ANY && own.port >= 1024);
+    assert_eq!(server.peer_address(), Ok(address(CID_LOCAL, own.port)));
+    for (from, to) in [(&client, &server), (&server, &client)] {
+        assert_eq!(read(to, 10), Ok(None));
+        assert_eq!(write(from, b"hello"), Ok(Progress::Done(5)));
+        assert!(to.readiness().contains(PollEvents::READABLE));
+        assert_eq!(receive(to, 9, MessageFlags::PEEK).unwrap().unwrap().0, b"hello");
+        assert_eq!(read(to, 2), Ok(Some(b"he".to_vec())));
+        assert_eq!(read(to, 20), Ok(Some(b"llo".to_vec())));
+    }
+    assert_eq!(client.shutdown(Half::Write), Ok(()));
+    assert_eq!((read(&server, 1), write(&client, b"x")), (Ok(Some(vec![])), Err(Errno::EPIPE)));
+    assert_eq!(client.peer_address(), Err(Errno::ENOTCONN));
+    assert_eq!(write(&server, b"still"), Ok(Progress::Done(5)));
+    server.close();
+    assert_eq!(read(&client, 10), Ok(Some(b"still".to_vec())));
+    assert_eq!(read(&client, 10), Ok(Some(vec![])));
+    client.close();
+}
+
+#[test]
+fn errors_are_those_of_linux() {
+    let stack = Stack::new(1);
+    assert_eq!(create(&stack, 40, 2, 0, &CALLER).err(), Some(Errno::ENODEV));
+    assert_eq!(create(&stack, 40, 3, 0, &CALLER).err(), Some(Errno::ESOCKTNOSUPPORT));
+    assert_eq!(create(&stack, 40, 1, 1, &CALLER).err(), Some(Errno::EPROTONOSUPPORT));
+    let one = socket(&stack, STREAM);
+    assert_eq!(one.bind(&address(ANY, 1023), &CALLER), Err(Errno::EACCES));
+    assert_eq!(one.bind(&address(7, 2000), &CALLER), Err(Errno::EADDRNOTAVAIL));
+    assert_eq!(one.bind(&Address::Unspecified, &CALLER), Err(Errno::EINVAL));
+    assert_eq!(one.listen(1, &CALLER), Err(Errno::EINVAL));
+    assert_eq!(one.bind(&address(CID_LOCAL, 2000), &CALLER), Ok(()));
+    assert_eq!(one.bind(&address(CID_LOCAL, 2001), &CALLER), Err(Errno::EINVAL));
+    let other = socket(&stack, STREAM);
+    assert_eq!(other.bind(&address(ANY, 2000), &CALLER), Err(Errno::EADDRINUSE));
+    assert_eq!(other.connect(&address(9, 1), &CALLER), Err(Errno::ENODEV));
+    // Nobody listens there.
+    other.connect(&address(CID_LOCAL, 2000), &CALLER).unwrap();
+    assert_eq!(other.finish_connect(), Err(Errno::ECONNRESET));
+    assert!(other.readiness().contains(PollEvents::ERR));
+    assert_eq!(other.take_error(), Some(Errno::ECONNRESET));
+    assert_eq!((read(&other, 1), write(&other, b"x")), (Err(Errno::ENOTCONN), Err(Errno::ENOTCONN)));
+    one.close();
+    assert_eq!(socket(&stack, STREAM).bind(&address(ANY, 2000), &CALLER), Ok(()));
+    // Of another kind.
+    let messages = listener(&stack, SEQPACKET, 3000, 1);
+    other.connect(&address(CID_LOCAL, 3000), &CALLER).unwrap();
+    assert_eq!(other.finish_connect(), Err(Errno::ECONNRESET));
+    assert_eq!(messages.accept().err(), None);
+    // To itself.
+    let lonely = socket(&stack, STREAM);
+    lonely.bind(&address(ANY, 4000), &CALLER).unwrap();
+    lonely.connect(&address(CID_LOCAL, 4000), &CALLER).unwrap();
+    assert_eq!(lonely.finish_connect(), Err(Errno::EPROTO));
+}
+
+#[test]
+fn a_listener_takes_one_more_than_its_backlog_and_resets_them_when_it_is_closed() {
+    let stack = Stack::new(1);
+    let listener = listener(&stack, STREAM, 6000, 1);
+    let clients: Vec<_> = (0..3).map(|_| socket(&stack, STREAM)).collect();
+    let mut results = clients.iter().map(|client| {
+        client.connect(&address(CID_LOCAL, 6000), &CALLER).unwrap();
+        client.finish_connect()
+    });
+    assert_eq!(results.next(), Some(Ok(Progress::Done(0))));
+    assert_eq!(results.next(), Some(Ok(Progress::Done(0))));
+    assert_eq!(results.next(), Some(Err(Errno::ECONNRESET)));
+    drop(results);
+    assert!(listener.readiness().contains(PollEvents::READABLE) && listener.is_listening());
+    listener.close();
+    assert_eq!(read(&clients[0], 1), Ok(Some(vec![])));
+    assert_eq!(write(&clients[1], b"x"), Err(Errno::EPIPE));
+    clients.iter().for_each(|client| client.close());
+}
+
+#[test]
+fn a_stream_is_bounded_by_the_buffer_of_its_reader_and_nothing_is_lost() {
+    let seed = 5;
+    let mut random = Random::new(seed);
+    let stack = Stack::new(1);
+    let (client, server) = pair(&stack, STREAM);
+    server.set_option(40, 0, &4096_u64.to_ne_bytes(), &CALLER).unwrap();
+    let (mut sent, mut seen, mut was_full) = (0_usize, 0_usize, false);
+    let byte = |place: usize| (place / 5).to_le_bytes()[0];
+    while seen < 2_000_000 {
+        let bytes: Vec<u8> = (sent..sent + random.below(20_000)).map(byte).collect();
+        match write(&client, &bytes).unwrap() {
+            Progress::Done(count) => sent += count,
+            Progress::WouldBlock => was_full = true,
+        }
+        assert!(sent - seen <= 256 * 1024, "seed {seed}");
+        assert_eq!(client.readiness().contains(PollEvents::OUT), room(&client) > 0);
+        if random.one_in(2)
+            && let Some(bytes) = read(&server, random.below(9000)).unwrap()
+        {
+            assert!(bytes.iter().all(|found| {
+                seen += 1;
+                *found == byte(seen - 1)
+            }));
+        }
+    }
+    assert!(was_full);
+}
+
+fn room(socket: &Arc<dyn Socket>) -> usize {
+    let any: &dyn core::any::Any = &**socket;
+    let socket = any.downcast_ref::<super::VsockSocket>().unwrap();
+    socket.lock().connection.as_ref().map_or(0, |connection| connection.credit.room())
+}
+
+#[test]
+fn messages_arrive_whole_or_wait() {
+    let stack = Stack::new(1);
+    let (client, server) = pair(&stack, SEQPACKET);
+    assert_eq!(write(&client, &vec![0; 256 * 1024 + 1]), Err(Errno::EMSGSIZE));
+    assert_eq!(send(&client, b"first", MessageFlags::EOR), Ok(Progress::Done(5)));
+    assert_eq!(write(&client, &vec![7; 200_000]), Ok(Progress::Done(200_000)));
+    assert_eq!(write(&client, &vec![8; 100_000]), Ok(Progress::WouldBlock));
+    let (bytes, first) = receive(&server, 3, MessageFlags::TRUNC).unwrap().unwrap();
+    assert_eq!((&bytes[..3], first.len), (&b"fir"[..], 5));
+    assert_eq!(first.flags, MessageFlags::TRUNC | MessageFlags::EOR);
+    assert_eq!(write(&client, &vec![8; 100_000]), Ok(Progress::WouldBlock));
+    assert_eq!(read(&server, 300_000), Ok(Some(vec![7; 200_000])));
+    // The reader had been asked for room.
+    assert_eq!(write(&client, &vec![8; 100_000]), Ok(Progress::Done(100_000)));
+    assert_eq!(read(&server, 300_000), Ok(Some(vec![8; 100_000])));
+}
+
+#[test]
+fn what_waits_in_all_connections_is_bounded() {
+    let stack = Stack::new(1);
+    stack.set_memory(8 * 1000);
+    let (client, server) = pair(&stack, STREAM);
+    assert_eq!(write(&client, &[0; 1000]), Ok(Progress::Done(1000)));
+    assert_eq!(write(&client, &[0; 1]), Ok(Progress::Done(1)));
+    assert_eq!(read(&server, 10), Err(Errno::ECONNRESET));
+    assert_eq!(write(&client, &[0; 1]), Err(Errno::EPIPE));
+    server.close();
+    client.close();
+    let (client, server) = pair(&stack, STREAM);
+    assert_eq!(write(&client, &[0; 1000]), Ok(Progress::Done(1000)));
+    assert_eq!(read(&server, 2000).unwrap().unwrap().len(), 1000);
+    assert_eq!(write(&client, &[0; 1000]), Ok(Progress::Done(1000)));
+}
+
+// ---- With a host ----------------------------------------------------------------------------------------------------
+
+/// The host's end: what the machine sent, and what it is to receive.
+struct Host {
+    cid: AtomicU32,
+    sent: Mutex<VecDeque<Packet>>,
+    arriving: Mutex<VecDeque<Vec<u8>>>,
+    room: AtomicUsize,
+    has_reset: AtomicBool,
+}
+
+impl Device for Host {
+    fn cid(&self) -> u32 {
+        self.cid.load(Ordering::Relaxed)
+    }
+
+    fn has_messages(&self) -> bool {
+        false
+    }
+
+    fn send(&self, packet: Packet) -> Result<(), Packet> {
+        if self.room.load(Ordering::Relaxed) == 0 {
+            return Err(packet);
+        }
+        self.room.fetch_sub(1, Ordering::Relaxed);
+        self.sent.lock().unwrap().push_back(packet);
+        Ok(())
+    }
+
+    fn kick(&self) {}
+
+    fn take(&self, sink: &mut dyn FnMut(&[u8])) -> Taking {
+        let arriving = core::mem::take(&mut *self.arriving.lock().unwrap());
+        arriving.iter().for_each(|bytes| sink(bytes));
+        Taking::Nothing
+    }
+
+    fn take_reset(&self) -> bool {
+        self.has_reset.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// A machine with a host.
+struct Machine {
+    stack: Arc<Stack>,
+    host: Arc<Host>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let host = Arc::new(Host {
+            cid: AtomicU32::new(OWN_CID),
+            sent: Mutex::default(),
+            arriving: Mutex::default(),
+            room: AtomicUsize::new(usize::MAX),
+            has_reset: AtomicBool::new(false),
+        });
+        let stack = Stack::new(1);
+        stack.vsock().attach(host.clone());
+        Self { stack, host }
+    }
+
+    /// The next packet to the host.
+    fn sent(&self) -> Option<Packet> {
+        self.host.sent.lock().unwrap().pop_front()
+    }
+
+    /// A packet from the host to `port`.
+    fn give(&self, port: u32, operation: Operation, flags: u32, payload: &[u8]) {
+        let header = Header {
+            source: HOST,
+            destination: VsockAddress { cid: OWN_CID, port },
+            kind: Some(Kind::Stream),
+            operation: Some(operation),
+            flags,
+            buffer_len: 1000,
+            taken: 0,
+        };
+        let packet = Packet { header, payload: payload.to_vec() };
+        self.give_bytes([&packet.header_bytes()[..], payload].concat());
+    }
+
+    fn give_bytes(&self, bytes: Vec<u8>) {
+        self.host.arriving.lock().unwrap().push_back(bytes);
+        self.stack.vsock().note_interrupt(&self.stack, true);
+        self.stack.work(0);
+    }
+
+    /// A socket that is connected to the host, with its port.
+    fn connected(&self) -> (Arc<dyn Socket>, u32) {
+        let client = socket(&self.stack, STREAM);
+        client.connect(&Address::Vsock(HOST), &CALLER).unwrap();
+        let request = self.sent().unwrap();
+        assert_eq!((request.header.destination, request.header.operation), (HOST, Some(Operation::Request)));
+        assert_eq!((request.header.source.cid, request.header.buffer_len), (OWN_CID, 256 * 1024));
+        let port = request.header.source.port;
+        assert_eq!(client.finish_connect(), Ok(Progress::WouldBlock));
+        self.give(port, Operation::Response, 0, b"");
+        assert_eq!(client.finish_connect(), Ok(Progress::Done(0)));
+        (client, port)
+    }
+
+    fn operation(&self) -> Option<Operation> {
+        self.sent()?.header.operation
+    }
+}
+
+#[test]
+fn the_host_answers_and_is_answered() {
+    let machine = Machine::new();
+    assert_eq!(machine.stack.vsock().cid(), OWN_CID);
+    let (client, port) = machine.connected();
+    assert_eq!(write(&client, b"ping"), Ok(Progress::Done(4)));
+    assert_eq!(machine.sent().unwrap().payload, b"ping");
+    machine.give(port, Operation::Data, 0, b"pong");
+    assert_eq!(read(&client, 10), Ok(Some(b"pong".to_vec())));
+    machine.give(port, Operation::CreditRequest, 0, b"");
+    let update = machine.sent().unwrap().header;
+    assert_eq!((update.operation, update.taken), (Some(Operation::CreditUpdate), 4));
+    // Full: a writer asks once, and goes on when it hears of room.
+    assert_eq!(write(&client, &[1; 2000]), Ok(Progress::Done(996)));
+    assert_eq!((machine.operation(), machine.operation()), (Some(Operation::Data), None));
+    assert_eq!(write(&client, &[1; 1]), Ok(Progress::WouldBlock));
+    assert_eq!(write(&client, &[1; 1]), Ok(Progress::WouldBlock));
+    assert_eq!((machine.operation(), machine.operation()), (Some(Operation::CreditRequest), None));
+    assert!(!client.readiness().contains(PollEvents::OUT));
+    client.close();
+    let farewell = machine.sent().unwrap().header;
+    assert_eq!((farewell.operation, farewell.flags), (Some(Operation::Shutdown), SHUTDOWN_RECEIVE | SHUTDOWN_SEND));
+    machine.give(port, Operation::Reset, 0, b"");
+    assert_eq!(machine.operation(), None);
+    // It is forgotten.
+    machine.give(port, Operation::Data, 0, b"late");
+    assert_eq!(machine.operation(), Some(Operation::Reset));
+}
+
+#[test]
+fn the_host_connects_to_who_listens_and_to_nobody_else() {
+    let machine = Machine::new();
+    let listener = listener(&machine.stack, STREAM, 1234, 1);
+    machine.give(1234, Operation::Request, 0, b"");
+    let response = machine.sent().unwrap().header;
+    assert_eq!((response.operation, response.destination), (Some(Operation::Response), HOST));
+    let accepted = listener.accept().unwrap().unwrap();
+    assert_eq!(accepted.peer, Address::Vsock(HOST));
+    assert_eq!(accepted.socket.local_address(), Ok(address(OWN_CID, 1234)));
+    machine.give(1234, Operation::Shutdown, SHUTDOWN_SEND, b"");
+    assert_eq!(read(&accepted.socket, 1), Ok(Some(vec![])));
+    assert_eq!(write(&accepted.socket, b"end"), Ok(Progress::Done(3)));
+    machine.give(1235, Operation::Request, 0, b"");
+    assert_eq!((machine.operation(), machine.operation()), (Some(Operation::Data), Some(Operation::Reset)));
+    machine.give(1235, Operation::Reset, 0, b"");
+    assert_eq!(machine.operation(), None, "nobody answers a reset");
+}
+
+#[test]
+fn who_hears_nothing_gives_up() {
+    let machine = Machine::new();
+    clock::stop_at(1_000);
+    let client = socket(&machine.stack, STREAM);
+    let timeout: Vec<u8> = [1_i64.to_ne_bytes(), 0_i64.to_ne_bytes()].concat();
+    client.set_option(40, 6, &timeout, &CALLER).unwrap();
+    client.connect(&Address::Vsock(HOST), &CALLER).unwrap();
+    clock::stop_at(1_000_000_999);
+    machine.stack.work(0);
+    assert_eq!(client.finish_connect(), Ok(Progress::WouldBlock));
+    clock::stop_at(1_000_001_000);
+    machine.stack.work(0);
+    assert_eq!(client.finish_connect(), Err(Errno::ETIMEDOUT));
+    assert_eq!(client.take_error(), None, "who waited has been told");
+    // And may try again.
+    assert_eq!(client.connect(&Address::Vsock(HOST), &CALLER), Ok(Progress::WouldBlock));
+    client.close();
+
+    let (client, _) = machine_of(&machine);
+    client.close();
+    while machine.sent().is_some() {}
+    clock::stop_at(20_000_000_000);
+    machine.stack.work(0);
+    assert_eq!(machine.operation(), Some(Operation::Reset), "the host never ended it");
+}
+
+fn machine_of(machine: &Machine) -> (Arc<dyn Socket>, u32) {
+    while machine.sent().is_some() {}
+    machine.connected()
+}
+
+#[test]
+fn packets_wait_for_a_device_without_room_and_it_is_not_listened_to() {
+    let machine = Machine::new();
+    let (client, port) = machine.connected();
+    machine.host.room.store(1, Ordering::Relaxed);
+    for number in 0..3_u8 {
+        assert_eq!(write(&client, &[number]), Ok(Progress::Done(1)));
+    }
+    assert_eq!((machine.sent().unwrap().payload, machine.sent()), (vec![0], None));
+    // A host that asks and takes no answers is not listened to in the end.
+    for _ in 0..super::REPLIES_MAX + 10 {
+        machine.give(port, Operation::CreditRequest, 0, b"");
+    }
+    assert_eq!(machine.stack.vsock().backlog.lock().len(), super::REPLIES_MAX);
+    machine.host.room.store(usize::MAX, Ordering::Relaxed);
+    machine.stack.vsock().note_interrupt(&machine.stack, false);
+    machine.stack.work(0);
+    assert_eq!((machine.sent().unwrap().payload, machine.sent().unwrap().payload), (vec![1], vec![2]));
+    assert_eq!(machine.operation(), Some(Operation::CreditUpdate));
+}
+
+#[test]
+fn a_machine_that_moves_loses_its_connections_and_keeps_its_listeners() {
+    let machine = Machine::new();
+    let (client, port) = machine.connected();
+    let (local, _server) = pair(&machine.stack, STREAM);
+    let listener = listener(&machine.stack, STREAM, 1234, 1);
+    machine.give(port, Operation::Data, 0, b"unread");
+    machine.host.cid.store(43, Ordering::Relaxed);
+    machine.host.has_reset.store(true, Ordering::Relaxed);
+    machine.stack.vsock().note_interrupt(&machine.stack, true);
+    machine.stack.work(0);
+    assert_eq!(machine.stack.vsock().cid(), 43);
+    assert!(client.readiness().contains(PollEvents::ERR));
+    assert_eq!((read(&client, 9), read(&client, 9)), (Err(Errno::ECONNRESET), Err(Errno::ENOTCONN)));
+    assert_eq!(write(&local, b"x"), Ok(Progress::Done(1)));
+    machine.give(1234, Operation::Request, 0, b"");
+    assert_eq!(machine.sent().unwrap().header.source.cid, 43);
+    assert!(listener.accept().unwrap().is_some());
+    client.close();
+    assert_eq!(machine.operation(), None);
+}
+
+#[test]
+fn messages_need_a_device_that_has_them() {
+    let machine = Machine::new();
+    let client = socket(&machine.stack, SEQPACKET);
+    assert_eq!(client.connect(&Address::Vsock(HOST), &CALLER), Err(Errno::ESOCKTNOSUPPORT));
+    assert_eq!(client.connect(&address(OWN_CID, 1), &CALLER), Ok(Progress::WouldBlock));
+    assert_eq!(client.finish_connect(), Err(Errno::ECONNRESET));
+}
+
+#[test]
+fn a_hostile_host_breaks_nothing_but_its_connections() {
+    let seed = 99;
+    let mut random = Random::new(seed);
+    let machine = Machine::new();
+    let listener = listener(&machine.stack, STREAM, 1234, 8);
+    let (local, server) = pair(&machine.stack, STREAM);
+    let mut sockets = Vec::new();
+    for round in 0..20_000 {
+        let mut bytes = vec![0; random.below(200)];
+        random.fill(&mut bytes);
+        let ports = [1234, 1235, random.below(3000).try_into().unwrap()];
+        let header = Header {
+            source: VsockAddress { cid: *random.pick(&[0, 1, 2, OWN_CID]), port: *random.pick(&[1, 77]) },
+            destination: VsockAddress { cid: *random.pick(&[1, OWN_CID]), port: *random.pick(&ports) },
+            kind: Some(*random.pick(&[Kind::Stream, Kind::Stream, Kind::Seqpacket])),
+            operation: parse(&operation_bytes(&mut random)).unwrap().0.operation,
+            flags: random.below(8).try_into().unwrap(),
+            buffer_len: *random.pick(&[0, 100, u32::MAX]),
+            taken: random.below(1000).try_into().unwrap(),
+        };
+        if random.one_in(8) {
+            machine.give_bytes(bytes);
+        } else {
+            machine.give_bytes([&Packet { header, payload: bytes.clone() }.header_bytes()[..], &bytes].concat());
+        }
+        if let Some(accepted) = listener.accept().unwrap() {
+            sockets.push(accepted.socket);
+        }
+        if let Some(socket) = sockets.get(random.below(sockets.len().max(1))) {
+            let _any = (read(socket, 100), write(socket, &[1; 50]), socket.readiness());
+        }
+        if sockets.len() > 10 {
+            sockets.remove(0).close();
+        }
+        while let Some(packet) = machine.sent() {
+            assert_ne!(packet.header.source.cid, 2, "seed {seed}, round {round}");
+        }
+    }
+    sockets.iter().for_each(|socket| socket.close());
+    assert_eq!(write(&local, b"fine"), Ok(Progress::Done(4)));
+    assert_eq!(read(&server, 9), Ok(Some(b"fine".to_vec())));
+    listener.close();
+}
+
+fn operation_bytes(random: &mut Random) -> Vec<u8> {
+    let mut bytes = vec![0; HEADER_LEN];
+    bytes[30] = random.below(10).to_le_bytes()[0];
+    bytes
+}
+
+#[test]
+fn a_worker_is_not_wanted_for_nothing() {
+    let machine = Machine::new();
+    let service: Arc<dyn Flow> = machine.stack.vsock().service.clone();
+    assert_eq!(service.work(&machine.stack, 5), NEVER);
+    assert_eq!((Taking::More.again_ns(5), Taking::Short.again_ns(5)), (5, 10_000_005));
+}
