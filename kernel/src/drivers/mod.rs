@@ -27,6 +27,7 @@ pub(crate) mod virtio_blk;
 pub(crate) mod virtio_net;
 pub(crate) mod virtio_rng;
 mod virtio_serial;
+pub(crate) mod virtio_vsock;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -45,6 +46,7 @@ use virtio::Found;
 use virtio_9p::Virtio9p;
 use virtio_blk::VirtioBlk;
 use virtio_net::VirtioNet;
+use virtio_vsock::VirtioVsock;
 
 /// The signal that the power button means.
 const SIGTERM: u8 = 15;
@@ -61,6 +63,8 @@ static NETWORKS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::n
 static DISKS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::new());
 /// Servers of files that nobody uses yet.
 static SERVERS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::new());
+/// Socket devices that nobody drives yet.
+static SOCKETS: IrqSpinLock<Vec<Found>> = IrqSpinLock::new(rank::DRIVER, Vec::new());
 static LISTENER: Listener<Request> = Listener::new();
 
 /// Starts everything. The local APIC is on, interrupts are off; afterwards the clocks run and interrupts may come.
@@ -78,7 +82,8 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
     power_button::set_listener(|()| LISTENER.call(Request::Signal(SIGTERM)));
     power_button::init(&facts);
     let functions = pci::init(facts.pci_window, &information.memory_map);
-    let (mut networks, mut disks, mut servers) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut networks, mut disks) = (Vec::new(), Vec::new());
+    let (mut servers, mut sockets) = (Vec::new(), Vec::new());
     for found in virtio::find(&facts, line, functions) {
         let has_interrupt = match found.kind() {
             DeviceType::Console => virtio_serial::init(found),
@@ -95,6 +100,10 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
                 servers.push(found);
                 true
             }
+            DeviceType::Socket => {
+                sockets.push(found);
+                true
+            }
             _ => true,
         };
         if !has_interrupt {
@@ -104,6 +113,7 @@ pub(crate) fn init(information: &BootInformation, options: &Options, line: &[u8]
     *NETWORKS.lock() = networks;
     *DISKS.lock() = disks;
     *SERVERS.lock() = servers;
+    *SOCKETS.lock() = sockets;
     virtio_serial::set_listener(|request| LISTENER.call(request));
 }
 
@@ -123,6 +133,12 @@ pub(crate) fn take_disks() -> impl Iterator<Item = VirtioBlk> {
 pub(crate) fn take_servers() -> impl Iterator<Item = Virtio9p> {
     let found = core::mem::take(&mut *SERVERS.lock());
     found.into_iter().filter_map(Virtio9p::new)
+}
+
+/// The socket devices, as [`take_networks`].
+pub(crate) fn take_sockets() -> impl Iterator<Item = Arc<VirtioVsock>> {
+    let found = core::mem::take(&mut *SOCKETS.lock());
+    found.into_iter().filter_map(VirtioVsock::new)
 }
 
 /// Whether a device has no interrupt, so that [`poll`] must be called while anybody waits.

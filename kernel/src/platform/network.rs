@@ -11,6 +11,7 @@ use net::control::Configuration;
 use net::{Nic, Stack};
 use sync::{Once, machine};
 
+use crate::drivers::virtio_net::VirtioNet;
 use crate::memory::{PAGE_BYTES, frames};
 use crate::{drivers, threads};
 
@@ -30,10 +31,29 @@ pub(super) fn start(image: &str, hostname: &[u8], line: &[u8]) -> Arc<Stack> {
     stack.set_starter(start_workers);
     let memory = frames::total().saturating_mul(PAGE_BYTES as u64);
     stack.set_memory(usize::try_from(memory).unwrap_or(usize::MAX));
+    let socket_device = drivers::take_sockets().next();
+    if let Some(device) = &socket_device {
+        device.attach(stack);
+    }
     let mut nics = drivers::take_networks().peekable();
-    if nics.peek().is_none() {
+    if nics.peek().is_some() {
+        start_interfaces(stack, cpus, image, hostname, line, nics);
+    } else if socket_device.is_none() {
         return Arc::clone(stack);
     }
+    stack.note_use();
+    Arc::clone(stack)
+}
+
+/// Configures the network devices, and waits for their addresses.
+fn start_interfaces(
+    stack: &Arc<Stack>,
+    cpus: u32,
+    image: &str,
+    hostname: &[u8],
+    line: &[u8],
+    nics: impl Iterator<Item = Arc<VirtioNet>>,
+) {
     let options = options(image, line);
     stack.control().set_hostname(core::str::from_utf8(hostname).unwrap_or_default());
     let mut waiting = Vec::new();
@@ -53,8 +73,6 @@ pub(super) fn start(image: &str, hostname: &[u8], line: &[u8]) -> Arc<Stack> {
         }
     }
     wait_for_addresses(stack, cpus, &waiting);
-    stack.note_use();
-    Arc::clone(stack)
 }
 
 /// What is said of interfaces; of one that is named twice the last counts.

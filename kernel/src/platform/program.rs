@@ -72,10 +72,14 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
         fail(&reason)
     }
     let standard_files = standard_files.map(|open| through_console(&namespace, open));
+    let network = network::start(config.network(), config.hostname(), line);
+    if let Err(errno) = linux::vsock::register(&network) {
+        log::error!("/dev/vsock cannot be opened: {errno}");
+    }
     let request = BootRequest {
         platform: &PLATFORM,
         namespace,
-        network: network::start(config.network(), config.hostname(), line),
+        network,
         hostname: config.hostname(),
         command_line: line,
         working_directory: config.cwd(),

@@ -4,7 +4,8 @@
 //! - [`io_apic`]: the redirection entries of the I/O APIC.
 //! - [`console`]: the control protocol of the virtio console with several ports.
 //! - [`split_queue`]: the driver's side of a virtqueue.
-//! - [`virtio_blk`], [`virtio_net`], [`virtio_9p`]: what a block device, a network device and a server of files say and are told.
+//! - [`virtio_blk`], [`virtio_net`], [`virtio_9p`], [`virtio_vsock`]: what a block device, a network device, a server of files and a socket device
+//!   say and are told.
 //! - [`transmit_ring`], [`receive_ring`]: which bytes of a buffer a device owns.
 //! - [`control_line`]: the lines that the host and the kernel exchange on the control port.
 //!
@@ -25,3 +26,4 @@ pub mod transmit_ring;
 pub mod virtio_9p;
 pub mod virtio_blk;
 pub mod virtio_net;
+pub mod virtio_vsock;

@@ -64,6 +64,7 @@ mod timerfd;
 pub mod trace;
 mod transition;
 mod vdso;
+pub mod vsock;
 pub mod wait;
 mod watch;
 

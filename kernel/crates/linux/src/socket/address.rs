@@ -7,13 +7,13 @@ use core::mem::offset_of;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use abi::socket::{
-    AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, AF_UNSPEC, SOCK_DGRAM, SOCKADDR_STORAGE_LEN, SockaddrIn,
-    SockaddrIn6, SockaddrLl, SockaddrNl, UNIX_PATH_MAX,
+    AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, AF_UNSPEC, AF_VSOCK, SOCK_DGRAM, SOCKADDR_STORAGE_LEN,
+    SockaddrIn, SockaddrIn6, SockaddrLl, SockaddrNl, SockaddrVm, UNIX_PATH_MAX, VMADDR_FLAG_TO_HOST,
 };
 use abi::stat::S_IFSOCK;
 use abi::{Errno, UserPtr};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
-use net::socket::address::InodeKey;
+use net::socket::address::{InodeKey, VsockAddress};
 use net::socket::{Address, Kind, UnixName};
 use vfs::{FileKind, PathRef, Permissions};
 use zerocopy::{FromBytes, IntoBytes};
@@ -63,6 +63,7 @@ pub(crate) fn parse(thread: &Thread, kind: Kind, bytes: &[u8], purpose: Purpose)
             }
             Ok(Address::Netlink { port: address.nl_pid, groups: address.nl_groups })
         }
+        Ok(AF_VSOCK) => parse_vsock(bytes).map(Address::Vsock),
         _ => family.map(Address::Other).ok_or(Errno::EINVAL),
     }
 }
@@ -102,6 +103,15 @@ fn parse_inet6(bytes: &[u8], purpose: Purpose) -> Result<Address, Errno> {
     let (ip, port) = (Ipv6Addr::from(address.sin6_addr), u16::from_be_bytes(address.sin6_port));
     let flow = u32::from_be_bytes(address.sin6_flowinfo);
     Ok(Address::Inet(SocketAddrV6::new(ip, port, flow, address.sin6_scope_id).into()))
+}
+
+/// All that is wrong with such an address is the same error.
+fn parse_vsock(bytes: &[u8]) -> Result<VsockAddress, Errno> {
+    let (address, _) = SockaddrVm::read_from_prefix(bytes).map_err(|_| Errno::EINVAL)?;
+    if address.svm_family != AF_VSOCK || address.svm_flags & !VMADDR_FLAG_TO_HOST != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(VsockAddress { cid: address.svm_cid, port: address.svm_port })
 }
 
 fn parse_unix(thread: &Thread, bytes: &[u8], purpose: Purpose) -> Result<UnixName, Errno> {
@@ -180,6 +190,10 @@ pub(crate) fn to_bytes(kind: Kind, address: &Address) -> Vec<u8> {
                 }
             }
             bytes
+        }
+        Address::Vsock(VsockAddress { cid, port }) => {
+            let address = SockaddrVm { svm_family: AF_VSOCK, svm_port: *port, svm_cid: *cid, ..SockaddrVm::zeroed() };
+            address.as_bytes().to_vec()
         }
         Address::Netlink { port, groups } => {
             SockaddrNl { nl_family: AF_NETLINK, nl_pad: 0, nl_pid: *port, nl_groups: *groups }.as_bytes().to_vec()

@@ -78,10 +78,11 @@ fn is_of_another_domain(socket: &dyn Socket, option: i32, is_on: bool) -> bool {
     let domain = socket.kind().domain;
     let is_inet = [AF_INET, AF_INET6].iter().any(|inet| i32::from(*inet) == domain);
     let is_raw = domain == i32::from(AF_NETLINK) || (is_inet && socket.kind().kind == SOCK_RAW);
+    let is_vsock = domain == i32::from(AF_VSOCK);
     match option {
-        SO_PASSCRED | SO_PASSSEC => is_inet,
+        SO_PASSCRED | SO_PASSSEC => is_inet || is_vsock,
         SO_REUSEPORT => !is_inet && is_on,
-        SO_PEEK_OFF => is_raw,
+        SO_PEEK_OFF => is_raw || is_vsock,
         _ => false,
     }
 }

@@ -29,6 +29,7 @@ const ENTROPY_BITS: i32 = 256;
 /// Major numbers.
 const MEMORY_MAJOR: u32 = 1;
 const TTY_MAJOR: u32 = 5;
+const MISC_MAJOR: u32 = 10;
 
 /// `/dev/console`, for [`crate::device::register`].
 pub const CONSOLE: u64 = make_device(TTY_MAJOR, 1);
@@ -37,6 +38,9 @@ pub const TTY: u64 = make_device(TTY_MAJOR, 0);
 
 /// `/dev/kmsg`: the kernel's log.
 pub const KERNEL_LOG: u64 = make_device(MEMORY_MAJOR, 11);
+
+/// `/dev/vsock`: the CID of this machine. Linux gives it a number when it starts, from these on.
+pub const VSOCK: u64 = make_device(MISC_MAJOR, 256);
 
 /// A `/dev` with its nodes, directories to mount on (`shm`, `pts`) and links.
 pub fn new() -> Result<Arc<Tmpfs>, Errno> {
@@ -51,6 +55,7 @@ pub fn new() -> Result<Arc<Tmpfs>, Errno> {
     dev.populate(b"console", FileKind::CharacterDevice.mode_bits() | 0o600, CONSOLE, b"")?;
     dev.populate(b"tty", FileKind::CharacterDevice.mode_bits() | 0o666, TTY, b"")?;
     dev.populate(b"kmsg", FileKind::CharacterDevice.mode_bits() | 0o644, KERNEL_LOG, b"")?;
+    dev.populate(b"vsock", FileKind::CharacterDevice.mode_bits() | 0o600, VSOCK, b"")?;
     for (name, mode) in [(b"shm", 0o1777), (b"pts", 0o755)] {
         dev.populate(name, FileKind::Directory.mode_bits() | mode, 0, b"")?;
     }
