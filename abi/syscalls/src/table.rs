@@ -100,7 +100,7 @@ macro_rules! for_each_syscall {
 38 setitimer(which: i32, value: UserPtr, old_value: UserPtr) = Full("");
 39 getpid() = Full("");
 40 sendfile(output: Fd, input: Fd, offset: UserPtr, count: usize) = Full("");
-41 socket(domain: i32, kind: i32, protocol: i32) = Partial("the Internet, the Unix domain and netlink; no packet, vsock, ... sockets");
+41 socket(domain: i32, kind: i32, protocol: i32) = Partial("the Internet, the Unix domain, netlink and vsock (no SIOCOUTQ, SO_LINGER, SO_ZEROCOPY there); no packet, ... sockets");
 42 connect(fd: Fd, address: UserPtr, length: u32) = Full("");
 43 accept(fd: Fd, address: UserPtr, length: UserPtr) = Full("");
 44 sendto(fd: Fd, buffer: UserPtr, count: usize, flags: u32, address: UserPtr, length: u32) = Full("");

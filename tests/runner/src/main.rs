@@ -24,6 +24,7 @@ mod schedule;
 mod servers;
 mod terminal;
 mod tools;
+mod vsock;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};

@@ -8,6 +8,7 @@ mod refusals;
 mod share;
 mod stubs;
 mod tools;
+mod vsock;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -94,6 +95,8 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("make-image-and-run", Bench::make_image_and_run),
         ("demo", Bench::demo),
         ("tools", Bench::tools),
+        ("vsock-microvm", |test| test.vsock("microvm", 2)),
+        ("vsock-q35", |test| test.vsock("q35", 1)),
         ("archive-root-disk", Bench::root_disk),
         ("archive-packed", Bench::packed),
         ("archive-many-files", Bench::many_files),

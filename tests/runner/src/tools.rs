@@ -120,9 +120,19 @@ impl Tools {
     pub(crate) fn boot_command(&self, image: &Path, boot: &Boot) -> Command {
         let mut command = Command::new(self.runner());
         // `REWRITE` is left to the user: everything can be tested without rewriting.
-        for variable in
-            ["ACCEL", "LOG", "NET", "NETCFG", "QEMU_ARGS", "TIMEOUT", "TRACE", "TRACE_OUT", "PROFILE", "PROFILE_HZ"]
-        {
+        for variable in [
+            "ACCEL",
+            "LOG",
+            "NET",
+            "NETCFG",
+            "VSOCK",
+            "QEMU_ARGS",
+            "TIMEOUT",
+            "TRACE",
+            "TRACE_OUT",
+            "PROFILE",
+            "PROFILE_HZ",
+        ] {
             command.env_remove(variable);
         }
         command.env("IMAGE", image).env("MACHINE", boot.machine).env("MEM", format!("{}M", boot.memory_mib));

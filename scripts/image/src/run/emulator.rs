@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use super::relay::{self, Streams};
 use super::settings::{Accelerator, Machine, Settings};
 use super::terminal::{TerminalSize, terminals};
-use super::{disk, mount, network, share};
+use super::{disk, mount, network, share, vsock};
 use crate::{Failure, Result};
 
 /// The first argument of the process that becomes QEMU; the second is its parent's number.
@@ -206,6 +206,8 @@ fn arguments(settings: &Settings, accelerator: Accelerator, command_line: &str, 
     list.extend(devices.into_iter().map(OsString::from));
     list.extend(disk::arguments(&settings.disks, settings.machine, settings.cpus));
     list.extend(share::arguments(&settings.shares, settings.machine));
+    let vsock = vsock::arguments(settings.vsock.as_ref(), settings.machine, settings.memory >> 10);
+    list.extend(vsock.into_iter().map(OsString::from));
     list.push("-kernel".into());
     list.push(settings.image.clone().into());
     list.extend(settings.qemu_arguments.iter().cloned());

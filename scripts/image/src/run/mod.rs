@@ -19,6 +19,7 @@ pub mod relay;
 pub mod settings;
 pub mod share;
 mod terminal;
+pub mod vsock;
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -61,6 +62,7 @@ pub fn run(settings: &Settings) -> Result<u8> {
     let settings = &check_image(settings)?;
     disk::check(&settings.disks)?;
     share::check(&settings.shares)?;
+    vsock::check(settings.vsock.as_ref())?;
     let accelerator = accelerator::choose(settings)?;
     let (ports, host) = Ports::new(settings.observes())?;
     let observer = Observer::start(settings, host.observer)?;

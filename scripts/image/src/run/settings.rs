@@ -9,6 +9,7 @@ use super::disk::{self, DiskFile};
 use super::mount::{self, Mount};
 use super::network::{self, NetworkDevice};
 use super::share::{self, Share};
+use super::vsock::{self, Vsock};
 use crate::{Failure, Result, trace, words};
 
 /// The machines an image boots on.
@@ -54,6 +55,8 @@ pub struct Settings {
     pub root_disk: Option<usize>,
     /// The directories of the host that it shares.
     pub shares: Vec<Share>,
+    /// What is at the other end of its sockets to the host.
+    pub vsock: Option<Vsock>,
     /// The file systems that are mounted.
     pub mounts: Vec<Mount>,
     /// The kernel's log level.
@@ -101,6 +104,7 @@ settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value a
   DISK=file[,ro]       a disk, raw or qcow2 (several: separate them by blanks); vda, vdb... in the machine
   MOUNT=/dev/vda:/data[:type[:options]]   what is mounted before the program starts (several: separate them by blanks)
   SHARE=dir[:/place][,ro]   a directory of the host (several: separate them by blanks), at /mnt/NAME by default
+  VSOCK=CID|socket:PATH   sockets to the host (AF_VSOCK): its kernel, or a process that speaks vhost-user
   LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
   REWRITE=on|off       off: all system calls are trapped, none is rewritten
   TRACE=all|openat,read,...|count   system calls on standard error, as strace shows them, or how many there were
@@ -157,6 +161,7 @@ impl Settings {
             root_disk: None,
             disks: disk::parse(&get("DISK").unwrap_or_default())?,
             shares: share::parse(&get("SHARE").unwrap_or_default())?,
+            vsock: vsock::parse(&text("VSOCK", "none"))?,
             mounts: mount::parse(&get("MOUNT").unwrap_or_default())?,
             is_verbose: matches!(log.as_str(), "info" | "debug" | "trace"),
             log: match log.as_str() {
