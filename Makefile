@@ -46,9 +46,9 @@ ktest: setup ## Run the tests of the machine alone: boots, streams, statuses, cr
 	@ONLY=qemu/ cargo run --quiet --release -p runner
 
 .PHONY: check
-check: check-format check-lints check-kernel-lints check-layers check-kernel ## Check formatting, lints, layering and the kernel's code.
+check: check-format check-lints check-kernel-lints check-layers check-fuzz check-kernel ## Check formatting, lints, layering and the kernel's code.
 
-.PHONY: check-format check-lints check-kernel-lints check-layers check-kernel
+.PHONY: check-format check-lints check-kernel-lints check-layers check-fuzz check-kernel
 check-format:
 	cargo fmt --all --check
 check-lints: setup
@@ -57,6 +57,10 @@ check-kernel-lints: setup
 	$(KERNEL_CARGO) clippy --quiet -p kernel -- -D warnings
 check-layers:
 	cargo run --quiet -p check
+# That the targets of fuzzing compile, by the usual compiler, with the versions of everything else and without libFuzzer itself.
+check-fuzz: setup
+	@test -e tests/fuzz/Cargo.lock || cp Cargo.lock tests/fuzz/Cargo.lock
+	CUSTOM_LIBFUZZER_PATH=none/libfuzzer.a cargo check --quiet --manifest-path tests/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target}
 check-kernel: setup
 	$(KERNEL_CARGO) build --quiet -p kernel --profile kernel
 	cargo run --quiet -p check -- --kernel $${CARGO_TARGET_DIR:-target}/x86_64-unknown-none/kernel/kernel
