@@ -91,6 +91,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("disk-direct", Bench::disk_direct),
         ("disk-unnamed", Bench::disk_unnamed),
         ("disk-mapped", Bench::disk_mapped),
+        ("disk-many-files", Bench::disk_many_files),
         ("mount-refused", Bench::mount_refused),
         ("make-image-and-run", Bench::make_image_and_run),
         ("demo", Bench::demo),

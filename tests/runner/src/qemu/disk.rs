@@ -4,11 +4,15 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::{Bench, SCRIPT_TIMEOUT, check, describe};
 use crate::process::{self, Input};
 use crate::schedule::Failure;
 use crate::tools::Boot;
+
+/// How long it may take to make and to check as many files as anybody asks for.
+const MILLION_TIMEOUT: Duration = Duration::from_secs(3600);
 
 impl Bench {
     /// Disks by their raw names: what the program says of them, and what is in the files afterwards.
@@ -109,6 +113,40 @@ impl Bench {
         let is_right = run("debugfs", &["-R", "cat both"], &ext, "")?.stdout == wanted
             && run("mtype", &["-i"], &fat, "::both")?.stdout == wanted;
         if is_right { Ok(()) } else { Err("the host finds something else on the disks".to_owned()) }
+    }
+
+    /// Many files in one directory of a disk, in little memory. `EXT_FILES` says how many; with it the time is told.
+    pub(super) fn disk_many_files(&self) -> Result<(), Failure> {
+        const FILES: u64 = 6000;
+        let wanted = std::env::var("EXT_FILES").ok();
+        let files = wanted.as_deref().and_then(|value| value.parse().ok()).unwrap_or(FILES);
+        let image = self.image("tests/qemu/many.c", |request| {
+            request.arguments = vec![files.to_string().into_bytes()];
+            request.arguments.extend(wanted.clone().map(String::into_bytes));
+        })?;
+        let disk = self.file("many.img", b"")?;
+        // An inode takes 256 bytes, and a name some 40 in blocks that are half full.
+        let file = fs::OpenOptions::new().write(true).open(&disk).map_err(|error| error.to_string())?;
+        file.set_len((32 << 20) + files * 450).map_err(|error| error.to_string())?;
+        let inodes = (files + 100).to_string();
+        let mut command = Command::new("mke2fs");
+        command.args(["-q", "-F", "-t", "ext4", "-m", "0", "-N", &inodes]).arg(&disk);
+        check(&process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?, b"", b"", 0)?;
+        let mut command = self.tools.boot_command(&image, &Boot { memory_mib: 32, cpus: 2, ..Boot::default() });
+        command.env("DISK", &disk).env("MOUNT", "/dev/vda:/data:ext4");
+        let output =
+            process::run(&mut command, &Input::Empty, if wanted.is_some() { MILLION_TIMEOUT } else { SCRIPT_TIMEOUT })?;
+        let expected = b"mkdir 0\nall made 1\nall listed 1\nfound 2000\nfound that are not there 0\nmade twice -1\n\
+            some removed 1\nthe others listed 1\n";
+        if wanted.is_some() {
+            println!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+        if output.stdout != expected || output.status != 0 {
+            return Err(describe(&output));
+        }
+        let mut command = Command::new("e2fsck");
+        let checked = process::run(command.args(["-f", "-n"]).arg(&disk), &Input::Empty, MILLION_TIMEOUT)?;
+        if checked.status == 0 { Ok(()) } else { Err(format!("e2fsck: {}", String::from_utf8_lossy(&checked.stdout))) }
     }
 
     /// Programs that end in the middle of things: disks are unmounted, with nothing on them that has no name.
