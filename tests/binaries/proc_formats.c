@@ -166,6 +166,12 @@ static void files_of_the_system(void) {
     show("/proc/sys/net/ipv4/ip_local_port_range", 1);
     show("/proc/sys/net/ipv4/tcp_rmem", 1);
     show("/proc/sys/kernel/sem", 1);
+    show("/proc/sys/fs/mount-max", 1);
+    show("/proc/sys/fs/overflowuid", 1);
+    show("/proc/sys/kernel/panic_on_warn", 1);
+    show("/proc/sys/vm/dirty_expire_centisecs", 1);
+    show("/proc/sys/vm/dirty_writeback_centisecs", 1);
+    show("/proc/sys/vm/laptop_mode", 1);
     load("/proc/diskstats");
     CHECK(!*text || fields(text) == 20);
     static const char *const memory[] = {"MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "SwapCached", "Active", "Inactive",
@@ -173,8 +179,8 @@ static void files_of_the_system(void) {
                                          "Dirty", "Writeback", "AnonPages", "Mapped", "Shmem", "Slab", "PageTables", "CommitLimit",
                                          "Committed_AS", "VmallocTotal", "VmallocUsed", NULL};
     show_names("/proc/meminfo", memory);
-    static const char *const pages[] = {"nr_free_pages", "nr_anon_pages", "nr_mapped", "nr_file_pages", "nr_dirty", "nr_shmem",
-                                        "pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault", "pgmajfault", NULL};
+    static const char *const pages[] = {"nr_free_pages", "nr_anon_pages", "nr_mapped", "nr_file_pages", "nr_dirty", "nr_writeback",
+                                        "nr_shmem", "nr_dirtied", "nr_written", "pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault", "pgmajfault", NULL};
     show_names("/proc/vmstat", pages);
     static const char *const figures[] = {"cpu", "cpu0", "intr", "ctxt", "btime", "processes", "procs_running", "procs_blocked",
                                           "softirq", NULL};

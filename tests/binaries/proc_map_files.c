@@ -66,6 +66,18 @@ int main(void) {
     show("private", private, 2);
     show("part of it", private, 1);
     show("anonymous", anonymous, 1);
+    show("private of a writable one", map(fd, 2, PROT_READ, MAP_PRIVATE, 0), 2);
+    show("shared, only read", map(reading, 2, PROT_READ, MAP_SHARED, 0), 2);
+    char *nameless = map(-1, 2, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, 0);
+    show("shared without a file", nameless, 2);
+    MUST(munmap(nameless, 2 * PAGE));
+    int memory = (int)MUST(memfd_create("memory", 0));
+    MUST(ftruncate(memory, PAGE));
+    char *unnamed = map(memory, 1, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+    show("in memory", unnamed, 1);
+    memory = (int)MUST(open(name_of(unnamed, 1), O_RDWR));
+    TRY(pwrite(memory, "?", 1, 0));
+    printf("%c\n", unnamed[0]);
     list();
     TRY(access("/proc/self/map_files/0-1000", F_OK));
     TRY(access("/proc/self/map_files/x", F_OK));

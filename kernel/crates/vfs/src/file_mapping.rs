@@ -18,7 +18,7 @@ pub(crate) struct FileMapping {
     path: PathRef,
     /// As on Linux what was opened lasts as long as a mapping of it, with its locks and its lease, and counts as one
     /// user of the file with it.
-    _open: Arc<OpenFile>,
+    open: Arc<OpenFile>,
     /// It counts as a mapping that may store, for the file's seals.
     may_store: bool,
     errors: ErrorMark,
@@ -29,13 +29,18 @@ impl FileMapping {
     pub(crate) fn new(file: &VnodeFile, open: &Arc<OpenFile>, may_store: bool) -> Self {
         let path = file.path().clone();
         let errors = error_mark(&path);
-        Self { path, _open: Arc::clone(open), may_store, errors }
+        Self { path, open: Arc::clone(open), may_store, errors }
     }
 }
 
 /// Where what is mapped was found, if that was by name.
 pub fn mapped_place(object: &dyn MappedObject) -> Option<PathRef> {
     (object as &dyn Any).downcast_ref::<FileMapping>().map(|mapping| mapping.path.clone())
+}
+
+/// What is mapped, as it was opened for that, if it was found by name.
+pub fn mapped_open(object: &dyn MappedObject) -> Option<Arc<OpenFile>> {
+    (object as &dyn Any).downcast_ref::<FileMapping>().map(|mapping| Arc::clone(&mapping.open))
 }
 
 impl Drop for FileMapping {

@@ -92,7 +92,7 @@ pub use create::{link, mkdir, mknod, symlink};
 pub use credentials::{Capabilities, Credentials};
 pub use dentry::{Dentry, RootDentry};
 pub use detached::{new_mount, open_detached, open_place_only};
-pub use file_mapping::mapped_place;
+pub use file_mapping::{mapped_open, mapped_place};
 pub use file_system::{FileSystem, FileSystemStatistics};
 pub use file_time::FileTime;
 pub use inode::{Inode, LinkTarget, NewInode, Opened, Renaming};
@@ -100,7 +100,7 @@ pub use metadata::{FileKind, Metadata, NewMetadata, Permissions};
 pub use mount::{Mount, MountFlags, PathRef, UNIQUE_ID_BASE};
 pub use mount_options::MountOptions;
 pub use name::{HashedName, Name};
-pub use namespace::{FlagChange, MountSnapshot, Namespace, Unmount};
+pub use namespace::{FlagChange, MOUNTS_MAX, MountSnapshot, Namespace, Unmount};
 pub use open::{OpenRequest, lookup_of_existing, open, open_path};
 pub use page_cache::{
     CacheCounts, PageCache, PageStore, cached_pages, dirtied_pages, dirty_pages, pages_on_the_way, written_pages,

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The most mounts a namespace has (Linux's default `fs.mount-max`).
-const MOUNTS_MAX: usize = 100_000;
+pub const MOUNTS_MAX: usize = 100_000;
 
 bitflags! {
     /// How `umount2` goes about it, with Linux's values.

@@ -27,8 +27,8 @@ use sync::{Mutex, Once, Parker, machine, rank};
 use crate::page_cache;
 use crate::page_cache::{dirty_pages, drop_some, wait_for_written, written_pages};
 
-/// How often it is looked for what has been dirty.
-const PERIOD_NS: u64 = 5_000_000_000;
+/// How often it is looked for what has been dirty, and how long that must have been at least.
+pub const PERIOD_NS: u64 = 5_000_000_000;
 /// How long the thread leaves off making room when it has done what it could, and memory is short still.
 const REST_NS: u64 = 100_000_000;
 /// It writes for the sake of room only when so much of what is wanted is dirty.

@@ -81,6 +81,16 @@ fn mapped(task: &Task, range: (usize, usize), credentials: &Credentials) -> Resu
     object.and_then(|object| vfs::mapped_place(&*object)).ok_or(Errno::ENOENT)
 }
 
+/// The permission bits of a link: how what is mapped was opened.
+fn mode(task: &Task, area: &AreaSnapshot) -> Option<u32> {
+    let object = task.living_thread(Errno::ENOENT).ok()?.process().address_space().object_of(area.range)?;
+    let Some(open) = vfs::mapped_open(&*object) else {
+        // Shared memory without a file.
+        return Some(0o600);
+    };
+    Some(if open.is_readable() { 0o400 } else { 0 } | if open.is_writable() { 0o200 } else { 0 })
+}
+
 /// `map_files`: a link for each area that has a file, to that.
 pub(super) fn files(task: &Arc<Task>) -> Directory {
     let (found, listed) = (Arc::clone(task), Arc::clone(task));
@@ -88,10 +98,10 @@ pub(super) fn files(task: &Arc<Task>) -> Directory {
         move |name, _| {
             let range = parse_range(name)?;
             let area = find(&found, range).ok()?;
-            let may_store = area.is_shared && area.rights_max.contains(Rights::WRITE);
+            let mode = mode(&found, &area)?;
             let (shown, followed) = (Arc::clone(&found), Arc::clone(&found));
             Some(Node::magic_link(
-                if may_store { 0o600 } else { 0o400 },
+                mode,
                 move |_| find(&shown, range).map(|area| area.name),
                 move |credentials| mapped(&followed, range, credentials),
             ))

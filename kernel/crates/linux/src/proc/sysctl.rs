@@ -122,11 +122,16 @@ const KERNEL: &[Row<System>] = &[
             Ok(())
         },
     ),
+    // What never stops nobody watches.
+    Row::fixed("hung_task_timeout_secs", "0\n"),
+    // There is none.
+    Row::fixed("io_uring_disabled", "2\n"),
     Row::fixed("kptr_restrict", "2\n"),
     Row::fixed("msgmax", "8192\n"),
     Row::fixed("msgmnb", "16384\n"),
     Row::fixed("msgmni", "32000\n"),
     Row::text("ngroups_max", "65536\n"),
+    Row::fixed("nmi_watchdog", "0\n"),
     Row::fixed("numa_balancing", "0\n"),
     Row::file("osrelease", |_| line(RELEASE)),
     Row::text("ostype", "Linux\n"),
@@ -134,11 +139,14 @@ const KERNEL: &[Row<System>] = &[
     Row::fixed("overflowuid", "65534\n"),
     Row::fixed("panic", "0\n"),
     Row::fixed("panic_on_oops", "1\n"),
+    Row::fixed("panic_on_warn", "0\n"),
     Row::fixed("perf_event_paranoid", "4\n"),
     setting!("pid_max", pid_max, Settings::PID_MAX_MIN..=PID_MAX),
+    Row::fixed("print-fatal-signals", "0\n"),
     Row::fixed("printk", "4\t4\t1\t7\n"),
     directory!("random", 0o555, RANDOM),
     setting!("randomize_va_space", address_randomness, 0..=2),
+    Row::fixed("sched_autogroup_enabled", "0\n"),
     Row::fixed("sched_rr_timeslice_ms", "100\n"),
     Row::fixed("sched_rt_period_us", "1000000\n"),
     Row::fixed("sched_rt_runtime_us", "-1\n"),
@@ -193,19 +201,29 @@ fn boot_id() -> Vec<u8> {
     BOOT_ID.call_once(new_uuid).clone()
 }
 
+/// The unit of times of write-back.
+const NS_PER_CENTISECOND: u64 = 10_000_000;
+
 const VM: &[Row<System>] = &[
+    Row::fixed("admin_reserve_kbytes", "0\n"),
     Row::fixed("compaction_proactiveness", "0\n"),
     // Writers wait when a fifth of memory is dirty; nothing is written back before.
     Row::fixed("dirty_background_bytes", "0\n"),
     Row::fixed("dirty_background_ratio", "20\n"),
     Row::fixed("dirty_bytes", "0\n"),
+    constant!("dirty_expire_centisecs", vfs::write_back::PERIOD_NS / NS_PER_CENTISECOND),
     Row::fixed("dirty_ratio", "20\n"),
+    constant!("dirty_writeback_centisecs", vfs::write_back::PERIOD_NS / NS_PER_CENTISECOND),
     Row::setting("drop_caches", 0o200, |_| Err(Errno::EINVAL), |_, text| drop_caches(text)),
+    Row::fixed("laptop_mode", "0\n"),
+    Row::fixed("legacy_va_layout", "0\n"),
     constant!("max_map_count", mm::address_space::AREA_COUNT_MAX as u64),
+    Row::fixed("memfd_noexec", "0\n"),
     Row::fixed("min_free_kbytes", "0\n"),
     constant!("mmap_min_addr", mm::USER_START as u64),
     Row::fixed("nr_hugepages", "0\n"),
     Row::fixed("nr_overcommit_hugepages", "0\n"),
+    Row::fixed("oom_dump_tasks", "0\n"),
     Row::fixed("oom_kill_allocating_task", "0\n"),
     Row::fixed("overcommit_kbytes", "0\n"),
     // Memory is taken when it is touched, whatever was mapped.
@@ -215,6 +233,7 @@ const VM: &[Row<System>] = &[
     Row::fixed("panic_on_oom", "0\n"),
     // There is nowhere to swap to.
     Row::fixed("swappiness", "0\n"),
+    Row::fixed("user_reserve_kbytes", "0\n"),
     Row::fixed("vfs_cache_pressure", "100\n"),
     Row::fixed("zone_reclaim_mode", "0\n"),
 ];
@@ -264,7 +283,10 @@ const FS: &[Row<System>] = &[
         |_| Ok(line(ARE_ENABLED.load(Relaxed))),
         |_, text| set(&ARE_ENABLED, text, 0..=1),
     ),
+    constant!("mount-max", vfs::MOUNTS_MAX as u64),
     constant!("nr_open", DESCRIPTORS_MAX),
+    Row::fixed("overflowgid", "65534\n"),
+    Row::fixed("overflowuid", "65534\n"),
     constant!("pipe-max-size", file::pipe::CAPACITY_MAX as u64),
     Row::fixed("pipe-user-pages-hard", "0\n"),
     Row::fixed("pipe-user-pages-soft", "0\n"),
