@@ -26,6 +26,8 @@ pub(crate) fn use_all(bytes: &[u8], random: &mut Random) -> bool {
     let _ = file_system.write_back();
     walk(&world);
     let _ = file_system.shut_down();
+    drop((world, file_system));
+    vfs::settle_all();
     true
 }
 

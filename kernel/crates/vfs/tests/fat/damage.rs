@@ -21,6 +21,8 @@ pub(crate) fn use_all(bytes: &[u8]) -> bool {
     touch_all(&World::over(fat.clone()), "", DEPTH_MAX, &mut { FILES_MAX });
     let _ = fat.sync();
     let _ = fat.shut_down();
+    drop(fat);
+    vfs::settle_all();
     true
 }
 
