@@ -54,6 +54,8 @@ pub struct Inode {
     pub(crate) map: Mutex<Map>,
     layout: Mutex<()>,
     attributes: Mutex<()>,
+    /// Whether it had extended attributes when it was read.
+    had_attributes: bool,
     changed: LastChange,
     mapped: LastChange,
 }
@@ -88,7 +90,9 @@ impl Inode {
         let has_huge = superblock.read_only_compatible.contains(ReadOnlyCompatible::HUGE_FILES);
         let sectors = record::get_blocks(&bytes, has_huge, superblock.block_len);
         let map = Map::new(get_u32(&bytes, 32), root, sectors, record.size);
-        Ok((Self::new(file_system, number, record::kind_of(record.mode), seed, map), record))
+        let mut inode = Self::new(file_system, number, record::kind_of(record.mode), seed, map);
+        inode.had_attributes = attribute::are_there(&bytes);
+        Ok((inode, record))
     }
 
     fn new(file_system: &Arc<FileSystem>, number: u32, kind: u16, seed: Option<u32>, map: Map) -> Self {
@@ -101,6 +105,7 @@ impl Inode {
             map: Mutex::new(rank::BLOCK_MAPS, map),
             layout: Mutex::new(rank::LAYOUTS, ()),
             attributes: Mutex::new(rank::ATTRIBUTES, ()),
+            had_attributes: false,
             changed: LastChange::new(file_system),
             mapped: LastChange::new(file_system),
         }
@@ -163,6 +168,7 @@ impl Inode {
     /// Undoes [`Inode::create`] in its change.
     pub fn discard(&self, change: &Change<'_>) -> Result<(), Errno> {
         self.remove_all(change)?;
+        attribute::release(self, change)?;
         self.free(change)
     }
 
@@ -241,6 +247,11 @@ impl Inode {
     /// Whether it is encrypted, so that its contents and names mean nothing.
     pub fn is_encrypted(&self) -> bool {
         self.map.lock().flags & flag::ENCRYPTED != 0
+    }
+
+    /// Whether it had extended attributes when it was read.
+    pub fn had_attributes(&self) -> bool {
+        self.had_attributes
     }
 
     /// Its flags, as in the record.

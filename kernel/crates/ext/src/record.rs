@@ -86,7 +86,7 @@ fn is_known_kind(mode: u16) -> bool {
 }
 
 /// How many bytes behind the first 128 of a record are used.
-fn extra_len(bytes: &[u8]) -> usize {
+pub(crate) fn extra_len(bytes: &[u8]) -> usize {
     if bytes.len() > LEN_OLD { get_u16(bytes, EXTRA_LEN_OFFSET).into() } else { 0 }
 }
 

@@ -10,7 +10,7 @@ use file::Attributes;
 use crate::metadata::{FileKind, Protection, SET_GID, SET_UID};
 use crate::open::break_leases;
 use crate::{
-    Capabilities, Credentials, FileSystemStatistics, FileTime, Inode, MountFlags, PathRef, Permissions, notify,
+    Capabilities, Credentials, FileSystemStatistics, FileTime, Inode, MountFlags, PathRef, Permissions, acl, notify,
 };
 
 /// What `utimensat` does to one time.
@@ -72,7 +72,7 @@ pub fn access(credentials: &Credentials, path: &PathRef, rights: AccessRights) -
     if wanted.contains(Permissions::EXECUTE) && kind == FileKind::Regular && !may_execute {
         return Err(Errno::EACCES);
     }
-    metadata.check_permission(credentials, wanted)?;
+    path.inode().check_permission(credentials, wanted)?;
     // As Linux: a read-only file system forbids writing to its own contents, not to the devices it names.
     if wanted.contains(Permissions::WRITE)
         && matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink)
@@ -100,9 +100,7 @@ pub fn chmod(credentials: &Credentials, path: &PathRef, mode: u32) -> Result<(),
         inode.prepare_change()?;
         let bits = if keeps_group { mode & 0o7777 } else { mode & 0o7777 & !SET_GID };
         inode.set_attributes(&AttributeChange { mode: Some(bits), ..AttributeChange::NOTHING })?;
-        metadata.set_permission_bits(bits);
-        metadata.touch_changed();
-        Ok(())
+        acl::set_mode(inode, bits)
     })
 }
 
@@ -154,7 +152,7 @@ pub fn utimens(credentials: &Credentials, path: &PathRef, accessed: SetTime, mod
             metadata.check_unprotected()?;
         }
         if is_touch && !credentials.owns(metadata.uid()) {
-            metadata.check_permission(credentials, Permissions::WRITE)?;
+            inode.check_permission(credentials, Permissions::WRITE)?;
         } else if !is_touch && !credentials.owns(metadata.uid()) {
             return Err(Errno::EPERM);
         }
@@ -181,7 +179,7 @@ pub fn truncate(credentials: &Credentials, path: &PathRef, len: u64) -> Result<(
         _ => return Err(Errno::EINVAL),
     }
     path.mount.check_writable()?;
-    metadata.check_permission(credentials, Permissions::WRITE)?;
+    inode.check_permission(credentials, Permissions::WRITE)?;
     metadata.check_may_cut()?;
     metadata.begin_writing()?;
     let is_broken = if file::lease::is_any() { break_leases(metadata, true) } else { Ok(()) };

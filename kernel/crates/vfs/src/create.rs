@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use abi::Errno;
 use abi::inotify::InotifyMask;
 
+use crate::acl::Inherited;
 use crate::metadata::{FileKind, KIND_MASK, SET_GID, STICKY};
 use crate::name::HashedName;
 use crate::walk::{Last, LastKind, Lookup, Walk};
@@ -25,8 +26,8 @@ pub fn mkdir(
     path: &[u8],
     mode: u32,
 ) -> Result<(), Errno> {
-    let mode = FileKind::Directory.mode_bits() | mode & DIRECTORY_MODE_MASK & !context.umask;
-    make(context, credentials, start, path, Wanted { mode, represents: 0, target: &[] })
+    let mode = FileKind::Directory.mode_bits() | mode & DIRECTORY_MODE_MASK;
+    make(context, credentials, start, path, Wanted { mode, umask: context.umask, represents: 0, target: &[] })
 }
 
 /// Makes a node that is no directory and no link. A mode without a type makes a regular file.
@@ -45,8 +46,8 @@ pub fn mknod(
         FileKind::CharacterDevice | FileKind::BlockDevice => represents,
         FileKind::Regular | FileKind::Fifo | FileKind::Socket => 0,
     };
-    let mode = kind.mode_bits() | mode & FILE_MODE_MASK & !context.umask;
-    make(context, credentials, start, path, Wanted { mode, represents, target: &[] })
+    let mode = kind.mode_bits() | mode & FILE_MODE_MASK;
+    make(context, credentials, start, path, Wanted { mode, umask: context.umask, represents, target: &[] })
 }
 
 /// Makes a symbolic link to `target`.
@@ -64,7 +65,7 @@ pub fn symlink(
         return Err(Errno::ENAMETOOLONG);
     }
     let mode = FileKind::Symlink.mode_bits() | 0o777;
-    make(context, credentials, start, path, Wanted { mode, represents: 0, target })
+    make(context, credentials, start, path, Wanted { mode, umask: 0, represents: 0, target })
 }
 
 /// Adds a name for the file at `source`, which is no directory.
@@ -83,7 +84,7 @@ pub fn link(
         return Err(Errno::EXDEV);
     }
     let inode = source.inode();
-    protection::check_link(credentials, inode.metadata())?;
+    protection::check_link(credentials, &**inode)?;
     check_may_create(directory, credentials)?;
     inode.metadata().check_unprotected()?;
     if inode.metadata().is_directory() {
@@ -98,10 +99,15 @@ pub fn link(
 }
 
 /// What a new node shall be.
-struct Wanted<'a> {
-    mode: u32,
-    represents: u64,
-    target: &'a [u8],
+pub(crate) struct Wanted<'a> {
+    /// Type and permission bits.
+    pub(crate) mode: u32,
+    /// What is taken from the mode, unless the directory has a list for what is made in it.
+    pub(crate) umask: u32,
+    /// Device number of a device node.
+    pub(crate) represents: u64,
+    /// Target of a symbolic link.
+    pub(crate) target: &'a [u8],
 }
 
 fn make(
@@ -123,7 +129,7 @@ fn make(
     if is_device && !is_whiteout && !credentials.has(Capabilities::MKNOD) {
         return Err(Errno::EPERM);
     }
-    create_locked(directory, credentials, last.name(), wanted.mode, wanted.represents, wanted.target).map(drop)
+    create_locked(directory, credentials, last.name(), &wanted).map(drop)
 }
 
 /// Locks the directory of a name that is to be made, if it is not there yet.
@@ -154,7 +160,7 @@ pub(crate) fn check_may_create(directory: &PathRef, credentials: &Credentials) -
         return Err(Errno::ENOENT);
     }
     directory.inode().check_takes_names()?;
-    metadata.check_permission(credentials, Permissions::WRITE | Permissions::EXECUTE)
+    directory.inode().check_permission(credentials, Permissions::WRITE | Permissions::EXECUTE)
 }
 
 /// Makes a node in a directory under its lock, after all checks, and caches its name.
@@ -162,13 +168,9 @@ pub(crate) fn create_locked(
     directory: &PathRef,
     credentials: &Credentials,
     name: HashedName<'_>,
-    mode: u32,
-    represents: u64,
-    target: &[u8],
+    wanted: &Wanted<'_>,
 ) -> Result<Arc<crate::Dentry>, Errno> {
-    let (mode, gid) = inherited(&**directory.inode(), credentials, mode);
-    let new = NewInode { mode, uid: credentials.uid, gid, represents, target };
-    let inode = directory.inode().create(name, &new)?;
+    let inode = create_inode(directory, credentials, wanted, |new| directory.inode().create(name, new))?;
     let dentry = directory.dentry.insert_new(name, inode)?;
     notify::in_directory(&**directory.inode(), InotifyMask::CREATE, name.bytes(), &**dentry.inode());
     Ok(dentry)
@@ -178,11 +180,23 @@ pub(crate) fn create_locked(
 pub(crate) fn create_unnamed(
     directory: &PathRef,
     credentials: &Credentials,
-    mode: u32,
+    wanted: &Wanted<'_>,
 ) -> Result<Arc<dyn Inode>, Errno> {
-    let (mode, gid) = inherited(&**directory.inode(), credentials, mode);
-    let new = NewInode { mode, uid: credentials.uid, gid, represents: 0, target: &[] };
-    directory.inode().create_unnamed(&new)
+    create_inode(directory, credentials, wanted, |new| directory.inode().create_unnamed(new))
+}
+
+fn create_inode(
+    directory: &PathRef,
+    credentials: &Credentials,
+    wanted: &Wanted<'_>,
+    create: impl FnOnce(&NewInode<'_>) -> Result<Arc<dyn Inode>, Errno>,
+) -> Result<Arc<dyn Inode>, Errno> {
+    let (mut mode, gid) = inherited(&**directory.inode(), credentials, wanted.mode);
+    let acls = Inherited::from(&**directory.inode(), &mut mode, wanted.umask)?;
+    let Wanted { represents, target, .. } = *wanted;
+    let inode = create(&NewInode { mode, uid: credentials.uid, gid, represents, target, acls: acls.stored() })?;
+    acls.note(&*inode);
+    Ok(inode)
 }
 
 /// Mode and group of a node made in a directory: one with the set-group-id bit hands on its group, and the bit to directories.

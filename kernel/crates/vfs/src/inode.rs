@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
+use abi::xattr::{XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT};
 use abi::{Errno, FallocateFlags, OpenFlags};
 use file::{Attributes, DirectorySink, File};
 use mm::object::{CodeSite, Mappings};
@@ -18,8 +19,25 @@ use crate::name::{HashedName, Name};
 use crate::page_copy::{offset_in_page, page_of};
 use crate::{CacheCounts, Credentials, Metadata, PageCache, PageStore, PathRef, Seals, XattrChange};
 
+/// The access control lists of something new, in the form of extended attributes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewAcls<'a> {
+    /// The one that decides.
+    pub access: Option<&'a [u8]>,
+    /// The one for what is made in it.
+    pub default: Option<&'a [u8]>,
+}
+
+impl<'a> NewAcls<'a> {
+    /// Names and values, in the order in which Linux sets them.
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'static [u8], &'a [u8])> {
+        let default = self.default.map(|value| (XATTR_NAME_POSIX_ACL_DEFAULT, value));
+        default.into_iter().chain(self.access.map(|value| (XATTR_NAME_POSIX_ACL_ACCESS, value)))
+    }
+}
+
 /// What is to be made in a directory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct NewInode<'a> {
     /// Type and permission bits, after the umask.
     pub mode: u32,
@@ -31,6 +49,8 @@ pub struct NewInode<'a> {
     pub represents: u64,
     /// Target of a symbolic link; empty for everything else.
     pub target: &'a [u8],
+    /// Only where [`Inode::takes_acls`].
+    pub acls: NewAcls<'a>,
 }
 
 /// Where a symbolic link leads.
@@ -323,6 +343,11 @@ pub trait Inode: Any + Send + Sync {
     fn set_flags(&self, flags: u32) -> Result<(), Errno> {
         let _ = flags;
         Err(Errno::ENOTTY)
+    }
+
+    /// Whether access control lists are kept as extended attributes, and decide.
+    fn takes_acls(&self) -> bool {
+        false
     }
 
     /// The value of an extended attribute, whose name is given with its name space: `ENODATA` when there is none, `EOPNOTSUPP` for name

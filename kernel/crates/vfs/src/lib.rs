@@ -42,6 +42,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate testkit;
 
+mod acl;
 mod anonymous;
 mod attributes;
 mod cached_walk;
@@ -95,7 +96,7 @@ pub use detached::{new_mount, open_detached, open_place_only};
 pub use file_mapping::{mapped_open, mapped_place};
 pub use file_system::{FileSystem, FileSystemStatistics};
 pub use file_time::FileTime;
-pub use inode::{Inode, LinkTarget, NewInode, Opened, Renaming};
+pub use inode::{Inode, LinkTarget, NewAcls, NewInode, Opened, Renaming};
 pub use metadata::{FileKind, Metadata, NewMetadata, Permissions};
 pub use mount::{Mount, MountFlags, PathRef, UNIQUE_ID_BASE};
 pub use mount_options::MountOptions;

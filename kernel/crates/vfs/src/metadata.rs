@@ -1,4 +1,4 @@
-//! [`Metadata`]: the attributes every inode has, and the permission check on them.
+//! [`Metadata`]: the attributes every inode has, and the check of permissions that the mode gives.
 //!
 //! All fields are atomics, so that a walk checks permissions and `stat` reads without a lock. Changes happen under the inode's
 //! lock ([`Metadata::lock`]); a reader may see mode and owner of two states at once, as in Linux.
@@ -11,6 +11,7 @@ use bitflags::bitflags;
 use file::Attributes;
 use sync::{Mutex, MutexGuard, rank};
 
+use crate::acl::{Acl, CachedAcl};
 use crate::file_time::AtomicFileTime;
 use crate::{Capabilities, Credentials, FileTime};
 
@@ -173,6 +174,7 @@ pub struct Metadata {
     write_hint: AtomicU8,
     /// What happens to it that somebody wants to know of: bits of `InotifyMask`.
     watched: AtomicU32,
+    acl: CachedAcl,
     lock: Mutex<()>,
 }
 
@@ -220,6 +222,7 @@ impl Metadata {
             protection: AtomicU8::new(0),
             write_hint: AtomicU8::new(0),
             watched: AtomicU32::new(0),
+            acl: CachedAcl::none(),
             lock: Mutex::new(rank::INODES, ()),
         }
     }
@@ -388,7 +391,40 @@ impl Metadata {
     /// Replaces the permission bits and keeps the type. For directories that keep names under the inode's lock.
     pub(crate) fn set_permission_bits(&self, mode: u32) {
         self.mode.store(self.mode() & KIND_MASK | mode & !KIND_MASK, Relaxed);
-        self.is_open.iter().for_each(|open| open.store(is_open(mode), Relaxed));
+        self.renew_openness();
+    }
+
+    /// Says to those who walk whether everybody may search the directory. What it follows from may change beside this: who comes
+    /// last sees all of it.
+    fn renew_openness(&self) {
+        if let Some(open) = &self.is_open {
+            self.acl.held(|| open.store(is_open(self.mode()) && !self.acl.may_decide(), Relaxed));
+        }
+    }
+
+    /// What is known of its access control lists.
+    #[inline]
+    pub(crate) fn acl(&self) -> &CachedAcl {
+        &self.acl
+    }
+
+    /// Sets the list that decides, or that there is none, under the inode's lock.
+    pub(crate) fn set_acl(&self, list: Option<Arc<Acl>>) {
+        self.acl.set(list);
+        self.renew_openness();
+    }
+
+    /// Takes what the file system answered that was asked for the list; what it is now.
+    pub(crate) fn acl_was_read(&self, list: Option<Arc<Acl>>) -> Option<Arc<Acl>> {
+        let list = self.acl.take_read(list);
+        self.renew_openness();
+        list
+    }
+
+    /// It may have lists: the file system has to be asked for them.
+    pub(crate) fn set_acl_unknown(&self) {
+        self.acl.set_unknown();
+        self.renew_openness();
     }
 
     /// For directories, whether everybody may search it, now and later.
@@ -517,22 +553,10 @@ impl Metadata {
         }
     }
 
-    /// Whether the mode lets `credentials` do all of `wanted`; `EACCES` otherwise, and `EPERM` for writing what nobody may change.
-    /// Linux's `inode_permission`.
+    /// Whether the mode, or a capability, lets `credentials` do all of `wanted`; `EACCES` otherwise. What else there is to be checked does
+    /// `<dyn Inode>::check_permission`.
     #[inline]
-    pub fn check_permission(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
-        // The common case of a walk by root needs no look at the inode: a walk only asks this of directories.
-        if wanted == Permissions::EXECUTE && credentials.has(Capabilities::DAC_OVERRIDE) && self.is_directory() {
-            return Ok(());
-        }
-        if wanted.contains(Permissions::WRITE) && self.protection().contains(Protection::IMMUTABLE) {
-            return Err(Errno::EPERM);
-        }
-        self.check_mode(credentials, wanted)
-    }
-
-    #[inline]
-    fn check_mode(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
+    pub(crate) fn check_mode(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
         let mode = self.mode();
         let class = if credentials.uid == self.uid() {
             mode >> 6
@@ -544,10 +568,15 @@ impl Metadata {
         if Permissions::from_bits_truncate(class).contains(wanted) {
             return Ok(());
         }
+        self.check_capabilities(credentials, wanted)
+    }
+
+    /// Whether a capability lets `credentials` do what the mode does not.
+    pub(crate) fn check_capabilities(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
         let may_search_all = credentials.has(Capabilities::DAC_READ_SEARCH)
             && if self.is_directory() { !wanted.contains(Permissions::WRITE) } else { wanted == Permissions::READ };
         let may_do_all = credentials.has(Capabilities::DAC_OVERRIDE)
-            && (self.is_directory() || !wanted.contains(Permissions::EXECUTE) || mode & 0o111 != 0);
+            && (self.is_directory() || !wanted.contains(Permissions::EXECUTE) || self.mode() & EXECUTE_BITS != 0);
         if (may_search_all || may_do_all) && !self.is_strict { Ok(()) } else { Err(Errno::EACCES) }
     }
 

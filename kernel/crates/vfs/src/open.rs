@@ -8,7 +8,7 @@ use file::lock::FileId;
 use file::{OpenFile, lease};
 
 use crate::cached_walk::Until;
-use crate::create::{FILE_MODE_MASK, check_may_create, create_locked, create_unnamed};
+use crate::create::{FILE_MODE_MASK, Wanted, check_may_create, create_locked, create_unnamed};
 use crate::metadata::FileKind;
 use crate::used::Used;
 use crate::vnode_file::takes_direct;
@@ -173,8 +173,7 @@ fn create(
     }
     directory.mount.check_writable()?;
     check_may_create(directory, credentials)?;
-    let mode = FileKind::Regular.mode_bits() | mode & FILE_MODE_MASK & !context.umask;
-    match create_locked(directory, credentials, last.name(), mode, 0, &[]) {
+    match create_locked(directory, credentials, last.name(), &new_file(context, mode)) {
         // A directory that keeps no names has no lock: somebody else was quicker.
         Err(Errno::EEXIST) if !directory.dentry.keeps_children() => {
             directory.dentry.child_locked(last.name(), credentials)?.ok_or(Errno::ENOENT)
@@ -184,6 +183,12 @@ fn create(
             made
         }
     }
+}
+
+/// A regular file that is to be made with this mode.
+fn new_file(context: &FsContext, mode: u32) -> Wanted<'static> {
+    let mode = FileKind::Regular.mode_bits() | mode & FILE_MODE_MASK;
+    Wanted { mode, umask: context.umask, represents: 0, target: &[] }
 }
 
 /// `O_TMPFILE`.
@@ -198,8 +203,7 @@ fn open_unnamed(
     }
     directory.mount.check_writable()?;
     check_may_create(directory, credentials)?;
-    let mode = FileKind::Regular.mode_bits() | request.mode & FILE_MODE_MASK & !context.umask;
-    let inode = create_unnamed(directory, credentials, mode)?;
+    let inode = create_unnamed(directory, credentials, &new_file(context, request.mode))?;
     if !request.flags.contains(OpenFlags::EXCL) {
         inode.metadata().make_linkable();
     }
@@ -301,5 +305,5 @@ fn check_may_open(
         FileKind::Regular if wanted.contains(Permissions::WRITE) => place.mount.check_writable()?,
         _ => {}
     }
-    place.inode().metadata().check_permission(credentials, wanted)
+    place.inode().check_permission(credentials, wanted)
 }

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use abi::Errno;
 
 use crate::metadata::{FileKind, Metadata, SET_GID, SET_UID, STICKY};
-use crate::{Credentials, Permissions};
+use crate::{Credentials, Inode, Permissions};
 
 /// Others may write.
 const WRITABLE_BY_ALL: u32 = 0o002;
@@ -46,13 +46,14 @@ pub(crate) fn check_follow(credentials: &Credentials, directory: &Metadata, link
 }
 
 /// Whether a name may be added for a file.
-pub(crate) fn check_link(credentials: &Credentials, file: &Metadata) -> Result<(), Errno> {
+pub(crate) fn check_link(credentials: &Credentials, inode: &dyn Inode) -> Result<(), Errno> {
+    let file = inode.metadata();
     if PROTECTION.hard_links.load(Relaxed) == 0 || credentials.owns(file.uid()) {
         return Ok(());
     }
     let mode = file.mode();
     let gives_rights = mode & SET_UID != 0 || mode & (SET_GID | 0o010) == SET_GID | 0o010;
-    let may_use = || file.check_permission(credentials, Permissions::READ | Permissions::WRITE).is_ok();
+    let may_use = || inode.check_permission(credentials, Permissions::READ | Permissions::WRITE).is_ok();
     if file.is_regular() && !gives_rights && may_use() { Ok(()) } else { Err(Errno::EPERM) }
 }
 

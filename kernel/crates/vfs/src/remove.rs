@@ -87,7 +87,7 @@ pub fn rmdir(
 /// may remove.
 pub(crate) fn check_may_remove(directory: &PathRef, credentials: &Credentials, victim: &Dentry) -> Result<(), Errno> {
     let metadata = directory.inode().metadata();
-    metadata.check_permission(credentials, Permissions::WRITE | Permissions::EXECUTE)?;
+    directory.inode().check_permission(credentials, Permissions::WRITE | Permissions::EXECUTE)?;
     metadata.check_may_cut()?;
     let is_protected = metadata.mode() & STICKY != 0
         && credentials.uid != metadata.uid()

@@ -70,7 +70,7 @@ pub fn rename(
         return Err(Errno::ENOENT);
     }
     let (mode, gid) = inherited(&**old_directory.inode(), credentials, WHITEOUT_MODE);
-    let whiteout = NewInode { mode, uid: credentials.uid, gid, represents: 0, target: &[] };
+    let whiteout = NewInode { mode, uid: credentials.uid, gid, ..NewInode::default() };
     let whiteout = leaves_whiteout.then_some(&whiteout);
     let pair = Pair { old_directory, new_directory, old: &old, new: new.as_ref(), is_exchange, whiteout };
     pair.check_slashes(&old_last, &new_last)?;
@@ -170,9 +170,9 @@ impl Pair<'_> {
         if !Arc::ptr_eq(&self.old_directory.dentry, &self.new_directory.dentry) {
             let moved = [Some(self.old), self.new.filter(|_| self.is_exchange)];
             for dentry in moved.into_iter().flatten() {
-                let metadata = dentry.inode().metadata();
-                if metadata.is_directory() {
-                    metadata.check_permission(credentials, Permissions::WRITE)?;
+                let inode = dentry.inode();
+                if inode.metadata().is_directory() {
+                    inode.check_permission(credentials, Permissions::WRITE)?;
                 }
             }
         }

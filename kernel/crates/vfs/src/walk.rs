@@ -259,7 +259,7 @@ impl<'a> Walk<'a> {
         if self.searches_all {
             return Ok(());
         }
-        self.at.inode().metadata().check_permission(self.credentials, Permissions::EXECUTE)
+        self.at.inode().check_permission(self.credentials, Permissions::EXECUTE)
     }
 
     /// Goes to what the component names. False: it was a link that is followed, and the walk goes on.

@@ -6,7 +6,7 @@
 //!   them.
 //! - `trusted.`: nobody sees or changes them without `CAP_SYS_ADMIN`.
 //! - `security.`: everybody reads, `CAP_SYS_ADMIN` changes; `security.capability` has a form, and goes by `CAP_SETFCAP`.
-//! - `system.`: access control lists, which no file system here has.
+//! - `system.`: access control lists, which have rules of their own (`acl`).
 
 use alloc::vec::Vec;
 
@@ -17,6 +17,7 @@ use abi::xattr::{
     XATTR_NAME_CAPS,
 };
 
+use crate::acl::{self, AclKind};
 use crate::attributes::change;
 use crate::metadata::STICKY;
 use crate::{Capabilities, Credentials, Inode, PathRef, Permissions};
@@ -80,6 +81,9 @@ impl NameSpace {
 /// The value of an extended attribute: `ENODATA` when there is none of this name, `EOPNOTSUPP` when there can be none.
 pub fn get_xattr(credentials: &Credentials, path: &PathRef, name: &[u8]) -> Result<Vec<u8>, Errno> {
     let inode = path.inode();
+    if let Some(kind) = AclKind::of(name) {
+        return acl::get(&**inode, kind);
+    }
     check_access(credentials, &**inode, name, Permissions::READ)?;
     check_rest(name)?;
     inode.xattr(name)
@@ -92,6 +96,9 @@ pub fn change_xattr(
     name: &[u8],
     wanted: XattrChange<'_>,
 ) -> Result<(), Errno> {
+    if let Some(kind) = AclKind::of(name) {
+        return acl::set(credentials, path, kind, wanted.value());
+    }
     if name == XATTR_NAME_CAPS
         && let Some(value) = wanted.value().filter(|value| !value.is_empty())
     {
@@ -140,9 +147,15 @@ impl XattrList {
 /// The names of the extended attributes that are to be seen.
 pub fn list_xattrs(credentials: &Credentials, path: &PathRef) -> Result<XattrList, Errno> {
     let sees_trusted = credentials.has(Capabilities::SYS_ADMIN);
+    let takes_acls = path.inode().takes_acls();
     let mut list = XattrList::default();
     path.inode().list_xattrs(&mut |name| {
-        if NameSpace::of(name).0 == NameSpace::Trusted && !sees_trusted {
+        let is_hidden = match NameSpace::of(name).0 {
+            NameSpace::Trusted => !sees_trusted,
+            NameSpace::System => !takes_acls,
+            _ => false,
+        };
+        if is_hidden {
             return;
         }
         list.len = list.len.saturating_add(name.len() + 1);
@@ -177,7 +190,7 @@ fn check_access(credentials: &Credentials, inode: &dyn Inode, name: &[u8], wante
         }
         NameSpace::Unknown => {}
     }
-    metadata.check_permission(credentials, wanted)
+    inode.check_permission(credentials, wanted)
 }
 
 /// A name is more than its name space.

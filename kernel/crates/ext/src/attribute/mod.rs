@@ -3,7 +3,7 @@
 //! - [`get`], [`names`], [`set`]: what a file system does with them.
 //! - [`release`]: gives the block back with the inode.
 //!
-//! `list` knows the bytes of both places: pure functions.
+//! `list` knows the bytes of both places, `acl` those of access control lists: pure functions.
 //!
 //! # Theory
 //!
@@ -12,31 +12,32 @@
 //! 2. A block may belong to several inodes, and counts them: Linux shares blocks with the same contents. Who changes such a block takes a
 //!    new one and leaves the old to the others. Nothing here makes a block shared.
 //! 3. The block has a checksum continued from its own number, the record that of the inode.
+//! 4. Access control lists have numbers of their own in the place of name space and name, and another form than programs know.
 //!
 //! # What it does not do
 //!
-//! Values in inodes of their own (`ea_inode`) are refused. Access control lists are stored by Linux under numbers of their own and in
-//! another form; as nothing here goes by them, they are neither shown nor changed, as by a mount with `noacl`. What is stored
-//! under other numbers stays as it is.
+//! Values in inodes of their own (`ea_inode`) are refused. What is stored under other numbers stays as it is.
 //!
 //! # Locks
 //!
 //! `ATTRIBUTES`, one for each inode: taken in a change by who changes, and over reading of both places, so that nothing is missed
 //! that moves from one to the other.
 
+mod acl;
 mod list;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
+use abi::xattr::{XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT};
 use block::Buffer;
 use list::{List, StoredName};
 
 use crate::allocate::RUN_CREDITS;
 use crate::bytes::{get_u16, get_u32, join, put_u16, put_u32, split, split_u32};
 use crate::checksum::crc32c;
-use crate::record::LEN_OLD;
+use crate::record::{LEN_OLD, extra_len};
 use crate::superblock::{Compatible, Superblock};
 use crate::{Change, Inode, corrupt};
 
@@ -53,8 +54,7 @@ const AT_REFERENCES: usize = 4;
 const AT_BLOCKS: usize = 8;
 const AT_HASH: usize = 12;
 const AT_CHECKSUM: usize = 16;
-/// Where the record says how many bytes its fields take behind the first 128, and where the block is.
-const AT_EXTRA_LEN: usize = 128;
+/// Where the record says where the block is.
 const AT_BLOCK_LOW: usize = 104;
 const AT_BLOCK_HIGH: usize = 118;
 /// Where the superblock says that there are attributes.
@@ -62,6 +62,9 @@ const AT_FEATURES: usize = 92;
 
 /// The name spaces that are kept, with their numbers on the disk.
 const NAME_SPACES: [(u8, &[u8]); 3] = [(1, b"user."), (4, b"trusted."), (6, b"security.")];
+
+/// Names that are numbers on the disk: those of access control lists.
+const LISTS: [(u8, &[u8]); 2] = [(2, XATTR_NAME_POSIX_ACL_ACCESS), (3, XATTR_NAME_POSIX_ACL_DEFAULT)];
 
 /// Bytes of attributes that cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +78,33 @@ impl Nonsense {
 
 /// A full name, as the disk has it; `EOPNOTSUPP` for name spaces that are not kept.
 fn stored(name: &[u8]) -> Result<StoredName<'_>, Errno> {
+    if let Some((index, _)) = LISTS.iter().find(|(_, full)| *full == name) {
+        return Ok(StoredName { index: *index, rest: &[] });
+    }
     let found = NAME_SPACES.iter().find_map(|(index, prefix)| {
         name.strip_prefix(*prefix).filter(|rest| !rest.is_empty()).map(|rest| StoredName { index: *index, rest })
     });
     found.ok_or(Errno::EOPNOTSUPP)
+}
+
+/// The full name of what the disk has; None for what is not kept.
+fn full(name: StoredName<'_>) -> Option<Vec<u8>> {
+    if name.rest.is_empty() {
+        return LISTS.iter().find(|(index, _)| *index == name.index).map(|(_, full)| full.to_vec());
+    }
+    let space = NAME_SPACES.iter().find(|(index, _)| *index == name.index);
+    space.map(|(_, prefix)| [prefix, name.rest].concat())
+}
+
+fn is_list(name: StoredName<'_>) -> bool {
+    LISTS.iter().any(|(index, _)| *index == name.index)
+}
+
+/// Whether an inode with this record has attributes.
+pub(crate) fn are_there(record: &[u8]) -> bool {
+    let start = LEN_OLD + extra_len(record);
+    let is_in_record = start > LEN_OLD && record.len() >= start + RECORD_HEAD_LEN && get_u32(record, start) == MAGIC;
+    is_in_record || block_number(record) != 0
 }
 
 /// The value of an attribute with this full name: `ENODATA` when there is none, `EOPNOTSUPP` for name spaces that are not kept.
@@ -90,7 +116,8 @@ pub fn get(inode: &Inode, name: &[u8]) -> Result<Vec<u8>, Errno> {
         Some(value) => Some(value.to_vec()),
         None => block.list(inode)?.get(name).map(<[u8]>::to_vec),
     };
-    value.ok_or(Errno::ENODATA)
+    let value = value.ok_or(Errno::ENODATA)?;
+    if is_list(name) { acl::from_disk(&value).map_err(|nonsense| nonsense.report(inode)) } else { Ok(value) }
 }
 
 /// Gives the full names of all attributes.
@@ -101,9 +128,8 @@ pub fn names(inode: &Inode, sink: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
     };
     let (record, block) = (record.list(inode)?, block.list(inode)?);
     for attribute in record.iter().chain(block.iter()) {
-        let space = NAME_SPACES.iter().find(|(index, _)| *index == attribute.name.index);
-        if let Some((_, prefix)) = space.filter(|_| !attribute.name.rest.is_empty()) {
-            sink(&[prefix, attribute.name.rest].concat());
+        if let Some(name) = full(attribute.name) {
+            sink(&name);
         }
     }
     Ok(())
@@ -113,6 +139,11 @@ pub fn names(inode: &Inode, sink: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
 /// no room for it.
 pub fn set(inode: &Inode, change: &Change<'_>, name: &[u8], value: Option<&[u8]>) -> Result<(), Errno> {
     let name = stored(name)?;
+    let list = match value.filter(|_| is_list(name)) {
+        Some(value) => Some(acl::to_disk(value).ok_or(Errno::EINVAL)?),
+        None => None,
+    };
+    let value = list.as_deref().or(value);
     let _attributes = inode.lock_attributes();
     let (record, block) = both(inode)?;
     let (mut in_record, mut in_block) = (record.list(inode)?, block.list(inode)?);
@@ -189,7 +220,7 @@ struct InRecord {
 
 impl InRecord {
     fn read(record: &[u8]) -> Self {
-        let extra_len = if record.len() > LEN_OLD { usize::from(get_u16(record, AT_EXTRA_LEN)) } else { 0 };
+        let extra_len = extra_len(record);
         let start = LEN_OLD + extra_len;
         let has_room = extra_len != 0 && start + RECORD_HEAD_LEN + 4 <= record.len();
         let start = has_room.then_some(start);

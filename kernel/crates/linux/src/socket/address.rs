@@ -143,9 +143,8 @@ fn key(place: &PathRef) -> InodeKey {
 fn find(thread: &Thread, path: &[u8]) -> Result<InodeKey, Errno> {
     let view = View::of(thread);
     let place = view.resolve(None, path, true)?;
-    let metadata = place.inode().metadata();
-    metadata.check_permission(&view.credentials, Permissions::WRITE)?;
-    if metadata.kind() == FileKind::Socket { Ok(key(&place)) } else { Err(Errno::ECONNREFUSED) }
+    place.inode().check_permission(&view.credentials, Permissions::WRITE)?;
+    if place.inode().metadata().kind() == FileKind::Socket { Ok(key(&place)) } else { Err(Errno::ECONNREFUSED) }
 }
 
 /// Makes the file of a socket and calls `bind` with its name; removes it again when that fails.
@@ -156,7 +155,9 @@ pub(crate) fn bind_path(
 ) -> Result<(), Errno> {
     let view = View::of(thread);
     let (context, credentials) = (&view.context, &view.credentials);
-    vfs::mknod(context, credentials, None, path, S_IFSOCK | SOCKET_MODE, 0).map_err(|errno| match errno {
+    // As Linux: the umask counts even where a directory has a list for what is made in it.
+    let mode = S_IFSOCK | SOCKET_MODE & !context.umask;
+    vfs::mknod(context, credentials, None, path, mode, 0).map_err(|errno| match errno {
         Errno::EEXIST => Errno::EADDRINUSE,
         other => other,
     })?;

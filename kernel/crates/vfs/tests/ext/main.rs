@@ -3,6 +3,7 @@
 //! Without these programs nothing is tested, and the output says so; `scripts/setup.sh` installs them.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod acls;
 mod concurrent;
 mod corrupt;
 mod crash;

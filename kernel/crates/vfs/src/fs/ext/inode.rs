@@ -99,6 +99,9 @@ impl ExtInode {
         };
         let metadata = Metadata::with_times(new, times);
         metadata.set_protection(protection_of(core.flags()));
+        if core.had_attributes() {
+            metadata.set_acl_unknown();
+        }
         Arc::new_cyclic(|this| Self {
             metadata,
             core,
@@ -276,8 +279,10 @@ impl ExtInode {
             value => value.map(|_| true)?,
         };
         wanted.check_presence(is_there)?;
-        let change = self.shared.file_system.begin(attribute::CREDITS)?;
-        attribute::set(&self.core, &change, name, wanted.value())
+        let change = self.shared.file_system.begin(attribute::CREDITS + SAVE_CREDITS)?;
+        attribute::set(&self.core, &change, name, wanted.value())?;
+        // A list and the mode that goes with it are complete or absent together.
+        self.save(&change)
     }
 
     /// Deletes it. It has no names, and nobody uses it.
@@ -479,6 +484,10 @@ impl Inode for ExtInode {
 
     fn is_mappable(&self) -> bool {
         matches!(self.contents, Contents::Regular(_))
+    }
+
+    fn takes_acls(&self) -> bool {
+        self.shared.settings.takes_acls()
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {

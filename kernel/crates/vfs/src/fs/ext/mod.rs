@@ -1,7 +1,7 @@
 //! ext2, ext3 and ext4: the crate `ext` as a file system of this one.
 //!
-//! [`ExtFileSystem`] is the file system, [`ExtInode`] one of its inodes. `options` is how it is mounted, `table` has the inodes that are in memory, `names` the
-//! operations on directories, `data` those on contents.
+//! [`ExtFileSystem`] is the file system, [`ExtInode`] one of its inodes. `options` is how it is mounted, `table` has the inodes
+//! that are in memory, `names` the operations on directories, `data` those on contents.
 //!
 //! # 1. Inodes in memory
 //!
@@ -171,6 +171,9 @@ impl FileSystem for ExtFileSystem {
         }
         if !settings.writes_replacements() {
             text.extend_from_slice(b",noauto_da_alloc");
+        }
+        if !settings.takes_acls() {
+            text.extend_from_slice(b",noacl");
         }
         if self.options.ignores_journal {
             text.extend_from_slice(b",norecovery");

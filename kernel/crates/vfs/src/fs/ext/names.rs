@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 
 use abi::Errno;
 use ext::directory::{self, APPENDS_MAX, BLOCKS_MAX, Entries, Target};
-use ext::{CREATE_CREDITS, Change, ORPHAN_CREDITS};
+use ext::{CREATE_CREDITS, Change, ORPHAN_CREDITS, attribute};
 use file::DirectorySink;
 
 use crate::inode::Renaming;
@@ -26,6 +26,11 @@ const INSERT_CREDITS: u32 = BLOCKS_MAX + APPENDS_MAX * CREATE_CREDITS;
 const SAVE_CREDITS: u32 = 4;
 /// What adding one and removing one changes, with all that goes with it, and a whiteout in its place.
 const RENAME_CREDITS: u32 = INSERT_CREDITS + 2 * BLOCKS_MAX + 2 + SAVE_CREDITS + ORPHAN_CREDITS + CREATE_CREDITS;
+
+/// What storing the access control lists of something new changes.
+fn list_credits(new: &NewInode<'_>) -> u32 {
+    new.acls.iter().map(|_| attribute::CREDITS).sum()
+}
 
 impl ExtInode {
     /// What an entry for it says.
@@ -63,7 +68,8 @@ impl ExtInode {
         if is_directory {
             self.check_may_have_subdirectory()?;
         }
-        let change = self.shared.file_system.begin(2 * CREATE_CREDITS + INSERT_CREDITS + SAVE_CREDITS)?;
+        let credits = 2 * CREATE_CREDITS + INSERT_CREDITS + SAVE_CREDITS + list_credits(new);
+        let change = self.shared.file_system.begin(credits)?;
         let inode = self.make_core(&change, new, if is_directory { 2 } else { 1 })?;
         let mut named = Ok(());
         if is_directory {
@@ -88,7 +94,7 @@ impl ExtInode {
     pub(super) fn make_unnamed(&self, new: &NewInode<'_>) -> Result<Arc<Self>, Errno> {
         self.check_directory()?;
         self.shared.delete_unused();
-        let change = self.shared.file_system.begin(CREATE_CREDITS + ORPHAN_CREDITS)?;
+        let change = self.shared.file_system.begin(CREATE_CREDITS + ORPHAN_CREDITS + list_credits(new))?;
         let inode = self.make_core(&change, new, 0)?;
         self.shared.file_system.add_orphan(&change, &inode.core)?;
         self.shared.add(&inode);
@@ -109,8 +115,14 @@ impl ExtInode {
             modified: now,
             created: Some(now),
         };
-        let new = ext::NewInode { record, represents: new.represents, target: new.target };
-        let core = ext::Inode::create(change, &self.core, &new)?;
+        let NewInode { represents, target, acls, .. } = *new;
+        let core = ext::Inode::create(change, &self.core, &ext::NewInode { record, represents, target })?;
+        for (name, list) in acls.iter() {
+            if let Err(errno) = attribute::set(&core, change, name, Some(list)) {
+                core.discard(change)?;
+                return Err(errno);
+            }
+        }
         Ok(Self::new(&self.shared, core, &record))
     }
 

@@ -2,13 +2,13 @@
 //!
 //! The options are those of Linux. Most of them choose between ways of doing the same, of which there is one here: they
 //! are taken, so that a line of a table of mounts made for Linux serves here. What asks for more than there is is
-//! refused, but for what a Linux without it takes as well, with a line in its log: access control lists, quotas.
+//! refused, but for what a Linux without it takes as well, with a line in its log: quotas.
 
 use abi::Errno;
 use sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Options that change nothing here.
-const WITHOUT_EFFECT: &[u8] = b"user_xattr noacl noquota bsddf orlov oldalloc bh nobh debug nouid32 i_version \
+const WITHOUT_EFFECT: &[u8] = b"user_xattr noquota bsddf orlov oldalloc bh nobh debug nouid32 i_version \
     delalloc nodelalloc discard nodiscard block_validity noblock_validity init_itable noinit_itable barrier nobarrier \
     journal_checksum nojournal_checksum journal_async_commit dioread_nolock nodioread_nolock dioread_lock \
     mblk_io_submit nomblk_io_submit nombcache no_mbcache prefetch_block_bitmaps no_prefetch_block_bitmaps \
@@ -17,7 +17,7 @@ const WITHOUT_EFFECT: &[u8] = b"user_xattr noacl noquota bsddf orlov oldalloc bh
 const WITHOUT_EFFECT_NUMBER: &[u8] = b"commit barrier min_batch_time max_batch_time stripe inode_readahead_blks \
     journal_ioprio init_itable mb_optimize_scan";
 /// What is not there, and taken all the same.
-const NOT_SUPPORTED: &[u8] = b"acl quota usrquota grpquota prjquota usrjquota grpjquota jqfmt";
+const NOT_SUPPORTED: &[u8] = b"quota usrquota grpquota prjquota usrjquota grpjquota jqfmt";
 
 /// How a file system is mounted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct ExtOptions {
     pub on_error: Option<u16>,
     /// Whether new nodes get the group of their directory whatever its mode (`grpid`).
     pub hands_on_group: Option<bool>,
+    /// Whether access control lists are kept, and decide (`acl`).
+    pub takes_acls: Option<bool>,
     /// Whether the contents that replace others are written before (`auto_da_alloc`).
     pub writes_replacements: Option<bool>,
 }
@@ -55,6 +57,8 @@ impl ExtOptions {
             (b"errors", Some(b"panic")) => self.on_error = Some(3),
             (b"grpid" | b"bsdgroups", None) => self.hands_on_group = Some(true),
             (b"nogrpid" | b"sysvgroups", None) => self.hands_on_group = Some(false),
+            (b"acl", None) => self.takes_acls = Some(true),
+            (b"noacl", None) => self.takes_acls = Some(false),
             (b"auto_da_alloc", None | Some(b"1")) => self.writes_replacements = Some(true),
             (b"noauto_da_alloc", None) | (b"auto_da_alloc", Some(b"0")) => self.writes_replacements = Some(false),
             // What is written first is more than the second asks for.
@@ -86,12 +90,17 @@ fn is_number(value: &[u8]) -> bool {
 /// What was said when it was mounted, or since then.
 pub(super) struct Settings {
     hands_on_group: AtomicBool,
+    takes_acls: AtomicBool,
     writes_replacements: AtomicBool,
 }
 
 impl Settings {
     pub(super) fn new(options: &ExtOptions) -> Self {
-        let settings = Self { hands_on_group: AtomicBool::new(false), writes_replacements: AtomicBool::new(true) };
+        let settings = Self {
+            hands_on_group: AtomicBool::new(false),
+            takes_acls: AtomicBool::new(true),
+            writes_replacements: AtomicBool::new(true),
+        };
         settings.change(options);
         settings
     }
@@ -101,6 +110,9 @@ impl Settings {
         if let Some(hands_on_group) = options.hands_on_group {
             self.hands_on_group.store(hands_on_group, Relaxed);
         }
+        if let Some(takes_acls) = options.takes_acls {
+            self.takes_acls.store(takes_acls, Relaxed);
+        }
         if let Some(writes_replacements) = options.writes_replacements {
             self.writes_replacements.store(writes_replacements, Relaxed);
         }
@@ -108,6 +120,10 @@ impl Settings {
 
     pub(super) fn hands_on_group(&self) -> bool {
         self.hands_on_group.load(Relaxed)
+    }
+
+    pub(super) fn takes_acls(&self) -> bool {
+        self.takes_acls.load(Relaxed)
     }
 
     pub(super) fn writes_replacements(&self) -> bool {
@@ -127,6 +143,7 @@ mod tests {
         let expected = ExtOptions {
             on_error: Some(2),
             hands_on_group: Some(true),
+            takes_acls: Some(true),
             writes_replacements: Some(false),
             ..ExtOptions::default()
         };
@@ -135,8 +152,9 @@ mod tests {
 
     #[test]
     fn the_last_word_counts() {
-        let options = ExtOptions::parse(true, b"bsdgroups,sysvgroups,auto_da_alloc=0,auto_da_alloc").unwrap();
+        let options = ExtOptions::parse(true, b"bsdgroups,sysvgroups,acl,noacl,auto_da_alloc=0,auto_da_alloc").unwrap();
         assert_eq!((options.hands_on_group, options.writes_replacements), (Some(false), Some(true)));
+        assert_eq!(options.takes_acls, Some(false));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl MemoryInode {
         // A limit is at least one, and the root is the first.
         debug_assert_eq!(shared.inode_space.used(), 0);
         let _ = shared.inode_space.take(INODE_SPACE);
-        Self::new(shared, &NewInode { mode, uid, gid, represents: 0, target: &[] })
+        Self::new(shared, &NewInode { mode, uid, gid, ..NewInode::default() })
     }
 
     fn new(shared: &Arc<Shared>, new: &NewInode<'_>) -> Arc<Self> {
@@ -120,7 +120,11 @@ impl MemoryInode {
     /// A new node with the given attributes, counted against the limit.
     pub(super) fn make(&self, new: &NewInode<'_>) -> Result<Arc<Self>, Errno> {
         self.shared.inode_space.take(INODE_SPACE)?;
-        Ok(Self::new(&self.shared, new))
+        let node = Self::new(&self.shared, new);
+        for (name, value) in new.acls.iter() {
+            node.xattrs.change(&self.shared.inode_space, name, XattrChange::Set(value))?;
+        }
+        Ok(node)
     }
 
     /// The node behind an inode of this file system.
@@ -302,6 +306,10 @@ impl Inode for MemoryInode {
 
     fn seals(&self) -> Option<&Seals> {
         matches!(self.contents, Contents::Regular(_)).then_some(&self.seals)
+    }
+
+    fn takes_acls(&self) -> bool {
+        true
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {

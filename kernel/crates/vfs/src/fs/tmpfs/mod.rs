@@ -231,7 +231,7 @@ impl Tmpfs {
                 directory = directory.lookup(name, &crate::Credentials::root())?;
                 continue;
             }
-            directory.create(name, &NewInode { mode, uid: 0, gid: 0, represents, target })?;
+            directory.create(name, &NewInode { mode, represents, target, ..NewInode::default() })?;
         }
         Ok(())
     }
@@ -239,7 +239,7 @@ impl Tmpfs {
     /// A file without a name.
     pub(crate) fn unnamed_file(&self, owner: &Credentials, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
         let mode = FileKind::Regular.mode_bits() | mode;
-        let new = NewInode { mode, uid: owner.uid, gid: owner.gid, represents: 0, target: &[] };
+        let new = NewInode { mode, uid: owner.uid, gid: owner.gid, ..NewInode::default() };
         self.root_inode.create_unnamed(&new)
     }
 }

@@ -1,4 +1,5 @@
-//! The extended attributes of a node in memory: a few names in alphabetical order. Listed backwards, as Linux does.
+//! The extended attributes of a node in memory: a few names in alphabetical order. Listed backwards, as Linux does, but for access
+//! control lists, which come first.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -7,6 +8,7 @@ use abi::Errno;
 use sync::{Mutex, rank};
 
 use crate::XattrChange;
+use crate::acl::AclKind;
 
 use super::Budget;
 
@@ -33,7 +35,11 @@ pub(super) struct Xattrs {
 /// Whether names of this kind are kept.
 fn check_name(name: &[u8]) -> Result<(), Errno> {
     let is_kept = [&b"user."[..], b"trusted.", b"security."].iter().any(|prefix| name.starts_with(prefix));
-    if is_kept { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+    if is_kept || is_acl(name) { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+}
+
+fn is_acl(name: &[u8]) -> bool {
+    AclKind::of(name).is_some()
 }
 
 fn find(sorted: &[Xattr], name: &[u8]) -> Result<usize, usize> {
@@ -89,7 +95,9 @@ impl Xattrs {
     }
 
     pub(super) fn list(&self, sink: &mut dyn FnMut(&[u8])) {
-        self.sorted.lock().iter().rev().for_each(|xattr| sink(&xattr.name));
+        let sorted = self.sorted.lock();
+        sorted.iter().filter(|xattr| is_acl(&xattr.name)).for_each(|xattr| sink(&xattr.name));
+        sorted.iter().rev().filter(|xattr| !is_acl(&xattr.name)).for_each(|xattr| sink(&xattr.name));
     }
 
     /// Gives all they take back to the limit, with their node.
