@@ -293,6 +293,34 @@ impl Inode {
         self.store_map(&change, &mut map)
     }
 
+    /// Whether ranges can be taken out of it and put into it.
+    pub fn takes_shifts(&self) -> bool {
+        self.map.lock().has_extents()
+    }
+
+    /// Takes a range of whole blocks out, so that what is behind it follows what is before it, and sets the length. All data is on
+    /// the disk, and from the page of `offset` on no page is in memory. A crash may leave the range zero and all else as it was.
+    pub fn take_out(&self, offset: u64, end: u64, size: u64) -> Result<(), Errno> {
+        let _layout = self.lock_layout();
+        let (first, end) = self.whole_blocks(offset, end)?;
+        self.forget_waiting(offset / PAGE_SIZE as u64);
+        self.remove_in_changes(first, end.into())?;
+        self.shift(end, i64::from(first) - i64::from(end), size)
+    }
+
+    /// Puts a hole of whole blocks in, and sets the length. As [`Inode::take_out`], but that a crash leaves all as it was.
+    pub fn put_in(&self, offset: u64, end: u64, size: u64) -> Result<(), Errno> {
+        let _layout = self.lock_layout();
+        let (first, end) = self.whole_blocks(offset, end)?;
+        self.forget_waiting(offset / PAGE_SIZE as u64);
+        self.shift(first, i64::from(end) - i64::from(first), size)
+    }
+
+    fn whole_blocks(&self, offset: u64, end: u64) -> Result<(u32, u32), Errno> {
+        let block_len = self.block_len() as u64;
+        Ok((Self::logical(offset / block_len)?, Self::logical(end / block_len)?))
+    }
+
     /// Takes the blocks away that lie in a range of bytes with all their bytes. Pages with nothing else are gone
     /// already.
     pub fn punch(&self, offset: u64, end: u64) -> Result<(), Errno> {

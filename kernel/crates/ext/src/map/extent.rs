@@ -47,16 +47,16 @@ const UNWRITTEN_COUNT_MAX: u32 = COUNT_MAX - 1;
 
 /// An entry of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
-    logical: u32,
+pub(super) struct Entry {
+    pub(super) logical: u32,
     /// Blocks; 0 for the entry of a node below.
     count: u32,
-    block: u64,
+    pub(super) block: u64,
     is_unwritten: bool,
 }
 
 impl Entry {
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         u64::from(self.logical) + u64::from(self.count)
     }
 
@@ -83,10 +83,10 @@ impl Entry {
     }
 }
 
-struct Node {
-    depth: u16,
+pub(super) struct Node {
+    pub(super) depth: u16,
     max: usize,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
 }
 
 /// One node of a path.
@@ -114,7 +114,7 @@ fn wrong(inode: &Inode) -> Errno {
 }
 
 /// Reads a node whose entries lie in `first..end`.
-fn parse(inode: &Inode, bytes: &[u8], depth: Option<u16>, (first, end): (u64, u64)) -> Result<Node, Errno> {
+pub(super) fn parse(inode: &Inode, bytes: &[u8], depth: Option<u16>, (first, end): (u64, u64)) -> Result<Node, Errno> {
     let (count, max, found_depth) = (get_u16(bytes, 2), get_u16(bytes, 4), get_u16(bytes, 6));
     let room = bytes.len() / ENTRY_LEN - 1;
     let is_sane = get_u16(bytes, 0) == MAGIC
@@ -158,7 +158,7 @@ fn parse_entry(bytes: &[u8], depth: u16) -> Entry {
     Entry { logical, count, block: join(get_u32(bytes, 8), get_u16(bytes, 6).into()), is_unwritten }
 }
 
-fn store_node(node: &Node, bytes: &mut [u8]) {
+pub(super) fn store_node(node: &Node, bytes: &mut [u8]) {
     let short = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
     put_u16(bytes, 0, MAGIC);
     put_u16(bytes, 2, short(node.entries.len()));
@@ -186,7 +186,12 @@ fn checksum_offset(max: usize) -> usize {
     ENTRY_LEN * (max + 1)
 }
 
-fn read_node(inode: &Inode, block: u64, depth: u16, range: (u64, u64)) -> Result<(Arc<Buffer>, Node), Errno> {
+pub(super) fn read_node(
+    inode: &Inode,
+    block: u64,
+    depth: u16,
+    range: (u64, u64),
+) -> Result<(Arc<Buffer>, Node), Errno> {
     let buffer = inode.file_system().cache().get(block)?;
     let node = buffer.read(|bytes| {
         if !buffer.is_checked()
@@ -204,10 +209,15 @@ fn read_node(inode: &Inode, block: u64, depth: u16, range: (u64, u64)) -> Result
     Ok((buffer, node))
 }
 
+/// The root.
+pub(super) fn root_node(inode: &Inode, map: &Map) -> Result<Node, Errno> {
+    parse(inode, &map.root, None, (0, 1 << 32))
+}
+
 /// The path to the leaf where a block of the file is, or would be; the root first.
 fn descend(inode: &Inode, map: &Map, logical: u32) -> Result<Vec<Step>, Errno> {
     let mut end = 1 << 32;
-    let node = parse(inode, &map.root, None, (0, end))?;
+    let node = root_node(inode, map)?;
     let mut path = Vec::with_capacity(usize::from(node.depth) + 1);
     let mut step = Step { buffer: None, node, position: 0, end, is_changed: false };
     loop {
@@ -282,6 +292,20 @@ fn merge(entries: &mut Vec<Entry>) {
         }
         is_joined
     });
+}
+
+/// Cuts the extent in two that reaches over the beginning of a block.
+pub(super) fn cut(inode: &Inode, change: &Change<'_>, map: &mut Map, at: u32) -> Result<(), Errno> {
+    let mut path = descend(inode, map, at)?;
+    let leaf = path.last_mut().ok_or(Errno::EUCLEAN)?;
+    let entries = &mut leaf.node.entries;
+    let position = entries.partition_point(|entry| entry.logical < at);
+    let Some(entry) = position.checked_sub(1).and_then(|before| entries.get_mut(before)) else { return Ok(()) };
+    let Some(upper) = entry.part(at.into(), u64::MAX) else { return Ok(()) };
+    entry.count -= upper.count;
+    entries.insert(position, upper);
+    leaf.is_changed = true;
+    put_back(inode, change, map, path)
 }
 
 /// Gives data to what was only room in `first..end`. The first block for another change; None when all is done.
@@ -458,7 +482,7 @@ fn put_root_back(
     Ok(())
 }
 
-fn store_block(inode: &Inode, change: &Change<'_>, buffer: &Arc<Buffer>, node: &Node) -> Result<(), Errno> {
+pub(super) fn store_block(inode: &Inode, change: &Change<'_>, buffer: &Arc<Buffer>, node: &Node) -> Result<(), Errno> {
     change.write(buffer, |bytes| {
         store_node(node, bytes);
         if let Some(seed) = inode.checksum_seed() {

@@ -8,6 +8,7 @@
 
 pub(crate) mod extent;
 pub(crate) mod indirect;
+pub(crate) mod shift;
 
 use alloc::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use abi::Errno;
 use crate::Change;
 use crate::inode::Inode;
 use crate::record::{MAP_LEN, flag};
+use shift::Plan;
 
 /// Runs that are remembered.
 const RECENT_MAX: usize = 4;
@@ -208,6 +210,26 @@ impl Inode {
         self.file_system().free_blocks(change, first, count, is_metadata)?;
         map.count_blocks(self, -i64::from(count));
         Ok(())
+    }
+
+    /// Moves everything from a block of the file on by so many blocks, into a hole that is as long or away from the place, and sets
+    /// the length. In one change: a file that has too many extents for one stays as it is (`ENOSPC`).
+    pub(crate) fn shift(&self, first: u32, distance: i64, size: u64) -> Result<(), Errno> {
+        // The layout is locked: nobody changes the map meanwhile.
+        {
+            let change = self.file_system().begin(INSERT_CREDITS)?;
+            let mut map = self.map.lock();
+            map.forget();
+            extent::cut(self, &change, &mut map, first)?;
+            self.store_map(&change, &mut map)?;
+        }
+        let plan = Plan::make(self, &self.map.lock(), first, distance)?;
+        let change = self.file_system().begin(plan.credits())?;
+        let mut map = self.map.lock();
+        map.forget();
+        plan.carry_out(self, &change, &mut map)?;
+        map.size = size;
+        self.store_map(&change, &mut map)
     }
 
     /// How many blocks a file may have.

@@ -31,7 +31,12 @@
 //! Clean pages go when memory is short ([`reclaim`]), and mappings read them again. Whoever is given a page holds a reference to
 //! its frame until he has marked it dirty, mapped it, or is done with it: it stays the file's page as long.
 //!
-//! # 6. Locks
+//! # 6. Rearranging
+//!
+//! When everything from a page on moves to other places of the file, all these pages are written and dropped first, and until it is done nobody
+//! reads one again: who wants to waits ([`PageCache::rearrange`]).
+//!
+//! # 7. Locks
 //!
 //! The map of pages is locked (rank `FILE_PAGES`) for looks and changes of it, never over a transfer or while program memory is
 //! touched. Writers and changes of size hold the inode's lock, page faults do not. One thread writes a file back at a time (rank
@@ -409,8 +414,9 @@ impl PageCache {
                 Filling::Present(frame) => return Ok(frame),
                 Filling::Ours { filling, count } => return self.fill(store, filling, index, count),
                 Filling::Others => self.filled.block_until(u32::MAX, || {
-                    let is_filling = matches!(self.pages.lock().map.get(index), Some(Slot::Filling(_)));
-                    (!is_filling).then_some(())
+                    let pages = self.pages.lock();
+                    let is_filling = matches!(pages.map.get(index), Some(Slot::Filling(_)));
+                    (!is_filling && index < pages.frozen_from).then_some(())
                 }),
             }
         }
@@ -426,8 +432,10 @@ impl PageCache {
         match pages.map.get(index) {
             Some(Slot::Page(page)) => return Filling::Present(page.frame.clone()),
             Some(Slot::Filling(_)) => return Filling::Others,
+            None if index >= pages.frozen_from => return Filling::Others,
             None => {}
         }
+        let end = end.min(pages.frozen_from);
         let end = pages.map.next_present(index).map_or(end, |present| end.min(present));
         for at in index..end {
             pages.map.insert(at, Slot::Filling(filling));

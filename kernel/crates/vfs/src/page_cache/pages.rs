@@ -35,6 +35,8 @@ pub(super) struct Pages {
     pub(super) hand: u64,
     /// The bytes behind the end of the file that a write is about to put there; empty without one.
     pub(super) appended: Range<u64>,
+    /// From here on no page may be read into memory: the file is being rearranged.
+    pub(super) frozen_from: u64,
 }
 
 /// What a look for pages to drop has found.
@@ -48,7 +50,7 @@ pub(super) struct Look {
 
 impl Default for Pages {
     fn default() -> Self {
-        Self { map: SparseMap::new(), dirty: 0, hand: 0, appended: 0..0 }
+        Self { map: SparseMap::new(), dirty: 0, hand: 0, appended: 0..0, frozen_from: u64::MAX }
     }
 }
 

@@ -11,6 +11,7 @@ use sync::atomic::{
 };
 use sync::{MutexGuard, WaitQueue};
 
+use super::pages::{Page, Pages};
 use super::{DIRTY, ErrorMark, PageCache, PageStore, Slot, offset_in_page, page_of};
 
 /// The most pages on their way to the disk at once, in one file.
@@ -113,6 +114,56 @@ impl PageCache {
         }
     }
 
+    /// Lets `change` move the pages from `first` on to other places of the file, under the inode's lock. What is in memory of them is
+    /// written before and dropped, and nobody reads or writes any meanwhile.
+    pub(crate) fn rearrange(
+        &self,
+        store: &dyn PageStore,
+        first: u64,
+        change: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        self.write_back(store, first, u64::MAX)?;
+        let _writer = self.writer.lock();
+        let mut late = Vec::new();
+        {
+            let mut pages = self.pages.lock();
+            pages.frozen_from = first;
+            // What mappings stored in since then.
+            while let Some(run) = take_dirty(&mut pages, first, u64::MAX, usize::MAX) {
+                late.push(run);
+            }
+        }
+        let removed = self.take_range(first, u64::MAX);
+        // Whoever stored in one before this has done so before it is written.
+        self.mappings.invalidate(first, u64::MAX);
+        drop(removed);
+        for run in &late {
+            let pages = self.pages.lock();
+            zero_tail(store.size(), &pages.appended, run);
+        }
+        let written = if late.is_empty() { Ok(()) } else { store.write_runs(&late) };
+        if written.is_err() {
+            self.put_back(store, &late);
+        }
+        land(&late, written.is_ok());
+        let changed = written.and_then(|()| change());
+        self.pages.lock().frozen_from = u64::MAX;
+        self.filled.wake_all();
+        changed
+    }
+
+    /// Puts pages back that were dirty and could not be written.
+    fn put_back(&self, store: &dyn PageStore, runs: &[Run]) {
+        for run in runs {
+            let mut pages = self.pages.lock();
+            for (index, frame) in (run.first..).zip(&run.frames) {
+                let old = pages.map.insert(index, Slot::Page(Page::clean(frame.clone())));
+                debug_assert!(old.is_none(), "a page was read that is frozen");
+            }
+        }
+        self.keep_dirty(store, runs);
+    }
+
     /// Takes dirty pages to be written together with those of other files. None when there are none, or when another
     /// thread writes some: whoever has begun with a file does not wait for another one.
     pub(crate) fn begin_write_back(&self, store: &dyn PageStore) -> Option<Begun<'_>> {
@@ -186,37 +237,7 @@ impl PageCache {
 
     /// Takes the mark of being dirty from the next pages from `at` on that have it, side by side and at most `count`.
     fn take_run(&self, at: u64, end: u64, count: usize) -> Option<Run> {
-        let mut pages = self.pages.lock();
-        if pages.dirty == 0 || count == 0 {
-            return None;
-        }
-        let mut run = Run { first: at, frames: Vec::new(), is_mapped: false };
-        let mut next = pages.map.next_present(at);
-        while let Some(index) = next.filter(|index| *index < end) {
-            let is_next = run.frames.is_empty() || index == run.end();
-            if run.frames.len() >= count || !is_next {
-                break;
-            }
-            match pages.map.get_mut(index) {
-                Some(Slot::Page(page)) if page.is_dirty => {
-                    if run.frames.is_empty() {
-                        run.first = index;
-                    }
-                    page.is_dirty = false;
-                    run.is_mapped |= core::mem::take(&mut page.is_mapped_for_stores);
-                    run.frames.push(page.frame.clone());
-                }
-                _ if !run.frames.is_empty() => break,
-                _ => {}
-            }
-            next = index.checked_add(1).and_then(|index| pages.map.next_present(index));
-        }
-        let count = run.frames.len();
-        pages.dirty = pages.dirty.saturating_sub(count as u64);
-        drop(pages);
-        depart(count);
-        DIRTY.fetch_sub(count, Relaxed);
-        (count > 0).then_some(run)
+        take_dirty(&mut self.pages.lock(), at, end, count)
     }
 
     /// Makes pages dirty again that could not be written.
@@ -227,6 +248,39 @@ impl PageCache {
             }
         }
     }
+}
+
+/// Takes the mark of being dirty from the next pages from `at` on that have it, side by side and at most `count`.
+fn take_dirty(pages: &mut Pages, at: u64, end: u64, count: usize) -> Option<Run> {
+    if pages.dirty == 0 || count == 0 {
+        return None;
+    }
+    let mut run = Run { first: at, frames: Vec::new(), is_mapped: false };
+    let mut next = pages.map.next_present(at);
+    while let Some(index) = next.filter(|index| *index < end) {
+        let is_next = run.frames.is_empty() || index == run.end();
+        if run.frames.len() >= count || !is_next {
+            break;
+        }
+        match pages.map.get_mut(index) {
+            Some(Slot::Page(page)) if page.is_dirty => {
+                if run.frames.is_empty() {
+                    run.first = index;
+                }
+                page.is_dirty = false;
+                run.is_mapped |= core::mem::take(&mut page.is_mapped_for_stores);
+                run.frames.push(page.frame.clone());
+            }
+            _ if !run.frames.is_empty() => break,
+            _ => {}
+        }
+        next = index.checked_add(1).and_then(|index| pages.map.next_present(index));
+    }
+    let count = run.frames.len();
+    pages.dirty = pages.dirty.saturating_sub(count as u64);
+    depart(count);
+    DIRTY.fetch_sub(count, Relaxed);
+    (count > 0).then_some(run)
 }
 
 /// What a mapping stored behind the end of the file does not go to the disk: it would show when the file grows. What is being

@@ -18,5 +18,6 @@ mod protected;
 mod read;
 mod removed;
 mod replaced;
+mod shifts;
 mod write;
 mod xattrs;

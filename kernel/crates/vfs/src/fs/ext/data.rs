@@ -144,6 +144,12 @@ impl ExtInode {
         if kind != FallocateFlags::PUNCH_HOLE && end > self.core.size_max() {
             return Err(Errno::EFBIG);
         }
+        if matches!(kind, FallocateFlags::COLLAPSE_RANGE | FallocateFlags::INSERT_RANGE) {
+            self.shift(offset, end, kind == FallocateFlags::INSERT_RANGE)?;
+            self.metadata.touch_modified();
+            self.mark_dirty();
+            return Ok(());
+        }
         if kind == FallocateFlags::PUNCH_HOLE {
             self.punch(offset, end)?;
         } else if kind == FallocateFlags::ZERO_RANGE {
@@ -162,6 +168,31 @@ impl ExtInode {
         self.metadata.touch_modified();
         self.mark_dirty();
         Ok(())
+    }
+
+    /// Takes a range out of the file, or puts a hole in: what is behind it moves.
+    fn shift(&self, offset: u64, end: u64, is_insert: bool) -> Result<(), Errno> {
+        if !self.core.takes_shifts() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let (size, len) = (self.metadata.size(), end - offset);
+        let block_len = self.shared.file_system.superblock().block_len as u64;
+        let reaches_end = if is_insert { offset >= size } else { end >= size };
+        if !offset.is_multiple_of(block_len) || !len.is_multiple_of(block_len) || reaches_end {
+            return Err(Errno::EINVAL);
+        }
+        let new_size = if is_insert { size.checked_add(len) } else { size.checked_sub(len) };
+        let new_size = new_size.filter(|size| *size <= self.core.size_max()).ok_or(Errno::EFBIG)?;
+        self.cache()?.rearrange(self, page_of(offset), || {
+            self.settle_size(self.cache()?)?;
+            if is_insert {
+                self.core.put_in(offset, end, new_size)?;
+            } else {
+                self.core.take_out(offset, end, new_size)?;
+            }
+            self.metadata.set_size(new_size);
+            Ok(())
+        })
     }
 
     /// Makes a range zero and frees its blocks.
@@ -183,6 +214,9 @@ impl ExtInode {
                 at += part as u64;
             }
         }
-        self.core.punch(offset, end)
+        self.core.punch(offset, end)?;
+        // Whoever read meanwhile may have found what was there before.
+        cache.punch(offset.div_ceil(PAGE), in_file / PAGE);
+        Ok(())
     }
 }
