@@ -13,10 +13,17 @@
 #include <unistd.h>
 
 #define BLKROGET 0x125e
+#define BLKGETSIZE 0x1260
 #define BLKFLSBUF 0x1261
+#define BLKSECTGET 0x1267
 #define BLKSSZGET 0x1268
 #define BLKDISCARD 0x1277
+#define BLKIOMIN 0x1278
+#define BLKIOOPT 0x1279
+#define BLKPBSZGET 0x127b
+#define BLKROTATIONAL 0x127e
 #define BLKZEROOUT 0x127f
+#define BLKBSZGET 0x80081270
 #define BLKGETSIZE64 0x80081272
 #define CHUNK 65536
 #define CHUNKS 128
@@ -49,6 +56,14 @@ static void describe(const char *path)
 	ioctl(fd, BLKROGET, &read_only);
 	printf("%s: %s %d, %llu bytes, blocks of %d, read only %d\n", path, S_ISBLK(stat_of.st_mode) ? "block" : "other",
 	       (int)minor(stat_of.st_rdev), (unsigned long long)len, block, read_only);
+	unsigned least = 9, best = 9, physical = 9, cached = 9;
+	unsigned short rotates = 9, most = 0;
+	unsigned long sectors = 0;
+	long answers = ioctl(fd, BLKIOMIN, &least) | ioctl(fd, BLKIOOPT, &best) | ioctl(fd, BLKPBSZGET, &physical) |
+		       ioctl(fd, BLKBSZGET, &cached) | ioctl(fd, BLKROTATIONAL, &rotates) | ioctl(fd, BLKSECTGET, &most) |
+		       ioctl(fd, BLKGETSIZE, &sectors);
+	printf("  %ld: %lu sectors, transfers of %u, best %u, blocks of %u, %u in the cache, rotates %u, a most %d\n", answers,
+	       sectors, least, best, physical, cached, rotates, most >= 8);
 	close(fd);
 }
 

@@ -247,9 +247,9 @@ macro_rules! for_each_syscall {
 185 security() = Absent("never in Linux");
 186 gettid() = Full("");
 187 readahead(fd: Fd, offset: i64, count: usize) = Full("");
-188 setxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Partial("no access control lists (`system.posix_acl_*`)");
-189 lsetxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Partial("no access control lists (`system.posix_acl_*`)");
-190 fsetxattr(fd: Fd, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Partial("no access control lists (`system.posix_acl_*`)");
+188 setxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Full("");
+189 lsetxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Full("");
+190 fsetxattr(fd: Fd, name: UserPtr, value: UserPtr, size: usize, flags: i32) = Full("");
 191 getxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize) = Full("");
 192 lgetxattr(path: UserPtr, name: UserPtr, value: UserPtr, size: usize) = Full("");
 193 fgetxattr(fd: Fd, name: UserPtr, value: UserPtr, size: usize) = Full("");
@@ -344,7 +344,7 @@ macro_rules! for_each_syscall {
 282 signalfd(fd: Fd, mask: UserPtr, set_size: usize) = Partial("epoll reports signals of any thread");
 283 timerfd_create(clock: i32, flags: u32) = Full("");
 284 eventfd(initial: u32) = Full("");
-285 fallocate(fd: Fd, mode: u32, offset: i64, length: i64) = Partial("no COLLAPSE_RANGE and INSERT_RANGE; on FAT no KEEP_SIZE");
+285 fallocate(fd: Fd, mode: u32, offset: i64, length: i64) = Partial("on FAT no KEEP_SIZE");
 286 timerfd_settime(fd: Fd, flags: u32, value: UserPtr, old_value: UserPtr) = Full("");
 287 timerfd_gettime(fd: Fd, value: UserPtr) = Full("");
 288 accept4(fd: Fd, address: UserPtr, length: UserPtr, flags: u32) = Full("");
@@ -433,7 +433,7 @@ macro_rules! for_each_syscall {
 460 lsm_set_self_attr(attribute: u32, context: UserPtr, size: u32, flags: u32) = Absent("");
 461 lsm_list_modules(ids: UserPtr, size: UserPtr, flags: u32) = Absent("");
 462 mseal(address: usize, length: usize, flags: u64) = Absent("");
-463 setxattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr, arguments: UserPtr, size: usize) = Partial("as setxattr");
+463 setxattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr, arguments: UserPtr, size: usize) = Full("");
 464 getxattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr, arguments: UserPtr, size: usize) = Full("");
 465 listxattrat(directory: Fd, path: UserPtr, at: u32, names: UserPtr, size: usize) = Full("");
 466 removexattrat(directory: Fd, path: UserPtr, at: u32, name: UserPtr) = Full("");

@@ -274,7 +274,7 @@ impl Metadata {
     }
 
     /// `EPERM` if it may not be written but at its end.
-    pub(crate) fn check_may_cut(&self) -> Result<(), Errno> {
+    pub fn check_may_cut(&self) -> Result<(), Errno> {
         if self.protection().contains(Protection::APPEND_ONLY) { Err(Errno::EPERM) } else { Ok(()) }
     }
 

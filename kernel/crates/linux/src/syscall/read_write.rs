@@ -13,6 +13,7 @@ use file::{CallFlags, FdRef, IoResult, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter, read_iovecs};
 use net::socket::{MessageFlags, SocketFile};
 use sync::machine::{self, NEVER};
+use vfs::VnodeFile;
 
 use crate::error::SyscallError;
 use crate::lookup::file_as;
@@ -496,6 +497,12 @@ fn write_as(
     if flags.contains(RwFlags::NOWAIT) && as_flags.contains(OpenFlags::DIRECT) && open.file().has_positions() {
         // What is on the disk when the call returns was waited for.
         return Err(Errno::EAGAIN.into());
+    }
+    if flags.contains(RwFlags::NOAPPEND)
+        && open.is_append()
+        && let Some(file) = file_as::<VnodeFile>(open)
+    {
+        file.path().inode().metadata().check_may_cut()?;
     }
     let appends = (open.is_append() || flags.contains(RwFlags::APPEND)) && !flags.contains(RwFlags::NOAPPEND);
     as_flags.set(OpenFlags::APPEND, appends);

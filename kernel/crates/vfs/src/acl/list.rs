@@ -293,9 +293,8 @@ mod tests {
     #[test]
     fn who_is_meant_most_closely_decides() {
         let list = acl("u::0,u:5:6,u:6:7,g::4,g:30:2,g:31:6,m::6,o::5");
-        let may = |who: &Credentials, bits| {
-            list.check_permission(who, 20, Permissions::from_bits_truncate(bits)) == Ok(())
-        };
+        let may =
+            |who: &Credentials, bits| list.check_permission(who, 20, Permissions::from_bits_truncate(bits)) == Ok(());
         let all = |who: &Credentials| (0..8).filter(|bits| may(who, *bits)).collect::<Vec<_>>();
         assert_eq!(all(&who(5, &[30, 20])), [0, 2, 4, 6], "by name, and not by groups");
         assert_eq!(all(&who(6, &[])), [0, 2, 4, 6], "the mask takes the right to execute");

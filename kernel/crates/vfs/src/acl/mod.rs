@@ -120,12 +120,7 @@ pub(crate) fn get(inode: &dyn Inode, kind: AclKind) -> Result<Vec<u8>, Errno> {
 }
 
 /// Sets a list, or removes it: Linux's `vfs_set_acl`. Whether there was one does not count.
-pub(crate) fn set(
-    credentials: &Credentials,
-    path: &PathRef,
-    kind: AclKind,
-    value: Option<&[u8]>,
-) -> Result<(), Errno> {
+pub(crate) fn set(credentials: &Credentials, path: &PathRef, kind: AclKind, value: Option<&[u8]>) -> Result<(), Errno> {
     change(path, InotifyMask::ATTRIB, |inode| {
         let list = Acl::parse(value.unwrap_or_default())?;
         let metadata = inode.metadata();

@@ -32,10 +32,17 @@ mod command {
     pub(super) const IS_READ_ONLY: u32 = 0x125e;
     pub(super) const SECTORS: u32 = 0x1260;
     pub(super) const FLUSH_BUFFERS: u32 = 0x1261;
+    pub(super) const SECTORS_MAX: u32 = 0x1267;
     pub(super) const LOGICAL_BLOCK_LEN: u32 = 0x1268;
     pub(super) const DISCARD: u32 = 0x1277;
+    pub(super) const TRANSFER_LEN_MIN: u32 = 0x1278;
+    pub(super) const TRANSFER_LEN_BEST: u32 = 0x1279;
+    pub(super) const ALIGNMENT_OFFSET: u32 = 0x127a;
     pub(super) const PHYSICAL_BLOCK_LEN: u32 = 0x127b;
+    pub(super) const DISCARD_ZEROES: u32 = 0x127c;
+    pub(super) const IS_ROTATIONAL: u32 = 0x127e;
     pub(super) const ZERO_OUT: u32 = 0x127f;
+    pub(super) const CACHED_BLOCK_LEN: u32 = 0x8008_1270;
     pub(super) const LEN_BYTES: u32 = 0x8008_1272;
 }
 
@@ -334,12 +341,28 @@ impl File for DiskFile {
     fn ioctl(&self, open: &OpenFile, command: u32, argument: usize) -> Result<usize, Errno> {
         let volume = &self.contents.volume;
         let limits = volume.disk().limits();
+        let as_u32 = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let as_int = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
         match command {
             command::LEN_BYTES => write_user_struct(argument, &volume.len_bytes())?,
             command::SECTORS => write_user_struct(argument, &volume.sectors())?,
             command::LOGICAL_BLOCK_LEN => write_user_struct(argument, &as_int(limits.logical_block_len))?,
-            command::PHYSICAL_BLOCK_LEN => write_user_struct(argument, &as_int(limits.physical_block_len))?,
+            command::PHYSICAL_BLOCK_LEN => write_user_struct(argument, &as_u32(limits.physical_block_len))?,
+            // As `/sys/block/*/queue` says.
+            command::TRANSFER_LEN_MIN => write_user_struct(argument, &as_u32(limits.physical_block_len))?,
+            command::TRANSFER_LEN_BEST | command::ALIGNMENT_OFFSET | command::DISCARD_ZEROES => {
+                write_user_struct(argument, &0u32)?;
+            }
+            command::IS_ROTATIONAL => write_user_struct(argument, &0u16)?,
+            command::SECTORS_MAX => {
+                let most = u16::try_from(limits.data_sectors_max).unwrap_or(u16::MAX);
+                write_user_struct(argument, &most)?;
+            }
+            command::CACHED_BLOCK_LEN => {
+                // As Linux: the largest of which the volume is a multiple, up to a page.
+                let len = 1usize.checked_shl(volume.len_bytes().trailing_zeros()).unwrap_or(PAGE_SIZE);
+                write_user_struct(argument, &as_int(len.clamp(limits.logical_block_len, PAGE_SIZE)))?;
+            }
             command::IS_READ_ONLY => write_user_struct(argument, &i32::from(volume.is_read_only()))?,
             command::FLUSH_BUFFERS => {
                 self.contents.synchronize()?;

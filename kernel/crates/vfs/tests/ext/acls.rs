@@ -91,13 +91,8 @@ fn check_tree(world: &World) {
     assert_eq!(world.stat("/directory/below").unwrap().mode & 0o777, 0o770);
     assert_eq!(world.stat("/directory/below/new").unwrap().mode & 0o777, 0o660);
     assert_eq!(get(world, "/directory/below/new", DEFAULT), Err(Errno::ENODATA));
-    let new = list(&[
-        (OWNER, 6, NOBODY),
-        (USER, 7, 5),
-        (OWNING_GROUP, 5, NOBODY),
-        (MASK, 6, NOBODY),
-        (OTHERS, 0, NOBODY),
-    ]);
+    let new =
+        list(&[(OWNER, 6, NOBODY), (USER, 7, 5), (OWNING_GROUP, 5, NOBODY), (MASK, 6, NOBODY), (OTHERS, 0, NOBODY)]);
     assert_eq!(get(world, "/directory/below/new", ACCESS), Ok(new));
 }
 

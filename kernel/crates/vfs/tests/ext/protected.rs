@@ -12,6 +12,8 @@ use crate::support::{Answer, World};
 const IMMUTABLE: u32 = 0x10;
 const APPEND_ONLY: u32 = 0x20;
 const SYNCHRONOUS: u32 = 0x8;
+const INDEX: u32 = 0x1000;
+const DIRECTORIES_SPREAD: u32 = 0x2_0000;
 const KEY: &[u8] = b"user.name";
 
 fn fresh(kind: &(&str, &[&str]), options: ExtOptions) -> (Scratch, Mounted) {
@@ -96,6 +98,13 @@ fn flags_protect_files() {
         check_immutable(world);
         check_append_only(world);
         assert_eq!(change_flags(world, "/free", SYNCHRONOUS, 0), Err(Errno::EOPNOTSUPP));
+        // What is not to be chosen is left as it is, what nobody has is refused.
+        let flags_before = vfs::inode_flags(&world.place("/free").unwrap());
+        assert_eq!(change_flags(world, "/free", INDEX, 0), Ok(()));
+        assert_eq!(change_flags(world, "/free", 0x8000_0000, 0), Err(Errno::EOPNOTSUPP));
+        assert_eq!(change_flags(world, "/free", DIRECTORIES_SPREAD, 0), Err(Errno::EOPNOTSUPP), "it is no directory");
+        assert_eq!(change_flags(world, "/folder", DIRECTORIES_SPREAD, 0), Ok(()));
+        assert_eq!(vfs::inode_flags(&world.place("/free").unwrap()), flags_before);
         world.chown("/free", Some(1000), None).unwrap();
         let owner = world.as_user(1000, &[]);
         assert_eq!(change_flags(&owner, "/free", IMMUTABLE, 0), Err(Errno::EPERM));

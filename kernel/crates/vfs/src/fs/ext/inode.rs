@@ -32,9 +32,14 @@ const SAVE_CREDITS: u32 = 2;
 
 /// Flags that programs see (`EXT4_FL_USER_VISIBLE`).
 const FLAGS_VISIBLE: u32 = 0x725b_dfff;
-/// Flags that can be changed: that it is immutable, may only grow, and is left out by `dump`. What the others ask for is not
-/// done here.
-const FLAGS_SETTABLE: u32 = 0x10 | 0x20 | 0x40;
+/// Flags that may be asked for with any value: the others are as they are (`EXT4_FL_USER_MODIFIABLE`).
+const FLAGS_MODIFIABLE: u32 = 0x604b_c0ff;
+/// Those of them that only directories have.
+const FLAGS_OF_DIRECTORIES: u32 = 0x6003_0000;
+/// Flags that can be changed: that it is immutable, may only grow, is left out by `dump`; and those that nobody goes by, Linux
+/// neither: to be overwritten, kept, or compressed, its end not to be shared, its directories to be spread. What the others ask
+/// for is not done here.
+const FLAGS_SETTABLE: u32 = 0x10 | 0x20 | 0x40 | 0x1 | 0x2 | 0x4 | 0x8000 | 0x2_0000;
 
 /// An inode of a file system of the family.
 pub struct ExtInode {
@@ -260,7 +265,7 @@ impl ExtInode {
     }
 
     /// Pages behind those that were written may have been punched: when none is left to be written, the length on the disk is the file's.
-    fn settle_size(&self, cache: &PageCache) -> Result<(), Errno> {
+    pub(super) fn settle_size(&self, cache: &PageCache) -> Result<(), Errno> {
         let size = self.metadata.size();
         if cache.is_dirty() || self.core.size_on_disk() >= size {
             return Ok(());
@@ -319,6 +324,13 @@ impl Inode for ExtInode {
     }
 
     fn set_flags(&self, flags: u32) -> Result<(), Errno> {
+        let fixed = self.flags()? & !FLAGS_MODIFIABLE;
+        let wanted = flags & FLAGS_MODIFIABLE;
+        let is_foreign = wanted & FLAGS_OF_DIRECTORIES != 0 && !self.metadata.is_directory();
+        if flags & !FLAGS_VISIBLE != 0 || is_foreign {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let flags = fixed | wanted;
         if (self.flags()? ^ flags) & !FLAGS_SETTABLE != 0 {
             return Err(Errno::EOPNOTSUPP);
         }
