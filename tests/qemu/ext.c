@@ -26,6 +26,9 @@
 #define IMMUTABLE 0x10
 #define APPEND 0x20
 #define WHITEOUT 4
+#define FIEMAP 0xc020660b
+#define COLLAPSE_RANGE 8
+#define INSERT_RANGE 0x20
 
 static const char *at;
 
@@ -216,6 +219,69 @@ static void protect(void)
 	say("rename", rename(path("moved"), path("punched")));
 }
 
+struct extents {
+	unsigned long start, len;
+	unsigned flags, mapped, room, reserved;
+	struct {
+		unsigned long logical, physical, len, unused[2];
+		unsigned flags, more[3];
+	} extent[8];
+};
+
+// Ranges that are taken out and put in, where they are, and lists of who may do what.
+static void arrange(void)
+{
+	static char blocks[3][4096];
+	struct extents all = { .len = -1UL, .flags = 1, .room = 8 }, counted = { .len = -1UL };
+	unsigned long covered = 0, known = 0;
+
+	for (int i = 0; i < 3; i++)
+		memset(blocks[i], 'a' + i, sizeof blocks[i]);
+	int fd = make("arranged", blocks, sizeof blocks, 0);
+	refused("collapse", fallocate(fd, COLLAPSE_RANGE, 0, 4096));
+	refused("insert", fallocate(fd, INSERT_RANGE, 4096, 8192));
+	refused("uneven", fallocate(fd, INSERT_RANGE, 1, 4096));
+	say("FIEMAP", ioctl(fd, FIEMAP, &all));
+	say("FIEMAP", ioctl(fd, FIEMAP, &counted));
+	for (unsigned i = 0; i < all.mapped && i < 8; i++) {
+		covered += all.extent[i].len;
+		known += all.extent[i].physical != 0;
+	}
+	printf("%s: %lu bytes in extents, places of all %d, counted %d, the last one says so %u\n", at, covered,
+	       known == all.mapped, all.mapped == counted.mapped, all.extent[all.mapped - 1].flags);
+	all.flags = 8;
+	printf("%s: FIEMAP with a flag: %d %u\n", at, ioctl(fd, FIEMAP, &all) < 0 && errno == EBADR, all.flags);
+	close(fd);
+
+	// The user 5 may write, and the mask as well.
+	static const unsigned short list[] = { 2, 0, 1, 6, -1, -1, 2, 6, 5, 0, 4, 4, -1, -1, 16, 6, -1, -1, 32, 0, -1, -1 };
+	say("setxattr", setxattr(path("arranged"), "system.posix_acl_access", list, sizeof list, 0));
+	say("mkdir", mkdir(path("handed"), 0777));
+	say("setxattr", setxattr(path("handed"), "system.posix_acl_default", list, sizeof list, 0));
+	close(make("handed/on", "x", 1, 0));
+}
+
+// What of that is there later.
+static void look_at_lists(void)
+{
+	unsigned short list[30];
+	struct stat stat_of;
+	char text[3][2] = { "", "", "" };
+
+	for (int i = 0; i < 2; i++) {
+		const char *name = path(i ? "handed/on" : "arranged");
+		long len = getxattr(name, "system.posix_acl_access", list, sizeof list);
+		stat(name, &stat_of);
+		printf("%s: a list of %ld, mode %o, the mask %o\n", at, len, stat_of.st_mode, len > 36 ? list[15] : 0);
+	}
+	int fd = open(path("arranged"), O_RDONLY);
+	for (int i = 0; i < 3; i++)
+		pread(fd, text[i], 1, 4096L * i);
+	fstat(fd, &stat_of);
+	printf("%s: arranged %s-%s-%s of %ld\n", at, text[0], text[1], text[2], (long)stat_of.st_size);
+	close(fd);
+}
+
 static void look(void)
 {
 	char text[600] = "";
@@ -263,9 +329,11 @@ int main(void)
 		say("mount", mount(disks[number][0], at, disks[number][2], 0, ""));
 		use();
 		protect();
+		arrange();
 		say("umount", umount(at));
 		say("mount", mount(disks[number][0], at, disks[number][2], MS_NOATIME, ""));
 		look();
+		look_at_lists();
 	}
 	// The second disk is left mounted: the end of the machine must see to it.
 	at = disks[0][1];

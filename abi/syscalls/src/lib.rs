@@ -16,6 +16,7 @@ pub mod argument;
 pub mod directory;
 pub mod documentation;
 pub mod errno;
+pub mod fiemap;
 pub mod inet;
 pub mod inotify;
 pub mod interface;

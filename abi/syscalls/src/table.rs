@@ -344,7 +344,7 @@ macro_rules! for_each_syscall {
 282 signalfd(fd: Fd, mask: UserPtr, set_size: usize) = Partial("epoll reports signals of any thread");
 283 timerfd_create(clock: i32, flags: u32) = Full("");
 284 eventfd(initial: u32) = Full("");
-285 fallocate(fd: Fd, mode: u32, offset: i64, length: i64) = Partial("on FAT no KEEP_SIZE");
+285 fallocate(fd: Fd, mode: u32, offset: i64, length: i64) = Full("");
 286 timerfd_settime(fd: Fd, flags: u32, value: UserPtr, old_value: UserPtr) = Full("");
 287 timerfd_gettime(fd: Fd, value: UserPtr) = Full("");
 288 accept4(fd: Fd, address: UserPtr, length: UserPtr, flags: u32) = Full("");

@@ -57,7 +57,7 @@ mod record_place;
 pub mod superblock;
 
 pub use change::Change;
-pub use data::{Transfers, Writing};
+pub use data::{Extent, ExtentPlace, Transfers, Writing};
 pub use directory_blocks::{DirectoryBlocks, DirectoryFormat};
 pub use file_system::{FileSystem, Options};
 pub use inode::{CREATE_CREDITS, Inode, NewInode};

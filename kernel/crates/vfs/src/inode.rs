@@ -61,6 +61,19 @@ pub enum LinkTarget {
     Place(PathRef),
 }
 
+/// Bytes that are side by side in a file and on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileExtent {
+    /// Where it begins in the file.
+    pub start: u64,
+    /// Its length.
+    pub len: u64,
+    /// Where it begins on the disk, if that was decided.
+    pub on_disk: u64,
+    /// `FIEMAP_EXTENT_*` flags.
+    pub flags: u32,
+}
+
 /// How opening an inode goes on.
 pub enum Opened {
     /// It is served by the inode's own data operations.
@@ -272,6 +285,13 @@ pub trait Inode: Any + Send + Sync {
             return Err(Errno::ENXIO);
         }
         Ok(if wants_hole { size } else { offset })
+    }
+
+    /// Gives where the contents of `start..end` are on the disk, in whole blocks, until the sink wants no more. `EFBIG` behind all that a
+    /// file can have.
+    fn extents(&self, start: u64, end: u64, sink: &mut dyn FnMut(FileExtent) -> bool) -> Result<(), Errno> {
+        let _ = (start, end, sink);
+        Err(Errno::EOPNOTSUPP)
     }
 
     /// A page of the file for mappings; `EFAULT` behind the end.

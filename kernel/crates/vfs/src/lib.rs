@@ -96,7 +96,7 @@ pub use detached::{new_mount, open_detached, open_place_only};
 pub use file_mapping::{mapped_open, mapped_place};
 pub use file_system::{FileSystem, FileSystemStatistics};
 pub use file_time::FileTime;
-pub use inode::{Inode, LinkTarget, NewAcls, NewInode, Opened, Renaming};
+pub use inode::{FileExtent, Inode, LinkTarget, NewAcls, NewInode, Opened, Renaming};
 pub use metadata::{FileKind, Metadata, NewMetadata, Permissions};
 pub use mount::{Mount, MountFlags, PathRef, UNIQUE_ID_BASE};
 pub use mount_options::MountOptions;

@@ -610,6 +610,11 @@ impl Metadata {
         self.readers.fetch_sub(1, Relaxed);
     }
 
+    /// Whether it is open for writing once.
+    pub(crate) fn has_one_writer(&self) -> bool {
+        self.writers.load(SeqCst) == 1
+    }
+
     /// Whether it is open for writing.
     pub fn has_writers(&self) -> bool {
         self.writers.load(SeqCst) > 0

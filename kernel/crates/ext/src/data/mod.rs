@@ -21,6 +21,7 @@
 //! The new length is set first, in one change with an entry in the list of orphans; then blocks go, in as many changes
 //! as that takes.
 
+mod extents;
 mod room;
 mod writing;
 
@@ -36,6 +37,7 @@ use crate::inode::Inode;
 use crate::map::{Map, Place, Run};
 use crate::orphan::ORPHAN_CREDITS;
 
+pub use extents::{Extent, ExtentPlace};
 pub use writing::Writing;
 
 /// What a file has at a block.

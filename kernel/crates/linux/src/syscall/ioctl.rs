@@ -3,8 +3,8 @@
 use core::any::Any;
 
 use abi::ioctl::{
-    FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIOQSIZE, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, TIOCGPGRP, TIOCGSID,
-    TIOCNOTTY, TIOCSCTTY, TIOCSPGRP,
+    FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIOQSIZE, FS_IOC_FIEMAP, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS,
+    TIOCGPGRP, TIOCGSID, TIOCNOTTY, TIOCSCTTY, TIOCSPGRP,
 };
 use abi::stat::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use abi::{Errno, Fd, OpenFlags};
@@ -14,6 +14,7 @@ use mm::user::{read_user_struct, write_user_struct};
 use net::socket::SocketFile;
 use vfs::VnodeFile;
 
+use super::fiemap::fiemap;
 use super::namespace::namespace_ioctl;
 use super::socket_ioctl::socket_ioctl;
 use crate::SyscallResult;
@@ -71,6 +72,10 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
             vfs::set_inode_flags(&thread.file_credentials(), file.path(), flags)?;
             Ok(0)
         }
+        FS_IOC_FIEMAP => match file_as::<VnodeFile>(&open).filter(|file| file.served_by().is_none()) {
+            Some(file) => fiemap(file, address),
+            None => Err(Errno::EOPNOTSUPP.into()),
+        },
         TIOCSCTTY | TIOCNOTTY | TIOCGPGRP | TIOCSPGRP | TIOCGSID => match terminal(&open) {
             Some(tty) => control_terminal(thread, tty, command, argument, address),
             None => Err(Errno::ENOTTY.into()),

@@ -12,6 +12,7 @@ mod descriptor;
 mod directory;
 mod epoll;
 mod exec;
+mod fiemap;
 mod filesystem;
 mod futex;
 mod identity;

@@ -239,3 +239,56 @@ fn a_loss_of_power_leaves_no_file_half_moved() {
         }
     }
 }
+
+/// What is said of where contents are: the disk has them there.
+#[test]
+fn extents_are_where_they_are_said_to_be() {
+    const DELAYED: u32 = 0x4 | 0x2;
+    const UNWRITTEN: u32 = 0x800;
+    let scratch = Scratch::new();
+    for (kind, options) in [&KINDS[0], &KINDS[4], &KINDS[6]] {
+        let image = make(&scratch, options, None);
+        let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+        let len = block_len(&mounted);
+        let page = 4096;
+        let mut pair = Pair::new(&mounted.world, "/file", len);
+        pair.write(0, 3 * 4096, 1);
+        pair.write(5 * page, 4096, 2);
+        let inode = mounted.world.place("/file").unwrap().inode().clone();
+        let extents = |start, end| {
+            let mut all = Vec::new();
+            inode.extents(start, end, &mut |extent| {
+                all.push((extent.start, extent.len, extent.on_disk, extent.flags));
+                true
+            })?;
+            Ok(all)
+        };
+        let waiting = [(0, 3 * page, 0, DELAYED), (5 * page, page, 0, DELAYED)];
+        assert_eq!(extents(0, u64::MAX), Ok(waiting.to_vec()), "{kind}");
+        pair.file.file().sync(false).unwrap();
+        let is_extents = kind.starts_with("ext4");
+        if is_extents {
+            pair.file.allocate(FallocateFlags::KEEP_SIZE, 8 * page, page).unwrap();
+        }
+        let all = extents(0, u64::MAX).unwrap();
+        let covered: u64 = all.iter().map(|(_, len, ..)| len).sum();
+        assert_eq!(covered, if is_extents { 5 * page } else { 4 * page }, "{kind}: {all:?}");
+        let unwritten: Vec<_> = all.iter().filter(|(.., flags)| *flags == UNWRITTEN).map(|extent| extent.0).collect();
+        assert_eq!(unwritten, if is_extents { vec![8 * page] } else { vec![] }, "{kind}");
+        let disk = mounted.disk.image().to_bytes(crate::images::LEN / SECTOR_LEN as u64);
+        for (start, len, on_disk, flags) in &all {
+            if *flags == 0 {
+                let there = &disk[index(*on_disk)..index(on_disk + len)];
+                assert!(there == &pair.bytes[index(*start)..index(start + len)], "{kind}: {start}");
+            }
+        }
+        // In whole blocks, of what is asked for.
+        let part = extents(5 * page + 1, 5 * page + 2).unwrap();
+        assert_eq!(part.iter().map(|extent| (extent.0, extent.1)).collect::<Vec<_>>(), [(5 * page, len)], "{kind}");
+        assert_eq!(
+            (extents(3 * page, 5 * page), extents(1 << 62, u64::MAX)),
+            (Ok(vec![]), Err(Errno::EFBIG)),
+            "{kind}"
+        );
+    }
+}

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use abi::{OpenFlags, RenameFlags};
+use abi::{Errno, OpenFlags, RenameFlags};
 use testkit::disk::crashed;
+use vfs::FileSystem;
 
-use crate::images::{Medium, SHAPES, Shape, repair};
+use crate::images::{Medium, SHAPES, Shape, check, repair};
 use crate::support::{Random, World};
 
 /// What was stable after so many steps of the log: files with their contents.
@@ -188,4 +189,43 @@ fn an_exchange_in_a_block_happens_at_once_and_elsewhere_loses_nothing() {
             assert!(has_both || from.starts_with("/folder"), "{from}");
         });
     }
+}
+
+/// Writes fail from some moment on, in the middle of an exchange: the names mean what they did, or have been exchanged.
+#[test]
+fn an_exchange_that_fails_is_undone() {
+    let (first, second) = (vec![1; 3000], vec![2; 5000]);
+    let (from, to) = ("/folder/one of two", "/elsewhere/other");
+    let mut undone = 0;
+    for writes in 0..12 {
+        let medium = Medium::new(&SHAPES[2].make());
+        let fat = medium.open().unwrap();
+        let world = World::over(fat.clone());
+        for folder in ["/folder", "/elsewhere", "/elsewhere/inner", "/folder/moved"] {
+            world.mkdir(folder).unwrap();
+        }
+        for (name, contents) in [(from, &first), (to, &second), ("/folder/moved/file", &second)] {
+            world.write_file(name, contents).unwrap();
+        }
+        fat.sync().unwrap();
+        medium.disk.fail_writes_after(Some(writes));
+        let exchanged = world.rename_with(from, to, RenameFlags::EXCHANGE);
+        let moved = world.rename_with("/folder/moved", "/elsewhere/inner", RenameFlags::EXCHANGE);
+        medium.disk.fail_writes_after(None);
+        undone += u32::from(exchanged == Err(Errno::EIO));
+        let expected = if exchanged.is_ok() { [&second, &first] } else { [&first, &second] };
+        let look = |world: &World| {
+            assert_eq!([from, to].map(|name| world.read_file(name).unwrap()), expected.map(Vec::clone), "{writes}");
+            let file = if moved.is_ok() { "/elsewhere/inner/file" } else { "/folder/moved/file" };
+            assert_eq!(world.read_file(file).unwrap(), second, "{writes}");
+            let names = ["/folder", "/elsewhere"].map(|folder| world.names(folder).unwrap().len());
+            assert_eq!(names, [2, 2], "{writes}");
+        };
+        look(&world);
+        drop(world);
+        fat.shut_down().unwrap();
+        check(&medium.bytes());
+        look(&World::over(medium.open().unwrap()));
+    }
+    assert!(undone >= 2, "{undone}");
 }

@@ -4,6 +4,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 
+use abi::fiemap::{FIEMAP_EXTENT_DELALLOC, FIEMAP_EXTENT_UNKNOWN, FIEMAP_EXTENT_UNWRITTEN};
 use abi::{Errno, FallocateFlags, OpenFlags, Timespec};
 use ext::attribute;
 use file::pipe::Pipe;
@@ -18,7 +19,7 @@ use crate::inode::Renaming;
 use crate::metadata::Protection;
 use crate::page_cache::{PageCache, PageStore};
 use crate::{
-    Capabilities, Credentials, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, Name, NewInode,
+    Capabilities, Credentials, FileExtent, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, Name, NewInode,
     NewMetadata, Opened, PathRef, XattrChange,
 };
 
@@ -459,6 +460,25 @@ impl Inode for ExtInode {
         let cache = self.cache()?;
         let found = self.core.seek(offset, wants_hole, self.metadata.size(), &|page| cache.is_resident(page));
         self.shared.checked(found)
+    }
+
+    fn extents(&self, start: u64, end: u64, sink: &mut dyn FnMut(FileExtent) -> bool) -> Result<(), Errno> {
+        let size_max = self.core.size_max();
+        match self.contents {
+            Contents::Regular(_) | Contents::Directory(_) => {}
+            _ => return Err(Errno::EOPNOTSUPP),
+        }
+        if start >= size_max {
+            return Err(Errno::EFBIG);
+        }
+        self.shared.checked(self.core.each_extent(start, end.min(size_max), &mut |extent| {
+            let (on_disk, flags) = match extent.place {
+                ext::ExtentPlace::Data(place) => (place, 0),
+                ext::ExtentPlace::Unwritten(place) => (place, FIEMAP_EXTENT_UNWRITTEN),
+                ext::ExtentPlace::Waiting => (0, FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN),
+            };
+            sink(FileExtent { start: extent.start, len: extent.len, on_disk, flags })
+        }))
     }
 
     fn page(&self, index: u64) -> Result<Frame, Errno> {

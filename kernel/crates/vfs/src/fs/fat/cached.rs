@@ -4,6 +4,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use abi::Errno;
+use sync::atomic::Ordering::Relaxed;
 
 use crate::write_back::Cached;
 
@@ -41,6 +42,15 @@ impl Volume {
         let written = self.write_changed(true);
         let committed = self.commit_all();
         self.finished(written.map(drop).and(committed))
+    }
+
+    /// Gives back what files keep behind their ends that are open for ever.
+    pub(super) fn let_room_go(&self) -> Result<(), Errno> {
+        if self.is_stopped() || self.is_read_only() {
+            return Ok(());
+        }
+        let inodes: Vec<_> = self.lock().inodes.values().filter_map(Weak::upgrade).collect();
+        inodes.iter().filter(|inode| inode.kept.load(Relaxed) != 0).try_for_each(|inode| inode.let_room_go())
     }
 
     /// Brings to the disk what was dirty at the last call.

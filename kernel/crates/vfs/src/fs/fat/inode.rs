@@ -61,6 +61,8 @@ pub(super) struct FatInode {
     is_changed: AtomicBool,
     /// Its entry, or the FAT, must be written for its contents to be found again.
     pub(super) is_moved: AtomicBool,
+    /// Clusters that are kept whatever its length, as long as anybody may write it.
+    pub(super) kept: AtomicU64,
 }
 
 impl FatInode {
@@ -109,6 +111,7 @@ impl FatInode {
             index: IndexSlot::new(),
             is_changed: AtomicBool::new(false),
             is_moved: AtomicBool::new(false),
+            kept: AtomicU64::new(0),
         })
     }
 
@@ -169,7 +172,7 @@ impl FatInode {
 
     pub(super) fn show_blocks(&self) {
         let geometry = &self.volume.geometry;
-        let len = geometry.clusters_for(self.metadata.size()) * geometry.cluster_len();
+        let len = self.clusters_wanted() * geometry.cluster_len();
         self.metadata.set_blocks(len / 512);
     }
 
@@ -397,11 +400,22 @@ impl Inode for FatInode {
     }
 
     fn allocate(&self, mode: FallocateFlags, offset: u64, len: u64) -> Result<(), Errno> {
-        if !mode.is_empty() {
-            return Err(Errno::EOPNOTSUPP);
+        let end = offset.checked_add(len).filter(|end| *end <= FILE_LEN_MAX).ok_or(Errno::EFBIG)?;
+        match mode {
+            FallocateFlags::KEEP_SIZE => self.keep_room(end),
+            _ if !mode.is_empty() => Err(Errno::EOPNOTSUPP),
+            _ if end > self.metadata.size() => self.set_len(end),
+            _ => Ok(()),
         }
-        let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
-        if end > self.metadata.size() { self.set_len(end) } else { Ok(()) }
+    }
+
+    fn writer_closed(&self) {
+        // Whoever closes it is still among those who write.
+        if self.kept.load(Relaxed) != 0 && self.metadata.has_one_writer() {
+            let _lock = self.metadata.lock();
+            // What cannot be given back now is given back when the volume is unmounted.
+            let _ = self.let_room_go();
+        }
     }
 
     fn page_cache(&self) -> Option<(&PageCache, &dyn PageStore)> {

@@ -171,7 +171,7 @@ impl FileSystem for FatFs {
     }
 
     fn shut_down(&self) -> Result<(), Errno> {
-        let result = self.sync();
+        let result = self.volume.let_room_go().and_then(|()| self.sync());
         if result.is_ok() {
             return self.volume.end_writing();
         }

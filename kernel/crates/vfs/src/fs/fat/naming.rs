@@ -92,6 +92,11 @@ impl FatInode {
     }
 
     pub(super) fn move_name(&self, renaming: &Renaming<'_>) -> Result<(), Errno> {
+        self.move_name_by(renaming, true)
+    }
+
+    /// With `is_ordered` the disk has the new name before it loses the old one. Whatever fails, the old name stands.
+    fn move_name_by(&self, renaming: &Renaming<'_>, is_ordered: bool) -> Result<(), Errno> {
         let target = Self::of(renaming.new_directory)?;
         let inode = Self::of(renaming.inode)?;
         let replaced = renaming.replaced.map(Self::of).transpose()?;
@@ -120,15 +125,15 @@ impl FatInode {
             self.replace_within_block(&mut state, &old, &old_places, &set)?;
         } else {
             let place = target.insert(&set)?;
-            if inode.metadata.is_directory() && !is_here {
-                target.point_up(&inode)?;
+            let needs_commit = is_ordered && !self.are_in_block_of(&old_places, place);
+            if let Err(errno) = self.hand_over(&target, &inode, [old.place, place], needs_commit) {
+                target.withdraw(renaming.new_name.bytes(), place)?;
+                if inode.metadata.is_directory() && !is_here {
+                    self.point_up(&inode)?;
+                }
+                return Err(errno);
             }
             let mut state = self.volume.lock_for_change()?;
-            self.copy_fields(&mut state, old.place, place)?;
-            if !self.are_in_block_of(&old_places, place) {
-                // On the disk the file has its new name before it loses the old one.
-                self.volume.commit(&mut state)?;
-            }
             self.remove(&mut state, &old, &old_places)?;
             state.inodes.remove(&old.place);
             state.inodes.insert(place, Arc::downgrade(&inode));
@@ -138,7 +143,8 @@ impl FatInode {
         if let (Some(replaced), Some(found)) = (&replaced, &replaced_file) {
             let mut state = self.volume.lock_for_change()?;
             if !self.are_in_block_of(&replaced_places, inode.place()) {
-                self.volume.commit(&mut state)?;
+                // What could not be written is tried again, and its error told, by who syncs. The name has its new meaning.
+                let _ = self.volume.commit(&mut state);
             }
             target.remove(&mut state, found, &replaced_places)?;
             target.forget_name(&mut state, replaced);
@@ -152,8 +158,26 @@ impl FatInode {
         Ok(())
     }
 
+    /// Gives a file that has an entry at the first place its other entry, at the second.
+    fn hand_over(&self, target: &Self, inode: &Self, [from, to]: [u64; 2], needs_commit: bool) -> Result<(), Errno> {
+        if inode.metadata.is_directory() && !core::ptr::eq(self, target) {
+            target.point_up(inode)?;
+        }
+        let mut state = self.volume.lock_for_change()?;
+        self.copy_fields(&mut state, from, to)?;
+        if needs_commit { self.volume.commit(&mut state) } else { Ok(()) }
+    }
+
+    /// Takes the entries of a name away that was given and is not to stand.
+    fn withdraw(&self, name: &[u8], place: u64) -> Result<(), Errno> {
+        let found = self.find_file(name, place)?;
+        let places = self.places_of(&found)?;
+        self.remove(&mut *self.volume.lock_for_change()?, &found, &places)
+    }
+
     /// Exchanges what two names mean. Where both are in one block, the disk has it before or after. Otherwise the other
-    /// file goes by a name of its own, in three renames, so that none is without a name at any moment.
+    /// file goes by a name of its own, in three renames, so that none is without a name at any moment. When one fails those before it
+    /// are undone, in memory: what a failing disk has of them is repaired by what is written next.
     pub(super) fn exchange(&self, renaming: &Renaming<'_>) -> Result<(), Errno> {
         let target = Self::of(renaming.new_directory)?;
         let inode = Self::of(renaming.inode)?;
@@ -191,8 +215,18 @@ impl FatInode {
             whiteout: None,
         };
         target.move_name(&step(other_inode, other_name, there, between))?;
-        self.move_name(&step(renaming.inode, name, there, other_name))?;
-        target.move_name(&step(other_inode, between, here, name))
+        let moved = self.move_name(&step(renaming.inode, name, there, other_name));
+        let exchanged = moved.and_then(|()| {
+            let exchanged = target.move_name(&step(other_inode, between, here, name));
+            exchanged.or_else(|errno| {
+                target.move_name_by(&step(renaming.inode, other_name, here, name), false)?;
+                Err(errno)
+            })
+        });
+        exchanged.or_else(|errno| {
+            target.move_name_by(&step(other_inode, between, there, other_name), false)?;
+            Err(errno)
+        })
     }
 
     /// A name that no file of this directory has.

@@ -19,9 +19,37 @@ impl FatInode {
         Ok(len.min(chain.clusters() * geometry.cluster_len()))
     }
 
+    /// How many clusters it shall have.
+    pub(super) fn clusters_wanted(&self) -> u64 {
+        self.volume.geometry.clusters_for(self.metadata.size()).max(self.kept.load(Relaxed))
+    }
+
+    /// Finds room up to `end`, and keeps it behind the end of the file (`FALLOC_FL_KEEP_SIZE`). The disk cannot say that there is no data in
+    /// it, so it is kept as long as the file is open, as on Linux.
+    pub(super) fn keep_room(&self, end: u64) -> Result<(), Errno> {
+        self.volume.check_writable()?;
+        let room = self.make_room(end);
+        if matches!(room, Ok(room) if room >= end) {
+            self.kept.fetch_max(self.volume.geometry.clusters_for(end), Relaxed);
+            self.show_blocks();
+            self.note_changed(&mut self.volume.lock());
+            return Ok(());
+        }
+        self.give_back_room()?;
+        room.and(Err(Errno::ENOSPC))
+    }
+
+    /// Gives back what is kept behind the end.
+    pub(super) fn let_room_go(&self) -> Result<(), Errno> {
+        self.kept.store(0, Relaxed);
+        self.give_back_room()?;
+        self.show_blocks();
+        Ok(())
+    }
+
     /// Gives back clusters behind the end. Those of the file change its entry, too.
     pub(super) fn give_back_room(&self) -> Result<(), Errno> {
-        let wanted = self.volume.geometry.clusters_for(self.metadata.size());
+        let wanted = self.clusters_wanted();
         let mut chain = self.chain().lock();
         chain.load(&self.volume, wanted + 1)?;
         if chain.clusters() > wanted {
@@ -72,6 +100,7 @@ impl FatInode {
 
     pub(super) fn cut_to(&self, len: u64) -> Result<(), Errno> {
         self.volume.check_writable()?;
+        self.kept.store(0, Relaxed);
         self.metadata.set_size(len);
         self.cache.cut(self, len)?;
         self.give_back_room()?;
