@@ -1,4 +1,5 @@
-// Access control lists on a tmpfs: values that are taken, modes that go with them, who may do what, and what is handed on.
+// Access control lists on a tmpfs: values that are taken, modes that go with them, who may do what, and what is handed
+// on.
 #include "observe.h"
 
 #include <stdint.h>

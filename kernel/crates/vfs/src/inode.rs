@@ -287,8 +287,8 @@ pub trait Inode: Any + Send + Sync {
         Ok(if wants_hole { size } else { offset })
     }
 
-    /// Gives where the contents of `start..end` are on the disk, in whole blocks, until the sink wants no more. `EFBIG` behind all that a
-    /// file can have.
+    /// Gives where the contents of `start..end` are on the disk, in whole blocks, until the sink wants no more. `EFBIG`
+    /// behind all that a file can have.
     fn extents(&self, start: u64, end: u64, sink: &mut dyn FnMut(FileExtent) -> bool) -> Result<(), Errno> {
         let _ = (start, end, sink);
         Err(Errno::EOPNOTSUPP)

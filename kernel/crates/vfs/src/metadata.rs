@@ -394,8 +394,8 @@ impl Metadata {
         self.renew_openness();
     }
 
-    /// Says to those who walk whether everybody may search the directory. What it follows from may change beside this: who comes
-    /// last sees all of it.
+    /// Says to those who walk whether everybody may search the directory. What it follows from may change beside this:
+    /// who comes last sees all of it.
     fn renew_openness(&self) {
         if let Some(open) = &self.is_open {
             self.acl.held(|| open.store(is_open(self.mode()) && !self.acl.may_decide(), Relaxed));
@@ -553,8 +553,8 @@ impl Metadata {
         }
     }
 
-    /// Whether the mode, or a capability, lets `credentials` do all of `wanted`; `EACCES` otherwise. What else there is to be checked does
-    /// `<dyn Inode>::check_permission`.
+    /// Whether the mode, or a capability, lets `credentials` do all of `wanted`; `EACCES` otherwise. What else there is
+    /// to be checked does `<dyn Inode>::check_permission`.
     #[inline]
     pub(crate) fn check_mode(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
         let mode = self.mode();

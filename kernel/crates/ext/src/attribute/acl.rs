@@ -1,9 +1,9 @@
 //! Access control lists as the disk has them, from and to the form programs know. Pure.
 //!
-//! 1. Programs: version 2 in 32 bits, then 8 bytes for each entry: tag, permissions, who is meant, in 16, 16 and 32 bits. Who is meant
-//!    counts for named users and groups alone.
-//! 2. The disk (Linux, `fs/ext4/acl.h`): version 1 in 32 bits, then for each entry 4 bytes, tag and permissions, and 4 bytes more, who
-//!    is meant, if it names somebody. So the length of an entry follows from its tag.
+//! 1. Programs: version 2 in 32 bits, then 8 bytes for each entry: tag, permissions, who is meant, in 16, 16 and 32
+//!    bits. Who is meant counts for named users and groups alone.
+//! 2. The disk (Linux, `fs/ext4/acl.h`): version 1 in 32 bits, then for each entry 4 bytes, tag and permissions, and 4
+//!    bytes more, who is meant, if it names somebody. So the length of an entry follows from its tag.
 //!
 //! What the entries say is not looked at, but for that.
 

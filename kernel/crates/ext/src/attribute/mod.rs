@@ -12,7 +12,8 @@
 //! 2. A block may belong to several inodes, and counts them: Linux shares blocks with the same contents. Who changes such a block takes a
 //!    new one and leaves the old to the others. Nothing here makes a block shared.
 //! 3. The block has a checksum continued from its own number, the record that of the inode.
-//! 4. Access control lists have numbers of their own in the place of name space and name, and another form than programs know.
+//! 4. Access control lists have numbers of their own in the place of name space and name, and another form than
+//!    programs know.
 //!
 //! # What it does not do
 //!

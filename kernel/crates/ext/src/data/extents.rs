@@ -29,7 +29,8 @@ pub struct Extent {
 }
 
 impl Inode {
-    /// Gives the extents of the blocks that have anything of `start..end`, until `sink` wants no more. No lock is held while it is called.
+    /// Gives the extents of the blocks that have anything of `start..end`, until `sink` wants no more. No lock is held
+    /// while it is called.
     pub fn each_extent(&self, start: u64, end: u64, sink: &mut dyn FnMut(Extent) -> bool) -> Result<(), Errno> {
         let block_len = self.block_len() as u64;
         let end = end.div_ceil(block_len).min(self.blocks_max(&self.map.lock()));

@@ -300,8 +300,9 @@ impl Inode {
         self.map.lock().has_extents()
     }
 
-    /// Takes a range of whole blocks out, so that what is behind it follows what is before it, and sets the length. All data is on
-    /// the disk, and from the page of `offset` on no page is in memory. A crash may leave the range zero and all else as it was.
+    /// Takes a range of whole blocks out, so that what is behind it follows what is before it, and sets the length. All
+    /// data is on the disk, and from the page of `offset` on no page is in memory. A crash may leave the range zero and
+    /// all else as it was.
     pub fn take_out(&self, offset: u64, end: u64, size: u64) -> Result<(), Errno> {
         let _layout = self.lock_layout();
         let (first, end) = self.whole_blocks(offset, end)?;
@@ -310,7 +311,8 @@ impl Inode {
         self.shift(end, i64::from(first) - i64::from(end), size)
     }
 
-    /// Puts a hole of whole blocks in, and sets the length. As [`Inode::take_out`], but that a crash leaves all as it was.
+    /// Puts a hole of whole blocks in, and sets the length. As [`Inode::take_out`], but that a crash leaves all as it
+    /// was.
     pub fn put_in(&self, offset: u64, end: u64, size: u64) -> Result<(), Errno> {
         let _layout = self.lock_layout();
         let (first, end) = self.whole_blocks(offset, end)?;

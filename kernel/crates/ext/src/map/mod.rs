@@ -212,8 +212,8 @@ impl Inode {
         Ok(())
     }
 
-    /// Moves everything from a block of the file on by so many blocks, into a hole that is as long or away from the place, and sets
-    /// the length. In one change: a file that has too many extents for one stays as it is (`ENOSPC`).
+    /// Moves everything from a block of the file on by so many blocks, into a hole that is as long or away from the
+    /// place, and sets the length. In one change: a file that has too many extents for one stays as it is (`ENOSPC`).
     pub(crate) fn shift(&self, first: u32, distance: i64, size: u64) -> Result<(), Errno> {
         // The layout is locked: nobody changes the map meanwhile.
         {

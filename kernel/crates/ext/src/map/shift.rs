@@ -1,14 +1,16 @@
-//! Moving everything in a tree of extents from a block of the file on: for ranges that are taken out of a file, and put into one.
+//! Moving everything in a tree of extents from a block of the file on: for ranges that are taken out of a file, and put
+//! into one.
 //!
 //! # Theory
 //!
-//! 1. Nothing is added and nothing goes when all extents from a block on move by the same distance into a hole, or away from one. So
-//!    every node keeps its entries, and is written where it is: what changes is where entries begin, and in the nodes above where
-//!    nodes below begin.
-//! 2. It happens in one [`Change`], or not at all: [`Plan::make`] reads all nodes that change and holds their buffers, so that
-//!    the change can be begun with as many blocks as it needs, and nothing must be read in it. A file with so many extents
-//!    that a transaction has no room for their nodes is left as it is (`ENOSPC`).
-//! 3. An extent that reaches over the block is cut in two before ([`extent::cut`]), in a change of its own: that says the same.
+//! 1. Nothing is added and nothing goes when all extents from a block on move by the same distance into a hole, or away
+//!    from one. So every node keeps its entries, and is written where it is: what changes is where entries begin, and
+//!    in the nodes above where nodes below begin.
+//! 2. It happens in one [`Change`], or not at all: [`Plan::make`] reads all nodes that change and holds their buffers,
+//!    so that the change can be begun with as many blocks as it needs, and nothing must be read in it. A file with so
+//!    many extents that a transaction has no room for their nodes is left as it is (`ENOSPC`).
+//! 3. An extent that reaches over the block is cut in two before ([`extent::cut`]), in a change of its own: that says
+//!    the same.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

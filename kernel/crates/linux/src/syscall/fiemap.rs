@@ -1,7 +1,7 @@
 //! `FS_IOC_FIEMAP`: where the contents of a file are on its disk.
 //!
-//! As on Linux the last extent that is told of is marked as such, if nothing of what was asked for is behind it; with room for none they are
-//! only counted. Extended attributes are not told of (`EBADR`).
+//! As on Linux the last extent that is told of is marked as such, if nothing of what was asked for is behind it; with
+//! room for none they are only counted. Extended attributes are not told of (`EBADR`).
 
 use abi::Errno;
 use abi::fiemap::{FIEMAP_EXTENT_LAST, FIEMAP_FLAG_CACHE, FIEMAP_FLAG_SYNC, Fiemap, FiemapExtent};
@@ -10,7 +10,8 @@ use vfs::{FileExtent, VnodeFile};
 
 use crate::SyscallResult;
 
-/// The most extents that can be asked for: with what is in front of them they have a number of bytes of 32 bits (`FIEMAP_MAX_EXTENTS`).
+/// The most extents that can be asked for: with what is in front of them they have a number of bytes of 32 bits
+/// (`FIEMAP_MAX_EXTENTS`).
 const EXTENTS_MAX: u32 = (u32::MAX - 32) / 56;
 
 /// The extents of one call, on their way to the program.

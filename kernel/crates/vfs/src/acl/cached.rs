@@ -1,7 +1,8 @@
 //! [`CachedAcl`]: what is known of the access control lists of an inode.
 //!
-//! One byte says whether there is anything to be looked at, so that an inode without lists costs a load. An inode that was read from a disk and has
-//! extended attributes may have lists: that is unknown until somebody is checked for whom it counts.
+//! One byte says whether there is anything to be looked at, so that an inode without lists costs a load. An inode that
+//! was read from a disk and has extended attributes may have lists: that is unknown until somebody is checked for whom
+//! it counts.
 //!
 //! Lock rank: `FILE_TABLES`, for the pointer.
 

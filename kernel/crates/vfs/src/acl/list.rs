@@ -2,15 +2,17 @@
 //!
 //! # Theory
 //!
-//! 1. The form (`linux/posix_acl_xattr.h`): a version in 32 bits, then 8 bytes for each entry: tag, permissions, and who is meant, in 16,
-//!    16 and 32 bits. Who is meant counts for named users and groups; elsewhere it is written as all ones.
-//! 2. A valid list has the entries of the owner, of named users, of the owning group, of named groups, a mask, and of all others, in this
-//!    order. One for owner, group and others each; a mask is there if anybody is named (acl(5)).
-//! 3. A list without names and without mask says what nine permission bits say: no more than those are kept of it. Any other has its
-//!    mask in the place of the group's bits, so that who knows of no lists sees the most that anybody but owner and others may.
-//! 4. The check (IEEE 1003.1e draft 17, section 23.1.5): the owner goes by his own entry. A named user goes by his entry and the
-//!    mask. Who is in any of the groups goes by an entry of those that grants all that is wanted, and the mask; if none does, he is
-//!    refused, whatever others may.
+//! 1. The form (`linux/posix_acl_xattr.h`): a version in 32 bits, then 8 bytes for each entry: tag, permissions, and
+//!    who is meant, in 16, 16 and 32 bits. Who is meant counts for named users and groups; elsewhere it is written as
+//!    all ones.
+//! 2. A valid list has the entries of the owner, of named users, of the owning group, of named groups, a mask, and of
+//!    all others, in this order. One for owner, group and others each; a mask is there if anybody is named (acl(5)).
+//! 3. A list without names and without mask says what nine permission bits say: no more than those are kept of it. Any
+//!    other has its mask in the place of the group's bits, so that who knows of no lists sees the most that anybody but
+//!    owner and others may.
+//! 4. The check (IEEE 1003.1e draft 17, section 23.1.5): the owner goes by his own entry. A named user goes by his
+//!    entry and the mask. Who is in any of the groups goes by an entry of those that grants all that is wanted, and the
+//!    mask; if none does, he is refused, whatever others may.
 
 use alloc::vec::Vec;
 
@@ -86,8 +88,8 @@ pub(crate) struct Acl {
 }
 
 impl Acl {
-    /// Reads a list; None for one without entries, which is none. `EOPNOTSUPP` for another version, `EINVAL` for what has not the
-    /// form of one.
+    /// Reads a list; None for one without entries, which is none. `EOPNOTSUPP` for another version, `EINVAL` for what
+    /// has not the form of one.
     pub(crate) fn parse(value: &[u8]) -> Result<Option<Self>, Errno> {
         if value.is_empty() {
             return Ok(None);
@@ -146,8 +148,8 @@ impl Acl {
         if behind == Behind::Others { Ok(()) } else { Err(Errno::EINVAL) }
     }
 
-    /// Whether it lets somebody who is not the owner of a file of group `gid` do all of `wanted`: `EACCES` otherwise, and `EIO` for a
-    /// list that does not say it.
+    /// Whether it lets somebody who is not the owner of a file of group `gid` do all of `wanted`: `EACCES` otherwise,
+    /// and `EIO` for a list that does not say it.
     pub(crate) fn check_permission(
         &self,
         credentials: &Credentials,
@@ -193,7 +195,8 @@ impl Acl {
         (mode, is_all)
     }
 
-    /// The entry that the group's bits of a mode stand for: the mask, or else the owning group's. `EIO` when there is neither.
+    /// The entry that the group's bits of a mode stand for: the mask, or else the owning group's. `EIO` when there is
+    /// neither.
     fn group_class(&mut self) -> Result<&mut Entry, Errno> {
         let has_mask = self.entries.iter().any(|entry| entry.who == Who::Mask);
         let wanted = if has_mask { Who::Mask } else { Who::OwningGroup };
@@ -213,8 +216,8 @@ impl Acl {
         Ok(())
     }
 
-    /// Lets it be the list of something new that is made with `mode`: neither says more afterwards than both did. Whether the mode
-    /// does not say all of it.
+    /// Lets it be the list of something new that is made with `mode`: neither says more afterwards than both did.
+    /// Whether the mode does not say all of it.
     pub(crate) fn restrict(&mut self, mode: &mut u32) -> Result<bool, Errno> {
         let [owner, group, others] = classes(*mode);
         self.class(Who::Owner).for_each(|entry| entry.permissions &= owner);
@@ -348,7 +351,8 @@ mod tests {
         assert_eq!(with(8, 77), Ok(Some(acl("u::7,u:1:7,g::5,m::2,o::4"))));
     }
 
-    /// What is read is written as it was; lists that are valid never fail, and a mode taken from one changes nothing when it is set.
+    /// What is read is written as it was; lists that are valid never fail, and a mode taken from one changes nothing
+    /// when it is set.
     #[test]
     fn any_bytes_are_a_list_or_none() {
         let seed = 11;

@@ -1,14 +1,16 @@
 //! Access control lists: who may change them, what they do to modes and to what is made, and the check of permissions.
 //!
-//! A file system that takes them ([`Inode::takes_acls`]) keeps them as two extended attributes, in the form programs know: the list that
-//! decides about the file itself, and for directories the one that what is made in it begins with. `list` has the algebra of
-//! one list.
+//! A file system that takes them ([`Inode::takes_acls`]) keeps them as two extended attributes, in the form programs
+//! know: the list that decides about the file itself, and for directories the one that what is made in it begins with.
+//! `list` has the algebra of one list.
 //!
-//! What decides is cached with the attributes of the inode ([`CachedAcl`]). A check looks there only for somebody who is not the owner, and
-//! then at one byte, unless there is a list. A list is kept only where the mode does not say the same.
+//! What decides is cached with the attributes of the inode ([`CachedAcl`]). A check looks there only for somebody who
+//! is not the owner, and then at one byte, unless there is a list. A list is kept only where the mode does not say the
+//! same.
 //!
-//! A list and the mode that goes with it are changed under the inode's lock, and the file system writes both in one change. For a moment others
-//! may see one of them; which is first is chosen so that nobody may more meanwhile than before and after.
+//! A list and the mode that goes with it are changed under the inode's lock, and the file system writes both in one
+//! change. For a moment others may see one of them; which is first is chosen so that nobody may more meanwhile than
+//! before and after.
 
 mod cached;
 mod list;
@@ -55,8 +57,8 @@ impl AclKind {
 }
 
 impl dyn Inode {
-    /// Whether `credentials` may do all of `wanted`; `EACCES` otherwise, and `EPERM` for writing what nobody may change. Linux's
-    /// `inode_permission`.
+    /// Whether `credentials` may do all of `wanted`; `EACCES` otherwise, and `EPERM` for writing what nobody may
+    /// change. Linux's `inode_permission`.
     #[inline]
     pub fn check_permission(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
         let metadata = self.metadata();
@@ -203,8 +205,8 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// What a directory, whose lock is held, hands on to something new of this mode. Where it hands on nothing, the umask is taken
-    /// from the mode. Linux's `posix_acl_create`.
+    /// What a directory, whose lock is held, hands on to something new of this mode. Where it hands on nothing, the
+    /// umask is taken from the mode. Linux's `posix_acl_create`.
     pub(crate) fn from(directory: &dyn Inode, mode: &mut u32, umask: u32) -> Result<Self, Errno> {
         let kind = *mode & KIND_MASK;
         if kind == FileKind::Symlink.mode_bits() {

@@ -33,8 +33,8 @@
 //!
 //! # 6. Rearranging
 //!
-//! When everything from a page on moves to other places of the file, all these pages are written and dropped first, and until it is done nobody
-//! reads one again: who wants to waits ([`PageCache::rearrange`]).
+//! When everything from a page on moves to other places of the file, all these pages are written and dropped first, and
+//! until it is done nobody reads one again: who wants to waits ([`PageCache::rearrange`]).
 //!
 //! # 7. Locks
 //!

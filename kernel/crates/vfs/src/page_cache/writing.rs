@@ -114,8 +114,8 @@ impl PageCache {
         }
     }
 
-    /// Lets `change` move the pages from `first` on to other places of the file, under the inode's lock. What is in memory of them is
-    /// written before and dropped, and nobody reads or writes any meanwhile.
+    /// Lets `change` move the pages from `first` on to other places of the file, under the inode's lock. What is in
+    /// memory of them is written before and dropped, and nobody reads or writes any meanwhile.
     pub(crate) fn rearrange(
         &self,
         store: &dyn PageStore,

@@ -1,4 +1,5 @@
-//! Ranges that are taken out of files and put into them: what they read as, what is refused, and what a loss of power leaves.
+//! Ranges that are taken out of files and put into them: what they read as, what is refused, and what a loss of power
+//! leaves.
 
 use std::fs;
 

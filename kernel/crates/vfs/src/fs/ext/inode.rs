@@ -37,9 +37,9 @@ const FLAGS_VISIBLE: u32 = 0x725b_dfff;
 const FLAGS_MODIFIABLE: u32 = 0x604b_c0ff;
 /// Those of them that only directories have.
 const FLAGS_OF_DIRECTORIES: u32 = 0x6003_0000;
-/// Flags that can be changed: that it is immutable, may only grow, is left out by `dump`; and those that nobody goes by, Linux
-/// neither: to be overwritten, kept, or compressed, its end not to be shared, its directories to be spread. What the others ask
-/// for is not done here.
+/// Flags that can be changed: that it is immutable, may only grow, is left out by `dump`; and those that nobody goes
+/// by, Linux neither: to be overwritten, kept, or compressed, its end not to be shared, its directories to be spread.
+/// What the others ask for is not done here.
 const FLAGS_SETTABLE: u32 = 0x10 | 0x20 | 0x40 | 0x1 | 0x2 | 0x4 | 0x8000 | 0x2_0000;
 
 /// An inode of a file system of the family.

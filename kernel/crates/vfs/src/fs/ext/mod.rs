@@ -1,7 +1,7 @@
 //! ext2, ext3 and ext4: the crate `ext` as a file system of this one.
 //!
-//! [`ExtFileSystem`] is the file system, [`ExtInode`] one of its inodes. `options` is how it is mounted, `table` has the inodes
-//! that are in memory, `names` the operations on directories, `data` those on contents.
+//! [`ExtFileSystem`] is the file system, [`ExtInode`] one of its inodes. `options` is how it is mounted, `table` has
+//! the inodes that are in memory, `names` the operations on directories, `data` those on contents.
 //!
 //! # 1. Inodes in memory
 //!

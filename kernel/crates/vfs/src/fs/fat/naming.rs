@@ -143,7 +143,8 @@ impl FatInode {
         if let (Some(replaced), Some(found)) = (&replaced, &replaced_file) {
             let mut state = self.volume.lock_for_change()?;
             if !self.are_in_block_of(&replaced_places, inode.place()) {
-                // What could not be written is tried again, and its error told, by who syncs. The name has its new meaning.
+                // What could not be written is tried again, and its error told, by who syncs. The name has its new
+                // meaning.
                 let _ = self.volume.commit(&mut state);
             }
             target.remove(&mut state, found, &replaced_places)?;
@@ -176,8 +177,8 @@ impl FatInode {
     }
 
     /// Exchanges what two names mean. Where both are in one block, the disk has it before or after. Otherwise the other
-    /// file goes by a name of its own, in three renames, so that none is without a name at any moment. When one fails those before it
-    /// are undone, in memory: what a failing disk has of them is repaired by what is written next.
+    /// file goes by a name of its own, in three renames, so that none is without a name at any moment. When one fails
+    /// those before it are undone, in memory: what a failing disk has of them is repaired by what is written next.
     pub(super) fn exchange(&self, renaming: &Renaming<'_>) -> Result<(), Errno> {
         let target = Self::of(renaming.new_directory)?;
         let inode = Self::of(renaming.inode)?;

@@ -24,8 +24,8 @@ impl FatInode {
         self.volume.geometry.clusters_for(self.metadata.size()).max(self.kept.load(Relaxed))
     }
 
-    /// Finds room up to `end`, and keeps it behind the end of the file (`FALLOC_FL_KEEP_SIZE`). The disk cannot say that there is no data in
-    /// it, so it is kept as long as the file is open, as on Linux.
+    /// Finds room up to `end`, and keeps it behind the end of the file (`FALLOC_FL_KEEP_SIZE`). The disk cannot say
+    /// that there is no data in it, so it is kept as long as the file is open, as on Linux.
     pub(super) fn keep_room(&self, end: u64) -> Result<(), Errno> {
         self.volume.check_writable()?;
         let room = self.make_room(end);

@@ -1,9 +1,9 @@
 //! The options of `mount` for a tmpfs: `size`, `nr_blocks`, `nr_inodes`, `mode`, `uid`, `gid`.
 //!
-//! Numbers are written as everywhere in Linux's options (`memparse`): decimal, octal behind `0`, hexadecimal behind `0x`,
-//! with `k`, `m`, `g` and so on behind them; a size may be a share of memory in per cent. `huge=never`, `inode32`, `inode64`
-//! and `noswap` ask for what is so anyway. Any other `huge=`, and `mpol=`, are refused as by a Linux without huge pages and
-//! without nodes of memory.
+//! Numbers are written as everywhere in Linux's options (`memparse`): decimal, octal behind `0`, hexadecimal behind
+//! `0x`, with `k`, `m`, `g` and so on behind them; a size may be a share of memory in per cent. `huge=never`,
+//! `inode32`, `inode64` and `noswap` ask for what is so anyway. Any other `huge=`, and `mpol=`, are refused as by a
+//! Linux without huge pages and without nodes of memory.
 
 use abi::Errno;
 use mm::PAGE_SIZE;

@@ -1,5 +1,5 @@
-//! The extended attributes of a node in memory: a few names in alphabetical order. Listed backwards, as Linux does, but for access
-//! control lists, which come first.
+//! The extended attributes of a node in memory: a few names in alphabetical order. Listed backwards, as Linux does, but
+//! for access control lists, which come first.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
