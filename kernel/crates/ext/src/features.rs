@@ -75,6 +75,8 @@ bitflags! {
         const METADATA_CHECKSUMS = 0x400;
         /// The file system is only to be read.
         const READ_ONLY = 0x1000;
+        /// There may be orphans in their file.
+        const ORPHANS_PRESENT = 0x1_0000;
         const _ = !0;
     }
 }
@@ -107,7 +109,8 @@ impl ReadOnlyCompatible {
         .union(Self::DESCRIPTOR_CHECKSUMS)
         .union(Self::MANY_SUBDIRECTORIES)
         .union(Self::EXTRA_LEN)
-        .union(Self::METADATA_CHECKSUMS);
+        .union(Self::METADATA_CHECKSUMS)
+        .union(Self::ORPHANS_PRESENT);
 }
 
 /// Names of the features that are in the way, with their bits.

@@ -52,6 +52,7 @@ mod inode;
 mod journalled;
 mod map;
 mod orphan;
+mod orphan_file;
 mod record;
 mod record_place;
 pub mod superblock;

@@ -4,6 +4,8 @@
 //! each one's record, in the field of the time of deletion, the next. At the next mount those without names are deleted, and the
 //! others cut to their length. The list is only kept where there is a journal, as in Linux: without one a check finds everything.
 //!
+//! Linux may keep them in a file instead (`orphan_file`), which is only read here.
+//!
 //! In memory the list is kept as it is on the disk, behind a lock (rank `ORPHANS`).
 
 use alloc::collections::BTreeSet;
@@ -69,7 +71,7 @@ impl FileSystem {
         let mut found = Vec::new();
         let mut number = self.read_superblock(|bytes| get_u32(bytes, FIRST_OFFSET))?;
         while number != 0 {
-            let is_possible = number >= self.superblock.first_inode && number <= self.superblock.inodes;
+            let is_possible = self.superblock.inodes_have(number);
             if !is_possible || !seen.insert(number) || !self.is_inode_in_use(number)? {
                 return Err(corrupt(format_args!("the list of orphans is wrong at inode {number}")));
             }
@@ -78,6 +80,7 @@ impl FileSystem {
             found.push((inode, record));
         }
         *self.orphans.lock() = found.iter().map(|(inode, _)| inode.number()).collect();
+        self.take_over_orphans(&mut found)?;
         let count = found.len();
         for (inode, record) in found {
             if record.links == 0 {

@@ -239,6 +239,9 @@ impl Superblock {
     pub(crate) fn check_writable(&self) -> Result<(), Errno> {
         let incompatible = self.incompatible & Incompatible::NOT_WRITABLE;
         let known = ReadOnlyCompatible::WRITABLE | ReadOnlyCompatible::READ_ONLY;
+        // It goes when the orphans do, which needs a journal.
+        let has_journal = self.compatible.contains(Compatible::HAS_JOURNAL);
+        let known = if has_journal { known } else { known - ReadOnlyCompatible::ORPHANS_PRESENT };
         let names = Names(incompatible, self.read_only_compatible.difference(known));
         if names.0.is_empty() && names.1.is_empty() {
             return Ok(());
@@ -250,6 +253,11 @@ impl Superblock {
     /// Whether the file system itself says that it is only to be read.
     pub(crate) fn is_read_only(&self) -> bool {
         self.read_only_compatible.contains(ReadOnlyCompatible::READ_ONLY)
+    }
+
+    /// Whether a file may have this number.
+    pub(crate) fn inodes_have(&self, number: u32) -> bool {
+        (self.first_inode..=self.inodes).contains(&number)
     }
 
     /// Whether all metadata has checksums.

@@ -14,6 +14,7 @@ mod support;
 
 mod many;
 mod memory;
+mod orphans;
 mod protected;
 mod read;
 mod removed;
