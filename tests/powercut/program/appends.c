@@ -5,7 +5,8 @@
 //
 // Each record is followed by fdatasync. Every sixteenth is also written to the file "state", the way careful programs replace a
 // file: a new one, fsync, rename, fsync of the directory. The file "plain" is replaced the way careless programs do it, with no
-// fsync: it must be whole, old or new. In between files that nobody makes stable come and go.
+// fsync: it must be whole, and not older than "state", which was renamed after it: a journal keeps the order. In between
+// files that nobody makes stable come and go.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <inttypes.h>
@@ -182,20 +183,20 @@ static uint32_t count_records(int directory)
 	return number;
 }
 
-// Whether the file that is replaced carelessly holds one record, and nothing else.
-static int is_plain_whole(int directory, uint32_t count)
+// Which record the file holds that is replaced carelessly; -1 when that is not one record and nothing else.
+static long plain_record(int directory, uint32_t count)
 {
 	static unsigned char payload[PAYLOAD_MAX + 1], expected[PAYLOAD_MAX];
 	int file = openat(directory, "plain", O_RDONLY);
 	if (file < 0)
-		return count == 0;
+		return count == 0 ? 0 : -1;
 	struct header header, wanted;
 	int is_whole = read(file, &header, sizeof header) == sizeof header;
 	wanted = make_record(is_whole ? header.number : 0, expected);
 	is_whole = is_whole && !memcmp(&header, &wanted, sizeof header) &&
 		   read(file, payload, sizeof payload) == header.length && !memcmp(payload, expected, header.length);
 	close(file);
-	return is_whole;
+	return is_whole ? (long)header.number : -1;
 }
 
 static int check(const char *path)
@@ -204,7 +205,8 @@ static int check(const char *path)
 	if (directory < 0)
 		die(path);
 	uint32_t count = count_records(directory), state = 0;
-	if (!is_plain_whole(directory, count)) {
+	long plain = plain_record(directory, count);
+	if (plain < 0) {
 		printf("plain is not whole\n");
 		return 1;
 	}
@@ -220,6 +222,10 @@ static int check(const char *path)
 			printf("state holds '%s' where there are %" PRIu32 " records\n", text, count);
 			return 1;
 		}
+	}
+	if (plain < (long)state) {
+		printf("plain has record %ld, and state says %" PRIu32 "\n", plain, state);
+		return 1;
 	}
 	// What the state promises counts as far as it must: the one before the last record may be on its way.
 	uint32_t promised = state + STATE_EVERY - 1;
