@@ -1,6 +1,7 @@
 //! Uses of a disk that may be damaged: shared by the tests here and by the fuzz target. Any answer is right.
 
-use abi::{FallocateFlags, OpenFlags};
+use abi::xattr::{XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT};
+use abi::{AccessRights, FallocateFlags, OpenFlags};
 use block::{Disk, SECTOR_LEN, Volume};
 use testkit::disk::{FakeDisk, Image};
 use vfs::fs::ext::{ExtFileSystem, ExtOptions};
@@ -72,12 +73,21 @@ fn read_attributes(world: &World, path: &str) {
     for name in names.split(|byte| *byte == 0) {
         let _ = get_xattr(&world.credentials, &place, name);
     }
+    let _ = world.as_user(5, &[]).access(path, AccessRights::R_OK);
+    let _ = place.inode().extents(0, u64::MAX, &mut |_| true);
 }
 
 fn change_attribute(world: &World, path: &str, random: &mut Random) -> Result<(), abi::Errno> {
     let value = vec![7; usize::try_from(random.below(700)).unwrap_or(0)];
     let wanted = *random.pick(&[XattrChange::Set(&value), XattrChange::Remove]);
     let name = *random.pick(&["user.a", "user.b", "trusted.c"]);
+    if random.below(3) == 0 {
+        // An access control list, for the file or for what is made in it.
+        let list = b"\x02\0\0\0\x01\0\x07\0\0\0\0\0\x02\0\x07\0\x05\0\0\0\x04\0\x05\0\0\0\0\0\
+            \x10\0\x07\0\0\0\0\0\x20\0\x05\0\0\0\0\0";
+        let name = *random.pick(&[XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT]);
+        return change_xattr(&world.credentials, &world.place(path)?, name, XattrChange::Set(list));
+    }
     change_xattr(&world.credentials, &world.place(path)?, name.as_bytes(), wanted)
 }
 
@@ -103,8 +113,10 @@ fn change(world: &World, paths: &[String], random: &mut Random) {
             9 => world.symlink(&"t".repeat(90), &new),
             10 => change_attribute(world, &path, random),
             _ => {
-                let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                world.open(&path, OpenFlags::RDWR).and_then(|file| file.allocate(mode, offset, 100_000))
+                let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                let modes = [punch, FallocateFlags::COLLAPSE_RANGE, FallocateFlags::INSERT_RANGE];
+                let (mode, offset) = (*random.pick(&modes), offset / 4096 / random.below(200).max(1) * 4096);
+                world.open(&path, OpenFlags::RDWR).and_then(|file| file.allocate(mode, offset, 102_400))
             }
         };
     }
