@@ -55,6 +55,8 @@ impl Told {
 }
 
 pub(super) fn fiemap(file: &VnodeFile, address: usize) -> SyscallResult {
+    // Where nothing can be told at all that is said first.
+    file.path().inode().extents(0, 0, &mut |_| true)?;
     let mut request: Fiemap = read_user_struct(address)?;
     if request.fm_extent_count > EXTENTS_MAX {
         return Err(Errno::EINVAL.into());
@@ -62,10 +64,8 @@ pub(super) fn fiemap(file: &VnodeFile, address: usize) -> SyscallResult {
     let first = address.checked_add(size_of::<Fiemap>()).ok_or(Errno::EFAULT)?;
     let mut told = Told { address: first, room: request.fm_extent_count, count: 0, held: None };
     let result = tell_all(file, &mut request, &mut told);
-    if result != Err(Errno::EOPNOTSUPP) {
-        request.fm_mapped_extents = told.count;
-        write_user_struct(address, &request)?;
-    }
+    request.fm_mapped_extents = told.count;
+    write_user_struct(address, &request)?;
     result?;
     Ok(0)
 }
@@ -73,8 +73,7 @@ pub(super) fn fiemap(file: &VnodeFile, address: usize) -> SyscallResult {
 fn tell_all(file: &VnodeFile, request: &mut Fiemap, told: &mut Told) -> Result<(), Errno> {
     let inode = file.path().inode();
     if request.fm_length == 0 {
-        // Where nothing can be told at all that is said first.
-        return inode.extents(0, 0, &mut |_| true).and(Err(Errno::EINVAL));
+        return Err(Errno::EINVAL);
     }
     request.fm_flags &= !FIEMAP_FLAG_CACHE;
     let unknown = request.fm_flags & !FIEMAP_FLAG_SYNC;
