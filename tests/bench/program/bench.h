@@ -34,7 +34,7 @@ struct rows {
 };
 
 extern const struct rows call_rows, file_rows, memory_rows, time_rows, event_rows, signal_rows, thread_rows,
-	network_rows, process_rows;
+	network_rows, process_rows, system_rows;
 
 #define ROWS(array) { array, sizeof array / sizeof *array }
 

@@ -27,6 +27,7 @@ enum { RUNS = 7 };
 
 static const struct rows *const tables[] = {
 	&call_rows, &time_rows, &file_rows, &memory_rows, &event_rows, &signal_rows, &thread_rows, &network_rows, &process_rows,
+	&system_rows,
 };
 
 static uint64_t (*now)(void);
