@@ -113,21 +113,21 @@ impl Generator {
         let first = block(&key, 0, &NONCE_OUTPUT);
         self.replace_key(&first);
         let (head, tail) = out.split_at_mut(out.len().min(BLOCK_LEN_BYTES - KEY_LEN_BYTES));
-        for (byte, random) in head.iter_mut().zip(first.iter().skip(KEY_LEN_BYTES)) {
-            *byte = *random;
-        }
+        copy_start(head, first.split_at(KEY_LEN_BYTES).1);
         for (part, counter) in tail.chunks_mut(BLOCK_LEN_BYTES).zip(1u32..) {
-            let random = block(&key, counter, &NONCE_OUTPUT);
-            for (byte, random) in part.iter_mut().zip(random) {
-                *byte = random;
-            }
+            copy_start(part, &block(&key, counter, &NONCE_OUTPUT));
         }
     }
 
     fn replace_key(&mut self, stream: &[u8; BLOCK_LEN_BYTES]) {
-        for (byte, next) in self.key.iter_mut().zip(stream) {
-            *byte = *next;
-        }
+        copy_start(&mut self.key, stream);
+    }
+}
+
+/// Fills `out` from the start of a stream that is at least as long.
+fn copy_start(out: &mut [u8], stream: &[u8]) {
+    if let Some(start) = stream.get(..out.len()) {
+        out.copy_from_slice(start);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::thread::Thread;
 /// Bits behind the point of a load in `struct sysinfo`.
 const SI_LOAD_SHIFT: u32 = 16;
 /// Random bytes made in one go.
-const RANDOM_CHUNK: usize = 256;
+const RANDOM_CHUNK: usize = 1024;
 
 pub(crate) fn uname(thread: &Thread, buffer: UserPtr) -> SyscallResult {
     let system = thread.process().system();
