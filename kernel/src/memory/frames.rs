@@ -25,8 +25,8 @@ use super::early::EarlyPages;
 use super::layout::{DIRECT_MAP, direct, physical_of_direct};
 use super::{PAGE_BYTES, heap, paging, stacks};
 use crate::arch::percpu::PerCpu;
-use crate::arch::smp::CPUS_MAX;
-use crate::arch::{interrupts, ipi, user_copy};
+use crate::arch::smp::{self, CPUS_MAX};
+use crate::arch::{interrupts, user_copy};
 
 /// The reserve of the heap is this part of all frames, and so many at most.
 const RESERVE_FRACTION: u64 = 32;
@@ -299,7 +299,7 @@ fn free_slowly(frame: FrameNumber) {
 }
 
 /// Gives the frames of this CPU's magazine back.
-pub(super) fn drain_here() {
+fn drain_here() {
     interrupts::without(|| {
         with_allocator(|buddy, magazine| {
             if let Some(magazine) = magazine {
@@ -405,19 +405,24 @@ pub(crate) fn reference_count(frame: FrameNumber) -> u32 {
     info_of(frame).reference_count()
 }
 
-/// Frames in use and in all. Exact: what CPUs keep for themselves is given back first, or counts as free.
+/// Frames in use and in all. Those that CPUs keep for themselves count as free; small objects that they keep do not.
 pub(crate) fn statistics() -> FrameStatistics {
-    ipi::settle_memory();
     let waiting = stacks::waiting_frames() + heap::empty_slabs();
-    let kept: u64 = (0..CPUS_MAX).filter_map(magazine_of).map(|kept| u64::from(kept.len.load(Ordering::Relaxed))).sum();
+    let kept = kept_frames();
     let buddy = BUDDY.lock();
     let (total, free) = buddy.as_ref().map_or((0, 0), |buddy| (buddy.total_frames(), buddy.free_frames()));
     FrameStatistics { total, free: free + waiting + kept, cached: 0 }
 }
 
+/// The frames that CPUs keep for themselves.
+fn kept_frames() -> u64 {
+    let magazines = (0..smp::count() as usize).filter_map(magazine_of);
+    magazines.map(|kept| u64::from(kept.len.load(Ordering::Relaxed))).sum()
+}
+
 /// Free blocks by their order. What CPUs keep for themselves are single frames.
 fn free_blocks() -> [u64; ORDER_COUNT] {
-    let kept: u64 = (0..CPUS_MAX).filter_map(magazine_of).map(|kept| u64::from(kept.len.load(Ordering::Relaxed))).sum();
+    let kept = kept_frames();
     let mut blocks = BUDDY.lock().as_ref().map_or([0; ORDER_COUNT], Buddy::free_blocks);
     blocks[0] += kept;
     blocks

@@ -10,11 +10,12 @@
 //! 3. Larger sizes, and alignments above a class's, get a block of 2^n frames.
 //! 4. Before there are frames, a small static area under the buddy_system_allocator serves; its objects are told apart
 //!    by address.
-//! 5. The frames keep a reserve for the heap. When the heap is half through it, the current thread is told, and its program
-//!    is killed before it runs on; when there is nothing left, the program is killed at once. Magazines keep nothing while
+//! 5. The frames keep a reserve for the heap. When the heap is half through it, the current thread is told. Before its program
+//!    runs on it has caches given back, and if that is not enough the program is killed; when there is nothing left, that
+//!    happens at once. Magazines keep nothing while
 //!    memory is that low.
-//! 6. What magazines and the last slabs hold counts as free: who asks how much memory there is has the magazines of all CPUs
-//!    emptied first ([`drain_here`], `frames::statistics`).
+//! 6. For who asks how much memory there is, slabs without an object in use count as free (`frames::statistics`). What magazines hold
+//!    counts as used: it is little, and emptying those of other CPUs would need an interrupt for each.
 //!
 //! Lock: HEAP, taken with interrupts off; the frames' lock is taken under it. Running out gives a null pointer before there
 //! is a program.
@@ -346,7 +347,7 @@ impl Magazine {
 }
 
 /// Empties the magazines of this CPU.
-pub(crate) fn drain_here() {
+fn drain_here() {
     interrupts::without(|| {
         for class in 0..CLASSES.len() {
             // SAFETY: interrupts are off; the reference ends before the next one.
@@ -407,7 +408,7 @@ pub(super) fn use_frames() {
     HAS_FRAMES.store(true, Ordering::Release);
 }
 
-/// Tells the thread that runs, if memory is low, that it has to end.
+/// Tells the thread that runs, if memory is low, to see to it before its program goes on.
 fn look_at_reserve() {
     let is_low = frames::is_reserve_low();
     if is_low != IS_LOW.load(Ordering::Relaxed) {

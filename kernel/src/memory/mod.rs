@@ -125,12 +125,6 @@ pub(crate) fn add_cpu(cpu: u32) {
     frames::add_cpu(cpu, &kept.frames);
 }
 
-/// Gives back what this CPU keeps for itself.
-pub(crate) fn drain_here() {
-    heap::drain_here();
-    frames::drain_here();
-}
-
 /// Gives the pages of the first instructions back.
 ///
 /// # Safety

@@ -118,7 +118,7 @@ pub trait FrameMachine: Sync {
     /// The frame that is all zeroes for ever. Pinned.
     fn zero_frame(&self) -> FrameNumber;
 
-    /// How much memory there is. Exact, which may take a while.
+    /// How much memory there is. What processors keep of small objects may count as used.
     fn statistics(&self) -> FrameStatistics;
 
     /// Free blocks by their order.

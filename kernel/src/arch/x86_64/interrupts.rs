@@ -20,8 +20,6 @@ pub(crate) const RESCHEDULE_VECTOR: u8 = 0xf0;
 pub(crate) const FLUSH_VECTOR: u8 = 0xf1;
 /// Another CPU is switching the machine off.
 pub(crate) const PARK_VECTOR: u8 = 0xf2;
-/// Another CPU wants the magazines of this one back.
-pub(crate) const SETTLE_VECTOR: u8 = 0xf3;
 /// The local APIC's spurious vector; it wants no acknowledgement.
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 

@@ -2,7 +2,6 @@
 //!
 //! - [`reschedule`]: look at what you should run. The handler is the scheduler's.
 //! - [`flush`]: look into your inbox of flushes (`memory::tlb`, which has the protocol).
-//! - [`settle_memory`]: give the free memory back that you keep for yourself.
 //! - [`park_others`]: the machine is being switched off, stand still. Taken only with interrupts on, so with no lock held
 //!   that interrupts care about.
 //! - [`stop_others`]: the kernel is dying, stand still. A non-maskable interrupt, so that a CPU that spins with interrupts off
@@ -15,11 +14,11 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use linux::Registers;
 
-use super::interrupts::{self, FLUSH_VECTOR, PARK_VECTOR, RESCHEDULE_VECTOR, SETTLE_VECTOR};
+use super::interrupts::{self, FLUSH_VECTOR, PARK_VECTOR, RESCHEDULE_VECTOR};
 use super::percpu::PerCpu;
 use super::smp::CPUS_MAX;
 use super::{apic, clock, cpu, smp};
-use crate::memory::{self, tlb};
+use crate::memory::tlb;
 
 /// How long is waited for the others to stand still. A host with few processors may let them run one after another.
 const STOP_NS_MAX: u64 = 50_000_000;
@@ -35,14 +34,11 @@ struct Place {
 
 static PLACES: [Place; CPUS_MAX] =
     [const { Place { rip: AtomicU64::new(0), frame_pointer: AtomicU64::new(0) } }; CPUS_MAX];
-static IS_SETTLING: AtomicBool = AtomicBool::new(false);
-static SETTLED: AtomicU32 = AtomicU32::new(0);
 
 /// Makes the handlers known; once, on the first CPU.
 pub(crate) fn init() {
     interrupts::set_handler(FLUSH_VECTOR, |_| tlb::serve());
     interrupts::set_handler(PARK_VECTOR, park);
-    interrupts::set_handler(SETTLE_VECTOR, settle);
 }
 
 /// Makes all other CPUs stand still for ever, each where it takes interrupts, and waits a little until they do.
@@ -61,33 +57,6 @@ pub(crate) fn park_others() {
         tlb::serve();
         core::hint::spin_loop();
     }
-}
-
-/// Makes all CPUs give back the memory they keep for themselves, and waits until they have. Two at once: one of them does not wait.
-pub(crate) fn settle_memory() {
-    memory::drain_here();
-    let count = smp::count();
-    if count == 1 || IS_SETTLING.swap(true, Ordering::Acquire) {
-        return;
-    }
-    sync::machine::preemption_disable();
-    SETTLED.store(0, Ordering::SeqCst);
-    let own = apic::id();
-    for id in (0..count).filter_map(smp::apic_id).filter(|id| *id != own) {
-        apic::send(id, SETTLE_VECTOR);
-    }
-    let end = clock::now_ns().saturating_add(STOP_NS_MAX);
-    while SETTLED.load(Ordering::SeqCst) + 1 < count && clock::now_ns() < end {
-        tlb::serve();
-        core::hint::spin_loop();
-    }
-    sync::machine::preemption_enable();
-    IS_SETTLING.store(false, Ordering::Release);
-}
-
-fn settle(_vector: u8) {
-    memory::drain_here();
-    SETTLED.fetch_add(1, Ordering::SeqCst);
 }
 
 fn park(_vector: u8) {
