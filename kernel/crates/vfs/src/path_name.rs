@@ -76,6 +76,7 @@ fn climb(context: Option<&FsContext>, place: &PathRef) -> (Vec<Name>, End) {
 }
 
 fn put(path: &mut Vec<u8>, names: &[Name]) {
+    path.reserve(1 + names.iter().map(|name| 1 + name.as_bytes().len()).sum::<usize>());
     for name in names.iter().rev() {
         path.push(b'/');
         path.extend_from_slice(name.as_bytes());

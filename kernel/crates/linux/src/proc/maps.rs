@@ -16,35 +16,45 @@ use crate::thread::Thread;
 
 /// The column the name of an area begins in.
 const NAME_COLUMN: usize = 73;
+/// The column of the numbers of `smaps`.
+const LABEL_WIDTH: usize = 16;
+/// About how long a line of `maps` is.
+const LINE_LEN_BYTES: usize = 96;
 const KIB: usize = 1024;
 
 fn header(text: &mut Text, area: &AreaSnapshot) {
     let begin = text.len();
-    let flag = |right, letter| if area.rights.contains(right) { letter } else { '-' };
-    text.put(format_args!(
-        "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {} ",
-        area.range.start(),
-        area.range.end(),
-        flag(Rights::READ, 'r'),
-        flag(Rights::WRITE, 'w'),
-        flag(Rights::EXECUTE, 'x'),
-        if area.is_shared { 's' } else { 'p' },
-        area.offset,
-        device_major(area.device),
-        device_minor(area.device),
-        area.inode,
-    ));
+    let flag = |right, letter| if area.rights.contains(right) { letter } else { b'-' };
+    text.hexadecimal(area.range.start() as u64, 8);
+    text.bytes(b"-");
+    text.hexadecimal(area.range.end() as u64, 8);
+    text.bytes(&[
+        b' ',
+        flag(Rights::READ, b'r'),
+        flag(Rights::WRITE, b'w'),
+        flag(Rights::EXECUTE, b'x'),
+        if area.is_shared { b's' } else { b'p' },
+        b' ',
+    ]);
+    text.hexadecimal(area.offset, 8);
+    text.bytes(b" ");
+    text.hexadecimal(u64::from(device_major(area.device)), 2);
+    text.bytes(b":");
+    text.hexadecimal(u64::from(device_minor(area.device)), 2);
+    text.bytes(b" ");
+    text.decimal(area.inode, 0);
+    text.bytes(b" ");
     if !area.name.is_empty() {
-        let padding = NAME_COLUMN.saturating_sub(text.len() - begin);
-        text.put(format_args!("{:padding$}", ""));
+        text.blanks(NAME_COLUMN.saturating_sub(text.len() - begin));
         text.escaped(&area.name, b"\n");
     }
     text.bytes(b"\n");
 }
 
 pub(super) fn maps(thread: &Thread) -> Result<Vec<u8>, Errno> {
-    let mut text = Text::new();
-    for area in thread.process().address_space().areas() {
+    let areas = thread.process().address_space().areas();
+    let mut text = Text::with_room_for(areas.len() * LINE_LEN_BYTES);
+    for area in areas {
         header(&mut text, &area);
     }
     Ok(text.into_bytes())
@@ -127,8 +137,7 @@ struct Resident {
 fn figures(text: &mut Text, size: Option<usize>, resident: Resident) {
     let file = resident.total - resident.anonymous;
     let mut line = |name: &str, bytes: usize| {
-        let label_width = 16;
-        text.line(format_args!("{:label_width$}{:>8} kB", format!("{name}:"), bytes / KIB));
+        text.kib(name, LABEL_WIDTH, (bytes / KIB) as u64);
     };
     if let Some(size) = size {
         line("Size", size);

@@ -15,6 +15,9 @@ const ORDERS_SHOWN: usize = 11;
 const PAGE_KIB: u64 = PAGE_SIZE as u64 / 1024;
 /// Linux's figure for the space its `vmalloc` has.
 const VMALLOC_TOTAL_KIB: u64 = 34_359_738_367;
+/// The column of the numbers of `meminfo`, and about how long it is.
+const LABEL_WIDTH: usize = 16;
+const MEMINFO_LEN_BYTES: usize = 2000;
 /// Sectors in a KiB, the unit of `pgpgin` and `pgpgout`.
 const SECTORS_PER_KIB: u64 = 2;
 
@@ -83,7 +86,7 @@ pub(super) fn meminfo(system: &System) -> Vec<u8> {
     let figures = Figures::now(system);
     let active_anonymous = figures.anonymous + figures.memory_files;
     let active_files = figures.files + figures.buffers;
-    let mut text = Text::new();
+    let mut text = Text::with_room_for(MEMINFO_LEN_BYTES);
     for (name, pages) in [
         ("MemTotal", figures.total),
         ("MemFree", figures.free),
@@ -119,7 +122,7 @@ pub(super) fn meminfo(system: &System) -> Vec<u8> {
         ("CommitLimit", figures.total / 2),
         ("Committed_AS", figures.anonymous + figures.memory_files),
     ] {
-        line(&mut text, name, pages * PAGE_KIB);
+        text.kib(name, LABEL_WIDTH, pages * PAGE_KIB);
     }
     for (name, kib) in [
         ("VmallocTotal", VMALLOC_TOTAL_KIB),
@@ -132,20 +135,19 @@ pub(super) fn meminfo(system: &System) -> Vec<u8> {
         ("FileHugePages", 0),
         ("FilePmdMapped", 0),
     ] {
-        line(&mut text, name, kib);
+        text.kib(name, LABEL_WIDTH, kib);
     }
     for name in ["HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp"] {
-        text.line(format_args!("{:16}{:>8}", format!("{name}:"), 0));
+        text.label(name, LABEL_WIDTH);
+        text.decimal(0, 8);
+        text.bytes(b"\n");
     }
-    line(&mut text, "Hugepagesize", 2048);
-    line(&mut text, "Hugetlb", 0);
-    line(&mut text, "DirectMap4k", 0);
-    line(&mut text, "DirectMap2M", figures.total * PAGE_KIB);
+    for (name, kib) in
+        [("Hugepagesize", 2048), ("Hugetlb", 0), ("DirectMap4k", 0), ("DirectMap2M", figures.total * PAGE_KIB)]
+    {
+        text.kib(name, LABEL_WIDTH, kib);
+    }
     text.into_bytes()
-}
-
-fn line(text: &mut Text, name: &str, kib: u64) {
-    text.line(format_args!("{:16}{kib:>8} kB", format!("{name}:")));
 }
 
 /// What is counted of pages, in Linux's order and under its names.

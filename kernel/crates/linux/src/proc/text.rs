@@ -8,12 +8,22 @@ use abi::Errno;
 use vfs::Credentials;
 
 /// Bytes that can be written to like a string; writing never fails.
+///
+/// Numbers have functions of their own: the formats of `core` cost several times as much, and files of numbers are read often.
 #[derive(Default)]
 pub(super) struct Text(Vec<u8>);
+
+/// The most digits of a number in any base from 8 up.
+const DIGITS_MAX: usize = 22;
 
 impl Text {
     pub(super) fn new() -> Self {
         Self::default()
+    }
+
+    /// With room for so many bytes: growing copies.
+    pub(super) fn with_room_for(len_bytes: usize) -> Self {
+        Self(Vec::with_capacity(len_bytes))
     }
 
     /// Appends formatted text: `text.put(format_args!(..))`.
@@ -33,15 +43,67 @@ impl Text {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Appends bytes, those in `escaped` as `\` and three octal digits.
-    pub(super) fn escaped(&mut self, bytes: &[u8], escaped: &[u8]) {
-        for byte in bytes {
-            if escaped.contains(byte) {
-                self.put(format_args!("\\{byte:03o}"));
-            } else {
-                self.0.push(*byte);
+    /// Appends a decimal number, with blanks in front up to `width`.
+    pub(super) fn decimal(&mut self, number: u64, width: usize) {
+        self.digits::<10>(number, width, b' ');
+    }
+
+    /// Appends a hexadecimal number of at least `width` digits.
+    pub(super) fn hexadecimal(&mut self, number: u64, width: usize) {
+        self.digits::<16>(number, width, b'0');
+    }
+
+    fn digits<const BASE: u64>(&mut self, mut number: u64, width: usize, filler: u8) {
+        debug_assert!(width <= DIGITS_MAX, "no column is wider");
+        let mut digits = [filler; DIGITS_MAX];
+        let mut first = DIGITS_MAX;
+        for digit in digits.iter_mut().rev() {
+            let [value, ..] = (number % BASE).to_le_bytes();
+            *digit = b"0123456789abcdef"[usize::from(value & 15)];
+            number /= BASE;
+            first -= 1;
+            if number == 0 {
+                break;
             }
         }
+        self.bytes(&digits[first.min(DIGITS_MAX.saturating_sub(width))..]);
+    }
+
+    /// Appends blanks.
+    pub(super) fn blanks(&mut self, count: usize) {
+        const SOME: [u8; 80] = [b' '; 80];
+        let mut left = count;
+        while left > 0 {
+            let part = left.min(SOME.len());
+            self.bytes(&SOME[..part]);
+            left -= part;
+        }
+    }
+
+    /// Appends `name:`, blanks up to `width`, and a number of KiB to the right of its column, as `meminfo` and its like have it.
+    pub(super) fn kib(&mut self, name: &str, width: usize, kib: u64) {
+        self.label(name, width);
+        self.decimal(kib, 8);
+        self.bytes(b" kB\n");
+    }
+
+    /// Appends `name:` and blanks up to `width`.
+    pub(super) fn label(&mut self, name: &str, width: usize) {
+        self.bytes(name.as_bytes());
+        self.bytes(b":");
+        self.blanks(width.saturating_sub(name.len() + 1));
+    }
+
+    /// Appends bytes, those in `escaped` as `\` and three octal digits.
+    pub(super) fn escaped(&mut self, bytes: &[u8], escaped: &[u8]) {
+        let mut rest = bytes;
+        while let Some(at) = rest.iter().position(|byte| escaped.contains(byte)) {
+            let (plain, [byte, behind @ ..]) = rest.split_at(at) else { break };
+            self.bytes(plain);
+            self.put(format_args!("\\{byte:03o}"));
+            rest = behind;
+        }
+        self.bytes(rest);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -57,6 +119,16 @@ impl Write for Text {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.extend_from_slice(text.as_bytes());
         Ok(())
+    }
+
+    fn write_char(&mut self, character: char) -> fmt::Result {
+        match u8::try_from(character) {
+            Ok(byte) if byte.is_ascii() => {
+                self.0.push(byte);
+                Ok(())
+            }
+            _ => self.write_str(character.encode_utf8(&mut [0; 4])),
+        }
     }
 }
 
@@ -147,6 +219,21 @@ mod tests {
             assert_eq!(parse(text), Err(Errno::EINVAL), "{text}");
         }
         assert_eq!(parse_setting::<i32>(b"-5"), Ok(-5));
+    }
+
+    #[test]
+    fn numbers_are_as_the_formats_have_them() {
+        for number in [0, 9, 10, 15, 16, 255, 12_345_678, 123_456_789, u64::MAX] {
+            let mut text = Text::new();
+            text.decimal(number, 8);
+            text.hexadecimal(number, 4);
+            text.kib("Name", 16, number);
+            let expected = format!("{number:8}{number:04x}{:16}{number:8} kB\n", "Name:");
+            assert_eq!(text.into_bytes(), expected.as_bytes());
+        }
+        let mut text = Text::new();
+        text.put(format_args!("{}{:?}", 'ü', "a"));
+        assert_eq!(text.into_bytes(), "ü\"a\"".as_bytes());
     }
 
     #[test]

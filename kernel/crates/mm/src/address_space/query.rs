@@ -42,6 +42,7 @@ impl AddressSpace {
         {
             let state = self.state();
             snapshots.reserve(state.areas.len());
+            objects.reserve(state.areas.len());
             for area in state.areas.iter() {
                 snapshots.push(state.snapshot(area));
                 objects.push(area.object_page(area.range.start()).map(|(object, _)| object.clone()));
