@@ -146,8 +146,11 @@ pub fn syscall_exit(thread: &Thread, registers: &mut Registers) {
     exit::leave(thread, registers, restart);
 }
 
-/// Calls a handler with as many arguments as it has.
+/// Calls a handler with as many arguments as it has. One is told of the program's stack pointer as well.
 macro_rules! call {
+    (sigaltstack $thread:ident $registers:ident; $a:ty, $b:ty) => {
+        syscall::sigaltstack($thread, $registers.rsp, word::<$a>($registers.rdi), word::<$b>($registers.rsi))
+    };
     ($name:ident $thread:ident $registers:ident;) => {
         syscall::$name($thread)
     };

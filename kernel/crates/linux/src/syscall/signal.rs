@@ -10,10 +10,9 @@ use sync::machine::{self, NEVER};
 use crate::credentials::{CAP_KILL, Credentials};
 use crate::error::Restart;
 use crate::process::Process;
-use crate::registers::Registers;
 use crate::signal::send::from_caller;
 use crate::signal::{mask, restore_mask_unless, send_to_process, send_to_thread, set_temporary_mask};
-use crate::thread::{Attention, Deferred, Thread};
+use crate::thread::{Attention, Thread};
 use crate::{SyscallResult, wait};
 
 /// The size of a signal set, which calls take to tell old programs from new.
@@ -145,30 +144,17 @@ fn take_from(thread: &Thread, set: Sigset) -> Option<(Signal, Siginfo)> {
     Some((signal, info))
 }
 
-pub(crate) fn sigaltstack(thread: &Thread, stack: UserPtr, old_stack: UserPtr) -> SyscallResult {
+/// Whether the thread is on the stack shows in its stack pointer.
+pub(crate) fn sigaltstack(thread: &Thread, stack_pointer: u64, stack: UserPtr, old_stack: UserPtr) -> SyscallResult {
     let new: Option<Sigaltstack> = read_optional(stack)?;
-    // Whether the thread is on the stack shows in its stack pointer.
-    thread.defer(Deferred::other(move |thread, registers| {
-        let result = change_stack(thread, registers, new.as_ref(), old_stack);
-        let value = result.map_or_else(Errno::as_negative, |()| 0);
-        registers.rax = value.cast_unsigned() as u64;
-    }));
-    Ok(0)
-}
-
-fn change_stack(
-    thread: &Thread,
-    registers: &Registers,
-    new: Option<&Sigaltstack>,
-    old_stack: UserPtr,
-) -> Result<(), Errno> {
     let mut stack = thread.signals.stack();
-    let old = stack.describe(registers.rsp);
+    let old = stack.describe(stack_pointer);
     if let Some(new) = new {
-        stack.replace(new, registers.rsp)?;
+        stack.replace(&new, stack_pointer)?;
         thread.signals.set_stack(stack);
     }
-    write_optional(old_stack, &old)
+    write_optional(old_stack, &old)?;
+    Ok(0)
 }
 
 pub(crate) fn rt_sigreturn(thread: &Thread) -> SyscallResult {
