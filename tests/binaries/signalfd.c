@@ -4,7 +4,12 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
+
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 8
+#endif
 
 static volatile int handled;
 
@@ -137,5 +142,15 @@ int main(void) {
     TRY(syscall(SYS_signalfd4, -1, 16, 8, 0));
     TRY(syscall(SYS_signalfd, -1, &set, 8) >= 0);
     TRY(write(fd, info, sizeof info));
+
+    // Of a descriptor that blocks, without waiting.
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    int blocking = MUST(signalfd(-1, &set, 0));
+    struct iovec whole = {info, sizeof info}, part = {info, 1};
+    TRY(syscall(SYS_preadv2, blocking, &whole, 1, -1L, -1L, RWF_NOWAIT));
+    raise(SIGUSR1);
+    TRY(syscall(SYS_preadv2, blocking, &part, 1, -1L, -1L, RWF_NOWAIT));
+    TRY(syscall(SYS_preadv2, blocking, &whole, 1, -1L, -1L, RWF_NOWAIT));
+    TRY(syscall(SYS_preadv2, blocking, &whole, 1, -1L, -1L, RWF_NOWAIT));
     return 0;
 }

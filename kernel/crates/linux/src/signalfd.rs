@@ -77,7 +77,18 @@ impl SignalFd {
             None if open.is_nonblocking() => return Err(Errno::EAGAIN.into()),
             None => wait::until(thread, &sources, NEVER, || self.take(thread))?.ok_or(Errno::EAGAIN)?,
         };
-        to.write_struct(&describe(&first))?;
+        Ok(self.write_from(thread, &first, to)?)
+    }
+
+    /// Reads what there is for a thread, without waiting.
+    pub(crate) fn read_at_hand_by(&self, thread: &Thread, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        let first = self.take(thread).ok_or(Errno::EAGAIN)?;
+        self.write_from(thread, &first, to)
+    }
+
+    /// Writes a signal that was taken, and as many others as there are and fit.
+    fn write_from(&self, thread: &Thread, first: &Siginfo, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+        to.write_struct(&describe(first))?;
         let mut count = size_of::<SignalfdSiginfo>();
         while to.remaining() >= size_of::<SignalfdSiginfo>()
             && let Some(info) = self.take(thread)

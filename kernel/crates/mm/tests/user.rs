@@ -85,6 +85,35 @@ fn segments_are_one_stream() {
 }
 
 #[test]
+fn a_transfer_is_made_shorter() {
+    let cpu = cpu();
+    put(&cpu, BASE, b"onetwothree");
+    let iovecs = [(BASE, 3), (BASE + 3, 3), (BASE + 6, 5)];
+    let iovecs: Vec<_> = iovecs.map(|(iov_base, iov_len)| Iovec { iov_base, iov_len }).into();
+    for len in 0..=12 {
+        let mut reader = UserReader::from_iovecs(iovecs.clone()).unwrap();
+        reader.truncate(len);
+        // What is cut off is no part of how the rest is aligned.
+        let expected = iovecs.iter().scan(len, |left, iovec| {
+            let len = iovec.iov_len.min(*left);
+            *left -= len;
+            Some(if len > 0 { iovec.iov_base | len } else { 0 })
+        });
+        assert_eq!(reader.alignment_bits(), expected.fold(0, |bits, more| bits | more));
+        let mut bytes = [0; 11];
+        assert_eq!(reader.read(&mut bytes), Ok(len.min(11)));
+        assert_eq!(bytes[..len.min(11)], b"onetwothree"[..len.min(11)]);
+    }
+    let mut one = UserReader::new(BASE, 5).unwrap();
+    assert_eq!(one.skip(1), 1);
+    one.truncate(3);
+    assert_eq!((one.skip(9), one.remaining()), (3, 0));
+    let mut kernel = UserReader::from_kernel(b"abc");
+    kernel.truncate(2);
+    assert_eq!(kernel.remaining(), 2);
+}
+
+#[test]
 fn segments_are_checked() {
     let segments = |iov_base: usize, iov_len: usize, count: usize| {
         UserReader::from_iovecs(vec![Iovec { iov_base, iov_len }; count]).map(|reader| reader.remaining())

@@ -2,13 +2,11 @@
 //!
 //! Linux's order of checks: the descriptor, its access mode, whether the file has positions, the buffer.
 
-use alloc::vec::Vec;
-
 use abi::open::SEEK_HOLE;
 use abi::resource::RLIMIT_FSIZE;
 use abi::signal::SI_USER;
 use abi::stat::{S_IFMT, S_IFREG};
-use abi::{Errno, Fd, Iovec, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
+use abi::{Errno, Fd, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
 use file::{CallFlags, FdRef, IoResult, OpenFile, Progress};
 use mm::user::{UserReader, UserWriter, read_iovecs};
 use net::socket::{MessageFlags, SocketFile};
@@ -216,13 +214,16 @@ pub(crate) fn preadv2(
     if !flags.contains(RwFlags::NOWAIT) {
         return read_from(thread, &open, &mut to, position);
     }
-    match open.file().read_at_hand(&open, &mut to, position)? {
-        Progress::Done(count) => {
-            thread.accounting().count_read(count);
-            Ok(count)
-        }
-        Progress::WouldBlock => Err(Errno::EAGAIN.into()),
-    }
+    let count = match open.file().read_at_hand(&open, &mut to, position)? {
+        Progress::Done(count) => count,
+        // What there is to read depends on the reader.
+        Progress::WouldBlock => match file_as::<SignalFd>(&open) {
+            Some(signals) => signals.read_at_hand_by(thread, &mut to)?,
+            None => return Err(Errno::EAGAIN.into()),
+        },
+    };
+    thread.accounting().count_read(count);
+    Ok(count)
 }
 
 /// The flags of one call, known ones only: the file is looked at first.
@@ -388,7 +389,7 @@ fn write_buffer(
     check_end(position, count)?;
     let allowed = limit_write(thread, open, position, count)?;
     if allowed < count {
-        from = UserReader::new(buffer.address(), allowed)?;
+        from.truncate(allowed);
     }
     write_to(thread, open, &mut from, position)
 }
@@ -406,30 +407,18 @@ pub(crate) fn pwrite64(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize, o
 }
 
 fn write_vector(thread: &Thread, open: &OpenFile, vector: UserPtr, count: u64, position: Option<u64>) -> SyscallResult {
-    let iovecs = read_iovecs(vector.address(), vector_len(count)?)?;
-    write_to(thread, open, &mut limited(thread, open, iovecs, position)?, position)
+    let mut from = UserReader::from_iovecs(read_iovecs(vector.address(), vector_len(count)?)?)?;
+    limit(thread, open, &mut from, position)?;
+    write_to(thread, open, &mut from, position)
 }
 
-/// The buffers of a vector, as much of them as may be written at `position`.
+/// Leaves as much of what is to be written at `position` as may be.
 #[inline(always)]
-fn limited(
-    thread: &Thread,
-    open: &OpenFile,
-    mut iovecs: Vec<Iovec>,
-    position: Option<u64>,
-) -> Result<UserReader<'static>, Errno> {
-    let mut from = UserReader::from_iovecs(iovecs.clone())?;
+fn limit(thread: &Thread, open: &OpenFile, from: &mut UserReader<'_>, position: Option<u64>) -> Result<(), Errno> {
     let len = from.remaining();
     check_end(position, len)?;
-    let mut allowed = limit_write(thread, open, position, len)?;
-    if allowed < len {
-        for iovec in &mut iovecs {
-            iovec.iov_len = iovec.iov_len.min(allowed);
-            allowed -= iovec.iov_len;
-        }
-        from = UserReader::from_iovecs(iovecs)?;
-    }
-    Ok(from)
+    from.truncate(limit_write(thread, open, position, len)?);
+    Ok(())
 }
 
 pub(crate) fn writev(thread: &Thread, fd: Fd, vector: UserPtr, vector_length: u64) -> SyscallResult {
@@ -465,15 +454,16 @@ pub(crate) fn pwritev2(
         check_positions(thread, fd)?;
     }
     let open = writable(thread, fd)?;
-    let iovecs = read_iovecs(vector.address(), vector_len(vector_length)?)?;
-    if UserReader::from_iovecs(iovecs.clone())?.is_empty() {
+    let mut from = UserReader::from_iovecs(read_iovecs(vector.address(), vector_len(vector_length)?)?)?;
+    if from.is_empty() {
         return Ok(0);
     }
     let flags = rw_flags(&open, flags, true)?;
     let written = if flags.intersects(RwFlags::APPEND | RwFlags::NOAPPEND | RwFlags::NOWAIT | RwFlags::NOSIGNAL) {
-        write_as(thread, &open, iovecs, position, flags)?
+        write_as(thread, &open, &mut from, position, flags)?
     } else {
-        write_to(thread, &open, &mut limited(thread, &open, iovecs, position)?, position)?
+        limit(thread, &open, &mut from, position)?;
+        write_to(thread, &open, &mut from, position)?
     };
     if flags.intersects(RwFlags::DSYNC | RwFlags::SYNC) && open.file().has_positions() {
         match open.file().sync(!flags.contains(RwFlags::SYNC)) {
@@ -489,7 +479,7 @@ pub(crate) fn pwritev2(
 fn write_as(
     thread: &Thread,
     open: &OpenFile,
-    iovecs: Vec<Iovec>,
+    from: &mut UserReader<'_>,
     position: Option<u64>,
     flags: RwFlags,
 ) -> SyscallResult {
@@ -508,8 +498,8 @@ fn write_as(
     as_flags.set(OpenFlags::APPEND, appends);
     as_flags.set(OpenFlags::NONBLOCK, open.is_nonblocking() || flags.contains(RwFlags::NOWAIT));
     let other = open.with_flags(as_flags);
-    let mut from = limited(thread, &other, iovecs, position)?;
-    let written = write_signalling(thread, &other, &mut from, position, !flags.contains(RwFlags::NOSIGNAL))?;
+    limit(thread, &other, from, position)?;
+    let written = write_signalling(thread, &other, from, position, !flags.contains(RwFlags::NOSIGNAL))?;
     if position.is_none() && open.file().has_positions() {
         let end = *other.position().lock();
         *open.position().lock() = end;

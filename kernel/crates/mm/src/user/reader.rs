@@ -130,6 +130,15 @@ impl<'a> UserReader<'a> {
         }
     }
 
+    /// Leaves at most `len` bytes to be read.
+    pub fn truncate(&mut self, len: usize) {
+        match &mut self.0 {
+            Source::User(segments) => segments.truncate(len),
+            Source::Kernel(bytes) => *bytes = &bytes[..len.min(bytes.len())],
+            Source::Pieces(cursor) => cursor.remaining = cursor.remaining.min(len),
+        }
+    }
+
     /// Skips up to `len` bytes and returns how many.
     #[inline]
     pub fn skip(&mut self, len: usize) -> usize {

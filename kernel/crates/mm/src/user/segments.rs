@@ -49,6 +49,18 @@ impl Segments {
         rest.map(iovec_parts).filter(|(_, len)| *len > 0).fold(current, |bits, (address, len)| bits | address | len)
     }
 
+    /// Leaves at most `len` bytes, in the segments as well.
+    pub(super) fn truncate(&mut self, len: usize) {
+        let mut left = len.min(self.remaining);
+        self.remaining = left;
+        self.len = self.len.min(left);
+        left -= self.len;
+        for iovec in self.rest.iter_mut().flat_map(|rest| rest.as_mut_slice()) {
+            iovec.iov_len = iovec.iov_len.min(left);
+            left -= iovec.iov_len;
+        }
+    }
+
     /// The next contiguous piece of at most `len` bytes; empty only at the end or for `len` 0.
     fn piece(&mut self, len: usize) -> (usize, usize) {
         let len = len.min(self.remaining);
