@@ -213,10 +213,13 @@ impl Watch {
 }
 
 impl Wake for Watch {
-    /// Whoever asks the instance next looks.
+    /// Whoever asks the instance next looks, unless the item is disabled.
     fn wake(&self, events: u32) -> bool {
-        self.wake_exclusive(events);
-        true
+        let is_wanted = self.events.load(Ordering::Relaxed) & events != 0;
+        if is_wanted {
+            self.core.note(self.index);
+        }
+        is_wanted
     }
 
     /// A wake of an instance for which nobody waits goes on to another.
