@@ -22,7 +22,7 @@ use crate::arch::cpu::{self, Features};
 use crate::arch::percpu::{self, PerCpu};
 use crate::arch::{clock, smp, vector_state};
 use crate::memory::page_table::UserPageTable;
-use crate::memory::{heap, paging, tlb};
+use crate::memory::{self, heap, paging, tlb};
 use crate::threads::{self, control, schedule, timer};
 
 /// The only machine there is.
@@ -210,6 +210,10 @@ impl Platform for MachinePlatform {
 
     fn observe(&self, line: &[u8]) {
         observe::write(line);
+    }
+
+    fn is_memory_exhausted(&self) -> bool {
+        memory::frames::is_reserve_low()
     }
 
     fn note_end_of_memory(&self) {

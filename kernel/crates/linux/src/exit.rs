@@ -40,7 +40,7 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
     }
     loop {
         let attention = thread.take_attention();
-        if attention.contains(Attention::MEMORY) && !mm::reclaim::wait_for() {
+        if attention.contains(Attention::MEMORY) && !relieve_memory(thread) {
             fault::kill_for_memory(thread);
         }
         if attention.contains(Attention::RESCHEDULE) {
@@ -78,6 +78,17 @@ pub(crate) fn leave(thread: &Thread, registers: &mut Registers, mut restart: Opt
             return;
         }
     }
+}
+
+/// Has memory given back until the kernel has its own again. False: there is nothing left that could be given back.
+#[cold]
+fn relieve_memory(thread: &Thread) -> bool {
+    while thread.platform().is_memory_exhausted() {
+        if !mm::reclaim::wait_for() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Checks that the program continues in its own half of the address space. The machine jumps wherever it is told, so a

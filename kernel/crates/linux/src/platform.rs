@@ -338,6 +338,11 @@ pub trait Platform: Send + Sync {
         let _ = line;
     }
 
+    /// Whether so little memory is left that the kernel lives on what it keeps for itself.
+    fn is_memory_exhausted(&self) -> bool {
+        false
+    }
+
     /// The program's memory is about to go: whoever is to be told where its code was is told now.
     fn note_end_of_memory(&self) {}
 
