@@ -13,10 +13,18 @@ pub fn allocated_len() -> usize {
     ALLOCATED.load(Relaxed)
 }
 
+/// How often the calling thread has allocated; 0 in programs without the allocator.
+#[must_use]
+pub fn allocation_count() -> usize {
+    COUNT.get()
+}
+
 /// Buffers of bytes from this size on are those that [`fail_buffers`] speaks of.
 const BUFFER_LEN_MIN: usize = 2048;
 
 thread_local! {
+    /// How often this thread has allocated.
+    static COUNT: Cell<usize> = const { Cell::new(0) };
     /// How many more buffers this thread gets before one is refused.
     static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
 }
@@ -59,6 +67,8 @@ unsafe impl GlobalAlloc for CountingAllocator {
         if is_refused(layout) {
             return null_mut();
         }
+        // A thread that ends has no count any more.
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
         // SAFETY: The caller's promise is the one that the system's allocator asks for.
         let memory = unsafe { System.alloc(layout) };
         if !memory.is_null() {

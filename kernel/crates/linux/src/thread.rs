@@ -21,6 +21,7 @@ use crate::registers::Registers;
 use crate::rseq::Sequence;
 use crate::scheduling::Scheduling;
 use crate::signal::ThreadSignals;
+use crate::wait::FEW;
 use abi::Errno;
 use abi::process::TASK_COMM_LEN;
 use bitflags::bitflags;
@@ -45,7 +46,7 @@ bitflags! {
         const STOP = 1 << 4;
         /// A system call left something to do with the registers.
         const DEFERRED = 1 << 5;
-        /// The kernel's own memory is nearly used up.
+        /// The kernel has used much of the memory that it keeps for itself: some is to be given back, or the program ends.
         const MEMORY = 1 << 6;
         /// The machine wants to run another thread, or to look at what it runs.
         const RESCHEDULE = 1 << 7;
@@ -115,6 +116,8 @@ pub struct Thread {
     parker: Arc<Parker>,
     /// Its place in the wait queue of the file it waits for.
     wait_node: Arc<WaitNode>,
+    /// Others, for waits for several things, kept from the last one.
+    spare_nodes: SpinLock<[Option<Arc<WaitNode>>; FEW - 1]>,
     /// The machine's name for it, of no meaning here.
     context: AtomicU64,
     attention: AtomicU32,
@@ -170,6 +173,7 @@ impl Thread {
             fs: Held::new(fs),
             parker,
             wait_node,
+            spare_nodes: SpinLock::new(rank::PROCESS_TABLES, [const { None }; FEW - 1]),
             context: AtomicU64::new(NO_CONTEXT),
             attention: AtomicU32::new(0),
             signals: ThreadSignals::new(),
@@ -293,6 +297,23 @@ impl Thread {
     #[inline]
     pub(crate) fn wait_node(&self) -> &Arc<WaitNode> {
         &self.wait_node
+    }
+
+    /// A node in no queue that it has kept, if there is one.
+    pub(crate) fn take_spare_node(&self) -> Option<Arc<WaitNode>> {
+        self.spare_nodes.lock().iter_mut().find_map(Option::take)
+    }
+
+    /// Keeps a node in no queue, if there is room.
+    pub(crate) fn keep_spare_node(&self, node: Arc<WaitNode>) {
+        let mut nodes = self.spare_nodes.lock();
+        match nodes.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(node),
+            None => {
+                drop(nodes);
+                drop(node);
+            }
+        }
     }
 
     /// Where it sleeps. Wake-ups through it may be spurious: every wait looks again.
@@ -456,7 +477,7 @@ impl Thread {
         Attention::from_bits_truncate(self.attention.swap(0, Ordering::SeqCst))
     }
 
-    /// Notes that its program has to end, as the kernel's own memory is nearly used up. Takes no lock and allocates nothing.
+    /// Notes that the kernel has used much of the memory that it keeps for itself. Takes no lock and allocates nothing.
     pub fn note_out_of_memory(&self) {
         self.note(Attention::MEMORY);
     }

@@ -10,6 +10,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::array;
 
 use abi::{Errno, PollEvents};
 use file::{IoResult, OpenFile, Progress};
@@ -20,16 +21,31 @@ use crate::SyscallResult;
 use crate::error::{Interrupted, SyscallError};
 use crate::thread::Thread;
 
+/// Queues of one wait that need no memory of the heap, but for nodes that the thread keeps for its next wait.
+pub(crate) const FEW: usize = 4;
+
 /// A node that wakes the thread: its own, unless that is in use.
 #[inline]
 fn node_for(thread: &Thread, events: PollEvents, is_exclusive: bool) -> Arc<WaitNode> {
-    let events = (events | PollEvents::ALWAYS).bits();
     let own = thread.wait_node();
     if own.is_queued() {
-        return WaitNode::with_events(Arc::clone(thread.parker()) as _, events, is_exclusive);
+        return other_node_for(thread, events, is_exclusive);
     }
-    own.reset(events, is_exclusive);
+    own.reset((events | PollEvents::ALWAYS).bits(), is_exclusive);
     Arc::clone(own)
+}
+
+/// A node that the thread has kept, or a new one.
+#[cold]
+fn other_node_for(thread: &Thread, events: PollEvents, is_exclusive: bool) -> Arc<WaitNode> {
+    let events = (events | PollEvents::ALWAYS).bits();
+    match thread.take_spare_node() {
+        Some(node) => {
+            node.reset(events, is_exclusive);
+            node
+        }
+        None => WaitNode::with_events(Arc::clone(thread.parker()) as _, events, is_exclusive),
+    }
 }
 
 /// A thread's place in one wait queue; left when dropped.
@@ -49,6 +65,30 @@ impl<'a> Registration<'a> {
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
         self.queue.remove(&self.node);
+    }
+}
+
+/// A thread's places in several queues, other than the first; left when dropped.
+struct Registrations<'a> {
+    thread: &'a Thread,
+    few: [Option<Registration<'a>>; FEW - 1],
+    _many: Vec<Registration<'a>>,
+}
+
+impl<'a> Registrations<'a> {
+    fn new(thread: &'a Thread, mut sources: impl Iterator<Item = Source<'a>>) -> Self {
+        let few = array::from_fn(|_| sources.next().map(|source| Registration::new(thread, source)));
+        Self { thread, few, _many: sources.map(|source| Registration::new(thread, source)).collect() }
+    }
+}
+
+impl Drop for Registrations<'_> {
+    fn drop(&mut self) {
+        for registration in self.few.iter_mut().filter_map(Option::take) {
+            let node = Arc::clone(&registration.node);
+            drop(registration);
+            self.thread.keep_spare_node(node);
+        }
     }
 }
 
@@ -101,7 +141,7 @@ pub fn until_ready_by(
         Some(source) if file.wakes_one(events) => {
             until_turn(thread, source, deadline_ns, attempt, || file.readiness().intersects(events))
         }
-        source => until_any(thread, source, deadline_ns, attempt),
+        source => until_one(thread, source, deadline_ns, attempt),
     };
     answer?.unwrap_or(Ok(None))
 }
@@ -123,19 +163,44 @@ pub fn until<T>(
     deadline_ns: u64,
     check: impl FnMut() -> Option<T>,
 ) -> Result<Option<T>, Interrupted> {
-    until_any(thread, sources.iter().copied(), deadline_ns, check)
+    match sources {
+        [] => until_woken(thread, deadline_ns, check),
+        [source] => until_one(thread, Some(*source), deadline_ns, check),
+        sources => until_any(thread, sources.iter().copied(), deadline_ns, check),
+    }
 }
 
-/// As [`until`]. Waiting for one source allocates nothing.
-pub fn until_any<'a, T>(
+/// As [`until`], for at most one source.
+pub fn until_one<T>(
     thread: &Thread,
+    source: Option<Source<'_>>,
+    deadline_ns: u64,
+    check: impl FnMut() -> Option<T>,
+) -> Result<Option<T>, Interrupted> {
+    let _registration = source.map(|source| Registration::new(thread, source));
+    until_woken(thread, deadline_ns, check)
+}
+
+/// As [`until`]. Waiting for up to [`FEW`] sources allocates nothing, once the thread has done so before.
+pub fn until_any<'a, T>(
+    thread: &'a Thread,
     sources: impl IntoIterator<Item = Source<'a>>,
     deadline_ns: u64,
-    mut check: impl FnMut() -> Option<T>,
+    check: impl FnMut() -> Option<T>,
 ) -> Result<Option<T>, Interrupted> {
     let mut sources = sources.into_iter();
     let _first = sources.next().map(|source| Registration::new(thread, source));
-    let _others: Vec<_> = sources.map(|source| Registration::new(thread, source)).collect();
+    let _others = Registrations::new(thread, sources);
+    until_woken(thread, deadline_ns, check)
+}
+
+/// The loop: the thread is in its queues.
+#[inline(always)]
+fn until_woken<T>(
+    thread: &Thread,
+    deadline_ns: u64,
+    mut check: impl FnMut() -> Option<T>,
+) -> Result<Option<T>, Interrupted> {
     loop {
         if let Some(answer) = check() {
             return Ok(Some(answer));

@@ -10,9 +10,7 @@ use crate::error::Interrupted;
 use crate::lookup::readiness;
 use crate::thread::Thread;
 use crate::wait;
-
-/// Descriptors that need no memory of the heap.
-pub(crate) const FEW: usize = 4;
+pub(crate) use crate::wait::FEW;
 
 /// Something that is waited for.
 #[derive(Default)]

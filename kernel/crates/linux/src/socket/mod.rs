@@ -123,7 +123,7 @@ impl Patience {
             Some(source) if file.wakes_one(events) => {
                 wait::until_turn(thread, source, deadline_ns, check, || file.readiness().intersects(events))
             }
-            source => wait::until_any(thread, source, deadline_ns, check),
+            source => wait::until_one(thread, source, deadline_ns, check),
         };
         match answer {
             Ok(Some(result)) => Ok(result?),
