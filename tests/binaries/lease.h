@@ -14,8 +14,12 @@
 static int break_time = -1;
 static char old_break_time[16];
 
+// What it was, for whoever comes after one that was killed before it had put it back.
+static const char kept_break_time[] = "/tmp/nacre-lease-break-time";
+
 static inline void restore_break_time(void) {
     pwrite(break_time, old_break_time, strlen(old_break_time), 0);
+    unlink(kept_break_time);
 }
 
 // Has the setting stay as it is while the program runs, or leaves it to this one alone, which puts it back at its end.
@@ -24,7 +28,15 @@ static inline void hold_break_time(int changes_it) {
     MUST(flock(break_time, changes_it ? LOCK_EX : LOCK_SH));
     if (!changes_it)
         return;
-    MUST(pread(break_time, old_break_time, sizeof old_break_time - 1, 0));
+    int kept = open(kept_break_time, O_RDONLY);
+    if (kept >= 0) {
+        MUST(read(kept, old_break_time, sizeof old_break_time - 1));
+    } else {
+        MUST(pread(break_time, old_break_time, sizeof old_break_time - 1, 0));
+        kept = (int)MUST(open(kept_break_time, O_WRONLY | O_CREAT | O_EXCL, 0600));
+        MUST(write(kept, old_break_time, strlen(old_break_time)));
+    }
+    close(kept);
     atexit(restore_break_time);
 }
 
