@@ -41,6 +41,7 @@ pub(super) fn run(facts: &Facts, options: &Options) {
         Some(reading) => (reading.tsc_hz, "KVM"),
         None => tsc_frequency(facts.fadt.as_ref()),
     };
+    let is_kvm = hypervisor.is_some();
     clock::set_frequency(frequency_hz);
     log::debug!("time stamp counter: {frequency_hz} Hz by {source}");
     calibrate_apic(apic_start);
@@ -49,6 +50,9 @@ pub(super) fn run(facts: &Facts, options: &Options) {
         let seconds = rtc::read(century).or(options.clock_seconds)?;
         u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)
     });
+    if is_kvm {
+        kvm_clock::follow();
+    }
     match unix_ns {
         Some(unix_ns) => clock::set_realtime(unix_ns),
         None => log::warn!("nobody tells the time of day"),

@@ -13,7 +13,7 @@ mod calibration;
 mod hal;
 mod io;
 mod ioapic;
-mod kvm_clock;
+pub(crate) mod kvm_clock;
 mod listener;
 mod pci;
 mod pit;

@@ -13,7 +13,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("vdso", &[]),
     ("devices", &[]),
     ("entropy", &[]),
-    ("firmware", &[]),
+    ("firmware", &["vdso"]),
     ("loader", &["abi"]),
     ("sched", &["sync"]),
     ("mm", &["abi", "sync"]),

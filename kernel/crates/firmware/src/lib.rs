@@ -4,7 +4,7 @@
 //! - [`command_line`]: the kernel's own options and the devices that QEMU announces there.
 //! - [`network`]: how network interfaces are to be configured.
 //! - [`acpi`]: the tables a small kernel needs (MADT, FADT, MCFG, and three facts of the DSDT).
-//! - [`rtc`], [`pvclock`], [`clock`]: wall clock and time stamp counter arithmetic.
+//! - [`rtc`], [`pvclock`], [`following`], [`clock`]: wall clock and time stamp counter arithmetic.
 //!
 //! Physical memory is read through [`PhysicalMemory`] only, and nothing that is read is trusted: lengths are checked,
 //! loops are bounded by constants named `_MAX`, arithmetic is checked or saturating, and a malformed structure is an
@@ -21,6 +21,7 @@ mod boot;
 mod bytes;
 pub mod clock;
 pub mod command_line;
+pub mod following;
 pub mod linux_boot;
 pub mod memory_map;
 pub mod network;

@@ -47,6 +47,15 @@ impl Time {
         })
     }
 
+    /// [`Self::parse`] of a copy in words, as the processor has them.
+    pub fn of_words(words: [u32; TIME_LEN_BYTES / 4]) -> Option<Self> {
+        let mut bytes = [0; TIME_LEN_BYTES];
+        for (part, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *part = word.to_le_bytes();
+        }
+        Self::parse(&bytes)
+    }
+
     /// The system time when the counter reads `tsc`. A reading before the timestamp counts as the timestamp.
     pub fn nanoseconds(&self, tsc: u64) -> u64 {
         let ticks = u128::from(tsc.saturating_sub(self.tsc_timestamp));
@@ -57,6 +66,16 @@ impl Time {
             .checked_mul(u128::from(self.multiplier))
             .map_or(u64::MAX, |product| u64::try_from(product >> 32).unwrap_or(u64::MAX));
         self.system_time_ns.saturating_add(elapsed)
+    }
+
+    /// Nanoseconds a tick with 32 binary places, rounded down.
+    pub fn nanoseconds_per_tick(&self) -> u64 {
+        let (multiplier, distance) = (u64::from(self.multiplier), u32::from(self.shift.unsigned_abs()));
+        if self.shift < 0 {
+            multiplier >> distance
+        } else {
+            multiplier.checked_shl(distance).filter(|shifted| shifted >> distance == multiplier).unwrap_or(u64::MAX)
+        }
     }
 
     /// The counter's frequency; none if the multiplier is zero.

@@ -10,7 +10,8 @@
 //!    it starts. One that differs is corrected, if it can be; else the difference is kept and added at every reading,
 //!    and what the comparison left unknown is covered by the latest reading of all CPUs, below which no reading goes. Programs
 //!    have to ask the kernel then.
-//! 2. The counter is read after all that the program did before, by a fence: the CPU could run ahead otherwise.
+//! 2. KVM may say that counters differ, or run at another rate than before, at any time: `drivers::kvm_clock` follows it.
+//! 3. The counter is read after all that the program did before, by a fence: the CPU could run ahead otherwise.
 
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -23,6 +24,7 @@ use super::cpu::{self, Features};
 use super::interrupts;
 use super::percpu::PerCpu;
 use super::smp::CPUS_MAX;
+use crate::drivers::kvm_clock;
 use crate::platform::vdso::PAGE;
 
 /// Cycles per nanosecond, 32 binary places.
@@ -47,6 +49,7 @@ static QUESTION: AtomicU64 = AtomicU64::new(0);
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 static ANSWER: AtomicU64 = AtomicU64::new(0);
 
+const FREQUENCY_MIN_HZ: u64 = 1_000_000;
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// The cycle counter.
@@ -62,13 +65,19 @@ pub(crate) fn start() {
 
 /// Sets the counter's frequency.
 pub(crate) fn set_frequency(frequency_hz: u64) {
-    let frequency_hz = frequency_hz.max(1_000_000);
+    let frequency_hz = frequency_hz.max(FREQUENCY_MIN_HZ);
     let ns_per_cycle = (u128::from(NS_PER_SECOND) << 32) / u128::from(frequency_hz);
-    let cycles_per_ns = (u128::from(frequency_hz) << 32) / u128::from(NS_PER_SECOND);
     let multiplier = u64::try_from(ns_per_cycle).unwrap_or(u64::MAX);
+    note_frequency(frequency_hz);
+    change_rate(|rate| Rate { multiplier, ..rate });
+}
+
+/// Notes what the counter's frequency is from now on; the rate is changed by who calls.
+pub(crate) fn note_frequency(frequency_hz: u64) {
+    let frequency_hz = frequency_hz.max(FREQUENCY_MIN_HZ);
+    let cycles_per_ns = (u128::from(frequency_hz) << 32) / u128::from(NS_PER_SECOND);
     CYCLES_PER_NS_2_32.store(u64::try_from(cycles_per_ns).unwrap_or(u64::MAX), Ordering::Relaxed);
     FREQUENCY_HZ.store(frequency_hz, Ordering::Relaxed);
-    change_rate(|rate| Rate { multiplier, ..rate });
 }
 
 fn change_rate(change: impl FnOnce(Rate) -> Rate) {
@@ -83,12 +92,18 @@ pub(crate) fn frequency_hz() -> u64 {
 /// Nanoseconds since `start`; zero until the frequency is known.
 #[inline]
 pub(crate) fn now_ns() -> u64 {
-    PAGE.clock.nanoseconds(MONOTONIC, ordered_cycles).unwrap_or_else(skewed_now_ns)
+    PAGE.clock.nanoseconds(MONOTONIC, ordered_cycles).unwrap_or_else(other_now_ns)
+}
+
+/// As `now_ns`, where the page alone does not tell.
+#[cold]
+fn other_now_ns() -> u64 {
+    kvm_clock::now_ns().unwrap_or_else(skewed_now_ns)
 }
 
 /// The cycle counter, not read before what precedes in the program.
 #[inline]
-fn ordered_cycles() -> u64 {
+pub(crate) fn ordered_cycles() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: as in `cycles`; `lfence` waits for the instructions before it.
     unsafe {
@@ -97,8 +112,12 @@ fn ordered_cycles() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+/// Whether the counters of some CPUs differ.
+pub(crate) fn is_skewed() -> bool {
+    IS_SKEWED.load(Ordering::Relaxed)
+}
+
 /// As `now_ns`, where the counters of CPUs differ.
-#[cold]
 fn skewed_now_ns() -> u64 {
     let rate = PAGE.clock.rate();
     let now = interrupts::without(|| rate.nanoseconds(ordered_cycles().wrapping_add_signed(own_offset())));
@@ -112,11 +131,17 @@ fn own_offset() -> i64 {
 
 /// The value of this CPU's counter at a time of the monotonic clock; the caller cannot migrate.
 pub(crate) fn tsc_at(time_ns: u64) -> u64 {
+    if PAGE.clock.is_withdrawn() {
+        return ordered_cycles().saturating_add(cycles_in(time_ns.saturating_sub(now_ns())));
+    }
     let rate = PAGE.clock.rate();
-    let time_ns = time_ns.saturating_sub(rate.base_ns);
-    let elapsed = (u128::from(time_ns) * u128::from(CYCLES_PER_NS_2_32.load(Ordering::Relaxed))) >> 32;
-    let cycles = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(rate.base_cycles);
-    if IS_SKEWED.load(Ordering::Relaxed) { cycles.saturating_sub_signed(own_offset()) } else { cycles }
+    cycles_in(time_ns.saturating_sub(rate.base_ns)).saturating_add(rate.base_cycles)
+}
+
+/// How often the counter counts in a while.
+fn cycles_in(interval_ns: u64) -> u64 {
+    let cycles = (u128::from(interval_ns) * u128::from(CYCLES_PER_NS_2_32.load(Ordering::Relaxed))) >> 32;
+    u64::try_from(cycles).unwrap_or(u64::MAX)
 }
 
 /// Begins a comparison, on the first CPU, before another one starts.

@@ -28,6 +28,7 @@ use sync::Once;
 use super::descriptors::Descriptors;
 use super::percpu::PerCpu;
 use super::{apic, clock, cpu, vector_state};
+use crate::drivers::kvm_clock;
 use crate::memory::layout::direct;
 use crate::memory::paging::{self, ENTRIES, Entry};
 use crate::memory::{self, PAGE_BYTES, frames, stacks};
@@ -252,6 +253,7 @@ unsafe extern "C" fn other_cpu_entry(start: *const Start) -> ! {
     debug_assert!(is_on, "the first CPU mapped the registers");
     apic::enable_timer();
     clock::compare_with_first();
+    kvm_clock::start_cpu();
     threads::start_cpu();
     let order = Ordering::SeqCst;
     if start.stage.compare_exchange(stage::STARTING, stage::READY, order, order).is_err() {
