@@ -63,7 +63,7 @@ pub enum OnError {
 /// Makes the calls, in order, and answers how many were made: fewer than there are when one failed and that stops, or when a
 /// signal came while one waited (that one has answered `EINTR`, or what it had done).
 ///
-/// On Nacre, a call that works on the caller's registers (`clone`, `execve`, `sigaltstack`, `rt_sigreturn`) answers `EOPNOTSUPP` in a batch.
+/// On Nacre, a call that works on the caller's registers (`clone`, `execve`, `rt_sigreturn`) answers `EOPNOTSUPP` in a batch.
 ///
 /// # Safety
 /// As for [`crate::system_call`], for each of them.

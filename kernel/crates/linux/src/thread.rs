@@ -430,6 +430,11 @@ impl Thread {
         self.note(Attention::DEFERRED);
     }
 
+    /// Whether a system call has left something to do with the registers, or an earlier one that is dropped since.
+    pub(crate) fn has_deferred(&self) -> bool {
+        self.attention.load(Ordering::Relaxed) & Attention::DEFERRED.bits() != 0
+    }
+
     /// Takes what the system call left to do with the registers.
     pub(crate) fn take_deferred(&self) -> Option<Deferred> {
         self.deferred.lock().take()

@@ -21,6 +21,8 @@ pub(super) fn batch(thread: &Thread, registers: &Registers, calls: UserPtr, coun
     if flags & !BATCH_STOP_ON_ERROR != 0 || count > BATCH_CALLS_MAX {
         return Err(Errno::EINVAL.into());
     }
+    // Of the caller's registers a call changes none but those of its number and its arguments.
+    let mut frame = *registers;
     for index in 0..count {
         let Some(address) = calls.address().checked_add(index * size_of::<BatchCall>()) else {
             return done(index, Errno::EFAULT);
@@ -29,7 +31,7 @@ pub(super) fn batch(thread: &Thread, registers: &Registers, calls: UserPtr, coun
             Ok(call) => call,
             Err(errno) => return done(index, errno),
         };
-        let answer = make(thread, registers, &call);
+        let answer = make(thread, &mut frame, &call);
         let is_interrupted = answer.is_none();
         let answer = answer.unwrap_or(Err(Errno::EINTR));
         let word = answer.unwrap_or_else(|errno| errno.as_negative() as i64);
@@ -50,14 +52,18 @@ fn done(count: usize, errno: Errno) -> SyscallResult {
 }
 
 /// Makes one call. `None`: it was interrupted.
-fn make(thread: &Thread, registers: &Registers, call: &BatchCall) -> Option<Result<i64, Errno>> {
+#[inline]
+fn make(thread: &Thread, frame: &mut Registers, call: &BatchCall) -> Option<Result<i64, Errno>> {
     if call.number >= u64::from(NATIVE_FIRST) {
         return Some(Err(if call.number > u64::from(u32::MAX) { Errno::ENOSYS } else { Errno::EOPNOTSUPP }));
     }
     let [rdi, rsi, rdx, r10, r8, r9] = call.arguments;
-    let frame = Registers { original_rax: call.number, rdi, rsi, rdx, r10, r8, r9, ..*registers };
-    let answer = dispatch::serve(thread, &frame);
-    if let Some(deferred) = thread.take_deferred() {
+    (frame.original_rax, frame.rdi, frame.rsi, frame.rdx) = (call.number, rdi, rsi, rdx);
+    (frame.r10, frame.r8, frame.r9) = (r10, r8, r9);
+    let answer = dispatch::serve(thread, frame);
+    if thread.has_deferred()
+        && let Some(deferred) = thread.take_deferred()
+    {
         // It has done nothing yet but to look at its arguments.
         drop(deferred);
         return Some(Err(Errno::EOPNOTSUPP));
