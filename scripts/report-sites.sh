@@ -12,10 +12,10 @@ apps=${APPS_DIR:-target/apps}
 bash tests/apps/build.sh
 build cargo build --release -p image-builder
 
-# The programs in C on musl, those with C++ or Rust, the one in Haskell, the one in Go, and musl itself.
+# The programs in C on musl, those with C++ or Rust, the one in Haskell, two in Go without symbols, and musl itself.
 files=()
 for file in busybox/busybox coreutils/sort lua/lua memcached/memcached nginx/nginx redis/redis-server sqlite/sqlite3 \
-    cpp/tour just/just ripgrep/rg shellcheck/shellcheck esbuild/esbuild; do
+    cpp/tour just/just ripgrep/rg shellcheck/shellcheck esbuild/esbuild web-go/web; do
     [ ! -f "$apps/$file" ] || files+=("$apps/$file")
 done
 library=/usr/lib/x86_64-linux-musl/libc.so
