@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::LocalKey;
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
@@ -21,12 +22,32 @@ pub fn allocation_count() -> usize {
 
 /// Buffers of bytes from this size on are those that [`fail_buffers`] speaks of.
 const BUFFER_LEN_MIN: usize = 2048;
+/// What is larger than a page needs frames in a row, which there may not be: [`fail_large`].
+const PAGE_LEN: usize = 4096;
 
 thread_local! {
     /// How often this thread has allocated.
     static COUNT: Cell<usize> = const { Cell::new(0) };
     /// How many more buffers this thread gets before one is refused.
     static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// And how many allocations of more than a page.
+    static LARGE_LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Runs `action`, refuses its allocation of more than a page that comes behind so many others, and answers whether that happened, too. Who asks for
+/// so much without being ready to get nothing ends the program.
+pub fn fail_large<R>(behind: usize, action: impl FnOnce() -> R) -> (R, bool) {
+    LARGE_LEFT.set(behind);
+    let result = action();
+    (result, LARGE_LEFT.replace(usize::MAX) > behind)
+}
+
+/// Runs what the test itself does, which is refused nothing.
+pub fn unhindered<R>(action: impl FnOnce() -> R) -> R {
+    let left = LARGE_LEFT.replace(usize::MAX);
+    let result = action();
+    LARGE_LEFT.set(left);
+    result
 }
 
 /// Runs `action` with memory for so many large buffers of bytes: the one behind them is refused, and then there is memory again. Answers whether that
@@ -39,22 +60,26 @@ pub fn fail_buffers<R>(behind: usize, action: impl FnOnce() -> R) -> (R, bool) {
 
 /// Whether an allocation is to fail.
 fn is_refused(layout: Layout) -> bool {
-    if layout.align() != 1 || layout.size() < BUFFER_LEN_MIN {
-        return false;
-    }
+    layout.size() > PAGE_LEN && is_last(&LARGE_LEFT)
+        || layout.align() == 1 && layout.size() >= BUFFER_LEN_MIN && is_last(&LEFT)
+}
+
+/// Counts one more. True: it is the one to be refused.
+fn is_last(count: &'static LocalKey<Cell<usize>>) -> bool {
     // A thread that ends has no count any more.
-    LEFT.try_with(|left| match left.get() {
-        usize::MAX => false,
-        0 => {
-            left.set(usize::MAX);
-            true
-        }
-        count => {
-            left.set(count - 1);
-            false
-        }
-    })
-    .unwrap_or(false)
+    count
+        .try_with(|left| match left.get() {
+            usize::MAX => false,
+            0 => {
+                left.set(usize::MAX);
+                true
+            }
+            count => {
+                left.set(count - 1);
+                false
+            }
+        })
+        .unwrap_or(false)
 }
 
 /// The system's allocator with a count of bytes, as they were asked for.

@@ -13,6 +13,7 @@ use abi::Errno;
 use mm::user::{UserReader, UserWriter};
 
 use crate::frame::Payload;
+use crate::room;
 
 /// Bytes of a chunk for short writes.
 const CHUNK_LEN: usize = 4096;
@@ -100,7 +101,8 @@ impl ByteQueue {
             Some(index) => self.spare.swap_remove(index),
             None => {
                 let len = wanted.next_power_of_two().clamp(CHUNK_LEN, CHUNK_LEN_MAX);
-                alloc::vec![0; len].into_boxed_slice()
+                // A page there is always.
+                room::zeroes(len).unwrap_or_else(|_| alloc::vec![0; CHUNK_LEN]).into_boxed_slice()
             }
         };
         Chunk { bytes, start: 0, end: 0 }

@@ -14,7 +14,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
+use abi::Errno;
 use mm::Frame;
+
+use crate::room;
 
 /// Room in front of the transport header: the device's own header (at most 20 bytes), a link header with a tag (18), IPv6 (40),
 /// rounded up so that the transport header is aligned.
@@ -322,6 +325,13 @@ impl TransmitFrame {
         Self { head, start: HEADROOM, pieces: Vec::new(), checksum: None, segmentation: None, ecn: 0 }
     }
 
+    /// As [`TransmitFrame::new`], for more than headers. `ENOBUFS`: there is no memory.
+    pub fn with_room(capacity: usize) -> Result<Self, Errno> {
+        let mut head = room::room_for(HEADROOM + capacity)?;
+        head.extend_from_slice(&[0; HEADROOM]);
+        Ok(Self { head, start: HEADROOM, pieces: Vec::new(), checksum: None, segmentation: None, ecn: 0 })
+    }
+
     /// The head's bytes: headers, and payload that was copied.
     #[must_use]
     pub fn head(&self) -> &[u8] {
@@ -398,34 +408,35 @@ impl TransmitFrame {
         self.len() == 0
     }
 
-    /// All bytes in one piece of memory, which is the head's where all of them are there: for what stays on this machine.
-    #[must_use]
-    pub fn into_payload(self) -> Payload {
+    /// All bytes in one piece of memory, which is the head's where all of them are there: for what stays on this machine. `ENOBUFS`.
+    pub fn into_payload(self) -> Result<Payload, Errno> {
         if self.pieces.iter().all(Piece::is_empty) {
             let (start, end) = (self.start, self.head.len());
-            return Payload::new(self.head.into_boxed_slice(), start..end);
+            return Ok(Payload::new(self.head.into_boxed_slice(), start..end));
         }
-        Payload::from(self.to_vec())
+        self.to_vec().map(Payload::from)
     }
 
-    /// Moves all payload to the head: for devices that take fewer pieces.
-    pub fn linearize(&mut self) {
+    /// Moves all payload to the head: for devices that take fewer pieces. `ENOBUFS`: it is as it was.
+    pub fn linearize(&mut self) -> Result<(), Errno> {
+        let len = self.pieces.iter().map(Piece::len).sum();
+        self.head.try_reserve_exact(len).map_err(|_| Errno::ENOBUFS)?;
         for piece in core::mem::take(&mut self.pieces) {
             self.append_part(&piece, 0..piece.len());
         }
+        Ok(())
     }
 
-    /// All bytes in one piece of memory: for tests, loopback and captures.
-    #[must_use]
-    pub fn to_vec(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.len());
+    /// All bytes in one piece of memory: for tests, loopback and captures. `ENOBUFS`.
+    pub fn to_vec(&self) -> Result<Vec<u8>, Errno> {
+        let mut bytes = room::room_for(self.len())?;
         bytes.extend_from_slice(self.head());
         for piece in &self.pieces {
             let at = bytes.len();
             bytes.resize(at + piece.len(), 0);
             piece.copy_to(&mut bytes[at..]);
         }
-        bytes
+        Ok(bytes)
     }
 }
 
@@ -464,10 +475,10 @@ mod tests {
         frame.push_front(2).copy_from_slice(b"ip");
         frame.pieces.push(Piece::Shared(Arc::new(b"payload".to_vec()), 0..3));
         assert_eq!(frame.checksum, Some(PartialChecksum { start: 2, offset: 2 }));
-        assert_eq!((frame.to_vec(), frame.len()), (b"iptcppay".to_vec(), 8));
+        assert_eq!((frame.to_vec(), frame.len()), (Ok(b"iptcppay".to_vec()), 8));
         let mut whole = TransmitFrame::new(3);
         whole.append(b"udp");
-        assert_eq!(whole.into_payload().bytes(), b"udp");
+        assert_eq!(whole.into_payload().unwrap().bytes(), b"udp");
         frame.trim_front(2);
         assert_eq!((frame.head(), frame.checksum.map(|checksum| checksum.start)), (&b"tcp"[..], Some(0)));
     }
@@ -480,7 +491,7 @@ mod tests {
             Piece::Shared(Arc::new(b"one, two".to_vec()), 0..3),
             Piece::Shared(Arc::new(b"xyz".to_vec()), 1..3)
         ];
-        frame.linearize();
+        frame.linearize().unwrap();
         assert_eq!((frame.head(), frame.pieces.len()), (&b"headoneyz"[..], 0));
     }
 }

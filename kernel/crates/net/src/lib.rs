@@ -29,6 +29,7 @@
 //! - [`socket`]: what programs see.
 //! - [`vsock`]: sockets to the host, which have nothing to do with the rest.
 //! - [`stack`]: all of it together; one a machine, several in tests.
+//! - `room`: memory that may be refused, and what then.
 //!
 //! No clock, no thread and no device is known here: time and parking come through `sync::machine`, devices through [`Nic`].
 #![cfg_attr(not(test), no_std)]
@@ -49,6 +50,7 @@ pub mod interface;
 pub mod loan;
 pub mod nic;
 pub mod ports;
+mod room;
 pub mod settings;
 pub mod socket;
 pub mod stack;

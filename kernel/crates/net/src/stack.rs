@@ -200,8 +200,8 @@ impl Stack {
             match classify(frame.head(), frame.len()) {
                 Class::Flow(key, layout) => {
                     let packet = Entry::new(Packet::new(frame, layout, key, interface.index(), received_ns));
-                    if hears_transports {
-                        batch.control(Entry::new(Packet { key: FOR_RAW_SOCKETS, ..packet.copy() }));
+                    if hears_transports && let Ok(copy) = packet.copy() {
+                        batch.control(Entry::new(Packet { key: FOR_RAW_SOCKETS, ..copy }));
                     }
                     match self.flow_of(&key, &section) {
                         Some(flow) => batch.deliver(flow, packet),

@@ -53,7 +53,7 @@ impl Nic for FakeNic {
 
     fn transmit(&self, frames: &mut Vec<TransmitFrame>) {
         *self.kicks.lock().unwrap() += 1;
-        self.sent.lock().unwrap().extend(frames.drain(..).map(|frame| frame.to_vec()));
+        self.sent.lock().unwrap().extend(frames.drain(..).map(|frame| frame.to_vec().unwrap()));
     }
 
     fn poll(&self, _queue: u16, _budget: usize) -> bool {

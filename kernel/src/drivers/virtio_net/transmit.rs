@@ -157,13 +157,13 @@ impl Transmit {
         }
     }
 
-    /// Puts the device's header in front. False: nobody can send such a frame.
+    /// Puts the device's header in front. False: nobody can send such a frame, or there is no memory for it.
     fn prepare(&self, frame: &mut TransmitFrame) -> bool {
         if !self.features.contains(Features::CHECKSUM) {
             net::checksum::finish(frame);
         }
-        if frame.pieces.len() >= PIECES_MAX {
-            frame.linearize();
+        if frame.pieces.len() >= PIECES_MAX && frame.linearize().is_err() {
+            return false;
         }
         let Some(segmentation) = self.segmentation(frame) else { return false };
         let checksum = frame.checksum.map(|checksum| (checksum.start, checksum.offset));

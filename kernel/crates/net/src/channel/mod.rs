@@ -10,7 +10,6 @@ mod table;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use abi::Errno;
@@ -20,7 +19,7 @@ use sync::machine::NEVER;
 use crate::classify::Layout;
 use crate::frame::{Payload, ReceivedFrame};
 use crate::tcp::TcpSocket;
-use crate::{FlowKey, Stack};
+use crate::{FlowKey, Stack, room};
 
 pub use table::FlowTable;
 
@@ -53,14 +52,13 @@ impl Packet {
         Self { frame, layout, key, interface, received_ns, realtime_ns: 0, lost_before: 0 }
     }
 
-    /// The same with bytes of its own.
-    pub(crate) fn copy(&self) -> Self {
-        let mut bytes = Vec::with_capacity(self.frame.len());
-        self.frame.pieces().for_each(|piece| bytes.extend_from_slice(piece));
+    /// The same with bytes of its own. `ENOBUFS`.
+    pub(crate) fn copy(&self) -> Result<Self, Errno> {
+        let bytes = room::copy_of(self.frame.pieces(), self.frame.len())?;
         let mut frame = ReceivedFrame::new(Payload::from(bytes));
         frame.checksum = self.frame.checksum;
         let Self { layout, key, interface, received_ns, realtime_ns, lost_before, .. } = *self;
-        Self { frame, layout, key, interface, received_ns, realtime_ns, lost_before }
+        Ok(Self { frame, layout, key, interface, received_ns, realtime_ns, lost_before })
     }
 }
 

@@ -178,7 +178,8 @@ fn answer_echo(stack: &Arc<Stack>, packet: &IpPacket) {
     if !is_own && !stack.control().may_send_icmp(machine::now_ns()) {
         return stack.mib().count(Counter::IcmpOutRateLimitGlobal);
     }
-    let mut frame = TransmitFrame::new(packet.body().len());
+    // An answer that there is no memory for is lost, as on any network.
+    let Ok(mut frame) = TransmitFrame::with_room(packet.body().len()) else { return };
     frame.append(packet.body());
     let source = (class == AddressClass::Local).then_some(packet.destination);
     if is_ipv4 {
@@ -297,7 +298,7 @@ fn deliver_error(stack: &Arc<Stack>, packet: &IpPacket, (errno, is_hard): (Errno
 /// Tells the senders of frames that their neighbour does not answer.
 pub(super) fn report_unreachable(stack: &Arc<Stack>, frames: Vec<TransmitFrame>) {
     for frame in frames {
-        let bytes = frame.to_vec();
+        let Ok(bytes) = frame.to_vec() else { continue };
         let Some((key, payload)) = quoted_flow(bytes.get(crate::classify::ETHERNET_LEN..).unwrap_or_default()) else {
             continue;
         };

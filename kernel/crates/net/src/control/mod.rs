@@ -33,7 +33,7 @@ use crate::frame::{Payload, ReceivedFrame};
 use crate::interface::{Due, Interface, Mac, Solicitation};
 use crate::socket::raw::Heard;
 use crate::stack::FOR_RAW_SOCKETS;
-use crate::{FlowKey, Stack, TransmitFrame};
+use crate::{FlowKey, Stack, TransmitFrame, room};
 use icmp::Refusal;
 use packet::{IpPacket, extension};
 use reassembly::Progress;
@@ -93,7 +93,9 @@ impl Stack {
         match packet.protocol {
             // Behind extension headers; without them the classifier sees whose it is.
             protocol::TCP | protocol::UDP if !is_ipv4 => {
-                self.receive_again(interface, packet.without_extensions(), packet.is_link_group)
+                if let Some(bytes) = packet.without_extensions() {
+                    self.receive_again(interface, &bytes, packet.is_link_group);
+                }
             }
             protocol::ICMP if is_ipv4 => {
                 self.hear(interface, packet);
@@ -150,23 +152,21 @@ impl Stack {
             Progress::Refused => self.mib().count(if is_ipv4 { Counter::IpReasmFails } else { Counter::Ip6ReasmFails }),
             Progress::Whole(bytes) => {
                 self.mib().count(if is_ipv4 { Counter::IpReasmOKs } else { Counter::Ip6ReasmOKs });
-                self.receive_again(interface, bytes, packet.is_link_group);
+                self.receive_again(interface, &bytes, packet.is_link_group);
             }
         }
     }
 
     /// Lets a packet that was mended here come in again.
-    fn receive_again(&self, interface: &Arc<Interface>, bytes: Vec<u8>, is_link_group: bool) {
-        let mut frame = alloc::vec![0; ETHERNET_LEN];
-        let kind = if bytes.first().is_some_and(|byte| byte >> 4 == 4) {
-            EthernetProtocol::Ipv4
-        } else {
-            EthernetProtocol::Ipv6
+    fn receive_again(&self, interface: &Arc<Interface>, bytes: &[u8], is_link_group: bool) {
+        let is_ipv4 = bytes.first().is_some_and(|byte| byte >> 4 == 4);
+        let Ok(mut frame) = room::copy_of([&[0; ETHERNET_LEN], bytes], ETHERNET_LEN + bytes.len()) else {
+            return self.mib().count(if is_ipv4 { Counter::IpInDiscards } else { Counter::Ip6InDiscards });
         };
+        let kind = if is_ipv4 { EthernetProtocol::Ipv4 } else { EthernetProtocol::Ipv6 };
         let mut ethernet = EthernetFrame::new_unchecked(&mut frame[..]);
         ethernet.set_ethertype(kind);
         ethernet.set_dst_addr(EthernetAddress([u8::from(is_link_group), 0, 0, 0, 0, 0]));
-        frame.extend(bytes);
         self.receive(interface, &mut core::iter::once(ReceivedFrame::new(Payload::from(frame))));
     }
 
@@ -220,7 +220,7 @@ impl Stack {
     }
 
     fn poll_neighbours(self: &Arc<Self>, interface: &Arc<Interface>, now_ns: u64) -> u64 {
-        let Due { solicitations, failed, deadline_ns } = interface.neighbours().poll(now_ns);
+        let Due { solicitations, failed, deadline_ns, .. } = interface.neighbours().poll(now_ns);
         for question in &solicitations {
             solicit(self, interface, question, None);
         }

@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 
 use crate::channel::Packet;
+use crate::room;
 
 /// Extension headers that are looked behind.
 const EXTENSIONS_MAX: usize = 8;
@@ -39,10 +40,10 @@ pub(super) struct IpPacket {
 }
 
 impl IpPacket {
-    /// The packet of a frame whose IP header is sound.
+    /// The packet of a frame whose IP header is sound, if there is memory for it.
     pub(super) fn of(packet: &Packet) -> Option<Self> {
         let (network, end) = (usize::from(packet.layout.network), packet.layout.end as usize);
-        let mut bytes = Vec::with_capacity(end.saturating_sub(network));
+        let mut bytes = room::room_for(end.saturating_sub(network)).ok()?;
         let mut at = 0;
         for piece in packet.frame.pieces() {
             let (from, until) = (network.saturating_sub(at).min(piece.len()), end.saturating_sub(at).min(piece.len()));
@@ -113,17 +114,17 @@ impl IpPacket {
         None
     }
 
-    /// An IPv6 packet without its extension headers.
-    pub(super) fn without_extensions(&self) -> Vec<u8> {
-        let mut bytes = self.bytes.get(..IPV6_LEN).unwrap_or_default().to_vec();
-        bytes.extend_from_slice(self.body());
+    /// An IPv6 packet without its extension headers, if there is memory for it.
+    pub(super) fn without_extensions(&self) -> Option<Vec<u8>> {
+        let header = self.bytes.get(..IPV6_LEN).unwrap_or_default();
+        let mut bytes = room::copy_of([header, self.body()], header.len() + self.body().len()).ok()?;
         let len = u16::try_from(self.body().len()).unwrap_or(u16::MAX);
         if bytes.len() >= IPV6_LEN {
             let mut ip = Ipv6Packet::new_unchecked(&mut bytes[..]);
             ip.set_next_header(self.protocol.into());
             ip.set_payload_len(len);
         }
-        bytes
+        Some(bytes)
     }
 
     /// From the protocol's header on.

@@ -13,6 +13,7 @@ use smoltcp::wire::{Ipv4Packet, Ipv6FragmentHeader, Ipv6Packet};
 use sync::machine::NEVER;
 
 use super::packet::{IpPacket, extension};
+use crate::room;
 
 /// Bytes of fragments that wait (`net.ipv4.ipfrag_high_thresh`).
 const BYTES_MAX: usize = 4 << 20;
@@ -140,7 +141,7 @@ impl Reassembly {
             self.remove(&key);
             return Progress::Refused;
         }
-        let mut header = fragment.header.to_vec();
+        let Ok(mut header) = room::copy_of([fragment.header], fragment.header.len()) else { return Progress::Refused };
         if let Some((place, number)) = patch
             && let Some(field) = header.get_mut(place)
         {
@@ -148,13 +149,14 @@ impl Reassembly {
         }
         // A fragment that is all there is has nothing to do with others (RFC 6946).
         if offset == 0 && !has_more {
-            return Progress::Whole(whole(header, [payload].into_iter(), payload.len()));
+            return whole(header, [payload].into_iter(), payload.len());
         }
         let len = payload.len() + OVERHEAD + if offset == 0 { header.len() } else { 0 };
         if len > self.bytes_max {
             self.remove(&key);
             return Progress::Refused;
         }
+        let Ok(piece) = room::copy_of([payload], payload.len()) else { return Progress::Refused };
         self.make_room(&key, len);
         let timeout_ns = if key.source.is_ipv4() { TIMEOUT4_NS } else { TIMEOUT6_NS };
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
@@ -175,7 +177,7 @@ impl Reassembly {
         }
         entry.bytes += len;
         self.bytes += len;
-        entry.pieces.insert(offset, payload.to_vec());
+        entry.pieces.insert(offset, piece);
         if offset == 0 {
             entry.header = Some(header);
         }
@@ -188,7 +190,7 @@ impl Reassembly {
         let Some(entry) = self.remove(&key) else { return Progress::Refused };
         let len = entry.end.unwrap_or(0);
         let pieces = entry.pieces.values().map(Vec::as_slice);
-        Progress::Whole(whole(entry.header.unwrap_or_default(), pieces, len))
+        whole(entry.header.unwrap_or_default(), pieces, len)
     }
 
     /// Gives up what has waited too long; and when that is next.
@@ -199,6 +201,9 @@ impl Reassembly {
         for key in late {
             let Some(mut entry) = self.remove(&key) else { continue };
             let (Some(mut bytes), Some(first)) = (entry.header.take(), entry.pieces.get(&0)) else { continue };
+            if bytes.try_reserve_exact(first.len()).is_err() {
+                continue;
+            }
             bytes.extend_from_slice(first);
             if let Some(first) = IpPacket::parse(bytes, entry.is_link_group) {
                 given_up.push(GivenUp { first, interface: entry.interface });
@@ -246,11 +251,13 @@ impl Entry {
     }
 }
 
-/// A packet made of its header and payload.
-fn whole<'a>(header: Vec<u8>, pieces: impl Iterator<Item = &'a [u8]>, len: usize) -> Vec<u8> {
+/// A packet made of its header and payload; refused if there is no memory for it.
+fn whole<'a>(header: Vec<u8>, pieces: impl Iterator<Item = &'a [u8]>, len: usize) -> Progress {
     let header_len = header.len();
     let mut bytes = header;
-    bytes.reserve(len);
+    if bytes.try_reserve_exact(len).is_err() {
+        return Progress::Refused;
+    }
     pieces.for_each(|piece| bytes.extend_from_slice(piece));
     let total = bytes.len();
     if bytes.first().is_some_and(|byte| byte >> 4 == 4) {
@@ -262,7 +269,7 @@ fn whole<'a>(header: Vec<u8>, pieces: impl Iterator<Item = &'a [u8]>, len: usize
     } else if header_len >= 40 {
         Ipv6Packet::new_unchecked(&mut bytes[..]).set_payload_len(u16::try_from(total - 40).unwrap_or(u16::MAX));
     }
-    bytes
+    Progress::Whole(bytes)
 }
 
 #[cfg(test)]

@@ -153,6 +153,21 @@ pub struct Due {
     pub failed: Vec<TransmitFrame>,
     /// When to poll again.
     pub deadline_ns: u64,
+    /// How many frames wait no longer, those that there was no memory to tell of included.
+    given_back: usize,
+}
+
+impl Due {
+    /// Takes what has waited in vain.
+    fn take(&mut self, queue: &mut Vec<TransmitFrame>) {
+        self.given_back += queue.len();
+        if self.failed.is_empty() {
+            self.failed = core::mem::take(queue);
+        } else if self.failed.try_reserve(queue.len()).is_ok() {
+            self.failed.append(queue);
+        }
+        queue.clear();
+    }
 }
 
 struct Entry {
@@ -287,7 +302,7 @@ impl Neighbours {
             true
         });
         // Who does not answer has given back all that waited.
-        table.queued -= due.failed.len();
+        table.queued -= due.given_back;
         due
     }
 
@@ -323,9 +338,13 @@ impl Entry {
         self.queue.drain(..surplus);
         *queued -= surplus;
         let room = QUEUED_MAX.saturating_sub(*queued);
-        let before = self.queue.len();
-        self.queue.extend(frames.drain(..).take(new.min(room)));
-        *queued += self.queue.len() - before;
+        let count = new.min(room);
+        // Without memory for the queue frames are lost, as without an answer.
+        if self.queue.try_reserve(count).is_ok() {
+            let before = self.queue.len();
+            self.queue.extend(frames.drain(..).take(count));
+            *queued += self.queue.len() - before;
+        }
         frames.clear();
     }
 
@@ -352,7 +371,7 @@ impl Entry {
                 self.ask_again(address, Some(mac), now_ns, due)
             }
             NeighbourState::Incomplete | NeighbourState::Probe => {
-                due.failed.append(&mut self.queue);
+                due.take(&mut self.queue);
                 self.change([0; 6], NeighbourState::Failed, now_ns, FAILED_NS);
             }
             NeighbourState::Failed | NeighbourState::None => {
@@ -366,7 +385,10 @@ impl Entry {
     fn ask_again(&mut self, address: IpAddr, mac: Option<Mac>, now_ns: u64, due: &mut Due) {
         self.solicitations += 1;
         self.due_ns = now_ns.saturating_add(RETRANSMIT_NS);
-        due.solicitations.push(Solicitation { address, mac });
+        // Who is not asked for want of memory is asked next time.
+        if due.solicitations.try_reserve(1).is_ok() {
+            due.solicitations.push(Solicitation { address, mac });
+        }
     }
 
     fn sleep(&mut self) -> bool {

@@ -13,7 +13,7 @@ use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol
 use sync::machine;
 
 use super::address::AddressClass;
-use super::fragment;
+use super::fragment::{self, Part};
 use super::neighbour::{Mac, Neighbour, NeighbourState};
 use super::{Interface, Interfaces};
 use crate::checksum::{self, Sum};
@@ -24,6 +24,8 @@ use crate::frame::{ChecksumState, PartialChecksum, ReceivedFrame, ecn};
 use crate::nic::NicFeatures;
 use crate::{Stack, TransmitFrame, control};
 
+/// Fragments that are sent together.
+const FRAGMENTS_AT_ONCE: usize = 16;
 /// Bytes of an IPv4 header without options.
 pub(super) const IPV4_LEN: usize = 20;
 /// Bytes of an IPv6 header.
@@ -280,7 +282,7 @@ impl Route {
         if self.class == AddressClass::Local || self.interface.is_loopback() {
             let bytes = frames.iter().map(TransmitFrame::len).sum::<usize>() - frames.len() * ETHERNET_LEN;
             self.interface.count_traffic(frames.len(), bytes);
-            stack.receive(&self.interface, &mut frames.drain(..).map(into_received));
+            stack.receive(&self.interface, &mut frames.drain(..).filter_map(into_received));
             return;
         }
         let is_looped = match self.class {
@@ -288,7 +290,7 @@ impl Route {
             class => class == AddressClass::Broadcast,
         };
         if is_looped {
-            stack.receive(&self.interface, &mut frames.iter().map(copy_received));
+            stack.receive(&self.interface, &mut frames.iter().filter_map(copy_received));
         }
         let Some(nic) = self.interface.nic() else { return };
         if let Some(neighbour) = &self.neighbour {
@@ -341,25 +343,24 @@ impl Route {
     ) -> Result<(), Errno> {
         let is_ipv4 = self.source.is_ipv4();
         let mut result = Ok(());
-        let mut fitting = Vec::with_capacity(frames.len());
-        for mut frame in frames.drain(..) {
-            if !is_too_long(&frame) {
-                fitting.push(frame);
-            } else if self.request.may_fragment && frame.len() <= self.payload_len_max() {
-                let len = frame.len();
-                self.write_checksum(&mut frame, len, false);
-                let pieces = self.fragment(stack, &frame);
-                let counter = if is_ipv4 { Counter::IpFragCreates } else { Counter::Ip6FragCreates };
-                stack.mib().add(counter, pieces.len() as u64);
-                stack.mib().count(if is_ipv4 { Counter::IpFragOKs } else { Counter::Ip6FragOKs });
-                let mut pieces = pieces;
-                self.send_with_header(stack, &mut pieces);
-            } else {
-                stack.mib().count(if is_ipv4 { Counter::IpFragFails } else { Counter::Ip6FragFails });
-                result = Err(Errno::EMSGSIZE);
+        frames.retain_mut(|frame| {
+            if !is_too_long(frame) {
+                return true;
             }
-        }
-        *frames = fitting;
+            let sent = if self.request.may_fragment && frame.len() <= self.payload_len_max() {
+                self.send_fragments(stack, frame)
+            } else {
+                Err(Errno::EMSGSIZE)
+            };
+            match sent {
+                Ok(()) => stack.mib().count(if is_ipv4 { Counter::IpFragOKs } else { Counter::Ip6FragOKs }),
+                Err(errno) => {
+                    stack.mib().count(if is_ipv4 { Counter::IpFragFails } else { Counter::Ip6FragFails });
+                    result = Err(errno);
+                }
+            }
+            false
+        });
         result
     }
 
@@ -368,13 +369,28 @@ impl Route {
         if self.source.is_ipv4() { PACKET_LEN_MAX - IPV4_LEN } else { PACKET_LEN_MAX }
     }
 
-    fn fragment(&self, stack: &Stack, frame: &TransmitFrame) -> Vec<TransmitFrame> {
+    /// Sends a frame in pieces, a few at a time: there may be a thousand. `ENOBUFS`.
+    fn send_fragments(&self, stack: &Stack, frame: &mut TransmitFrame) -> Result<(), Errno> {
+        let len = frame.len();
+        self.write_checksum(frame, len, false);
+        let is_ipv4 = self.source.is_ipv4();
         let identification = stack.interfaces().identification(self.destination, 1);
         let header = &self.template[ETHERNET_LEN..ETHERNET_LEN + self.header_len()];
-        match self.source {
-            IpAddr::V4(_) => fragment::fragment4(header, &frame.to_vec(), self.mtu(), identification),
-            IpAddr::V6(_) => fragment::fragment6(header, &frame.to_vec(), self.mtu(), identification),
+        let payload = frame.to_vec()?;
+        let part_len = fragment::part_len(self.mtu(), is_ipv4);
+        let mut pieces = Vec::with_capacity(FRAGMENTS_AT_ONCE);
+        let mut offset = 0;
+        while offset < payload.len() {
+            while pieces.len() < FRAGMENTS_AT_ONCE && offset < payload.len() {
+                let part = Part { payload: &payload, offset, len: part_len.min(payload.len() - offset) };
+                pieces.push(fragment::build(header, &part, identification)?);
+                offset += part_len;
+            }
+            let counter = if is_ipv4 { Counter::IpFragCreates } else { Counter::Ip6FragCreates };
+            stack.mib().add(counter, pieces.len() as u64);
+            self.send_with_header(stack, &mut pieces);
         }
+        Ok(())
     }
 
     /// Prepares the checksum of the transport protocol, and finishes it unless somebody else does. The frame is `len` bytes long.
@@ -491,18 +507,18 @@ fn group_mac(class: AddressClass, address: IpAddr) -> Mac {
     }
 }
 
-/// A frame that stays on this machine.
-fn into_received(frame: TransmitFrame) -> ReceivedFrame {
+/// A frame that stays on this machine. None: there is no memory, and it is lost.
+fn into_received(frame: TransmitFrame) -> Option<ReceivedFrame> {
     let segment_len = frame.segmentation.map_or(0, |segmentation| segmentation.segment_len);
-    let mut received = ReceivedFrame::new(frame.into_payload());
+    let mut received = ReceivedFrame::new(frame.into_payload().ok()?);
     received.checksum = ChecksumState::Verified;
     received.segment_len = segment_len;
-    received
+    Some(received)
 }
 
 /// A copy for this machine of a frame that leaves.
-fn copy_received(frame: &TransmitFrame) -> ReceivedFrame {
-    let mut received = ReceivedFrame::new(frame.to_vec().into());
+fn copy_received(frame: &TransmitFrame) -> Option<ReceivedFrame> {
+    let mut received = ReceivedFrame::new(frame.to_vec().ok()?.into());
     received.checksum = ChecksumState::Verified;
-    received
+    Some(received)
 }

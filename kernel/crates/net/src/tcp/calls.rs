@@ -15,6 +15,7 @@ use super::engine::{Engine, State};
 use super::socket::{Inner, Phase, TcpSocket, admit};
 use crate::frame::{Payload, Piece};
 use crate::loan::{Account, Lender, Lent};
+use crate::room;
 use crate::socket::options::SocketOptions;
 use crate::socket::{
     Accepted, Address, Caller, ControlMessage, Half, Kind, MessageFlags, Opening, ReceiveRequest, Received,
@@ -355,7 +356,7 @@ impl TcpSocket {
     fn send_urgent(&self, request: &mut SendRequest<'_, '_>) -> IoResult {
         if request.from.remaining() > 1 {
             // What precedes it goes as usual; a partial transfer comes back for the rest.
-            let mut before = alloc::vec![0; (request.from.remaining() - 1).min(URGENT_PREFIX_MAX)];
+            let mut before = room::zeroes((request.from.remaining() - 1).min(URGENT_PREFIX_MAX))?;
             let mut attempt = request.from.clone();
             let len = attempt.read(&mut before)?;
             let sent = self.send_bytes(&mut mm::UserReader::from_kernel(&before[..len]), true)?;

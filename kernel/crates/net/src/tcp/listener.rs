@@ -80,14 +80,19 @@ impl Listener {
         (self.backlog.load(Relaxed), self.ready_len.load(Acquire))
     }
 
-    fn has_room(&self, queues: &Queues) -> bool {
-        queues.ready.len() + queues.deferred.len() <= self.backlog.load(Relaxed) as usize
+    /// Whether one more may come; then there is memory for it, in either queue.
+    fn has_room(&self, queues: &mut Queues) -> bool {
+        let Queues { ready, deferred, .. } = queues;
+        let len = ready.len() + deferred.len();
+        len <= self.backlog.load(Relaxed) as usize
+            && ready.try_reserve(deferred.len() + 1).is_ok()
+            && deferred.try_reserve(1).is_ok()
     }
 
     /// Whether a connection that is complete now would find room.
     pub(super) fn can_take(&self) -> bool {
-        let queues = self.queues.lock();
-        !queues.is_closed && self.has_room(&queues)
+        let mut queues = self.queues.lock();
+        !queues.is_closed && self.has_room(&mut queues)
     }
 
     /// A local connection comes, from `connector`. `make` makes the socket of this side when there is room; deferred, it waits for
@@ -102,18 +107,18 @@ impl Listener {
         if queues.is_closed {
             return Arrival::Refused;
         }
-        if self.has_room(&queues) && is_deferred {
-            queues.deferred.push(make());
-            return Arrival::Ready;
-        }
-        if self.has_room(&queues) {
+        if self.has_room(&mut queues) {
+            if is_deferred {
+                queues.deferred.push(make());
+                return Arrival::Ready;
+            }
             queues.ready.push_back(make());
             self.ready_len.store(queues.ready.len(), Release);
             drop(queues);
             self.wake();
             return Arrival::Ready;
         }
-        if queues.waiting.len() >= WAITING_MAX {
+        if queues.waiting.len() >= WAITING_MAX || queues.waiting.try_reserve(1).is_err() {
             return Arrival::Refused;
         }
         queues.waiting.push_back(Arc::clone(connector));
@@ -134,7 +139,7 @@ impl Listener {
     /// A connection of the network is complete. False: there is no room for it.
     pub(super) fn push(&self, socket: Arc<TcpSocket>) -> bool {
         let mut queues = self.queues.lock();
-        if queues.is_closed || !self.has_room(&queues) {
+        if queues.is_closed || !self.has_room(&mut queues) {
             return false;
         }
         queues.ready.push_back(socket);
@@ -149,7 +154,7 @@ impl Listener {
         let mut queues = self.queues.lock();
         let ready = queues.ready.pop_front();
         self.ready_len.store(queues.ready.len(), Release);
-        let next = if self.has_room(&queues) { queues.waiting.pop_front() } else { None };
+        let next = if self.has_room(&mut queues) { queues.waiting.pop_front() } else { None };
         (ready, next)
     }
 

@@ -238,7 +238,7 @@ impl Nic for EndNic {
     }
 
     fn transmit(&self, frames: &mut Vec<TransmitFrame>) {
-        self.sent.lock().unwrap().extend(frames.drain(..).map(|frame| frame.to_vec()));
+        self.sent.lock().unwrap().extend(frames.drain(..).map(|frame| frame.to_vec().unwrap()));
     }
 
     fn poll(&self, _queue: u16, _budget: usize) -> bool {

@@ -141,7 +141,7 @@ impl TimeWaits {
         self.records.lock().list.iter().filter(|record| !record.is_over).map(row).collect()
     }
 
-    /// Keeps a record of a connection that has ended. False: there are too many.
+    /// Keeps a record of a connection that has ended. False: there are too many, or there is no memory for more.
     pub(super) fn enter(&self, secrets: &Secrets, key: &FlowKey, what: &TimeWait, now_ns: u64) -> bool {
         let expires_seconds = u32::try_from(now_ns.saturating_add(LIFE_NS) / SECOND_NS).unwrap_or(u32::MAX);
         let (timestamp, timestamp_offset) = what.timestamps.unwrap_or((0, 0));
@@ -164,12 +164,19 @@ impl TimeWaits {
             return false;
         }
         let number = records.first.wrapping_add(u32::try_from(records.list.len()).unwrap_or(0));
+        if records.list.try_reserve(1).is_err() {
+            return false;
+        }
         records.list.push_back(record);
         let Records { list, first, places } = &mut *records;
         let hash_of = |number: &u32| {
             let record = list.get(number.wrapping_sub(*first) as usize);
             record.map_or(0, |record| secrets.hash(&record.key()))
         };
+        if places.try_reserve(1, hash_of).is_err() {
+            list.pop_back();
+            return false;
+        }
         places.insert_unique(secrets.hash(key), number, hash_of);
         drop(records);
         self.ports.hold(address_of_bits(key.local), key.local_port);

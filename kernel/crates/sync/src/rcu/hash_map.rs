@@ -4,7 +4,7 @@
 //! map's own lock: it links a node whose contents are in place by one store, or unlinks one by another, and gives the node up after a grace period.
 //!
 //! A map that has more values than buckets grows: all nodes are made again in an array twice as large, which takes the place of the
-//! old one by one store. Readers see the one or the other, both whole.
+//! old one by one store. Readers see the one or the other, both whole. While there is no memory for that, chains are longer.
 //!
 //! The caller hashes, with a secret where keys come from outside.
 
@@ -34,8 +34,11 @@ struct Node<K, V> {
 struct Buckets<K, V>(Box<[AtomicPtr<Node<K, V>>]>);
 
 impl<K, V> Buckets<K, V> {
-    fn new(count: usize) -> Self {
-        Self((0..count).map(|_| AtomicPtr::new(ptr::null_mut())).collect())
+    fn new(count: usize) -> Option<Self> {
+        let mut chains = Vec::new();
+        chains.try_reserve_exact(count).ok()?;
+        chains.extend((0..count).map(|_| AtomicPtr::new(ptr::null_mut())));
+        Some(Self(chains.into_boxed_slice()))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the low bits choose a bucket")]
@@ -72,7 +75,8 @@ unsafe impl<K: Send + Sync, V: Send + Sync> Send for HashMap<K, V> {}
 impl<K: Copy + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> HashMap<K, V> {
     /// An empty map whose changes take a lock of this rank.
     pub fn new(rank: Rank) -> Self {
-        let buckets = Box::into_raw(Box::new(Buckets::new(BUCKETS_MIN)));
+        let buckets = Buckets::new(BUCKETS_MIN).expect("for so few there is memory");
+        let buckets = Box::into_raw(Box::new(buckets));
         Self { buckets: AtomicPtr::new(buckets), count: AtomicUsize::new(0), changes: Mutex::new(rank, ()) }
     }
 
@@ -159,12 +163,12 @@ impl<K: Copy + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Has
         bucket.store(Box::into_raw(node), Ordering::Release);
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let is_crowded = count > buckets.0.len() && buckets.0.len() < BUCKETS_MAX;
-        (true, is_crowded.then(|| self.grow(buckets)))
+        (true, if is_crowded { self.grow(buckets) } else { None })
     }
 
-    /// Makes the array twice as large and answers the old one. The lock is held.
-    fn grow(&self, old: &Buckets<K, V>) -> Deferred {
-        let new = Buckets::new(old.0.len() * 2);
+    /// Makes the array twice as large and answers the old one, if there is memory for it. The lock is held.
+    fn grow(&self, old: &Buckets<K, V>) -> Option<Deferred> {
+        let new = Buckets::new(old.0.len() * 2)?;
         for bucket in &old.0 {
             let mut node = bucket.load(Ordering::Relaxed);
             while !node.is_null() {
@@ -180,7 +184,7 @@ impl<K: Copy + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Has
         // Release: who sees the new array sees all of it.
         let old = self.buckets.swap(Box::into_raw(Box::new(new)), Ordering::AcqRel);
         // SAFETY: the old array came from a box, and is no reader's after a grace period.
-        Deferred::from_box(unsafe { Box::from_raw(old) })
+        Some(Deferred::from_box(unsafe { Box::from_raw(old) }))
     }
 
     /// As `remove_if`; the node is the caller's to defer.

@@ -21,7 +21,7 @@ impl Datagrams {
     pub(super) fn drain(&self, state: &mut State) {
         let mut arrived = self.channel.take();
         while let Some(packet) = arrived.next_entry() {
-            if (self.reading.is_sound)(self, &packet) {
+            if (self.reading.is_sound)(self, &packet) && state.received.try_reserve(1).is_ok() {
                 state.received.push_back(packet);
             } else {
                 self.drops.fetch_add(1, Ordering::Relaxed);

@@ -31,8 +31,8 @@ use zerocopy::FromBytes;
 use self::message::{ALIGNMENT, MessageWriter};
 use super::options::SocketOptions;
 use super::{Address, Caller, Half, Kind, MessageFlags, ReceiveRequest, Received, SendRequest, Socket};
-use crate::Stack;
 use crate::interface::{Interface, Interfaces, Snapshot};
+use crate::{Stack, room};
 
 /// What a request may be long.
 const REQUEST_LEN_MAX: usize = 64 * 1024;
@@ -161,7 +161,7 @@ impl NetlinkSocket {
         let limit = self.options.receive_buffer_len();
         let mut queue = self.queue.lock();
         for (datagram, group) in datagrams {
-            if queue.len + datagram.len() > limit {
+            if queue.len + datagram.len() > limit || queue.datagrams.try_reserve(1).is_err() {
                 self.has_overrun.store(!self.ignores_overrun.load(Relaxed), Relaxed);
                 break;
             }
@@ -273,7 +273,7 @@ impl Socket for NetlinkSocket {
         if len > REQUEST_LEN_MAX {
             return Err(Errno::EMSGSIZE);
         }
-        let mut bytes = alloc::vec![0; len];
+        let mut bytes = room::zeroes(len)?;
         request.from.read_exact(&mut bytes)?;
         self.serve(&bytes, request.caller);
         Ok(Progress::Done(len))

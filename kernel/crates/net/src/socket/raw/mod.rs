@@ -228,7 +228,7 @@ impl RawSocket {
         }
         let route_request = self.prepare(request)?;
         let has_header = !self.is_ping && self.datagrams.inet.has(InetFlags::HDRINCL);
-        let mut frame = TransmitFrame::new(len);
+        let mut frame = TransmitFrame::with_room(len)?;
         request.from.read_exact(frame.extend(len))?;
         if self.is_ping {
             self.complete_echo(&mut frame)?;

@@ -10,11 +10,11 @@ use sync::batch_queue::Entry;
 use sync::{Mutex, machine, rank};
 
 use super::{ECHO_REPLY4, ECHO_REPLY6, RawSocket};
-use crate::FlowKey;
 use crate::channel::{ErrorReport, Packet, QueuedPacket};
 use crate::classify::Layout;
 use crate::flow_key::protocol;
 use crate::frame::{ChecksumState, Payload, ReceivedFrame};
+use crate::{FlowKey, room};
 
 /// Sockets in the table.
 const SOCKETS_MAX: usize = 65_536;
@@ -53,7 +53,7 @@ pub(crate) struct Heard<'a> {
 
 impl Heard<'_> {
     fn to_packet(&self) -> Option<QueuedPacket> {
-        let mut frame = ReceivedFrame::new(Payload::from(self.bytes.to_vec()));
+        let mut frame = ReceivedFrame::new(Payload::from(room::copy_of([self.bytes], self.bytes.len()).ok()?));
         frame.checksum = ChecksumState::Verified;
         let layout = Layout {
             network: 0,

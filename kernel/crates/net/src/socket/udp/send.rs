@@ -10,12 +10,12 @@ use abi::Errno;
 use smoltcp::wire::UdpPacket;
 
 use super::{HEADER_LEN, UdpSocket};
-use crate::TransmitFrame;
 use crate::counters::Counter;
 use crate::flow_key::protocol;
 use crate::interface::{AddressClass, Route, RouteRequest};
 use crate::socket::datagram::canonical;
 use crate::socket::{ControlMessage, MessageFlags, SendRequest};
+use crate::{TransmitFrame, room};
 
 /// Datagrams that one message is cut into (`UDP_MAX_SEGMENTS`).
 const SEGMENTS_MAX: usize = 128;
@@ -58,12 +58,12 @@ impl UdpSocket {
         {
             return Err(Errno::EINVAL);
         }
-        let mut frames = Vec::with_capacity(len.div_ceil(segment_len.max(1)).max(1));
+        let mut frames = room::room_for(len.div_ceil(segment_len.max(1)).max(1))?;
         let port = self.local_port();
         let mut left = len;
         loop {
             let part = left.min(segment_len);
-            let mut frame = frame(port, destination.port(), part);
+            let mut frame = frame(port, destination.port(), part)?;
             request.from.read_exact(&mut frame.head_mut()[HEADER_LEN..])?;
             frames.push(frame);
             left -= part;
@@ -170,7 +170,7 @@ impl UdpSocket {
     /// Appends to the message that waits, and sends it unless more is to come.
     fn send_corked(&self, request: &mut SendRequest<'_, '_>, named: Option<SocketAddr>, corks: bool) -> IoResult {
         let len = request.from.remaining();
-        let mut bytes = alloc::vec![0; len];
+        let mut bytes = room::zeroes(len)?;
         request.from.read_exact(&mut bytes)?;
         let (route_request, destination, _) = self.prepare(request, named)?;
         let mut corked = self.corked.lock();
@@ -180,7 +180,10 @@ impl UdpSocket {
                 *corked = None;
                 return Err(Errno::EMSGSIZE);
             }
-            Some(waiting) => waiting.bytes.append(&mut bytes),
+            Some(waiting) => {
+                waiting.bytes.try_reserve(len).map_err(|_| Errno::ENOBUFS)?;
+                waiting.bytes.append(&mut bytes);
+            }
         }
         drop(corked);
         if !corks {
@@ -193,7 +196,7 @@ impl UdpSocket {
     pub(super) fn flush(&self) -> Result<(), Errno> {
         let Some(corked) = self.corked.lock().take() else { return Ok(()) };
         let route = self.way(&corked.request)?;
-        let mut frame = frame(self.local_port(), corked.destination.port(), corked.bytes.len());
+        let mut frame = frame(self.local_port(), corked.destination.port(), corked.bytes.len())?;
         frame.head_mut()[HEADER_LEN..].copy_from_slice(&corked.bytes);
         self.transmit(&route, &mut alloc::vec![frame])
     }
@@ -205,12 +208,12 @@ impl UdpSocket {
     }
 }
 
-/// A datagram with its header, and room for its bytes.
-fn frame(source: u16, destination: u16, len: usize) -> TransmitFrame {
-    let mut frame = TransmitFrame::new(HEADER_LEN + len);
+/// A datagram with its header, and room for its bytes. `ENOBUFS`.
+fn frame(source: u16, destination: u16, len: usize) -> Result<TransmitFrame, Errno> {
+    let mut frame = TransmitFrame::with_room(HEADER_LEN + len)?;
     let mut header = UdpPacket::new_unchecked(frame.extend(HEADER_LEN + len));
     header.set_src_port(source);
     header.set_dst_port(destination);
     header.set_len(u16::try_from(HEADER_LEN + len).unwrap_or(u16::MAX));
-    frame
+    Ok(frame)
 }

@@ -201,7 +201,8 @@ impl UdpPort {
         let mut delivery = Delivery::Dropped;
         let Some((last, others)) = takers.split_last() else { return delivery };
         for taker in others {
-            if taker.push(Entry::new(packet.copy())) == Delivery::Wake {
+            let Ok(copy) = packet.copy() else { continue };
+            if taker.push(Entry::new(copy)) == Delivery::Wake {
                 delivery = Delivery::Wake;
             }
         }

@@ -238,6 +238,7 @@ impl UnixSocket {
             queue.note_blocked(&self.endpoint);
             return Ok(Progress::WouldBlock);
         }
+        queue.pending.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         if let Err(state) = self.endpoint.change_state(State::Idle, State::Connected) {
             let is_connected = state == State::Connected;
             return Err(if is_connected { Errno::EISCONN } else { Errno::EINVAL });

@@ -17,6 +17,7 @@ use alloc::collections::VecDeque;
 use super::sequence::{earlier, is_after, is_before, later, length};
 use super::{SACK_BLOCKS_MAX, SackBlock, SequenceNumber};
 use crate::frame::Payload;
+use crate::room;
 
 /// Segments that wait.
 pub(super) const SEGMENTS_MAX: usize = 16 * 1024;
@@ -46,6 +47,11 @@ impl Assembly {
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.segments.is_empty()
+    }
+
+    /// How many segments there are.
+    pub(super) fn len(&self) -> usize {
+        self.segments.len()
     }
 
     /// Memory that they hold on to.
@@ -88,8 +94,11 @@ impl Assembly {
             } else if is_before(next_start, end) {
                 // The next segment cuts it in two: a copy of the part in front of it, and the rest.
                 let len = next_start.wrapping_sub(from) as usize;
-                let front = payload.bytes().get(..len).unwrap_or_default().to_vec();
-                is_whole = self.insert_at(&mut at, from, Payload::from(front));
+                let front = payload.bytes().get(..len).unwrap_or_default();
+                is_whole = match room::copy_of([front], len) {
+                    Ok(front) => self.insert_at(&mut at, from, Payload::from(front)),
+                    Err(_) => false,
+                };
                 payload.trim_front(len);
                 from = next_start;
             } else {
@@ -160,7 +169,7 @@ impl Assembly {
 
     /// Inserts in front of the segment `at`, which is then the number of the same one.
     fn insert_at(&mut self, at: &mut usize, start: SequenceNumber, payload: Payload) -> bool {
-        if self.segments.len() >= SEGMENTS_MAX {
+        if self.segments.len() >= SEGMENTS_MAX || self.segments.try_reserve(1).is_err() {
             return false;
         }
         let mut payload = payload;

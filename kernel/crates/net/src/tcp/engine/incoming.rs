@@ -414,7 +414,9 @@ impl Connection {
         let has_room = self.kept_len().saturating_add(piece.footprint()) <= self.receive_buffer();
         if start == next {
             // What was offered is kept to, but when there is no more for anybody. What fills a hole frees more than it takes.
-            if has_room || !self.receive.is_limited || !self.receive.assembly.is_empty() {
+            let is_wanted = has_room || !self.receive.is_limited || !self.receive.assembly.is_empty();
+            // What waits behind a hole comes along.
+            if is_wanted && self.receive.queue.reserve(1 + self.receive.assembly.len()) {
                 self.append(piece);
             }
         } else if has_room {

@@ -128,7 +128,7 @@ impl Connection {
         }
         let (was_idle, before) = (self.send.board.is_empty(), self.send.next);
         for _ in 0..BURSTS_MAX {
-            if !self.is_in_pace(now_ns) {
+            if !self.is_in_pace(now_ns) || !self.send.board.reserve() {
                 break;
             }
             let Some((end, is_fin)) = self.next_burst(now_ns) else { break };

@@ -41,6 +41,11 @@ impl ReceiveQueue {
         self.footprint + self.lent.as_ref().map_or(0, Account::lent)
     }
 
+    /// Makes room for so many payloads more. False: there is no memory for it.
+    pub(super) fn reserve(&mut self, count: usize) -> bool {
+        self.payloads.try_reserve(count).is_ok()
+    }
+
     /// Appends what comes next.
     pub(super) fn push(&mut self, payload: Payload) {
         if payload.is_empty() {

@@ -169,6 +169,11 @@ impl Scoreboard {
         &self.newest
     }
 
+    /// Makes room for one emission more. False: there is no memory for it, and what is in flight comes first.
+    pub(super) fn reserve(&mut self) -> bool {
+        self.records.try_reserve(1).is_ok()
+    }
+
     /// Notes an emission of new data.
     pub(super) fn push(&mut self, start: SequenceNumber, end: SequenceNumber, mss: u16, now_ns: u64) {
         debug_assert!(self.records.back().is_none_or(|last| last.end == start), "records have no gaps");
@@ -379,7 +384,7 @@ impl Scoreboard {
         for record in &mut self.records {
             if record.fate == Fate::Lost {
                 record.fate = Fate::InFlight;
-                if record.is_repeated {
+                if record.is_repeated && self.repeated.try_reserve(1).is_ok() {
                     self.repeated.push_back((record.start, record.end, record.sent_ns));
                 }
             }
@@ -431,7 +436,10 @@ impl Scoreboard {
         record.sent_ns = now_ns;
         (record.delivered, record.delivered_ns) = (delivered, delivered_ns);
         let entry = (record.start, record.end, now_ns);
-        self.repeated.push_back(entry);
+        // Whose loss is not noted is found by the timeout.
+        if self.repeated.try_reserve(1).is_ok() {
+            self.repeated.push_back(entry);
+        }
     }
 
     /// Drops everything.

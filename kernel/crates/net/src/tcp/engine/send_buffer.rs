@@ -248,6 +248,7 @@ impl SendBuffer {
     #[inline(never)]
     fn begin_chunk(&mut self, want: usize) -> Option<()> {
         self.drop_empty();
+        self.chunks.try_reserve(1).ok()?;
         let previous = match self.chunks.back() {
             Some(Chunk { piece: Piece::Shared(memory, range), is_own: true, .. }) if range.end == memory.len() => {
                 memory.len()
