@@ -6,7 +6,8 @@
 //!    done with half of what it has. That has the worker send them ([`Transmit::flush`]).
 //! 3. The device is told once for all frames of a call, if it wants to be told.
 //!
-//! Lock: `DEVICE`, a sleeping one, as frames are freed under it.
+//! Lock: `DEVICE`, a sleeping one, as frames are freed under it. Its holder is not preempted: whoever came meanwhile would wait, the lock would
+//! pass from one waiter to the next, and everybody after them would find it taken as long as there is traffic.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -16,7 +17,7 @@ use devices::split_queue::{Buffer, SplitQueue};
 use devices::virtio_net::{Features, HEADER_LEN, TransmitHeader};
 use net::TransmitFrame;
 use net::frame::{FrameMemory, Piece, SegmentationKind};
-use sync::{Mutex, rank};
+use sync::{Mutex, machine, rank};
 
 use super::super::virtio::{Notifier, RingMemory, physical_of};
 
@@ -80,58 +81,78 @@ impl Transmit {
 
     /// Sends frames, or has them wait.
     pub(super) fn send(&self, frames: &mut Vec<TransmitFrame>) {
-        let mut side = self.side.lock();
-        side.reclaim();
-        for frame in frames.iter_mut() {
-            let len = frame.len();
-            if !self.prepare(frame) {
-                self.counts.drops.fetch_add(1, Relaxed);
-                continue;
-            }
-            if !side.waiting.is_empty() || !side.add(frame) {
-                if side.waiting.len() >= WAITING_MAX || side.queue.is_broken() {
+        let is_wanted = self.undisturbed(|side| {
+            side.reclaim();
+            for frame in frames.iter_mut() {
+                let len = frame.len();
+                if !self.prepare(frame) {
                     self.counts.drops.fetch_add(1, Relaxed);
                     continue;
                 }
-                side.waiting.push_back(core::mem::take(frame));
+                if !side.waiting.is_empty() || !side.add(frame) {
+                    if side.waiting.len() >= WAITING_MAX || side.queue.is_broken() {
+                        self.counts.drops.fetch_add(1, Relaxed);
+                        continue;
+                    }
+                    side.waiting.push_back(core::mem::take(frame));
+                }
+                self.counts.frames.fetch_add(1, Relaxed);
+                self.counts.bytes.fetch_add(len as u64, Relaxed);
             }
-            self.counts.frames.fetch_add(1, Relaxed);
-            self.counts.bytes.fetch_add(len as u64, Relaxed);
-        }
+            self.publish(side)
+        });
         frames.clear();
-        self.finish(side);
+        self.tell(is_wanted);
     }
 
     /// Sends what waits; lets go of what was sent.
     pub(super) fn flush(&self) {
-        let mut side = self.side.lock();
-        side.reclaim();
-        self.finish(side);
+        let is_wanted = self.undisturbed(|side| {
+            side.reclaim();
+            self.publish(side)
+        });
+        self.tell(is_wanted);
     }
 
     /// Lets go of what was sent, and tells a device again that has sent nothing since the last look. True: frames are on their way.
     ///
     /// QEMU 7.2 forgets to ask to be told when it takes frames while it completes one that had to wait for its backend.
     pub(super) fn look(&self) -> bool {
-        let mut side = self.side.lock();
-        side.reclaim();
-        let is_sending = side.queue.in_flight() > 0 && !side.queue.is_broken();
-        let sent = side.sent;
-        let stands_still = core::mem::replace(&mut side.sent_before, sent) == sent;
-        drop(side);
-        if is_sending && stands_still {
-            self.counts.kicks.fetch_add(1, Relaxed);
-            self.notifier.notify();
-        }
+        let (is_sending, stands_still) = self.undisturbed(|side| {
+            side.reclaim();
+            let is_sending = side.queue.in_flight() > 0 && !side.queue.is_broken();
+            (is_sending, core::mem::replace(&mut side.sent_before, side.sent) == side.sent)
+        });
+        self.tell(is_sending && stands_still);
         is_sending
     }
 
-    /// Tells the device, and asks it for an interrupt if frames wait.
-    fn finish(&self, mut side: sync::MutexGuard<'_, Side>) {
+    /// Runs `action` with the lock, and with nobody before it on this CPU.
+    #[inline]
+    fn undisturbed<R>(&self, action: impl FnOnce(&mut Side) -> R) -> R {
+        let mut side = self.side.lock();
+        machine::preemption_disable();
+        let result = action(&mut side);
+        drop(side);
+        machine::preemption_enable();
+        result
+    }
+
+    /// Tells the device, if that is wanted.
+    #[inline]
+    fn tell(&self, is_wanted: bool) {
+        if is_wanted {
+            self.counts.kicks.fetch_add(1, Relaxed);
+            self.notifier.notify();
+        }
+    }
+
+    /// Lets the device see what there is, and asks it for an interrupt if frames wait. True: it wants to be told.
+    fn publish(&self, side: &mut Side) -> bool {
         let mut is_wanted = false;
         loop {
             side.add_waiting();
-            let Side { queue, memory, waiting, .. } = &mut *side;
+            let Side { queue, memory, waiting, .. } = side;
             is_wanted |= queue.publish(memory);
             let has_waiting = !waiting.is_empty() && !queue.is_broken();
             if has_waiting != self.is_waiting.load(Relaxed) {
@@ -147,14 +168,10 @@ impl Transmit {
             side.reclaim();
         }
         if !self.is_waiting.load(Relaxed) {
-            let Side { queue, memory, .. } = &mut *side;
+            let Side { queue, memory, .. } = side;
             queue.quieten(memory);
         }
-        drop(side);
-        if is_wanted {
-            self.counts.kicks.fetch_add(1, Relaxed);
-            self.notifier.notify();
-        }
+        is_wanted
     }
 
     /// Puts the device's header in front. False: nobody can send such a frame, or there is no memory for it.
