@@ -102,6 +102,10 @@ bench-update: setup ## Make the instructions of system calls what they are compa
 bench-net: setup ## Measure the network, and write docs/NET-FIGURES.md.
 	@scripts/bench-net.sh
 
+.PHONY: bench-locks
+bench-locks: setup ## Count which locks flows of the network wait for, and write it into docs/TCP.md.
+	@scripts/bench-locks.sh
+
 .PHONY: report-sites
 report-sites: setup ## Say which system calls of real programs are rewritten, and write docs/REWRITING.md.
 	@scripts/report-sites.sh
