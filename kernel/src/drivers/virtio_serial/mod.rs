@@ -381,7 +381,8 @@ impl Console {
             return;
         }
         // Memory is looked for outside of the lock.
-        let buffer = PortState::input_lens().into_iter().find_map(|len| Some((DmaBuffer::new(len)?, len)));
+        let is_line = self.with(index, |port, _| port.name() == CONTROL_NAME).unwrap_or(false);
+        let buffer = PortState::input_lens(is_line).iter().find_map(|len| Some((DmaBuffer::new(*len)?, *len)));
         let mut state = self.state.lock();
         let Some(Some(port)) = state.ports.get_mut(index) else { return };
         // The message goes first: QEMU asks its input again when it gets buffers, not when the port opens.

@@ -111,9 +111,9 @@ impl PortState {
         self.is_guest_open && self.input.is_some()
     }
 
-    /// How big the receive buffers together may be, best first.
-    pub(super) fn input_lens() -> [usize; 2] {
-        [INPUT_LEN * INPUT_COUNT, INPUT_LEN]
+    /// How big the receive buffers together may be, best first. What comes on a line of requests is short.
+    pub(super) fn input_lens(is_line: bool) -> &'static [usize] {
+        if is_line { &[INPUT_LEN] } else { &[INPUT_LEN * INPUT_COUNT, INPUT_LEN] }
     }
 
     /// Gives the port its receive buffers and the device all of them.
