@@ -6,14 +6,16 @@
 //!    `SO_REUSEPORT` and one user (socket(7); Linux's `inet_csk_bind_conflict`). For UDP the words about listening do not apply.
 //! 3. A connection of a socket that was never bound takes an ephemeral port, which other such connections may have as well: their other ends tell
 //!    them apart. Such claims are [`Sharing::Outgoing`] and conflict with those of bound sockets only.
-//! 4. Ephemeral ports are chosen at random (RFC 6056, 3.3.1), from Linux's range.
+//! 4. The ends of a connection of the machine with itself are a claim of their own ([`Sharing::Pair`]), which conflicts with itself alone: no two have the
+//!    same, whoever else has the port. It lasts until both ends are gone.
+//! 5. Ephemeral ports are chosen at random (RFC 6056, 3.3.1), from Linux's range.
 //!
 //! Lock rank: [`rank::PORT_TABLES`].
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use abi::Errno;
 use sync::{Mutex, machine, rank};
@@ -90,6 +92,8 @@ pub enum Sharing {
         /// `SO_REUSEADDR`, as it was.
         reuse_address: bool,
     },
+    /// A connection within the machine, to this end.
+    Pair(SocketAddr),
 }
 
 /// By what a connection that has ended shares its port: with who says `SO_REUSEADDR`.
@@ -110,6 +114,8 @@ impl Class {
         }
         match (self.sharing, sharing) {
             (Sharing::Outgoing { .. }, Sharing::Outgoing { .. }) => false,
+            (Sharing::Pair(remote), Sharing::Pair(other)) => remote == other,
+            (Sharing::Pair(_), _) | (_, Sharing::Pair(_)) => false,
             (
                 Sharing::Bound { reuse_address, reuse_port, is_listening },
                 Sharing::Bound { reuse_address: other_address, reuse_port: other_port, is_listening: other_listening },
@@ -160,12 +166,18 @@ impl Ports {
         self: &Arc<Self>,
         local: IpAddr,
         reuse_address: bool,
-        mut is_free: impl FnMut(u16) -> bool,
+        is_free: &mut dyn FnMut(u16) -> bool,
     ) -> Result<Claim, Errno> {
         let scope = Scope::Exact(local.to_canonical());
         let sharing = Sharing::Outgoing { reuse_address };
         let attempt = |port| is_free(port).then(|| self.try_claim(port, scope, sharing)).flatten();
         self.ephemeral(attempt).ok_or(Errno::EADDRNOTAVAIL)
+    }
+
+    /// Claims the ends of a connection within the machine. `EADDRNOTAVAIL`: one has them.
+    pub fn claim_pair(self: &Arc<Self>, local: SocketAddr, remote: SocketAddr) -> Result<Claim, Errno> {
+        let scope = Scope::Exact(local.ip().to_canonical());
+        self.try_claim(local.port(), scope, Sharing::Pair(remote)).ok_or(Errno::EADDRNOTAVAIL)
     }
 
     /// Keeps a port from those who do not share, for a connection that has ended, until [`Ports::release`].
@@ -246,7 +258,7 @@ impl Claim {
             Sharing::Bound { reuse_address, reuse_port, .. } => {
                 Sharing::Bound { reuse_address, reuse_port, is_listening: false }
             }
-            outgoing @ Sharing::Outgoing { .. } => outgoing,
+            other => other,
         };
         let mut claims = self.ports.claims.lock();
         let classes = claims.entry(self.port).or_default();
@@ -358,6 +370,24 @@ mod tests {
     }
 
     #[test]
+    fn two_connections_within_the_machine_never_have_the_same_ends() {
+        let ports = Ports::new();
+        let ends: [SocketAddr; 2] = [([127, 0, 0, 1], 5000).into(), ([127, 0, 0, 1], 80).into()];
+        let bound = ports.claim(5000, HERE, PLAIN).unwrap();
+        let pair = ports.claim_pair(ends[0], ends[1]).unwrap();
+        assert_eq!(ports.claim_pair(ends[0], ends[1]).unwrap_err(), Errno::EADDRNOTAVAIL);
+        assert!(ports.claim_pair(ends[1], ends[0]).is_ok(), "the other way is another connection");
+        assert!(ports.claim_pair(ends[0], ([127, 0, 0, 2], 80).into()).is_ok());
+        drop(bound);
+        // The port is for others, the ends are not.
+        drop(ports.claim(5000, HERE, PLAIN).unwrap());
+        assert!(ports.claim_pair(ends[0], ends[1]).is_err());
+        drop(pair);
+        assert!(ports.claim_pair(ends[0], ends[1]).is_ok());
+        assert!(ports.claims.lock().is_empty());
+    }
+
+    #[test]
     fn an_address_is_reused_once_its_owner_says_so() {
         let ports = Ports::new();
         let mut first = ports.claim(80, HERE, PLAIN).unwrap();
@@ -381,11 +411,11 @@ mod tests {
         numbers.dedup();
         assert_eq!(numbers.len(), 2000);
         let local = Ipv4Addr::LOCALHOST.into();
-        let first = ports.claim_outgoing(local, false, |_| true).unwrap();
+        let first = ports.claim_outgoing(local, false, &mut |_| true).unwrap();
         assert!(!numbers.contains(&first.port()));
-        let same = ports.claim_outgoing(local, false, |port| port == first.port()).unwrap();
+        let same = ports.claim_outgoing(local, false, &mut |port| port == first.port()).unwrap();
         assert_eq!(same.port(), first.port());
         assert!(ports.claim(first.port(), HERE, PLAIN).is_err());
-        assert_eq!(ports.claim_outgoing(local, false, |_| false).unwrap_err(), Errno::EADDRNOTAVAIL);
+        assert_eq!(ports.claim_outgoing(local, false, &mut |_| false).unwrap_err(), Errno::EADDRNOTAVAIL);
     }
 }

@@ -141,7 +141,7 @@ impl TcpSocket {
     }
 
     pub(super) fn abandon_attempt(&self, inner: &mut Inner) {
-        (inner.phase, inner.pair_name) = (Phase::Idle, None);
+        (inner.phase, inner.pair_claim) = (Phase::Idle, None);
         if inner.bound.as_ref().is_some_and(|bound| !bound.is_explicit) {
             inner.bound = None;
         }
@@ -152,7 +152,7 @@ impl TcpSocket {
         &self,
         inner: &mut Inner,
         local: IpAddr,
-        is_free: impl FnMut(u16) -> bool,
+        is_free: &mut dyn FnMut(u16) -> bool,
     ) -> Result<SocketAddr, Errno> {
         if let Some(bound) = &mut inner.bound {
             if bound.address.is_unspecified() {
@@ -169,18 +169,18 @@ impl TcpSocket {
 
     /// The own end of a connection within the machine, one that no other has.
     fn claim_locally(&self, inner: &mut Inner, remote: SocketAddr) -> Result<SocketAddr, Errno> {
-        let names = &self.stack.tcp().pair_names;
+        let ports = self.stack.tcp().ports();
         let chosen = inner.address_without_port.filter(|address| !address.is_unspecified());
         let source = chosen.unwrap_or_else(|| local_source(remote.ip()));
-        let mut name = inner.pair_name.take();
-        let local = self.claim_for(inner, source, |port| {
-            name = names.take(SocketAddr::new(source, port), remote);
-            name.is_some()
+        let mut ends = inner.pair_claim.take();
+        let local = self.claim_for(inner, source, &mut |port| {
+            ends = ports.claim_pair(SocketAddr::new(source, port), remote).ok();
+            ends.is_some()
         })?;
-        inner.pair_name = match name {
-            Some(name) => Some(name),
+        inner.pair_claim = match ends {
             // It had a port already.
-            None => Some(names.take(local, remote).ok_or(Errno::EADDRNOTAVAIL)?),
+            None => Some(ports.claim_pair(local, remote)?),
+            ends => ends,
         };
         Ok(local)
     }
@@ -276,7 +276,7 @@ impl TcpSocket {
             return Err(Errno::ENETUNREACH);
         }
         let tcp = self.stack.tcp();
-        let local = self.claim_for(inner, route.source(), |port| {
+        let local = self.claim_for(inner, route.source(), &mut |port| {
             tcp.is_free(&self.stack, SocketAddr::new(route.source(), port), remote)
         })?;
         Ok((route, local))

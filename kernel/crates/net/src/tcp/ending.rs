@@ -140,7 +140,7 @@ impl TcpSocket {
                 self.settle(&mut inner, now_ns);
                 return;
             }
-            Phase::Idle | Phase::Waiting { .. } => inner.phase = Phase::Idle,
+            Phase::Idle | Phase::Waiting { .. } => (inner.phase, inner.pair_claim) = (Phase::Idle, None),
         }
         inner.bound = None;
     }

@@ -8,7 +8,7 @@
 //!
 //! What a segment carries is [`super::engine`]'s business. Lock: [`rank::PORT_TABLES`], never with another of this rank.
 
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use abi::inet::{TCP_FASTOPEN, TCP_FASTOPEN_CONNECT};
@@ -21,7 +21,7 @@ use super::socket::{Inner, Phase, TcpSocket};
 use crate::settings::{self, BACKLOG_MAX};
 use crate::socket::{Address, MessageFlags, Opening, SendRequest};
 
-/// Servers whose cookies are kept; the one used longest ago gives way.
+/// Servers whose cookies are kept.
 const COOKIES_MAX: usize = 64;
 /// Bytes that are looked at to go with a SYN: more than any has room for.
 const DATA_LEN_MAX: usize = 9000;
@@ -47,34 +47,29 @@ pub(super) fn is_allowed() -> bool {
     settings::TCP_FASTOPEN.get() & CLIENT != 0
 }
 
-/// The cookies of servers, the one used last at the end.
+/// The cookies of servers, the newest at the end.
 pub(super) struct Cookies {
-    kept: Mutex<VecDeque<(IpAddr, Cookie)>>,
+    kept: Mutex<Vec<(IpAddr, Cookie)>>,
 }
 
 impl Cookies {
     pub(super) fn new() -> Self {
-        Self { kept: Mutex::new(rank::PORT_TABLES, VecDeque::new()) }
+        Self { kept: Mutex::new(rank::PORT_TABLES, Vec::new()) }
     }
 
     /// A server gave a cookie, or did not take the one it gave.
     pub(super) fn note(&self, server: IpAddr, cookie: Option<Cookie>) {
         let mut kept = self.kept.lock();
-        kept.retain(|(other, _)| *other != server);
-        if let Some(cookie) = cookie {
-            if kept.len() >= COOKIES_MAX {
-                kept.pop_front();
-            }
-            kept.push_back((server, cookie));
+        let known = kept.iter().position(|(other, _)| *other == server);
+        // Where there is no room the oldest gives way.
+        if let Some(index) = known.or((cookie.is_some() && kept.len() >= COOKIES_MAX).then_some(0)) {
+            kept.remove(index);
         }
+        kept.extend(cookie.map(|cookie| (server, cookie)));
     }
 
     fn get(&self, server: IpAddr) -> Option<Cookie> {
-        let mut kept = self.kept.lock();
-        let index = kept.iter().position(|(other, _)| *other == server)?;
-        let found = kept.remove(index)?;
-        kept.push_back(found);
-        Some(found.1)
+        self.kept.lock().iter().find(|(other, _)| *other == server).map(|(_, cookie)| *cookie)
     }
 }
 

@@ -108,11 +108,12 @@ impl Listener {
             return Arrival::Refused;
         }
         if self.has_room(&mut queues) {
+            let socket = make();
             if is_deferred {
-                queues.deferred.push(make());
+                queues.deferred.push(socket);
                 return Arrival::Ready;
             }
-            queues.ready.push_back(make());
+            queues.ready.push_back(socket);
             self.ready_len.store(queues.ready.len(), Release);
             drop(queues);
             self.wake();

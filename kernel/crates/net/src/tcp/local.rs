@@ -2,7 +2,8 @@
 //!
 //! A [`Pair`] has one [`Stream`] for each direction. What segments would do is kept true: a FIN is the mark that a stream is finished, a RST the
 //! error in it; who writes to a closed socket is reset, as is who is closed with bytes unread (RFC 2525, 2.17). Windows
-//! are the capacity of a stream. Nothing is ever lost, so there are no timers.
+//! are the capacity of a stream. Nothing is ever lost, so there are no timers; and nothing strays, so there is no TIME-WAIT: an address can be
+//! bound again at once that Linux keeps for a minute.
 //!
 //! Locks: a stream has [`rank::LOCAL_STREAMS`], below that of the socket that uses it; the two streams are not locked together. Wakes
 //! happen after the lock.
@@ -18,11 +19,11 @@ use sync::{Mutex, rank};
 
 use super::engine::{Reader, State, Step, Urgent};
 use super::listener::Listener;
-use super::pair_names::PairName;
 use super::socket::TcpSocket;
 use crate::byte_queue::ByteQueue;
 use crate::frame::Payload;
 use crate::loan::Account;
+use crate::ports::Claim;
 
 /// Bytes on their way where neither end chose a size.
 pub(super) const CAPACITY_DEFAULT: usize = 512 * 1024;
@@ -116,7 +117,7 @@ fn place(total: u64) -> u32 {
 pub(super) struct Pair {
     streams: [Mutex<Stream>; 2],
     /// Nobody else has these ends until both are gone.
-    _name: Option<PairName>,
+    _claim: Option<Claim>,
 }
 
 /// What has gone through a connection, seen from one end.
@@ -154,11 +155,11 @@ impl LocalEnd {
     /// Both ends of a new connection between `addresses`; each is given the other's socket. `capacities` are those of what each reads.
     pub(super) fn pair(
         addresses: [SocketAddr; 2],
-        name: Option<PairName>,
+        claim: Option<Claim>,
         sockets: [Weak<TcpSocket>; 2],
         capacities: [usize; 2],
     ) -> [Self; 2] {
-        let pair = Arc::new(Pair { streams: capacities.map(Stream::new), _name: name });
+        let pair = Arc::new(Pair { streams: capacities.map(Stream::new), _claim: claim });
         let [first, second] = sockets;
         let end = |side: usize, peer| Self {
             pair: Arc::clone(&pair),

@@ -6,7 +6,6 @@
 //! - `fast_open`: data that goes with the first segment.
 //! - [`wire`]: a connection over the network: an engine, its packets and the way to its other end.
 //! - [`local`]: connections of the machine with itself, without packets.
-//! - `pair_names`: so that no two of those have the same ends.
 //! - [`listing`]: all of them, for those who ask.
 //! - [`listener`], [`passive`]: who takes connections, and how they come about.
 //! - `memory`: how much all connections together may take of the machine.
@@ -27,7 +26,6 @@ pub mod listing;
 mod local;
 mod memory;
 mod options;
-mod pair_names;
 mod passive;
 mod segment;
 mod socket;
@@ -54,7 +52,6 @@ use listener::Arrival;
 pub(crate) use listener::Listener;
 use local::LocalEnd;
 use memory::Budget;
-use pair_names::PairNames;
 use passive::{HalfOpen, Secrets};
 use socket::Phase;
 pub use socket::TcpSocket;
@@ -70,7 +67,6 @@ pub struct Tcp {
     time_waits: TimeWaits,
     secrets: Secrets,
     cookies: Cookies,
-    pair_names: Arc<PairNames>,
     /// Those to a port that several share.
     local_connections: AtomicU64,
     received: Arc<Budget>,
@@ -86,7 +82,6 @@ impl Tcp {
             time_waits: TimeWaits::new(&ports),
             secrets: Secrets::new(),
             cookies: Cookies::new(),
-            pair_names: PairNames::new(),
             local_connections: AtomicU64::new(0),
             received: Budget::new(),
             orphaned: Budget::new(),
@@ -163,8 +158,8 @@ impl Tcp {
             let socket = TcpSocket::accepted(&owner, &inherited, Phase::Idle, claim.take(), addresses[1].ip());
             let capacities = [connector.local_capacity(&socket.options), socket.local_capacity(&connector.options)];
             let sockets = [Arc::downgrade(connector), Arc::downgrade(&socket)];
-            let name = connector.inner.lock().pair_name.take();
-            let [mut own, mut other] = LocalEnd::pair(addresses, name, sockets, capacities);
+            let ends = connector.inner.lock().pair_claim.take();
+            let [mut own, mut other] = LocalEnd::pair(addresses, ends, sockets, capacities);
             if is_deferred {
                 (own.deferred, other.deferred) = (Some(Arc::downgrade(listener)), Some(Arc::downgrade(listener)));
             }

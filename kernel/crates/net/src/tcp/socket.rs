@@ -25,7 +25,6 @@ use super::engine::{Engine, SegmentHeader, Settings, State};
 use super::fast_open::FastOpenOptions;
 use super::listener::{Arrival, Listener};
 use super::local::LocalEnd;
-use super::pair_names::PairName;
 use super::wire::{self, Wire};
 use crate::Stack;
 use crate::channel::{FLOW_PACKETS_MAX, Flow, FlowState, Packet};
@@ -84,7 +83,7 @@ pub(super) struct Inner {
     /// What it wants of TCP Fast Open.
     pub(super) fast_open: FastOpenOptions,
     /// The ends of the local connection that it is to have.
-    pub(super) pair_name: Option<PairName>,
+    pub(super) pair_claim: Option<Claim>,
     /// An attempt to connect has failed, and `connect` has not said so: it does once, by the error or else by `ECONNABORTED`.
     pub(super) has_failed: bool,
     /// The error of a connection that is no more.
@@ -164,7 +163,7 @@ impl TcpSocket {
             mss_max: None,
             defer_accept_seconds: 0,
             fast_open: FastOpenOptions::default(),
-            pair_name: None,
+            pair_claim: None,
             has_failed: false,
             error: None,
             was_disconnected: false,
