@@ -428,11 +428,21 @@ static void bulk(void)
 	}
 }
 
+// A socket that waits for an answer however busy the host is.
+static int make_patient(int kind)
+{
+	struct timeval time = { 60, 0 };
+	int fd = make(kind);
+
+	setsockopt(fd, AF_VSOCK_NUMBER, 6, &time, sizeof time);
+	return fd;
+}
+
 static void host(void)
 {
 	struct timeval short_time = { 0, 100000 };
 	struct pollfd one;
-	int fd = make(SOCK_STREAM), listener, other;
+	int fd = make_patient(SOCK_STREAM), listener, other;
 	pthread_t thread;
 
 	show("echo", connect_to(fd, HOST, 1000));
@@ -443,14 +453,14 @@ static void host(void)
 	show_read("end", fd, 0);
 	close(fd);
 
-	fd = make(SOCK_STREAM);
+	fd = make_patient(SOCK_STREAM);
 	show("echo", connect_to(fd, HOST, 1000));
 	pthread_create(&thread, NULL, write_all, &fd);
 	show("bulk", read_all(fd));
 	pthread_join(thread, NULL);
 	close(fd);
 
-	fd = make(SOCK_STREAM | SOCK_NONBLOCK);
+	fd = make_patient(SOCK_STREAM | SOCK_NONBLOCK);
 	show("non-blocking", connect_to(fd, HOST, 1000));
 	one = (struct pollfd){ fd, POLLOUT, 0 };
 	show("poll", poll(&one, 1, -1));
@@ -459,14 +469,14 @@ static void host(void)
 	show_read("nothing", fd, 0);
 	close(fd);
 
-	fd = make(SOCK_STREAM);
+	fd = make_patient(SOCK_STREAM);
 	show("refused", connect_to(fd, HOST, 999));
 	setsockopt(fd, AF_VSOCK_NUMBER, 6, &short_time, sizeof short_time);
 	show("silent", connect_to(fd, HOST, 1003));
 	printf("error %s\n", name_of(error_of(fd)));
 	close(fd);
 
-	fd = make(SOCK_STREAM | SOCK_NONBLOCK);
+	fd = make_patient(SOCK_STREAM | SOCK_NONBLOCK);
 	setsockopt(fd, AF_VSOCK_NUMBER, 6, &short_time, sizeof short_time);
 	show("silent", connect_to(fd, HOST, 1003));
 	show("silent", connect_to(fd, HOST, 1003));
@@ -475,7 +485,7 @@ static void host(void)
 	printf("events %x, error %s\n", one.revents, name_of(error_of(fd)));
 	close(fd);
 
-	fd = make(SOCK_STREAM);
+	fd = make_patient(SOCK_STREAM);
 	show("short", connect_to(fd, HOST, 1004));
 	show_read("last words", fd, MSG_WAITALL);
 	show_read("end", fd, 0);
@@ -483,7 +493,7 @@ static void host(void)
 	close(fd);
 
 	listener = listen_at(SOCK_STREAM, 2000, 1);
-	fd = make(SOCK_STREAM);
+	fd = make_patient(SOCK_STREAM);
 	show("call back", connect_to(fd, HOST, 1001));
 	other = accept(listener, NULL, NULL);
 	show_names("called", other);
@@ -496,18 +506,18 @@ static void host(void)
 	show_read("echo", fd, 0);
 	close(fd);
 
-	fd = make(SOCK_SEQPACKET);
+	fd = make_patient(SOCK_SEQPACKET);
 	show("messages", connect_to(fd, HOST, 1000));
 	close(fd);
 
-	fd = make(SOCK_STREAM);
+	fd = make_patient(SOCK_STREAM);
 	show("hostile", connect_to(fd, HOST, 1002));
 	one = (struct pollfd){ fd, 0, 0 };
 	show("poll", poll(&one, 1, -1));
 	show_read("hostile", fd, 0);
 	show_read("hostile", fd, 0);
 	close(fd);
-	fd = make(SOCK_STREAM);
+	fd = make_patient(SOCK_STREAM);
 	show("echo after that", connect_to(fd, HOST, 1000));
 	show("send", send(fd, "hello again", 11, 0));
 	show_read("echo", fd, 0);

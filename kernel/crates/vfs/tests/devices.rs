@@ -63,7 +63,7 @@ fn mapped_zeros() {
 fn nodes_and_links() {
     let world = world();
     let expected = [
-        "console", "fd", "full", "kmsg", "null", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom",
+        "console", "fd", "full", "kmsg", "null", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "vsock",
         "zero",
     ];
     assert_eq!(world.names("/").unwrap(), expected);
