@@ -1,21 +1,17 @@
 //! The virtio socket device: carries packets of `AF_VSOCK` to the host and back.
 //!
-//! Three queues: what comes in is written to pages, which go back to the device as soon as `net` has looked at them;
-//! what goes out lies where it was made until the device is done ([`SlotQueue`], the header in the slot); and few
-//! buffers are for events. One interrupt serves all. It frees what was sent and notes events; packets are taken by the
-//! network's worker.
+//! Three queues with a page for each entry: what comes in, what goes out, and events. Packets are copied to and from
+//! these pages, so a page is with the device, or free. One interrupt serves all: it notes what was sent and events;
+//! packets are taken by the network's worker.
 //!
-//! The device is not trusted: what it returns is checked (`devices::split_queue`), what it wrote is parsed by `net`.
-//! While only the kernel's reserve of memory is left, what has come stays with the device.
+//! The device is not trusted: what it returns is checked ([`Queue`]), what it wrote is parsed by `net`. While only the
+//! kernel's reserve of memory is left, what has come stays with the device.
 //!
-//! Lock: `DRIVER` around each queue, and around the transport. Nothing is allocated, and nobody is told, under it.
+//! Lock: `DRIVER` around everything. Nothing is allocated, and nobody is told, under it.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 
-use devices::split_queue::Buffer;
 use devices::virtio_vsock::{Event, Features, config, queue};
 use net::Stack;
 use net::vsock::packet::{HEADER_LEN, Packet};
@@ -24,52 +20,41 @@ use sync::{IrqSpinLock, Once, rank};
 use virtio_drivers::transport::{DeviceStatus, Transport};
 
 use super::hal::DmaBuffer;
-use super::virtio::{
-    AnyTransport, BufferQueue, Found, Notifier, QueueFeatures, Refused, RingMemory, SlotQueue, Targets, new_buffer,
-    physical_of,
-};
-use crate::arch::interrupts;
+use super::virtio::{AnyTransport, Found, QUEUE_LEN, Queue};
+use crate::memory::PAGE_BYTES;
 use crate::memory::frames::{self, Incoming};
 
-/// Descriptors of a queue of packets, and pages that wait for them.
-const QUEUE_LEN_MAX: u16 = 128;
-const RECEIVE_PAGES_MAX: usize = 64;
-/// One part in so many of the machine's memory may lie in these.
-const MEMORY_SHARE: u64 = 64;
-/// Events that may be told of at once. There is one kind.
-const EVENTS_MAX: u16 = 4;
+/// Bytes behind a header that fit a page.
+const PAYLOAD_LEN_MAX: usize = PAGE_BYTES - HEADER_LEN;
 /// Packets that are taken at a time.
-const BATCH_MAX: usize = 32;
-/// Where the table of descriptors begins in a slot, behind the header.
-const TABLE_AT: usize = HEADER_LEN.next_multiple_of(16);
+const BATCH_MAX: usize = QUEUE_LEN;
+/// Bytes of an event.
+const EVENT_LEN: usize = 4;
 
-/// Whom an interrupt is for, by vector.
-static TARGETS: Targets<Arc<VirtioVsock>> = Targets::new();
+/// The device, and whom its packets go to.
+static DEVICE: Once<(Arc<VirtioVsock>, Arc<Stack>)> = Once::new();
+
+/// The queues of a device, and their pages.
+type Parts = ([Queue; 3], [Arc<DmaBuffer>; 3]);
 
 /// A socket device.
 pub(crate) struct VirtioVsock {
-    transport: IrqSpinLock<AnyTransport>,
     has_messages: bool,
-    receive: Incomings,
-    transmit: SlotQueue<Packet>,
-    events: Incomings,
+    side: IrqSpinLock<Side>,
+}
+
+struct Side {
+    transport: AnyTransport,
+    receive: Queue,
+    transmit: Queue,
+    events: Queue,
+    incoming: Arc<DmaBuffer>,
+    outgoing: Arc<DmaBuffer>,
+    told: Arc<DmaBuffer>,
+    /// Where pages begin that nothing is sent from.
+    free: Vec<usize>,
     /// An event said that connections are lost.
-    has_reset: AtomicBool,
-    /// Whom packets go to.
-    stack: Once<Arc<Stack>>,
-}
-
-/// A queue of pages for the device to write.
-struct Incomings {
-    queue: IrqSpinLock<BufferQueue>,
-    notifier: Notifier,
-}
-
-/// The queues of a device.
-struct Queues {
-    receive: Incomings,
-    transmit: SlotQueue<Packet>,
-    events: Incomings,
+    has_reset: bool,
 }
 
 impl VirtioVsock {
@@ -78,206 +63,176 @@ impl VirtioVsock {
     pub(super) fn new(mut found: Found) -> Option<Arc<Self>> {
         let transport = found.transport();
         let wanted = Features::from_bits_truncate(transport.read_device_features());
-        if !wanted.contains(Features::VERSION_1) {
-            log::warn!("a socket device speaks only the old interface of virtio");
-            return None;
-        }
         let features = transport.begin_init(wanted);
-        if !transport.get_status().contains(DeviceStatus::FEATURES_OK) {
+        let is_taken = transport.get_status().contains(DeviceStatus::FEATURES_OK);
+        if !is_taken || !wanted.contains(Features::VERSION_1) {
             log::warn!("a socket device does not take {features:?}");
             return None;
         }
-        let vector = interrupts::allocate_vector()?;
-        let (mut transport, is_connected) = found.connect_at(vector, on_interrupt);
+        let (mut transport, is_connected) = found.connect(on_interrupt);
         if !is_connected {
             return None;
         }
-        let Some(Queues { receive, transmit, events }) = make_queues(&mut transport, features) else {
+        let Some((queues, pages)) = make_queues(&mut transport) else {
             // Before the memory of the queues is used for something else.
             transport.set_status(DeviceStatus::empty());
             log::warn!("a socket device cannot be used: no queues, or not enough memory");
             return None;
         };
+        let [receive, transmit, events] = queues;
+        let [incoming, outgoing, told] = pages;
         transport.finish_init();
-        let device = Arc::new(Self {
-            transport: IrqSpinLock::new(rank::DRIVER, transport),
-            has_messages: features.contains(Features::SEQPACKET),
-            receive,
-            transmit,
-            events,
-            has_reset: AtomicBool::new(false),
-            stack: Once::new(),
-        });
-        TARGETS.add(vector, device.clone());
-        Some(device)
+        let free = (0..QUEUE_LEN).map(|page| page * PAGE_BYTES).collect();
+        let side = Side { transport, receive, transmit, events, incoming, outgoing, told, free, has_reset: false };
+        let has_messages = features.contains(Features::SEQPACKET);
+        Some(Arc::new(Self { has_messages, side: IrqSpinLock::new(rank::DRIVER, side) }))
     }
 
-    /// From now on packets that come go to the sockets of `stack`.
+    /// From now on packets that come go to the sockets of `stack`. Of several devices the first is used.
     pub(crate) fn attach(self: &Arc<Self>, stack: &Arc<Stack>) {
-        self.stack.call_once(|| Arc::clone(stack));
+        DEVICE.call_once(|| (Arc::clone(self), Arc::clone(stack)));
         stack.vsock().attach(self.clone());
-        self.receive.start();
-        self.events.start();
-        self.look();
+        self.side.lock().start();
+        self.look(stack);
     }
 
     /// Sees to everything that the device has done.
-    fn look(&self) {
-        self.transmit.complete(|_slot, _written| (), |packet, ()| drop(packet));
-        self.take_events();
-        let has_arrived = self.receive.has_any();
-        if let Some(stack) = self.stack.get() {
-            stack.vsock().note_interrupt(stack, has_arrived || self.has_reset.load(Ordering::Relaxed));
-        }
-    }
-
-    fn take_events(&self) {
-        let mut queue = self.events.queue.lock();
-        while let Some((buffer, written)) = queue.take() {
-            if Event::parse(buffer.get(..written).unwrap_or_default()) == Some(Event::TransportReset) {
-                self.has_reset.store(true, Ordering::Relaxed);
-            }
-            queue.post(buffer);
-        }
-        let is_wanted = queue.publish();
-        queue.enable_interrupts();
-        drop(queue);
-        if is_wanted {
-            self.events.notifier.notify();
-        }
+    fn look(&self, stack: &Stack) {
+        let mut side = self.side.lock();
+        // A line stays active until the device is asked why.
+        side.transport.ack_interrupt();
+        side.take_sent();
+        side.take_events();
+        let has_news = side.has_any() || side.has_reset;
+        drop(side);
+        stack.vsock().note_interrupt(stack, has_news);
     }
 }
 
-impl Incomings {
-    /// A queue with so many pages, of which the device is not told yet.
-    fn new(memory: RingMemory, notifier: Notifier, pages: usize, has_event_index: bool) -> Option<Self> {
-        let mut queue = BufferQueue::new(memory, has_event_index)?;
-        for _ in 0..pages {
-            if queue.has_room() {
-                queue.post(new_buffer()?);
-            }
+impl Side {
+    /// Gives the device what it may write.
+    fn start(&mut self) {
+        for page in 0..QUEUE_LEN {
+            self.receive.give_input(&self.incoming, page * PAGE_BYTES, PAGE_BYTES);
         }
-        Some(Self { queue: IrqSpinLock::new(rank::DRIVER, queue), notifier })
+        self.events.give_input(&self.told, 0, EVENT_LEN);
+        self.receive.notify(&mut self.transport);
+        self.events.notify(&mut self.transport);
     }
 
-    fn start(&self) {
-        self.queue.lock().publish();
-        self.notifier.notify();
+    /// Takes the pages back of which everything was sent.
+    fn take_sent(&mut self) {
+        while let Some(used) = self.transmit.take_used() {
+            self.free.push(used.offset);
+        }
+    }
+
+    fn take_events(&mut self) {
+        while let Some(used) = self.events.take_used() {
+            let mut bytes = [u8::MAX; EVENT_LEN];
+            self.told.read(used.offset, &mut bytes[..used.len]);
+            self.has_reset |= Event::parse(&bytes) == Some(Event::TransportReset);
+            self.events.give_input(&self.told, 0, EVENT_LEN);
+            self.events.notify(&mut self.transport);
+        }
     }
 
     /// Whether something has come, of which the device interrupts no more. If not, it does.
-    fn has_any(&self) -> bool {
-        let mut queue = self.queue.lock();
-        let has_any = queue.enable_interrupts();
+    fn has_any(&mut self) -> bool {
+        self.receive.set_interrupts(true);
+        let has_any = self.receive.has_used();
         if has_any {
-            queue.disable_interrupts();
+            self.receive.set_interrupts(false);
         }
         has_any
     }
 
-    /// Gives the pages back.
-    fn give_back(&self, pages: impl Iterator<Item = Box<[u8]>>) {
-        let mut queue = self.queue.lock();
-        pages.for_each(|page| queue.post(page));
-        let is_wanted = queue.publish();
-        drop(queue);
-        if is_wanted {
-            self.notifier.notify();
-        }
+    /// Copies a packet that has come, and gives its page back.
+    fn take(&mut self, to: &mut [u8]) -> Option<usize> {
+        let used = self.receive.take_used()?;
+        let part = to.get_mut(..used.len)?;
+        self.incoming.read(used.offset, part);
+        self.receive.give_input(&self.incoming, used.offset, PAGE_BYTES);
+        Some(used.len)
     }
 }
 
 impl Device for VirtioVsock {
     fn cid(&self) -> u32 {
-        self.transport.lock().read_config_space(config::CID).unwrap_or_default()
+        self.side.lock().transport.read_config_space(config::CID).unwrap_or_default()
     }
 
     fn has_messages(&self) -> bool {
         self.has_messages
     }
 
+    fn payload_len_max(&self) -> usize {
+        PAYLOAD_LEN_MAX
+    }
+
     fn send(&self, packet: Packet) -> Result<(), Packet> {
-        match self.transmit.submit(packet, TABLE_AT, buffers_of) {
-            Ok(()) => Ok(()),
-            Err(Refused::Full(packet) | Refused::Stopped(packet)) => Err(packet),
-        }
+        let mut side = self.side.lock();
+        side.take_sent();
+        let Some(page) = side.free.pop() else {
+            drop(side);
+            return Err(packet);
+        };
+        let len = HEADER_LEN + packet.payload.len();
+        side.outgoing.write(page, &packet.header_bytes());
+        side.outgoing.write(page + HEADER_LEN, &packet.payload);
+        let Side { transmit, outgoing, .. } = &mut *side;
+        // There is an entry for each page, if the device has not broken the queue: then nothing is sent any more.
+        transmit.give_output(outgoing, page, len);
+        drop(side);
+        drop(packet);
+        Ok(())
     }
 
     fn kick(&self) {
-        self.transmit.kick();
+        let mut side = self.side.lock();
+        let Side { transmit, transport, .. } = &mut *side;
+        transmit.notify(transport);
     }
 
     fn take(&self, sink: &mut dyn FnMut(&[u8])) -> Taking {
-        if !self.receive.has_any() {
+        if !self.side.lock().has_any() {
             return Taking::Nothing;
         }
         if !frames::may_keep(Incoming::Long) {
             return Taking::Short;
         }
-        let mut taken: Vec<(Box<[u8]>, usize)> = Vec::with_capacity(BATCH_MAX);
-        {
-            let mut queue = self.receive.queue.lock();
-            while taken.len() < BATCH_MAX
-                && let Some(page) = queue.take()
-            {
-                taken.push(page);
-            }
-            if queue.is_broken() {
-                drop(queue);
-                log::error!("a socket device returned what it was not given: it gives no more packets");
-            }
+        let mut bytes = alloc::vec![0; PAGE_BYTES];
+        for _ in 0..BATCH_MAX {
+            let taken = self.side.lock().take(&mut bytes);
+            let Some(len) = taken else { break };
+            sink(bytes.get(..len).unwrap_or_default());
         }
-        for (page, written) in &taken {
-            sink(page.get(..*written).unwrap_or_default());
-        }
-        let was_any = !taken.is_empty();
-        self.receive.give_back(taken.into_iter().map(|(page, _)| page));
-        if was_any { Taking::More } else { Taking::Nothing }
+        let mut side = self.side.lock();
+        let Side { receive, transport, .. } = &mut *side;
+        receive.notify(transport);
+        Taking::More
     }
 
     fn take_reset(&self) -> bool {
-        self.has_reset.swap(false, Ordering::Relaxed)
+        core::mem::take(&mut self.side.lock().has_reset)
     }
 }
 
-/// Makes the queues, with pages for the device to write.
+/// The queues in the order of their numbers, and their pages.
 #[inline(never)]
-fn make_queues(transport: &mut AnyTransport, features: Features) -> Option<Queues> {
-    let has_event_index = features.contains(Features::EVENT_INDEX);
-    let share = usize::try_from(frames::total() / MEMORY_SHARE).unwrap_or(usize::MAX);
-    let receive = RingMemory::set_up(transport, queue::RECEIVE, QUEUE_LEN_MAX)?;
-    let receive_notifier = transport.notifier(queue::RECEIVE)?;
-    let pages = share.clamp(2, RECEIVE_PAGES_MAX);
-    let transmit = RingMemory::set_up(transport, queue::TRANSMIT, QUEUE_LEN_MAX)?;
-    let agreed = QueueFeatures { has_event_index, has_indirect: features.contains(Features::INDIRECT) };
-    let transmit = SlotQueue::new(transmit, transport.notifier(queue::TRANSMIT)?, agreed)?;
-    let events = RingMemory::set_up(transport, queue::EVENT, EVENTS_MAX)?;
-    let event_notifier = transport.notifier(queue::EVENT)?;
-    Some(Queues {
-        receive: Incomings::new(receive, receive_notifier, pages, has_event_index)?,
-        transmit,
-        events: Incomings::new(events, event_notifier, usize::from(EVENTS_MAX), has_event_index)?,
-    })
+fn make_queues(transport: &mut AnyTransport) -> Option<Parts> {
+    let pages = |count: usize| DmaBuffer::new(count * PAGE_BYTES).map(Arc::new);
+    let queues = [
+        Queue::new(transport, queue::RECEIVE)?,
+        Queue::new(transport, queue::TRANSMIT)?,
+        Queue::new(transport, queue::EVENT)?,
+    ];
+    Some((queues, [pages(QUEUE_LEN)?, pages(QUEUE_LEN)?, pages(1)?]))
 }
 
-/// The buffers of a packet: the header, which is written to the slot, and the payload where it lies.
-fn buffers_of(slot: &DmaBuffer, packet: &Packet) -> Vec<Buffer> {
-    slot.write(0, &packet.header_bytes());
-    let buffer = |address, len: usize| Buffer { address, len: u32::try_from(len).unwrap_or(0), is_writable: false };
-    let mut buffers = Vec::with_capacity(2);
-    buffers.push(buffer(slot.physical(), HEADER_LEN));
-    if !packet.payload.is_empty() {
-        let address = physical_of(&packet.payload).expect("the heap lies in the direct map");
-        buffers.push(buffer(address, packet.payload.len()));
-    }
-    buffers
-}
-
-/// The handler of all interrupts of devices of this kind.
-fn on_interrupt(vector: u8) {
-    if let Some(device) = TARGETS.get(vector) {
-        // A line stays active until the device is asked why.
-        device.transport.lock().ack_interrupt();
-        device.look();
+/// The handler of the device's interrupts.
+fn on_interrupt(_vector: u8) {
+    if let Some((device, stack)) = DEVICE.get() {
+        device.look(stack);
     }
 }

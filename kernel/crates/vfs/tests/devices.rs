@@ -63,8 +63,8 @@ fn mapped_zeros() {
 fn nodes_and_links() {
     let world = world();
     let expected = [
-        "console", "fd", "full", "kmsg", "null", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "vsock",
-        "zero",
+        "console", "fd", "full", "kmsg", "null", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom",
+        "vsock", "zero",
     ];
     assert_eq!(world.names("/").unwrap(), expected);
     assert_eq!(world.readlink("/stdin").unwrap(), "/proc/self/fd/0");

@@ -43,6 +43,9 @@ pub trait Device: Send + Sync {
     /// Whether it carries `SOCK_SEQPACKET`.
     fn has_messages(&self) -> bool;
 
+    /// The most bytes of a packet that it sends.
+    fn payload_len_max(&self) -> usize;
+
     /// Takes a packet to send it, of which [`Device::kick`] tells the device; gives it back if there is no room. An
     /// interrupt comes when there is some.
     fn send(&self, packet: Packet) -> Result<(), Packet>;

@@ -42,10 +42,10 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use abi::Errno;
 use abi::socket::{AF_VSOCK, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
-use sync::{Mutex, Once, machine, rank};
+use sync::{Mutex, MutexGuard, Once, machine, rank};
 
 use self::device::Service;
-use self::packet::{Header, Packet, refusal};
+use self::packet::{Header, PAYLOAD_LEN_MAX, Packet, refusal};
 use self::table::Table;
 use crate::Stack;
 use crate::socket::address::VsockAddress;
@@ -135,6 +135,12 @@ impl Vsock {
         self.attached.call_once(|| Attached { device, cid });
     }
 
+    /// Who has what. Not inlined, as nothing here is in a hurry.
+    #[inline(never)]
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock()
+    }
+
     /// This machine's CID: the one for itself if it has no device.
     #[must_use]
     pub fn cid(&self) -> u32 {
@@ -163,6 +169,14 @@ impl Vsock {
     /// Whether connections that way may have messages.
     fn has_messages(&self, route: Route) -> bool {
         route == Route::Local || self.attached.get().is_some_and(|attached| attached.device.has_messages())
+    }
+
+    /// The most bytes in a packet that way.
+    fn payload_len_max(&self, route: Route) -> usize {
+        match self.attached.get() {
+            Some(attached) if route == Route::Device => attached.device.payload_len_max().min(PAYLOAD_LEN_MAX),
+            _ => PAYLOAD_LEN_MAX,
+        }
     }
 
     /// The CID in packets that way.
@@ -215,7 +229,7 @@ impl Vsock {
 
     /// Gives a packet to its socket, or refuses it. Under the lock of delivery.
     fn deliver(&self, stack: &Arc<Stack>, header: &Header, payload: &[u8], route: Route) {
-        let socket = self.table.lock().find(header, route);
+        let socket = self.table().find(header, route);
         let is_taken = socket.is_some_and(|socket| socket.take_packet(stack, header, payload, route));
         if !is_taken && let Some(mut answer) = refusal(header) {
             answer.header.source.cid = self.source_cid(route);
@@ -258,7 +272,7 @@ impl Vsock {
 
     /// The machine has moved to another host: connections are not there any more.
     fn reset_connections(&self) {
-        let sockets = self.table.lock().over_device();
+        let sockets = self.table().over_device();
         for socket in sockets {
             socket.lose(self);
         }
@@ -289,6 +303,6 @@ impl Vsock {
         }
         let mut random = [0; 4];
         machine::fill_entropy(&mut random);
-        self.table.lock().bind(socket, address, u32::from_ne_bytes(random))
+        self.table().bind(socket, address, u32::from_ne_bytes(random))
     }
 }

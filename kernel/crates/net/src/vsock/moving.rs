@@ -8,7 +8,7 @@ use file::{IoResult, Progress};
 use mm::user::UserReader;
 
 use super::connection::Connection;
-use super::packet::{END_OF_MESSAGE, END_OF_RECORD, Kind, Operation, PAYLOAD_LEN_MAX, SHUTDOWN_RECEIVE, SHUTDOWN_SEND};
+use super::packet::{END_OF_MESSAGE, END_OF_RECORD, Kind, Operation, SHUTDOWN_RECEIVE, SHUTDOWN_SEND};
 use super::socket::{Inner, VsockSocket};
 use crate::socket::options::SocketOptions;
 use crate::socket::{MessageFlags, ReceiveRequest, Received, SendRequest};
@@ -74,10 +74,11 @@ fn post_bytes(
     len: usize,
     end: Option<u32>,
 ) -> Result<usize, Errno> {
+    let part_max = socket.vsock().payload_len_max(inner.route);
     let mut pieces = Vec::new();
     let mut done = 0;
     while done < len {
-        let part = (len - done).min(PAYLOAD_LEN_MAX);
+        let part = (len - done).min(part_max);
         let mut payload = Vec::new();
         let copied = match payload.try_reserve_exact(part) {
             Ok(()) => {

@@ -116,6 +116,7 @@ impl VsockSocket {
         self.stack.vsock()
     }
 
+    #[inline(never)]
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
@@ -149,7 +150,7 @@ impl VsockSocket {
     /// No packets are of its connection any more.
     fn forget_connection(&self, inner: &Inner) {
         let key = Key::new(inner.route, inner.own.port, inner.peer);
-        self.vsock().table.lock().disconnect(key, self);
+        self.vsock().table().disconnect(key, self);
     }
 
     // ---- Packets ----------------------------------------------------------------------------------------------------
@@ -239,7 +240,7 @@ impl VsockSocket {
             },
         );
         let key = Key::new(route, header.destination.port, header.source);
-        if !self.vsock().table.lock().connect(key, &child) {
+        if !self.vsock().table().connect(key, &child) {
             return false;
         }
         // Nobody else knows it but by the table, which only delivery looks at.
@@ -294,7 +295,7 @@ impl VsockSocket {
 
     fn forget_port(&self, inner: &mut Inner) {
         if core::mem::take(&mut inner.is_bound) {
-            self.vsock().table.lock().unbind(self, inner.own.port);
+            self.vsock().table().unbind(self, inner.own.port);
         }
     }
 
@@ -309,7 +310,7 @@ impl VsockSocket {
         }
         (inner.route, inner.peer) = (route, peer);
         inner.connection = Some(Connection::requested(self.kind, inner.settings.buffer()));
-        if !self.vsock().table.lock().connect(Key::new(route, inner.own.port, peer), &self.arc()) {
+        if !self.vsock().table().connect(Key::new(route, inner.own.port, peer), &self.arc()) {
             inner.connection = None;
             return Err(Errno::EADDRINUSE);
         }

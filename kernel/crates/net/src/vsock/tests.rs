@@ -257,6 +257,10 @@ impl Device for Host {
         false
     }
 
+    fn payload_len_max(&self) -> usize {
+        usize::MAX
+    }
+
     fn send(&self, packet: Packet) -> Result<(), Packet> {
         if self.room.load(Ordering::Relaxed) == 0 {
             return Err(packet);
