@@ -115,7 +115,8 @@ impl Bench {
         if is_right { Ok(()) } else { Err("the host finds something else on the disks".to_owned()) }
     }
 
-    /// Many files in one directory of a disk, in little memory. `EXT_FILES` says how many; with it the time is told.
+    /// Many files in one directory of a disk, in little memory. `EXT_FILES` says how many; with it the time is told, and there is more
+    /// memory, as names lie in all blocks of the directory in turn.
     pub(super) fn disk_many_files(&self) -> Result<(), Failure> {
         const FILES: u64 = 6000;
         let wanted = std::env::var("EXT_FILES").ok();
@@ -128,11 +129,12 @@ impl Bench {
         // An inode takes 256 bytes, and a name some 40 in blocks that are half full.
         let file = fs::OpenOptions::new().write(true).open(&disk).map_err(|error| error.to_string())?;
         file.set_len((32 << 20) + files * 450).map_err(|error| error.to_string())?;
-        let inodes = (files + 100).to_string();
+        let inodes = (files + files / 500 + 100).to_string();
         let mut command = Command::new("mke2fs");
         command.args(["-q", "-F", "-t", "ext4", "-m", "0", "-N", &inodes]).arg(&disk);
         check(&process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?, b"", b"", 0)?;
-        let mut command = self.tools.boot_command(&image, &Boot { memory_mib: 32, cpus: 2, ..Boot::default() });
+        let memory_mib = if wanted.is_some() { 256 } else { 32 };
+        let mut command = self.tools.boot_command(&image, &Boot { memory_mib, cpus: 2, ..Boot::default() });
         command.env("DISK", &disk).env("MOUNT", "/dev/vda:/data:ext4");
         let output =
             process::run(&mut command, &Input::Empty, if wanted.is_some() { MILLION_TIMEOUT } else { SCRIPT_TIMEOUT })?;
