@@ -41,6 +41,8 @@ pub(crate) enum MemoryError {
     NoRegion,
     /// Too little memory for the tables.
     TooSmall,
+    /// The image does not lie in memory as a whole: it is larger than that.
+    ImageCut,
 }
 
 /// Takes memory into use. `payload_end` is the physical end of the image with its payload.
@@ -55,6 +57,9 @@ pub(crate) unsafe fn init(
 ) -> Result<(), MemoryError> {
     let physical = |address: usize| (address - VIRTUAL_BASE - slide) as u64;
     let (image_start, payload_start) = (physical(image.text_start), physical(image.payload));
+    if !map.usable().any(|region| region.start <= image_start && payload_end <= region.end) {
+        return Err(MemoryError::ImageCut);
+    }
     let mut usable = map.clone();
     usable.reserve(0, KEPT_LOW);
     usable.reserve(image_start, payload_end.next_multiple_of(PAGE_BYTES as u64));
@@ -69,8 +74,9 @@ pub(crate) unsafe fn init(
     // stays below that.
     unsafe { paging::init(&mut pages, image, slide, regions) }.ok_or(MemoryError::TooSmall)?;
     pages.use_direct_map();
+    // Of all memory, the image's too: its first pages are given back, and it may be the last thing there is.
     // SAFETY: the direct map is current.
-    unsafe { frames::init(&mut pages, usable.usable_end()) }.ok_or(MemoryError::TooSmall)?;
+    unsafe { frames::init(&mut pages, map.usable_end()) }.ok_or(MemoryError::TooSmall)?;
     let (taken_start, taken_end) = pages.taken();
     usable.reserve(taken_start, taken_end);
     for region in usable.usable() {

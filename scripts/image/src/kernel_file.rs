@@ -95,6 +95,8 @@ impl KernelFile {
 pub struct ImageMemory {
     /// The memory that kernel and payload take, in bytes.
     pub loaded: u64,
+    /// The physical address behind them: memory must reach as far.
+    pub end: u64,
     /// The memory that the program needs at least, in bytes.
     pub program: u64,
     /// The kind of the file system on the disk that is its root; empty where the root is in it.
@@ -125,7 +127,7 @@ pub fn read_memory(image: &mut (impl Read + Seek)) -> Result<ImageMemory> {
     let end = loads.iter().map(|header| header.p_paddr.saturating_add(header.p_memsz)).max().unwrap_or_default();
     let base = loads.iter().map(|header| header.p_paddr).min().unwrap_or_default();
     let root_kind = image_format::Image::root_kind_of(&head).unwrap_or_default().to_owned();
-    Ok(ImageMemory { loaded: end.saturating_sub(base), program, root_kind })
+    Ok(ImageMemory { loaded: end.saturating_sub(base), end, program, root_kind })
 }
 
 /// The payload of an image.

@@ -91,8 +91,8 @@ fn check_image(settings: &Settings) -> Result<Settings> {
     let path = &settings.image;
     let named = |failure: Failure| Failure::new(format!("{}: {failure}", path.display()));
     let mut file = File::open(path).map_err(|error| Failure::io(path, &error))?;
-    let ImageMemory { loaded, program, root_kind } = kernel_file::read_memory(&mut file).map_err(named)?;
-    let needed = loaded.saturating_add(program).saturating_add(KERNEL_MEMORY);
+    let ImageMemory { loaded, end, program, root_kind } = kernel_file::read_memory(&mut file).map_err(named)?;
+    let needed = loaded.saturating_add(program).saturating_add(KERNEL_MEMORY).max(end);
     if settings.memory < needed {
         let needed_mib = needed.div_ceil(1 << 20);
         let given_mib = settings.memory >> 20;
