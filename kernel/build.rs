@@ -8,6 +8,8 @@ fn main() {
         println!("cargo:rustc-link-arg-bins=--build-id=none");
         println!("cargo:rustc-link-arg-bins=-zmax-page-size=4096");
         println!("cargo:rustc-link-arg-bins=-znorelro");
+        // Functions of the same instructions are one. Nobody compares their addresses.
+        println!("cargo:rustc-link-arg-bins=--icf=all");
         println!("cargo:rustc-link-arg-bins=-zpack-relative-relocs");
     }
 }
