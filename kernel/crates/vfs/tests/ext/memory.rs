@@ -28,13 +28,15 @@ fn what_is_dirty_is_written_without_memory() {
         }
         // Nothing is known by heart of where things are.
         mounted.file_system.drop_caches();
+        // Nor does anybody have frames that a grace period keeps.
+        sync::rcu::flush();
         frames::set_budget(Some(0));
         frames::set_reserve(RESERVE);
         let before = frames::used();
         let written = mounted.file_system.sync();
         frames::set_budget(None);
         written.unwrap_or_else(|errno| panic!("{name}: {errno:?}"));
-        assert_eq!(frames::used(), before, "{name}: frames of the reserve are not kept");
+        assert!(frames::used() <= before, "{name}: {} frames, {before} before: some are kept", frames::used());
         fs::write(&path, mounted.unmount()).unwrap();
         check(&path, name);
         let mounted = mount(&disk_of(&fs::read(&path).unwrap()), ExtOptions::default()).unwrap();
