@@ -18,9 +18,9 @@
 //! 7. Symbols: an array of [`layout::SymbolRecord`], sorted by offset, closed by a nameless one.
 //! 8. Symbol names, in order: how many bytes of the one before are its first, how many follow, and these.
 //! 9. Data: the contents of files. A file of at least [`ALIGNED_SIZE_MIN`] bytes begins on a page boundary and its last
-//!    page is filled with zeros, so that its pages can be mapped where they lie. Where the root is on a disk, the archive has the files
-//!    with sites alone, and their contents are elsewhere. If the builder was asked for it, such files are packed
-//!    instead ([`packed`]).
+//!    page is filled with zeros, so that its pages can be mapped where they lie; a smaller one lies in one page, so that it can be
+//!    sent from there. Where the root is on a disk, the archive has the files with sites alone, and their contents are elsewhere. If
+//!    the builder was asked for it, such files are packed instead ([`packed`]).
 //!
 //! # What is checked when
 //!

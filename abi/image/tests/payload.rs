@@ -175,6 +175,24 @@ fn a_part_of_any_file_lies_in_a_page_of_the_payload() {
 }
 
 #[test]
+fn a_small_file_lies_in_one_page() {
+    let mut payload = sample();
+    for number in 0..20u8 {
+        file(&mut payload.tree, &[b'd', b'/', b'a' + number], vec![number; 600 + usize::from(number)]);
+    }
+    let bytes = payload.to_bytes().unwrap();
+    let image = Image::parse(&bytes).unwrap();
+    let archive = image.archive();
+    let directory = archive.lookup(archive.root(), b"d").unwrap().unwrap();
+    for number in 0..20u8 {
+        let found = archive.lookup(directory, &[b'a' + number]).unwrap().unwrap();
+        let len = archive.data(found).len();
+        let (page, start) = archive.page_around(found, 0, len as u64).unwrap();
+        assert_eq!(page[start..start + len], vec![number; 600 + usize::from(number)]);
+    }
+}
+
+#[test]
 fn sites_are_found_by_range() {
     let bytes = sample().to_bytes().unwrap();
     let image = Image::parse(&bytes).unwrap();

@@ -193,7 +193,11 @@ fn place_contents<'a>(
     let mut contents = Vec::with_capacity(files.len());
     let (aligned, close): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, placed)| placed.is_aligned());
     for (inode, placed) in close.into_iter().chain(aligned) {
-        let offset = end.next_multiple_of(if placed.is_aligned() { PAGE_SIZE } else { ALIGNMENT });
+        let mut offset = end.next_multiple_of(if placed.is_aligned() { PAGE_SIZE } else { ALIGNMENT });
+        // A small file lies in one page, so that it can be sent from there.
+        if placed.size() < ALIGNED_SIZE_MIN && offset % PAGE_SIZE + placed.size() > PAGE_SIZE {
+            offset = offset.next_multiple_of(PAGE_SIZE);
+        }
         end = offset + placed.size();
         if let Some(record) = inodes.get_mut(inode) {
             record.data = U64::new(offset);
