@@ -6,8 +6,9 @@
 //!    `SO_REUSEPORT` and one user (socket(7); Linux's `inet_csk_bind_conflict`). For UDP the words about listening do not apply.
 //! 3. A connection of a socket that was never bound takes an ephemeral port, which other such connections may have as well: their other ends tell
 //!    them apart. Such claims are [`Sharing::Outgoing`] and conflict with those of bound sockets only.
-//! 4. The ends of a connection of the machine with itself are a claim of their own ([`Sharing::Pair`]), which conflicts with itself alone: no two have the
-//!    same, whoever else has the port. It lasts until both ends are gone.
+//! 4. No two connections of the machine with itself have the same ends. The claim of one that takes an ephemeral port says where it goes, and
+//!    conflicts with others to there. One of a bound socket has a claim for its ends beside that for its port ([`Sharing::Pair`]),
+//!    as others may share the port. Either lasts until both ends are gone.
 //! 5. Ephemeral ports are chosen at random (RFC 6056, 3.3.1), from Linux's range.
 //!
 //! Lock rank: [`rank::PORT_TABLES`].
@@ -91,13 +92,15 @@ pub enum Sharing {
     Outgoing {
         /// `SO_REUSEADDR`, as it was.
         reuse_address: bool,
+        /// The other end, within the machine.
+        within: Option<SocketAddr>,
     },
-    /// A connection within the machine, to this end.
+    /// A connection within the machine, to this end, of a socket that was bound.
     Pair(SocketAddr),
 }
 
 /// By what a connection that has ended shares its port: with who says `SO_REUSEADDR`.
-const ENDED: Sharing = Sharing::Outgoing { reuse_address: true };
+const ENDED: Sharing = Sharing::Outgoing { reuse_address: true, within: None };
 
 /// Claims of the same sort.
 #[derive(Clone, Copy, Debug)]
@@ -113,9 +116,13 @@ impl Class {
             return false;
         }
         match (self.sharing, sharing) {
-            (Sharing::Outgoing { .. }, Sharing::Outgoing { .. }) => false,
+            (Sharing::Outgoing { within, .. }, Sharing::Outgoing { within: other, .. }) => {
+                within.is_some() && within == other
+            }
+            (Sharing::Outgoing { within, .. }, Sharing::Pair(remote))
+            | (Sharing::Pair(remote), Sharing::Outgoing { within, .. }) => within == Some(remote),
             (Sharing::Pair(remote), Sharing::Pair(other)) => remote == other,
-            (Sharing::Pair(_), _) | (_, Sharing::Pair(_)) => false,
+            (Sharing::Pair(_), Sharing::Bound { .. }) | (Sharing::Bound { .. }, Sharing::Pair(_)) => false,
             (
                 Sharing::Bound { reuse_address, reuse_port, is_listening },
                 Sharing::Bound { reuse_address: other_address, reuse_port: other_port, is_listening: other_listening },
@@ -125,8 +132,8 @@ impl Class {
                 !(both_reuse || both_share)
             }
             // A server that binds again does not mind what its machine's own connections have, if both say so.
-            (Sharing::Outgoing { reuse_address: other }, Sharing::Bound { reuse_address, is_listening, .. })
-            | (Sharing::Bound { reuse_address, is_listening, .. }, Sharing::Outgoing { reuse_address: other }) => {
+            (Sharing::Outgoing { reuse_address: other, .. }, Sharing::Bound { reuse_address, is_listening, .. })
+            | (Sharing::Bound { reuse_address, is_listening, .. }, Sharing::Outgoing { reuse_address: other, .. }) => {
                 !(reuse_address && other) || is_listening
             }
         }
@@ -161,20 +168,22 @@ impl Ports {
         self.ephemeral(|port| self.try_claim(port, scope, sharing)).ok_or(Errno::EADDRINUSE)
     }
 
-    /// Claims a port for a connection, one that `is_free` finds no connection to the same end for. `EADDRNOTAVAIL` if all are taken.
+    /// Claims a port for a connection, one that `is_free` finds no connection to the same end for; `within` is that end, if it is
+    /// the machine's own. `EADDRNOTAVAIL` if all are taken.
     pub fn claim_outgoing(
         self: &Arc<Self>,
         local: IpAddr,
         reuse_address: bool,
-        is_free: &mut dyn FnMut(u16) -> bool,
+        within: Option<SocketAddr>,
+        is_free: impl Fn(u16) -> bool,
     ) -> Result<Claim, Errno> {
         let scope = Scope::Exact(local.to_canonical());
-        let sharing = Sharing::Outgoing { reuse_address };
+        let sharing = Sharing::Outgoing { reuse_address, within };
         let attempt = |port| is_free(port).then(|| self.try_claim(port, scope, sharing)).flatten();
         self.ephemeral(attempt).ok_or(Errno::EADDRNOTAVAIL)
     }
 
-    /// Claims the ends of a connection within the machine. `EADDRNOTAVAIL`: one has them.
+    /// Claims the ends of a connection of a bound socket within the machine. `EADDRNOTAVAIL`: one has them.
     pub fn claim_pair(self: &Arc<Self>, local: SocketAddr, remote: SocketAddr) -> Result<Claim, Errno> {
         let scope = Scope::Exact(local.ip().to_canonical());
         self.try_claim(local.port(), scope, Sharing::Pair(remote)).ok_or(Errno::EADDRNOTAVAIL)
@@ -249,6 +258,12 @@ impl Claim {
     #[must_use]
     pub fn scope(&self) -> Scope {
         self.scope
+    }
+
+    /// Whether it is of a connection within the machine to this end.
+    #[must_use]
+    pub fn is_within(&self, remote: SocketAddr) -> bool {
+        matches!(self.sharing, Sharing::Outgoing { within: Some(end), .. } if end == remote)
     }
 
     /// Another claim of the same sort, which always shares with this one: a connection that a listener took.
@@ -379,6 +394,9 @@ mod tests {
         assert!(ports.claim_pair(ends[1], ends[0]).is_ok(), "the other way is another connection");
         assert!(ports.claim_pair(ends[0], ([127, 0, 0, 2], 80).into()).is_ok());
         drop(bound);
+        // Nor one that chooses a port of its own.
+        let there = |end| ports.claim_outgoing(ends[0].ip(), true, Some(end), |port| port == 5000);
+        assert_eq!(there(ends[1]).unwrap_err(), Errno::EADDRNOTAVAIL);
         // The port is for others, the ends are not.
         drop(ports.claim(5000, HERE, PLAIN).unwrap());
         assert!(ports.claim_pair(ends[0], ends[1]).is_err());
@@ -411,11 +429,11 @@ mod tests {
         numbers.dedup();
         assert_eq!(numbers.len(), 2000);
         let local = Ipv4Addr::LOCALHOST.into();
-        let first = ports.claim_outgoing(local, false, &mut |_| true).unwrap();
+        let first = ports.claim_outgoing(local, false, None, |_| true).unwrap();
         assert!(!numbers.contains(&first.port()));
-        let same = ports.claim_outgoing(local, false, &mut |port| port == first.port()).unwrap();
+        let same = ports.claim_outgoing(local, false, None, |port| port == first.port()).unwrap();
         assert_eq!(same.port(), first.port());
         assert!(ports.claim(first.port(), HERE, PLAIN).is_err());
-        assert_eq!(ports.claim_outgoing(local, false, &mut |_| false).unwrap_err(), Errno::EADDRNOTAVAIL);
+        assert_eq!(ports.claim_outgoing(local, false, None, |_| false).unwrap_err(), Errno::EADDRNOTAVAIL);
     }
 }

@@ -152,7 +152,8 @@ impl TcpSocket {
         &self,
         inner: &mut Inner,
         local: IpAddr,
-        is_free: &mut dyn FnMut(u16) -> bool,
+        within: Option<SocketAddr>,
+        is_free: impl Fn(u16) -> bool,
     ) -> Result<SocketAddr, Errno> {
         if let Some(bound) = &mut inner.bound {
             if bound.address.is_unspecified() {
@@ -161,7 +162,7 @@ impl TcpSocket {
             return Ok(SocketAddr::new(bound.address.to_canonical(), bound.claim.port()));
         }
         let reuse_address = self.options.reuse_address.load(Ordering::Relaxed);
-        let claim = self.stack.tcp().ports().claim_outgoing(local, reuse_address, is_free)?;
+        let claim = self.stack.tcp().ports().claim_outgoing(local, reuse_address, within, is_free)?;
         let address = SocketAddr::new(local, claim.port());
         inner.bound = Some(Bound { claim, address: local, is_explicit: false });
         Ok(address)
@@ -169,19 +170,14 @@ impl TcpSocket {
 
     /// The own end of a connection within the machine, one that no other has.
     fn claim_locally(&self, inner: &mut Inner, remote: SocketAddr) -> Result<SocketAddr, Errno> {
-        let ports = self.stack.tcp().ports();
         let chosen = inner.address_without_port.filter(|address| !address.is_unspecified());
         let source = chosen.unwrap_or_else(|| local_source(remote.ip()));
-        let mut ends = inner.pair_claim.take();
-        let local = self.claim_for(inner, source, &mut |port| {
-            ends = ports.claim_pair(SocketAddr::new(source, port), remote).ok();
-            ends.is_some()
-        })?;
-        inner.pair_claim = match ends {
+        inner.pair_claim = None;
+        let local = self.claim_for(inner, source, Some(remote), |_| true)?;
+        if !inner.bound.as_ref().is_some_and(|bound| bound.claim.is_within(remote)) {
             // It had a port already.
-            None => Some(ports.claim_pair(local, remote)?),
-            ends => ends,
-        };
+            inner.pair_claim = Some(self.stack.tcp().ports().claim_pair(local, remote)?);
+        }
         Ok(local)
     }
 
@@ -276,7 +272,7 @@ impl TcpSocket {
             return Err(Errno::ENETUNREACH);
         }
         let tcp = self.stack.tcp();
-        let local = self.claim_for(inner, route.source(), &mut |port| {
+        let local = self.claim_for(inner, route.source(), None, |port| {
             tcp.is_free(&self.stack, SocketAddr::new(route.source(), port), remote)
         })?;
         Ok((route, local))

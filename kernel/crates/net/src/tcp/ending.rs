@@ -127,8 +127,12 @@ impl TcpSocket {
             Phase::Local(end) => {
                 end.close(is_abortive);
                 let announcement = end.take_announcement();
-                (inner.phase, inner.bound) = (Phase::Idle, None);
+                let bound = inner.bound.take();
+                let phase = core::mem::replace(&mut inner.phase, Phase::Idle);
                 drop(inner);
+                if let (Phase::Local(end), Some(bound)) = (&phase, bound) {
+                    end.keep(bound.claim);
+                }
                 return admit(announcement);
             }
             Phase::Wire(wire) => {

@@ -15,7 +15,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use abi::{Errno, PollEvents};
 use mm::user::{UserReader, UserWriter};
-use sync::{Mutex, rank};
+use sync::{Mutex, Once, rank};
 
 use super::engine::{Reader, State, Step, Urgent};
 use super::listener::Listener;
@@ -116,8 +116,8 @@ fn place(total: u64) -> u32 {
 /// Both directions of a connection; the stream of a side is what it reads.
 pub(super) struct Pair {
     streams: [Mutex<Stream>; 2],
-    /// Nobody else has these ends until both are gone.
-    _claim: Option<Claim>,
+    /// Nobody else has these ends until both are gone: the claim of a bound socket from the beginning, that of another when it is closed.
+    claim: Once<Claim>,
 }
 
 /// What has gone through a connection, seen from one end.
@@ -159,7 +159,8 @@ impl LocalEnd {
         sockets: [Weak<TcpSocket>; 2],
         capacities: [usize; 2],
     ) -> [Self; 2] {
-        let pair = Arc::new(Pair { streams: capacities.map(Stream::new), _claim: claim });
+        let claim = claim.map_or_else(Once::new, Once::initialized);
+        let pair = Arc::new(Pair { streams: capacities.map(Stream::new), claim });
         let [first, second] = sockets;
         let end = |side: usize, peer| Self {
             pair: Arc::clone(&pair),
@@ -391,6 +392,13 @@ impl LocalEnd {
     /// Reads find the end from now on, when what is there has been read.
     pub(super) fn shutdown_read(&mut self) {
         self.is_read_shut = true;
+    }
+
+    /// Keeps the claim of a socket that is closed until the other end is gone, if it is for these ends.
+    pub(super) fn keep(&self, claim: Claim) {
+        if claim.is_within(self.remote) {
+            self.pair.claim.call_once(|| claim);
+        }
     }
 
     /// The socket is closed; with a reset if bytes were not read, or if `is_abortive`.

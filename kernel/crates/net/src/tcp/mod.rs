@@ -149,9 +149,9 @@ impl Tcp {
         addresses: [SocketAddr; 2],
     ) -> Arrival {
         let Some(owner) = listener.owner() else { return Arrival::Refused };
-        let inherited = owner.inherited();
+        let mut inherited = owner.inherited();
         let mut own_end = None;
-        let mut claim = inherited.claim.as_ref().map(|claim| claim.share());
+        let mut claim = inherited.claim.take();
         let defer_seconds = owner.defer_accept_seconds();
         let is_deferred = defer_seconds > 0;
         let arrival = listener.arrive_locally(connector, is_deferred, || {

@@ -97,6 +97,21 @@ fn a_local_connection_carries_bytes_both_ways_and_ends() {
 }
 
 #[test]
+fn a_local_connections_ends_are_its_own_until_both_are_closed() {
+    let stack = Stack::new(1);
+    let (client, server) = local_pair(&stack);
+    let (from, to) = (client.local_end(), client.remote_end().unwrap());
+    let again = || stack.tcp().ports().claim_outgoing(from.ip(), true, Some(to), |port| port == from.port());
+    assert!(again().is_err());
+    client.close();
+    drop(client);
+    assert!(again().is_err(), "the other end has it still");
+    server.close();
+    drop(server);
+    assert!(again().is_ok());
+}
+
+#[test]
 fn a_connection_that_is_closed_on_both_sides_is_none() {
     let stack = Stack::new(1);
     let (client, server) = local_pair(&stack);
