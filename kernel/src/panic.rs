@@ -4,6 +4,9 @@
 //! Takes no lock and allocates nothing. The backtrace follows frame pointers within the current stack; names come from
 //! the image's own symbol table, addresses are printed relative to the link base as well so that they can be looked up
 //! in the kernel file.
+//!
+//! Running out of memory is no panic where a program runs: it ends the program. The standard library tells of it by a
+//! panic, as its other way is not stable, so that is known by its message.
 #![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on this machine")]
 
 use core::fmt::Write;
@@ -44,6 +47,10 @@ pub(crate) fn set_symbols(symbols: Symbols<'static>) {
 
 #[panic_handler]
 fn on_panic(info: &PanicInfo<'_>) -> ! {
+    if is_out_of_memory(info) && PerCpu::thread().is_some() {
+        log::error!("out of memory: {}", info.message());
+        end::program_ended(linux::Outcome::Killed(abi::Signal::SIGKILL));
+    }
     x86_64::instructions::interrupts::disable();
     let mut out = begin();
     let _ = writeln!(out, "kernel panic: {}", info.message());
@@ -56,6 +63,32 @@ fn on_panic(info: &PanicInfo<'_>) -> ! {
     backtrace(&mut out, None, frame_pointer, FRAMES_MAX);
     report_others(&mut out);
     end::end_of_panic()
+}
+
+/// Whether this is what the standard library says when there is no memory and nobody asked for it.
+fn is_out_of_memory(info: &PanicInfo<'_>) -> bool {
+    let mut start = Start { bytes: [0; OUT_OF_MEMORY.len()], len: 0 };
+    // It ends with an error when it is full.
+    let _ = write!(start, "{}", info.message());
+    start.bytes == *OUT_OF_MEMORY
+}
+
+const OUT_OF_MEMORY: &[u8; 21] = b"memory allocation of ";
+
+/// The first bytes of a text.
+struct Start {
+    bytes: [u8; OUT_OF_MEMORY.len()],
+    len: usize,
+}
+
+impl Write for Start {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        for byte in text.bytes() {
+            *self.bytes.get_mut(self.len).ok_or(core::fmt::Error)? = byte;
+            self.len += 1;
+        }
+        Ok(())
+    }
 }
 
 /// Reports an exception that the kernel cannot survive.

@@ -11,14 +11,13 @@
 //! 4. Before there are frames, a small static area under the buddy_system_allocator serves; its objects are told apart
 //!    by address.
 //! 5. The frames keep a reserve for the heap. When the heap is half through it, the current thread is told. Before its program
-//!    runs on it has caches given back, and if that is not enough the program is killed; when there is nothing left, that
-//!    happens at once. Magazines keep nothing while
-//!    memory is that low.
+//!    runs on it has caches given back, and if that is not enough the program is killed. Magazines keep nothing while memory is
+//!    that low. Who asks whether there is memory (`try_reserve`) is told when there is none, as there may be of large blocks at
+//!    any time; who does not ask has the program end there (`crate::panic`).
 //! 6. For who asks how much memory there is, slabs without an object in use count as free (`frames::statistics`). What magazines hold
 //!    counts as used: it is little, and emptying those of other CPUs would need an interrupt for each.
 //!
-//! Lock: HEAP, taken with interrupts off; the frames' lock is taken under it. Running out gives a null pointer before there
-//! is a program.
+//! Lock: HEAP, taken with interrupts off; the frames' lock is taken under it.
 #![expect(clippy::cast_possible_truncation, reason = "there are 14 classes")]
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -35,7 +34,6 @@ use super::{PAGE_BYTES, frames};
 use crate::arch::interrupts;
 use crate::arch::percpu::PerCpu;
 use crate::arch::smp::CPUS_MAX;
-use crate::platform::end;
 
 const CLASSES: [u16; 14] = [16, 32, 48, 64, 80, 96, 128, 192, 256, 336, 448, 576, 800, 1008];
 const SMALL_MAX: usize = 1008;
@@ -419,15 +417,6 @@ fn look_at_reserve() {
     }
 }
 
-/// Nothing is left, not even of the reserve: the program that asked for too much ends here.
-#[cold]
-fn run_out(size: usize) {
-    if PerCpu::thread().is_some() {
-        log::error!("out of memory: no {size} bytes are left for the kernel");
-        end::program_ended(linux::Outcome::Killed(abi::Signal::SIGKILL));
-    }
-}
-
 struct KernelHeap;
 
 #[global_allocator]
@@ -478,15 +467,12 @@ fn allocate_otherwise(layout: Layout) -> *mut u8 {
             direct(physical) as *mut u8
         }),
     };
-    let mut pointer = allocate();
-    if pointer.is_null() {
-        drain_here();
-        pointer = allocate();
+    let pointer = allocate();
+    if !pointer.is_null() {
+        return pointer;
     }
-    if pointer.is_null() {
-        run_out(layout.size());
-    }
-    pointer
+    drain_here();
+    allocate()
 }
 
 /// Takes back what did not come from a slab.

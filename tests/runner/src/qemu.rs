@@ -83,6 +83,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("terminal-ctrl-c", Bench::terminal_interrupt),
         ("memory-too-small", Bench::memory_too_small),
         ("memory-for-the-program", Bench::memory_for_the_program),
+        ("memory-in-pieces", Bench::memory_in_pieces),
         ("hostile", Bench::hostile),
         ("log", Bench::log),
         ("bad-programs", Bench::bad_programs),
@@ -503,6 +504,12 @@ impl Bench {
             return Err(describe(&output));
         }
         check(&self.tools.boot(&image, &boot(256), &Input::Empty)?, b"1\n", b"", 0)
+    }
+
+    fn memory_in_pieces(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/refused.c", |_| {})?;
+        let boot = Boot { memory_mib: 16, ..Boot::default() };
+        check(&self.tools.boot(&image, &boot, &Input::Empty)?, b"some were refused\n", b"", 0)
     }
 
     /// A program that means harm, in each of its ways. It may fail as it likes, but the machine tells how.
