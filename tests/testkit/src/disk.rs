@@ -238,6 +238,17 @@ impl FakeDisk {
         state.room = room;
     }
 
+    /// Does what is held back, and holds nothing back from now on.
+    pub fn hold_no_more(&self) {
+        let held = {
+            let mut state = lock(&self.0.state);
+            state.is_held = false;
+            std::mem::take(&mut state.held)
+        };
+        held.into_iter().for_each(|request| self.perform(request));
+        self.0.room.wake_all();
+    }
+
     /// What is held back, as operations with their first sector and their length.
     #[must_use]
     pub fn held(&self) -> Vec<(Operation, u64, u64)> {

@@ -408,6 +408,9 @@ pub trait Inode: Any + Send + Sync {
     /// Told when an open file that could write it is closed.
     fn writer_closed(&self) {}
 
+    /// Told when nobody has it open for writing any more, unless somebody has opened it again since. May block.
+    fn last_writer_closed(&self) {}
+
     /// Whether one may ask for what of it is in memory, without waiting for the rest (`RWF_NOWAIT`).
     fn tells_at_hand(&self) -> bool {
         false
@@ -417,6 +420,15 @@ pub trait Inode: Any + Send + Sync {
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
         let _ = data_only;
         Ok(())
+    }
+}
+
+impl dyn Inode {
+    /// Somebody who was counted by [`Metadata::begin_writing`] does not write any more.
+    pub(crate) fn end_writing(&self) {
+        if self.metadata().end_writing() {
+            self.last_writer_closed();
+        }
     }
 }
 

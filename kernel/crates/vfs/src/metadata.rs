@@ -4,7 +4,8 @@
 //! lock ([`Metadata::lock`]); a reader may see mode and owner of two states at once, as in Linux.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64};
 
 use abi::Errno;
 use bitflags::bitflags;
@@ -610,11 +611,6 @@ impl Metadata {
         self.readers.fetch_sub(1, Relaxed);
     }
 
-    /// Whether it is open for writing once.
-    pub(crate) fn has_one_writer(&self) -> bool {
-        self.writers.load(SeqCst) == 1
-    }
-
     /// Whether it is open for writing.
     pub fn has_writers(&self) -> bool {
         self.writers.load(SeqCst) > 0
@@ -626,9 +622,9 @@ impl Metadata {
         self.writers.fetch_update(SeqCst, Relaxed, count).map(drop).map_err(|_| Errno::ETXTBSY)
     }
 
-    /// Ends what [`Metadata::begin_writing`] began.
-    pub(crate) fn end_writing(&self) {
-        self.writers.fetch_sub(1, Relaxed);
+    /// Ends what [`Metadata::begin_writing`] began. Whether that was the last: of writers that end at once, one's was.
+    pub(crate) fn end_writing(&self) -> bool {
+        self.writers.fetch_sub(1, AcqRel) == 1
     }
 
     /// Denies writing while a program is executed from the file; `ETXTBSY` when someone writes.

@@ -70,7 +70,7 @@ impl Drop for Used {
             Usage::Nothing => {}
             Usage::Reader => metadata.end_reading(),
             Usage::Writer => {
-                metadata.end_writing();
+                self.path.inode().end_writing();
                 self.path.mount.end_writing();
             }
         }

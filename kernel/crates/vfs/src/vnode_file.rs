@@ -100,7 +100,7 @@ impl VnodeFile {
         }
         let result = set_len(&**self.inode(), 0, self.keeps_set_id, true);
         if !is_writer {
-            metadata.end_writing();
+            self.inode().end_writing();
         }
         result?;
         notify::at(&self.path.dentry, InotifyMask::MODIFY);

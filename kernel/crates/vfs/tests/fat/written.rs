@@ -1,6 +1,10 @@
 //! What is written back, and when.
 
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
 use abi::{Errno, FallocateFlags, OpenFlags};
+use testkit::threads;
 use vfs::FileSystem;
 
 use crate::images::{Medium, SHAPES, check};
@@ -80,4 +84,74 @@ fn room_is_kept_until_the_last_writer_closes() {
         fat.shut_down().unwrap();
         check(&medium.bytes());
     }
+}
+
+/// Of two writers who close at once one is the last.
+#[test]
+fn room_is_given_back_whoever_closes_last() {
+    let medium = Medium::new(&SHAPES[2].make());
+    let fat = medium.open().unwrap();
+    let world = World::over(fat.clone());
+    let cluster = fat.statistics().block_size;
+    let before = fat.statistics().blocks_free;
+    for round in 0..500 {
+        let open = || world.open("/file", OpenFlags::RDWR | OpenFlags::CREAT).unwrap();
+        let files = [open(), open()];
+        files[0].allocate(FallocateFlags::KEEP_SIZE, 0, 5 * cluster).unwrap();
+        let barrier = Arc::new(Barrier::new(files.len()));
+        let closing = files.map(|file| {
+            let barrier = barrier.clone();
+            threads::spawn(move || {
+                barrier.wait();
+                drop(file);
+            })
+        });
+        closing.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(fat.statistics().blocks_free, before, "round {round}");
+    }
+    drop(world);
+    fat.shut_down().unwrap();
+    check(&medium.bytes());
+}
+
+/// Its entry is written back while a rename brings the new one to the disk: what that says is in the new one as well.
+#[test]
+fn what_is_written_during_a_rename_is_not_lost() {
+    const LEN: u64 = 8192;
+    /// Time for a thread to come to wait for a lock; when it does not, the case is not met.
+    const ARRIVAL: Duration = Duration::from_millis(30);
+    let medium = Medium::new(&SHAPES[2].make());
+    let fat = medium.open().unwrap();
+    let world = Arc::new(World::over(fat.clone()));
+    world.mkdir("/other").unwrap();
+    world.write_file("/file", &[1; 10]).unwrap();
+    fat.sync().unwrap();
+    let file = world.open("/file", OpenFlags::RDWR).unwrap();
+    // What it gets behind its pages makes none dirty.
+    file.truncate(LEN).unwrap();
+    file.file().sync(true).unwrap();
+    file.truncate(2 * LEN).unwrap();
+    medium.disk.hold(usize::MAX);
+    let renaming = {
+        let world = world.clone();
+        threads::spawn(move || world.rename("/file", "/other/file"))
+    };
+    while medium.disk.held().is_empty() {
+        std::thread::yield_now();
+    }
+    let syncing = threads::spawn(move || file.file().sync(false));
+    std::thread::sleep(ARRIVAL);
+    while !renaming.is_finished() || !syncing.is_finished() {
+        if !medium.disk.held().is_empty() {
+            medium.disk.release(0);
+        }
+        std::thread::yield_now();
+    }
+    renaming.join().unwrap().unwrap();
+    syncing.join().unwrap().unwrap();
+    medium.disk.hold_no_more();
+    drop(world);
+    fat.shut_down().unwrap();
+    check(&medium.bytes());
+    assert_eq!(medium.with(|world| world.stat("/other/file").unwrap().size), 2 * LEN);
 }

@@ -409,10 +409,13 @@ impl Inode for FatInode {
         }
     }
 
-    fn writer_closed(&self) {
-        // Whoever closes it is still among those who write.
-        if self.kept.load(Relaxed) != 0 && self.metadata.has_one_writer() {
-            let _lock = self.metadata.lock();
+    fn last_writer_closed(&self) {
+        if self.kept.load(Relaxed) == 0 {
+            return;
+        }
+        let _lock = self.metadata.lock();
+        // Who has opened it meanwhile may have room kept, and gives it back in turn.
+        if !self.metadata.has_writers() {
             // What cannot be given back now is given back when the volume is unmounted.
             let _ = self.let_room_go();
         }

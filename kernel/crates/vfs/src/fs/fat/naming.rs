@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
+use sync::MutexGuard;
 use sync::atomic::Ordering::Relaxed;
 
 use crate::inode::Renaming;
@@ -126,14 +127,16 @@ impl FatInode {
         } else {
             let place = target.insert(&set)?;
             let needs_commit = is_ordered && !self.are_in_block_of(&old_places, place);
-            if let Err(errno) = self.hand_over(&target, &inode, [old.place, place], needs_commit) {
-                target.withdraw(renaming.new_name.bytes(), place)?;
-                if inode.metadata.is_directory() && !is_here {
-                    self.point_up(&inode)?;
+            let mut state = match self.hand_over(&target, &inode, [old.place, place], needs_commit) {
+                Ok(state) => state,
+                Err(errno) => {
+                    target.withdraw(renaming.new_name.bytes(), place)?;
+                    if inode.metadata.is_directory() && !is_here {
+                        self.point_up(&inode)?;
+                    }
+                    return Err(errno);
                 }
-                return Err(errno);
-            }
-            let mut state = self.volume.lock_for_change()?;
+            };
             self.remove(&mut state, &old, &old_places)?;
             state.inodes.remove(&old.place);
             state.inodes.insert(place, Arc::downgrade(&inode));
@@ -159,14 +162,24 @@ impl FatInode {
         Ok(())
     }
 
-    /// Gives a file that has an entry at the first place its other entry, at the second.
-    fn hand_over(&self, target: &Self, inode: &Self, [from, to]: [u64; 2], needs_commit: bool) -> Result<(), Errno> {
+    /// Gives a file that has an entry at the first place its other entry, at the second. The volume stays locked until
+    /// the file is known to be there: what was written into the first entry meanwhile would go with it.
+    fn hand_over(
+        &self,
+        target: &Self,
+        inode: &Self,
+        [from, to]: [u64; 2],
+        needs_commit: bool,
+    ) -> Result<MutexGuard<'_, State>, Errno> {
         if inode.metadata.is_directory() && !core::ptr::eq(self, target) {
             target.point_up(inode)?;
         }
         let mut state = self.volume.lock_for_change()?;
         self.copy_fields(&mut state, from, to)?;
-        if needs_commit { self.volume.commit(&mut state) } else { Ok(()) }
+        if needs_commit {
+            self.volume.commit(&mut state)?;
+        }
+        Ok(state)
     }
 
     /// Takes the entries of a name away that was given and is not to stand.
