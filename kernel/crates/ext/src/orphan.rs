@@ -80,7 +80,7 @@ impl FileSystem {
             found.push((inode, record));
         }
         *self.orphans.lock() = found.iter().map(|(inode, _)| inode.number()).collect();
-        self.take_over_orphans(&mut found)?;
+        self.take_over_orphans(&mut seen, &mut found)?;
         let count = found.len();
         for (inode, record) in found {
             if record.links == 0 {

@@ -10,6 +10,7 @@
 //!    dealt with as those of the list are. So a crash in the middle of that finds each in one of them. Linux looks at both, too, and
 //!    uses the list when the file is full.
 
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -41,8 +42,13 @@ fn wrong(what: &str) -> Errno {
 }
 
 impl FileSystem {
-    /// Takes what a crash left in the file over into the list. What was found is added to `found`.
-    pub(crate) fn take_over_orphans(self: &Arc<Self>, found: &mut Vec<(Inode, Record)>) -> Result<(), Errno> {
+    /// Takes what a crash left in the file over into the list. What was found is added to `found`, its numbers to
+    /// `seen`, which has those of the list: what is named twice is dealt with once.
+    pub(crate) fn take_over_orphans(
+        self: &Arc<Self>,
+        seen: &mut BTreeSet<u32>,
+        found: &mut Vec<(Inode, Record)>,
+    ) -> Result<(), Errno> {
         let present = ReadOnlyCompatible::ORPHANS_PRESENT.bits();
         let (number, features) =
             self.read_superblock(|bytes| (get_u32(bytes, AT_FILE), get_u32(bytes, AT_FEATURES)))?;
@@ -58,7 +64,7 @@ impl FileSystem {
             return Err(wrong("is no file, or too long"));
         }
         for logical in 0..u32::try_from(count).unwrap_or(0) {
-            self.take_over_block(&file, logical, found)?;
+            self.take_over_block(&file, logical, seen, found)?;
         }
         let change = self.begin(1)?;
         self.change_superblock(&change, |bytes| put_u32(bytes, AT_FEATURES, features & !present))
@@ -68,6 +74,7 @@ impl FileSystem {
         self: &Arc<Self>,
         file: &Inode,
         logical: u32,
+        seen: &mut BTreeSet<u32>,
         found: &mut Vec<(Inode, Record)>,
     ) -> Result<(), Errno> {
         let Place::Data(block) = file.find_run(logical)?.place else { return Err(wrong("has a hole")) };
@@ -90,7 +97,9 @@ impl FileSystem {
             let change = self.begin(ORPHAN_CREDITS + 1)?;
             self.add_orphan(&change, &inode)?;
             clear_entry(file, &change, &buffer, index)?;
-            found.push((inode, record));
+            if seen.insert(number) {
+                found.push((inode, record));
+            }
         }
         Ok(())
     }

@@ -92,6 +92,23 @@ fn orphans_in_the_file_are_dealt_with() {
 }
 
 #[test]
+fn what_is_named_twice_is_dealt_with_once() {
+    let scratch = Scratch::new();
+    for is_in_list in [false, true] {
+        let (image, numbers) = prepared(&scratch);
+        let [gone, cut] = numbers;
+        if is_in_list {
+            debugfs(&image, &format!("ssv last_orphan {gone}"));
+        }
+        put_orphans(&image, &[gone, cut, gone, cut, gone], true);
+        let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+        assert_eq!(mounted.world.read_file("/cut").unwrap(), [7; 5000]);
+        fs::write(&image, mounted.unmount()).unwrap();
+        check(&image, &format!("named twice, {is_in_list}"));
+    }
+}
+
+#[test]
 fn a_file_of_orphans_that_is_wrong_is_told() {
     let scratch = Scratch::new();
     for (numbers, is_sealed) in [([12, 12], false), ([1 << 30, 12], true), ([5000, 0], true)] {
