@@ -18,6 +18,8 @@ use crate::{Capabilities, Credentials, FileTime};
 
 /// Mask of the file type in a mode.
 pub(crate) const KIND_MASK: u32 = 0o170_000;
+/// Mask of the bits that `chmod` changes.
+const PERMISSION_MASK: u32 = 0o7777;
 /// The type of a directory.
 const DIRECTORY: u32 = 0o040_000;
 /// The permissions of everybody to execute, or to search.
@@ -147,6 +149,7 @@ pub struct Metadata {
     device: u64,
     represents: u64,
     created: FileTime,
+    /// Type and permission bits, and [`LIST_DECIDES`].
     mode: AtomicU32,
     /// For directories, whether everybody may search it: for walks that do not look at the inode.
     is_open: Option<Arc<AtomicBool>>,
@@ -191,6 +194,10 @@ pub(crate) struct Told {
     pub(crate) modified: FileTime,
     pub(crate) changed: FileTime,
 }
+
+/// Beside the mode, in one word with it: there is, or may be, a list that decides about who is not the owner. What the
+/// mode says of the group is the list's mask then.
+const LIST_DECIDES: u32 = 1 << 31;
 
 /// Whether everybody may search a directory of this mode.
 fn is_open(mode: u32) -> bool {
@@ -308,7 +315,30 @@ impl Metadata {
     /// Type and permission bits.
     #[inline]
     pub fn mode(&self) -> u32 {
-        self.mode.load(Relaxed)
+        self.mode.load(Relaxed) & !LIST_DECIDES
+    }
+
+    /// The mode, and whether there is, or may be, a list that decides about who is not the owner.
+    #[inline]
+    pub(crate) fn mode_and_whether_list(&self) -> (u32, bool) {
+        let word = self.mode.load(Relaxed);
+        (word & !LIST_DECIDES, word & LIST_DECIDES != 0)
+    }
+
+    /// Whether there is, or may be, a list that decides.
+    pub(crate) fn may_have_list(&self) -> bool {
+        self.mode_and_whether_list().1
+    }
+
+    /// The mode, and the list of the same moment; None when the file system has to be asked for that.
+    pub(crate) fn mode_and_list(&self) -> (u32, Option<Option<Arc<Acl>>>) {
+        self.acl.known(|| self.mode())
+    }
+
+    /// Replaces the bits of `mask` in the word of the mode.
+    fn change_mode(&self, mask: u32, bits: u32) {
+        // The closure never declines.
+        let _ = self.mode.fetch_update(Relaxed, Relaxed, |word| Some(word & !mask | bits & mask));
     }
 
     /// What it is.
@@ -391,7 +421,7 @@ impl Metadata {
 
     /// Replaces the permission bits and keeps the type. For directories that keep names under the inode's lock.
     pub(crate) fn set_permission_bits(&self, mode: u32) {
-        self.mode.store(self.mode() & KIND_MASK | mode & !KIND_MASK, Relaxed);
+        self.change_mode(PERMISSION_MASK, mode);
         self.renew_openness();
     }
 
@@ -399,7 +429,10 @@ impl Metadata {
     /// who comes last sees all of it.
     fn renew_openness(&self) {
         if let Some(open) = &self.is_open {
-            self.acl.held(|| open.store(is_open(self.mode()) && !self.acl.may_decide(), Relaxed));
+            self.acl.held(|| {
+                let (mode, may_have_list) = self.mode_and_whether_list();
+                open.store(is_open(mode) && !may_have_list, Relaxed);
+            });
         }
     }
 
@@ -409,22 +442,25 @@ impl Metadata {
         &self.acl
     }
 
-    /// Sets the list that decides, or that there is none, under the inode's lock.
-    pub(crate) fn set_acl(&self, list: Option<Arc<Acl>>) {
-        self.acl.set(list);
+    /// Sets the list that decides, or that there is none, and the permission bits that go with it: whoever is checked
+    /// goes by both or by neither. Under the inode's lock.
+    pub(crate) fn set_access(&self, list: Option<Arc<Acl>>, mode: u32) {
+        let bit = if list.is_some() { LIST_DECIDES } else { 0 };
+        self.acl.set(list, || self.change_mode(PERMISSION_MASK | LIST_DECIDES, mode & PERMISSION_MASK | bit));
         self.renew_openness();
     }
 
-    /// Takes what the file system answered that was asked for the list; what it is now.
-    pub(crate) fn acl_was_read(&self, list: Option<Arc<Acl>>) -> Option<Arc<Acl>> {
-        let list = self.acl.take_read(list);
+    /// Takes what the file system answered that was asked for the list, unless it has been set since.
+    pub(crate) fn acl_was_read(&self, list: Option<Arc<Acl>>) {
+        let bit = if list.is_some() { LIST_DECIDES } else { 0 };
+        self.acl.take_read(list, || self.change_mode(LIST_DECIDES, bit));
         self.renew_openness();
-        list
     }
 
-    /// It may have lists: the file system has to be asked for them.
-    pub(crate) fn set_acl_unknown(&self) {
-        self.acl.set_unknown();
+    /// It may have lists, for which the file system has to be asked, beside these permission bits.
+    pub(crate) fn set_access_unknown(&self, mode: u32) {
+        let word = mode & PERMISSION_MASK | LIST_DECIDES;
+        self.acl.set_unknown(|| self.change_mode(PERMISSION_MASK | LIST_DECIDES, word));
         self.renew_openness();
     }
 
@@ -554,11 +590,10 @@ impl Metadata {
         }
     }
 
-    /// Whether the mode, or a capability, lets `credentials` do all of `wanted`; `EACCES` otherwise. What else there is
+    /// Whether this mode, or a capability, lets `credentials` do all of `wanted`; `EACCES` otherwise. What else there is
     /// to be checked does `<dyn Inode>::check_permission`.
     #[inline]
-    pub(crate) fn check_mode(&self, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
-        let mode = self.mode();
+    pub(crate) fn check_mode(&self, mode: u32, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
         let class = if credentials.uid == self.uid() {
             mode >> 6
         } else if credentials.is_in_group(self.gid()) {
@@ -589,7 +624,7 @@ impl Metadata {
             dropped |= SET_GID;
         }
         if dropped != 0 && self.is_regular() {
-            self.mode.store(mode & !dropped, Relaxed);
+            self.change_mode(dropped, 0);
         }
     }
 

@@ -1,8 +1,8 @@
 //! [`CachedAcl`]: what is known of the access control lists of an inode.
 //!
-//! One byte says whether there is anything to be looked at, so that an inode without lists costs a load. An inode that
-//! was read from a disk and has extended attributes may have lists: that is unknown until somebody is checked for whom
-//! it counts.
+//! An inode that was read from a disk and has extended attributes may have lists: that is unknown until somebody is
+//! checked for whom it counts. Whether one decides stands in the word of the mode as well ([`crate::Metadata`]), which
+//! is changed under the lock here.
 //!
 //! Lock rank: `FILE_TABLES`, for the pointer.
 
@@ -15,10 +15,8 @@ use super::Acl;
 
 /// The file system has to be asked for the list that decides.
 const UNKNOWN: u8 = 1;
-/// There is a list that decides.
-const ACCESS: u8 = 2;
 /// There is, or may be, one for what is made in the directory.
-const DEFAULT: u8 = 4;
+const DEFAULT: u8 = 2;
 
 /// The list that decides, if it is known, and whether there may be another for what is made.
 pub(crate) struct CachedAcl {
@@ -34,42 +32,40 @@ impl CachedAcl {
     }
 
     /// The file system has to be asked.
-    pub(crate) fn set_unknown(&self) {
+    pub(crate) fn set_unknown(&self, change_mode: impl FnOnce()) {
+        let _access = self.access.lock();
         self.state.store(UNKNOWN | DEFAULT, Relaxed);
+        change_mode();
     }
 
-    /// Whether there is, or may be, a list that decides.
-    #[inline(always)]
-    pub(crate) fn may_decide(&self) -> bool {
-        self.state.load(Relaxed) & (UNKNOWN | ACCESS) != 0
-    }
-
-    /// The list that decides, or that there is none; None when the file system has to be asked.
-    pub(crate) fn known(&self) -> Option<Option<Arc<Acl>>> {
+    /// What `look` finds, and the list that decides, or that there is none; None when the file system has to be asked.
+    pub(crate) fn known<R>(&self, look: impl FnOnce() -> R) -> (R, Option<Option<Arc<Acl>>>) {
         let access = self.access.lock();
-        if self.state.load(Relaxed) & UNKNOWN != 0 { None } else { Some(access.clone()) }
+        let is_known = self.state.load(Relaxed) & UNKNOWN == 0;
+        (look(), is_known.then(|| access.clone()))
     }
 
-    /// Sets the list that decides.
-    pub(crate) fn set(&self, list: Option<Arc<Acl>>) {
+    /// Sets the list that decides, and changes the mode with it.
+    pub(crate) fn set(&self, list: Option<Arc<Acl>>, change_mode: impl FnOnce()) {
         let mut access = self.access.lock();
-        let bit = if list.is_some() { ACCESS } else { 0 };
         let others = self.state.load(Relaxed) & DEFAULT;
-        self.state.store(others | bit, Relaxed);
+        self.state.store(others, Relaxed);
+        change_mode();
         let old = core::mem::replace(&mut *access, list);
         drop(access);
         drop(old);
     }
 
-    /// Takes what the file system answered, unless somebody has set another list since it was asked. What it is then.
-    pub(crate) fn take_read(&self, list: Option<Arc<Acl>>) -> Option<Arc<Acl>> {
+    /// Takes what the file system answered, and changes the mode with it, unless somebody has set another list since it
+    /// was asked.
+    pub(crate) fn take_read(&self, list: Option<Arc<Acl>>, change_mode: impl FnOnce()) {
         let mut access = self.access.lock();
         let state = self.state.load(Relaxed);
         if state & UNKNOWN != 0 {
-            self.state.store(state & !UNKNOWN | if list.is_some() { ACCESS } else { 0 }, Relaxed);
-            access.clone_from(&list);
+            self.state.store(state & !UNKNOWN, Relaxed);
+            change_mode();
+            *access = list;
         }
-        access.clone()
     }
 
     /// Runs `look` while nobody changes what is known.

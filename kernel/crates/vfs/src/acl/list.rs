@@ -181,7 +181,7 @@ impl Acl {
         let mut mode = 0;
         let mut is_all = true;
         for Entry { who, permissions } in &self.entries {
-            let permissions = u32::from(*permissions);
+            let permissions = u32::from(*permissions & PERMISSION_BITS);
             match who {
                 Who::Owner => mode |= permissions << 6,
                 Who::OwningGroup => mode |= permissions << 3,

@@ -4,13 +4,12 @@
 //! know: the list that decides about the file itself, and for directories the one that what is made in it begins with.
 //! `list` has the algebra of one list.
 //!
-//! What decides is cached with the attributes of the inode ([`CachedAcl`]). A check looks there only for somebody who
-//! is not the owner, and then at one byte, unless there is a list. A list is kept only where the mode does not say the
-//! same.
+//! What decides is cached with the attributes of the inode ([`CachedAcl`]), and one bit beside the mode says whether
+//! there may be any, so a check loads both at once. A list is kept only where the mode does not say the same.
 //!
 //! A list and the mode that goes with it are changed under the inode's lock, and the file system writes both in one
-//! change. For a moment others may see one of them; which is first is chosen so that nobody may more meanwhile than
-//! before and after.
+//! change. Whoever is checked goes by both or by neither: with a list the bits of the group are its mask, which is more
+//! than the group may.
 
 mod cached;
 mod list;
@@ -69,10 +68,11 @@ impl dyn Inode {
         if wanted.contains(Permissions::WRITE) && metadata.protection().contains(Protection::IMMUTABLE) {
             return Err(Errno::EPERM);
         }
-        if credentials.uid != metadata.uid() && metadata.acl().may_decide() {
+        let (mode, may_have_list) = metadata.mode_and_whether_list();
+        if may_have_list && credentials.uid != metadata.uid() {
             return check_with_list(self, credentials, wanted);
         }
-        metadata.check_mode(credentials, wanted)
+        metadata.check_mode(mode, credentials, wanted)
     }
 }
 
@@ -80,34 +80,40 @@ impl dyn Inode {
 #[cold]
 fn check_with_list(inode: &dyn Inode, credentials: &Credentials, wanted: Permissions) -> Result<(), Errno> {
     let metadata = inode.metadata();
+    let (mode, list) = mode_and_list(inode)?;
     // Without any of the group's bits the mask lets nobody do anything.
-    let list = if metadata.mode() & 0o070 == 0 { None } else { access_list(inode)? };
-    let Some(list) = list else { return metadata.check_mode(credentials, wanted) };
+    let Some(list) = list.filter(|_| mode & 0o070 != 0) else { return metadata.check_mode(mode, credentials, wanted) };
     match list.check_permission(credentials, metadata.gid(), wanted) {
         Err(Errno::EACCES) => metadata.check_capabilities(credentials, wanted),
         answer => answer,
     }
 }
 
-/// The list that decides, if there is one.
-fn access_list(inode: &dyn Inode) -> Result<Option<Arc<Acl>>, Errno> {
-    if !inode.takes_acls() {
-        return Ok(None);
-    }
+/// The mode and the list that decides, if there is one, of one moment.
+fn mode_and_list(inode: &dyn Inode) -> Result<(u32, Option<Arc<Acl>>), Errno> {
     let metadata = inode.metadata();
-    match metadata.acl().known() {
-        Some(list) => Ok(list),
-        None => Ok(metadata.acl_was_read(read(inode, AclKind::Access)?.map(Arc::new))),
+    if !inode.takes_acls() {
+        return Ok((metadata.mode(), None));
     }
+    let (mode, known) = metadata.mode_and_list();
+    if let Some(list) = known {
+        return Ok((mode, list));
+    }
+    metadata.acl_was_read(read(inode, AclKind::Access)?.map(Arc::new));
+    let (mode, known) = metadata.mode_and_list();
+    Ok((mode, known.flatten()))
 }
 
-/// Asks the file system for a list.
+/// Asks the file system for a list. `EIO` for one that is not valid.
 fn read(inode: &dyn Inode, kind: AclKind) -> Result<Option<Acl>, Errno> {
-    match inode.xattr(kind.name()) {
-        Ok(value) => Acl::parse(&value),
-        Err(Errno::ENODATA) => Ok(None),
-        Err(errno) => Err(errno),
-    }
+    let value = match inode.xattr(kind.name()) {
+        Ok(value) => value,
+        Err(Errno::ENODATA) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    let list = Acl::parse(&value).map_err(|_| Errno::EIO)?;
+    list.as_ref().map_or(Ok(()), Acl::check).map_err(|_| Errno::EIO)?;
+    Ok(list)
 }
 
 /// Whether the inode can have lists.
@@ -157,7 +163,7 @@ pub(crate) fn set(credentials: &Credentials, path: &PathRef, kind: AclKind, valu
 /// Sets the permission bits, and what they say in the list that decides. Under the inode's lock, after all checks.
 pub(crate) fn set_mode(inode: &dyn Inode, bits: u32) -> Result<(), Errno> {
     let metadata = inode.metadata();
-    let list = if metadata.acl().may_decide() { access_list(inode)? } else { None };
+    let list = if metadata.may_have_list() { mode_and_list(inode)?.1 } else { None };
     let Some(list) = list else {
         metadata.set_permission_bits(bits);
         metadata.touch_changed();
@@ -171,20 +177,12 @@ pub(crate) fn set_mode(inode: &dyn Inode, bits: u32) -> Result<(), Errno> {
 /// Stores the list that decides, and the mode that goes with it.
 fn store_access(inode: &dyn Inode, mode: u32, list: Option<Acl>) -> Result<(), Errno> {
     let metadata = inode.metadata();
-    let (old_mode, old_list) = (metadata.mode(), access_list(inode)?);
-    let shared = list.clone().map(Arc::new);
-    // The bits of the group are those of the mask: without a list the whole group would have them.
-    if list.is_some() {
-        metadata.set_acl(shared);
-        metadata.set_permission_bits(mode);
-    } else {
-        metadata.set_permission_bits(mode);
-        metadata.set_acl(None);
-    }
+    let (old_mode, old_list) = metadata.mode_and_list();
+    metadata.set_access(list.clone().map(Arc::new), mode);
     metadata.touch_changed();
-    store(inode, AclKind::Access, list.as_ref()).inspect_err(|_| {
-        metadata.set_acl(old_list);
-        metadata.set_permission_bits(old_mode);
+    store(inode, AclKind::Access, list.as_ref()).inspect_err(|_| match old_list {
+        Some(old_list) => metadata.set_access(old_list, old_mode),
+        None => metadata.set_access_unknown(old_mode),
     })
 }
 
@@ -242,7 +240,8 @@ impl Inherited {
     /// Notes the lists of the new inode, before anybody else sees it.
     pub(crate) fn note(self, inode: &dyn Inode) {
         if let Some((list, _)) = self.access {
-            inode.metadata().set_acl(Some(list));
+            let metadata = inode.metadata();
+            metadata.set_access(Some(list), metadata.mode());
         }
         if self.default.is_some() {
             inode.metadata().acl().set_has_default(true);

@@ -1,7 +1,7 @@
 //! Access control lists: they outlive a mount, decide, and are those of e2fsprogs, which knows both of their forms.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use abi::xattr::{XATTR_NAME_POSIX_ACL_ACCESS as ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT as DEFAULT};
@@ -9,7 +9,7 @@ use abi::{AccessRights, Errno};
 use vfs::fs::ext::ExtOptions;
 use vfs::{FileSystem, XattrChange, change_xattr, get_xattr, list_xattrs};
 
-use crate::images::{KINDS, Scratch, check, disk_of, make, mount};
+use crate::images::{KINDS, Mounted, Scratch, check, disk_of, make, mount};
 use crate::support::{Answer, World};
 
 const OWNER: u16 = 1;
@@ -57,6 +57,28 @@ fn debugfs(image: &Path, request: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+/// An image of one kind, and what is mounted of it.
+fn mounted(scratch: &Scratch, options: &[&str]) -> (PathBuf, Mounted) {
+    let image = make(scratch, options, None);
+    let mounted = remounted(&image);
+    (image, mounted)
+}
+
+/// Mounts what is on an image.
+fn remounted(image: &Path) -> Mounted {
+    mount(&disk_of(&fs::read(image).unwrap()), ExtOptions::default()).unwrap()
+}
+
+/// An image with an empty file, to which `debugfs` does something.
+fn image_with_file(scratch: &Scratch, requests: &[&str]) -> PathBuf {
+    let image = make(scratch, KINDS[4].1, None);
+    let empty = scratch.path("empty");
+    fs::write(&empty, b"").unwrap();
+    debugfs(&image, &format!("write {} file", empty.display()));
+    requests.iter().for_each(|request| drop(debugfs(&image, request)));
+    image
+}
+
 fn fill(world: &World) {
     world.write_file("/file", b"contents").unwrap();
     world.write_file("/pushed", b"contents").unwrap();
@@ -101,8 +123,7 @@ fn lists_outlive_a_mount_and_decide() {
     let scratch = Scratch::new();
     for (kind, options) in KINDS.iter().step_by(2) {
         println!("{kind}");
-        let image = make(&scratch, options, None);
-        let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+        let (image, mounted) = mounted(&scratch, options);
         fill(&mounted.world);
         check_tree(&mounted.world);
         let bytes = mounted.unmount();
@@ -139,13 +160,10 @@ fn lists_outlive_a_mount_and_decide() {
 #[test]
 fn lists_of_e2fsprogs_decide() {
     let scratch = Scratch::new();
-    let image = make(&scratch, KINDS[4].1, None);
     let value = scratch.path("value");
     fs::write(&value, for_user(6)).unwrap();
-    fs::write(scratch.path("empty"), b"").unwrap();
-    debugfs(&image, &format!("write {} file", scratch.path("empty").display()));
-    debugfs(&image, "sif file mode 0100775");
-    debugfs(&image, &format!("ea_set -f {} file system.posix_acl_access", value.display()));
+    let with_list = format!("ea_set -f {} file system.posix_acl_access", value.display());
+    let image = image_with_file(&scratch, &["sif file mode 0100775", &with_list]);
     let disk = disk_of(&fs::read(&image).unwrap());
     let mounted = mount(&disk, ExtOptions::default()).unwrap();
     assert_eq!(get(&mounted.world, "/file", ACCESS), Ok(for_user(6)));
@@ -168,11 +186,8 @@ fn lists_of_e2fsprogs_decide() {
 #[test]
 fn a_list_that_is_none_is_told() {
     let scratch = Scratch::new();
-    let image = make(&scratch, KINDS[4].1, None);
-    fs::write(scratch.path("empty"), b"").unwrap();
-    debugfs(&image, &format!("write {} file", scratch.path("empty").display()));
-    debugfs(&image, "ea_set -r file system.posix_acl_access nonsense");
-    let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+    let image = image_with_file(&scratch, &["ea_set -r file system.posix_acl_access nonsense"]);
+    let mounted = remounted(&image);
     let world = &mounted.world;
     world.chmod("/file", 0o777).expect_err("the list is to be changed as well");
     assert_eq!(get(world, "/file", ACCESS), Err(Errno::EUCLEAN));
@@ -180,12 +195,33 @@ fn a_list_that_is_none_is_told() {
     assert_eq!(world.read_file("/file"), Ok(Vec::new()), "the owner needs no list");
 }
 
+/// Bits that are no permissions would be others' in a mode: those of the kind of the file.
+#[test]
+fn a_list_that_says_more_than_permissions_is_told() {
+    let scratch = Scratch::new();
+    let value = scratch.path("value");
+    fs::write(&value, list(&[(OWNER, 0o207, NOBODY), (OWNING_GROUP, 0o7775, NOBODY), (OTHERS, 0o10, NOBODY)])).unwrap();
+    let with_list = |path, kind| format!("ea_set -f {} {path} system.posix_acl_{kind}", value.display());
+    let requests = ["mkdir directory", &with_list("directory", "default"), &with_list("file", "access")];
+    let mounted = remounted(&image_with_file(&scratch, &requests));
+    let world = &mounted.world;
+    assert_eq!(world.write_file("/directory/new", b"").err(), Some(Errno::EIO));
+    assert_eq!(world.mkdir("/directory/below"), Err(Errno::EIO));
+    assert_eq!(world.names("/directory/"), Ok(vec![]));
+    assert_eq!((world.chmod("/file", 0o700), world.stat("/file").unwrap().mode), (Err(Errno::EIO), 0o100_644));
+    assert_eq!(world.as_user(5, &[]).access("/file", AccessRights::R_OK), Err(Errno::EIO));
+    // Another is set in its place.
+    set(world, "/file", ACCESS, &for_user(6)).unwrap();
+    set(world, "/directory", DEFAULT, &for_user(7)).unwrap();
+    world.write_file("/directory/new", b"").unwrap();
+    assert_eq!(world.as_user(5, &[]).access("/file", AccessRights::W_OK), Ok(()));
+}
+
 /// What there is no room for is not made, and leaves nothing.
 #[test]
 fn a_full_disk_makes_nothing_without_its_list() {
     let scratch = Scratch::new();
-    let image = make(&scratch, &[KINDS[1].1, &["-m", "0"]].concat(), None);
-    let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+    let (image, mounted) = mounted(&scratch, &[KINDS[1].1, &["-m", "0"]].concat());
     let world = &mounted.world;
     world.mkdir("/directory").unwrap();
     set(world, "/directory", DEFAULT, &for_user(7)).unwrap();
@@ -212,8 +248,7 @@ fn a_full_disk_makes_nothing_without_its_list() {
 #[test]
 fn a_list_that_does_not_fit_changes_nothing() {
     let scratch = Scratch::new();
-    let image = make(&scratch, KINDS[1].1, None);
-    let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+    let (_, mounted) = mounted(&scratch, KINDS[1].1);
     let world = &mounted.world;
     world.write_file("/file", b"x").unwrap();
     let many: Vec<_> = (0..600).map(|id| (USER, 7, id)).collect();

@@ -106,7 +106,7 @@ impl ExtInode {
         let metadata = Metadata::with_times(new, times);
         metadata.set_protection(protection_of(core.flags()));
         if core.had_attributes() {
-            metadata.set_acl_unknown();
+            metadata.set_access_unknown(metadata.mode());
         }
         Arc::new_cyclic(|this| Self {
             metadata,
