@@ -18,6 +18,7 @@ use support::*;
 const SYS_RT_SIGPROCMASK: u64 = 14;
 const SYS_PAUSE: u64 = 34;
 const SYS_NANOSLEEP: u64 = 35;
+const SYS_SETITIMER: u64 = 38;
 const SYS_GETPID: u64 = 39;
 const SYS_KILL: u64 = 62;
 const SYS_RT_SIGPENDING: u64 = 127;
@@ -539,4 +540,16 @@ fn a_handler_outside_the_program_is_a_fault() {
     kill(&mut machine, Signal::SIGUSR1);
     assert_eq!((machine.registers.rip, machine.registers.rdi), (HANDLER, 11));
     assert_eq!(frame(&machine).info.info.long(0), 0xffff_ffff_8000_0000);
+}
+
+#[test]
+fn timers_shorter_than_a_look_at_them_end() {
+    const ITIMER_PROF: u64 = 2;
+    const STEP_NS: u64 = 10_000;
+    let mut machine = boot();
+    testkit::clock::tick(1_000_000_000, STEP_NS);
+    machine.write(SCRATCH, &[0_u64, 1, 0, 1]);
+    assert_eq!(machine.syscall(SYS_SETITIMER, &[ITIMER_PROF, SCRATCH, 0]), 0);
+    machine.thread.process().system().timers().expire();
+    assert!(machine.thread.needs_attention(), "SIGPROF was sent");
 }

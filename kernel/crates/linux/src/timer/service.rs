@@ -142,11 +142,13 @@ impl TimerService {
         machine::interrupts_restore(were_enabled);
     }
 
-    /// Does what is due and sets the machine's timer to what comes next. For the machine's interrupt.
+    /// Does what is due and sets the machine's timer to what comes next. For the machine's interrupt. What becomes due meanwhile is
+    /// left to the next, or entries that start themselves anew could go on for ever.
     pub fn expire(&self) {
+        let now_ns = machine::now_ns();
         loop {
             let mut queue = self.queue.lock();
-            let Some((id, what)) = queue.timers.expire(machine::now_ns()) else {
+            let Some((id, what)) = queue.timers.expire(now_ns) else {
                 self.platform.set_timer(queue.timers.next_deadline().unwrap_or(NEVER));
                 return;
             };

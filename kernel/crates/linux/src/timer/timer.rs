@@ -14,8 +14,8 @@ use crate::signal::send;
 use crate::system::System;
 use crate::thread::Thread;
 
-/// The shortest period of a timer whose signal is ignored.
-const IGNORED_PERIOD_NS: u64 = 4_000_000;
+/// The tick by which Linux looks at timers of CPU time: their shortest period, and that of a timer whose signal is ignored.
+const TICK_NS: u64 = 4_000_000;
 /// How often a process beyond its soft limit of CPU time is told.
 const CPU_LIMIT_PERIOD_NS: u64 = 1_000_000_000;
 /// The position of Linux's `si_sys_private` among the words of a `siginfo_t`; programs never see a value there.
@@ -301,6 +301,12 @@ impl Timer {
         periods
     }
 
+    /// Begins the next period though nobody took the event of the last: a short period must not keep the machine busy.
+    fn begin_next_tick(self: &Arc<Self>, state: &mut State, now_ns: u64) {
+        state.forward(now_ns.saturating_add(TICK_NS.saturating_sub(state.interval_ns)));
+        self.run(state);
+    }
+
     /// What a program sees when it asks.
     fn look(self: &Arc<Self>, state: &mut State) -> Setting {
         let now_ns = self.now_ns(state);
@@ -344,8 +350,7 @@ impl Timer {
             }
             Event::Interval(process, signal) => {
                 if self.clock.is_of_cpu() && state.interval_ns > 0 {
-                    state.forward(now_ns);
-                    self.run(state);
+                    self.begin_next_tick(state, now_ns);
                 }
                 if let Some(process) = process.upgrade() {
                     send::send_from_timer(&process, None, Siginfo::new(*signal, SI_KERNEL));
@@ -363,10 +368,7 @@ impl Timer {
             }
             Event::Posix(notification) => {
                 if !notification.send(state.sequence) && state.interval_ns > 0 {
-                    // Nobody takes the signal; a short period would keep the machine busy for nothing.
-                    let now_ns = now_ns.saturating_add(IGNORED_PERIOD_NS.saturating_sub(state.interval_ns));
-                    state.forward(now_ns);
-                    self.run(state);
+                    self.begin_next_tick(state, now_ns);
                 }
             }
         }
