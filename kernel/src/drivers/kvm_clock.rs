@@ -70,7 +70,7 @@ impl Counter for OwnCounter {
     }
 
     fn is_skewed(&self) -> bool {
-        // What the hypervisor says of each CPU is better than what was measured.
+        // As measured when the CPUs started. The hypervisor may hold them for stable all the same, and tells the offset of each.
         clock::is_skewed()
     }
 

@@ -108,8 +108,8 @@ impl Follower {
         words: [u32; HYPERVISOR_WORDS],
         now: u64,
     ) -> Rate {
-        let time = Time::of_words(words).filter(|time| time.is_stable);
         // Where counters differ, what is said of the first CPU is nothing for this one's.
+        let time = Time::of_words(words).filter(|time| time.is_stable && !counter.is_skewed());
         let said_ns = match &time {
             Some(time) => Some(time.nanoseconds(now)),
             None => said_of_own(counter),

@@ -48,6 +48,8 @@ struct Machine {
     /// The CPU that runs, and by how much the second one's counter is ahead of the first one's.
     cpu: Cell<usize>,
     skew: Cell<u64>,
+    /// Whether the kernel has found that they differ.
+    is_skewed: Cell<bool>,
     /// Where the hypervisor tells the second CPU.
     second: Page,
     /// Whether the counter was replaced, and whether the hypervisor erred, since the kernel followed last: it is no match for both at
@@ -76,6 +78,7 @@ impl Machine {
             random: RefCell::new(seed),
             cpu: Cell::new(0),
             skew: Cell::new(0),
+            is_skewed: Cell::new(false),
             second: Page::new(),
             is_replaced: Cell::new(false),
             has_erred: Cell::new(false),
@@ -198,7 +201,7 @@ impl Counter for &Machine {
     }
 
     fn is_skewed(&self) -> bool {
-        false
+        self.is_skewed.get()
     }
 
     fn note_frequency(&self, frequency_hz: u64) {
@@ -273,5 +276,26 @@ fn a_counter_that_is_not_stable_is_no_clock_until_it_is() {
             told = now;
             assert_eq!(machine.page.clock.is_withdrawn(), !is_stable);
         }
+    }
+}
+
+/// The hypervisor holds the counters for stable, and the kernel has found that they differ.
+#[test]
+fn counters_that_differ_are_read_by_what_is_said_of_each() {
+    let machine = Machine::new(7, u64::MAX);
+    machine.skew.set(1 << 40);
+    machine.announce();
+    let follower = Follower::start(&machine.page.clock, &&machine);
+    let offset = machine.hypervisor_ns() - ask(&machine, &follower);
+    machine.is_skewed.set(true);
+    machine.page.clock.withdraw();
+    for cpu in [1, 0, 1, 1, 0] {
+        machine.cpu.set(cpu);
+        machine.pass(NS);
+        machine.announce();
+        let now = ask(&machine, &follower);
+        let expected = machine.hypervisor_ns() - offset;
+        assert!(now.abs_diff(expected) < 1_000, "{now} on CPU {cpu} instead of {expected}");
+        assert!(machine.page.clock.is_withdrawn());
     }
 }
