@@ -54,6 +54,8 @@ pub(super) struct Fetch {
     is_forced: bool,
     /// [`State::invalidations`] before the fetch.
     invalidations: u64,
+    /// The area has the object still, and cannot lose it before this is dropped.
+    is_kept: bool,
 }
 
 /// What came of it.
@@ -91,7 +93,7 @@ impl AddressSpace {
             }
             let fetch = state.fetch(page_down(address), access)?;
             drop(state);
-            let (is_done, took) = self.complete(&fetch)?;
+            let (is_done, took) = self.complete(fetch)?;
             kind = kind.max(took);
             if is_done {
                 return Ok(kind);
@@ -100,9 +102,23 @@ impl AddressSpace {
     }
 
     /// Fetches the page, which takes what is answered, and installs it. False: things have changed, the fault starts over.
-    pub(super) fn complete(&self, fetch: &Fetch) -> Result<(bool, FaultKind), FaultError> {
-        let (fetched, took) = fetch.run()?;
-        Ok((self.state().install(fetch, fetched)?, took))
+    pub(super) fn complete(&self, mut fetch: Fetch) -> Result<(bool, FaultKind), FaultError> {
+        let (fetched, took) = match fetch.run() {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                self.let_go(fetch);
+                return Err(error);
+            }
+        };
+        let mut state = self.state();
+        let is_done = state.install(&mut fetch, fetched);
+        state.let_go(fetch);
+        Ok((is_done?, took))
+    }
+
+    /// Drops what was fetched.
+    pub(super) fn let_go(&self, fetch: Fetch) {
+        self.state().let_go(fetch);
     }
 }
 
@@ -169,7 +185,13 @@ impl State {
             is_executable: area.rights.contains(Rights::EXECUTE),
             is_forced: false,
             invalidations: self.invalidations,
+            is_kept: false,
         })
+    }
+
+    /// Drops what was fetched while the mutex is held, so that an area that has the object cannot lose it before.
+    fn let_go(&self, mut fetch: Fetch) {
+        fetch.is_kept |= self.areas.find(fetch.address).is_some_and(|area| fetch.is_of(area));
     }
 
     /// A fault on a page that has an entry.
@@ -199,13 +221,14 @@ impl State {
     }
 
     /// Installs a fetched page. False: things have changed.
-    fn install(&mut self, fetch: &Fetch, fetched: Fetched) -> Result<bool, FaultError> {
+    fn install(&mut self, fetch: &mut Fetch, fetched: Fetched) -> Result<bool, FaultError> {
         let Fetched { frame, kind, sites } = fetched;
         let page = fetch.address;
+        let Some(area) = self.areas.find(page).filter(|area| fetch.fits(area)) else { return Ok(false) };
+        fetch.is_kept = true;
         if self.invalidations != fetch.invalidations {
             return Ok(false);
         }
-        let Some(area) = self.areas.find(page).filter(|area| fetch.fits(area)) else { return Ok(false) };
         let may_store = match kind {
             PageKind::Anonymous => true,
             PageKind::Shared => fetch.is_shared,
@@ -261,8 +284,9 @@ impl State {
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        // Unmapped meanwhile, and nobody else has it: its end may take locks that stand before those of who faults.
-        if Arc::strong_count(&self.object) == 1 {
+        // Unmapped meanwhile, as far as is known, and perhaps nobody else has it: its end may take locks that stand before those
+        // of who faults.
+        if !self.is_kept {
             leaving::leave(Arc::clone(&self.object));
         }
     }
@@ -316,9 +340,13 @@ impl Fetch {
         area.is_shared() == self.is_shared
             && area.rights.contains(Rights::EXECUTE) == self.is_executable
             && (self.is_forced || allows(area.page_rights(), self.access))
-            && area
-                .object_page(self.address)
-                .is_some_and(|(object, index)| index == self.index && is_same_object(object, &self.object))
+            && self.is_of(area)
+    }
+
+    /// True when the area still has the object, and shows this page of it there.
+    fn is_of(&self, area: &Area) -> bool {
+        let page = area.object_page(self.address);
+        page.is_some_and(|(object, index)| index == self.index && is_same_object(object, &self.object))
     }
 }
 

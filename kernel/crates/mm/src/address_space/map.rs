@@ -10,7 +10,7 @@ use super::request::{Backing, MapOptions, MapRequest, Sharing};
 use super::state::State;
 use crate::area::map::Taken;
 use crate::area::{Area, AreaFlags, Origin};
-use crate::object::SharedMemory;
+use crate::object::{SharedMemory, leaving};
 use crate::page_table::Rights;
 use crate::range::{PageRange, page_up};
 use crate::{PAGE_SHIFT, PAGE_SIZE};
@@ -55,6 +55,7 @@ impl AddressSpace {
         state.insert_area(Area { range, rights: request.rights, rights_max, flags, origin });
         drop(state);
         drop(replaced);
+        leaving::settle();
 
         let populates = request.options.contains(MapOptions::POPULATE)
             || (flags.contains(AreaFlags::LOCKED) && !flags.contains(AreaFlags::LOCK_ON_FAULT));

@@ -50,7 +50,9 @@ impl AddressSpace {
                 Look::Done => return Ok(()),
                 Look::PageIn(access) => _ = self.fault(address, access)?,
                 Look::Fetch(fetch) => {
-                    fetch.page()?.read(address % PAGE_SIZE, to);
+                    let page = fetch.page();
+                    self.let_go(fetch);
+                    page?.read(address % PAGE_SIZE, to);
                     return Ok(());
                 }
             }
@@ -65,7 +67,7 @@ impl AddressSpace {
                 Look::Done => return Ok(()),
                 Look::PageIn(access) => _ = self.fault(address, access)?,
                 // Things may have changed, and the page is there now if they have not.
-                Look::Fetch(fetch) => _ = self.complete(&fetch)?,
+                Look::Fetch(fetch) => _ = self.complete(fetch)?,
             }
         }
     }

@@ -47,7 +47,7 @@ impl AddressSpace {
     fn touch_some(&self, range: PageRange, touch: Touch) -> Result<usize, FaultError> {
         let (next, fetch) = self.touch_batch(range, touch)?;
         let is_done = match fetch {
-            Some(fetch) => self.complete(&fetch)?.0,
+            Some(fetch) => self.complete(fetch)?.0,
             None => false,
         };
         Ok(if is_done { next + PAGE_SIZE } else { next })

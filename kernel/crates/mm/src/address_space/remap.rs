@@ -10,6 +10,7 @@ use super::request::MapOptions;
 use super::state::State;
 use crate::area::map::Taken;
 use crate::area::{Area, AreaFlags, Origin};
+use crate::object::leaving;
 use crate::range::{PageRange, is_page_aligned, page_up};
 use crate::{PAGE_SHIFT, PAGE_SIZE, USER_END};
 
@@ -68,6 +69,7 @@ impl AddressSpace {
         drop(state);
         let Remapped { address, locked, removed } = done;
         drop(removed);
+        leaving::settle();
         result?;
         if let Some(range) = locked {
             let _ = self.populate(range);

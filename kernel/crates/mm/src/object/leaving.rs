@@ -1,9 +1,10 @@
 //! Objects that are let go of later: somebody had the last reference who must not end a file.
 //!
-//! That is a fault, whose page was unmapped while it was fetched. It may have come in the middle of a call, under locks that
-//! stand behind those which the end of a file takes. So the object is put on a list, and the next who unmaps something, or
-//! closes a file, lets go of it ([`settle`]). Each object on the list stands for an unmapping that met a fault of another
-//! thread, after which one thread is on its way to a signal; so there are few.
+//! That may be a fault, whose page was unmapped while it was fetched. It may have come in the middle of a call, under locks that
+//! stand behind those which the end of a file takes. So the object is put on a list, whoever else has it, and the next who maps or
+//! unmaps something, or closes a file or unmounts one's file system, lets go of it ([`settle`]). Each object on the list stands for
+//! a fault that met such a call of another thread, which looks at the list at its end, and finds what came before; so there are
+//! hardly more than threads.
 //!
 //! Lock: rank `LEAVING_OBJECTS`, for a change of the list alone.
 

@@ -184,6 +184,39 @@ fn a_fault_does_not_end_the_file_whose_mapping_went_meanwhile() {
     assert_eq!(known.strong_count(), 0);
 }
 
+/// How many have a file when a fault on its only page is over, during which something happens.
+fn owners_after_fault(meanwhile: impl Fn(&Cpu, usize) + Send + 'static) -> usize {
+    let cpu = Cpu::new();
+    let file = FakeFile::new(1);
+    let address = cpu.space.map(MapRequest::private_file(file.clone(), 0, PAGE_SIZE, READ_WRITE)).unwrap();
+    let other_cpu = cpu.clone();
+    *file.meanwhile.lock().unwrap() = Some(Box::new(move || meanwhile(&other_cpu, address)));
+    let _ = cpu.load(address);
+    let owners = Arc::strong_count(&file);
+    cpu.space.clear();
+    assert_eq!(Arc::strong_count(&file), 1);
+    owners
+}
+
+#[test]
+fn a_fault_leaves_a_file_to_others_whenever_its_mapping_went() {
+    // Somebody else has the file when the fault looks, and may be about to let go of it. Other tests unmap things at the same time.
+    let is_left = |_| owners_after_fault(|cpu, address| cpu.space.unmap(address, PAGE_SIZE).unwrap()) == 2;
+    assert!((0..100).any(is_left));
+    // Where the area stands it has the file, whatever else has changed.
+    assert_eq!(owners_after_fault(|_, _| {}), 2);
+    assert_eq!(owners_after_fault(|cpu, at| cpu.space.protect(at, PAGE_SIZE, ProtFlags::empty()).unwrap()), 2);
+    let cpu = Cpu::new();
+    let file = FakeFile::new(1);
+    let address = cpu.space.map(MapRequest::private_file(file.clone(), 0, 2 * PAGE_SIZE, Rights::empty())).unwrap();
+    for _ in 0..3 {
+        cpu.space.peek(address, &mut [0]).unwrap();
+        assert_eq!(cpu.space.peek(address + PAGE_SIZE, &mut [0]), Err(FaultError::BeyondEnd));
+    }
+    assert_eq!(Arc::strong_count(&file), 2, "nothing gathers");
+    cpu.space.clear();
+}
+
 #[test]
 fn the_last_reference_to_a_cleared_address_space_goes_under_any_lock() {
     const ROUNDS: usize = 500;
