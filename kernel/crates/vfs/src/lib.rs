@@ -112,7 +112,9 @@ pub use protection::{PROTECTION, Protection};
 pub use remove::{rmdir, unlink};
 pub use rename::rename;
 pub use seals::{SealFlags, Seals};
-pub use superblock::{Superblock, SuperblockFlags, drop_caches, settle, settle_all, shut_down, sync_all};
+pub use superblock::{
+    Superblock, SuperblockFlags, drop_caches, settle, settle_all, settle_device, shut_down, sync_all,
+};
 pub use vnode_file::{DIRECT_ALIGNMENT, VnodeFile};
 pub use walk::{Lookup, resolve};
 pub use xattr::{XattrChange, XattrList, change_xattr, get_xattr, list_xattrs};

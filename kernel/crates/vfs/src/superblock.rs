@@ -8,13 +8,14 @@
 //! With the last mount, and the last file open below one that was detached, the superblock goes, and the file system must write what
 //! it holds and let go of its disk. The last reference may be dropped anywhere, under locks that no transfer may happen under. So a
 //! superblock that goes is put on a list, which takes no allocation and no sleep, and [`settle`] shuts down what is on
-//! the list. Whoever may have been the last calls it: closing, mounting, `sync`, the end of the machine
-//! ([`shut_down`]). Unmounting waits as well for what another thread has taken from the list ([`settle_all`]).
+//! the list. Whoever may have been the last calls it: closing, `sync`, the end of the machine ([`shut_down`]). Mounting and
+//! unmounting shut down what they are about and nothing else, and wait for it where another thread has taken it from the list
+//! ([`settle_device`]).
 //!
-//! # One at a time, for each disk
+//! # One at a time, for each device
 //!
-//! While a disk is mounted or let go its number is in a list ([`Known::busy`]), and who mounts the same disk waits until it is
-//! not. No lock is held meanwhile, so a slow disk keeps nobody from another.
+//! While a file system is mounted or let go the number of its device is in a list ([`Known::busy`]), and who mounts the same disk,
+//! or has unmounted it, waits until it is not. No lock is held meanwhile, so a slow disk keeps nobody from another.
 //!
 //! Locks: `SUPERBLOCKS` (rank `SUPERBLOCKS`), for looks and changes of the lists. Each superblock has one of the same rank for who
 //! changes its flags, over what its file system does for that. Neither is taken under another lock of this crate, nor under the other.
@@ -31,7 +32,7 @@ use crate::fs::disk::{self, Claim};
 use crate::{FileSystem, notify, page_cache};
 
 static SUPERBLOCKS: Mutex<Known> = Mutex::new(rank::SUPERBLOCKS, Known::new());
-/// Woken when a volume is not busy any more, and when a thread has shut down what it took from the list of those that leave.
+/// Woken when a device is not busy any more.
 static SETTLED: WaitQueue = WaitQueue::new();
 /// The parts of superblocks that nobody uses any more, to be shut down.
 static LEAVING: SpinLock<Option<Box<Parts>>> = SpinLock::new(rank::FILE_TABLES, None);
@@ -42,10 +43,16 @@ static HAS_LEAVING: AtomicBool = AtomicBool::new(false);
 struct Known {
     /// They, as far as they are not unlisted.
     superblocks: Vec<Weak<Superblock>>,
-    /// The numbers of volumes that somebody mounts or lets go of.
-    busy: Vec<u64>,
-    /// How many threads shut down what they took from the list of those that leave.
-    finishing: usize,
+    /// What somebody mounts or lets go of.
+    busy: Vec<Busy>,
+}
+
+/// A file system that somebody is at work on.
+struct Busy {
+    /// The number of its device, which is that of its volume if it has one.
+    device: u64,
+    /// It is shut down.
+    is_leaving: bool,
 }
 
 /// What becomes of a wish to mount a volume.
@@ -54,13 +61,13 @@ enum Start {
     Known(Result<Arc<Superblock>, Errno>),
     /// It is busy in the caller's name now.
     Ours,
-    /// What leaves is to be shut down first.
+    /// It is leaving, and is to be shut down first.
     Settle,
 }
 
 impl Known {
     const fn new() -> Self {
-        Self { superblocks: Vec::new(), busy: Vec::new(), finishing: 0 }
+        Self { superblocks: Vec::new(), busy: Vec::new() }
     }
 
     fn all(&self) -> impl Iterator<Item = Arc<Superblock>> {
@@ -69,7 +76,7 @@ impl Known {
 
     /// Begins to mount a volume. None: others are busy with it.
     fn begin(&mut self, number: u64, type_name: &str, flags: SuperblockFlags) -> Option<Start> {
-        if self.busy.contains(&number) {
+        if self.busy.iter().any(|busy| busy.device == number) {
             return None;
         }
         if let Some(superblock) = self.all().find(|superblock| superblock.volume_number() == Some(number)) {
@@ -78,15 +85,15 @@ impl Known {
             return Some(Start::Known(if fits { Ok(superblock) } else { Err(Errno::EBUSY) }));
         }
         // One that has just gone has its volume still.
-        if HAS_LEAVING.load(SeqCst) {
+        if HAS_LEAVING.load(SeqCst) && successors(&LEAVING.lock()).any(|parts| parts.device() == number) {
             return Some(Start::Settle);
         }
-        self.busy.push(number);
+        self.busy.push(Busy { device: number, is_leaving: false });
         Some(Start::Ours)
     }
 
-    fn end(&mut self, number: u64) {
-        if let Some(place) = self.busy.iter().position(|busy| *busy == number) {
+    fn end(&mut self, device: u64) {
+        if let Some(place) = self.busy.iter().position(|busy| busy.device == device) {
             self.busy.swap_remove(place);
         }
     }
@@ -114,6 +121,12 @@ struct Parts {
     claim: Option<Claim>,
     /// The next on the list of those that leave.
     next: Option<Box<Parts>>,
+}
+
+impl Parts {
+    fn device(&self) -> u64 {
+        self.file_system.device()
+    }
 }
 
 /// How a file system may be used, as `mount` says it of all its mounts at once.
@@ -163,7 +176,8 @@ impl Superblock {
     ) -> Result<Arc<Self>, Errno> {
         let number = volume.number();
         loop {
-            settle();
+            mm::object::settle();
+            shut_down_leaving(Some(number));
             match SETTLED.block_until(u32::MAX, || SUPERBLOCKS.lock().begin(number, type_name, flags)) {
                 Start::Known(known) => return known,
                 Start::Ours => break,
@@ -273,46 +287,73 @@ impl Drop for Superblock {
 pub fn settle() {
     mm::object::settle();
     if HAS_LEAVING.load(Relaxed) {
-        shut_down_leaving();
+        shut_down_leaving(None);
     }
 }
 
-/// As [`settle`], and waits for those that another thread has begun with, too: for unmounting, after which nothing is
-/// missing on the disk.
+/// As [`settle`], and waits for those that another thread has begun with, too.
 pub fn settle_all() {
     settle();
-    SETTLED.block_until(u32::MAX, || (SUPERBLOCKS.lock().finishing == 0).then_some(()));
+    wait_for_leaving(|_| true);
 }
 
+/// Shuts down the file system of this device if nobody uses it any more, or waits until another thread has done so: for
+/// unmounting, after which nothing is missing on the disk. Has nothing to do with others, whose disks may be slow.
+pub fn settle_device(device: u64) {
+    mm::object::settle();
+    shut_down_leaving(Some(device));
+    wait_for_leaving(|busy| busy.device == device);
+}
+
+fn wait_for_leaving(is_waited_for: impl Fn(&Busy) -> bool) {
+    SETTLED.block_until(u32::MAX, || {
+        let known = SUPERBLOCKS.lock();
+        let is_busy = known.busy.iter().any(|busy| busy.is_leaving && is_waited_for(busy));
+        (!is_busy).then_some(())
+    });
+}
+
+/// Shuts down what leaves; with a device, that one alone.
 #[cold]
-fn shut_down_leaving() {
+fn shut_down_leaving(device: Option<u64>) {
     let mut next = {
         let mut known = SUPERBLOCKS.lock();
-        HAS_LEAVING.store(false, SeqCst);
-        let leaving = LEAVING.lock().take();
-        known.busy.extend(volumes_of(&leaving));
-        known.finishing += 1;
-        leaving
+        let taken = take_leaving(device);
+        let as_busy = |parts: &Parts| Busy { device: parts.device(), is_leaving: true };
+        known.busy.extend(successors(&taken).map(as_busy));
+        taken
     };
     while let Some(mut parts) = next {
         next = parts.next.take();
         finish(&*parts.file_system);
-        let number = parts.claim.as_ref().map(Claim::number);
+        let device = parts.device();
         // The volume is free before it is not busy.
         drop(parts);
-        if let Some(number) = number {
-            SUPERBLOCKS.lock().end(number);
-            SETTLED.wake_all();
-        }
+        SUPERBLOCKS.lock().end(device);
+        SETTLED.wake_all();
     }
-    SUPERBLOCKS.lock().finishing -= 1;
-    SETTLED.wake_all();
 }
 
-/// The numbers of the volumes of a list.
-fn volumes_of(parts: &Option<Box<Parts>>) -> impl Iterator<Item = u64> {
-    let all = core::iter::successors(parts.as_deref(), |parts| parts.next.as_deref());
-    all.filter_map(|parts| parts.claim.as_ref().map(Claim::number))
+/// Takes what leaves from the list, or the one of this device.
+fn take_leaving(device: Option<u64>) -> Option<Box<Parts>> {
+    let mut leaving = LEAVING.lock();
+    let (mut taken, mut left) = (None, None);
+    let mut next = leaving.take();
+    while let Some(mut parts) = next {
+        next = parts.next.take();
+        let is_wanted = device.is_none_or(|device| parts.device() == device);
+        let list = if is_wanted { &mut taken } else { &mut left };
+        parts.next = list.take();
+        *list = Some(parts);
+    }
+    HAS_LEAVING.store(left.is_some(), SeqCst);
+    *leaving = left;
+    taken
+}
+
+/// The parts of a list.
+fn successors(first: &Option<Box<Parts>>) -> impl Iterator<Item = &Parts> {
+    core::iter::successors(first.as_deref(), |parts| parts.next.as_deref())
 }
 
 /// Shuts one down. There is nobody to tell of an error but the log.

@@ -78,8 +78,26 @@ fn a_slow_disk_keeps_nobody_from_mounting_another() {
     drop(mount_of(other_volume.clone())().unwrap());
     release_until(slow, || settling.is_finished() && again.is_finished());
     settling.join().unwrap();
-    drop(again.join().unwrap().unwrap());
-    let last = threads::spawn(vfs::settle_all);
-    release_until(slow, || last.is_finished());
+    // Who unmounts has nothing to do with what another has left, and does not wait for who is at work on it.
+    let [again, other] = [again.join().unwrap(), mount_of(other_volume.clone())()].map(Result::unwrap);
+    let file_system = Arc::downgrade(other.file_system());
+    drop((again, other));
+    vfs::settle_device(other_volume.number());
+    assert!(slow.held().is_empty(), "it was left alone");
+    assert!(file_system.upgrade().is_none(), "it is unmounted");
+    let last = threads::spawn({
+        let number = slow_volume.number();
+        move || vfs::settle_device(number)
+    });
+    while slow.held().is_empty() {
+        std::thread::yield_now();
+    }
+    drop(mount_of(other_volume.clone())().unwrap());
+    vfs::settle_device(other_volume.number());
+    assert!(!last.is_finished());
+    // At the end of the machine all are waited for.
+    let end = threads::spawn(vfs::settle_all);
+    release_until(slow, || end.is_finished());
+    end.join().unwrap();
     last.join().unwrap();
 }

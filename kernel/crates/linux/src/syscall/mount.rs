@@ -180,9 +180,16 @@ pub(crate) fn umount2(thread: &Thread, target: UserPtr, flags: u32) -> SyscallRe
     }
     // The bits are the same.
     let how = Unmount::from_bits_truncate(flags.bits());
+    let device = place.mount.file_system().device();
+    // A fault that came late may have a file of it still.
+    mm::object::settle();
     let result = namespace.unmount(&view.credentials, &place, how);
     drop(place);
-    vfs::settle_all();
+    if how.contains(Unmount::DETACH) {
+        // What was mounted on it goes with it.
+        vfs::settle();
+    }
+    vfs::settle_device(device);
     result?;
     Ok(0)
 }
