@@ -23,7 +23,17 @@ pub(crate) struct Buffer(Vec<Frame>);
 impl Buffer {
     /// Room for so many bytes, which hold anything.
     pub(crate) fn new(len: usize) -> Result<Self, Errno> {
-        (0..len.div_ceil(PAGE_SIZE)).map(|_| Frame::allocate()).collect::<Result<_, _>>().map(Self)
+        Self::from_first(Frame::allocate()?, len)
+    }
+
+    /// As [`Buffer::new`]. A page, which is enough for a write, is to be had though memory is full: what is written makes room.
+    pub(crate) fn for_write(len: usize) -> Result<Self, Errno> {
+        Self::from_first(Frame::allocate_reserved()?, len)
+    }
+
+    fn from_first(first: Frame, len: usize) -> Result<Self, Errno> {
+        let others = (1..len.div_ceil(PAGE_SIZE)).map(|_| Frame::allocate());
+        core::iter::once(Ok(first)).chain(others).collect::<Result<_, _>>().map(Self)
     }
 
     /// The pieces of a part of it.

@@ -313,10 +313,11 @@ fn prepare(
     payload: Payload<'_>,
     reply_len: usize,
 ) -> Result<(Buffer, Vec<FramePiece>, Vec<FramePiece>, usize), Errno> {
-    let more = if let Payload::Out(_, len) = payload { len } else { 0 };
+    let (more, is_write) = if let Payload::Out(_, len) = payload { (len, true) } else { (0, false) };
     let request = message.finish(tag, more)?;
     let reply_at = request.len().next_multiple_of(8);
-    let buffer = Buffer::new(reply_at + reply_len)?;
+    let len = reply_at + reply_len;
+    let buffer = if is_write { Buffer::for_write(len) } else { Buffer::new(len) }?;
     buffer.write(0, &request);
     let outgoing = buffer.pieces(0, request.len()).collect();
     let incoming = buffer.pieces(reply_at, reply_len).collect();
