@@ -187,7 +187,7 @@ impl VnodeFile {
             return Ok(0);
         }
         check_aligned(position, to.alignment_bits(), DIRECT_ALIGNMENT as usize)?;
-        cache.read_direct(store, position, to)
+        cache.read_direct(store, position, to, || self.inode().metadata().lock())
     }
 
     /// Brings what was written to the disk, if the file was opened so (`O_SYNC`, `O_DSYNC`) or is mounted so.

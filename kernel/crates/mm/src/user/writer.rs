@@ -52,6 +52,24 @@ impl<'a> UserWriter<'a> {
         Self(Sink::Pieces(PieceCursor::new(pieces)))
     }
 
+    /// Another writer of what is left, to try something that may have to be done again. It moves this one nowhere.
+    pub fn again(&mut self) -> UserWriter<'_> {
+        UserWriter(match &mut self.0 {
+            Sink::User(segments) => Sink::User(segments.clone()),
+            Sink::Kernel(bytes) => Sink::Kernel(bytes),
+            Sink::Pieces(cursor) => Sink::Pieces(cursor.clone()),
+        })
+    }
+
+    /// Passes over up to `len` bytes, which are as they should be.
+    pub fn skip(&mut self, len: usize) {
+        match &mut self.0 {
+            Sink::User(segments) => _ = segments.transfer(len, |_, _, piece| piece),
+            Sink::Kernel(bytes) => *bytes = mem::take(bytes).split_at_mut(len.min(bytes.len())).1,
+            Sink::Pieces(cursor) => _ = cursor.pass(len, |_, _, _, _| {}),
+        }
+    }
+
     /// Room not yet written.
     #[must_use]
     #[inline]

@@ -248,7 +248,7 @@ impl DiskFile {
             }
             match (is_at_hand, is_direct) {
                 (true, _) => contents.cache.read_at_hand(contents, position, to),
-                (false, true) => contents.cache.read_direct(contents, position, to),
+                (false, true) => contents.cache.read_direct(contents, position, to, || ()),
                 (false, false) => contents.cache.read(contents, position, to),
             }
         };

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use abi::Errno;
 use mm::user::UserWriter;
 use mm::{Frame, PAGE_SIZE};
+use sync::atomic::Ordering::SeqCst;
 
 use super::{PageCache, PageStore};
 use crate::page_copy::{PAGE, copy_out, min_len, offset_in_page, page_of};
@@ -19,8 +20,27 @@ const DIRECT_PAGES_MAX: u64 = 32;
 const ADVISED_PAGES_MAX: u64 = 512;
 
 impl PageCache {
-    /// As [`PageCache::read`], but keeps no page that was not there.
-    pub fn read_direct(&self, store: &dyn PageStore, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
+    /// As [`PageCache::read`], but keeps no page that was not there. `lock` takes the inode's lock: under it nobody rearranges the
+    /// file, of which all that is read shows one state.
+    pub fn read_direct<L>(
+        &self,
+        store: &dyn PageStore,
+        position: u64,
+        to: &mut UserWriter<'_>,
+        lock: impl FnOnce() -> L,
+    ) -> Result<usize, Errno> {
+        let before = self.rearranged.load(SeqCst);
+        if before.is_multiple_of(2) {
+            let result = self.read_past_cache(store, position, &mut to.again());
+            if self.rearranged.load(SeqCst) == before {
+                return result.inspect(|done| to.skip(*done));
+            }
+        }
+        let _lock = lock();
+        self.read_past_cache(store, position, to)
+    }
+
+    fn read_past_cache(&self, store: &dyn PageStore, position: u64, to: &mut UserWriter<'_>) -> Result<usize, Errno> {
         let mut done = 0;
         let mut frames: Vec<Frame> = Vec::new();
         let mut first_of_frames = 0;

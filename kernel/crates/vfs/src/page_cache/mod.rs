@@ -34,7 +34,8 @@
 //! # 6. Rearranging
 //!
 //! When everything from a page on moves to other places of the file, all these pages are written and dropped first, and
-//! until it is done nobody reads one again: who wants to waits ([`PageCache::rearrange`]).
+//! until it is done nobody reads one again: who wants to waits ([`PageCache::rearrange`]). A direct read, which has no page to wait
+//! for, begins again under the inode's lock when it met one.
 //!
 //! # 7. Locks
 //!
@@ -173,6 +174,8 @@ pub struct FileCache {
     errors: WriteErrors,
     /// It is in the list of those that have pages.
     is_listed: AtomicBool,
+    /// Counts the beginnings and ends of rearrangements: it is odd while one is under way.
+    rearranged: AtomicU64,
 }
 
 impl Deref for PageCache {
@@ -203,6 +206,7 @@ impl PageCache {
             writer: Mutex::new(rank::WRITE_BACK, ()),
             errors: WriteErrors::default(),
             is_listed: AtomicBool::new(false),
+            rearranged: AtomicU64::new(0),
         }))
     }
 
@@ -261,37 +265,69 @@ impl PageCache {
         from: &mut UserReader<'_>,
         grow: impl Fn(u64),
     ) -> Result<usize, Errno> {
+        let end = position.saturating_add(min_len(from.remaining(), end_max.saturating_sub(position)) as u64);
+        let appends = end > store.size();
+        if appends {
+            self.pages.lock().appended = position..end;
+        }
+        let result = self.write_pages(store, position, end, from, grow);
+        if appends {
+            self.pages.lock().appended = 0..0;
+        }
+        result
+    }
+
+    /// Writes at `position` up to `end`, page by page.
+    fn write_pages(
+        &self,
+        store: &dyn PageStore,
+        position: u64,
+        end: u64,
+        from: &mut UserReader<'_>,
+        grow: impl Fn(u64),
+    ) -> Result<usize, Errno> {
         let mut done = 0;
         let mut position = position;
-        while !from.is_empty() && position < end_max {
-            let offset = offset_in_page(position);
-            let len = min_len((PAGE_SIZE - offset).min(from.remaining()), end_max - position);
-            let written = self.throttle(store);
-            let index = page_of(position);
-            let appends = position + len as u64 > store.size();
-            if appends {
-                self.pages.lock().appended = position..position + len as u64;
-            }
-            let written = written.and_then(|()| self.write_page(store, index, offset, from, len));
-            if appends {
-                let end = written.as_ref().map_or(0, |(copied, _)| position + *copied as u64);
+        while position < end {
+            let (index, offset) = (page_of(position), offset_in_page(position));
+            let len = min_len(PAGE_SIZE - offset, end - position);
+            let written = self.throttle(store).and_then(|()| self.write_page(store, index, offset, from, len));
+            let written = written.and_then(|(copied, frame)| {
+                let end = position + copied as u64;
                 if end > store.size() {
                     grow(end);
                 }
-                self.pages.lock().appended = 0..0;
-            }
+                // Not earlier: of what is behind the end nothing is written back.
+                self.keep_written(store, index, frame, (offset, copied)).map(|()| copied)
+            });
             match written {
-                Ok((copied, frame)) => {
+                Ok(copied) => {
                     done += copied;
                     position += copied as u64;
-                    // Not earlier: of what is behind the end nothing is written back.
-                    self.mark_dirty(store, index, &frame, false);
                 }
                 Err(errno) if done == 0 => return Err(errno),
                 Err(_) => break,
             }
         }
         Ok(done)
+    }
+
+    /// Marks a page dirty after bytes were written in this frame. If the page was dropped meanwhile, as somebody else changed the
+    /// file, the bytes are put in the one that is there.
+    fn keep_written(
+        &self,
+        store: &dyn PageStore,
+        index: u64,
+        frame: Frame,
+        (offset, len): (usize, usize),
+    ) -> Result<(), Errno> {
+        let mut frame = frame;
+        while !self.mark_dirty(store, index, &frame, false) {
+            let found = self.frame(store, index)?;
+            copy_between(&frame, &found, offset, len);
+            frame = found;
+        }
+        Ok(())
     }
 
     /// Writes to a page, which the caller then marks dirty; how much.
@@ -354,18 +390,18 @@ impl PageCache {
         Ok((copied, other.unwrap_or(frame)))
     }
 
-    /// Marks a page dirty after a store in this frame. If the page is gone by now the file was cut.
-    fn mark_dirty(&self, store: &dyn PageStore, index: u64, frame: &Frame, is_mapped: bool) {
+    /// Marks a page dirty for a store in this frame. False: it is not the page's any more, as the page was dropped.
+    fn mark_dirty(&self, store: &dyn PageStore, index: u64, frame: &Frame, is_mapped: bool) -> bool {
         let is_first = {
             let mut pages = self.pages.lock();
             let Pages { map, dirty, .. } = &mut *pages;
-            let Some(Slot::Page(page)) = map.get_mut(index) else { return };
+            let Some(Slot::Page(page)) = map.get_mut(index) else { return false };
             if page.frame.number() != frame.number() {
-                return;
+                return false;
             }
             page.is_mapped_for_stores |= is_mapped;
             if page.is_dirty {
-                return;
+                return true;
             }
             page.is_dirty = true;
             *dirty += 1;
@@ -376,6 +412,7 @@ impl PageCache {
         if is_first {
             store.note_dirty();
         }
+        true
     }
 
     /// Lets a writer wait while too much of memory is dirty. The error of writing its file back is the writer's if that
@@ -505,10 +542,14 @@ impl PageCache {
     /// A page for a shared mapping that is about to store.
     pub fn page_for_write(&self, store: &dyn PageStore, index: u64) -> Result<Frame, Errno> {
         self.throttle(store)?;
-        let frame = self.page(store, index)?;
-        store.reserve(index, index + 1)?;
-        self.mark_dirty(store, index, &frame, true);
-        Ok(frame)
+        loop {
+            let frame = self.page(store, index)?;
+            store.reserve(index, index + 1)?;
+            // If the page was dropped meanwhile a store in this frame would be lost: mappings may be told of it before they have it.
+            if self.mark_dirty(store, index, &frame, true) {
+                return Ok(frame);
+            }
+        }
     }
 
     /// Whether a page is in memory.
@@ -558,10 +599,7 @@ impl PageCache {
             Some(frame) => frame,
         };
         frame.zero_range(offset, len);
-        if !is_hole {
-            self.mark_dirty(store, index, &frame, false);
-        }
-        Ok(())
+        if is_hole { Ok(()) } else { self.keep_written(store, index, frame, (offset, len)) }
     }
 
     fn take_range(&self, first: u64, end: u64) -> Removed<Slot> {
@@ -604,4 +642,4 @@ enum Filling {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -33,7 +33,7 @@ pub(super) struct Pages {
     pub(super) dirty: u64,
     /// Where the next look for pages to drop begins.
     pub(super) hand: u64,
-    /// The bytes behind the end of the file that a write is about to put there; empty without one.
+    /// The bytes that a write is about to put in the file, some of them behind its end; empty without one.
     pub(super) appended: Range<u64>,
     /// From here on no page may be read into memory: the file is being rearranged.
     pub(super) frozen_from: u64,

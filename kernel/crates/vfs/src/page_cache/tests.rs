@@ -15,7 +15,37 @@ pub(super) struct FakeStore {
     room: AtomicU64,
     reads: AtomicUsize,
     writes: AtomicUsize,
+    /// The most pages written at once.
+    most_written: AtomicUsize,
     is_broken: std::sync::atomic::AtomicBool,
+    /// Happens once, in the next call of this kind.
+    meanwhile: Mutex<Option<(Call, Meanwhile)>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// The second of two pieces that are read.
+    SecondRead,
+    Reserve,
+    Write,
+}
+
+type Meanwhile = Box<dyn FnOnce(&FakeStore) + Send>;
+
+/// A page that can be written to a disk.
+pub(crate) struct Written(FakeStore, PageCache);
+
+impl Written {
+    pub(crate) fn new() -> Self {
+        Self(FakeStore::new(1), PageCache::new())
+    }
+
+    /// Dirties it and writes it.
+    pub(crate) fn write(&self) {
+        let Self(store, cache) = self;
+        cache.page_for_write(store, 0).unwrap();
+        cache.write_back(store, 0, 1).unwrap();
+    }
 }
 
 /// What fills a page at first.
@@ -35,6 +65,25 @@ impl FakeStore {
         store
     }
 
+    fn interrupt(&self, call: Call, by: impl FnOnce(&Self) + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some((call, Box::new(by)));
+    }
+
+    fn called(&self, call: Call) {
+        let meanwhile = self.meanwhile.lock().unwrap().take_if(|(at, _)| *at == call);
+        if let Some((_, meanwhile)) = meanwhile {
+            meanwhile(self);
+        }
+    }
+
+    /// Takes the first page out of the file.
+    fn collapse(&self) {
+        let mut disk = self.disk.lock().unwrap();
+        let shifted = disk.iter().filter_map(|(index, bytes)| Some((index.checked_sub(1)?, bytes.clone()))).collect();
+        *disk = shifted;
+        self.size.fetch_sub(PAGE, Ordering::Relaxed);
+    }
+
     pub(super) fn on_disk(&self, index: u64) -> Option<Vec<u8>> {
         self.disk.lock().unwrap().get(&index).cloned()
     }
@@ -46,7 +95,9 @@ impl PageStore for FakeStore {
     }
 
     fn read_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        if self.reads.fetch_add(1, Ordering::Relaxed) == 1 {
+            self.called(Call::SecondRead);
+        }
         std::thread::yield_now();
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(Errno::EIO);
@@ -61,6 +112,7 @@ impl PageStore for FakeStore {
     }
 
     fn reserve(&self, first: u64, end: u64) -> Result<(), Errno> {
+        self.called(Call::Reserve);
         let mut disk = self.disk.lock().unwrap();
         for index in first..end {
             if let std::collections::btree_map::Entry::Vacant(entry) = disk.entry(index) {
@@ -77,6 +129,7 @@ impl PageStore for FakeStore {
     }
 
     fn write_pages(&self, first: u64, frames: &[Frame]) -> Result<(), Errno> {
+        self.called(Call::Write);
         self.writes.fetch_add(1, Ordering::Relaxed);
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(Errno::EIO);
@@ -87,6 +140,12 @@ impl PageStore for FakeStore {
             assert!(self.disk.lock().unwrap().insert(index, bytes).is_some(), "page {index} has no room");
         }
         Ok(())
+    }
+
+    fn write_runs(&self, runs: &[Run]) -> Result<(), Errno> {
+        let pages = runs.iter().map(|run| run.frames.len()).sum();
+        self.most_written.fetch_max(pages, Ordering::Relaxed);
+        runs.iter().try_for_each(|run| self.write_pages(run.first, &run.frames))
     }
 }
 
@@ -200,14 +259,14 @@ fn direct_transfers_leave_no_pages_and_agree_with_the_others() {
     let (cache, store) = (PageCache::new(), FakeStore::new(40));
     write(&cache, &store, PAGE + 10, b"dirty").unwrap();
     let mut bytes = vec![0; 39 * PAGE_SIZE];
-    let done = cache.read_direct(&store, 512, &mut UserWriter::to_kernel(&mut bytes)).unwrap();
+    let done = cache.read_direct(&store, 512, &mut UserWriter::to_kernel(&mut bytes), || ()).unwrap();
     assert_eq!(done, bytes.len());
     assert_eq!(&bytes[PAGE_SIZE + 10 - 512..][..5], b"dirty");
     assert_eq!(bytes[PAGE_SIZE * 38], value_of(38));
     assert!(cache.is_resident(1) && !cache.is_resident(0) && !cache.is_resident(38));
     let end = store.size();
-    assert_eq!(cache.read_direct(&store, end - 100, &mut UserWriter::to_kernel(&mut bytes)), Ok(100));
-    assert_eq!(cache.read_direct(&store, end, &mut UserWriter::to_kernel(&mut bytes)), Ok(0));
+    assert_eq!(cache.read_direct(&store, end - 100, &mut UserWriter::to_kernel(&mut bytes), || ()), Ok(100));
+    assert_eq!(cache.read_direct(&store, end, &mut UserWriter::to_kernel(&mut bytes), || ()), Ok(0));
 
     write(&cache, &store, 5 * PAGE + 512, &[7; 2 * PAGE_SIZE]).unwrap();
     cache.finish_direct(&store, 5 * PAGE + 512, 2 * PAGE_SIZE).unwrap();
@@ -217,7 +276,120 @@ fn direct_transfers_leave_no_pages_and_agree_with_the_others() {
     // What is dirty elsewhere stays so.
     assert!(cache.is_dirty());
     store.is_broken.store(true, Ordering::Relaxed);
-    assert_eq!(cache.read_direct(&store, 0, &mut UserWriter::to_kernel(&mut bytes)), Err(Errno::EIO));
+    assert_eq!(cache.read_direct(&store, 0, &mut UserWriter::to_kernel(&mut bytes), || ()), Err(Errno::EIO));
+}
+
+#[test]
+fn a_direct_read_shows_a_file_as_it_is_before_or_after_it_is_rearranged() {
+    const PAGES: usize = 40;
+    let (cache, store) = (Arc::new(PageCache::new()), FakeStore::new(PAGES as u64));
+    let after: Vec<u8> = (1..PAGES as u64).map(value_of).collect();
+    let rearranging = cache.clone();
+    store.interrupt(Call::SecondRead, move |store| {
+        let collapse = || {
+            store.collapse();
+            Ok(())
+        };
+        rearranging.rearrange(store, 0, collapse).unwrap();
+    });
+    let mut bytes = vec![0; PAGES * PAGE_SIZE];
+    let mut to = UserWriter::to_kernel(&mut bytes);
+    let locked = std::cell::Cell::new(0);
+    let done = cache.read_direct(&store, 0, &mut to, || locked.set(locked.get() + 1)).unwrap();
+    assert_eq!((done, to.remaining()), ((PAGES - 1) * PAGE_SIZE, PAGE_SIZE));
+    let found: Vec<u8> = bytes[..done].iter().step_by(PAGE_SIZE).copied().collect();
+    assert_eq!(found, after);
+    assert_eq!(locked.get(), 1);
+    cache.read_direct(&store, 0, &mut UserWriter::to_kernel(&mut bytes), || locked.set(0)).unwrap();
+    assert_eq!(locked.get(), 1, "nobody is in the way");
+}
+
+#[test]
+fn a_store_is_not_lost_when_its_page_goes_before_it_is_mapped() {
+    let (cache, store) = (Arc::new(PageCache::new()), FakeStore::new(3));
+    let rearranging = cache.clone();
+    store.interrupt(Call::Reserve, move |store| {
+        let collapse = || {
+            store.collapse();
+            Ok(())
+        };
+        rearranging.rearrange(store, 0, collapse).unwrap();
+    });
+    let frame = cache.page_for_write(&store, 0).unwrap();
+    assert!(cache.is_dirty());
+    frame.write(1, b"x");
+    cache.write_back(&store, 0, u64::MAX).unwrap();
+    assert_eq!(store.on_disk(0).unwrap()[..3], [2, b'x', 2]);
+    // Behind the end there is no page any more.
+    let cutting = cache.clone();
+    store.interrupt(Call::Reserve, move |store| {
+        store.size.store(PAGE, Ordering::Relaxed);
+        cutting.cut(store, PAGE).unwrap();
+    });
+    assert_eq!(cache.page_for_write(&store, 1).unwrap_err(), Errno::EFAULT);
+}
+
+#[test]
+fn what_is_written_is_kept_when_somebody_else_changes_the_file_meanwhile() {
+    let (cache, store) = (Arc::new(PageCache::new()), FakeStore::new(2));
+    read(&cache, &store, 0, 1).unwrap();
+    let arena = Arena::install(1);
+    arena.write(0, b"new");
+    let mut from = UserReader::new(Arena::BASE, 3).unwrap();
+    let grow = |size| {
+        cache.invalidate();
+        store.size.store(size, Ordering::Relaxed);
+    };
+    assert_eq!(cache.write(&store, 2 * PAGE - 1, u64::MAX, &mut from, grow), Ok(3));
+    cache.write_back(&store, 0, u64::MAX).unwrap();
+    assert_eq!(store.on_disk(1).unwrap()[PAGE_SIZE - 2..], [2, b'n']);
+    assert_eq!(store.on_disk(2).unwrap()[..3], *b"ew\0");
+}
+
+#[test]
+fn pages_that_are_stored_to_late_are_written_some_at_a_time() {
+    const PAGES: u64 = 700;
+    let (cache, store) = (Arc::new(PageCache::new()), FakeStore::new(1));
+    store.size.store(PAGES * PAGE, Ordering::Relaxed);
+    cache.page_for_write(&store, PAGES - 1).unwrap();
+    let storing = cache.clone();
+    store.interrupt(Call::Write, move |store| {
+        // The write-back is past them.
+        for index in (0..600).filter(|index| index % 290 != 7) {
+            storing.page_for_write(store, index).unwrap().write(0, b"late");
+        }
+    });
+    cache.rearrange(&store, 0, || Ok(())).unwrap();
+    assert!((1..=256).contains(&store.most_written.load(Ordering::Relaxed)));
+    assert!((0..600).filter(|index| index % 290 != 7).all(|index| store.on_disk(index).unwrap()[..4] == *b"late"));
+    assert!(!cache.is_dirty());
+    // What cannot be written stays as it was.
+    cache.page_for_write(&store, PAGES - 1).unwrap();
+    let storing = cache.clone();
+    store.interrupt(Call::Write, move |store| {
+        (0..600).for_each(|index| storing.page_for_write(store, index).unwrap().write(0, b"more"));
+        store.interrupt(Call::Write, |store| {
+            store.interrupt(Call::Write, |store| store.is_broken.store(true, Ordering::Relaxed));
+        });
+    });
+    assert_eq!(cache.rearrange(&store, 0, || Ok(())), Err(Errno::EIO));
+    store.is_broken.store(false, Ordering::Relaxed);
+    cache.write_back(&store, 0, u64::MAX).unwrap();
+    assert!((0..600).all(|index| store.on_disk(index).unwrap()[..4] == *b"more"));
+}
+
+#[test]
+fn a_write_says_once_what_it_appends() {
+    let (store, cache) = (FakeStore::new(1), PageCache::new());
+    let arena = Arena::install(4);
+    arena.write(0, &[9; 3 * PAGE_SIZE]);
+    let mut from = UserReader::new(Arena::BASE, 3 * PAGE_SIZE).unwrap();
+    let grow = |size| {
+        assert_eq!(cache.pages.lock().appended, PAGE - 100..4 * PAGE - 100);
+        store.size.store(size, Ordering::Relaxed);
+    };
+    assert_eq!(cache.write(&store, PAGE - 100, u64::MAX, &mut from, grow), Ok(3 * PAGE_SIZE));
+    assert!(cache.pages.lock().appended.is_empty());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use abi::Errno;
 use mm::{Frame, PAGE_SIZE};
 use sync::atomic::{
     AtomicU64, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use sync::{MutexGuard, WaitQueue};
 
@@ -124,12 +124,13 @@ impl PageCache {
     ) -> Result<(), Errno> {
         self.write_back(store, first, u64::MAX)?;
         let _writer = self.writer.lock();
+        self.rearranged.fetch_add(1, SeqCst);
         let mut late = Vec::new();
         {
             let mut pages = self.pages.lock();
             pages.frozen_from = first;
             // What mappings stored in since then.
-            while let Some(run) = take_dirty(&mut pages, first, u64::MAX, usize::MAX) {
+            while let Some(run) = take_dirty(&mut pages, first, u64::MAX, WRITTEN_MAX) {
                 late.push(run);
             }
         }
@@ -141,15 +142,32 @@ impl PageCache {
             let pages = self.pages.lock();
             zero_tail(store.size(), &pages.appended, run);
         }
-        let written = if late.is_empty() { Ok(()) } else { store.write_runs(&late) };
-        if written.is_err() {
-            self.put_back(store, &late);
-        }
-        land(&late, written.is_ok());
-        let changed = written.and_then(|()| change());
+        let changed = self.write_late(store, &late).and_then(|()| change());
         self.pages.lock().frozen_from = u64::MAX;
+        self.rearranged.fetch_add(1, SeqCst);
         self.filled.wake_all();
         changed
+    }
+
+    /// Writes pages that are in no map, as many at once as otherwise. What cannot be written is put back.
+    fn write_late(&self, store: &dyn PageStore, runs: &[Run]) -> Result<(), Errno> {
+        let mut rest = runs;
+        while !rest.is_empty() {
+            let sums = rest.iter().scan(0, |pages, run| {
+                *pages += run.frames.len();
+                Some(*pages)
+            });
+            let count = sums.take_while(|pages| *pages <= WRITTEN_MAX).count().max(1);
+            let (part, behind) = rest.split_at(count);
+            if let Err(errno) = store.write_runs(part) {
+                self.put_back(store, rest);
+                land(rest, false);
+                return Err(errno);
+            }
+            land(part, true);
+            rest = behind;
+        }
+        Ok(())
     }
 
     /// Puts pages back that were dirty and could not be written.
