@@ -113,8 +113,9 @@ fn make_room() -> bool {
     let effort = Effort { may_wait: true, takes_used: false };
     let mut wanted = pressure::current().wanted_frames;
     while wanted > 0 && pressure::current().level > 0 {
+        let before = written_pages();
         match drop_some(wanted.min(DROPPED_MAX), effort) {
-            0 if dirty_pages() as u64 <= wanted / WORTH_SHARE || !write_what_is_dirty() => return false,
+            0 if dirty_pages() as u64 <= wanted / WORTH_SHARE || !write_what_is_dirty(before) => return false,
             dropped => wanted = wanted.saturating_sub(dropped),
         }
     }
@@ -132,9 +133,9 @@ pub(crate) fn write_all(is_too_much: impl Fn() -> bool) {
     }
 }
 
-/// Writes everything back, and waits for what others write; whether any page was written meanwhile.
-fn write_what_is_dirty() -> bool {
-    let before = written_pages();
+/// Writes everything back, and waits for what others write; whether any page was written since there were `before`, which is from
+/// ahead of a look for what can be dropped. What is written while one looks was not there to be dropped, and is not under way afterwards.
+fn write_what_is_dirty(before: u64) -> bool {
     write_all(|| dirty_pages() > 0);
     wait_for_written(before)
 }
@@ -148,6 +149,12 @@ fn drop_unused(wanted: u64, may_wait: bool) -> u64 {
     }
 }
 
+/// Drops something by `drop_any`; if there is nothing, and it may wait, writes what is dirty first.
+fn drop_or_write(drop_any: impl Fn() -> bool, may_wait: bool) -> bool {
+    let before = written_pages();
+    drop_any() || may_wait && write_what_is_dirty(before) && drop_any()
+}
+
 /// What gives the pages of files back.
 struct Pages;
 
@@ -156,7 +163,7 @@ impl Reclaimer for Pages {
         let drop_any = || {
             drop_unused(DROPPED_MAX, may_wait) > 0 || drop_some(DROPPED_MAX, Effort { may_wait, takes_used: true }) > 0
         };
-        drop_any() || may_wait && write_what_is_dirty() && drop_any()
+        drop_or_write(drop_any, may_wait)
     }
 
     fn reclaim_unused(&self) -> bool {
@@ -168,5 +175,28 @@ impl Reclaimer for Pages {
         if !RESTS.load(Relaxed) {
             SLEEP.unpark();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+    use crate::page_cache::tests::Written;
+
+    #[test]
+    fn what_is_written_during_a_look_is_dropped_by_the_next() {
+        let written = Written::new();
+        let looks = Cell::new(0);
+        let drop_any = || {
+            looks.set(looks.get() + 1);
+            if looks.get() == 1 {
+                // It was on its way when it was looked at, and is there when the look is over.
+                written.write();
+            }
+            looks.get() == 2
+        };
+        assert!(drop_or_write(drop_any, true));
     }
 }
