@@ -44,7 +44,6 @@ pub(super) fn run(facts: &Facts, options: &Options) {
     let is_kvm = hypervisor.is_some();
     clock::set_frequency(frequency_hz);
     log::debug!("time stamp counter: {frequency_hz} Hz by {source}");
-    calibrate_apic(apic_start);
     let century = facts.fadt.and_then(|fadt| fadt.century_register);
     let unix_ns = hypervisor.map(|reading| reading.unix_ns).or_else(|| {
         let seconds = rtc::read(century).or(options.clock_seconds)?;
@@ -57,6 +56,8 @@ pub(super) fn run(facts: &Facts, options: &Options) {
         Some(unix_ns) => clock::set_realtime(unix_ns),
         None => log::warn!("nobody tells the time of day"),
     }
+    // It waits, and what was read of the time of day would be late by that.
+    calibrate_apic(apic_start);
 }
 
 fn tsc_frequency(fadt: Option<&Fadt>) -> (u64, &'static str) {

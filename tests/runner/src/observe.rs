@@ -37,6 +37,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
     vec![
         test("trace", Observation::trace),
         test("trace-like-strace", Observation::trace_like_strace),
+        test("trace-clone", Observation::trace_clone),
         test("trace-count", Observation::trace_count),
         test("trace-count-go", Observation::trace_count_go),
         test("profile", Observation::profile),
@@ -88,6 +89,26 @@ impl Observation {
             Some((ours, expected)) => Err(format!("{ours}\ninstead of\n{expected}")),
             None if ours.lines().count() != expected.lines().count() => Err(format!("{ours}instead of\n{expected}")),
             None => Ok(Verdict::Passed),
+        }
+    }
+
+    /// The answers of calls that make threads are those that the program sees.
+    fn trace_clone(&self) -> Result<Verdict, Failure> {
+        let image = self.image("tests/qemu/threads_made.c", |_| {})?;
+        let lines = self.work.join("clone-lines");
+        let mut command = self.tools.boot_command(&image, &Boot::default());
+        command.env("TRACE", "clone").env("TRACE_OUT", &lines);
+        let output = process::run(&mut command, &Input::Empty, TIMEOUT)?;
+        let traced = fs::read_to_string(&lines).map_err(|error| error.to_string())?;
+        let answers: String = traced
+            .lines()
+            .filter_map(|line| line.rsplit_once(" = "))
+            .map(|(_, answer)| format!("{answer}\n"))
+            .collect();
+        if output.status == 0 && answers.as_bytes() == output.stdout {
+            Ok(Verdict::Passed)
+        } else {
+            Err(format!("status {}: {}\n{traced}", output.status, shown(&output.stdout)))
         }
     }
 

@@ -24,7 +24,7 @@ use sync::{Once, machine};
 
 use crate::dispatch::{self, Answer, ENTRY_COUNT, Entry};
 use crate::registers::Registers;
-use crate::thread::Thread;
+use crate::thread::{Deferred, Thread};
 
 /// The most bytes of memory that a record shows for one argument.
 const MEMORY_LEN_MAX: usize = 256;
@@ -84,8 +84,32 @@ extern "C" fn record_call(thread: &Thread, registers: &Registers) -> Answer {
         return handler(thread, registers);
     };
     let answer = handler(thread, registers);
-    record.end(answer);
+    if thread.has_deferred() {
+        return defer_record(thread, record, answer);
+    }
+    record.end(answer.value());
     thread.platform().observe(&record.text);
+    answer
+}
+
+/// Tells of a call whose answer is made on the way out. In a batch it is not made, and goes unseen.
+fn defer_record(thread: &Thread, mut record: Record, answer: Answer) -> Answer {
+    let deferred = thread.take_deferred();
+    thread.defer(Deferred::other(move |thread, registers| {
+        let answer = match deferred {
+            Some(making @ Deferred::Clone(_)) => {
+                making.finish(thread, registers);
+                registers.rax.cast_signed()
+            }
+            other => {
+                // Another program begins: what is left in its registers is no answer.
+                other.into_iter().for_each(|starting| starting.finish(thread, registers));
+                answer.value()
+            }
+        };
+        record.end(answer);
+        thread.platform().observe(&record.text);
+    }));
     answer
 }
 
@@ -116,7 +140,7 @@ impl Record {
         Some(record)
     }
 
-    fn end(&mut self, answer: Answer) {
+    fn end(&mut self, answer: i64) {
         for index in 0..ARGUMENTS_MAX {
             let start = self.text.len();
             if let Some(after) = self.put_memory('o', index)
@@ -125,7 +149,7 @@ impl Record {
                 self.text.truncate(start);
             }
         }
-        self.put(format_args!(" {}\n", answer.value()));
+        self.put(format_args!(" {answer}\n"));
     }
 
     /// Appends what an argument points at, and says where that is. `None`: it is no address, or one of nothing.
