@@ -2,17 +2,14 @@
 //! events of its third queue. Its packets are `net`'s business.
 
 bitflags::bitflags! {
-    /// What the device offers and the driver takes.
+    /// What the driver takes of what a device offers: the queues of slow devices know neither tables of descriptors nor
+    /// event indexes.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Features: u64 {
         /// It carries streams. A device that offers neither kind does that.
         const STREAM = 1 << 0;
         /// It carries messages.
         const SEQPACKET = 1 << 1;
-        /// The descriptors of a packet may lie in a table of their own.
-        const INDIRECT = 1 << 28;
-        /// Both sides say which entry they want to hear of.
-        const EVENT_INDEX = 1 << 29;
         /// It follows version 1 of the specification.
         const VERSION_1 = 1 << 32;
     }
@@ -55,6 +52,12 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_taken_that_the_queues_do_not_do() {
+        let offered = 1 << 0 | 1 << 1 | 1 << 28 | 1 << 29 | 1 << 32 | 1 << 34 | 1 << 40;
+        assert_eq!(Features::from_bits_truncate(offered).bits(), 1 << 0 | 1 << 1 | 1 << 32);
+    }
 
     #[test]
     fn events_are_four_bytes_of_which_one_value_is_known() {

@@ -16,8 +16,10 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 
 use super::peer::Peer;
 
+/// Both sides say which entry they want to hear of.
+const EVENT_INDEX: u64 = 1 << 29;
 /// Version 1 of the specification, tables of descriptors, and that features of the protocol are told.
-const FEATURES: u64 = 1 << 32 | 1 << 28 | 1 << 30;
+const FEATURES: u64 = 1 << 32 | 1 << 28 | EVENT_INDEX | 1 << 30;
 /// The configuration is read by messages.
 const PROTOCOL_FEATURES: u64 = 1 << 9;
 const VERSION: u32 = 1;
@@ -31,6 +33,8 @@ const CHAIN_LEN_MAX: usize = 64;
 const HAS_NEXT: u16 = 1;
 const IS_WRITABLE: u16 = 2;
 const IS_TABLE: u16 = 4;
+/// In the flags of what the machine makes available: it wants no interrupts.
+const NO_INTERRUPT: u16 = 1;
 
 /// The queues that the machine's memory has; the third is QEMU's own.
 const RECEIVE: usize = 0;
@@ -54,6 +58,8 @@ struct Ring {
     available: u64,
     /// Chains that were taken, and given back.
     taken: u16,
+    /// How many there were at the last look whether the machine wants an interrupt.
+    told: u16,
     kick: Option<File>,
     call: Option<File>,
 }
@@ -77,6 +83,8 @@ struct Message {
 struct Session {
     socket: UnixStream,
     cid: u32,
+    /// What the machine's driver has taken of what was offered.
+    features: u64,
     memory: Vec<Region>,
     rings: [Ring; 2],
     peer: Peer,
@@ -84,7 +92,8 @@ struct Session {
 
 /// Serves QEMU until it is gone.
 pub(super) fn serve(socket: UnixStream, cid: u32) -> io::Result<()> {
-    let mut session = Session { socket, cid, memory: Vec::new(), rings: Default::default(), peer: Peer::new(cid) };
+    let (memory, rings, peer) = (Vec::new(), Default::default(), Peer::new(cid));
+    let mut session = Session { socket, cid, features: 0, memory, rings, peer };
     loop {
         let (has_message, has_kick) = session.wait()?;
         if has_kick {
@@ -167,6 +176,7 @@ impl Session {
         let Some(Message { request, payload, mut descriptors }) = self.message()? else { return Ok(false) };
         match request {
             1 => self.reply(request, &FEATURES.to_le_bytes())?,
+            2 => self.features = double_word(&payload, 0)?,
             15 => self.reply(request, &PROTOCOL_FEATURES.to_le_bytes())?,
             5 => self.set_memory(&payload, descriptors)?,
             8 => self.ring(word(&payload, 0)?)?.len = u16::try_from(word(&payload, 4)?).unwrap_or(0),
@@ -176,7 +186,11 @@ impl Session {
                 ring.used = double_word(&payload, 16)?;
                 ring.available = double_word(&payload, 24)?;
             }
-            10 => self.ring(word(&payload, 0)?)?.taken = u16::try_from(word(&payload, 4)?).unwrap_or(0),
+            10 => {
+                let ring = self.ring(word(&payload, 0)?)?;
+                ring.taken = u16::try_from(word(&payload, 4)?).unwrap_or(0);
+                ring.told = ring.taken;
+            }
             11 => {
                 let number = word(&payload, 0)?;
                 let ring = self.ring(number)?;
@@ -246,7 +260,12 @@ impl Session {
         if ring.kick.is_none() || ring.len == 0 {
             return Ok(None);
         }
-        let published = u16::from_le_bytes(self.read(ring.available + 2, false)?);
+        let mut published = u16::from_le_bytes(self.read(ring.available + 2, false)?);
+        if published == ring.taken && self.has_event_index() {
+            // The machine tells of the next one; it may have come before this was said.
+            self.write(ring.used + 4 + 8 * u64::from(ring.len), &ring.taken.to_le_bytes(), false)?;
+            published = u16::from_le_bytes(self.read(ring.available + 2, false)?);
+        }
         if published == ring.taken {
             return Ok(None);
         }
@@ -282,9 +301,26 @@ impl Session {
         self.write(ring.used + 2, &ring.taken.to_le_bytes(), false)
     }
 
-    fn interrupt(&self, number: usize) -> io::Result<()> {
-        let Some(mut call) = self.rings[number].call.as_ref() else { return Ok(()) };
-        call.write_all(&1_u64.to_le_bytes())
+    fn has_event_index(&self) -> bool {
+        self.features & EVENT_INDEX != 0
+    }
+
+    /// Interrupts the machine if it wants that: by the entry that it waits for, or by its flag, as was agreed.
+    fn interrupt(&mut self, number: usize) -> io::Result<()> {
+        let ring = &self.rings[number];
+        let place = ring.available + if self.has_event_index() { 4 + 2 * u64::from(ring.len) } else { 0 };
+        let wish = u16::from_le_bytes(self.read(place, false)?);
+        let is_wanted = if self.has_event_index() {
+            ring.taken.wrapping_sub(wish).wrapping_sub(1) < ring.taken.wrapping_sub(ring.told)
+        } else {
+            wish & NO_INTERRUPT == 0
+        };
+        let ring = &mut self.rings[number];
+        ring.told = ring.taken;
+        match ring.call.as_mut() {
+            Some(call) if is_wanted => call.write_all(&1_u64.to_le_bytes()),
+            _ => Ok(()),
+        }
     }
 
     /// Takes what the machine sends, and gives it what there is for it.
