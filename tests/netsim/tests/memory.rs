@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
+use abi::inet::IP_RECVERR;
 use abi::socket::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, IPPROTO_ICMP, IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM,
 };
 use file::Progress;
-use mm::user::UserReader;
+use mm::user::{UserReader, UserWriter};
 use net::interface::{InterfaceAddress, Origin};
-use net::socket::{Address, ControlMessage, MessageFlags, SendRequest, Socket, UnixName};
+use net::socket::{Address, ControlMessage, MessageFlags, ReceiveRequest, SendRequest, Socket, UnixName};
 use netsim::counting::{CountingAllocator, allocated_len, fail_large, unhindered};
 use netsim::machine::{CALLER, Machine, PORT, receive, send, settle};
 use testkit::clock;
@@ -33,6 +34,8 @@ const LEFT_LEN_MAX: usize = 2048;
 const RUNS_MAX: usize = 2000;
 /// The longest datagram of these lives.
 const LONG: usize = 60_000;
+/// What is kept of a datagram that an error quotes.
+const QUOTED_LEN: usize = 1280;
 
 /// Two machines on one link.
 struct World {
@@ -111,6 +114,7 @@ fn each_large_allocation_may_be_refused() {
     datagrams_in_fragments();
     datagrams_within_the_machine_and_to_groups();
     echoes();
+    errors_that_quote_much();
     frames_that_wait_for_a_neighbour();
     the_unix_domain();
     netlink();
@@ -324,6 +328,49 @@ fn echoes() {
             socket.close();
         }
     });
+}
+
+/// A message that says nobody has the port, and quotes far more than an honest one.
+fn errors_that_quote_much() {
+    let mut error = vec![3, 3, 0, 0, 0, 0, 0, 0];
+    let (Some(from), Some(to)) = (octets(Machine::address4(1)), octets(Machine::address4(2))) else { return };
+    let mut ip = [0x45, 0, 0xea, 0x60, 0, 0, 0, 0, 64, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    ip[12..16].copy_from_slice(&from);
+    ip[16..].copy_from_slice(&to);
+    error.extend(ip);
+    error.extend([17_u16.to_be_bytes(), PORT.to_be_bytes(), [0xea, 0x4c], [0; 2]].concat());
+    error.extend(bytes(LONG));
+    let sum = error.chunks_exact(2).fold(0_u32, |sum, pair| sum + u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let sum = u16::try_from(sum % 0xffff).expect("it is the rest");
+    error[2..4].copy_from_slice(&(!sum).to_be_bytes());
+    refuse_each("errors that quote much", |world| {
+        let asking = world.open(AF_INET, SOCK_DGRAM, 0);
+        asking.bind(&Address::Inet(SocketAddr::new(Machine::address4(1), 17)), &CALLER).expect("the port is free");
+        let peer = Address::Inet(SocketAddr::new(Machine::address4(2), PORT));
+        asking.connect(&peer, &CALLER).expect("the way is known");
+        asking.set_option(0, IP_RECVERR, &1_i32.to_ne_bytes(), &CALLER).expect("all have it");
+        let raw = world.there.socket(AF_INET, SOCK_RAW, IPPROTO_ICMP).expect("root may");
+        let here = Address::Inet(SocketAddr::new(Machine::address4(1), 0));
+        raw.connect(&here, &CALLER).expect("the way is known");
+        assert!(is_no_memory(send(&*raw, &error).map(|_| ())));
+        world.settle();
+        let mut to = UserWriter::to_kernel(&mut world.buffer);
+        let mut request = ReceiveRequest { to: &mut to, flags: MessageFlags::ERRQUEUE, wants_control: true };
+        // An error that there is no memory for is lost, as on any network.
+        if let Ok(Some(received)) = asking.receive(&mut request) {
+            assert!(received.len == QUOTED_LEN && world.buffer[..QUOTED_LEN] == bytes(QUOTED_LEN));
+        }
+        world.pass(40);
+        world.drain(&*raw);
+        [asking, raw].iter().for_each(|one| one.close());
+    });
+}
+
+fn octets(address: IpAddr) -> Option<[u8; 4]> {
+    match address {
+        IpAddr::V4(address) => Some(address.octets()),
+        IpAddr::V6(_) => None,
+    }
 }
 
 fn frames_that_wait_for_a_neighbour() {

@@ -27,12 +27,15 @@ use crate::channel::{Delivery, ErrorReport, Packet, QueuedPacket};
 use crate::frame::{Payload, ReceivedFrame};
 use crate::interface::{Interface, Route, RouteRequest, is_same_family};
 use crate::loan::Account;
+use crate::room;
 use multicast::{Consequence, Membership, MembershipChange};
 
 /// Packets that wait at most, however small.
 const PACKETS_MAX: usize = 1 << 16;
 /// Errors that wait at most.
 const ERRORS_MAX: usize = 64;
+/// Bytes of what an error quotes that are kept: the least MTU of IPv6, which no honest error exceeds. Others decide what theirs quote.
+const QUOTED_LEN_MAX: usize = 1280;
 /// Packets up to this many bytes are copied out of buffers that are much larger.
 const COPY_LEN_MAX: usize = 512;
 
@@ -257,7 +260,12 @@ impl Datagrams {
         if !wants_queue && (!report.is_hard || state.remote.is_none()) {
             return;
         }
-        if wants_queue && state.errors.len() < ERRORS_MAX {
+        let quoted = &report.payload[..report.payload.len().min(QUOTED_LEN_MAX)];
+        if wants_queue
+            && state.errors.len() < ERRORS_MAX
+            && state.errors.try_reserve(1).is_ok()
+            && let Ok(payload) = room::copy_of([quoted], quoted.len())
+        {
             state.errors.push_back(ErrorRecord {
                 errno: report.errno,
                 origin: report.origin,
@@ -266,7 +274,7 @@ impl Datagrams {
                 mtu: report.mtu.map_or(0, u32::from),
                 offender: report.offender.map(|address| SocketAddr::new(address, 0)),
                 destination: report.key.remote_end(),
-                payload: report.payload.to_vec(),
+                payload,
             });
         }
         state.pending_error = Some(report.errno);
