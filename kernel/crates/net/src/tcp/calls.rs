@@ -12,7 +12,7 @@ use mm::user::{UserFault, UserReader, UserWriter, write_user_struct};
 use sync::{MutexGuard, WaitQueue};
 
 use super::engine::{Engine, State};
-use super::socket::{Inner, Phase, TcpSocket, admit};
+use super::socket::{Inner, Phase, TcpSocket};
 use crate::frame::{Payload, Piece};
 use crate::loan::{Account, Lender, Lent};
 use crate::room;
@@ -370,13 +370,8 @@ impl TcpSocket {
             return Ok(Progress::Done(0));
         }
         let mut inner = self.lock_drained();
-        let mut announcement = None;
         let sent = match &mut inner.phase {
-            Phase::Local(end) => {
-                let sent = end.send_urgent(byte[0])?;
-                announcement = end.take_announcement();
-                sent
-            }
+            Phase::Local(_) => self.send_within(inner, request.from, Some(byte[0]))?,
             Phase::Wire(wire) => {
                 let sent = wire.engine.send_urgent(byte[0])?.then_some(1);
                 self.settle(&mut inner, sync::machine::now_ns());
@@ -385,8 +380,6 @@ impl TcpSocket {
             Phase::Waiting { .. } => None,
             _ => return Err(Errno::EPIPE),
         };
-        drop(inner);
-        admit(announcement);
         Ok(sent.map_or(Progress::WouldBlock, |count| {
             request.from.skip(count);
             Progress::Done(count)

@@ -181,12 +181,13 @@ impl TcpSocket {
         if fast.data.is_empty() {
             return 0;
         }
-        let mut inner = self.inner.lock();
-        match &mut inner.phase {
-            Phase::Local(end) => match end.send(&mut UserReader::from_kernel(fast.data)) {
-                Ok(Some(count)) => count,
-                _ => 0,
-            },
+        let inner = self.inner.lock();
+        match &inner.phase {
+            // What does not go is left to who sends.
+            Phase::Local(_) => {
+                let sent = self.send_within(inner, &mut UserReader::from_kernel(fast.data), None);
+                sent.ok().flatten().unwrap_or(0)
+            }
             // Refused: they went with what was answered so.
             Phase::Idle => fast.data.len(),
             _ => 0,

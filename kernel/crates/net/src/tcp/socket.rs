@@ -505,6 +505,32 @@ impl TcpSocket {
         }
     }
 
+    /// Sends on a connection of the machine with itself, or one `urgent` byte, and tells who has to hear of it. None: there is no room, or no such
+    /// connection any more.
+    #[inline]
+    pub(super) fn send_within(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        from: &mut UserReader<'_>,
+        urgent: Option<u8>,
+    ) -> Result<Option<usize>, Errno> {
+        let Phase::Local(end) = &mut inner.phase else { return Ok(None) };
+        let sent = match urgent {
+            None => end.send(from)?,
+            Some(byte) => end.send_urgent(byte)?,
+        };
+        if end.deferred.is_some() {
+            let announcement = end.take_announcement();
+            drop(inner);
+            admit(announcement);
+        } else if end.is_dead() {
+            // The answer to what was just sent is a reset.
+            drop(inner);
+            self.wake_for(PollEvents::all());
+        }
+        Ok(sent)
+    }
+
     /// Writes once, in the phases that have a connection.
     pub(super) fn send_bytes(&self, from: &mut UserReader<'_>, has_more: bool) -> Result<Progress, Errno> {
         let mut done = 0;
@@ -512,18 +538,9 @@ impl TcpSocket {
             let mut inner = self.lock_drained();
             let Inner { phase, error, .. } = &mut *inner;
             match phase {
-                Phase::Local(end) => {
-                    let sent = end.send(from)?.map_or(Progress::WouldBlock, Progress::Done);
-                    if end.deferred.is_some() {
-                        let announcement = end.take_announcement();
-                        drop(inner);
-                        admit(announcement);
-                    } else if end.is_dead() {
-                        // The answer to what was just sent is a reset.
-                        drop(inner);
-                        self.wake_for(PollEvents::all());
-                    }
-                    return Ok(sent);
+                Phase::Local(_) => {
+                    let sent = self.send_within(inner, from, None)?;
+                    return Ok(sent.map_or(Progress::WouldBlock, Progress::Done));
                 }
                 Phase::Wire(wire) => {
                     if wire.begin_write(from.remaining()) && (wire.is_listed || self.stack.hold(self.flow())) {

@@ -1,5 +1,7 @@
 //! TCP sockets by the calls of programs: on one machine, and between two with a wire of the test between them.
 
+mod deferred;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};

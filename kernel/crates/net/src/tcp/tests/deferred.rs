@@ -1,0 +1,52 @@
+//! Listeners with `TCP_DEFER_ACCEPT`, and connections of the machine with itself.
+
+use abi::inet::{TCP_DEFER_ACCEPT, TCP_FASTOPEN_NO_COOKIE};
+
+use super::*;
+use crate::socket::Opening;
+
+fn set(socket: &TcpSocket, option: i32, value: i32) {
+    socket.set_option(IPPROTO_TCP, option, &value.to_ne_bytes(), &CALLER).unwrap();
+}
+
+fn listen_for_data(stack: &Arc<Stack>) -> Arc<TcpSocket> {
+    let listener = listen(stack, "127.0.0.1:80", 5);
+    set(&listener, TCP_DEFER_ACCEPT, 5);
+    listener
+}
+
+fn connect(stack: &Arc<Stack>) -> Arc<TcpSocket> {
+    let client = TcpSocket::new(stack, AF_INET);
+    assert_eq!(client.connect(&address("127.0.0.1:80"), &CALLER), Ok(Progress::WouldBlock));
+    assert_eq!(client.finish_connect(), Ok(Progress::Done(0)));
+    client
+}
+
+/// A send that connects.
+fn open_by_send(client: &TcpSocket, bytes: &[u8]) -> Result<usize, Errno> {
+    let to = address("127.0.0.1:80");
+    let mut from = UserReader::from_kernel(bytes);
+    let (address, flags) = (Some(&to), MessageFlags::FASTOPEN);
+    let mut request = SendRequest { from: &mut from, address, control: &mut Vec::new(), flags, caller: &CALLER };
+    match client.open_by_send(&mut request)? {
+        Opening::UnderWay(taken) => Ok(taken),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_comes_with_a_first_segment_is_what_a_listener_waits_for() {
+    clock::stop_at(1_000_000_000);
+    let stack = Stack::new(1);
+    let listener = listen_for_data(&stack);
+    let silent = connect(&stack);
+    assert!(accept(&listener).is_none());
+    let client = TcpSocket::new(&stack, AF_INET);
+    set(&client, TCP_FASTOPEN_NO_COOKIE, 1);
+    assert_eq!(open_by_send(&client, b"hello"), Ok(5));
+    assert!(listener.readiness().contains(PollEvents::READABLE));
+    let accepted = accept(&listener).unwrap().socket;
+    assert_eq!(receive(&*accepted, 10), Ok(Some(b"hello".to_vec())));
+    assert!(accept(&listener).is_none());
+    [&*silent as &dyn Socket, &*client, &*accepted, &*listener].iter().for_each(|one| one.close());
+}
