@@ -158,6 +158,7 @@ impl TcpSocket {
 
     /// A local connection that nobody accepted and that only its other end knows of.
     fn vanish(&self) {
+        self.stack.cancel_timer(&self.flow());
         let mut inner = self.inner.lock();
         if let Phase::Local(end) = &mut inner.phase {
             end.vanish();

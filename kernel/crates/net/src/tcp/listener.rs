@@ -131,6 +131,8 @@ impl Listener {
         let mut queues = self.queues.lock();
         let Some(index) = queues.deferred.iter().position(|other| Arc::ptr_eq(other, socket)) else { return };
         let socket = queues.deferred.swap_remove(index);
+        // The timer would keep it until it is due, however soon it is closed.
+        socket.stack.cancel_timer(&socket.flow());
         queues.ready.push_back(socket);
         self.ready_len.store(queues.ready.len(), Release);
         drop(queues);

@@ -1,6 +1,7 @@
 //! Listeners with `TCP_DEFER_ACCEPT`, and connections of the machine with itself.
 
 use abi::inet::{TCP_DEFER_ACCEPT, TCP_FASTOPEN_NO_COOKIE};
+use sync::machine::NEVER;
 
 use super::*;
 use crate::socket::Opening;
@@ -49,4 +50,29 @@ fn what_comes_with_a_first_segment_is_what_a_listener_waits_for() {
     assert_eq!(receive(&*accepted, 10), Ok(Some(b"hello".to_vec())));
     assert!(accept(&listener).is_none());
     [&*silent as &dyn Socket, &*client, &*accepted, &*listener].iter().for_each(|one| one.close());
+}
+
+#[test]
+fn nothing_waits_for_a_connection_that_was_given_out_or_has_gone() {
+    clock::stop_at(1_000_000_000);
+    let stack = Stack::new(1);
+    let due_ns = stack.work(0);
+    let listener = listen_for_data(&stack);
+    let client = connect(&stack);
+    assert_ne!(stack.work(0), due_ns, "it is given out in the end");
+    assert_eq!(send(&*client, b"hello"), Ok(Progress::Done(5)));
+    let accepted = accept(&listener).unwrap().socket;
+    assert_eq!(stack.work(0), due_ns);
+    let gone = Arc::downgrade(&accepted);
+    client.close();
+    accepted.close();
+    drop(accepted);
+    assert!(gone.upgrade().is_none(), "nothing keeps a socket that is closed");
+
+    let client = connect(&stack);
+    assert_ne!(stack.work(0), due_ns);
+    listener.close();
+    assert_eq!(stack.work(0), due_ns);
+    client.close();
+    assert_eq!(due_ns, NEVER);
 }
