@@ -1,5 +1,6 @@
 //! Scripts about TCP Fast Open: what goes with a SYN, and what becomes of it.
 
+use abi::Errno;
 use net::tcp::engine::{Connection, Cookie, Engine, FastOpen, Opening, SegmentFlags, SegmentHeader};
 
 use crate::script::{ACK, MS, OURS, SYN, Script, THEIRS, settings};
@@ -79,8 +80,34 @@ fn a_syn_that_is_sent_again_carries_nothing_and_the_cookie_is_forgotten() {
     assert_eq!((sent[0].header.flags, sent[0].header.fast_open, sent[0].bytes.len()), (SYN, None, 0));
     answer(&mut script, 0, None);
     assert_eq!(script.take_data(), [(0, 100)]);
-    assert!(script.engine.take_cookie().is_none_or(|cookie| cookie.is_err()));
+    assert_eq!(script.engine.take_cookie(), Some(Err(Errno::ETIMEDOUT)));
+    assert_eq!(script.engine.take_cookie(), None, "once");
     assert_eq!(shown(&script), (false, 3));
+}
+
+#[test]
+fn a_cookie_whose_data_arrived_stays_good() {
+    // The answer was late; or it was not, and data that follows has to be sent again.
+    for wait_ms in [1100, 10] {
+        let mut script = opening(Some(cookie()), &[9; 100]);
+        script.wait(wait_ms);
+        script.take();
+        answer(&mut script, 100, None);
+        assert_eq!(shown(&script), (true, 0));
+        script.write(50);
+        script.wait(2000);
+        script.take();
+        assert_ne!(script.engine.information(script.now_ns).retransmits, 0);
+        assert_eq!(script.engine.take_cookie(), None);
+    }
+}
+
+#[test]
+fn a_cookie_that_was_not_asked_for_is_not_kept() {
+    let mut script = opening(None, &[]);
+    script.take();
+    answer(&mut script, 0, Some(cookie()));
+    assert_eq!(script.engine.take_cookie(), None);
 }
 
 #[test]
@@ -92,7 +119,7 @@ fn an_answer_to_more_than_was_sent_is_refused() {
     // The whole of it was refused.
     let reset = script.segment(0, 100, SegmentFlags::RST | ACK);
     script.give(reset, &[]);
-    assert_eq!(script.engine.take_error(), Some(abi::Errno::ECONNREFUSED));
+    assert_eq!(script.engine.take_error(), Some(Errno::ECONNREFUSED));
 }
 
 #[test]

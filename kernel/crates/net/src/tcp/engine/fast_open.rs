@@ -92,6 +92,8 @@ pub(super) struct Opened {
     data_len: u32,
     /// The cookie that came with the answer.
     granted: Option<Cookie>,
+    /// The cookie that was sent is good for nothing on this way, which nobody was told of.
+    is_refuted: bool,
     failure: FastOpenFailure,
     is_data_acknowledged: bool,
 }
@@ -131,7 +133,8 @@ impl Connection {
     /// The answer to our SYN has come: notes what it says of data and cookie.
     pub(super) fn note_fast_answer(&mut self, header: &SegmentHeader) {
         let opened = &mut self.fast_open;
-        opened.granted = header.fast_open.filter(|cookie| !cookie.is_request());
+        // One that was not asked for counts for nothing (`tcp_rcv_fastopen_synack`).
+        opened.granted = header.fast_open.filter(|cookie| !cookie.is_request() && opened.option.is_some());
         let taken = header.acknowledgement.wrapping_sub(self.send.next);
         if opened.data_len == 0 {
             return;
@@ -144,11 +147,12 @@ impl Connection {
             self.counters.bytes_sent += u64::from(taken);
             self.counters.bytes_acknowledged += u64::from(taken);
         }
-        if self.retries > 0 {
-            opened.failure = FastOpenFailure::Repeated;
-        } else if !opened.is_data_acknowledged {
-            opened.failure = FastOpenFailure::NotAcknowledged;
+        if opened.is_data_acknowledged {
+            return;
         }
+        opened.failure = if self.retries > 0 { FastOpenFailure::Repeated } else { FastOpenFailure::NotAcknowledged };
+        // Only the SYN that was sent again arrived, it seems.
+        opened.is_refuted = self.retries > 0 && opened.option.is_some() && opened.granted.is_none();
     }
 
     /// The cookie that the peer has given, once. An error: the one that was sent is good for nothing on this way.
@@ -157,10 +161,7 @@ impl Connection {
         if let Some(cookie) = opened.granted.take() {
             return Some(Ok(cookie));
         }
-        if self.retries > 0 && opened.data_len > 0 && opened.option.take().is_some() {
-            return Some(Err(Errno::ETIMEDOUT));
-        }
-        None
+        core::mem::take(&mut opened.is_refuted).then_some(Err(Errno::ETIMEDOUT))
     }
 
     /// Whether data that went with our SYN was acknowledged with it, and else why not.
