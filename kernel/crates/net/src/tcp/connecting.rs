@@ -189,6 +189,7 @@ impl TcpSocket {
     ) -> Result<(), Errno> {
         let Some(listener) = self.stack.tcp().find_listener(remote, || self.stack.tcp().spread()) else {
             // The segment would be answered by RST, but not before `connect` of a socket in O_NONBLOCK mode has returned.
+            self.abandon_attempt(&mut inner);
             (inner.error, inner.has_failed) = (Some(Errno::ECONNREFUSED), true);
             drop(inner);
             self.wake_for(PollEvents::all());

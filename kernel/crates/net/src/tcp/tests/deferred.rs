@@ -1,6 +1,6 @@
-//! Listeners with `TCP_DEFER_ACCEPT`, and connections of the machine with itself.
+//! Connections of the machine with itself that wait for data: for listeners with `TCP_DEFER_ACCEPT`, and with `TCP_FASTOPEN_CONNECT`.
 
-use abi::inet::{TCP_DEFER_ACCEPT, TCP_FASTOPEN_NO_COOKIE};
+use abi::inet::{TCP_DEFER_ACCEPT, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE};
 use sync::machine::NEVER;
 
 use super::*;
@@ -26,8 +26,11 @@ fn connect(stack: &Arc<Stack>) -> Arc<TcpSocket> {
 /// A send that connects.
 fn open_by_send(client: &TcpSocket, bytes: &[u8]) -> Result<usize, Errno> {
     let to = address("127.0.0.1:80");
+    open(client, Some(&to), MessageFlags::FASTOPEN, bytes)
+}
+
+fn open(client: &TcpSocket, address: Option<&Address>, flags: MessageFlags, bytes: &[u8]) -> Result<usize, Errno> {
     let mut from = UserReader::from_kernel(bytes);
-    let (address, flags) = (Some(&to), MessageFlags::FASTOPEN);
     let mut request = SendRequest { from: &mut from, address, control: &mut Vec::new(), flags, caller: &CALLER };
     match client.open_by_send(&mut request)? {
         Opening::UnderWay(taken) => Ok(taken),
@@ -75,4 +78,20 @@ fn nothing_waits_for_a_connection_that_was_given_out_or_has_gone() {
     assert_eq!(stack.work(0), due_ns);
     client.close();
     assert_eq!(due_ns, NEVER);
+}
+
+#[test]
+fn who_is_refused_with_a_first_send_has_no_address_any_more() {
+    let stack = Stack::new(1);
+    let client = TcpSocket::new(&stack, AF_INET);
+    set(&client, TCP_FASTOPEN_NO_COOKIE, 1);
+    set(&client, TCP_FASTOPEN_CONNECT, 1);
+    let to: SocketAddr = "127.0.0.1:80".parse().unwrap();
+    assert_eq!(client.connect(&Address::Inet(to), &CALLER), Ok(Progress::Done(0)));
+    let from = client.local_end();
+    assert_ne!(from.port(), 0);
+    assert_eq!(open(&client, None, MessageFlags::empty(), b"hello"), Ok(5));
+    assert_eq!(client.local_address(), Ok(address("0.0.0.0:0")));
+    let again = stack.tcp().ports().claim_outgoing(from.ip(), true, Some(to), |port| port == from.port());
+    assert!(again.is_ok());
 }
