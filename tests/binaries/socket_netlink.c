@@ -3,7 +3,7 @@
 
 // Beyond what netlink.h has for all.
 enum { NETLINK_ADD_MEMBERSHIP = 1, NETLINK_DROP_MEMBERSHIP = 2,
-       NETLINK_NO_ENOBUFS = 5, NETLINK_LIST_MEMBERSHIPS = 9 };
+       NETLINK_NO_ENOBUFS = 5, NETLINK_LIST_MEMBERSHIPS = 9, NETLINK_CAP_ACK = 10 };
 enum { RTMGRP_LINK = 1, RTMGRP_IPV4_IFADDR = 0x10, RTMGRP_IPV4_ROUTE = 0x40, RTNLGRP_LINK = 1, RTNLGRP_IPV6_IFADDR = 9 };
 enum { RTM_GETROUTE = 26, RTM_F_CLONED = 0x200 };
 enum { RTA_DST = 1, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PREFSRC = 7, RTA_TABLE = 15 };
@@ -63,6 +63,20 @@ static void ask(int fd, int family, const void *address, int len) {
     }
 }
 
+// Asks for what nobody knows, and shows how much of that the answer repeats.
+static void ask_nonsense(int fd) {
+    struct {
+        struct nlmsghdr header;
+        char body[20];
+    } request = {.header = {.nlmsg_len = sizeof request, .nlmsg_type = 0x1000, .nlmsg_flags = NLM_F_REQUEST}};
+    MUST(send(fd, &request, sizeof request, 0));
+    char bytes[8192];
+    long got = MUST(recv(fd, bytes, sizeof bytes, 0));
+    struct nlmsghdr *answer = (void *)bytes;
+    printf("nonsense: %ld bytes, type %u, flags %#x: %s\n", got, answer->nlmsg_type, answer->nlmsg_flags,
+           error_name(-((struct nlmsgerr *)(answer + 1))->error));
+}
+
 int main(void) {
     TRY(socket(AF_NETLINK, SOCK_STREAM, NETLINK_ROUTE));
     TRY(socket(AF_NETLINK, SOCK_RAW, 31));
@@ -96,5 +110,8 @@ int main(void) {
     ask(fd, AF_INET, &address, 4);
     struct in6_addr loopback = IN6ADDR_LOOPBACK_INIT;
     ask(fd, AF_INET6, &loopback, 16);
+    ask_nonsense(fd);
+    SET_OPTION(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
+    ask_nonsense(fd);
     return 0;
 }

@@ -89,6 +89,13 @@ impl Machine {
         Self { stack, nic, interface }
     }
 
+    /// Gives it one more device, whose cable nobody has. False: there are too many.
+    #[must_use]
+    pub fn add_device(&self, number: u8) -> bool {
+        let nic = Arc::new(CableNic { mac: Self::mac(number), sent: Mutex::default() });
+        self.stack.interfaces().add(nic).is_some()
+    }
+
     /// The link address of a machine.
     #[must_use]
     pub const fn mac(number: u8) -> [u8; 6] {

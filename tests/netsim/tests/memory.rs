@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
-use abi::inet::IP_RECVERR;
+use abi::inet::{IP_RECVERR, TCP_FASTOPEN_NO_COOKIE};
 use abi::socket::{
-    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, IPPROTO_ICMP, IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM,
+    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM,
 };
 use file::Progress;
 use mm::user::{UserReader, UserWriter};
-use net::interface::{InterfaceAddress, Origin};
-use net::socket::{Address, ControlMessage, MessageFlags, ReceiveRequest, SendRequest, Socket, UnixName};
+use net::interface::{Evidence, InterfaceAddress, Origin};
+use net::socket::{Address, ControlMessage, MessageFlags, Opening, ReceiveRequest, SendRequest, Socket, UnixName};
+use net::tcp::TcpSocket;
 use netsim::counting::{CountingAllocator, allocated_len, fail_large, unhindered};
 use netsim::machine::{CALLER, Machine, PORT, receive, send, settle};
 use testkit::clock;
@@ -111,6 +112,8 @@ fn each_large_allocation_may_be_refused() {
     connections();
     streams();
     streams_within_the_machine();
+    loans_before_an_urgent_byte();
+    first_sends();
     datagrams_in_fragments();
     datagrams_within_the_machine_and_to_groups();
     echoes();
@@ -252,6 +255,57 @@ fn streams_within_the_machine() {
         }
         [&*asking as &dyn Socket, &*accepted.socket, &*listener].iter().for_each(|one| one.close());
     });
+}
+
+/// What comes before an urgent byte is a part of a long piece of memory.
+fn loans_before_an_urgent_byte() {
+    let sent = bytes(LONG);
+    refuse_each("loans before an urgent byte", |world| {
+        let listener = world.here.listen(4).expect("the port is free");
+        let asking = world.here.connect(Machine::address4(1)).expect("the way is known");
+        let Ok(Some(accepted)) = listener.accept() else { panic!("it is there at once") };
+        let written_len = send(&*asking, &sent).expect("it is connected");
+        send_with(&*asking, b"!", Vec::new(), MessageFlags::OOB).expect("there is room");
+        send(&*asking, b"behind").expect("there is room");
+        let mut read_len = 0;
+        while read_len < written_len {
+            let lent = accepted.socket.lend(64).expect("it is connected").expect("something has come");
+            for loan in lent.loans {
+                assert!(loan.bytes() == &sent[read_len..read_len + loan.bytes().len()]);
+                read_len += loan.bytes().len();
+            }
+        }
+        world.drain(&*accepted.socket);
+        [&*asking as &dyn Socket, &*accepted.socket, &*listener].iter().for_each(|one| one.close());
+    });
+}
+
+/// Sends that connect, here and over the network.
+fn first_sends() {
+    let sent = bytes(LONG);
+    for to in [Machine::address4(1), Machine::address6(2)] {
+        refuse_each("a send that connects", |world| {
+            let server = if to.is_ipv4() { &world.here } else { &world.there };
+            let listener = server.listen(4).expect("the port is free");
+            let asking = TcpSocket::new(world.here.stack(), i32::from(if to.is_ipv4() { AF_INET } else { AF_INET6 }));
+            let one = 1_i32.to_ne_bytes();
+            asking.set_option(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &one, &CALLER).expect("it is new");
+            let address = Address::Inet(SocketAddr::new(to, PORT));
+            let (mut from, flags) = (UserReader::from_kernel(&sent), MessageFlags::FASTOPEN);
+            let (address, control) = (Some(&address), &mut Vec::new());
+            let mut request = SendRequest { from: &mut from, address, control, flags, caller: &CALLER };
+            let Ok(Opening::UnderWay(with_syn)) = asking.open_by_send(&mut request) else { panic!("it connects") };
+            world.pass(4);
+            let written_len = with_syn + send(&*asking, &sent[with_syn..]).expect("it is connected");
+            let accepted = listener.accept().expect("it listens");
+            world.pass(4);
+            if let Some(accepted) = &accepted {
+                assert!(world.drain(&*accepted.socket) <= written_len);
+                accepted.socket.close();
+            }
+            [&*asking as &dyn Socket, &*listener].iter().for_each(|one| one.close());
+        });
+    }
 }
 
 fn datagrams_in_fragments() {
@@ -420,6 +474,8 @@ fn the_unix_domain() {
 
 fn netlink() {
     let long = vec![0; 20_000];
+    let mut unknown = long.clone();
+    unknown[..8].copy_from_slice(&[0x20, 0x4e, 0, 0, 0, 0x10, 1, 0]);
     refuse_each("netlink", |world| {
         let index = world.here.stack().interfaces().snapshot().interfaces().last().expect("a device").index();
         // Who may configure the machine may also fill its tables.
@@ -429,9 +485,16 @@ fn netlink() {
                 world.here.stack().interfaces().add_address(address).expect("it is new");
             }
         });
+        // Neighbours come by themselves.
+        let snapshot = world.here.stack().interfaces().snapshot();
+        let link = snapshot.interface(index).expect("it was there").neighbours();
+        for number in 10..200 {
+            link.learn([10, 97, 0, number].into(), [2; 6], Evidence::Claim, true, clock::now());
+        }
+        unhindered(|| (20..28).for_each(|number| assert!(world.here.add_device(number))));
         let socket = world.open(AF_NETLINK, SOCK_RAW, 0);
-        // All links, addresses and routes; NLM_F_REQUEST and NLM_F_DUMP.
-        for kind in [18_u16, 22, 26] {
+        // All links, addresses, routes and neighbours; NLM_F_REQUEST and NLM_F_DUMP.
+        for kind in [18_u16, 22, 26, 30] {
             let mut request = [17_u32.to_le_bytes(), [0; 4], [1, 0, 0, 0], [0; 4], [0; 4]].concat();
             request[4..6].copy_from_slice(&kind.to_le_bytes());
             request[6..8].copy_from_slice(&0x301_u16.to_le_bytes());
@@ -439,6 +502,13 @@ fn netlink() {
             world.drain(&*socket);
         }
         assert!(is_no_memory(send(&*socket, &long).map(|_| ())));
+        world.drain(&*socket);
+        // Nobody knows what is asked for, which the answer quotes.
+        assert!(is_no_memory(send(&*socket, &unknown).map(|_| ())));
+        let mut to = UserWriter::to_kernel(&mut world.buffer);
+        let mut request = ReceiveRequest { to: &mut to, flags: MessageFlags::PEEK, wants_control: false };
+        assert!(is_no_memory(socket.receive(&mut request).map(|_| ())));
+        world.drain(&*socket);
         socket.close();
         assert!(matches!(socket.finish_connect(), Ok(Progress::Done(0)) | Err(_)));
     });

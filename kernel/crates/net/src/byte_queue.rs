@@ -173,9 +173,11 @@ impl ByteQueue {
             && left > 0
             && let Some(first) = self.chunks.front()
         {
-            let len = (first.end - first.start).min(left);
+            let mut len = (first.end - first.start).min(left);
             let is_whole = len == first.end - first.start;
             if !is_whole {
+                // More than a page there may not be.
+                len = len.min(CHUNK_LEN);
                 pieces.push(Payload::from(first.bytes[first.start..first.start + len].to_vec()));
                 self.discard(len);
             } else if let Some(chunk) = self.chunks.pop_front() {

@@ -154,7 +154,8 @@ fn neighbours(system: &System) -> Vec<u8> {
     let mut text = Text::new();
     text.line(format_args!("IP address       HW type     Flags       HW address            Mask     Device"));
     for interface in system.network().interfaces().snapshot().interfaces() {
-        for (address, mac, _) in interface.neighbours().list() {
+        // As if there were none, where there is no memory for them.
+        for (address, mac, _) in interface.neighbours().list().unwrap_or_default() {
             if !address.is_ipv4() {
                 continue;
             }

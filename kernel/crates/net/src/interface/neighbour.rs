@@ -16,10 +16,11 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use abi::Errno;
 use sync::machine::NEVER;
 use sync::{Mutex, rank};
 
-use crate::TransmitFrame;
+use crate::{TransmitFrame, room};
 
 /// Entries of one interface.
 pub const NEIGHBOURS_MAX: usize = 1024;
@@ -319,14 +320,23 @@ impl Neighbours {
         true
     }
 
-    /// All entries: address, link address if known, state.
+    /// The entry of an address: its link address if known, and its state.
     #[must_use]
-    pub fn list(&self) -> Vec<(IpAddr, Option<Mac>, NeighbourState)> {
+    pub fn find(&self, address: IpAddr) -> Option<(Option<Mac>, NeighbourState)> {
+        let known = self.table.lock().entries.get(&address)?.neighbour.get();
+        Some(known).filter(|(_, state)| *state != NeighbourState::None)
+    }
+
+    /// All entries: address, link address if known, state. `ENOBUFS`.
+    pub fn list(&self) -> Result<Vec<(IpAddr, Option<Mac>, NeighbourState)>, Errno> {
         let list = |(address, entry): (&IpAddr, &Entry)| {
             let (mac, state) = entry.neighbour.get();
             (*address, mac, state)
         };
-        self.table.lock().entries.iter().map(list).filter(|(.., state)| *state != NeighbourState::None).collect()
+        let table = self.table.lock();
+        let mut entries = room::room_for(table.entries.len())?;
+        entries.extend(table.entries.iter().map(list).filter(|(.., state)| *state != NeighbourState::None));
+        Ok(entries)
     }
 }
 
@@ -530,7 +540,7 @@ mod tests {
         table.learn(address(1), [4; 6], Evidence::Claim, true, 2);
         assert_eq!(neighbour.get(), (Some([4; 6]), NeighbourState::Stale));
         assert!(table.learn(address(7), MAC, Evidence::Claim, false, 2).is_empty());
-        assert_eq!(table.list().len(), 1);
+        assert_eq!(table.list().unwrap().len(), 1);
     }
 
     #[test]
@@ -545,7 +555,7 @@ mod tests {
             let address = IpAddr::from(core::net::Ipv4Addr::from_bits(0x0b00_0000 + number));
             table.learn(address, MAC, Evidence::Claim, true, 1);
         }
-        assert_eq!(table.list().len(), NEIGHBOURS_MAX);
+        assert_eq!(table.list().unwrap().len(), NEIGHBOURS_MAX);
         assert_eq!(neighbour.get().0, Some(MAC));
         // Neither do many addresses with a few packets each take more than their share.
         let many = (0..600_u32).map(|number| IpAddr::from(core::net::Ipv4Addr::from_bits(0x0c00_0000 + number)));

@@ -18,6 +18,7 @@ use sync::{Mutex, MutexGuard, rank};
 
 use super::engine::{Cookie, Engine, FastOpen};
 use super::socket::{Inner, Phase, TcpSocket};
+use crate::room;
 use crate::settings::{self, BACKLOG_MAX};
 use crate::socket::{Address, MessageFlags, Opening, SendRequest};
 
@@ -140,7 +141,8 @@ impl TcpSocket {
         if !is_allowed() || request.address == Some(&Address::Unspecified) {
             return Err(Errno::EOPNOTSUPP);
         }
-        let mut data = alloc::vec![0; request.from.remaining().min(DATA_LEN_MAX)];
+        // Without memory all of it goes behind the SYN.
+        let mut data = room::zeroes(request.from.remaining().min(DATA_LEN_MAX)).unwrap_or_default();
         // Bytes that cannot be read are for the send to find out.
         let len = request.from.clone().read(&mut data).unwrap_or(0);
         data.truncate(len);

@@ -54,7 +54,7 @@ pub(super) fn add(stack: &Stack, flags: u16, body: &[u8]) -> Result<(), Errno> {
         None => None,
     };
     let neighbours = named.interface.neighbours();
-    let known = neighbours.list().into_iter().find(|(address, ..)| *address == named.address);
+    let known = neighbours.find(named.address);
     match known {
         None if flags & NLM_F_CREATE == 0 => return Err(Errno::ENOENT),
         Some(_) if flags & NLM_F_EXCL != 0 => return Err(Errno::EEXIST),
@@ -66,13 +66,13 @@ pub(super) fn add(stack: &Stack, flags: u16, body: &[u8]) -> Result<(), Errno> {
         NUD_STALE | NUD_DELAY | NUD_PROBE => Evidence::Claim,
         _ => return Err(Errno::EOPNOTSUPP),
     };
-    let known_mac = known.and_then(|(_, mac, _)| mac);
+    let known_mac = known.and_then(|(mac, _)| mac);
     let Some(mac) = mac.or(known_mac) else { return Err(Errno::EINVAL) };
     if known_mac.is_some_and(|known| known != mac) && flags & NLM_F_REPLACE == 0 {
         // What is known stays, which is no error.
         return Ok(());
     }
-    if known.is_some_and(|(.., state)| state == NeighbourState::Permanent) {
+    if known.is_some_and(|(_, state)| state == NeighbourState::Permanent) {
         neighbours.remove(named.address);
     }
     let mut waiting = neighbours.learn(named.address, mac, evidence, true, machine::now_ns());

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use abi::Errno;
 use abi::netlink::{NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, Nlmsgerr, Nlmsghdr, Rtattr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -13,6 +14,8 @@ const DATAGRAM_LEN_MAX: usize = 3776;
 /// Datagrams of messages, in answer to one request.
 pub(super) struct MessageWriter {
     datagrams: Vec<Vec<u8>>,
+    /// There was no memory for some.
+    is_incomplete: bool,
     request: Nlmsghdr,
     port: u32,
 }
@@ -20,7 +23,7 @@ pub(super) struct MessageWriter {
 impl MessageWriter {
     /// For answers to `request` from the socket `port`.
     pub(super) fn new(request: Nlmsghdr, port: u32) -> Self {
-        Self { datagrams: Vec::new(), request, port }
+        Self { datagrams: Vec::new(), is_incomplete: false, request, port }
     }
 
     /// For news that nobody has asked for.
@@ -29,9 +32,9 @@ impl MessageWriter {
         Self::new(request, 0)
     }
 
-    /// The datagrams.
-    pub(super) fn into_datagrams(self) -> Vec<Vec<u8>> {
-        self.datagrams
+    /// The datagrams; an error if there was no memory for all of them.
+    pub(super) fn into_datagrams(self) -> (Vec<Vec<u8>>, Result<(), Errno>) {
+        (self.datagrams, if self.is_incomplete { Err(Errno::ENOBUFS) } else { Ok(()) })
     }
 
     /// Adds a message of `kind`: a structure, and what `fill` puts behind it.
@@ -54,9 +57,16 @@ impl MessageWriter {
             nlmsg_pid: self.port,
         };
         bytes[..size_of::<Nlmsghdr>()].copy_from_slice(header.as_bytes());
-        match self.datagrams.last_mut() {
-            Some(last) if is_dump && last.len() + bytes.len() <= DATAGRAM_LEN_MAX => last.extend_from_slice(&bytes),
-            _ => self.datagrams.push(bytes),
+        if is_dump
+            && let Some(last) = self.datagrams.last_mut()
+            && last.len() + bytes.len() <= DATAGRAM_LEN_MAX
+            && last.try_reserve(bytes.len()).is_ok()
+        {
+            last.extend_from_slice(&bytes);
+        } else if self.datagrams.try_reserve(1).is_ok() {
+            self.datagrams.push(bytes);
+        } else {
+            self.is_incomplete = true;
         }
     }
 
@@ -65,18 +75,22 @@ impl MessageWriter {
         self.message(NLMSG_DONE, true, &0_i32, |_| ());
     }
 
-    /// Answers with an error, or with 0 for none; `payload` is what follows the header of the request.
-    pub(super) fn error(&mut self, errno: i32, payload: &[u8]) {
+    /// Answers with an error, or with 0 for none. An error quotes `payload`, which is what follows the header of the request, if it is to and
+    /// if there is memory for it.
+    pub(super) fn error(&mut self, errno: i32, payload: Option<&[u8]>) {
         let error = Nlmsgerr { error: -errno, msg: self.request };
+        let mut is_capped = true;
         self.message(NLMSG_ERROR, false, &error, |bytes| {
-            if errno != 0 {
+            if let Some(payload) = payload
+                && errno != 0
+                && bytes.try_reserve(payload.len() + ALIGNMENT).is_ok()
+            {
                 bytes.extend_from_slice(payload);
                 bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+                is_capped = false;
             }
         });
-        if errno == 0
-            && let Some(last) = self.datagrams.last_mut()
-        {
+        if is_capped && let Some(last) = self.datagrams.last_mut() {
             // The request was left out.
             let flags = abi::netlink::NLM_F_CAPPED;
             if let Some(place) = last.get_mut(6..8) {

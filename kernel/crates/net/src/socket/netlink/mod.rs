@@ -150,10 +150,13 @@ impl NetlinkSocket {
         let errno = result.err().map_or(0, |errno| i32::from(errno.raw()));
         let is_dump = errno == 0 && route::is_get(header) && header.nlmsg_flags & abi::netlink::NLM_F_DUMP != 0;
         if errno != 0 || (header.nlmsg_flags & NLM_F_ACK != 0 && !is_dump) {
-            let payload = if self.caps_errors.load(Relaxed) { &[] } else { body };
-            out.error(errno, payload);
+            out.error(errno, Some(body).filter(|_| !self.caps_errors.load(Relaxed)));
         }
-        self.queue(out.into_datagrams().into_iter().map(|datagram| (datagram, 0)));
+        let (datagrams, result) = out.into_datagrams();
+        if result.is_err() {
+            self.note_overrun();
+        }
+        self.queue(datagrams.into_iter().map(|datagram| (datagram, 0)));
     }
 
     /// Lets datagrams wait to be received, as far as there is room.
@@ -162,7 +165,7 @@ impl NetlinkSocket {
         let mut queue = self.queue.lock();
         for (datagram, group) in datagrams {
             if queue.len + datagram.len() > limit || queue.datagrams.try_reserve(1).is_err() {
-                self.has_overrun.store(!self.ignores_overrun.load(Relaxed), Relaxed);
+                self.note_overrun();
                 break;
             }
             queue.len += datagram.len();
@@ -172,10 +175,18 @@ impl NetlinkSocket {
         self.waiters.wake(PollEvents::READABLE.bits());
     }
 
-    /// Changes the groups it is in.
-    fn set_groups(&self, change: impl FnOnce(u64) -> u64) {
+    /// Something is lost that it was to be told.
+    fn note_overrun(&self) {
+        self.has_overrun.store(!self.ignores_overrun.load(Relaxed), Relaxed);
+    }
+
+    /// Changes the groups it is in. `ENOBUFS`.
+    fn set_groups(&self, change: impl FnOnce(u64) -> u64) -> Result<(), Errno> {
         let mut members = MEMBERS.lock();
         let groups = change(self.groups.load(Relaxed));
+        if groups != 0 {
+            members.try_reserve(1).map_err(|_| Errno::ENOBUFS)?;
+        }
         self.groups.store(groups, Relaxed);
         members.retain(|member| member.strong_count() > 0 && !Weak::ptr_eq(member, &self.me));
         if groups != 0 {
@@ -183,13 +194,26 @@ impl NetlinkSocket {
             members.push(Weak::clone(&self.me));
         }
         MEMBER_COUNT.store(members.len(), Relaxed);
+        Ok(())
     }
 }
 
-/// Gives news to the members of its groups in the machine of `interfaces`.
-fn deliver(interfaces: &Interfaces, news: &[route::News]) {
-    let members: Vec<_> = MEMBERS.lock().iter().filter_map(Weak::upgrade).collect();
-    for member in members.iter().filter(|member| core::ptr::eq(member.stack.interfaces(), interfaces)) {
+/// The members in the machine of `interfaces`. `ENOBUFS`, and then all know that something is lost.
+fn members_of(interfaces: &Interfaces) -> Result<Vec<Arc<NetlinkSocket>>, Errno> {
+    let members = MEMBERS.lock();
+    let all = || members.iter().filter_map(Weak::upgrade);
+    let mut found = room::room_for(members.len()).inspect_err(|_| all().for_each(|member| member.note_overrun()))?;
+    found.extend(all());
+    drop(members);
+    found.retain(|member: &Arc<NetlinkSocket>| core::ptr::eq(member.stack.interfaces(), interfaces));
+    Ok(found)
+}
+
+/// Gives news to the members of its groups in the machine of `interfaces`; there may not have been memory for them.
+fn deliver(interfaces: &Interfaces, news: Result<Vec<route::News>, Errno>) {
+    let Ok(members) = members_of(interfaces) else { return };
+    let Ok(news) = news else { return members.iter().for_each(|member| member.note_overrun()) };
+    for member in members {
         let groups = member.groups.load(Relaxed);
         let mut own = news.iter().filter(|one| groups & bit_of(one.group) != 0).peekable();
         if own.peek().is_some() {
@@ -202,14 +226,14 @@ fn deliver(interfaces: &Interfaces, news: &[route::News]) {
 /// their order.
 pub(crate) fn notify(interfaces: &Interfaces, old: &Snapshot, new: &Snapshot) {
     if MEMBER_COUNT.load(Relaxed) > 0 {
-        deliver(interfaces, &route::changes(old, new));
+        deliver(interfaces, route::changes(old, new));
     }
 }
 
 /// Tells of the state of a link.
 pub(crate) fn notify_link(interfaces: &Interfaces, interface: &Interface) {
     if MEMBER_COUNT.load(Relaxed) > 0 {
-        deliver(interfaces, &route::link_change(interface));
+        deliver(interfaces, route::link_change(interface));
     }
 }
 
@@ -227,8 +251,7 @@ impl Socket for NetlinkSocket {
                 }
                 self.take_port(port, caller)?;
                 // Those beyond the mask stay.
-                self.set_groups(|known| known & !u64::from(u32::MAX) | u64::from(groups));
-                Ok(())
+                self.set_groups(|known| known & !u64::from(u32::MAX) | u64::from(groups))
             }
             _ => Err(Errno::EINVAL),
         }
@@ -288,7 +311,10 @@ impl Socket for NetlinkSocket {
         }
         let mut queue = self.queue.lock();
         let datagram = if request.flags.contains(MessageFlags::PEEK) {
-            queue.datagrams.front().cloned()
+            let front = queue.datagrams.front();
+            front
+                .map(|(bytes, group)| room::copy_of([&**bytes], bytes.len()).map(|bytes| (bytes, *group)))
+                .transpose()?
         } else {
             queue.datagrams.pop_front().inspect(|(datagram, _)| queue.len -= datagram.len())
         };
@@ -320,7 +346,7 @@ impl Socket for NetlinkSocket {
             NETLINK_ADD_MEMBERSHIP | NETLINK_DROP_MEMBERSHIP => {
                 let group = u32::try_from(value).ok().filter(|group| (1..=RTNLGRP_MAX).contains(group));
                 let bit = bit_of(group.ok_or(Errno::EINVAL)?);
-                self.set_groups(|known| if option == NETLINK_ADD_MEMBERSHIP { known | bit } else { known & !bit });
+                self.set_groups(|known| if option == NETLINK_ADD_MEMBERSHIP { known | bit } else { known & !bit })?;
             }
             NETLINK_NO_ENOBUFS => self.ignores_overrun.store(value != 0, Relaxed),
             NETLINK_CAP_ACK => self.caps_errors.store(value != 0, Relaxed),
@@ -380,7 +406,8 @@ impl Socket for NetlinkSocket {
 
     fn close(&self) {
         if self.groups.load(Relaxed) != 0 {
-            self.set_groups(|_| 0);
+            // Who leaves all needs no memory for it.
+            let _ = self.set_groups(|_| 0);
         }
         let port = self.port.swap(0, Relaxed);
         if port != 0 {

@@ -63,7 +63,7 @@ pub(super) fn serve(
         (RTM_GETADDR, true) => addresses(stack, *family, out),
         (RTM_GETROUTE, true) => routes(stack, *family, out),
         (RTM_GETROUTE, false) => return one_route(stack, body, out),
-        (RTM_GETNEIGH, true) => neighbours(stack, *family, out),
+        (RTM_GETNEIGH, true) => neighbours(stack, *family, out)?,
         (RTM_GETNEIGH, false) => return one_neighbour(stack, body, out),
         _ => return Err(Errno::EOPNOTSUPP),
     }
@@ -357,14 +357,15 @@ fn route(one: &RouteEntry, form: Form, out: &mut MessageWriter) {
 
 // ---- Neighbours -----------------------------------------------------------------------------------------------------
 
-fn neighbours(stack: &Stack, family: u8, out: &mut MessageWriter) {
+fn neighbours(stack: &Stack, family: u8, out: &mut MessageWriter) -> Result<(), Errno> {
     for interface in stack.interfaces().snapshot().interfaces() {
-        for (address, mac, state) in interface.neighbours().list() {
+        for (address, mac, state) in interface.neighbours().list()? {
             if is_wanted(family, address) {
                 neighbour(interface, (address, mac, state), Form::Dump, out);
             }
         }
     }
+    Ok(())
 }
 
 /// The neighbour that is named by its interface and its address.
@@ -374,8 +375,8 @@ fn one_neighbour(stack: &Stack, body: &[u8], out: &mut MessageWriter) -> Result<
         return Err(Errno::EINVAL);
     }
     let named = NamedNeighbour::parse(stack, body)?;
-    let known = named.interface.neighbours().list().into_iter().find(|(address, ..)| *address == named.address);
-    neighbour(&named.interface, known.ok_or(Errno::ENOENT)?, Form::One, out);
+    let (mac, state) = named.interface.neighbours().find(named.address).ok_or(Errno::ENOENT)?;
+    neighbour(&named.interface, (named.address, mac, state), Form::One, out);
     Ok(())
 }
 
@@ -409,15 +410,18 @@ pub(super) struct News {
     pub(super) message: Vec<u8>,
 }
 
-/// Appends the message that `write` makes.
-fn tell(news: &mut Vec<News>, group: u32, write: impl FnOnce(&mut MessageWriter)) {
+/// Appends the message that `write` makes. `ENOBUFS`.
+fn tell(news: &mut Vec<News>, group: u32, write: impl FnOnce(&mut MessageWriter)) -> Result<(), Errno> {
     let mut out = MessageWriter::for_news();
     write(&mut out);
-    news.extend(out.into_datagrams().into_iter().map(|message| News { group, message }));
+    let (datagrams, result) = out.into_datagrams();
+    news.try_reserve(datagrams.len()).map_err(|_| Errno::ENOBUFS)?;
+    news.extend(datagrams.into_iter().map(|message| News { group, message }));
+    result
 }
 
-/// What is different in `new`: addresses and routes that came or went. A change of times is none.
-pub(super) fn changes(old: &Snapshot, new: &Snapshot) -> Vec<News> {
+/// What is different in `new`: addresses and routes that came or went. A change of times is none. `ENOBUFS`.
+pub(super) fn changes(old: &Snapshot, new: &Snapshot) -> Result<Vec<News>, Errno> {
     let mut news = Vec::new();
     let has_address = |snapshot: &Snapshot, one: &InterfaceAddress| {
         snapshot.addresses_of(one.interface).any(|other| {
@@ -431,19 +435,19 @@ pub(super) fn changes(old: &Snapshot, new: &Snapshot) -> Vec<News> {
         // One that is tried out is no news yet, and when that is over it has not gone.
         for one in from.addresses().iter().filter(|one| one.is_assigned() && !has_address(to, one)) {
             let group = if one.address.is_ipv4() { RTNLGRP_IPV4_IFADDR } else { RTNLGRP_IPV6_IFADDR };
-            tell(&mut news, group, |out| address(from, one, form, out));
+            tell(&mut news, group, |out| address(from, one, form, out))?;
         }
         for one in from.routes().iter().filter(|one| !has_route(to, one)) {
             let group = if one.destination.is_ipv4() { RTNLGRP_IPV4_ROUTE } else { RTNLGRP_IPV6_ROUTE };
-            tell(&mut news, group, |out| route(one, form, out));
+            tell(&mut news, group, |out| route(one, form, out))?;
         }
     }
-    news
+    Ok(news)
 }
 
 /// The state of a link has changed.
-pub(super) fn link_change(interface: &Interface) -> Vec<News> {
+pub(super) fn link_change(interface: &Interface) -> Result<Vec<News>, Errno> {
     let mut news = Vec::new();
-    tell(&mut news, RTNLGRP_LINK, |out| link(interface, Form::News { is_gone: false }, out));
-    news
+    tell(&mut news, RTNLGRP_LINK, |out| link(interface, Form::News { is_gone: false }, out))?;
+    Ok(news)
 }
