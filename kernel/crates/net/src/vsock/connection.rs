@@ -119,7 +119,16 @@ impl Connection {
             Stage::Over => Reaction::default(),
         };
         reaction.events.set(PollEvents::WRITABLE, has_room || reaction.events.contains(PollEvents::OUT));
+        if reaction.reply.is_none() && self.wants_update() {
+            reaction.reply = Some(Operation::CreditUpdate);
+        }
         reaction
+    }
+
+    /// Whether the peer should hear that there is room for bytes of it.
+    pub(super) fn wants_update(&self) -> bool {
+        let is_mute = self.is_shut_by_peer(SHUTDOWN_SEND) || self.has_shut(SHUTDOWN_RECEIVE);
+        self.is_established() && !is_mute && self.credit.wants_update()
     }
 
     /// The answer to the request.
@@ -210,9 +219,9 @@ impl Connection {
         let was_shut = self.has_shut_both();
         self.own = SHUTDOWN_BOTH;
         match self.stage {
-            Stage::Requested => (None, false),
-            _ if self.is_shut_by_peer_in_full() => (Some(Operation::Reset), false),
-            Stage::Over => (None, false),
+            // Who has ended it, or was told so, may have given the ports to another connection.
+            Stage::Over | Stage::Requested => (None, false),
+            Stage::Established if self.is_shut_by_peer_in_full() => (Some(Operation::Reset), false),
             Stage::Established => ((!was_shut).then_some(Operation::Shutdown), true),
         }
     }
@@ -273,6 +282,7 @@ mod tests {
         let mut empty = established();
         empty.receive(&header(Operation::Reset, 0), b"");
         assert!(empty.is_over() && empty.is_done());
+        assert_eq!(empty.close(), (None, false), "nobody answers a reset");
     }
 
     #[test]
@@ -282,11 +292,24 @@ mod tests {
         assert_eq!((first.reply, first.is_gone, connection.is_over()), (None, false, false));
         let second = connection.receive(&header(Operation::Shutdown, SHUTDOWN_RECEIVE), b"");
         assert_eq!((second.reply, second.is_gone, connection.is_over()), (Some(Operation::Reset), true, true));
+        assert_eq!(connection.close(), (None, false), "it was reset");
 
         let mut unread = established();
         unread.receive(&header(Operation::Data, 0), b"x");
         assert_eq!(unread.receive(&header(Operation::Shutdown, u32::MAX), b"").reply, None);
         assert!(unread.is_established());
+    }
+
+    #[test]
+    fn a_peer_hears_of_room_when_bytes_come_as_well() {
+        let mut connection = established();
+        connection.receive(&header(Operation::Data, 0), &[0; 400]);
+        connection.credit.note_taken(400);
+        assert!(!connection.wants_update());
+        let reaction = connection.receive(&header(Operation::Data, 0), &[0; 200]);
+        assert_eq!(reaction.reply, Some(Operation::CreditUpdate));
+        connection.shut(SHUTDOWN_RECEIVE);
+        assert_eq!(connection.receive(&header(Operation::Data, 0), &[0; 100]).reply, None, "it is to send nothing");
     }
 
     #[test]

@@ -8,8 +8,12 @@
 //!    that was ever promised, and it never goes back. A peer that sends beyond it breaks the protocol.
 //! 3. What a peer says of bytes that it was never sent is not believed, and its promise counts only as far as our own
 //!    buffer is large: a peer that promises 4 GiB cannot make this side keep that much for a device that takes nothing.
-//! 4. The peer is told of room when it knows of little, and when it has asked and something is taken after that. A
-//!    sender that waits for more than there is asks, once, until it hears something.
+//! 4. The peer is told of room when there is more than it knows of and it knows of little, and when it has asked and
+//!    something is taken after that. What it knows goes by what it was told last, not by the limit, which a buffer that
+//!    shrank leaves behind; and as in (3) a peer may send no more than its own buffer is large. That is looked at when
+//!    bytes are taken and when some come: so a peer that knows of less than a large packet's room, or half a buffer's,
+//!    knows of all there is, and no peer need ask.
+//! 5. A sender that waits for more than it knows of asks, once, until it hears something.
 
 /// The peer hears of new room when it knows of less than this: one large packet's worth.
 const UPDATE_BELOW: u32 = 64 * 1024;
@@ -17,8 +21,10 @@ const UPDATE_BELOW: u32 = 64 * 1024;
 /// The counts of one side.
 #[derive(Debug)]
 pub(super) struct Credit {
-    /// The room of its own buffer, as it tells it.
+    /// The room of its own buffer.
     buffer: u32,
+    /// The same as the peer has heard it.
+    buffer_told: u32,
     /// Bytes its program has taken out.
     taken: u32,
     /// The same as the peer has heard it.
@@ -44,6 +50,7 @@ impl Credit {
     pub(super) fn new(buffer: u32) -> Self {
         Self {
             buffer,
+            buffer_told: 0,
             taken: 0,
             told: 0,
             received: 0,
@@ -59,7 +66,7 @@ impl Credit {
     /// What a packet that goes out now tells: the room, and what was taken.
     pub(super) fn tell(&mut self) -> (u32, u32) {
         self.is_asked &= self.taken == self.told;
-        self.told = self.taken;
+        (self.told, self.buffer_told) = (self.taken, self.buffer);
         let limit = self.taken.wrapping_add(self.buffer);
         if limit.wrapping_sub(self.received) > self.limit.wrapping_sub(self.received)
             && limit.wrapping_sub(self.taken) >= self.received.wrapping_sub(self.taken)
@@ -126,8 +133,13 @@ impl Credit {
 
     /// Whether the peer should hear that there is room.
     pub(super) fn wants_update(&self) -> bool {
-        let known = self.limit.wrapping_sub(self.received);
-        self.taken != self.told && (self.is_asked || known < UPDATE_BELOW.min(self.buffer.div_ceil(2)))
+        // One that says to have no buffer does not keep to it.
+        let own = if self.peer_buffer == 0 { u32::MAX } else { self.peer_buffer };
+        let window = self.buffer_told.min(own);
+        let known = window.saturating_sub(self.received.wrapping_sub(self.told));
+        let is_little = known < UPDATE_BELOW.min(window.div_ceil(2)).max(1);
+        let has_grown = self.buffer > self.buffer_told;
+        (self.taken != self.told && (self.is_asked || is_little)) || (has_grown && is_little)
     }
 
     /// Changes the room. True: the peer should hear of it.
@@ -171,6 +183,57 @@ mod tests {
             }
             assert!(queued > 0 || sender.room() > 0 || receiver.wants_update() || sender.ask(), "seed {seed}: stuck");
         }
+    }
+
+    /// A sender that never asks, and one that counts its own buffer too, as Linux's does.
+    #[test]
+    fn nobody_needs_to_ask() {
+        let seed = 11;
+        let mut random = Random::new(seed);
+        for round in 0..400 {
+            let sizes = [1, 128, 5000, 70_000, 1 << 18, 1 << 20];
+            let (own, peer) = (*random.pick(&sizes), *random.pick(&[0, 128, 5000, 1 << 18]));
+            let (mut receiver, mut sent, mut queued) = (Credit::new(own), 0_u32, 0_u32);
+            receiver.hear(peer, 0);
+            let mut shown = receiver.tell();
+            for _ in 0..200 {
+                if random.one_in(8) {
+                    // Nothing says so to the peer but news of room, nor does anything say that bytes were taken.
+                    receiver.set_buffer(*random.pick(&sizes));
+                }
+                let is_bound = peer > 0 && random.one_in(2);
+                let window = if is_bound { shown.0.min(peer) } else { shown.0 };
+                let room = window.saturating_sub(sent.wrapping_sub(shown.1));
+                let (is_whole, part) = (random.one_in(2), random.below(room as usize + 1));
+                let len = if is_whole { room } else { u32::try_from(part).unwrap() };
+                assert!(room > 0 || queued > 0, "seed {seed}, {round}: stuck");
+                assert!(receiver.note_received(len as usize), "seed {seed}, {round}");
+                (sent, queued) = (sent + len, queued + len);
+                if receiver.wants_update() {
+                    shown = receiver.tell();
+                }
+                let read = if random.one_in(2) { queued as usize } else { random.below(queued as usize + 1) };
+                queued -= u32::try_from(read).unwrap();
+                receiver.note_taken(read);
+                if receiver.wants_update() {
+                    shown = receiver.tell();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_with_little_room_left_knows_of_all() {
+        let mut credit = Credit::new(1 << 18);
+        credit.hear(1 << 18, 0);
+        credit.tell();
+        assert!(credit.note_received(150_000));
+        credit.note_taken(150_000);
+        assert!(!credit.wants_update(), "it knows of much");
+        // A reader that waits for more than the peer may send would wait for ever.
+        assert!(credit.note_received(100_000) && credit.wants_update());
+        credit.tell();
+        assert!(!credit.wants_update());
     }
 
     #[test]

@@ -144,7 +144,7 @@ pub(super) fn receive(socket: &VsockSocket, request: &mut ReceiveRequest<'_, '_>
     };
     let after = connection.inbox.len();
     connection.credit.note_taken(before - after);
-    let tells = connection.credit.wants_update() && !connection.is_done();
+    let tells = connection.wants_update();
     socket.vsock().account(before, after);
     if tells {
         socket.post(&mut inner, Operation::CreditUpdate, 0, Vec::new());
