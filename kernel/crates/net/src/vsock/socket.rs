@@ -69,6 +69,13 @@ pub(super) struct Inner {
     is_closed: bool,
 }
 
+impl Inner {
+    /// Which packets are of its connection.
+    fn key(&self) -> Key {
+        Key::new(self.route, self.own.port, self.peer)
+    }
+}
+
 /// A socket.
 pub struct VsockSocket {
     pub(super) stack: Arc<Stack>,
@@ -149,8 +156,7 @@ impl VsockSocket {
 
     /// No packets are of its connection any more.
     fn forget_connection(&self, inner: &Inner) {
-        let key = Key::new(inner.route, inner.own.port, inner.peer);
-        self.vsock().table().disconnect(key, self);
+        self.vsock().table().disconnect(inner.key(), self);
     }
 
     // ---- Packets ----------------------------------------------------------------------------------------------------
@@ -165,7 +171,9 @@ impl VsockSocket {
             return self.take_request(stack, inner, header, route);
         }
         let is_gone = inner.is_closed && inner.deadline_ns == NEVER;
-        if inner.route != route || is_gone {
+        // One that has a port is found by that alone.
+        let is_its_own = Key::new(route, header.destination.port, header.source) == inner.key();
+        if !is_its_own || is_gone {
             return false;
         }
         let Some(connection) = &mut inner.connection else { return false };

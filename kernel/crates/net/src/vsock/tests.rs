@@ -310,8 +310,12 @@ impl Machine {
 
     /// A packet from the host to `port`.
     fn give(&self, port: u32, operation: Operation, flags: u32, payload: &[u8]) {
+        self.give_from(HOST, port, operation, flags, payload);
+    }
+
+    fn give_from(&self, source: VsockAddress, port: u32, operation: Operation, flags: u32, payload: &[u8]) {
         let header = Header {
-            source: HOST,
+            source,
             destination: VsockAddress { cid: OWN_CID, port },
             kind: Some(Kind::Stream),
             operation: Some(operation),
@@ -375,6 +379,34 @@ fn the_host_answers_and_is_answered() {
     // It is forgotten.
     machine.give(port, Operation::Data, 0, b"late");
     assert_eq!(machine.operation(), Some(Operation::Reset));
+}
+
+#[test]
+fn a_connection_hears_its_peer_and_nobody_else() {
+    let machine = Machine::new();
+    let (client, port) = machine.connected();
+    let others = [VsockAddress { port: 78, ..HOST }, VsockAddress { cid: 3, ..HOST }];
+    for other in others {
+        for (operation, payload) in
+            [(Operation::Data, &b"forged"[..]), (Operation::Shutdown, b""), (Operation::Request, b"")]
+        {
+            machine.give_from(other, port, operation, SHUTDOWN_RECEIVE | SHUTDOWN_SEND, payload);
+            let refusal = machine.sent().unwrap().header;
+            assert_eq!((refusal.operation, refusal.destination), (Some(Operation::Reset), other));
+        }
+        machine.give_from(other, port, Operation::Reset, 0, b"");
+    }
+    assert_eq!(machine.operation(), None);
+    machine.give(port, Operation::Data, 0, b"true");
+    assert_eq!(read(&client, 10), Ok(Some(b"true".to_vec())));
+    // Nor does anybody else answer for it.
+    let asking = socket(&machine.stack, STREAM);
+    asking.connect(&Address::Vsock(HOST), &CALLER).unwrap();
+    let port = machine.sent().unwrap().header.source.port;
+    others.into_iter().for_each(|other| machine.give_from(other, port, Operation::Response, 0, b""));
+    assert_eq!(asking.finish_connect(), Ok(Progress::WouldBlock));
+    machine.give(port, Operation::Response, 0, b"");
+    assert_eq!(asking.finish_connect(), Ok(Progress::Done(0)));
 }
 
 #[test]
