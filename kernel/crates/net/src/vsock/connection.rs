@@ -200,9 +200,10 @@ impl Connection {
         }
     }
 
-    /// It has failed.
+    /// It has failed, and nothing of it is read any more.
     pub(super) fn fail(&mut self, errno: Errno, reply: Option<Operation>) -> Reaction {
         self.stage = Stage::Over;
+        self.inbox.clear();
         Reaction { reply, events: PollEvents::all(), error: Some(errno), is_gone: true }
     }
 

@@ -53,6 +53,11 @@ impl Inbox {
         self.bytes.len()
     }
 
+    /// The memory that all this takes: messages have a record each, with or without bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.len() + self.messages.as_ref().map_or(0, |messages| messages.len() * size_of::<Message>())
+    }
+
     /// Whether there is something to read, with as many bytes as a reader waits for.
     pub(super) fn is_readable(&self, low_water: usize) -> bool {
         match &self.messages {

@@ -88,7 +88,7 @@ pub struct Vsock {
     has_backlog: AtomicBool,
     attached: Once<Attached>,
     service: Arc<Service>,
-    /// Bytes in all inboxes.
+    /// Bytes that all inboxes take.
     held: AtomicUsize,
     /// And how many there may be.
     held_max: AtomicUsize,
@@ -274,11 +274,11 @@ impl Vsock {
     fn reset_connections(&self) {
         let sockets = self.table().over_device();
         for socket in sockets {
-            socket.lose(self);
+            socket.lose();
         }
     }
 
-    /// Bytes are in an inbox that were not, or the opposite. False: there are too many.
+    /// Memory is in an inbox that was not, or the opposite. False: there are too many.
     fn account(&self, before: usize, after: usize) -> bool {
         if after <= before {
             self.held.fetch_sub(before - after, Ordering::Relaxed);

@@ -138,14 +138,13 @@ pub(super) fn receive(socket: &VsockSocket, request: &mut ReceiveRequest<'_, '_>
         return nothing;
     }
     let is_look = request.flags.contains(MessageFlags::PEEK);
-    let before = connection.inbox.len();
+    let (before, memory_before) = (connection.inbox.len(), connection.inbox.memory());
     let Some(taken) = connection.inbox.read(request.to, is_look)? else {
         return if connection.is_shut_by_peer(SHUTDOWN_SEND) { nothing } else { Ok(None) };
     };
-    let after = connection.inbox.len();
-    connection.credit.note_taken(before - after);
+    connection.credit.note_taken(before - connection.inbox.len());
     let tells = connection.wants_update();
-    socket.vsock().account(before, after);
+    socket.vsock().account(memory_before, connection.inbox.memory());
     if tells {
         socket.post(&mut inner, Operation::CreditUpdate, 0, Vec::new());
         socket.finish(inner);

@@ -181,10 +181,12 @@ impl VsockSocket {
             return false;
         }
         let was_established = connection.is_established();
-        let before = connection.inbox.len();
+        let before = connection.inbox.memory();
         let mut reaction = connection.receive(header, payload);
-        if !self.vsock().account(before, connection.inbox.len()) {
+        let after = connection.inbox.memory();
+        if !self.vsock().account(before, after) {
             reaction = connection.fail(Errno::ECONNRESET, Some(Operation::Reset));
+            self.vsock().account(after, connection.inbox.memory());
         }
         if !was_established && connection.is_established() && inner.standing == Standing::Connecting {
             inner.standing = Standing::Connected;
@@ -210,6 +212,7 @@ impl VsockSocket {
             self.forget_connection(inner);
             if inner.is_closed {
                 self.forget_port(inner);
+                self.forget_timer();
             }
         }
         events
@@ -260,36 +263,41 @@ impl VsockSocket {
     }
 
     /// The way to the host is not what it was.
-    pub(super) fn lose(&self, vsock: &Vsock) {
+    pub(super) fn lose(&self) {
         let mut inner = self.lock();
-        let Some(connection) = &mut inner.connection else { return };
-        let before = connection.inbox.len();
-        connection.inbox.clear();
-        vsock.account(before, 0);
-        let reaction = connection.fail(Errno::ECONNRESET, None);
-        let events = self.follow(&mut inner, reaction);
+        let events = self.fail(&mut inner, Errno::ECONNRESET, None);
         drop(inner);
         self.wake(events);
     }
 
-    /// It is too late for what was waited for.
-    fn expire(&self) {
+    /// Its connection, if it has one, has failed; answers whom to wake.
+    fn fail(&self, inner: &mut Inner, errno: Errno, reply: Option<Operation>) -> PollEvents {
+        let Some(connection) = &mut inner.connection else { return PollEvents::empty() };
+        let before = connection.inbox.memory();
+        let reaction = connection.fail(errno, reply);
+        self.vsock().account(before, connection.inbox.memory());
+        self.follow(inner, reaction)
+    }
+
+    /// Gives up what was waited for, if it is too late; answers when it will be.
+    fn expire(&self, now_ns: u64) -> u64 {
         let mut inner = self.lock();
+        if inner.deadline_ns > now_ns {
+            return inner.deadline_ns;
+        }
         inner.deadline_ns = NEVER;
         let is_closed = inner.is_closed;
-        let Some(connection) = &mut inner.connection else { return };
+        let Some(connection) = &mut inner.connection else { return NEVER };
         if !is_closed && (connection.is_established() || connection.is_over()) {
-            return;
+            return NEVER;
         }
         if inner.standing == Standing::Connecting {
             inner.standing = Standing::Unconnected;
         }
-        let Some(connection) = &mut inner.connection else { return };
-        let reply = is_closed.then_some(Operation::Reset);
-        let reaction = connection.fail(Errno::ETIMEDOUT, reply);
-        let events = self.follow(&mut inner, reaction);
+        let events = self.fail(&mut inner, Errno::ETIMEDOUT, is_closed.then_some(Operation::Reset));
         self.finish(inner);
         self.wake(events);
+        NEVER
     }
 
     // ---- Calls ------------------------------------------------------------------------------------------------------
@@ -305,6 +313,11 @@ impl VsockSocket {
         if core::mem::take(&mut inner.is_bound) {
             self.vsock().table().unbind(self, inner.own.port);
         }
+    }
+
+    /// A timer holds on to its socket, for as long as the program has said that an attempt may take.
+    fn forget_timer(&self) {
+        self.stack.cancel_timer(&(self.arc() as Arc<dyn Flow>));
     }
 
     /// Begins a connection to `peer`.
@@ -528,9 +541,9 @@ impl Socket for VsockSocket {
         let route = inner.route;
         let mut waits = false;
         if let Some(connection) = &mut inner.connection {
-            let before = connection.inbox.len();
+            let before = connection.inbox.memory();
             let (farewell, is_awaited) = connection.close();
-            self.vsock().account(before, 0);
+            self.vsock().account(before, connection.inbox.memory());
             if let Some(operation) = farewell {
                 let flags = if operation == Operation::Shutdown { SHUTDOWN_BOTH } else { 0 };
                 self.post(&mut inner, operation, flags, Vec::new());
@@ -548,6 +561,7 @@ impl Socket for VsockSocket {
             inner.deadline_ns = NEVER;
             self.forget_connection(&inner);
             self.forget_port(&mut inner);
+            self.forget_timer();
         }
         self.finish(inner);
         for connection in pending {
@@ -566,12 +580,7 @@ impl Flow for VsockSocket {
     fn wake(&self) {}
 
     fn work(self: Arc<Self>, _stack: &Arc<Stack>, now_ns: u64) -> u64 {
-        let deadline_ns = self.lock().deadline_ns;
-        if deadline_ns > now_ns {
-            return deadline_ns;
-        }
-        self.expire();
-        NEVER
+        self.expire(now_ns)
     }
 
     fn has_packets(&self) -> bool {

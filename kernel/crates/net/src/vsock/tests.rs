@@ -237,6 +237,35 @@ fn what_waits_in_all_connections_is_bounded() {
     assert_eq!(write(&client, &[0; 1000]), Ok(Progress::Done(1000)));
 }
 
+/// Bytes that all inboxes of a machine take.
+fn held(stack: &Arc<Stack>) -> usize {
+    stack.vsock().held.load(Ordering::Relaxed)
+}
+
+#[test]
+fn what_a_failed_connection_had_is_given_back() {
+    let stack = Stack::new(1);
+    stack.set_memory(8 * 1000);
+    let (client, server) = pair(&stack, STREAM);
+    assert_eq!(write(&client, &[0; 1000]), Ok(Progress::Done(1000)));
+    assert_eq!((write(&client, &[0; 1]), held(&stack)), (Ok(Progress::Done(1)), 0));
+    let others = pair(&stack, STREAM);
+    assert_eq!(write(&others.0, &[0; 1000]), Ok(Progress::Done(1000)));
+    assert_eq!(read(&others.1, 2000).unwrap().unwrap().len(), 1000);
+    [client, server].iter().for_each(|socket| socket.close());
+    assert_eq!(held(&stack), 0);
+}
+
+#[test]
+fn messages_take_more_than_their_bytes() {
+    let stack = Stack::new(1);
+    stack.set_memory(8 * 1000);
+    let (client, server) = pair(&stack, SEQPACKET);
+    let sent = (0..1000).take_while(|_| write(&client, b"x") == Ok(Progress::Done(1))).count();
+    assert!((30..100).contains(&sent), "{sent} of 1 byte where there is room for 1000 bytes");
+    assert_eq!((read(&server, 1), held(&stack)), (Err(Errno::ECONNRESET), 0));
+}
+
 // ---- With a host ----------------------------------------------------------------------------------------------------
 
 /// The host's end: what the machine sent, and what it is to receive.
@@ -453,6 +482,29 @@ fn who_hears_nothing_gives_up() {
     clock::stop_at(20_000_000_000);
     machine.stack.work(0);
     assert_eq!(machine.operation(), Some(Operation::Reset), "the host never ended it");
+}
+
+#[test]
+fn a_socket_is_gone_when_it_is_closed_however_long_it_might_have_waited() {
+    let machine = Machine::new();
+    let (mut sockets, hour) = (Vec::new(), [3600_i64.to_ne_bytes(), 0_i64.to_ne_bytes()].concat());
+    for is_answered in [true, false] {
+        let client = socket(&machine.stack, STREAM);
+        client.set_option(40, 6, &hour, &CALLER).unwrap();
+        client.connect(&Address::Vsock(HOST), &CALLER).unwrap();
+        let port = machine.sent().unwrap().header.source.port;
+        if is_answered {
+            machine.give(port, Operation::Response, 0, b"");
+            client.close();
+            machine.give(port, Operation::Reset, 0, b"");
+        } else {
+            client.close();
+        }
+        sockets.push(client);
+    }
+    for socket in &sockets {
+        assert_eq!(Arc::strong_count(socket), 1, "somebody holds on to it");
+    }
 }
 
 fn machine_of(machine: &Machine) -> (Arc<dyn Socket>, u32) {
