@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/uio.h>
 
 static char byte[1];
 static int descriptor;
@@ -24,10 +25,14 @@ static void write_null(void) { call3(SYS_write, descriptor, (long)byte, 1); }
 static void yield(void) { call3(SYS_sched_yield, 0, 0, 0); }
 #endif
 
+static struct iovec pair[2] = { { byte, 1 }, { byte, 1 } };
+static void writev_null(void) { call3(SYS_writev, descriptor, (long)pair, 2); }
+
 static const struct row rows[] = {
 	{ .name = "getppid", .once = getppid_call },
 	{ .name = "read_1_zero", .once = read_zero, .prepare = open_zero, .finish = close_it },
 	{ .name = "write_1_null", .once = write_null, .prepare = open_null, .finish = close_it },
+	{ .name = "writev_2_null", .once = writev_null, .prepare = open_null, .finish = close_it },
 	{ .name = "sched_yield", .once = yield },
 };
 const struct rows call_rows = ROWS(rows);

@@ -14,6 +14,9 @@ static int file;
 // Bytes from the generator, as many as a page has.
 static void random_page(void) { call3(SYS_getrandom, (long)text, 4096, 0); }
 
+// As many as a key or an identifier has.
+static void random_few(void) { call3(SYS_getrandom, (long)text, 16, 0); }
+
 static void tell_memory(void)
 {
 	struct sysinfo info;
@@ -45,6 +48,7 @@ static void read_again(void) { call6(SYS_pread64, file, (long)text, sizeof text,
 
 static const struct row rows[] = {
 	{ .name = "getrandom_4k", .once = random_page },
+	{ .name = "getrandom_16", .once = random_few },
 	{ .name = "sysinfo", .once = tell_memory },
 	{ .name = "sigaltstack", .once = ask_stack },
 	{ .name = "proc_meminfo", .once = read_again, .prepare = open_meminfo, .finish = close_it },

@@ -3,7 +3,7 @@
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use abi::{Pollfd, Timespec};
+use abi::{Iovec, Pollfd, Timespec};
 use netsim::counting::{CountingAllocator, allocation_count};
 use support::*;
 
@@ -11,6 +11,10 @@ use support::*;
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const POLL: u64 = 7;
+const READ: u64 = 0;
+const WRITE: u64 = 1;
+const READV: u64 = 19;
+const WRITEV: u64 = 20;
 const PIPE: u64 = 22;
 const PSELECT: u64 = 270;
 const POLLIN: u16 = 1;
@@ -18,11 +22,38 @@ const POLLIN: u16 = 1;
 const TIMEOUT: u64 = SCRATCH + 256;
 const SET: u64 = SCRATCH + 512;
 
+/// How often a call allocates that answers this.
+fn allocations_of(machine: &mut Machine, answer: i64, number: u64, arguments: &[u64]) -> usize {
+    let before = allocation_count();
+    assert_eq!(machine.syscall(number, arguments), answer);
+    allocation_count() - before
+}
+
 /// How often a call allocates that finds nothing and sleeps for a millisecond.
 fn allocations(machine: &mut Machine, number: u64, arguments: &[u64]) -> usize {
-    let before = allocation_count();
-    assert_eq!(machine.syscall(number, arguments), 0);
-    allocation_count() - before
+    allocations_of(machine, 0, number, arguments)
+}
+
+#[test]
+fn vectors_of_few_buffers_allocate_nothing() {
+    let mut machine = boot();
+    assert_eq!(machine.syscall(PIPE, &[SCRATCH]), 0);
+    let [read_end, write_end] = machine.read::<[i32; 2]>(SCRATCH).map(|fd| u64::try_from(fd).unwrap());
+    let iov_base = usize::try_from(SCRATCH).unwrap();
+    let vector = [Iovec { iov_base, iov_len: 2 }; 4];
+    for round in 0..2 {
+        // The memory of a test allocates for each copy.
+        let alone = [
+            allocations_of(&mut machine, 2, WRITE, &[write_end, SCRATCH, 2]),
+            allocations_of(&mut machine, 2, READ, &[read_end, SCRATCH, 2]),
+        ];
+        machine.write(SCRATCH, &vector);
+        let together = [
+            allocations_of(&mut machine, 8, WRITEV, &[write_end, SCRATCH, vector.len() as u64]),
+            allocations_of(&mut machine, 8, READV, &[read_end, SCRATCH, vector.len() as u64]),
+        ];
+        assert!(round == 0 || together == alone.map(|count| count * vector.len()), "{together:?} for {alone:?}");
+    }
 }
 
 #[test]

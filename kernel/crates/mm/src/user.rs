@@ -24,7 +24,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::range::page_down;
 use crate::{PAGE_SIZE, USER_END};
 
-pub use arrays::{read_iovecs, read_user_cstr, read_user_cstr_array};
+pub use arrays::{IovecBuffer, read_user_cstr, read_user_cstr_array};
 pub use reader::UserReader;
 pub use writer::UserWriter;
 

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use abi::{Errno, Iovec};
-use mm::user::{IOVEC_COUNT_MAX, TRANSFER_LEN_MAX, fault_in, read_iovecs, read_user_cstr, read_user_cstr_array};
+use mm::user::{IOVEC_COUNT_MAX, IovecBuffer, TRANSFER_LEN_MAX, fault_in, read_user_cstr, read_user_cstr_array};
 use mm::user::{read_user_struct, write_user_struct};
 use mm::{Frame, MapRequest, PAGE_SIZE, Rights, USER_END, UserReader, UserWriter};
 use testkit::Cpu;
@@ -68,7 +68,7 @@ fn segments_are_one_stream() {
     put(&cpu, BASE + PAGE_SIZE - 1, b"two");
     let iovecs = [(BASE, 3), (0, 0), (BASE + PAGE_SIZE - 1, 3)];
     let iovecs: Vec<_> = iovecs.map(|(iov_base, iov_len)| Iovec { iov_base, iov_len }).into();
-    let mut reader = UserReader::from_iovecs(iovecs.clone()).unwrap();
+    let mut reader = UserReader::from_iovecs(&iovecs).unwrap();
     assert_eq!(reader.remaining(), 6);
     let mut bytes = [0; 4];
     assert_eq!(reader.read(&mut bytes), Ok(4));
@@ -77,7 +77,7 @@ fn segments_are_one_stream() {
     assert_eq!((reader.skip(1), reader.read(&mut bytes)), (1, Ok(1)));
     assert_eq!((bytes[0], reader.is_empty()), (b'o', true));
     assert_eq!(second.read(&mut bytes), Ok(2));
-    let mut writer = UserWriter::from_iovecs(iovecs).unwrap();
+    let mut writer = UserWriter::from_iovecs(&iovecs).unwrap();
     writer.write_all(b"123456").unwrap();
     assert!(writer.is_full());
     assert_eq!(get(&cpu, BASE + PAGE_SIZE - 1, 3), b"456");
@@ -91,7 +91,7 @@ fn a_transfer_is_made_shorter() {
     let iovecs = [(BASE, 3), (BASE + 3, 3), (BASE + 6, 5)];
     let iovecs: Vec<_> = iovecs.map(|(iov_base, iov_len)| Iovec { iov_base, iov_len }).into();
     for len in 0..=12 {
-        let mut reader = UserReader::from_iovecs(iovecs.clone()).unwrap();
+        let mut reader = UserReader::from_iovecs(&iovecs).unwrap();
         reader.truncate(len);
         // What is cut off is no part of how the rest is aligned.
         let expected = iovecs.iter().scan(len, |left, iovec| {
@@ -116,7 +116,7 @@ fn a_transfer_is_made_shorter() {
 #[test]
 fn segments_are_checked() {
     let segments = |iov_base: usize, iov_len: usize, count: usize| {
-        UserReader::from_iovecs(vec![Iovec { iov_base, iov_len }; count]).map(|reader| reader.remaining())
+        UserReader::from_iovecs(&vec![Iovec { iov_base, iov_len }; count]).map(|reader| reader.remaining())
     };
     assert_eq!(segments(BASE, 1, IOVEC_COUNT_MAX + 1), Err(Errno::EINVAL));
     assert_eq!(segments(BASE, 1, IOVEC_COUNT_MAX), Ok(IOVEC_COUNT_MAX));
@@ -126,10 +126,14 @@ fn segments_are_checked() {
 
     let cpu = cpu();
     write_user_struct(BASE, &Iovec { iov_base: 5, iov_len: 6 }).unwrap();
-    let read = read_iovecs(BASE, 2).unwrap();
-    assert_eq!((read.len(), read[0].iov_base, read[1].iov_len), (2, 5, 0));
-    assert!(read_iovecs(BASE, IOVEC_COUNT_MAX + 1).is_err_and(|errno| errno == Errno::EINVAL));
-    assert!(read_iovecs(END - 16, 2).is_err_and(|errno| errno == Errno::EFAULT));
+    let read = |address, count| IovecBuffer::new().read(address, count).map(<[Iovec]>::to_vec);
+    for count in [2, 4, 5] {
+        let found = read(BASE, count).unwrap();
+        assert_eq!((found.len(), found[0].iov_base, found[1].iov_len), (count, 5, 0));
+    }
+    assert_eq!(read(BASE, 0).map(|found| found.len()), Ok(0));
+    assert!(read(BASE, IOVEC_COUNT_MAX + 1).is_err_and(|errno| errno == Errno::EINVAL));
+    assert!(read(END - 16, 2).is_err_and(|errno| errno == Errno::EFAULT));
     drop(cpu);
 }
 

@@ -207,7 +207,7 @@ const NS_PER_CENTISECOND: u64 = 10_000_000;
 const VM: &[Row<System>] = &[
     Row::fixed("admin_reserve_kbytes", "0\n"),
     Row::fixed("compaction_proactiveness", "0\n"),
-    // Writers wait when a fifth of memory is dirty; nothing is written back before.
+    // Writers wait when a fifth of memory is dirty; no smaller amount begins to be written back before its time.
     Row::fixed("dirty_background_bytes", "0\n"),
     Row::fixed("dirty_background_ratio", "20\n"),
     Row::fixed("dirty_bytes", "0\n"),

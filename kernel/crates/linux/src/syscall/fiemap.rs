@@ -12,7 +12,7 @@ use crate::SyscallResult;
 
 /// The most extents that can be asked for: with what is in front of them they have a number of bytes of 32 bits
 /// (`FIEMAP_MAX_EXTENTS`).
-const EXTENTS_MAX: u32 = (u32::MAX - 32) / 56;
+const EXTENTS_MAX: u32 = u32::MAX / 56;
 
 /// The extents of one call, on their way to the program.
 struct Told {

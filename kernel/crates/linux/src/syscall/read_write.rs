@@ -8,7 +8,7 @@ use abi::signal::SI_USER;
 use abi::stat::{S_IFMT, S_IFREG};
 use abi::{Errno, Fd, OpenFlags, PollEvents, Rlimit, RwFlags, Signal, UserPtr};
 use file::{CallFlags, FdRef, IoResult, OpenFile, Progress};
-use mm::user::{UserReader, UserWriter, read_iovecs};
+use mm::user::{IovecBuffer, UserReader, UserWriter};
 use net::socket::{MessageFlags, SocketFile};
 use sync::machine::{self, NEVER};
 use vfs::VnodeFile;
@@ -164,7 +164,8 @@ pub(crate) fn pread64(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize, of
 
 fn read_vector(thread: &Thread, fd: Fd, vector: UserPtr, count: u64, position: Option<u64>) -> SyscallResult {
     let open = readable(thread, fd)?;
-    let mut to = UserWriter::from_iovecs(read_iovecs(vector.address(), vector_len(count)?)?)?;
+    let mut iovecs = IovecBuffer::new();
+    let mut to = UserWriter::from_iovecs(iovecs.read(vector.address(), vector_len(count)?)?)?;
     check_end(position, to.remaining())?;
     read_from(thread, &open, &mut to, position)
 }
@@ -205,7 +206,8 @@ pub(crate) fn preadv2(
         check_positions(thread, fd)?;
     }
     let open = readable(thread, fd)?;
-    let mut to = UserWriter::from_iovecs(read_iovecs(vector.address(), vector_len(vector_length)?)?)?;
+    let mut iovecs = IovecBuffer::new();
+    let mut to = UserWriter::from_iovecs(iovecs.read(vector.address(), vector_len(vector_length)?)?)?;
     if to.remaining() == 0 {
         return Ok(0);
     }
@@ -407,7 +409,8 @@ pub(crate) fn pwrite64(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize, o
 }
 
 fn write_vector(thread: &Thread, open: &OpenFile, vector: UserPtr, count: u64, position: Option<u64>) -> SyscallResult {
-    let mut from = UserReader::from_iovecs(read_iovecs(vector.address(), vector_len(count)?)?)?;
+    let mut iovecs = IovecBuffer::new();
+    let mut from = UserReader::from_iovecs(iovecs.read(vector.address(), vector_len(count)?)?)?;
     limit(thread, open, &mut from, position)?;
     write_to(thread, open, &mut from, position)
 }
@@ -454,7 +457,8 @@ pub(crate) fn pwritev2(
         check_positions(thread, fd)?;
     }
     let open = writable(thread, fd)?;
-    let mut from = UserReader::from_iovecs(read_iovecs(vector.address(), vector_len(vector_length)?)?)?;
+    let mut iovecs = IovecBuffer::new();
+    let mut from = UserReader::from_iovecs(iovecs.read(vector.address(), vector_len(vector_length)?)?)?;
     if from.is_empty() {
         return Ok(0);
     }

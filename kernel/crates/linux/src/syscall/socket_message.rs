@@ -5,7 +5,7 @@ use core::mem::offset_of;
 
 use abi::socket::{AF_INET, AF_INET6, MMSG_COUNT_MAX, Mmsghdr, Msghdr, SOCKADDR_STORAGE_LEN};
 use abi::{Errno, Fd, Timespec, UserPtr};
-use mm::user::{IOVEC_COUNT_MAX, UserReader, UserWriter, read_iovecs, read_user_struct, write_user_struct};
+use mm::user::{IOVEC_COUNT_MAX, IovecBuffer, UserReader, UserWriter, read_user_struct, write_user_struct};
 use net::socket::{Address, MessageFlags, Received, SendRequest};
 use sync::machine::{self, NEVER};
 
@@ -26,11 +26,11 @@ fn message_flags(flags: u32) -> Result<MessageFlags, Errno> {
 }
 
 /// The buffers of a message.
-fn iovecs(header: &Msghdr) -> Result<Vec<abi::Iovec>, Errno> {
+fn iovecs<'a>(header: &Msghdr, buffer: &'a mut IovecBuffer) -> Result<&'a [abi::Iovec], Errno> {
     if header.msg_iovlen > IOVEC_COUNT_MAX {
         return Err(Errno::EMSGSIZE);
     }
-    read_iovecs(header.msg_iov, header.msg_iovlen)
+    buffer.read(header.msg_iov, header.msg_iovlen)
 }
 
 /// The length of the name in a header; longer than any is as long as the longest.
@@ -98,7 +98,8 @@ fn send_message(thread: &Thread, open: &OpenSocket, message: usize, flags: Messa
         Some(pointer) => Some(address::read_bytes(pointer, name_len).map(|bytes| (pointer, bytes))?),
         None => None,
     };
-    let mut from = UserReader::from_iovecs(iovecs(&header)?)?;
+    let mut buffer = IovecBuffer::new();
+    let mut from = UserReader::from_iovecs(iovecs(&header, &mut buffer)?)?;
     let socket = open.socket();
     let mut control = control::read(thread, socket.kind(), header.msg_control, header.msg_controllen)?;
     let address = match address {
@@ -194,7 +195,8 @@ fn receive_message(
 ) -> Result<(usize, MessageFlags), SyscallError> {
     let header: Msghdr = read_user_struct(message)?;
     name_len(&header)?;
-    let mut to = UserWriter::from_iovecs(iovecs(&header)?)?;
+    let mut buffer = IovecBuffer::new();
+    let mut to = UserWriter::from_iovecs(iovecs(&header, &mut buffer)?)?;
     let socket = open.socket();
     // Without room for it as well: that something was left out is told.
     let received = receive(thread, open.open(), socket, &mut to, flags, true)?;

@@ -11,7 +11,7 @@ use abi::{Errno, Fd, OpenFlags, PAGE_SIZE, PollEvents, UserPtr};
 use file::pipe::{PipeEnd, PipePage};
 use file::{OpenFile, Progress};
 use mm::FramePiece;
-use mm::user::{UserReader, UserWriter, read_iovecs, read_user_struct, write_user_struct};
+use mm::user::{IovecBuffer, UserReader, UserWriter, read_user_struct, write_user_struct};
 
 use super::read_write::{read_from, write_to};
 use super::transfer::{PAGES_MAX, Side, pipe_of, put, share_pages};
@@ -289,7 +289,8 @@ pub(crate) fn vmsplice(thread: &Thread, fd: Fd, vector: UserPtr, vector_length: 
         return Err(Errno::EBADF.into());
     }
     let count = usize::try_from(vector_length).map_err(|_| Errno::EINVAL)?;
-    let iovecs = read_iovecs(vector.address(), count)?;
+    let mut iovecs = IovecBuffer::new();
+    let iovecs = iovecs.read(vector.address(), count)?;
     let nonblocking = (flags & SPLICE_F_NONBLOCK != 0).then(|| open.with_flags(open.flags() | OpenFlags::NONBLOCK));
     let open = nonblocking.as_deref().unwrap_or(&open);
     if open.is_writable() {

@@ -14,8 +14,9 @@ use crate::thread::Thread;
 
 /// Bits behind the point of a load in `struct sysinfo`.
 const SI_LOAD_SHIFT: u32 = 16;
-/// Random bytes made in one go.
+/// Random bytes made in one go, and the most for which a smaller buffer does: it is zeroed first.
 const RANDOM_CHUNK: usize = 1024;
+const RANDOM_FEW: usize = 256;
 
 pub(crate) fn uname(thread: &Thread, buffer: UserPtr) -> SyscallResult {
     let system = thread.process().system();
@@ -76,11 +77,17 @@ pub(crate) fn getrandom(thread: &Thread, buffer: UserPtr, count: usize, flags: u
         return Err(Errno::EINVAL.into());
     }
     // The generator is seeded before the first program runs, so nothing here waits.
-    let mut writer = UserWriter::new(buffer.address(), count)?;
-    let mut bytes = [0; RANDOM_CHUNK];
+    let writer = UserWriter::new(buffer.address(), count)?;
+    if count <= RANDOM_FEW { fill::<RANDOM_FEW>(thread, writer) } else { fill::<RANDOM_CHUNK>(thread, writer) }
+}
+
+/// Writes random bytes, `CHUNK` at a time.
+#[inline(never)]
+fn fill<const CHUNK: usize>(thread: &Thread, mut writer: UserWriter<'_>) -> SyscallResult {
+    let mut bytes = [0; CHUNK];
     let mut done = 0;
     while !writer.is_full() {
-        let chunk = &mut bytes[..RANDOM_CHUNK.min(writer.remaining())];
+        let chunk = &mut bytes[..CHUNK.min(writer.remaining())];
         machine::fill_entropy(chunk);
         match writer.write(chunk) {
             Ok(written) if written == chunk.len() => done += written,

@@ -55,13 +55,38 @@ pub fn read_user_cstr_array(address: usize, len_max: usize) -> Result<Vec<Vec<u8
     }
 }
 
-/// Reads the segments of an iovec. EINVAL for more than [`IOVEC_COUNT_MAX`].
-pub fn read_iovecs(address: usize, count: usize) -> Result<Vec<Iovec>, Errno> {
-    if count > IOVEC_COUNT_MAX {
-        return Err(Errno::EINVAL);
+/// Where the segments of an iovec are read to: the program may change its own meanwhile.
+#[derive(Default, Debug)]
+pub struct IovecBuffer {
+    /// The segments if there are few, as there are nearly always: no memory is needed but the caller's stack.
+    few: [Iovec; FEW_MAX],
+    many: Vec<Iovec>,
+}
+
+/// More would have to be zeroed by a call.
+const FEW_MAX: usize = 4;
+
+impl IovecBuffer {
+    /// An empty one.
+    #[inline(always)]
+    pub const fn new() -> Self {
+        Self { few: [Iovec { iov_base: 0, iov_len: 0 }; FEW_MAX], many: Vec::new() }
     }
-    let mut reader = UserReader::new(address, count * size_of::<Iovec>())?;
-    let mut iovecs = alloc::vec![Iovec::new_zeroed(); count];
-    reader.read_exact(iovecs.as_mut_bytes())?;
-    Ok(iovecs)
+
+    /// Reads the segments of an iovec. EINVAL for more than [`IOVEC_COUNT_MAX`], ENOMEM without memory for them.
+    pub fn read(&mut self, address: usize, count: usize) -> Result<&[Iovec], Errno> {
+        if count > IOVEC_COUNT_MAX {
+            return Err(Errno::EINVAL);
+        }
+        let mut reader = UserReader::new(address, count * size_of::<Iovec>())?;
+        let segments = if count <= FEW_MAX {
+            &mut self.few[..count]
+        } else {
+            self.many.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+            self.many.resize(count, Iovec::new_zeroed());
+            &mut self.many[..]
+        };
+        reader.read_exact(segments.as_mut_bytes())?;
+        Ok(segments)
+    }
 }

@@ -1,7 +1,5 @@
 //! [`UserReader`]: bytes from the program.
 
-use alloc::vec::Vec;
-
 use abi::{Errno, Iovec};
 use sync::machine;
 use zerocopy::{FromBytes, IntoBytes};
@@ -17,7 +15,7 @@ pub struct UserReader<'a>(Source<'a>);
 
 #[derive(Clone, Debug)]
 enum Source<'a> {
-    User(Segments),
+    User(Segments<'a>),
     Kernel(&'a [u8]),
     Pieces(PieceCursor<'a>),
 }
@@ -28,14 +26,14 @@ impl UserReader<'static> {
     pub fn new(address: usize, len: usize) -> Result<Self, Errno> {
         Segments::new(address, len).map(Source::User).map(Self)
     }
-
-    /// The segments of an iovec, in order. EINVAL for too many or a negative length, EFAULT outside the program's half.
-    pub fn from_iovecs(iovecs: Vec<Iovec>) -> Result<Self, Errno> {
-        Segments::from_iovecs(iovecs).map(Source::User).map(Self)
-    }
 }
 
 impl<'a> UserReader<'a> {
+    /// The segments of an iovec, in order. EINVAL for too many or a negative length, EFAULT outside the program's half.
+    pub fn from_iovecs(iovecs: &'a [Iovec]) -> Result<Self, Errno> {
+        Segments::from_iovecs(iovecs).map(Source::User).map(Self)
+    }
+
     /// The bytes of a kernel buffer.
     #[must_use]
     pub const fn from_kernel(bytes: &'a [u8]) -> Self {

@@ -1,6 +1,6 @@
 //! A cursor over segments of program memory: what reader and writer have in common.
 
-use alloc::vec::{self, Vec};
+use core::slice;
 
 use abi::{Errno, Iovec};
 
@@ -8,30 +8,30 @@ use super::{IOVEC_COUNT_MAX, TRANSFER_LEN_MAX, UserFault, check_range};
 
 /// A cursor over segments of program memory.
 #[derive(Clone, Debug)]
-pub(super) struct Segments {
+pub(super) struct Segments<'a> {
     address: usize,
     /// Bytes left in the current segment.
     len: usize,
     /// Bytes left in all segments; may be less than their sum, as a transfer has a limit.
     pub(super) remaining: usize,
-    /// The segments behind the current one, if there are any.
-    rest: Option<vec::IntoIter<Iovec>>,
+    /// The segments behind the current one.
+    rest: slice::Iter<'a, Iovec>,
 }
 
-impl Segments {
+impl<'a> Segments<'a> {
     #[inline]
     pub(super) fn new(address: usize, len: usize) -> Result<Self, Errno> {
         check_range(address, len)?;
         let len = len.min(TRANSFER_LEN_MAX);
-        Ok(Self { address, len, remaining: len, rest: None })
+        Ok(Self { address, len, remaining: len, rest: [].iter() })
     }
 
-    pub(super) fn from_iovecs(iovecs: Vec<Iovec>) -> Result<Self, Errno> {
+    pub(super) fn from_iovecs(iovecs: &'a [Iovec]) -> Result<Self, Errno> {
         if iovecs.len() > IOVEC_COUNT_MAX {
             return Err(Errno::EINVAL);
         }
         let mut remaining: usize = 0;
-        for iovec in &iovecs {
+        for iovec in iovecs {
             let (address, len) = iovec_parts(iovec);
             if isize::try_from(len).is_err() {
                 return Err(Errno::EINVAL);
@@ -39,26 +39,31 @@ impl Segments {
             check_range(address, len)?;
             remaining = remaining.saturating_add(len);
         }
-        Ok(Self { address: 0, len: 0, remaining: remaining.min(TRANSFER_LEN_MAX), rest: Some(iovecs.into_iter()) })
+        let remaining = remaining.min(TRANSFER_LEN_MAX);
+        let mut rest = iovecs.iter();
+        let (address, len) = rest.next().map_or((0, 0), iovec_parts);
+        Ok(Self { address, len: len.min(remaining), remaining, rest })
     }
 
     /// The bits that are set in any address or length of what is left.
     pub(super) fn alignment_bits(&self) -> usize {
-        let current = if self.len > 0 { self.address | self.len } else { 0 };
-        let rest = self.rest.iter().flat_map(|rest| rest.as_slice());
-        rest.map(iovec_parts).filter(|(_, len)| *len > 0).fold(current, |bits, (address, len)| bits | address | len)
+        let mut bits = if self.len > 0 { self.address | self.len } else { 0 };
+        let mut left = self.remaining - self.len;
+        for iovec in self.rest.clone() {
+            let (address, len) = iovec_parts(iovec);
+            let len = len.min(left);
+            if len > 0 {
+                bits |= address | len;
+            }
+            left -= len;
+        }
+        bits
     }
 
-    /// Leaves at most `len` bytes, in the segments as well.
+    /// Leaves at most `len` bytes.
     pub(super) fn truncate(&mut self, len: usize) {
-        let mut left = len.min(self.remaining);
-        self.remaining = left;
-        self.len = self.len.min(left);
-        left -= self.len;
-        for iovec in self.rest.iter_mut().flat_map(|rest| rest.as_mut_slice()) {
-            iovec.iov_len = iovec.iov_len.min(left);
-            left -= iovec.iov_len;
-        }
+        self.remaining = len.min(self.remaining);
+        self.len = self.len.min(self.remaining);
     }
 
     /// The next contiguous piece of at most `len` bytes; empty only at the end or for `len` 0.
@@ -68,8 +73,9 @@ impl Segments {
             return (self.address, 0);
         }
         while self.len == 0 {
-            let Some(iovec) = self.rest.as_mut().and_then(Iterator::next) else { return (self.address, 0) };
-            (self.address, self.len) = iovec_parts(&iovec);
+            let Some(iovec) = self.rest.next() else { return (self.address, 0) };
+            (self.address, self.len) = iovec_parts(iovec);
+            self.len = self.len.min(self.remaining);
         }
         (self.address, len.min(self.len))
     }

@@ -1,6 +1,5 @@
 //! [`UserWriter`]: bytes to the program.
 
-use alloc::vec::Vec;
 use core::mem;
 
 use abi::{Errno, Iovec};
@@ -18,7 +17,7 @@ pub struct UserWriter<'a>(Sink<'a>);
 
 #[derive(Debug)]
 enum Sink<'a> {
-    User(Segments),
+    User(Segments<'a>),
     Kernel(&'a mut [u8]),
     Pieces(PieceCursor<'a>),
 }
@@ -29,17 +28,17 @@ impl UserWriter<'static> {
     pub fn new(address: usize, len: usize) -> Result<Self, Errno> {
         Segments::new(address, len).map(Sink::User).map(Self)
     }
-
-    /// The segments of an iovec, in order. EINVAL for too many or a negative length, EFAULT outside the program's half.
-    pub fn from_iovecs(iovecs: Vec<Iovec>) -> Result<Self, Errno> {
-        Segments::from_iovecs(iovecs).map(Sink::User).map(Self)
-    }
 }
 
 /// What zeroes are copied from.
 static ZEROES: [u8; 1024] = [0; 1024];
 
 impl<'a> UserWriter<'a> {
+    /// The segments of an iovec, in order. EINVAL for too many or a negative length, EFAULT outside the program's half.
+    pub fn from_iovecs(iovecs: &'a [Iovec]) -> Result<Self, Errno> {
+        Segments::from_iovecs(iovecs).map(Sink::User).map(Self)
+    }
+
     /// A kernel buffer.
     #[must_use]
     pub const fn to_kernel(bytes: &'a mut [u8]) -> Self {
