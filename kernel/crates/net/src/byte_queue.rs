@@ -55,14 +55,18 @@ impl ByteQueue {
         self.len == 0
     }
 
-    /// Appends up to `len` bytes of `from`, and answers how many. `EFAULT` when the first cannot be read.
+    /// Appends up to `len` bytes of `from`, and answers how many. `EFAULT` when the first cannot be read, `ENOBUFS` when
+    /// there is no memory for it.
     pub(crate) fn write(&mut self, from: &mut UserReader<'_>, len: usize) -> Result<usize, Errno> {
         let len = len.min(from.remaining());
         let mut done = 0;
         while done < len {
-            let room = self.room(len - done);
-            let part = room.len().min(len - done);
-            let copied = match from.read(&mut room[..part]) {
+            let (mut part, left) = (0, len - done);
+            let copied = self.room(left).and_then(|room| {
+                part = room.len().min(left);
+                from.read(&mut room[..part])
+            });
+            let copied = match copied {
                 Ok(copied) => copied,
                 Err(_) if done > 0 => break,
                 Err(errno) => return Err(errno),
@@ -79,20 +83,21 @@ impl ByteQueue {
         Ok(done)
     }
 
-    /// Appends bytes of the kernel.
-    pub(crate) fn append(&mut self, bytes: &[u8]) {
+    /// Appends bytes of the kernel. False: there was no memory for all of them.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> bool {
         // Kernel memory cannot fault.
-        let _copied = self.write(&mut UserReader::from_kernel(bytes), bytes.len());
+        self.write(&mut UserReader::from_kernel(bytes), bytes.len()) == Ok(bytes.len())
     }
 
     /// Room behind the last byte, not empty; a new chunk's if the last one is full.
-    fn room(&mut self, wanted: usize) -> &mut [u8] {
+    fn room(&mut self, wanted: usize) -> Result<&mut [u8], Errno> {
         if self.chunks.back().is_none_or(|last| last.end == last.bytes.len()) {
+            self.chunks.try_reserve(1).map_err(|_| Errno::ENOBUFS)?;
             let chunk = self.new_chunk(wanted);
             self.chunks.push_back(chunk);
         }
         let last = self.chunks.back_mut().expect("a chunk was added if there was none");
-        &mut last.bytes[last.end..]
+        Ok(&mut last.bytes[last.end..])
     }
 
     fn new_chunk(&mut self, wanted: usize) -> Chunk {

@@ -66,15 +66,17 @@ impl Inbox {
         }
     }
 
-    /// Adds what came in a packet. False: there are too many messages.
+    /// Adds what came in a packet. False: there are too many messages, or there is no memory.
     pub(super) fn push(&mut self, payload: &[u8], flags: u32) -> bool {
-        self.bytes.append(payload);
+        if !self.bytes.append(payload) {
+            return false;
+        }
         let Some(messages) = &mut self.messages else { return true };
         self.partial += payload.len();
         if flags & END_OF_MESSAGE == 0 {
             return true;
         }
-        if messages.len() >= MESSAGES_MAX {
+        if messages.len() >= MESSAGES_MAX || messages.try_reserve(1).is_err() {
             return false;
         }
         let len = core::mem::take(&mut self.partial);
