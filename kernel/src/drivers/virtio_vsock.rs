@@ -147,8 +147,16 @@ impl Side {
         has_any
     }
 
-    /// Copies a packet that has come, and gives its page back.
+    /// Copies a packet that has come, and gives its page back. None that came behind an event which nobody has taken: when
+    /// the packet is seen, so is the event.
     fn take(&mut self, to: &mut [u8]) -> Option<usize> {
+        if !self.receive.has_used() {
+            return None;
+        }
+        self.take_events();
+        if self.has_reset {
+            return None;
+        }
         let used = self.receive.take_used()?;
         let part = to.get_mut(..used.len)?;
         self.incoming.read(used.offset, part);
@@ -210,11 +218,13 @@ impl Device for VirtioVsock {
         let mut side = self.side.lock();
         let Side { receive, transport, .. } = &mut *side;
         receive.notify(transport);
-        Taking::More
+        if side.has_any() { Taking::More } else { Taking::Nothing }
     }
 
     fn take_reset(&self) -> bool {
-        core::mem::take(&mut self.side.lock().has_reset)
+        let mut side = self.side.lock();
+        side.take_events();
+        core::mem::take(&mut side.has_reset)
     }
 }
 
