@@ -11,11 +11,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use abi::Errno;
 use abi::inet::{IP_RECVERR, TCP_FASTOPEN_NO_COOKIE};
 use abi::socket::{
-    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM,
+    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, AF_VSOCK, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW,
+    SOCK_SEQPACKET, SOCK_STREAM,
 };
 use file::Progress;
 use mm::user::{UserReader, UserWriter};
 use net::interface::{Evidence, InterfaceAddress, Origin};
+use net::socket::address::VsockAddress;
 use net::socket::{Address, ControlMessage, MessageFlags, Opening, ReceiveRequest, SendRequest, Socket, UnixName};
 use net::tcp::TcpSocket;
 use netsim::counting::{CountingAllocator, allocated_len, fail_large, unhindered};
@@ -120,6 +122,7 @@ fn each_large_allocation_may_be_refused() {
     errors_that_quote_much();
     frames_that_wait_for_a_neighbour();
     the_unix_domain();
+    sockets_to_itself_by_vsock();
     netlink();
 }
 
@@ -469,6 +472,45 @@ fn the_unix_domain() {
             world.drain(&*answering);
             [asking, answering, listener].iter().for_each(|one| one.close());
         }
+    });
+}
+
+/// Bytes, many messages, and so many sockets that their tables are long.
+fn sockets_to_itself_by_vsock() {
+    let sent = bytes(200_000);
+    refuse_each("vsock", |world| {
+        let address = |port| Address::Vsock(VsockAddress { cid: 1, port });
+        let mut sockets = unhindered(|| Vec::with_capacity(1000));
+        sockets.extend((0..200).map(|_| world.open(AF_VSOCK, SOCK_STREAM, 0)));
+        for (port, socket) in (10_000..).zip(&sockets) {
+            assert!(is_no_memory(socket.bind(&address(port), &CALLER)));
+        }
+        for (port, kind) in [(5000, SOCK_STREAM), (5001, SOCK_SEQPACKET)] {
+            let listener = world.open(AF_VSOCK, kind, 0);
+            listener.bind(&address(port), &CALLER).expect("the table is not full");
+            listener.listen(200, &CALLER).expect("it has a port");
+            for _ in 0..if kind == SOCK_STREAM { 150 } else { 1 } {
+                let asking = world.open(AF_VSOCK, kind, 0);
+                let begun = asking.connect(&address(port), &CALLER);
+                let is_refused = begun.is_ok() && asking.finish_connect() == Err(Errno::ECONNRESET);
+                assert!(is_refused || is_no_memory(begun.map(|_| ())));
+                if let Ok(Some(accepted)) = listener.accept() {
+                    sockets.push(accepted.socket);
+                }
+                sockets.push(asking);
+            }
+            let ends = [&sockets[sockets.len() - 1], &sockets[sockets.len() - 2]];
+            for _ in 0..3 {
+                let _ = send(&**ends[0], &sent);
+                world.drain(&**ends[1]);
+            }
+            for _ in 0..1000 {
+                let _ = send(&**ends[0], b"short");
+            }
+            world.drain(&**ends[1]);
+            sockets.push(listener);
+        }
+        sockets.iter().for_each(|one| one.close());
     });
 }
 

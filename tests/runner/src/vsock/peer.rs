@@ -132,6 +132,8 @@ impl Peer {
         let connection = Connection { room: word(header, 36), ..Connection::default() };
         self.connections.insert(key, connection);
         self.send(key, RESPONSE, 0, b"");
+        // No connection is between these ports.
+        self.send((SILENT, key.1), DATA, 0, b"of somebody else");
         match key.0 {
             CALL_BACK => {
                 self.connections.insert((CALL_BACK, CALLED_BACK), Connection::default());

@@ -112,6 +112,8 @@ fn network(system: &System) -> Vec<u8> {
         ("malformed: header", &counters.malformed[1]),
         ("malformed: checksum", &counters.malformed[2]),
         ("malformed: unknown", &counters.malformed[3]),
+        ("malformed: vsock", &stack.vsock().counters().malformed),
+        ("lost: vsock", &stack.vsock().counters().lost),
     ] {
         text.line(format_args!("{name}: {}", count.load(Relaxed)));
     }

@@ -27,7 +27,8 @@ impl Taking {
     pub(super) fn again_ns(self, now_ns: u64) -> u64 {
         match self {
             Self::Nothing => NEVER,
-            Self::More => now_ns,
+            // Whoever else is due comes first.
+            Self::More => now_ns.saturating_add(1),
             Self::Short => now_ns.saturating_add(MEMORY_WAIT_NS),
         }
     }
@@ -53,7 +54,8 @@ pub trait Device: Send + Sync {
     /// Tells the device of packets.
     fn kick(&self);
 
-    /// Gives a batch of packets that have come to `sink`.
+    /// Gives a batch of packets that have come to `sink`, none of which came behind what [`Device::take_reset`] has still
+    /// to tell.
     fn take(&self, sink: &mut dyn FnMut(&[u8])) -> Taking;
 
     /// Whether the device has said since the last call that all connections are lost.

@@ -1,6 +1,5 @@
 //! Moving bytes and messages between programs and connections.
 
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
@@ -10,8 +9,13 @@ use mm::user::UserReader;
 use super::connection::Connection;
 use super::packet::{END_OF_MESSAGE, END_OF_RECORD, Kind, Operation, SHUTDOWN_RECEIVE, SHUTDOWN_SEND};
 use super::socket::{Inner, VsockSocket};
+use super::waiting::Cause;
+use crate::room;
 use crate::socket::options::SocketOptions;
 use crate::socket::{MessageFlags, ReceiveRequest, Received, SendRequest};
+
+/// Bytes of a stream that are posted at a time, however large buffers are.
+const STREAM_LEN_MAX: usize = 256 * 1024;
 
 /// How many bytes a reader of a stream waits for.
 pub(super) fn low_water(options: &SocketOptions) -> usize {
@@ -40,6 +44,7 @@ pub(super) fn send(socket: &VsockSocket, request: &mut SendRequest<'_, '_>) -> I
     let mut may_ask = true;
     loop {
         let mut inner = socket.lock();
+        let route = inner.route;
         let connection = sendable(&mut inner, request)?;
         let (wanted, room) = (request.from.remaining(), connection.credit.room());
         if wanted == 0 {
@@ -48,10 +53,14 @@ pub(super) fn send(socket: &VsockSocket, request: &mut SendRequest<'_, '_>) -> I
         if is_message && wanted > connection.credit.window() {
             return Err(Errno::EMSGSIZE);
         }
+        if !socket.vsock().has_room(route) {
+            return Ok(Progress::WouldBlock);
+        }
         if room > 0 && (room >= wanted || !is_message) {
             let end = if request.flags.contains(MessageFlags::EOR) { END_OF_RECORD } else { 0 } | END_OF_MESSAGE;
             let end = is_message.then_some(end);
-            let posted = post_bytes(socket, &mut inner, request.from, wanted.min(room), end);
+            let len = if is_message { wanted } else { wanted.min(room).min(STREAM_LEN_MAX) };
+            let posted = post_bytes(socket, &mut inner, request.from, len, end);
             socket.finish(inner);
             return posted.map(Progress::Done);
         }
@@ -60,7 +69,7 @@ pub(super) fn send(socket: &VsockSocket, request: &mut SendRequest<'_, '_>) -> I
         }
         // Where the peer is on this machine the answer is there at once.
         may_ask = false;
-        socket.post(&mut inner, Operation::CreditRequest, 0, Vec::new());
+        socket.post(&mut inner, Operation::CreditRequest, 0, Cause::Call);
         socket.finish(inner);
     }
 }
@@ -75,23 +84,20 @@ fn post_bytes(
     end: Option<u32>,
 ) -> Result<usize, Errno> {
     let part_max = socket.vsock().payload_len_max(inner.route);
-    let mut pieces = Vec::new();
+    let mut pieces = room::room_for(len.div_ceil(part_max))?;
     let mut done = 0;
     while done < len {
         let part = (len - done).min(part_max);
-        let mut payload = Vec::new();
-        let copied = match payload.try_reserve_exact(part) {
-            Ok(()) => {
-                payload.resize(part, 0);
-                from.read(&mut payload)
-            }
-            Err(_) => Err(Errno::ENOBUFS),
-        };
-        match copied {
-            Ok(copied) => payload.truncate(copied),
+        let copied = room::zeroes(part).and_then(|mut payload| {
+            let copied = from.read(&mut payload)?;
+            payload.truncate(copied);
+            Ok(payload)
+        });
+        let payload = match copied {
+            Ok(payload) => payload,
             Err(_) if done > 0 && end.is_none() => break,
             Err(errno) => return Err(errno),
-        }
+        };
         let is_short = payload.len() < part;
         done += payload.len();
         pieces.push(payload);
@@ -102,14 +108,13 @@ fn post_bytes(
             break;
         }
     }
-    let count = pieces.len();
-    for (number, payload) in (1..).zip(pieces) {
-        if let Some(connection) = &mut inner.connection {
-            connection.credit.note_sent(payload.len());
-        }
+    let (count, route) = (pieces.len(), inner.route);
+    let mut packets = (1..).zip(pieces).filter_map(|(number, payload)| {
+        inner.connection.as_mut()?.credit.note_sent(payload.len());
         let flags = if number == count { end.unwrap_or(0) } else { 0 };
-        socket.post(inner, Operation::Data, flags, payload);
-    }
+        socket.packet(inner, Operation::Data, flags, payload)
+    });
+    socket.vsock().post_all(&mut packets, count, route)?;
     Ok(done)
 }
 
@@ -143,10 +148,8 @@ pub(super) fn receive(socket: &VsockSocket, request: &mut ReceiveRequest<'_, '_>
         return if connection.is_shut_by_peer(SHUTDOWN_SEND) { nothing } else { Ok(None) };
     };
     connection.credit.note_taken(before - connection.inbox.len());
-    let tells = connection.wants_update();
     socket.vsock().account(memory_before, connection.inbox.memory());
-    if tells {
-        socket.post(&mut inner, Operation::CreditUpdate, 0, Vec::new());
+    if socket.tell_room(&mut inner) {
         socket.finish(inner);
     }
     let mut flags = MessageFlags::empty();

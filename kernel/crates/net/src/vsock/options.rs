@@ -11,6 +11,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::packet::Operation;
 use super::socket::VsockSocket;
+use super::waiting::Cause;
 
 /// Linux's defaults.
 const BUFFER_DEFAULT: u64 = 256 * 1024;
@@ -108,8 +109,9 @@ impl VsockSocket {
         let Some(connection) = inner.connection.as_mut().filter(|connection| !connection.is_over()) else {
             return Ok(());
         };
-        if connection.credit.set_buffer(buffer) && connection.is_established() {
-            self.post(&mut inner, Operation::CreditUpdate, 0, Vec::new());
+        let is_news = connection.credit.set_buffer(buffer) && connection.is_established();
+        if is_news && self.vsock().has_room(inner.route) {
+            self.post(&mut inner, Operation::CreditUpdate, 0, Cause::Call);
             self.finish(inner);
         }
         Ok(())

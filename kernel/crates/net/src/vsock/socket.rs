@@ -21,6 +21,7 @@ use super::connection::{Connection, Reaction, SHUTDOWN_BOTH};
 use super::options::Settings;
 use super::packet::{self, Header, Operation, Packet, SHUTDOWN_RECEIVE, SHUTDOWN_SEND};
 use super::table::{ANY, Key};
+use super::waiting::Cause;
 use super::{Route, Vsock, moving};
 use crate::Stack;
 use crate::channel::{Delivery, Flow, FlowState, QueuedPacket};
@@ -30,6 +31,8 @@ use crate::socket::{Accepted, Address, Caller, Half, Kind, ReceiveRequest, Recei
 
 /// How long a closed socket waits for the peer to end the connection.
 const CLOSE_WAIT_NS: u64 = 8_000_000_000;
+/// What a connection takes that nobody has accepted.
+const RECORD_LEN: usize = size_of::<VsockSocket>();
 /// No address yet.
 const NO_ADDRESS: VsockAddress = VsockAddress { cid: ANY, port: ANY };
 
@@ -143,15 +146,43 @@ impl VsockSocket {
         self.vsock().finish(&self.stack, route);
     }
 
-    /// Posts a packet of the connection, with what it tells of room.
-    pub(super) fn post(&self, inner: &mut Inner, operation: Operation, flags: u32, payload: Vec<u8>) {
-        let Some(connection) = &mut inner.connection else { return };
-        let (buffer_len, taken) = connection.credit.tell();
+    /// A packet of the connection, with what it tells of room.
+    pub(super) fn packet(
+        &self,
+        inner: &mut Inner,
+        operation: Operation,
+        flags: u32,
+        payload: Vec<u8>,
+    ) -> Option<Packet> {
+        let (buffer_len, taken) = inner.connection.as_mut()?.credit.tell();
         let source = VsockAddress { cid: self.vsock().source_cid(inner.route), port: inner.own.port };
         let operation = Some(operation);
         let header =
             Header { source, destination: inner.peer, kind: Some(self.kind), operation, flags, buffer_len, taken };
-        self.vsock().post(Packet { header, payload }, inner.route);
+        Some(Packet { header, payload })
+    }
+
+    /// Posts a packet without bytes of the connection.
+    pub(super) fn post(&self, inner: &mut Inner, operation: Operation, flags: u32, cause: Cause) {
+        if let Some(packet) = self.packet(inner, operation, flags, Vec::new()) {
+            self.vsock().post(packet, inner.route, cause);
+        }
+    }
+
+    /// Tells the peer of room that it should hear of, unless many packets wait already. True: something was posted.
+    pub(super) fn tell_room(&self, inner: &mut Inner) -> bool {
+        let is_wanted = inner.connection.as_ref().is_some_and(Connection::wants_update);
+        let tells = is_wanted && self.vsock().has_room(inner.route);
+        if tells {
+            self.post(inner, Operation::CreditUpdate, 0, Cause::Call);
+        }
+        tells
+    }
+
+    /// There is room again on the way to the host.
+    pub(super) fn go_on(&self) {
+        self.tell_room(&mut self.lock());
+        self.wake(PollEvents::WRITABLE);
     }
 
     /// No packets are of its connection any more.
@@ -202,7 +233,7 @@ impl VsockSocket {
     fn follow(&self, inner: &mut Inner, reaction: Reaction) -> PollEvents {
         let Reaction { reply, events, error, is_gone } = reaction;
         if let Some(reply) = reply {
-            self.post(inner, reply, 0, Vec::new());
+            self.post(inner, reply, 0, Cause::Answer);
         }
         if error.is_some() {
             inner.error = error;
@@ -227,7 +258,9 @@ impl VsockSocket {
         route: Route,
     ) -> bool {
         let is_carried = self.kind == packet::Kind::Stream || self.vsock().has_messages(route);
-        if header.operation != Some(Operation::Request) || inner.pending.len() > inner.backlog || !is_carried {
+        let is_welcome =
+            header.operation == Some(Operation::Request) && inner.pending.len() <= inner.backlog && is_carried;
+        if !is_welcome || inner.pending.try_reserve(1).is_err() {
             return false;
         }
         let settings = inner.settings;
@@ -251,11 +284,13 @@ impl VsockSocket {
             },
         );
         let key = Key::new(route, header.destination.port, header.source);
-        if !self.vsock().table().connect(key, &child) {
+        let has_memory = self.vsock().account(0, RECORD_LEN);
+        if !has_memory || self.vsock().table().connect(key, &child).is_err() {
+            self.vsock().account(RECORD_LEN, 0);
             return false;
         }
         // Nobody else knows it but by the table, which only delivery looks at.
-        child.post(&mut child.inner.lock_nested(), Operation::Response, 0, Vec::new());
+        child.post(&mut child.inner.lock_nested(), Operation::Response, 0, Cause::Answer);
         inner.pending.push_back(child);
         drop(inner);
         self.wake(PollEvents::READABLE);
@@ -331,12 +366,13 @@ impl VsockSocket {
         }
         (inner.route, inner.peer) = (route, peer);
         inner.connection = Some(Connection::requested(self.kind, inner.settings.buffer()));
-        if !self.vsock().table().connect(Key::new(route, inner.own.port, peer), &self.arc()) {
+        let connected = self.vsock().table().connect(inner.key(), &self.arc());
+        if connected.is_err() {
             inner.connection = None;
-            return Err(Errno::EADDRINUSE);
+            return connected;
         }
         (inner.error, inner.standing) = (None, Standing::Connecting);
-        self.post(inner, Operation::Request, 0, Vec::new());
+        self.post(inner, Operation::Request, 0, Cause::Call);
         // On the way to itself the answer is there before anybody waits.
         if route == Route::Device {
             inner.deadline_ns = machine::now_ns().saturating_add(inner.settings.connect_timeout_ns);
@@ -346,7 +382,7 @@ impl VsockSocket {
     }
 
     /// What `poll` says of a connection.
-    fn connection_readiness(&self, connection: &Connection) -> PollEvents {
+    fn connection_readiness(&self, connection: &Connection, route: Route) -> PollEvents {
         let mut events = PollEvents::empty();
         let is_ended = connection.has_shut(SHUTDOWN_RECEIVE) || connection.is_shut_by_peer(SHUTDOWN_SEND);
         let is_mute = connection.has_shut(SHUTDOWN_SEND);
@@ -356,7 +392,8 @@ impl VsockSocket {
         let has_data =
             !connection.has_shut(SHUTDOWN_RECEIVE) && connection.inbox.is_readable(moving::low_water(&self.options));
         events.set(PollEvents::READABLE, is_ended || has_data);
-        let has_room = connection.is_over() || (connection.is_established() && connection.credit.room() > 0);
+        let may_send = connection.is_established() && connection.credit.room() > 0;
+        let has_room = connection.is_over() || (may_send && self.vsock().has_room(route));
         events.set(PollEvents::WRITABLE, !is_mute && has_room);
         events
     }
@@ -427,6 +464,7 @@ impl Socket for VsockSocket {
         }
         let Some(socket) = inner.pending.pop_front() else { return Ok(None) };
         drop(inner);
+        self.vsock().account(RECORD_LEN, 0);
         let peer = Address::Vsock(socket.lock().peer);
         Ok(Some(Accepted { socket, peer }))
     }
@@ -463,7 +501,7 @@ impl Socket for VsockSocket {
             let is_over = connection.is_over();
             connection.shut(halves);
             if !is_over {
-                self.post(&mut inner, Operation::Shutdown, halves, Vec::new());
+                self.post(&mut inner, Operation::Shutdown, halves, Cause::Call);
             }
         }
         self.finish(inner);
@@ -513,7 +551,7 @@ impl Socket for VsockSocket {
         let inner = self.lock();
         let mut events = match &inner.connection {
             _ if inner.standing == Standing::Listening => PollEvents::empty(),
-            Some(connection) => self.connection_readiness(connection),
+            Some(connection) => self.connection_readiness(connection, inner.route),
             None => PollEvents::WRITABLE,
         };
         events.set(PollEvents::ERR, inner.error.is_some());
@@ -546,12 +584,12 @@ impl Socket for VsockSocket {
             self.vsock().account(before, connection.inbox.memory());
             if let Some(operation) = farewell {
                 let flags = if operation == Operation::Shutdown { SHUTDOWN_BOTH } else { 0 };
-                self.post(&mut inner, operation, flags, Vec::new());
+                self.post(&mut inner, operation, flags, Cause::Call);
             }
             waits = is_awaited && route == Route::Device;
             if is_awaited && !waits {
                 // What was sent has arrived, so there is nothing to wait for. It can be read after this as well.
-                self.post(&mut inner, Operation::Reset, 0, Vec::new());
+                self.post(&mut inner, Operation::Reset, 0, Cause::Call);
             }
         }
         if waits {
@@ -565,6 +603,7 @@ impl Socket for VsockSocket {
         }
         self.finish(inner);
         for connection in pending {
+            self.vsock().account(RECORD_LEN, 0);
             connection.close();
         }
     }

@@ -93,6 +93,7 @@ impl Table {
         if self.find_bound(address).is_some() {
             return Err(Errno::EADDRINUSE);
         }
+        self.bound.try_reserve(1).map_err(|_| Errno::ENOBUFS)?;
         let place = self.places_of(port).start;
         self.bound.insert(place, Bound { port, cid: address.cid, socket: Arc::clone(socket) });
         Ok(address)
@@ -127,15 +128,15 @@ impl Table {
         self.connected.binary_search_by_key(&key, |(key, _)| *key)
     }
 
-    /// Packets of `key` are for `socket` from now on. False: they are for another, or there are too many connections.
-    pub(super) fn connect(&mut self, key: Key, socket: &Arc<VsockSocket>) -> bool {
-        match self.place_of(key) {
-            Err(place) if self.connected.len() < ENTRIES_MAX => {
-                self.connected.insert(place, (key, Arc::clone(socket)));
-                true
-            }
-            _ => false,
+    /// Packets of `key` are for `socket` from now on. `EADDRINUSE`: they are for another. `ENOBUFS`: there are too many
+    /// connections, or there is no memory for one more.
+    pub(super) fn connect(&mut self, key: Key, socket: &Arc<VsockSocket>) -> Result<(), Errno> {
+        let Err(place) = self.place_of(key) else { return Err(Errno::EADDRINUSE) };
+        if self.connected.len() >= ENTRIES_MAX || self.connected.try_reserve(1).is_err() {
+            return Err(Errno::ENOBUFS);
         }
+        self.connected.insert(place, (key, Arc::clone(socket)));
+        Ok(())
     }
 
     /// And not any more.
@@ -155,9 +156,11 @@ impl Table {
         }
     }
 
-    /// All sockets with connections over the device.
-    pub(super) fn over_device(&self) -> Vec<Arc<VsockSocket>> {
-        let connections = self.connected.iter().filter(|(key, _)| key.route == Route::Device);
-        connections.map(|(_, socket)| Arc::clone(socket)).collect()
+    /// The next socket behind `last` with a connection over the device, in the order of their keys.
+    pub(super) fn next_over_device(&self, last: Option<Key>) -> Option<(Key, Arc<VsockSocket>)> {
+        let is_before = |key: &Key| key.route != Route::Device || last.is_some_and(|last| *key <= last);
+        let place = self.connected.partition_point(|(key, _)| is_before(key));
+        let (key, socket) = self.connected.get(place)?;
+        Some((*key, Arc::clone(socket)))
     }
 }

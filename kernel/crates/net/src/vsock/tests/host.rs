@@ -13,12 +13,12 @@ use sync::machine::NEVER;
 use testkit::{Random, clock};
 
 use super::super::packet::{HEADER_LEN, Header, Kind, Operation, Packet, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, parse};
-use super::super::{Device, REPLIES_MAX, Taking};
-use super::{CALLER, SEQPACKET, STREAM, address, listener, pair, read, socket, write};
+use super::super::{ANY, Device, REPLIES_MAX, Taking};
+use super::{CALLER, SEQPACKET, STREAM, address, held, listener, pair, read, socket, write};
 use crate::Stack;
 use crate::channel::Flow;
 use crate::socket::address::VsockAddress;
-use crate::socket::{Address, Socket};
+use crate::socket::{Address, Half, Socket};
 
 const OWN_CID: u32 = 42;
 const HOST: VsockAddress = VsockAddress { cid: 2, port: 77 };
@@ -30,6 +30,9 @@ struct Host {
     arriving: Mutex<VecDeque<Vec<u8>>>,
     room: AtomicUsize,
     has_reset: AtomicBool,
+    /// Packets that the device was not told of, and how often it was told of none.
+    untold: AtomicUsize,
+    needless_kicks: AtomicUsize,
 }
 
 impl Device for Host {
@@ -51,10 +54,15 @@ impl Device for Host {
         }
         self.room.fetch_sub(1, Ordering::Relaxed);
         self.sent.lock().unwrap().push_back(packet);
+        self.untold.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    fn kick(&self) {}
+    fn kick(&self) {
+        if self.untold.swap(0, Ordering::Relaxed) == 0 {
+            self.needless_kicks.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     fn take(&self, sink: &mut dyn FnMut(&[u8])) -> Taking {
         let arriving = core::mem::take(&mut *self.arriving.lock().unwrap());
@@ -81,6 +89,8 @@ impl Machine {
             arriving: Mutex::default(),
             room: AtomicUsize::new(usize::MAX),
             has_reset: AtomicBool::new(false),
+            untold: AtomicUsize::new(0),
+            needless_kicks: AtomicUsize::new(0),
         });
         let stack = Stack::new(1);
         stack.vsock().attach(host.clone());
@@ -98,9 +108,15 @@ impl Machine {
     }
 
     fn give_from(&self, source: VsockAddress, port: u32, operation: Operation, flags: u32, payload: &[u8]) {
+        self.queue(source, VsockAddress { cid: OWN_CID, port }, operation, flags, payload);
+        self.look();
+    }
+
+    /// A packet that the device has, whoever it is of.
+    fn queue(&self, source: VsockAddress, destination: VsockAddress, operation: Operation, flags: u32, payload: &[u8]) {
         let header = Header {
             source,
-            destination: VsockAddress { cid: OWN_CID, port },
+            destination,
             kind: Some(Kind::Stream),
             operation: Some(operation),
             flags,
@@ -108,11 +124,16 @@ impl Machine {
             taken: 0,
         };
         let packet = Packet { header, payload: payload.to_vec() };
-        self.give_bytes([&packet.header_bytes()[..], payload].concat());
+        self.host.arriving.lock().unwrap().push_back([&packet.header_bytes()[..], payload].concat());
     }
 
     fn give_bytes(&self, bytes: Vec<u8>) {
         self.host.arriving.lock().unwrap().push_back(bytes);
+        self.look();
+    }
+
+    /// The device interrupts, and the worker looks.
+    fn look(&self) {
         self.stack.vsock().note_interrupt(&self.stack, true);
         self.stack.work(0);
     }
@@ -280,7 +301,7 @@ fn packets_wait_for_a_device_without_room_and_it_is_not_listened_to() {
     for _ in 0..REPLIES_MAX + 10 {
         machine.give(port, Operation::CreditRequest, 0, b"");
     }
-    assert_eq!(machine.stack.vsock().backlog.lock().len(), REPLIES_MAX);
+    assert_eq!(machine.stack.vsock().backlog.lock().answers(), REPLIES_MAX);
     machine.host.room.store(usize::MAX, Ordering::Relaxed);
     machine.stack.vsock().note_interrupt(&machine.stack, false);
     machine.stack.work(0);
@@ -297,17 +318,122 @@ fn a_machine_that_moves_loses_its_connections_and_keeps_its_listeners() {
     machine.give(port, Operation::Data, 0, b"unread");
     machine.host.cid.store(43, Ordering::Relaxed);
     machine.host.has_reset.store(true, Ordering::Relaxed);
-    machine.stack.vsock().note_interrupt(&machine.stack, true);
-    machine.stack.work(0);
+    // What came behind the event is of the machine as it is.
+    let late = VsockAddress { cid: 43, port: 1234 };
+    machine.queue(VsockAddress { port: 9, ..HOST }, late, Operation::Request, 0, b"");
+    machine.look();
     assert_eq!(machine.stack.vsock().cid(), 43);
+    let response = machine.sent().unwrap().header;
+    assert_eq!((response.operation, response.source), (Some(Operation::Response), late));
+    let accepted = listener.accept().unwrap().unwrap().socket;
+    assert_eq!(write(&accepted, b"x"), Ok(Progress::Done(1)));
+    assert_eq!(machine.operation(), Some(Operation::Data));
     assert!(client.readiness().contains(PollEvents::ERR));
     assert_eq!((read(&client, 9), read(&client, 9)), (Err(Errno::ECONNRESET), Err(Errno::ENOTCONN)));
     assert_eq!(write(&local, b"x"), Ok(Progress::Done(1)));
-    machine.give(1234, Operation::Request, 0, b"");
-    assert_eq!(machine.sent().unwrap().header.source.cid, 43);
-    assert!(listener.accept().unwrap().is_some());
     client.close();
     assert_eq!(machine.operation(), None);
+}
+
+#[test]
+fn a_program_that_sends_much_keeps_nobody_from_being_heard() {
+    let machine = Machine::new();
+    let connections: Vec<_> = (0..4).map(|_| machine.connected()).collect();
+    machine.host.room.store(0, Ordering::Relaxed);
+    let posted: usize = connections
+        .iter()
+        .map(|(socket, _)| (0..900).take_while(|_| write(socket, b"x") == Ok(Progress::Done(1))).count())
+        .sum();
+    let (socket, port) = &connections[0];
+    machine.give(*port, Operation::Data, 0, b"news");
+    machine.give(*port, Operation::CreditRequest, 0, b"");
+    assert_eq!(read(socket, 9), Ok(Some(b"news".to_vec())), "of {posted} packets none is an answer");
+    assert!(posted <= 256 && machine.stack.vsock().backlog.lock().answers() == 1);
+    assert!(connections.iter().all(|(socket, _)| !socket.readiness().contains(PollEvents::OUT)));
+    assert_eq!(write(socket, b"x"), Ok(Progress::WouldBlock));
+    // There is room for a part, then for all.
+    for room in [20, usize::MAX] {
+        machine.host.room.store(room, Ordering::Relaxed);
+        machine.stack.vsock().note_interrupt(&machine.stack, false);
+        machine.stack.work(0);
+        assert_eq!(socket.readiness().contains(PollEvents::OUT), room > 20 || posted < 276);
+    }
+    assert_eq!(write(socket, b"y"), Ok(Progress::Done(1)));
+    while machine.sent().is_some() {}
+    connections.iter().for_each(|(socket, _)| socket.close());
+}
+
+#[test]
+fn a_host_that_takes_nothing_is_told_of_room_when_it_does() {
+    let machine = Machine::new();
+    let (socket, port) = machine.connected();
+    socket.set_option(40, 0, &128_u64.to_ne_bytes(), &CALLER).unwrap();
+    while machine.sent().is_some() {}
+    machine.host.room.store(0, Ordering::Relaxed);
+    for round in 0..300 {
+        machine.give(port, Operation::Data, 0, &[1; 50]);
+        assert_eq!(read(&socket, 50), Ok(Some(vec![1; 50])), "{round}");
+    }
+    assert!(machine.stack.vsock().backlog.lock().calls() <= 256);
+    machine.host.room.store(usize::MAX, Ordering::Relaxed);
+    machine.stack.vsock().note_interrupt(&machine.stack, false);
+    machine.stack.work(0);
+    let last = core::iter::from_fn(|| machine.sent()).last().unwrap().header;
+    // Or it knows of half of the buffer.
+    assert!(last.operation == Some(Operation::CreditUpdate) && last.taken >= 300 * 50 - 64);
+}
+
+#[test]
+fn a_device_is_told_of_packets_and_of_nothing_else() {
+    let machine = Machine::new();
+    let (client, port) = machine.connected();
+    machine.give(port, Operation::Data, 0, b"nothing to answer");
+    machine.give(port, Operation::CreditRequest, 0, b"");
+    machine.stack.vsock().note_interrupt(&machine.stack, true);
+    machine.stack.work(0);
+    assert_eq!(read(&client, 4), Ok(Some(b"noth".to_vec())));
+    client.shutdown(Half::Both).unwrap();
+    client.close();
+    machine.host.room.store(0, Ordering::Relaxed);
+    machine.give(1, Operation::Request, 0, b"");
+    assert_eq!(machine.host.needless_kicks.load(Ordering::Relaxed), 0);
+    assert_eq!(machine.host.untold.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn packets_of_nobody_are_dropped() {
+    let machine = Machine::new();
+    let listener = listener(&machine.stack, STREAM, 1234, 8);
+    let own = VsockAddress { cid: OWN_CID, port: 1234 };
+    let from = |cid| (VsockAddress { cid, ..HOST }, own);
+    let to = |cid| (HOST, VsockAddress { cid, ..own });
+    for (source, destination) in [from(0), from(1), from(OWN_CID), from(ANY), to(0), to(1), to(2), to(43), to(ANY)] {
+        machine.queue(source, destination, Operation::Request, 0, b"");
+    }
+    machine.look();
+    assert_eq!((machine.operation(), listener.accept().unwrap().map(|_| ())), (None, None));
+    assert_eq!(machine.stack.vsock().counters().malformed.load(Ordering::Relaxed), 9);
+    // Another machine may be there.
+    machine.give_from(VsockAddress { cid: 3, ..HOST }, 1234, Operation::Request, 0, b"");
+    assert_eq!(machine.operation(), Some(Operation::Response));
+}
+
+#[test]
+fn connections_that_nobody_accepts_take_memory() {
+    let machine = Machine::new();
+    machine.stack.set_memory(8 * 10_000);
+    let listener = listener(&machine.stack, STREAM, 1234, 1000);
+    for port in 0..1000 {
+        machine.give_from(VsockAddress { port, ..HOST }, 1234, Operation::Request, 0, b"");
+    }
+    let granted = core::iter::from_fn(|| machine.operation()).filter(|one| *one == Operation::Response).count();
+    assert!((2..100).contains(&granted), "{granted} where there is room for 10,000 bytes");
+    let accepted = listener.accept().unwrap().unwrap().socket;
+    machine.give(1234, Operation::Request, 0, b"");
+    assert_eq!(machine.operation(), Some(Operation::Response), "there is room for one more");
+    listener.close();
+    accepted.close();
+    assert_eq!(held(&machine.stack), 0);
 }
 
 #[test]
@@ -375,5 +501,5 @@ fn a_worker_is_not_wanted_for_nothing() {
     let machine = Machine::new();
     let service: Arc<dyn Flow> = machine.stack.vsock().service.clone();
     assert_eq!(service.work(&machine.stack, 5), NEVER);
-    assert_eq!((Taking::More.again_ns(5), Taking::Short.again_ns(5)), (5, 10_000_005));
+    assert_eq!((Taking::More.again_ns(5), Taking::Short.again_ns(5)), (6, 10_000_005));
 }
