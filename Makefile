@@ -15,7 +15,7 @@ help: ## Show this list.
 	@echo
 	@echo 'Settings of image and run:  APP=program ARGS="..." ENV="A=1 B=2" FILES=dir CWD=/ COMPRESS=1 ROOT=ext4 NETCFG=... OUT=file VERBOSE=1'
 	@echo 'Settings of run:  IMAGE=file MEM=256M CPUS=1 ACCEL=auto|kvm|tcg MACHINE=microvm|q35|pc'
-	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1'
+	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1,mtu=1400|dhcp|ra|off'
 	@echo '                  DISK="file[,ro] ..." MOUNT="/dev/vda:/place[:type[:options]] ..." SHARE="dir[:/place][,ro] ..."'
 	@echo '                  VSOCK=CID|socket:PATH'
 	@echo '                  LOG=info|debug|trace REWRITE=on|off QEMU_ARGS="..." TIMEOUT=seconds'
@@ -46,7 +46,7 @@ ktest: setup ## Run the tests of the machine alone: boots, streams, statuses, cr
 	@ONLY=qemu/ cargo run --quiet --release -p runner
 
 .PHONY: check
-check: check-format check-lints check-kernel-lints check-layers check-fuzz check-kernel ## Check formatting, lints, layering and the kernel's code.
+check: check-format check-lints check-kernel-lints check-layers check-fuzz check-kernel ## Check formatting, lints, layering, that the fuzz targets compile, and the kernel's code.
 
 .PHONY: check-format check-lints check-kernel-lints check-layers check-fuzz check-kernel
 check-format:
@@ -59,7 +59,7 @@ check-layers:
 	cargo run --quiet -p check
 # That the targets of fuzzing compile, by the usual compiler, with the versions of everything else and without libFuzzer itself.
 check-fuzz: setup
-	@test -e tests/fuzz/Cargo.lock || cp Cargo.lock tests/fuzz/Cargo.lock
+	@[ tests/fuzz/Cargo.lock -nt Cargo.lock ] || cp Cargo.lock tests/fuzz/Cargo.lock
 	CUSTOM_LIBFUZZER_PATH=none/libfuzzer.a cargo check --quiet --manifest-path tests/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target}
 check-kernel: setup
 	$(KERNEL_CARGO) build --quiet -p kernel --profile kernel
@@ -111,7 +111,7 @@ report-sites: setup ## Say which system calls of real programs are rewritten, an
 	@scripts/report-sites.sh
 
 .PHONY: fuzz
-fuzz: ## Fuzz FUZZ=elf|classify|frames|ext|fat|partitions|directory|archive|ninep|walk until stopped; needs a nightly compiler and cargo-fuzz.
+fuzz: ## Fuzz FUZZ=elf, classify, frames, ext, fat, partitions, directory, archive, ninep or walk until stopped; needs a nightly compiler and cargo-fuzz.
 	@cargo +nightly fuzz --version >/dev/null 2>&1 || { echo 'fuzz: a nightly compiler and cargo-fuzz are needed' >&2; exit 1; }
 	scripts/fuzz-corpus.sh $${FUZZ:-elf}
 	cargo +nightly fuzz run --fuzz-dir tests/fuzz $${FUZZ:-elf}

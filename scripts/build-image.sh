@@ -13,8 +13,8 @@ usage: scripts/build-image.sh [PROGRAM] [VARIABLE=value...]
   ENV="A=1 B=2"  its environment
   FILES=dir    files for its root directory; permissions, links and times are kept
   CWD=dir      its working directory, /
-  NETCFG=...   how network interfaces are configured: 10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1 for eth0, eth1:... for others;
-               without it by DHCP and router advertisements
+  NETCFG=...   how network interfaces are configured: 10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1 for eth0, eth1:... for others,
+               mtu=BYTES, dhcp, ra, off; without it by DHCP and router advertisements
   OUT=file     the image, target/nacre.elf
   ROOT=ext4    put all files on a disk, OUT.root, which make run attaches; ext2 and ext3 as well
   COMPRESS=1   compress the files, which are unpacked as they are read; by default they are mapped where they lie

@@ -29,7 +29,10 @@ struct nacre_call {
 /* No call is made behind one that fails. */
 #define NACRE_STOP_ON_ERROR 1
 
-/* Makes the calls in order and returns how many were made. */
+/*
+ * Makes the calls in order and returns how many were made. Calls that work on the caller's registers (clone, execve, rt_sigreturn)
+ * answer EOPNOTSUPP on Nacre.
+ */
 ssize_t nacre_batch(struct nacre_call *calls, size_t count, int flags);
 
 /* ---- The processor ---- */

@@ -7,7 +7,7 @@
 //! - `dns=ADDRESS`: a name server; `domain=NAME`: where names are searched;
 //! - `mtu=BYTES`;
 //! - `dhcp`, `ra`: addresses by DHCP and by what IPv6 routers advertise. Without any such word there are none, but the link-local one;
-//! - `off`: nothing at all.
+//! - `off`: no address at all, not even the link-local one.
 //!
 //! The interface is `ethN`, the first one if it is left out. Several interfaces are separated by `+` or blanks; on the kernel's command
 //! line each of them is the value of a word `net=`.

@@ -100,7 +100,7 @@ settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value a
       tap:NAME[,queues=N]   an interface of the host
       socket:PATH, listen:PATH, dgram:LOCAL:REMOTE   sockets of the Unix domain
       all take mac=ADDRESS, mtu=BYTES and pcap=FILE, which records frames; a tap has no offloads then
-  NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1   addresses of eth0, in place of DHCP; eth1:... for others
+  NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1   addresses of eth0, in place of DHCP; also mtu=BYTES, dhcp, ra, off; eth1:... for others
   DISK=file[,ro]       a disk, raw or qcow2 (several: separate them by blanks); vda, vdb... in the machine
   MOUNT=/dev/vda:/data[:type[:options]]   what is mounted before the program starts (several: separate them by blanks)
   SHARE=dir[:/place][,ro]   a directory of the host (several: separate them by blanks), at /mnt/NAME by default
