@@ -24,6 +24,8 @@ use crate::{NEVER, Received, Role, TcpEnd};
 
 /// The clock's time when a simulation begins.
 const START_NS: u64 = 1_000_000_000;
+/// Ethernet's.
+const MTU: u16 = 1500;
 /// The port of servers.
 pub const PORT: u16 = 5000;
 
@@ -39,12 +41,13 @@ pub const CALLER: Caller = Caller {
 /// A device that keeps what it sends until it is taken.
 struct CableNic {
     mac: [u8; 6],
+    mtu: u16,
     sent: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Nic for CableNic {
     fn properties(&self) -> NicProperties {
-        NicProperties { mac: self.mac, mtu: 1500, features: NicFeatures::empty(), queues: 1, pieces_max: 18 }
+        NicProperties { mac: self.mac, mtu: self.mtu, features: NicFeatures::empty(), queues: 1, pieces_max: 18 }
     }
 
     fn is_link_up(&self) -> bool {
@@ -79,8 +82,17 @@ impl Machine {
     /// When the stack refuses its first device or address.
     #[must_use]
     pub fn new(number: u8) -> Self {
+        Self::with_mtu(number, MTU)
+    }
+
+    /// The same with a device for other frames than is usual.
+    ///
+    /// # Panics
+    /// As [`Machine::new`].
+    #[must_use]
+    pub fn with_mtu(number: u8, mtu: u16) -> Self {
         let stack = Stack::new(1);
-        let nic = Arc::new(CableNic { mac: Self::mac(number), sent: Mutex::default() });
+        let nic = Arc::new(CableNic { mac: Self::mac(number), mtu, sent: Mutex::default() });
         let interface = stack.interfaces().add(Arc::clone(&nic) as Arc<dyn Nic>).expect("the first device");
         for (address, prefix_len) in [(Self::address4(number), 24), (Self::address6(number), 64)] {
             let address = InterfaceAddress::permanent(interface.index(), address, prefix_len, Origin::Static);
@@ -92,7 +104,7 @@ impl Machine {
     /// Gives it one more device, whose cable nobody has. False: there are too many.
     #[must_use]
     pub fn add_device(&self, number: u8) -> bool {
-        let nic = Arc::new(CableNic { mac: Self::mac(number), sent: Mutex::default() });
+        let nic = Arc::new(CableNic { mac: Self::mac(number), mtu: MTU, sent: Mutex::default() });
         self.stack.interfaces().add(nic).is_some()
     }
 

@@ -260,27 +260,32 @@ fn streams_within_the_machine() {
     });
 }
 
-/// What comes before an urgent byte is a part of a long piece of memory.
+/// What comes before an urgent byte is a part of a long piece of memory, within the machine and where frames are long.
 fn loans_before_an_urgent_byte() {
-    let sent = bytes(LONG);
-    refuse_each("loans before an urgent byte", |world| {
-        let listener = world.here.listen(4).expect("the port is free");
-        let asking = world.here.connect(Machine::address4(1)).expect("the way is known");
-        let Ok(Some(accepted)) = listener.accept() else { panic!("it is there at once") };
-        let written_len = send(&*asking, &sent).expect("it is connected");
-        send_with(&*asking, b"!", Vec::new(), MessageFlags::OOB).expect("there is room");
-        send(&*asking, b"behind").expect("there is room");
-        let mut read_len = 0;
-        while read_len < written_len {
-            let lent = accepted.socket.lend(64).expect("it is connected").expect("something has come");
-            for loan in lent.loans {
-                assert!(loan.bytes() == &sent[read_len..read_len + loan.bytes().len()]);
-                read_len += loan.bytes().len();
+    for (to, len) in [(Machine::address4(1), LONG), (Machine::address4(2), 8000)] {
+        let sent = bytes(len);
+        refuse_each("loans before an urgent byte", |world| {
+            (world.here, world.there) = unhindered(|| (Machine::with_mtu(1, 9000), Machine::with_mtu(2, 9000)));
+            let server = if to == Machine::address4(1) { &world.here } else { &world.there };
+            let listener = server.listen(4).expect("the port is free");
+            let asking = world.here.connect(to).expect("the way is known");
+            world.settle();
+            let Ok(Some(accepted)) = listener.accept() else { panic!("it is there") };
+            let write = || send_with(&*asking, &sent, Vec::new(), MessageFlags::MORE);
+            write().or_else(|_| write()).expect("once is refused");
+            let is_sent = send_with(&*asking, b"!", Vec::new(), MessageFlags::OOB);
+            world.pass(1);
+            let mut read_len = 0;
+            while let Ok(Some(lent)) = accepted.socket.lend(64) {
+                for loan in lent.loans {
+                    assert!(loan.bytes() == &sent[read_len..read_len + loan.bytes().len()]);
+                    read_len += loan.bytes().len();
+                }
             }
-        }
-        world.drain(&*accepted.socket);
-        [&*asking as &dyn Socket, &*accepted.socket, &*listener].iter().for_each(|one| one.close());
-    });
+            assert!(read_len == len || is_sent.is_err(), "{read_len} bytes of {len}");
+            [&*asking as &dyn Socket, &*accepted.socket, &*listener].iter().for_each(|one| one.close());
+        });
+    }
 }
 
 /// Sends that connect, here and over the network.

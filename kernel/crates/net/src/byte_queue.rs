@@ -181,9 +181,9 @@ impl ByteQueue {
             let mut len = (first.end - first.start).min(left);
             let is_whole = len == first.end - first.start;
             if !is_whole {
-                // More than a page there may not be.
-                len = len.min(CHUNK_LEN);
-                pieces.push(Payload::from(first.bytes[first.start..first.start + len].to_vec()));
+                let copy = room::copy_of_front(&first.bytes[first.start..first.start + len]);
+                len = copy.len();
+                pieces.push(Payload::from(copy));
                 self.discard(len);
             } else if let Some(chunk) = self.chunks.pop_front() {
                 self.len -= len;

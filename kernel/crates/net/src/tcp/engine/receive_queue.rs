@@ -16,11 +16,10 @@ use mm::user::{UserFault, UserWriter};
 
 use crate::frame::Payload;
 use crate::loan::Account;
+use crate::room;
 
 /// A payload whose buffer is at least this many times as large is copied, if there is a place for it.
 const SPARSE_FACTOR: usize = 4;
-/// Bytes that are copied in a piece, to be lent.
-const COPY_LEN_MAX: usize = 4096;
 
 /// See the module.
 #[derive(Default)]
@@ -136,11 +135,10 @@ impl ReceiveQueue {
                 self.len -= len;
                 piece
             } else {
-                // More than a page there may not be.
-                len = len.min(COPY_LEN_MAX);
-                let copy = Payload::from(first.bytes().get(..len).unwrap_or_default().to_vec());
+                let copy = room::copy_of_front(first.bytes().get(..len).unwrap_or_default());
+                len = copy.len();
                 self.drop_front(len);
-                copy
+                Payload::from(copy)
             };
             account.add(&piece);
             pieces.push(piece);
@@ -236,15 +234,6 @@ mod tests {
         assert_eq!(queue.footprint(), account.lent());
         pieces.iter().for_each(|piece| account.subtract(piece));
         assert_eq!((queue.footprint(), queue.lend(8, usize::MAX).0.len()), (0, 0));
-    }
-
-    #[test]
-    fn no_copy_for_a_loan_is_longer_than_a_page() {
-        let mut queue = ReceiveQueue::default();
-        queue.push_bytes(&[7; 20_000]);
-        let (pieces, _) = queue.lend(8, 19_000);
-        assert_eq!(pieces.iter().map(Payload::len).collect::<Vec<_>>(), [4096, 4096, 4096, 4096, 2616]);
-        assert_eq!(queue.len(), 1000);
     }
 
     #[test]
