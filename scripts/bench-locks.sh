@@ -10,12 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
 
-if [ -z "${BENCH_LOCKS_INSIDE:-}" ]; then
-    own=(unshare --net)
-    [ "$(id -u)" = 0 ] || own=(unshare --user --map-root-user --net)
-    "${own[@]}" true 2>/dev/null || { echo 'bench-locks: no rights to make a network namespace' >&2; exit 1; }
-    BENCH_LOCKS_INSIDE=1 exec "${own[@]}" "$0" "$@"
-fi
+enter_own_network scripts/bench-locks.sh "$@"
 
 target=$(absolute "$(target_directory)" "$PWD")
 work=$target/bench-locks
@@ -25,9 +20,7 @@ document=${DOCUMENT:-docs/TCP.md}
 guest=10.77.3.2
 rm -rf "$work"
 mkdir -p "$work"
-for program in serve load; do
-    musl-gcc -static -O2 -o "$work/$program" "tests/bench/net/$program.c"
-done
+build_load_programs "$work"
 build cargo build --release -p image-builder >&2
 scripts/build-image.sh APP="$work/serve" OUT="$work/image.elf" >&2
 ip link set lo up

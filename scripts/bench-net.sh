@@ -16,12 +16,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
 
-if [ -z "${BENCH_NET_INSIDE:-}" ]; then
-    own=(unshare --net)
-    [ "$(id -u)" = 0 ] || own=(unshare --user --map-root-user --net)
-    "${own[@]}" true 2>/dev/null || { echo 'bench-net: no rights to make a network namespace' >&2; exit 1; }
-    BENCH_NET_INSIDE=1 exec "${own[@]}" "$0" "$@"
-fi
+enter_own_network scripts/bench-net.sh "$@"
 
 target=$(absolute "$(target_directory)" "$PWD")
 work=$target/bench-net
@@ -35,9 +30,7 @@ apps=${APPS_DIR:-$target/apps}
 rm -rf "$results"
 mkdir -p "$results"
 
-for program in serve load; do
-    musl-gcc -static -O2 -o "$work/$program" "tests/bench/net/$program.c"
-done
+build_load_programs "$work"
 load=$work/load
 # The plugins of QEMU 9.1 and later are of version 3 and more.
 qemu_version=$(qemu-system-x86_64 --version | sed -n 's/.*version \([0-9]*\)\..*/\1/p')

@@ -32,3 +32,23 @@ absolute() {
     *) echo "$2/$1" ;;
     esac
 }
+
+# Goes on in a network namespace of its own, which ends with the script: `enter_own_network scripts/NAME.sh "$@"`. That runs the script once
+# more, by its path from here, wherever the user was.
+enter_own_network() {
+    local script=$1 own=(unshare --net) name
+    shift
+    [ -z "${IN_OWN_NETWORK:-}" ] || return 0
+    name=$(basename "$script" .sh)
+    [ "$(id -u)" = 0 ] || own=(unshare --user --map-root-user --net)
+    "${own[@]}" true 2>/dev/null || { echo "$name: no rights to make a network namespace" >&2; exit 1; }
+    IN_OWN_NETWORK=1 exec "${own[@]}" "$script" "$@"
+}
+
+# Compiles what serves and what loads in benchmarks of the network, into a directory.
+build_load_programs() {
+    local program
+    for program in serve load; do
+        musl-gcc -static -O2 -o "$1/$program" "tests/bench/net/$program.c"
+    done
+}
