@@ -6,8 +6,9 @@
 //!    done with half of what it has. That has the worker send them ([`Transmit::flush`]).
 //! 3. The device is told once for all frames of a call, if it wants to be told.
 //!
-//! Lock: `DEVICE`, a sleeping one, as frames are freed under it. Its holder is not preempted: whoever came meanwhile would wait, the lock would
-//! pass from one waiter to the next, and everybody after them would find it taken as long as there is traffic.
+//! Lock: `DEVICE`, a sleeping one, as frames are freed under it. Who has it is not preempted: whoever came meanwhile would wait, the lock would
+//! pass from one waiter to the next, and everybody after them would find it taken as long as there is traffic. What takes long is done
+//! before: checksums that the device does not compute, and copies of frames in too many pieces.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -81,20 +82,18 @@ impl Transmit {
 
     /// Sends frames, or has them wait.
     pub(super) fn send(&self, frames: &mut Vec<TransmitFrame>) {
+        frames.retain_mut(|frame| {
+            let is_ready = self.prepare(frame);
+            self.counts.drops.fetch_add(u64::from(!is_ready), Relaxed);
+            is_ready
+        });
         let is_wanted = self.undisturbed(|side| {
             side.reclaim();
             for frame in frames.iter_mut() {
-                let len = frame.len();
-                if !self.prepare(frame) {
+                let len = frame.len() - HEADER_LEN;
+                if (!side.waiting.is_empty() || !side.add(frame)) && !side.keep(frame) {
                     self.counts.drops.fetch_add(1, Relaxed);
                     continue;
-                }
-                if !side.waiting.is_empty() || !side.add(frame) {
-                    if side.waiting.len() >= WAITING_MAX || side.queue.is_broken() {
-                        self.counts.drops.fetch_add(1, Relaxed);
-                        continue;
-                    }
-                    side.waiting.push_back(core::mem::take(frame));
                 }
                 self.counts.frames.fetch_add(1, Relaxed);
                 self.counts.bytes.fetch_add(len as u64, Relaxed);
@@ -127,7 +126,7 @@ impl Transmit {
         is_sending
     }
 
-    /// Runs `action` with the lock, and with nobody before it on this CPU.
+    /// Runs `action` with the lock, and lets nobody have this CPU before that is free again.
     #[inline]
     fn undisturbed<R>(&self, action: impl FnOnce(&mut Side) -> R) -> R {
         let mut side = self.side.lock();
@@ -210,6 +209,17 @@ impl Side {
             self.sent += 1;
             drop(memory);
         }
+    }
+
+    /// Has a frame wait. False: too many do, nothing will be sent any more, or there is no memory for the list.
+    #[cold]
+    fn keep(&mut self, frame: &mut TransmitFrame) -> bool {
+        let has_room =
+            self.waiting.len() < WAITING_MAX && !self.queue.is_broken() && self.waiting.try_reserve(1).is_ok();
+        if has_room {
+            self.waiting.push_back(core::mem::take(frame));
+        }
+        has_room
     }
 
     /// Gives the device what waits, as far as there is room.
