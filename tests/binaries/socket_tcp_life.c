@@ -280,6 +280,8 @@ static void show_info(const char *label, int fd) {
            (unsigned long long)info.tcpi_bytes_received, info.tcpi_segs_out ? "out" : "-", info.tcpi_segs_in ? "in" : "-",
            info.tcpi_data_segs_out ? "out" : "-", info.tcpi_data_segs_in ? "in" : "-", info.tcpi_notsent_bytes,
            info.tcpi_min_rtt == ~0u ? "unknown" : info.tcpi_min_rtt ? "known" : "none");
+    printf("  paced %s\n", info.tcpi_pacing_rate == ~0ull ? "without limit"
+                           : info.tcpi_pacing_rate == info.tcpi_max_pacing_rate ? "as it may be" : "by what arrives");
     printf("  delivered %s ce %u sent %llu again %llu dsack %u reordered %u\n", info.tcpi_delivered ? "some" : "none",
            info.tcpi_delivered_ce, (unsigned long long)info.tcpi_bytes_sent, (unsigned long long)info.tcpi_bytes_retrans,
            info.tcpi_dsack_dups, info.tcpi_reord_seen);
@@ -313,6 +315,9 @@ static void information(void) {
     MUST(recv(peer, bytes, 50, 0));
     await_events(peer, POLLRDHUP);
     show_info("the end has come", peer);
+    unsigned rate = 1000;
+    MUST(setsockopt(peer, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate));
+    show_info("slow", peer);
     close(peer);
     close(fd);
     close(listener);

@@ -53,6 +53,7 @@ impl TcpSocket {
                     tcpi_sacked: backlog,
                     tcpi_snd_cwnd: FIRST_WINDOW,
                     tcpi_reordering: REORDERING,
+                    tcpi_pacing_rate: u64::MAX,
                     ..zerocopy::FromZeros::new_zeroed()
                 }
             }
@@ -60,7 +61,9 @@ impl TcpSocket {
             Phase::Idle => fresh(State::Closed),
         };
         drop(inner);
-        TcpInfo { tcpi_max_pacing_rate: self.options.pacing_rate_max.load(Relaxed), ..shown }.as_bytes().to_vec()
+        let rate_max = self.options.pacing_rate_max.load(Relaxed);
+        let rate = shown.tcpi_pacing_rate.min(rate_max);
+        TcpInfo { tcpi_pacing_rate: rate, tcpi_max_pacing_rate: rate_max, ..shown }.as_bytes().to_vec()
     }
 }
 
@@ -75,6 +78,7 @@ fn fresh(state: State) -> TcpInfo {
         tcpi_snd_cwnd: FIRST_WINDOW,
         tcpi_reordering: REORDERING,
         tcpi_min_rtt: u32::MAX,
+        tcpi_pacing_rate: u64::MAX,
         ..zerocopy::FromZeros::new_zeroed()
     }
 }
@@ -103,6 +107,7 @@ fn local(end: &LocalEnd) -> TcpInfo {
         tcpi_rtt: 1,
         tcpi_rttvar: 1,
         tcpi_min_rtt: 1,
+        tcpi_pacing_rate: rate(FIRST_WINDOW, mss, 1, NO_THRESHOLD),
         tcpi_advmss: mss,
         tcpi_rcv_space: mss,
         tcpi_bytes_acked: traffic.sent + ends(traffic.has_sent_end) + ends(traffic.has_begun),
@@ -120,10 +125,10 @@ fn local(end: &LocalEnd) -> TcpInfo {
 }
 
 /// The rate that Linux would send at: what is in flight in a round trip, and more while that grows.
-fn pacing_rate(from: &Information) -> u64 {
-    let bytes = u64::from(from.congestion_window) * u64::from(from.send_mss);
-    let percent = if from.congestion_window < from.slow_start_threshold / 2 { 200 } else { 120 };
-    bytes * 10_000 * percent / u64::from(from.round_trip_us.max(1))
+fn rate(window: u32, mss: u32, round_trip_us: u32, threshold: u32) -> u64 {
+    let bytes = u64::from(window) * u64::from(mss);
+    let percent = if window < threshold / 2 { 200 } else { 120 };
+    bytes * 10_000 * percent / u64::from(round_trip_us.max(1))
 }
 
 fn convert(from: &Information) -> TcpInfo {
@@ -155,7 +160,7 @@ fn convert(from: &Information) -> TcpInfo {
         tcpi_advmss: from.advertised_mss,
         tcpi_reordering: from.reordering,
         tcpi_rcv_space: from.receive_space,
-        tcpi_pacing_rate: pacing_rate(from),
+        tcpi_pacing_rate: rate(from.congestion_window, from.send_mss, from.round_trip_us, from.slow_start_threshold),
         tcpi_total_retrans: from.total_retransmits,
         tcpi_bytes_acked: from.bytes_acknowledged,
         tcpi_bytes_received: from.bytes_received,
