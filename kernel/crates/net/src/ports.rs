@@ -8,7 +8,8 @@
 //!    them apart. Such claims are [`Sharing::Outgoing`] and conflict with those of bound sockets only.
 //! 4. No two connections of the machine with itself have the same ends. The claim of one that takes an ephemeral port says where it goes, and
 //!    conflicts with others to there. One of a bound socket has a claim for its ends beside that for its port ([`Sharing::Pair`]),
-//!    as others may share the port. Either lasts until both ends are gone.
+//!    as others may share the port. Either lasts until both ends are gone; the former ends as well when its socket resets the connection by a `connect` to
+//!    no address.
 //! 5. Ephemeral ports are chosen at random (RFC 6056, 3.3.1), from Linux's range.
 //!
 //! Lock rank: [`rank::PORT_TABLES`].

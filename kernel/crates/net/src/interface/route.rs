@@ -225,7 +225,7 @@ impl Route {
     /// Sends frames that begin with their transport header, and tells the device once. Their checksum field is filled in or left to the device:
     /// whatever it holds is overwritten, but that of protocols without one here. `frames` is empty afterwards.
     ///
-    /// `EMSGSIZE`: at least one was longer than the path takes, and was dropped. May sleep; no spinlock is held.
+    /// `EMSGSIZE`: at least one was longer than the path takes, and was dropped; `ENOBUFS`: there was no memory to cut one. May sleep; no spinlock is held.
     pub fn send(&self, stack: &Stack, frames: &mut Vec<TransmitFrame>) -> Result<(), Errno> {
         let is_too_long =
             |frame: &TransmitFrame| frame.segmentation.is_none() && frame.len() + self.header_len() > self.mtu();

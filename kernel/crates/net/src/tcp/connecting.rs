@@ -198,7 +198,7 @@ impl TcpSocket {
         let local = self.claim_locally(&mut inner, remote)?;
         inner.phase = Phase::Waiting { remote, is_deferred: false };
         drop(inner);
-        self.note_local_cookie(listener.owner().as_deref(), remote.ip(), fast);
+        self.note_local_cookie(&listener, remote.ip(), fast);
         let me = self.arc();
         match self.stack.tcp().arrive_locally(&listener, &me, [local, remote]) {
             Arrival::Ready | Arrival::Waits => self.stack.mib().count(Counter::TcpActiveOpens),

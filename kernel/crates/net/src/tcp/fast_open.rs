@@ -17,6 +17,7 @@ use mm::user::UserReader;
 use sync::{Mutex, MutexGuard, rank};
 
 use super::engine::{Cookie, Engine, FastOpen};
+use super::listener::Listener;
 use super::socket::{Inner, Phase, TcpSocket};
 use crate::room;
 use crate::settings::{self, BACKLOG_MAX};
@@ -122,10 +123,10 @@ impl TcpSocket {
     }
 
     /// What a listener of this machine gives to who asks.
-    pub(super) fn note_local_cookie(&self, listener: Option<&TcpSocket>, server: IpAddr, fast: &FastOpen<'_>) {
-        let gives = |listener: &TcpSocket| listener.inner.lock().fast_open.queue_max > 0;
+    pub(super) fn note_local_cookie(&self, listener: &Listener, server: IpAddr, fast: &FastOpen<'_>) {
         let asks = fast.option.is_some_and(|cookie| cookie.is_request());
-        if asks && settings::TCP_FASTOPEN.get() & SERVER != 0 && listener.is_some_and(gives) {
+        let gives = || listener.owner().is_some_and(|owner| owner.inner.lock().fast_open.queue_max > 0);
+        if asks && settings::TCP_FASTOPEN.get() & SERVER != 0 && gives() {
             // Nobody checks it: the ends know each other.
             self.stack.tcp().cookies.note(server, Cookie::from_bytes(&[0; 8]));
         }

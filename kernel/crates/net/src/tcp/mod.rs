@@ -152,8 +152,7 @@ impl Tcp {
         let mut inherited = owner.inherited();
         let mut own_end = None;
         let mut claim = inherited.claim.take();
-        let defer_seconds = owner.defer_accept_seconds();
-        let is_deferred = defer_seconds > 0;
+        let is_deferred = inherited.defer_accept_seconds > 0;
         let arrival = listener.arrive_locally(connector, is_deferred, || {
             let socket = TcpSocket::accepted(&owner, &inherited, Phase::Idle, claim.take(), addresses[1].ip());
             let capacities = [connector.local_capacity(&socket.options), socket.local_capacity(&connector.options)];
@@ -166,7 +165,7 @@ impl Tcp {
             socket.inner.lock().phase = Phase::Local(alloc::boxed::Box::new(other));
             own_end = Some(own);
             if is_deferred {
-                let due_ns = machine::now_ns().saturating_add(u64::from(defer_seconds) * SECOND_NS);
+                let due_ns = machine::now_ns().saturating_add(u64::from(inherited.defer_accept_seconds) * SECOND_NS);
                 connector.stack.set_timer(&socket.flow(), due_ns);
             }
             socket

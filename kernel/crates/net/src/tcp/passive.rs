@@ -323,18 +323,19 @@ impl Tcp {
             return true;
         }
         let listener = Arc::clone(&pending.listener);
-        let is_early = stray.payload_len == 0 && listener.owner().is_some_and(|owner| owner.defers_accept());
+        let owner = listener.owner();
+        let is_early = stray.payload_len == 0 && owner.as_ref().is_some_and(|owner| owner.defers_accept());
         let is_full = !self.has_room(stack, &listener, is_short_of_memory);
-        if is_early || is_full {
+        let Some(owner) = owner.filter(|_| !is_early && !is_full) else {
             // The other side believes that it is connected, and sends its data again.
             return true;
-        }
+        };
         let mut handshake = pending.handshake;
         handshake.complete(header, pending.answered_ns, now_ns);
         let settings = pending.settings;
         records.remove(&stray.key);
         drop(records);
-        self.complete(stack, stray, frame, (&listener, &handshake, settings), now_ns);
+        self.complete(stack, stray, frame, (&listener, &owner, &handshake, settings), now_ns);
         true
     }
 
@@ -355,7 +356,7 @@ impl Tcp {
         let mut handshake = Handshake::from_syn(&syn, &settings, cookie, 0);
         handshake.was_retransmitted = true;
         handshake.complete(header, now_ns, now_ns);
-        self.complete(stack, stray, frame, (&listener, &handshake, settings), now_ns);
+        self.complete(stack, stray, frame, (&listener, &owner, &handshake, settings), now_ns);
         true
     }
 
@@ -378,17 +379,16 @@ impl Tcp {
         stack: &Arc<Stack>,
         stray: &Stray,
         frame: ReceivedFrame,
-        (listener, handshake, settings): (&Arc<Listener>, &Handshake, Settings),
+        (listener, owner, handshake, settings): (&Arc<Listener>, &TcpSocket, &Handshake, Settings),
         now_ns: u64,
     ) {
         let key = stray.key;
-        let Some(owner) = listener.owner() else { return };
         let Ok(route) = self.route_of(stack, &key, stray.interface) else { return };
         let inherited = owner.inherited();
         let wire = Wire::accept(self, key, handshake, route, settings, now_ns);
         let claim = inherited.claim.as_ref().map(|claim| claim.share());
         let phase = Phase::Wire(alloc::boxed::Box::new(wire));
-        let socket = TcpSocket::accepted(&owner, &inherited, phase, claim, key.local_end().ip());
+        let socket = TcpSocket::accepted(owner, &inherited, phase, claim, key.local_end().ip());
         if !stack.flows().insert(key, Arc::clone(&socket) as Arc<dyn Flow>) {
             return;
         }

@@ -380,6 +380,7 @@ impl TcpSocket {
             settings: inner.settings,
             mss_max: inner.mss_max,
             needs_no_cookie: inner.fast_open.needs_no_cookie,
+            defer_accept_seconds: inner.defer_accept_seconds,
             claim: inner.bound.as_ref().map(|bound| bound.claim.share()),
         }
     }
@@ -394,12 +395,7 @@ impl TcpSocket {
 
     /// Whether connections wait for their first data before they are accepted.
     pub(super) fn defers_accept(&self) -> bool {
-        self.defer_accept_seconds() > 0
-    }
-
-    /// How long they do at most.
-    pub(super) fn defer_accept_seconds(&self) -> u32 {
-        self.inner.lock().defer_accept_seconds
+        self.inner.lock().defer_accept_seconds > 0
     }
 
     /// Gives the engine its first segment, the third of the handshake.
@@ -591,5 +587,7 @@ pub(super) struct Inherited {
     pub(super) settings: Settings,
     pub(super) mss_max: Option<u16>,
     pub(super) needs_no_cookie: bool,
+    /// How long it waits for something to come.
+    pub(super) defer_accept_seconds: u32,
     pub(super) claim: Option<Claim>,
 }
