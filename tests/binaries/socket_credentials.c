@@ -1,5 +1,10 @@
-// SCM_CREDENTIALS, SO_PASSCRED and SO_PEERCRED.
+// SCM_CREDENTIALS, SO_PASSCRED, SO_PEERCRED and SO_PEERGROUPS.
 #include "socket_observe.h"
+#include <grp.h>
+
+#ifndef SO_PEERGROUPS
+#define SO_PEERGROUPS 59
+#endif
 
 static ssize_t send_credentials(int fd, const char *text, struct ucred who) {
     union {
@@ -29,7 +34,63 @@ static void show_peer(const char *label, int fd) {
            (int)who.uid, (int)who.gid);
 }
 
+// The groups of the other end, in room for `room` bytes.
+static void show_groups(const char *label, int fd, socklen_t room) {
+    unsigned groups[8];
+    socklen_t len = room;
+    memset(groups, 0xee, sizeof groups);
+    int result = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len);
+    printf("groups of %s, %u bytes: %s, %u:", label, room, result == 0 ? "done" : error_name(errno), len);
+    for (int i = 0; i < 4; i++)
+        printf(" %x", groups[i]);
+    puts("");
+}
+
+static void groups(void) {
+    puts("-- groups");
+    static const gid_t some[] = {9, 5, 7}, other[] = {4};
+    struct sockaddr_un name;
+    socklen_t len = unix_abstract(&name, "groups");
+    int p[2], listener = (int)MUST(socket(AF_UNIX, SOCK_STREAM, 0)), client = (int)MUST(socket(AF_UNIX, SOCK_STREAM, 0));
+    MUST(setgroups(0, NULL));
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, p));
+    show_groups("a pair without", p[0], 32);
+    close(p[0]);
+    close(p[1]);
+    MUST(setgroups(3, some));
+    MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, p));
+    for (unsigned room = 0; room <= 16; room += 4)
+        show_groups("a pair", p[0], room);
+    show_groups("a new one", client, 32);
+    MUST(bind(listener, (void *)&name, len));
+    show_groups("one with a name", listener, 32);
+    MUST(listen(listener, 1));
+    MUST(setgroups(1, other));
+    show_groups("who listens", listener, 32);
+    MUST(connect(client, (void *)&name, len));
+    MUST(setgroups(0, NULL));
+    int server = (int)MUST(accept(listener, NULL, NULL));
+    show_groups("the server", client, 32);
+    show_groups("the client", server, 32);
+    show_groups("the client", server, 2);
+    TRY(connect(client, (void *)&name, len));
+    show_groups("the client still", server, 32);
+    TRY(getsockopt(server, SOL_SOCKET, SO_PEERGROUPS, (void *)8, &len));
+    len = -1;
+    TRY(getsockopt(server, SOL_SOCKET, SO_PEERGROUPS, NULL, &len));
+    TRY(setsockopt(server, SOL_SOCKET, SO_PEERGROUPS, other, sizeof other));
+    int inet = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+    show_groups("nobody", inet, 32);
+    close(p[0]);
+    close(p[1]);
+    close(inet);
+    close(server);
+    close(client);
+    close(listener);
+}
+
 int main(void) {
+    groups();
     int p[2];
     struct ucred own = {getpid(), 0, 0}, guest = {getpid(), 1000, 1000}, nobody = {0x3ffffff, 0, 0};
     static const int kinds[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};

@@ -1,5 +1,7 @@
 //! Making, naming and connecting sockets.
 
+use alloc::sync::Arc;
+
 use abi::socket::{AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK, SOMAXCONN};
 use abi::{Errno, Fd, PollEvents, UserPtr};
 use file::Progress;
@@ -53,7 +55,8 @@ pub(crate) fn socketpair(
     let second = fds.reserve(flags.closes_on_exec)?;
     write_user_struct(descriptors.address(), &[first.number(), second.number()])?;
     let network = thread.process().system().network();
-    let pair = sockets::create_pair(network, domain, kind & SOCK_TYPE_MASK, protocol, &caller)?;
+    let groups = Arc::clone(&thread.credentials().groups);
+    let pair = sockets::create_pair(network, domain, kind & SOCK_TYPE_MASK, protocol, &caller, &groups)?;
     first.install(open_file(pair.0, caller, flags.is_nonblocking));
     second.install(open_file(pair.1, caller, flags.is_nonblocking));
     Ok(0)
@@ -80,6 +83,7 @@ pub(crate) fn connect(thread: &Thread, fd: Fd, address: UserPtr, length: u32) ->
     let bytes = address::read_bytes(address, length)?;
     let caller = caller(thread);
     let address = address::parse(thread, socket.kind(), &bytes, Purpose::Connect)?;
+    socket.note_groups(&thread.credentials().groups);
     let mut patience = send_patience(open.open(), socket, sockets::MessageFlags::empty());
     let under_way = match socket.connect(&address, &caller) {
         Ok(Progress::Done(_)) => return Ok(0),
@@ -109,6 +113,7 @@ pub(crate) fn listen(thread: &Thread, fd: Fd, backlog: i32) -> SyscallResult {
     let open = OpenSocket::get(thread, fd)?;
     // Negative ones are very large ones.
     let backlog = if (0..=SOMAXCONN).contains(&backlog) { backlog } else { SOMAXCONN };
+    open.socket().note_groups(&thread.credentials().groups);
     open.socket().listen(backlog, &caller(thread))?;
     Ok(0)
 }

@@ -257,6 +257,11 @@ pub(crate) fn getsockopt(
         SOL_SOCKET => common(thread, (socket, open.inode()), option, wanted, value)?,
         _ => socket.option(level, option, wanted, &read_argument(value, wanted))?,
     };
+    if (level, option) == (SOL_SOCKET, SO_PEERGROUPS) && bytes.len() > wanted {
+        // Part of them would be none; the program is told how much room it needs.
+        write_user_struct(length.address(), &i32::try_from(bytes.len()).unwrap_or(i32::MAX))?;
+        return Err(Errno::ERANGE.into());
+    }
     let part = &bytes[..bytes.len().min(wanted)];
     if !part.is_empty() {
         UserWriter::new(value.address(), part.len())?.write_all(part)?;

@@ -39,10 +39,17 @@ pub fn create(
 }
 
 /// Makes two connected sockets.
-pub fn create_pair(stack: &Arc<Stack>, domain: i32, kind: i32, protocol: i32, caller: &Caller) -> Result<Pair, Errno> {
+pub fn create_pair(
+    stack: &Arc<Stack>,
+    domain: i32,
+    kind: i32,
+    protocol: i32,
+    caller: &Caller,
+    groups: &Arc<[u32]>,
+) -> Result<Pair, Errno> {
     match family(domain, kind)? {
         AF_UNIX => {
-            let (first, second) = unix::pair(stack, unix_kind(kind, protocol)?, caller);
+            let (first, second) = unix::pair(stack, unix_kind(kind, protocol)?, caller, Some(groups));
             Ok((first, second))
         }
         // Other sockets have to be makeable for the pair to be what is wrong.

@@ -146,6 +146,11 @@ pub trait Socket: Any + Send + Sync {
     /// end. `EALREADY`: it was under way before.
     fn connect(&self, address: &Address, caller: &Caller) -> IoResult;
 
+    /// The calling process, which is about to have it connect or listen, is in these supplementary groups.
+    fn note_groups(&self, groups: &Arc<[u32]>) {
+        let _ = groups;
+    }
+
     /// How a connection attempt stands: done, under way, or the error it failed with.
     fn finish_connect(&self) -> IoResult {
         Ok(Progress::Done(0))

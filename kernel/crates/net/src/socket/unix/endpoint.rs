@@ -23,7 +23,7 @@ use super::in_flight::Rights;
 use super::ring::ByteRing;
 use super::urgent::{MARK_CHARGE, Urgent};
 use crate::socket::options::SocketOptions;
-use crate::socket::{SocketCredentials, UnixName};
+use crate::socket::{Caller, SocketCredentials, UnixName};
 
 /// The datagrams that wait at most at a socket that is not connected to their sender, less one
 /// (`net.unix.max_dgram_qlen`).
@@ -125,6 +125,14 @@ pub(super) fn wake_blocked(blocked: Vec<Weak<Endpoint>>) {
     }
 }
 
+/// Whom `SO_PEERCRED` and `SO_PEERGROUPS` tell of.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub credentials: SocketCredentials,
+    /// Supplementary groups; none if nobody said.
+    pub groups: Option<Arc<[u32]>>,
+}
+
 /// One end.
 pub(super) struct Endpoint {
     /// `SOCK_`.
@@ -145,7 +153,9 @@ pub(super) struct Endpoint {
     error: AtomicU16,
     name: SpinLock<Arc<UnixName>>,
     /// Who is at the other end; a listener's own.
-    pub credentials: SpinLock<Option<SocketCredentials>>,
+    pub known: SpinLock<Option<Known>>,
+    /// The groups of who was about to connect or to listen.
+    own_groups: SpinLock<Option<Arc<[u32]>>>,
     /// The address of the endpoint a datagram socket is connected to, to compare with; 0 for none.
     pub connected_to: AtomicUsize,
     is_named: AtomicBool,
@@ -166,10 +176,28 @@ impl Endpoint {
             shut: AtomicU8::new(0),
             error: AtomicU16::new(0),
             name: SpinLock::new(rank::FILE_TABLES, Arc::default()),
-            credentials: SpinLock::new(rank::FILE_TABLES, None),
+            known: SpinLock::new(rank::FILE_TABLES, None),
+            own_groups: SpinLock::new(rank::FILE_TABLES, None),
             connected_to: AtomicUsize::new(0),
             is_named: AtomicBool::new(false),
         })
+    }
+
+    /// Notes who is at the other end, or listens.
+    pub(super) fn know(&self, known: Option<Known>) {
+        let old = core::mem::replace(&mut *self.known.lock(), known);
+        drop(old);
+    }
+
+    /// Notes the groups of who is about to connect or to listen.
+    pub(super) fn note_groups(&self, groups: &Arc<[u32]>) {
+        let old = self.own_groups.lock().replace(Arc::clone(groups));
+        drop(old);
+    }
+
+    /// Who `caller` is, with the groups that were noted.
+    pub(super) fn known(&self, caller: &Caller) -> Known {
+        Known { credentials: caller.credentials, groups: self.own_groups.lock().clone() }
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {

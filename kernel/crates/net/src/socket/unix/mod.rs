@@ -33,14 +33,14 @@ use mm::user::write_user_struct;
 use sync::{Once, SpinLock, WaitQueue, rank};
 use zerocopy::IntoBytes;
 
-use self::endpoint::{Endpoint, RECEIVE_SHUT, SEND_SHUT, State, wake_blocked};
+use self::endpoint::{Endpoint, Known, RECEIVE_SHUT, SEND_SHUT, State, wake_blocked};
 use self::urgent::Urgent;
 use super::listing::UnixRow;
 use super::options::{Rare, SocketOptions};
 use super::{
     Accepted, Address, Caller, Half, Kind, ReceiveRequest, Received, SendRequest, Socket, SocketCredentials, UnixName,
 };
-use crate::Stack;
+use crate::{Stack, room};
 
 pub use names::Names;
 
@@ -68,10 +68,15 @@ pub fn create(stack: &Arc<Stack>, kind: i32) -> Arc<UnixSocket> {
 
 /// Makes two sockets that are connected.
 #[must_use]
-pub fn pair(stack: &Arc<Stack>, kind: i32, caller: &Caller) -> (Arc<UnixSocket>, Arc<UnixSocket>) {
+pub fn pair(
+    stack: &Arc<Stack>,
+    kind: i32,
+    caller: &Caller,
+    groups: Option<&Arc<[u32]>>,
+) -> (Arc<UnixSocket>, Arc<UnixSocket>) {
     let (first, second) = (create(stack, kind), create(stack, kind));
     for (one, other) in [(&first, &second), (&second, &first)] {
-        *one.endpoint.credentials.lock() = Some(caller.credentials);
+        one.endpoint.know(Some(Known { credentials: caller.credentials, groups: groups.cloned() }));
         if kind == SOCK_DGRAM {
             one.set_peer(Some(Arc::clone(&other.endpoint)));
         } else {
@@ -91,6 +96,12 @@ impl UnixSocket {
 
     fn names(&self) -> &Names {
         self.stack.unix_names()
+    }
+
+    /// Who is at the other end, or listens.
+    fn peer_known(&self) -> Option<Known> {
+        let is_connected = self.endpoint.state() != State::Idle || self.endpoint.is_datagram();
+        self.endpoint.known.lock().clone().filter(|_| is_connected)
     }
 
     /// The other end of a connection.
@@ -246,9 +257,9 @@ impl UnixSocket {
         server.endpoint.share_name_if_any(&listener);
         let passes = listener.options.pass_credentials.load(Ordering::Relaxed);
         server.endpoint.options.pass_credentials.store(passes, Ordering::Relaxed);
-        *server.endpoint.credentials.lock() = Some(caller.credentials);
-        let listens = *listener.credentials.lock();
-        *self.endpoint.credentials.lock() = listens;
+        server.endpoint.know(Some(self.endpoint.known(caller)));
+        let listens = listener.known.lock().clone();
+        self.endpoint.know(listens);
         server.link.call_once(|| Arc::clone(&self.endpoint));
         self.link.call_once(|| Arc::clone(&server.endpoint));
         let changed = server.endpoint.change_state(State::Idle, State::Connected);
@@ -363,6 +374,10 @@ impl Socket for UnixSocket {
         true
     }
 
+    fn note_groups(&self, groups: &Arc<[u32]>) {
+        self.endpoint.note_groups(groups);
+    }
+
     fn listen(&self, backlog: i32, caller: &Caller) -> Result<(), Errno> {
         if self.endpoint.is_datagram() {
             return Err(Errno::EOPNOTSUPP);
@@ -373,7 +388,7 @@ impl Socket for UnixSocket {
         if let Err(State::Connected) = self.endpoint.change_state(State::Idle, State::Listening) {
             return Err(Errno::EINVAL);
         }
-        *self.endpoint.credentials.lock() = Some(caller.credentials);
+        self.endpoint.know(Some(self.endpoint.known(caller)));
         let mut queue = self.endpoint.queue();
         queue.backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
         let blocked = queue.take_blocked();
@@ -443,11 +458,14 @@ impl Socket for UnixSocket {
         match (level, option) {
             (SOL_SOCKET, SO_PEERCRED) => {
                 let nobody = SocketCredentials { pid: 0, uid: u32::MAX, gid: u32::MAX };
-                let is_connected = self.endpoint.state() != State::Idle || self.endpoint.is_datagram();
-                let known = self.endpoint.credentials.lock().filter(|_| is_connected).unwrap_or(nobody);
+                let known = self.peer_known().map_or(nobody, |known| known.credentials);
                 Ok(Ucred { pid: known.pid, uid: known.uid, gid: known.gid }.as_bytes().to_vec())
             }
-            (SOL_SOCKET, SO_PEERGROUPS) => Err(Errno::ENODATA),
+            (SOL_SOCKET, SO_PEERGROUPS) => {
+                let groups = self.peer_known().ok_or(Errno::ENODATA)?.groups;
+                let groups = groups.as_deref().unwrap_or_default().as_bytes();
+                room::copy_of([groups], groups.len())
+            }
             (SOL_SOCKET, _) => Err(Errno::ENOPROTOOPT),
             _ => Err(Errno::EOPNOTSUPP),
         }

@@ -63,7 +63,7 @@ fn is_writer_open(reader: &Arc<::file::pipe::PipeEnd>) -> bool {
 #[test]
 fn a_stream_has_as_much_room_as_its_buffer() {
     let stack = Stack::new(1);
-    let (one, other) = pair(&stack, SOCK_STREAM, &CALLER);
+    let (one, other) = pair(&stack, SOCK_STREAM, &CALLER, None);
     let limit = one.options().send_buffer_len();
     assert_eq!(send(&one, &alloc::vec![1; limit + 10]), Ok(Progress::Done(limit)));
     assert_eq!(send(&one, b"x"), Ok(Progress::WouldBlock));
@@ -81,7 +81,7 @@ fn a_stream_has_as_much_room_as_its_buffer() {
 #[test]
 fn rights_end_a_read_and_are_limited() {
     let stack = Stack::new(1);
-    let (one, other) = pair(&stack, SOCK_STREAM, &CALLER);
+    let (one, other) = pair(&stack, SOCK_STREAM, &CALLER, None);
     let (reader, writer) = ::file::pipe::pipe();
     let writer = OpenFile::new(writer, OpenFlags::WRONLY);
     send(&one, b"ab").unwrap();
@@ -110,7 +110,7 @@ fn cycles_of_sockets_are_collected() {
         let (reader, writer) = ::file::pipe::pipe();
         let writer = OpenFile::new(writer, OpenFlags::WRONLY);
         let generous = another_user(1001);
-        let pairs: Vec<_> = (0..length).map(|_| pair(&stack, SOCK_STREAM, &generous)).collect();
+        let pairs: Vec<_> = (0..length).map(|_| pair(&stack, SOCK_STREAM, &generous, None)).collect();
         let opens: Vec<_> = pairs.iter().map(|(one, other)| (open(Arc::clone(one)), open(Arc::clone(other)))).collect();
         for (index, (one, _)) in pairs.iter().enumerate() {
             let next = &opens[(index + 1) % length];
@@ -157,7 +157,7 @@ fn a_long_chain_is_closed_without_a_deep_stack() {
     let generous = another_user(1002);
     let mut last = open(create(&stack, SOCK_STREAM));
     for _ in 0..5_000 {
-        let (one, other) = pair(&stack, SOCK_DGRAM, &generous);
+        let (one, other) = pair(&stack, SOCK_DGRAM, &generous, None);
         let other = open(other);
         let (mut control, mut from) =
             (alloc::vec![ControlMessage::Rights(alloc::vec![last])], UserReader::from_kernel(b"x"));
@@ -174,7 +174,7 @@ fn a_long_chain_is_closed_without_a_deep_stack() {
 #[test]
 fn datagrams_are_charged_to_their_senders() {
     let stack = Stack::new(1);
-    let (one, other) = pair(&stack, SOCK_DGRAM, &CALLER);
+    let (one, other) = pair(&stack, SOCK_DGRAM, &CALLER, None);
     let mut sent = 0;
     while send(&one, &[7; 1000]) == Ok(Progress::Done(1000)) {
         sent += 1;
