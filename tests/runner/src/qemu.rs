@@ -3,6 +3,7 @@
 mod archive;
 mod disk;
 mod ext;
+mod foreign_console;
 mod interrupts;
 mod refusals;
 mod share;
@@ -72,6 +73,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("stubs", Bench::stubs),
         ("power-button", Bench::power_button),
         ("serial-only", Bench::serial_only),
+        ("foreign-console", Bench::foreign_console),
         ("linux-protocol", Bench::linux_protocol),
         ("time-out", Bench::time_out),
         ("sigterm", |test| test.signal(Signal::TERM)),

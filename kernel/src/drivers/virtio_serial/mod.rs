@@ -44,6 +44,9 @@ const CONTROL_OUTPUT_LEN: usize = 4096;
 const REQUESTS_MAX: usize = 8;
 /// How long the device may be silent while it introduces its ports. A host with much to do is.
 const SILENCE_NS: u64 = 2_000_000_000;
+/// How long it may be silent if it has taken the question and added no port: QEMU adds ports before it gives the question
+/// back.
+const NO_PORTS_NS: u64 = 100_000_000;
 /// How long all of it may take.
 const INTRODUCTION_NS: u64 = 10_000_000_000;
 /// How often is looked whether output is with the host, on a CPU that the device does not interrupt.
@@ -215,11 +218,17 @@ impl State {
         self.send(None, Event::DeviceReady, 1);
     }
 
-    /// Sends a control message. One that finds no room is lost: the device has stopped then.
-    fn send(&mut self, port: Option<u32>, event: Event, value: u16) {
+    /// Whether the device has taken all control messages.
+    fn is_all_taken(&mut self) -> bool {
         while let Some(used) = self.control_transmit.take_used() {
             self.control_sending.complete(used.token);
         }
+        self.control_sending.is_empty()
+    }
+
+    /// Sends a control message. One that finds no room is lost: the device has stopped then.
+    fn send(&mut self, port: Option<u32>, event: Event, value: u16) {
+        self.is_all_taken();
         let bytes = console::encode(port, event, value);
         let Some(place) = self.control_sending.reserve(bytes.len()).filter(|place| place.len_bytes == bytes.len())
         else {
@@ -254,16 +263,19 @@ impl State {
     fn take_message(&mut self, message: &Message<'_>, events: &mut [PollEvents; PORTS_MAX]) {
         let Some(number) = message.port else { return };
         let index = number as usize;
-        let Some(port) = self.ports.get_mut(index).and_then(Option::as_mut) else { return };
-        match message.event {
-            Event::PortAdd => {
-                if !core::mem::replace(&mut port.is_added, true) {
-                    self.send(Some(number), Event::PortReady, 1);
-                }
-                if self.introduction.note_added(number) {
-                    self.send(None, Event::DeviceReady, 1);
-                }
+        let port = self.ports.get_mut(index).and_then(Option::as_mut);
+        if message.event == Event::PortAdd {
+            if port.is_some_and(|port| !core::mem::replace(&mut port.is_added, true)) {
+                self.send(Some(number), Event::PortReady, 1);
             }
+            // The first one may be a port that is not driven.
+            if self.introduction.note_added(number) {
+                self.send(None, Event::DeviceReady, 1);
+            }
+            return;
+        }
+        let Some(port) = port else { return };
+        match message.event {
             Event::PortName => port.set_name(message.name()),
             Event::PortOpen => {
                 port.set_host_open(message.value != 0);
@@ -309,23 +321,27 @@ impl Console {
     }
 
     /// Waits until the ports that the kernel knows are open at the host, or the device has told of all of its ports. One
-    /// that says nothing is not waited for.
+    /// that is silent is waited for a while, and not for long if it seems to have no ports.
     fn introduce(&self) {
         let end = clock::now_ns().saturating_add(INTRODUCTION_NS);
-        let mut heard = (0, clock::now_ns());
+        let mut heard = ((0, false), clock::now_ns());
         loop {
             self.work();
-            let state = self.state.lock();
-            let (messages, is_over) = (state.messages, state.introduction.is_over());
+            let mut state = self.state.lock();
+            let (news, is_over) = ((state.messages, state.is_all_taken()), state.introduction.is_over());
             drop(state);
             if is_over || INTRODUCED.iter().all(|name| self.is_host_open(name)) {
                 break;
             }
             let now = clock::now_ns();
-            if messages != heard.0 {
-                heard = (messages, now);
+            if news != heard.0 {
+                heard = (news, now);
             }
-            if now >= end || now - heard.1 >= SILENCE_NS {
+            let silence_ns = now.saturating_sub(heard.1);
+            if news == (0, true) && silence_ns >= NO_PORTS_NS {
+                break;
+            }
+            if now >= end || silence_ns >= SILENCE_NS {
                 log::warn!("the virtio console has not told which ports it has, and is silent: it is used as it is");
                 break;
             }
