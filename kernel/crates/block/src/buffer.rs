@@ -23,7 +23,8 @@
 //! # 4. Memory
 //!
 //! The cache is bounded by [`BufferCache::set_limit`]. When it is passed, buffers that are clean, that nobody uses, and that were not
-//! asked for since the last time, are dropped.
+//! asked for since the last time, are dropped. That is a look at all of them. Where most must stay, the next one is taken when
+//! there is a part more of them ([`SWEEP_SHARE`]): so a buffer that comes pays for a look at a few others.
 //!
 //! Reading and writing takes a frame for the length of a transfer. Without memory that is one of the kernel's reserve, and buffers are
 //! written one by one: so memory that is full of what must be written can be emptied.
@@ -57,6 +58,8 @@ const HELD_ONE: u32 = 8;
 const LIMIT_MAX: usize = 4096;
 const LIMIT_MIN: usize = 128;
 const MEMORY_SHARE: usize = 16;
+/// After a look that left more buffers than the limit, the next one comes when there is one part in this more.
+const SWEEP_SHARE: usize = 4;
 /// The most buffers written at once: each has a copy meanwhile.
 const WRITTEN_MAX: usize = 256;
 
@@ -210,11 +213,17 @@ impl Contents {
     }
 }
 
+struct Table {
+    buffers: BTreeMap<u64, Arc<Buffer>>,
+    /// How many there are when those that can be dropped are looked for next.
+    sweep_at: usize,
+}
+
 /// The buffers of one volume.
 pub struct BufferCache {
     volume: Volume,
     block_len: usize,
-    buffers: Mutex<BTreeMap<u64, Arc<Buffer>>>,
+    table: Mutex<Table>,
     limit: AtomicUsize,
     /// One writes at a time: two copies of a block on their way could overtake each other.
     writer: Mutex<()>,
@@ -224,11 +233,13 @@ impl BufferCache {
     /// The cache of a volume with blocks of this size; None unless the size is a power of two from a sector to a page.
     pub fn new(volume: Volume, block_len: usize) -> Option<Self> {
         let is_sane = block_len.is_power_of_two() && (SECTOR_LEN..=PAGE_SIZE).contains(&block_len);
+        let limit = limit();
+        let table = Table { buffers: BTreeMap::new(), sweep_at: limit };
         is_sane.then(|| Self {
             volume,
             block_len,
-            buffers: Mutex::new(rank::BUFFER_TABLES, BTreeMap::new()),
-            limit: AtomicUsize::new(limit()),
+            table: Mutex::new(rank::BUFFER_TABLES, table),
+            limit: AtomicUsize::new(limit),
             writer: Mutex::new(rank::BUFFER_WRITERS, ()),
         })
     }
@@ -246,11 +257,12 @@ impl BufferCache {
     /// Sets the number of buffers at which unused ones are dropped.
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
+        self.table.lock().sweep_at = limit;
     }
 
     /// How many buffers there are.
     pub fn count(&self) -> usize {
-        self.buffers.lock().len()
+        self.table.lock().buffers.len()
     }
 
     /// The first sector of a block.
@@ -292,7 +304,7 @@ impl BufferCache {
 
     /// A block that is in memory.
     pub fn find(&self, number: u64) -> Option<Arc<Buffer>> {
-        self.buffers.lock().get(&number).cloned()
+        self.table.lock().buffers.get(&number).cloned()
     }
 
     /// A block has been freed: what it holds is not written any more. One that is held stays until it is let go.
@@ -300,21 +312,21 @@ impl BufferCache {
         let Some(buffer) = self.find(number) else { return };
         buffer.flags.fetch_and(!(DIRTY | CHECKED), Ordering::Relaxed);
         if !buffer.is_held() {
-            self.buffers.lock().remove(&number);
+            self.table.lock().buffers.remove(&number);
         }
     }
 
     fn entry(&self, number: u64) -> Arc<Buffer> {
-        let mut buffers = self.buffers.lock();
-        if let Some(buffer) = buffers.get(&number) {
+        let mut table = self.table.lock();
+        if let Some(buffer) = table.buffers.get(&number) {
             buffer.flags.fetch_or(USED, Ordering::Relaxed);
             return buffer.clone();
         }
-        let dropped =
-            if buffers.len() >= self.limit.load(Ordering::Relaxed) { sweep(&mut buffers) } else { Vec::new() };
+        let is_due = table.buffers.len() >= table.sweep_at;
+        let dropped = if is_due { table.sweep(self.limit.load(Ordering::Relaxed)) } else { Vec::new() };
         let buffer = Arc::new(Buffer::new(number, self.block_len));
-        buffers.insert(number, buffer.clone());
-        drop(buffers);
+        table.buffers.insert(number, buffer.clone());
+        drop(table);
         drop(dropped);
         buffer
     }
@@ -334,10 +346,10 @@ impl BufferCache {
 
     /// Takes a buffer that could not be read out again, unless somebody waits to try it himself.
     fn drop_unread(&self, buffer: &Arc<Buffer>) {
-        let mut buffers = self.buffers.lock();
+        let mut table = self.table.lock();
         // The table's and the caller's.
         if Arc::strong_count(buffer) <= 2 {
-            buffers.remove(&buffer.number);
+            table.buffers.remove(&buffer.number);
         }
     }
 
@@ -345,8 +357,8 @@ impl BufferCache {
     /// the volume is flushed.
     pub fn write_back(&self) -> Result<(), BlockError> {
         let dirty = {
-            let buffers = self.buffers.lock();
-            buffers.values().filter(|buffer| buffer.is_dirty() && !buffer.is_held()).cloned().collect()
+            let table = self.table.lock();
+            table.buffers.values().filter(|buffer| buffer.is_dirty() && !buffer.is_held()).cloned().collect()
         };
         self.write(dirty)
     }
@@ -408,12 +420,12 @@ impl BufferCache {
 
     /// Drops every buffer that is clean and that nobody uses; how many.
     pub fn shrink(&self) -> usize {
-        let mut buffers = self.buffers.lock();
-        buffers.values().for_each(|buffer| {
+        let mut table = self.table.lock();
+        table.buffers.values().for_each(|buffer| {
             buffer.flags.fetch_and(!USED, Ordering::Relaxed);
         });
-        let dropped = sweep(&mut buffers);
-        drop(buffers);
+        let dropped = table.sweep(self.limit.load(Ordering::Relaxed));
+        drop(table);
         dropped.len()
     }
 }
@@ -429,16 +441,20 @@ fn limit() -> usize {
     (frames / MEMORY_SHARE).clamp(LIMIT_MIN, LIMIT_MAX)
 }
 
-/// Takes out what is clean, unused, and not asked for since the last sweep. Dropped by the caller, without the lock.
-fn sweep(buffers: &mut BTreeMap<u64, Arc<Buffer>>) -> Vec<Arc<Buffer>> {
-    let mut dropped = Vec::new();
-    buffers.retain(|_, buffer| {
-        let flags = buffer.flags.fetch_and(!USED, Ordering::Relaxed);
-        let is_kept = flags & !CHECKED != 0 || Arc::strong_count(buffer) > 1;
-        if !is_kept {
-            dropped.push(buffer.clone());
-        }
-        is_kept
-    });
-    dropped
+impl Table {
+    /// Takes out what is clean, unused, and not asked for since the last sweep. Dropped by the caller, without the lock.
+    fn sweep(&mut self, limit: usize) -> Vec<Arc<Buffer>> {
+        let mut dropped = Vec::new();
+        self.buffers.retain(|_, buffer| {
+            let flags = buffer.flags.fetch_and(!USED, Ordering::Relaxed);
+            let is_kept = flags & !CHECKED != 0 || Arc::strong_count(buffer) > 1;
+            if !is_kept {
+                dropped.push(buffer.clone());
+            }
+            is_kept
+        });
+        let left = self.buffers.len();
+        self.sweep_at = limit.max(left + left / SWEEP_SHARE);
+        dropped
+    }
 }

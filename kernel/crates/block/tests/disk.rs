@@ -11,8 +11,12 @@ const SECTORS: u64 = 4096;
 const WRITE: Operation = Operation::Write { is_forced: false };
 
 fn disk() -> (FakeDisk, Arc<Disk>) {
+    disk_of(SECTORS)
+}
+
+fn disk_of(sectors: u64) -> (FakeDisk, Arc<Disk>) {
     frames::install();
-    let fake = FakeDisk::new(Image::default(), SECTORS);
+    let fake = FakeDisk::new(Image::default(), sectors);
     let disk = Disk::new("vda".to_owned(), 0xfc00, Box::new(fake.clone()));
     (fake, disk)
 }
@@ -219,6 +223,29 @@ fn a_failed_write_leaves_the_buffer_dirty() {
     fake.spoil(80);
     assert!(matches!(cache.get(10), Err(BlockError::Io)));
     assert!(cache.find(10).is_none());
+}
+
+#[test]
+fn buffers_that_must_stay_are_not_looked_through_for_each_new_one() {
+    const BUFFERS: usize = 20_000;
+    // One that is not used any more goes with the second look.
+    const CANARY: u64 = BUFFERS as u64;
+    let disk = disk_of(2 * CANARY).1;
+    let cache = BufferCache::new(Volume::whole(&disk), 512).unwrap();
+    cache.set_limit(64);
+    let mut looked_at = 0;
+    for number in 0..CANARY {
+        cache.get_zeroed(number).mark_dirty();
+        if cache.find(CANARY).is_none() {
+            looked_at += 2 * cache.count();
+            cache.get_zeroed(CANARY);
+        }
+    }
+    assert!(looked_at <= 16 * BUFFERS, "{looked_at}");
+    cache.write_back().unwrap();
+    // When they need not stay any more, they go.
+    (CANARY + 1..2 * CANARY).for_each(|number| drop(cache.get_zeroed(number)));
+    assert!(cache.count() <= 64);
 }
 
 #[test]
