@@ -208,6 +208,7 @@ impl FileSystem {
             let Some(index) = bitmap.read(|bits| bitmap::find(bits, reserved, per_group, false)) else {
                 return Err(corrupt(format_args!("group {number} has no free inode, and says that it has")));
             };
+            self.make_records(change, &group, &bitmap, index)?;
             group.free_inodes -= 1;
             group.directories += u32::from(is_directory);
             group.unused_inodes = group.unused_inodes.min(per_group - index - 1);
@@ -218,6 +219,21 @@ impl FileSystem {
             return Ok(number * per_group + index + 1);
         }
         Err(Errno::ENOSPC)
+    }
+
+    /// Makes the block with the record of an inode that is about to be taken, if it has no other record in use: then nothing on the
+    /// disk is worth to be read.
+    fn make_records(&self, change: &Change<'_>, group: &Group, bitmap: &Bitmap, index: u32) -> Result<(), Errno> {
+        let per_block = self.superblock.inodes_per_block();
+        let first = index - index % per_block;
+        let count = per_block.min(self.superblock.inodes_per_group.saturating_sub(first));
+        let block = group.inode_table + u64::from(index / per_block);
+        let is_alone = bitmap.read(|bits| bitmap::is_all(bits, first, count, false));
+        // What is in memory may be part of a transaction.
+        if is_alone && self.cache.find(block).is_none() {
+            change.create(block)?;
+        }
+        Ok(())
     }
 
     /// The group for a directory below the root: with free inodes and blocks not below the average, the one with the fewest

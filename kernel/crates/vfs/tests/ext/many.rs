@@ -7,9 +7,10 @@ use abi::Errno;
 use block::SECTOR_LEN;
 use testkit::Random;
 use testkit::disk::{FakeDisk, Image};
+use vfs::FileSystem;
 use vfs::fs::ext::ExtOptions;
 
-use crate::images::{Mounted, Scratch, check, make_of, mount};
+use crate::images::{KINDS, Mounted, Scratch, check, disk_of, make, make_of, mount};
 
 const FILES: usize = 20_000;
 const DIRECTORIES: usize = 4;
@@ -60,4 +61,43 @@ fn many_files_are_found() {
     }
     let listed: usize = (0..DIRECTORIES).map(|at| mounted.world.names(&format!("/{at}")).unwrap().len()).sum();
     assert_eq!(listed, files);
+}
+
+#[test]
+fn records_of_new_files_are_made_without_a_look_at_the_disk() {
+    const FILES: usize = 300;
+    for (name, options) in KINDS {
+        let scratch = Scratch::new();
+        let path = make(&scratch, options, None);
+        let mounted = mount(&disk_of(&std::fs::read(&path).unwrap()), ExtOptions::default()).unwrap();
+        mounted.world.mkdir("/d").unwrap();
+        mounted.world.write_file("/d/first", b"").unwrap();
+        let before = mounted.disk.reads();
+        for number in 0..FILES {
+            mounted.world.write_file(&format!("/d/{number}"), number.to_string().as_bytes()).unwrap();
+        }
+        // Groups have bitmaps, and records beside those that are in use.
+        let reads = mounted.disk.reads() - before;
+        assert!(reads <= 30, "{name}: {reads} reads");
+        // Blocks of records that are in use stay as they are, those that are free again may go.
+        for number in (0..FILES).filter(|number| number % 40 != 0) {
+            mounted.world.unlink(&format!("/d/{number}")).unwrap();
+        }
+        mounted.file_system.sync().unwrap();
+        mounted.file_system.write_back().unwrap();
+        mounted.file_system.drop_caches();
+        for number in 0..FILES / 2 {
+            mounted.world.write_file(&format!("/d/new {number}"), b"").unwrap();
+        }
+        std::fs::write(&path, mounted.unmount()).unwrap();
+        check(&path, name);
+        let mounted = mount(&disk_of(&std::fs::read(&path).unwrap()), ExtOptions::default()).unwrap();
+        for number in (0..FILES).step_by(40) {
+            assert_eq!(
+                mounted.world.read_file(&format!("/d/{number}")).unwrap(),
+                number.to_string().as_bytes(),
+                "{name}"
+            );
+        }
+    }
 }
