@@ -1,6 +1,6 @@
 //! The kernel heap: slabs of one page for small objects, whole blocks of frames for large ones.
 //!
-//! 1. Sizes up to 1,008 bytes are rounded up to a class. A slab is one page: a header, then objects of one class; free
+//! 1. Sizes up to 1,344 bytes are rounded up to a class. A slab is one page: a header, then objects of one class; free
 //!    objects form a list through their first word. Slabs with room are in a doubly linked list of their class. An object
 //!    knows its slab by its address, so freeing needs no search, and an empty slab goes back to the frames, but for the
 //!    last one of its class.
@@ -18,7 +18,7 @@
 //!    counts as used: it is little, and emptying those of other CPUs would need an interrupt for each.
 //!
 //! Lock: HEAP, taken with interrupts off; the frames' lock is taken under it.
-#![expect(clippy::cast_possible_truncation, reason = "there are 14 classes")]
+#![expect(clippy::cast_possible_truncation, reason = "there are 15 classes")]
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -35,8 +35,8 @@ use crate::arch::interrupts;
 use crate::arch::percpu::PerCpu;
 use crate::arch::smp::CPUS_MAX;
 
-const CLASSES: [u16; 14] = [16, 32, 48, 64, 80, 96, 128, 192, 256, 336, 448, 576, 800, 1008];
-const SMALL_MAX: usize = 1008;
+const CLASSES: [u16; 15] = [16, 32, 48, 64, 80, 96, 128, 192, 256, 336, 448, 576, 800, 1008, 1344];
+const SMALL_MAX: usize = 1344;
 const HEADER_BYTES: usize = 64;
 const EARLY_BYTES: usize = 16 << 10;
 /// A magazine holds so many bytes of a class, if that is a number of objects between these.

@@ -55,7 +55,7 @@ const HELD_ONE: u32 = 8;
 
 /// The number of buffers at which unused ones are dropped, unless set otherwise: one part in [`MEMORY_SHARE`] of
 /// memory, but not more and not less than this.
-const LIMIT_MAX: usize = 4096;
+const LIMIT_MAX: usize = 1 << 15;
 const LIMIT_MIN: usize = 128;
 const MEMORY_SHARE: usize = 16;
 /// After a look that left more buffers than the limit, the next one comes when there is one part in this more.
@@ -254,6 +254,11 @@ impl BufferCache {
         self.block_len
     }
 
+    /// How many buffers a page of memory has room for: of small ones one less than it has bytes for, as it says whose they are.
+    pub fn buffers_per_page(&self) -> usize {
+        (PAGE_SIZE / (self.block_len + 1)).max(1)
+    }
+
     /// Sets the number of buffers at which unused ones are dropped.
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
@@ -416,6 +421,12 @@ impl BufferCache {
         copies.plug.submit();
         let completion = core::mem::replace(&mut copies.completion, Completion::new());
         self.volume.disk().wait(&completion)
+    }
+
+    /// Drops buffers that are clean, that nobody uses, and that were not asked for since the last look; how many.
+    pub fn drop_unused(&self) -> usize {
+        let dropped = self.table.lock().sweep(self.limit.load(Ordering::Relaxed));
+        dropped.len()
     }
 
     /// Drops every buffer that is clean and that nobody uses; how many.

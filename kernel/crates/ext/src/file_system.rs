@@ -34,8 +34,8 @@ pub(crate) const STATE_DAMAGED: u16 = 2;
 pub(crate) const INCOMPATIBLE_OFFSET: usize = 96;
 /// The value of "go on" in what to do when it is found damaged.
 const ON_ERROR_CONTINUE: u16 = 1;
-/// Buffers in memory at which unused ones are dropped are this part of memory.
-const BUFFER_SHARE: u64 = 16;
+/// Unused buffers are dropped when all of them take one part in this of memory, which they give back before when it is short.
+const BUFFER_SHARE: u64 = 4;
 /// At least so many.
 const BUFFERS_MIN: usize = 64;
 
@@ -112,7 +112,7 @@ impl FileSystem {
         let is_read_only = options.is_read_only || volume.is_read_only() || superblock.is_read_only();
         let cache = BufferCache::new(volume, superblock.block_len).ok_or(Errno::EINVAL)?;
         let share = usize::try_from(mm::frame::total() / BUFFER_SHARE).unwrap_or(usize::MAX);
-        cache.set_limit(share.saturating_mul(mm::PAGE_SIZE / superblock.block_len).max(BUFFERS_MIN));
+        cache.set_limit(share.saturating_mul(cache.buffers_per_page()).max(BUFFERS_MIN));
         let groups = Groups::read(&cache, &superblock)?;
         let (free_blocks, free_inodes, _) = groups.sums();
         let state = get_u16(superblock_bytes, STATE_OFFSET);

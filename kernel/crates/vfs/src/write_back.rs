@@ -7,7 +7,7 @@
 //! # Memory
 //!
 //! The rules are [`mm::reclaim`]'s. Clean pages are dropped, some at a time ([`page_cache::drop_some`]); who may wait and finds none
-//! writes everything back, or waits for what others write. When memory becomes short the thread is woken to do so ahead of those
+//! has buffers of metadata dropped, writes everything back, or waits for what others write. When memory becomes short the thread is woken to do so ahead of those
 //! who will need it, so that they rarely have to, least of all those who may not wait. Where that is not enough, as a
 //! program has the memory, it rests ([`REST_NS`]): or else what is written now and then would go to the disk page by page.
 //!
@@ -43,6 +43,13 @@ pub trait Cached: Send + Sync {
 
     /// Writes everything back.
     fn write_all(&self) -> Result<(), Errno>;
+
+    /// Drops some of what is in memory beside pages of files and on the disk as well, that was not used since the last look, or
+    /// if `takes_used` all of it; whether there was any. May wait for locks.
+    fn drop_some(&self, takes_used: bool) -> bool {
+        let _ = takes_used;
+        false
+    }
 }
 
 static CACHES: Mutex<Vec<Weak<dyn Cached>>> = Mutex::new(rank::CACHES, Vec::new());
@@ -112,14 +119,22 @@ fn write_old() {
 fn make_room() -> bool {
     let effort = Effort { may_wait: true, takes_used: false };
     let mut wanted = pressure::current().wanted_frames;
+    // Once: a second look at once would find all unused.
+    let mut looks_at_others = true;
     while wanted > 0 && pressure::current().level > 0 {
         let before = written_pages();
         match drop_some(wanted.min(DROPPED_MAX), effort) {
+            0 if core::mem::take(&mut looks_at_others) && drop_others(false) => {}
             0 if dirty_pages() as u64 <= wanted / WORTH_SHARE || !write_what_is_dirty(before) => return false,
             dropped => wanted = wanted.saturating_sub(dropped),
         }
     }
     true
+}
+
+/// Drops what caches have beside pages of files, as [`Cached::drop_some`] does; whether there was any.
+fn drop_others(takes_used: bool) -> bool {
+    caches().iter().filter(|cache| cache.drop_some(takes_used)).count() > 0
 }
 
 /// Writes everything back, if `is_too_much` still says so when it is this thread's turn.
@@ -152,7 +167,7 @@ fn drop_unused(wanted: u64, may_wait: bool) -> u64 {
 /// Drops something by `drop_any`; if there is nothing, and it may wait, writes what is dirty first.
 fn drop_or_write(drop_any: impl Fn() -> bool, may_wait: bool) -> bool {
     let before = written_pages();
-    drop_any() || may_wait && write_what_is_dirty(before) && drop_any()
+    drop_any() || may_wait && (drop_others(true) || write_what_is_dirty(before) && drop_any())
 }
 
 /// What gives the pages of files back.

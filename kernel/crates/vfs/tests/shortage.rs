@@ -14,6 +14,7 @@ use testkit::disk::{FakeDisk, Image};
 use testkit::share::{Share, TemporaryDirectory};
 use testkit::{Cpu, frames};
 use vfs::fs::disk;
+use vfs::fs::ext::{ExtFileSystem, ExtOptions};
 use vfs::fs::ninep::ServedFs;
 
 const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
@@ -91,6 +92,32 @@ fn memory_that_is_full_of_dirty_pages_is_emptied() {
     for page in 0..PAGES {
         assert_eq!(file.pread(1, (page * PAGE_SIZE) as u64).unwrap(), [u8::try_from(page).unwrap()]);
     }
+}
+
+#[test]
+fn buffers_of_metadata_are_given_back() {
+    const FILES: usize = 300;
+    let _turn = begin();
+    let path = std::env::temp_dir().join(format!("nacre-shortage-{}", std::process::id()));
+    std::fs::write(&path, vec![0; 4 << 20]).unwrap();
+    let made = std::process::Command::new("mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(&path).status();
+    assert!(made.expect("mke2fs runs; make setup installs e2fsprogs").success());
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let disk = FakeDisk::new(Image::from_bytes(&bytes), (bytes.len() / block::SECTOR_LEN) as u64);
+    let volume = Volume::whole(&Disk::new("vdc".into(), 0xfe20, Box::new(disk.clone())));
+    let file_system = ExtFileSystem::open(volume, "ext4", ExtOptions::default()).unwrap();
+    let world = World::over(file_system.clone());
+    for number in 0..FILES {
+        world.write_file(&format!("/{number}"), b"x").unwrap();
+    }
+    vfs::FileSystem::sync(&*file_system).unwrap();
+    file_system.shut_down().unwrap();
+    let before = block::buffered_bytes();
+    take_all();
+    assert!(block::buffered_bytes() < before / 2, "{} of {before} bytes are left", block::buffered_bytes());
+    assert_eq!(vfs::cached_pages(), 0);
+    assert_eq!(world.names("/").unwrap().len(), FILES + 1, "and lost+found");
 }
 
 #[test]

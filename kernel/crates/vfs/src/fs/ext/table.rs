@@ -226,4 +226,9 @@ impl Cached for Shared {
     fn write_all(&self) -> Result<(), Errno> {
         self.write_dirty()
     }
+
+    fn drop_some(&self, takes_used: bool) -> bool {
+        let cache = self.file_system.cache();
+        cache.drop_unused() > 0 || takes_used && cache.drop_unused() > 0
+    }
 }
