@@ -176,6 +176,11 @@ impl FileSystem {
         self.watched(Change::begin(&self.cache, self.journal(), blocks))
     }
 
+    /// The most blocks that one change may change.
+    pub(crate) fn credits_max(&self) -> usize {
+        self.journal().map_or(usize::MAX, |journal| journal.credits_max())
+    }
+
     /// Hands a result on. Without its journal nothing is written any more.
     pub(crate) fn watched<T>(&self, result: Result<T, Errno>) -> Result<T, Errno> {
         if result.is_err() && self.journal().is_some_and(|journal| journal.failure().is_some()) {

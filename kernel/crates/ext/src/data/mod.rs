@@ -302,13 +302,14 @@ impl Inode {
 
     /// Takes a range of whole blocks out, so that what is behind it follows what is before it, and sets the length. All
     /// data is on the disk, and from the page of `offset` on no page is in memory. A crash may leave the range zero and
-    /// all else as it was.
+    /// all else as it was; when it is refused, for want of room, nothing has changed.
     pub fn take_out(&self, offset: u64, end: u64, size: u64) -> Result<(), Errno> {
         let _layout = self.lock_layout();
         let (first, end) = self.whole_blocks(offset, end)?;
         self.forget_waiting(offset / PAGE_SIZE as u64);
+        let plan = self.plan_shift(end, i64::from(first) - i64::from(end))?;
         self.remove_in_changes(first, end.into())?;
-        self.shift(end, i64::from(first) - i64::from(end), size)
+        self.shift(plan, size)
     }
 
     /// Puts a hole of whole blocks in, and sets the length. As [`Inode::take_out`], but that a crash leaves all as it
@@ -317,7 +318,9 @@ impl Inode {
         let _layout = self.lock_layout();
         let (first, end) = self.whole_blocks(offset, end)?;
         self.forget_waiting(offset / PAGE_SIZE as u64);
-        self.shift(first, i64::from(end) - i64::from(first), size)
+        self.cut_extent(first)?;
+        let plan = self.plan_shift(first, i64::from(end) - i64::from(first))?;
+        self.shift(plan, size)
     }
 
     fn whole_blocks(&self, offset: u64, end: u64) -> Result<(u32, u32), Errno> {

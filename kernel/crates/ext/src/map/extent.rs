@@ -37,7 +37,7 @@ use super::{Map, Place, REMOVED_MAX, Run};
 
 const MAGIC: u16 = 0xf30a;
 /// The deepest tree: enough for all the blocks a file can have.
-const DEPTH_MAX: u16 = 5;
+pub(super) const DEPTH_MAX: u16 = 5;
 /// Bytes of a header, and of an entry.
 const ENTRY_LEN: usize = 12;
 /// The longest extent with data.

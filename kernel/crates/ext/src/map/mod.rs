@@ -212,18 +212,26 @@ impl Inode {
         Ok(())
     }
 
-    /// Moves everything from a block of the file on by so many blocks, into a hole that is as long or away from the
-    /// place, and sets the length. In one change: a file that has too many extents for one stays as it is (`ENOSPC`).
-    pub(crate) fn shift(&self, first: u32, distance: i64, size: u64) -> Result<(), Errno> {
-        // The layout is locked: nobody changes the map meanwhile.
-        {
-            let change = self.file_system().begin(INSERT_CREDITS)?;
-            let mut map = self.map.lock();
-            map.forget();
-            extent::cut(self, &change, &mut map, first)?;
-            self.store_map(&change, &mut map)?;
-        }
-        let plan = Plan::make(self, &self.map.lock(), first, distance)?;
+    /// Has an extent begin at a block of the file, if there is one at that block. `ENOSPC` when there is no block for a
+    /// node that this takes.
+    pub(crate) fn cut_extent(&self, at: u32) -> Result<(), Errno> {
+        let change = self.file_system().begin(INSERT_CREDITS)?;
+        let mut map = self.map.lock();
+        map.forget();
+        extent::cut(self, &change, &mut map, at)?;
+        self.store_map(&change, &mut map)
+    }
+
+    /// Plans to move everything from a block of the file on by so many blocks. What a file has too many extents for is
+    /// refused here (`ENOSPC`), and leaves it as it is. The layout is locked, here and until that is done.
+    pub(crate) fn plan_shift(&self, first: u32, distance: i64) -> Result<Plan, Errno> {
+        Plan::make(self, &self.map.lock(), first, distance)
+    }
+
+    /// Moves everything as planned, into a hole that is as long or away from the place, and sets the length. In one
+    /// change. No extent reaches over the block.
+    pub(crate) fn shift(&self, mut plan: Plan, size: u64) -> Result<(), Errno> {
+        plan.renew(self, &self.map.lock())?;
         let change = self.file_system().begin(plan.credits())?;
         let mut map = self.map.lock();
         map.forget();

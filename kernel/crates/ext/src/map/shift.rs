@@ -11,6 +11,11 @@
 //!    many extents that a transaction has no room for their nodes is left as it is (`ENOSPC`).
 //! 3. An extent that reaches over the block is cut in two before ([`extent::cut`]), in a change of its own: that says
 //!    the same.
+//! 4. A range is taken away before what is behind it moves to its place, and all that may be refused is found out
+//!    before that. The plan is made first. Taking the range away can only be refused at its first step, when an extent
+//!    reaches over it on both sides and becomes two: that may add a node at each level, for which the plan leaves room
+//!    ([`SPLIT_MAX`]), and changes nothing when there is no block for one. Otherwise no node is added. So the plan can
+//!    be [renewed](Plan::renew) then, without memory of its own.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,6 +29,11 @@ use crate::{Change, corrupt};
 use super::Map;
 use super::extent::{self, Node};
 
+/// The most nodes that move at once, which are in memory meanwhile.
+const NODES_MAX: usize = 4096;
+/// The most nodes that one extent more adds.
+const SPLIT_MAX: usize = extent::DEPTH_MAX as usize + 1;
+
 /// A node that changes.
 struct Planned {
     buffer: Arc<Buffer>,
@@ -35,18 +45,40 @@ struct Planned {
 /// Where everything from a block of a file on goes.
 pub(crate) struct Plan {
     nodes: Vec<Planned>,
+    /// Those of the plan before, which so stay in memory.
+    former: Vec<Planned>,
+    nodes_max: usize,
     first: u32,
     /// How many blocks of the file it moves, upwards if positive.
     distance: i64,
 }
 
 impl Plan {
-    /// Finds out what must be changed. `EFBIG` when something would lie behind what a file can have.
+    /// Finds out what must be changed. `EFBIG` when something would lie behind what a file can have, `ENOSPC` when it is
+    /// more than a change has room for.
     pub(crate) fn make(inode: &Inode, map: &Map, first: u32, distance: i64) -> Result<Self, Errno> {
-        let mut plan = Self { nodes: Vec::new(), first, distance };
-        let root = extent::root_node(inode, map)?;
-        plan.add_below(inode, &root, 1 << 32)?;
+        // One block of the change is the record's.
+        let nodes_max = inode.file_system().credits_max().saturating_sub(1).min(NODES_MAX);
+        let room = nodes_max.saturating_sub(SPLIT_MAX);
+        let mut plan = Self { nodes: Vec::new(), former: Vec::new(), nodes_max: room, first, distance };
+        plan.add_all(inode, map)?;
+        plan.former.try_reserve_exact(plan.nodes.len() + SPLIT_MAX).map_err(|_| Errno::ENOMEM)?;
+        plan.nodes_max = nodes_max;
         Ok(plan)
+    }
+
+    /// Finds it out again, after extents before the block have gone.
+    pub(crate) fn renew(&mut self, inode: &Inode, map: &Map) -> Result<(), Errno> {
+        core::mem::swap(&mut self.nodes, &mut self.former);
+        self.nodes.clear();
+        self.add_all(inode, map)?;
+        debug_assert!(self.nodes.len() <= self.former.len() + SPLIT_MAX, "one extent at most was added");
+        Ok(())
+    }
+
+    fn add_all(&mut self, inode: &Inode, map: &Map) -> Result<(), Errno> {
+        let root = extent::root_node(inode, map)?;
+        self.add_below(inode, &root, 1 << 32)
     }
 
     /// Adds the nodes below one that have anything to move.
@@ -67,6 +99,10 @@ impl Plan {
             let depth = node.depth - 1;
             let (buffer, below) = extent::read_node(inode, entry.block, depth, range)?;
             self.add_below(inode, &below, end)?;
+            if self.nodes.len() >= self.nodes_max {
+                return Err(Errno::ENOSPC);
+            }
+            self.nodes.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
             self.nodes.push(Planned { buffer, depth, range });
         }
         Ok(())

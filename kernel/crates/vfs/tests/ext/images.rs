@@ -67,7 +67,8 @@ pub(crate) fn make_of(scratch: &Scratch, options: &[&str], len: u64) -> PathBuf 
     make_image(scratch, options, None, len)
 }
 
-fn make_image(scratch: &Scratch, options: &[&str], tree: Option<&Path>, len: u64) -> PathBuf {
+/// As [`make`], of so many bytes.
+pub(crate) fn make_image(scratch: &Scratch, options: &[&str], tree: Option<&Path>, len: u64) -> PathBuf {
     let image = scratch.path("image");
     let file = fs::File::create(&image).unwrap();
     file.set_len(len).unwrap();

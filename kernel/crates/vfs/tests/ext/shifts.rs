@@ -2,6 +2,7 @@
 //! leaves.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 
 use abi::{Errno, FallocateFlags, OpenFlags};
 use block::SECTOR_LEN;
@@ -10,7 +11,7 @@ use vfs::FileSystem;
 use vfs::fs::ext::ExtOptions;
 
 use crate::crash::check_by_e2fsck;
-use crate::images::{KINDS, Mounted, Scratch, check, disk_of, make, make_of, mount};
+use crate::images::{KINDS, Mounted, Scratch, check, disk_of, make, make_image, make_of, mount};
 use crate::support::{Handle, Random, World};
 
 const COLLAPSE: FallocateFlags = FallocateFlags::COLLAPSE_RANGE;
@@ -155,6 +156,84 @@ fn deep_trees_are_moved() {
     drop(pair.file);
     fs::write(&image, mounted.unmount()).unwrap();
     check(&image, "deep");
+}
+
+/// More extents than a change can move: the range that was to go is as it was.
+#[test]
+fn what_is_too_much_for_a_change_leaves_all() {
+    const EXTENTS: u64 = 30_000;
+    const BLOCK: u64 = 1024;
+    let scratch = Scratch::new();
+    let tree = scratch.path("tree");
+    fs::create_dir(&tree).unwrap();
+    let source = fs::File::create(tree.join("file")).unwrap();
+    // A hole on the host is at least a page.
+    for number in 0..EXTENTS {
+        FileExt::write_all_at(&source, &number.to_le_bytes(), number * 8 * BLOCK).unwrap();
+    }
+    let image = make_image(&scratch, &["-t", "ext4", "-b", "1024", "-J", "size=1"], Some(&tree), 160 << 20);
+    let disk = disk_of(&fs::read(&image).unwrap());
+    disk.forget_log();
+    let mounted = mount(&disk, ExtOptions::default()).unwrap();
+    let file = mounted.world.open("/file", OpenFlags::RDWR).unwrap();
+    let is_whole =
+        || (0..EXTENTS).step_by(97).all(|number| file.pread(8, number * 8 * BLOCK).unwrap() == number.to_le_bytes());
+    let before = file.stat();
+    for (offset, len) in [(0, 8), (800, 1), (803, 2), (8000, 80)] {
+        for mode in [COLLAPSE, INSERT] {
+            assert_eq!(file.allocate(mode, offset * BLOCK, len * BLOCK), Err(Errno::ENOSPC), "{offset}");
+        }
+        assert!(is_whole(), "{offset}");
+    }
+    assert_eq!((file.stat().size, file.stat().blocks), (before.size, before.blocks));
+    // Near the end there is less to move.
+    file.allocate(COLLAPSE, (EXTENTS - 50) * 8 * BLOCK, 8 * BLOCK).unwrap();
+    assert_eq!(file.pread(8, (EXTENTS - 50) * 8 * BLOCK).unwrap(), (EXTENTS - 49).to_le_bytes());
+    drop((file, mounted.world));
+    mounted.file_system.shut_down().unwrap();
+    fs::write(&image, disk.image().to_bytes((160 << 20) / SECTOR_LEN as u64)).unwrap();
+    check(&image, "too much");
+}
+
+/// An extent is cut where there is no block for the node that this takes.
+#[test]
+fn a_full_disk_leaves_all() {
+    let scratch = Scratch::new();
+    let image = make(&scratch, &["-t", "ext4", "-b", "1024", "-m", "0"], None);
+    let mounted = mount(&disk_of(&fs::read(&image).unwrap()), ExtOptions::default()).unwrap();
+    // As many extents as the record has room for.
+    let mut pair = Pair::new(&mounted.world, "/file", 1024);
+    for number in 0..4_u8 {
+        pair.write(u64::from(number) * 40_960, 20_480, number + 1);
+    }
+    mounted.file_system.sync().unwrap();
+    let filler = mounted.world.open("/filler", OpenFlags::RDWR | OpenFlags::CREAT).unwrap();
+    let mut at = 0;
+    while filler.pwrite(&[1; 4096], at).is_ok() {
+        at += 4096;
+    }
+    mounted.file_system.sync().unwrap();
+    // What was claimed for the filler and not needed.
+    let refused = (0..100).find_map(|number| mounted.world.mkdir(&format!("/{number}")).err());
+    assert_eq!(refused, Some(Errno::ENOSPC));
+    let refused = Err(Errno::ENOSPC);
+    for mode in [COLLAPSE, INSERT] {
+        // Only where one more extent comes of it.
+        assert_eq!(pair.file.allocate(mode, 45 * 1024, 2 * 1024), refused, "{mode:?}");
+        pair.check(&format!("{mode:?}"));
+    }
+    pair.insert(25, 20);
+    pair.check("into a hole");
+    pair.collapse(25, 20);
+    pair.collapse(45, 40);
+    pair.check("from one to another");
+    // A whole extent goes, and so one can be cut.
+    pair.collapse(0, 20);
+    pair.collapse(25, 2);
+    pair.check("with room");
+    drop((pair.file, filler));
+    fs::write(&image, mounted.unmount()).unwrap();
+    check(&image, "full");
 }
 
 #[test]
