@@ -84,6 +84,8 @@ pub mod ioctl {
     pub const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
     /// Tells where the contents of a file are.
     pub const FS_IOC_FIEMAP: u32 = 0xc020_660b;
+    /// Tells the disk what of it holds nothing.
+    pub const FITRIM: u32 = 0xc018_5879;
     /// Opens the namespace of users that owns a namespace.
     pub const NS_GET_USERNS: u32 = 0xb701;
     /// Opens the parent of a namespace of users or process numbers.

@@ -92,6 +92,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("bad-settings", Bench::bad_settings),
         ("disk-fat", Bench::disk_fat),
         ("disk-direct", Bench::disk_direct),
+        ("disk-trim", Bench::disk_trim),
         ("disk-unnamed", Bench::disk_unnamed),
         ("disk-mapped", Bench::disk_mapped),
         ("disk-many-files", Bench::disk_many_files),

@@ -79,7 +79,7 @@ impl FileSystem {
     }
 
     /// Blocks whose freeing is on the disk may be used again.
-    fn let_go_committed(&self, group: &mut Group) {
+    pub(crate) fn let_go_committed(&self, group: &mut Group) {
         if group.held.has_freed()
             && let Some(journal) = self.journal()
         {
@@ -160,7 +160,7 @@ impl FileSystem {
     }
 
     /// Whether one of the blocks holds the group's own bitmaps or inodes.
-    fn is_metadata(&self, group: &Group, index: u32, count: u32) -> bool {
+    pub(crate) fn is_metadata(&self, group: &Group, index: u32, count: u32) -> bool {
         let first = self.superblock.group_start(group.number) + u64::from(index);
         let end = first + u64::from(count);
         let table_end = group.inode_table + u64::from(self.superblock.inode_table_blocks());

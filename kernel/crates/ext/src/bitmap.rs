@@ -65,6 +65,18 @@ impl Union<'_> {
         None
     }
 
+    /// The first run of at least `least` clear bits in `first..end`; its beginning and length.
+    pub(crate) fn find_long_run(&self, first: u32, end: u32, least: u32) -> Option<(u32, u32)> {
+        let mut at = first;
+        while let Some(start) = self.find(at, end, false) {
+            at = self.find(start, end, true).unwrap_or(end);
+            if at - start >= least {
+                return Some((start, at - start));
+            }
+        }
+        None
+    }
+
     /// Clear bits for `wanted`: those at `goal` if there are any, else the first run that is long enough, else the
     /// longest; its beginning and length.
     pub(crate) fn find_run(&self, goal: u32, len: u32, wanted: u32) -> Option<(u32, u32)> {

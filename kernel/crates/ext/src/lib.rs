@@ -56,6 +56,7 @@ mod orphan_file;
 mod record;
 mod record_place;
 pub mod superblock;
+mod trim;
 
 pub use change::Change;
 pub use data::{Extent, ExtentPlace, Transfers, Writing};

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use abi::Errno;
+use block::Volume;
 use sync::Mutex;
 
 use crate::Dentry;
@@ -32,6 +33,17 @@ pub struct FileSystemStatistics {
     pub id: u64,
     /// `ST_` flags of the mount.
     pub flags: u64,
+}
+
+/// A part of a volume, in bytes, and how much must be free side by side to count (`struct fstrim_range`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrimRange {
+    /// Where it begins.
+    pub start: u64,
+    /// How long it is; afterwards, how much of it was discarded.
+    pub len: u64,
+    /// The shortest run that is discarded.
+    pub len_min: u64,
 }
 
 /// A file system.
@@ -64,6 +76,17 @@ pub trait FileSystem: Any + Send + Sync {
     /// Brings everything to stable storage.
     fn sync(&self) -> Result<(), Errno> {
         Ok(())
+    }
+
+    /// The volume it is on, if it can tell that what holds nothing ([`FileSystem::trim`]).
+    fn trimmed_volume(&self) -> Option<&Volume> {
+        None
+    }
+
+    /// Discards what is free in a part of the volume (`FITRIM`).
+    fn trim(&self, range: &mut TrimRange) -> Result<(), Errno> {
+        let _ = range;
+        Err(Errno::ENOTTY)
     }
 
     /// Drops what it keeps of its disk beside the pages of files, as far as it can be read again.

@@ -94,7 +94,7 @@ pub use credentials::{Capabilities, Credentials};
 pub use dentry::{Dentry, RootDentry};
 pub use detached::{new_mount, open_detached, open_place_only};
 pub use file_mapping::{mapped_open, mapped_place};
-pub use file_system::{FileSystem, FileSystemStatistics};
+pub use file_system::{FileSystem, FileSystemStatistics, TrimRange};
 pub use file_time::FileTime;
 pub use inode::{FileExtent, Inode, LinkTarget, NewAcls, NewInode, Opened, Renaming};
 pub use metadata::{FileKind, Metadata, NewMetadata, Permissions};

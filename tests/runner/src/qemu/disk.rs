@@ -115,6 +115,27 @@ impl Bench {
         if is_right { Ok(()) } else { Err("the host finds something else on the disks".to_owned()) }
     }
 
+    /// `FITRIM` on ext4 and FAT: what the program says, and what the host's programs find.
+    pub(super) fn disk_trim(&self) -> Result<(), Failure> {
+        let image = self.image("tests/qemu/trim.c", |_| {})?;
+        let (ext, fat) = (self.file("ext.img", &vec![0; 24 << 20])?, self.file("fat.img", &vec![0; 24 << 20])?);
+        let run = |program: &str, arguments: &[&str], disk: &Path| {
+            let mut command = Command::new(program);
+            let output = process::run(command.args(arguments).arg(disk), &Input::Empty, SCRIPT_TIMEOUT)?;
+            if output.status == 0 { Ok(()) } else { Err(format!("{program}: {}", describe(&output))) }
+        };
+        run("mke2fs", &["-q", "-F", "-t", "ext4", "-b", "1024"], &ext)?;
+        run("mkfs.fat", &["-F", "16", "-s", "1"], &fat)?;
+        let mut command = self.tools.boot_command(&image, &Boot { cpus: 2, ..Boot::default() });
+        command.env("DISK", format!("{} {}", ext.display(), fat.display()));
+        command.env("MOUNT", "/dev/vda:/ext:ext4 /dev/vdb:/fat:vfat");
+        let output = process::run(&mut command, &Input::Empty, SCRIPT_TIMEOUT)?;
+        let expected = fs::read(self.tools.root.join("tests/qemu/trim.txt")).map_err(|error| error.to_string())?;
+        check(&output, &expected, b"", 0)?;
+        run("e2fsck", &["-f", "-n"], &ext)?;
+        run("fsck.fat", &["-n"], &fat)
+    }
+
     /// Many files in one directory of a disk, in little memory. `EXT_FILES` says how many; with it the time is told, and there is more
     /// memory, as names lie in all blocks of the directory in turn.
     pub(super) fn disk_many_files(&self) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use core::any::Any;
 
 use abi::ioctl::{
-    FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIOQSIZE, FS_IOC_FIEMAP, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS,
+    FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIOQSIZE, FITRIM, FS_IOC_FIEMAP, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS,
     TIOCGPGRP, TIOCGSID, TIOCNOTTY, TIOCSCTTY, TIOCSPGRP,
 };
 use abi::stat::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
@@ -12,7 +12,7 @@ use file::OpenFile;
 use file::tty::TtyFile;
 use mm::user::{read_user_struct, write_user_struct};
 use net::socket::SocketFile;
-use vfs::VnodeFile;
+use vfs::{TrimRange, VnodeFile};
 
 use super::fiemap::fiemap;
 use super::namespace::namespace_ioctl;
@@ -76,6 +76,9 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
             Some(file) => fiemap(file, address),
             None => Err(Errno::EOPNOTSUPP.into()),
         },
+        FITRIM if let Some(file) = file_as::<VnodeFile>(&open).filter(|file| file.served_by().is_none()) => {
+            trim(thread, file, address)
+        }
         TIOCSCTTY | TIOCNOTTY | TIOCGPGRP | TIOCSPGRP | TIOCGSID => match terminal(&open) {
             Some(tty) => control_terminal(thread, tty, command, argument, address),
             None => Err(Errno::ENOTTY.into()),
@@ -92,6 +95,23 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
             Ok(open.file().ioctl(&open, command, address)?)
         }
     }
+}
+
+/// `FITRIM`.
+fn trim(thread: &Thread, file: &VnodeFile, address: usize) -> SyscallResult {
+    let file_system = file.path().mount.file_system();
+    let volume = file_system.trimmed_volume().ok_or(Errno::ENOTTY)?;
+    if !thread.credentials().has(CAP_SYS_ADMIN) {
+        return Err(Errno::EPERM.into());
+    }
+    if !volume.disk().features().can_discard {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    let [start, len, len_min]: [u64; 3] = read_user_struct(address)?;
+    let mut range = TrimRange { start, len, len_min };
+    file_system.trim(&mut range)?;
+    write_user_struct(address, &[range.start, range.len, range.len_min])?;
+    Ok(0)
 }
 
 /// The terminal behind an open file, if it is one.

@@ -20,5 +20,6 @@ mod read;
 mod removed;
 mod replaced;
 mod shifts;
+mod trim;
 mod write;
 mod xattrs;

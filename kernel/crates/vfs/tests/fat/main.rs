@@ -13,4 +13,5 @@ mod random;
 mod removed;
 #[path = "../support/mod.rs"]
 mod support;
+mod trim;
 mod written;

@@ -53,7 +53,7 @@ use block::Volume;
 use sync::{Mutex, rank};
 
 use crate::write_back::{self, Cached};
-use crate::{Dentry, FileSystem, FileSystemStatistics, NAME_LEN_MAX, RootDentry};
+use crate::{Dentry, FileSystem, FileSystemStatistics, NAME_LEN_MAX, RootDentry, TrimRange};
 
 pub use inode::ExtInode;
 pub use options::ExtOptions;
@@ -183,6 +183,23 @@ impl FileSystem for ExtFileSystem {
 
     fn sync(&self) -> Result<(), Errno> {
         self.shared.write_dirty().and(self.shared.file_system.sync())
+    }
+
+    fn trimmed_volume(&self) -> Option<&Volume> {
+        Some(self.shared.file_system.cache().volume())
+    }
+
+    fn trim(&self, range: &mut TrimRange) -> Result<(), Errno> {
+        let superblock = self.shared.file_system.superblock();
+        let block_len = superblock.block_len as u64;
+        let (first, count) = (range.start / block_len, range.len / block_len);
+        let least = u32::try_from(range.len_min / block_len).unwrap_or(u32::MAX);
+        if least > superblock.blocks_per_group || first >= superblock.blocks || count == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let trimmed = self.shared.file_system.trim(first, first.saturating_add(count), least.max(1))?;
+        range.len = trimmed.saturating_mul(block_len);
+        Ok(())
     }
 
     fn reconfigure(&self, is_read_only: bool, options: &[u8]) -> Result<(), Errno> {

@@ -46,6 +46,7 @@ mod naming;
 mod options;
 mod size;
 mod store;
+mod trim;
 mod volume;
 
 use alloc::sync::Arc;
@@ -56,7 +57,7 @@ use block::Volume as Disk;
 use sync::{Mutex, rank};
 
 use crate::fs::kinds::Source;
-use crate::{Dentry, FileSystem, FileSystemStatistics, NAME_LEN_MAX, RootDentry};
+use crate::{Dentry, FileSystem, FileSystemStatistics, NAME_LEN_MAX, RootDentry, TrimRange};
 
 use inode::FatInode;
 use options::Options;
@@ -143,6 +144,14 @@ impl FileSystem for FatFs {
 
     fn sync(&self) -> Result<(), Errno> {
         self.volume.synchronize()
+    }
+
+    fn trimmed_volume(&self) -> Option<&Disk> {
+        Some(self.volume.buffers.volume())
+    }
+
+    fn trim(&self, range: &mut TrimRange) -> Result<(), Errno> {
+        self.volume.trim(range)
     }
 
     fn reconfigure(&self, is_read_only: bool, options: &[u8]) -> Result<(), Errno> {
