@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define BLKROGET 0x125e
+#define BLKRRPART 0x125f
 #define BLKGETSIZE 0x1260
 #define BLKFLSBUF 0x1261
 #define BLKSECTGET 0x1267
@@ -34,6 +35,7 @@ static const char *answer(long result)
 		return "done";
 	switch (errno) {
 	case EACCES: return "EACCES";
+	case EBUSY: return "EBUSY";
 	case EINVAL: return "EINVAL";
 	case ENOENT: return "ENOENT";
 	case ENOSPC: return "ENOSPC";
@@ -64,6 +66,17 @@ static void describe(const char *path)
 		       ioctl(fd, BLKGETSIZE, &sectors);
 	printf("  %ld: %lu sectors, transfers of %u, best %u, blocks of %u, %u in the cache, rotates %u, a most %d\n", answers,
 	       sectors, least, best, physical, cached, rotates, most >= 8);
+	close(fd);
+}
+
+static void show(const char *path)
+{
+	char text[512];
+	int fd = open(path, O_RDONLY);
+	long len = read(fd, text, sizeof text);
+
+	if (len > 0)
+		fwrite(text, 1, len, stdout);
 	close(fd);
 }
 
@@ -129,5 +142,30 @@ int main(void)
 	strcpy(mapped + 100, "second");
 	printf("fsync: %s\n", answer(fsync(part)));
 	printf("fsync: %s\n", answer(fsync(fd)));
+
+	// Another table: the first partition as it is, the second gone, a third.
+	unsigned char table[512] = { 0 };
+	const uint32_t parts[2][2] = { { 20480, 2048 }, { 22528, 1000 } };
+	for (int i = 0; i < 2; i++) {
+		unsigned char *entry = table + 446 + 32 * i;
+		entry[4] = 0x83;
+		memcpy(entry + 8, parts[i], 8);
+	}
+	table[510] = 0x55;
+	table[511] = 0xaa;
+	printf("table: %ld\n", (long)pwrite(fd, table, sizeof table, 0));
+	printf("of a partition: %s\n", answer(ioctl(part, BLKRRPART)));
+	printf("mapped: %s\n", answer(ioctl(fd, BLKRRPART)));
+	close(part);
+	printf("still mapped: %s\n", answer(ioctl(fd, BLKRRPART)));
+	munmap(mapped, 4096);
+	printf("read again: %s\n", answer(ioctl(fd, BLKRRPART)));
+	describe("/dev/vda1");
+	describe("/dev/vda2");
+	describe("/dev/vda3");
+	show("/proc/partitions");
+	if (setresuid(1000, 1000, 1000))
+		return 1;
+	printf("nobody: %s\n", answer(ioctl(fd, BLKRRPART)));
 	return 0;
 }

@@ -84,6 +84,8 @@ pub mod ioctl {
     pub const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
     /// Tells where the contents of a file are.
     pub const FS_IOC_FIEMAP: u32 = 0xc020_660b;
+    /// Has the table of partitions of a disk read again.
+    pub const BLKRRPART: u32 = 0x125f;
     /// Tells the disk what of it holds nothing.
     pub const FITRIM: u32 = 0xc018_5879;
     /// Opens the namespace of users that owns a namespace.

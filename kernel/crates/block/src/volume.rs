@@ -60,6 +60,11 @@ impl Volume {
         &self.disk
     }
 
+    /// Whether it is the same part of the same disk.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.disk, &other.disk) && (self.first, self.sectors) == (other.first, other.sectors)
+    }
+
     /// Its figures: of the requests for it alone, if it is a partition.
     pub fn statistics(&self) -> &DiskStatistics {
         self.statistics.as_deref().unwrap_or(self.disk.statistics())

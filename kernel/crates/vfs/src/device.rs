@@ -23,7 +23,7 @@ struct Device {
     opener: Opener,
 }
 
-/// All devices, sorted by number.
+/// All devices.
 static DEVICES: Mutex<Vec<Device>> = Mutex::new(rank::DENTRIES, Vec::new());
 
 /// Says how the device `number` (as in `st_rdev`) is opened, in the place of what was said before.
@@ -38,6 +38,15 @@ pub fn register(kind: FileKind, number: u64, opener: Opener) -> Result<(), Errno
     }
     devices.push(Device { kind, number, opener });
     Ok(())
+}
+
+/// Takes back what was said: there is no such device any more.
+pub(crate) fn unregister(kind: FileKind, number: u64) {
+    let mut devices = DEVICES.lock();
+    let position = devices.iter().position(|device| device.kind == kind && device.number == number);
+    let gone = position.map(|position| devices.swap_remove(position));
+    drop(devices);
+    drop(gone);
 }
 
 /// Opens the device a node stands for; `ENXIO` when there is none.

@@ -3,10 +3,10 @@
 use core::any::Any;
 
 use abi::ioctl::{
-    FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIOQSIZE, FITRIM, FS_IOC_FIEMAP, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS,
-    TIOCGPGRP, TIOCGSID, TIOCNOTTY, TIOCSCTTY, TIOCSPGRP,
+    BLKRRPART, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIOQSIZE, FITRIM, FS_IOC_FIEMAP, FS_IOC_GETFLAGS,
+    FS_IOC_SETFLAGS, TIOCGPGRP, TIOCGSID, TIOCNOTTY, TIOCSCTTY, TIOCSPGRP,
 };
-use abi::stat::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
+use abi::stat::{S_IFBLK, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use abi::{Errno, Fd, OpenFlags};
 use file::OpenFile;
 use file::tty::TtyFile;
@@ -79,6 +79,7 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
         FITRIM if let Some(file) = file_as::<VnodeFile>(&open).filter(|file| file.served_by().is_none()) => {
             trim(thread, file, address)
         }
+        BLKRRPART if !thread.credentials().has(CAP_SYS_ADMIN) && is_block_device(&open)? => Err(Errno::EACCES.into()),
         TIOCSCTTY | TIOCNOTTY | TIOCGPGRP | TIOCSPGRP | TIOCGSID => match terminal(&open) {
             Some(tty) => control_terminal(thread, tty, command, argument, address),
             None => Err(Errno::ENOTTY.into()),
@@ -95,6 +96,10 @@ pub(crate) fn ioctl(thread: &Thread, fd: Fd, command: u32, argument: u64) -> Sys
             Ok(open.file().ioctl(&open, command, address)?)
         }
     }
+}
+
+fn is_block_device(open: &OpenFile) -> Result<bool, Errno> {
+    Ok(open.file().attributes()?.mode & S_IFMT == S_IFBLK)
 }
 
 /// `FITRIM`.

@@ -4,10 +4,11 @@
 //! after some time, and when too much of memory is dirty. The file system on a mounted volume has caches of its own: writing to the volume beneath it
 //! breaks it, as on Linux, and what is read here may be older than what the file system has.
 //!
-//! The volume's number finds it again: [`volume_of`].
+//! The volume's number finds it again: [`volume_of`]. Which partitions there are is decided by [`super::partitions`].
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::ops::Deref;
 
 use abi::{Errno, OpenFlags};
 use block::{SECTOR_LEN, Segment, Volume};
@@ -15,6 +16,7 @@ use file::{Attributes, CallFlags, File, IoResult, OpenFile, Progress};
 use mm::object::{MappedObject, Mappings};
 use mm::user::{UserReader, UserWriter, read_user_struct, write_user_struct};
 use mm::{Frame, PAGE_SIZE};
+use sync::atomic::{AtomicU32, Ordering};
 use sync::{Mutex, rank};
 
 use crate::page_cache::direct::check_aligned;
@@ -22,14 +24,19 @@ use crate::page_cache::{ErrorMark, PageCache, PageStore};
 use crate::write_back::{self, Cached};
 use crate::{FileKind, PathRef, device, path_name};
 
+use super::partitions;
+
 /// The most volumes.
 const VOLUMES_MAX: usize = 1024;
+/// How often a volume is used that is none any more.
+const GONE: u32 = u32::MAX;
 /// Sectors in a page.
 const PAGE_SECTORS: u64 = (PAGE_SIZE / SECTOR_LEN) as u64;
 
 /// `ioctl` commands of block devices (`linux/fs.h`).
 mod command {
     pub(super) const IS_READ_ONLY: u32 = 0x125e;
+    pub(super) const REREAD_TABLE: u32 = 0x125f;
     pub(super) const SECTORS: u32 = 0x1260;
     pub(super) const FLUSH_BUFFERS: u32 = 0x1261;
     pub(super) const SECTORS_MAX: u32 = 0x1267;
@@ -58,7 +65,7 @@ struct Claimed {
 
 /// A volume for one alone, as long as this lives: a mounted file system, or an open file with `O_EXCL`.
 pub(crate) struct Claim {
-    contents: Arc<Contents>,
+    contents: InUse,
 }
 
 impl Claim {
@@ -80,7 +87,10 @@ impl Drop for Claim {
 /// Takes a volume for one alone; `EBUSY` when somebody has it, the disk it is part of, or a part of it. What was written to
 /// it as a file is on the disk then.
 pub(crate) fn claim(volume: &Volume) -> Result<Claim, Errno> {
-    let contents = contents_of(volume.number()).ok_or(Errno::ENXIO)?;
+    let contents = contents_of(volume.number()).ok_or(Errno::ENXIO)?.begin_use()?;
+    if !contents.volume.is_same_place(volume) {
+        return Err(Errno::ENXIO);
+    }
     let (number, disk) = (volume.number(), volume.disk().number());
     {
         let mut claims = CLAIMS.lock();
@@ -99,14 +109,21 @@ pub(crate) fn claim(volume: &Volume) -> Result<Claim, Errno> {
 
 /// Makes a volume known: it can be opened and mounted by its number.
 pub fn register(volume: &Volume) -> Result<(), Errno> {
-    let contents =
-        Arc::new(Contents { volume: volume.clone(), cache: PageCache::new(), writers: Mutex::new(rank::INODES, ()) });
+    let contents = Arc::new(Contents {
+        volume: volume.clone(),
+        cache: PageCache::new(),
+        writers: Mutex::new(rank::INODES, ()),
+        uses: AtomicU32::new(0),
+    });
     {
         let mut volumes = VOLUMES.lock();
         if volumes.len() >= VOLUMES_MAX {
             return Err(Errno::ENOSPC);
         }
-        volumes.push(contents.clone());
+        // Behind the others of its disk.
+        let before = volumes.iter().rposition(|other| other.volume.disk().number() == volume.disk().number());
+        let end = volumes.len();
+        volumes.insert(before.map_or(end, |before| before + 1), contents.clone());
     }
     let cached: Weak<dyn Cached> = Arc::downgrade(&contents) as _;
     write_back::register(cached);
@@ -116,7 +133,7 @@ pub fn register(volume: &Volume) -> Result<(), Errno> {
         }
         let claim = if flags.contains(OpenFlags::EXCL) { Some(claim(&contents.volume)?) } else { None };
         let errors = contents.cache.error_mark();
-        let file = DiskFile { contents: contents.clone(), path: path.clone(), _claim: claim, errors };
+        let file = DiskFile { contents: contents.begin_use()?, path: path.clone(), claim, errors };
         Ok(Arc::new(file) as Arc<dyn File>)
     };
     device::register(FileKind::BlockDevice, volume.number(), Arc::new(open))
@@ -125,6 +142,33 @@ pub fn register(volume: &Volume) -> Result<(), Errno> {
 /// The volume with this device number.
 pub fn volume_of(number: u64) -> Option<Volume> {
     contents_of(number).map(|contents| contents.volume.clone())
+}
+
+/// Takes the partitions of a disk away if none is in use, and what was written to them is on the disk then; their
+/// numbers. `EBUSY` otherwise, or when somebody has the whole disk to himself.
+pub(super) fn take_partitions(disk: u64, is_own_claim: bool) -> Result<Vec<u64>, Errno> {
+    if !is_own_claim && CLAIMS.lock().iter().any(|claimed| claimed.volume == disk) {
+        return Err(Errno::EBUSY);
+    }
+    let gone = {
+        let mut volumes = VOLUMES.lock();
+        let is_part = |contents: &Contents| contents.volume.disk().number() == disk && contents.volume.number() != disk;
+        let parts = || volumes.iter().filter(|contents| is_part(contents));
+        if let Some(busy) = parts().position(|part| !part.try_end()) {
+            parts().take(busy).for_each(|part| part.uses.store(0, Ordering::Release));
+            return Err(Errno::EBUSY);
+        }
+        let gone: Vec<_> = parts().cloned().collect();
+        volumes.retain(|contents| !is_part(contents));
+        gone
+    };
+    for part in &gone {
+        device::unregister(FileKind::BlockDevice, part.volume.number());
+        if let Err(errno) = part.synchronize() {
+            log::error!("{}: writing failed: {errno}", part.volume.disk().name());
+        }
+    }
+    Ok(gone.iter().map(|part| part.volume.number()).collect())
 }
 
 fn contents_of(number: u64) -> Option<Arc<Contents>> {
@@ -152,9 +196,40 @@ struct Contents {
     cache: PageCache,
     /// Held by writers.
     writers: Mutex<()>,
+    /// Open files and claims; [`GONE`] for a partition that is none any more.
+    uses: AtomicU32,
+}
+
+/// A volume that somebody uses: as long as this lives its partition stays.
+struct InUse(Arc<Contents>);
+
+impl Deref for InUse {
+    type Target = Contents;
+
+    fn deref(&self) -> &Contents {
+        &self.0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.uses.fetch_sub(1, Ordering::Release);
+    }
 }
 
 impl Contents {
+    /// `ENXIO` when the partition is gone.
+    fn begin_use(self: &Arc<Self>) -> Result<InUse, Errno> {
+        let one_more = |uses: u32| if uses == GONE { None } else { uses.checked_add(1) };
+        let begun = self.uses.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more);
+        begun.map(|_| InUse(self.clone())).map_err(|_| Errno::ENXIO)
+    }
+
+    /// Lets nobody use it any more, unless somebody does.
+    fn try_end(&self) -> bool {
+        self.uses.compare_exchange(0, GONE, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
     /// The sectors of a run of pages, the last of which the volume may end in.
     fn segments(&self, first: u64, frames: &[Frame]) -> Result<(u64, Vec<Segment>), Errno> {
         let sector = first.checked_mul(PAGE_SECTORS).ok_or(Errno::EIO)?;
@@ -229,10 +304,10 @@ impl PageStore for Contents {
 
 /// An open disk or partition.
 struct DiskFile {
-    contents: Arc<Contents>,
+    contents: InUse,
     path: PathRef,
     /// It was opened with `O_EXCL`.
-    _claim: Option<Claim>,
+    claim: Option<Claim>,
     /// Which errors of writing back are known here.
     errors: ErrorMark,
 }
@@ -368,6 +443,10 @@ impl File for DiskFile {
                 self.contents.synchronize()?;
                 self.contents.cache.shrink();
             }
+            command::REREAD_TABLE => {
+                self.contents.synchronize()?;
+                partitions::reread(volume, self.claim.is_some())?;
+            }
             command::DISCARD | command::ZERO_OUT => {
                 if !open.is_writable() {
                     return Err(Errno::EBADF);
@@ -386,7 +465,7 @@ impl File for DiskFile {
 
     fn mapping(&self, open: &Arc<OpenFile>) -> Result<Arc<dyn MappedObject>, Errno> {
         let _open = Arc::clone(open);
-        Ok(Arc::new(DiskMapping { contents: self.contents.clone(), path: self.path.clone(), _open }))
+        Ok(Arc::new(DiskMapping { contents: Arc::clone(&self.contents.0), path: self.path.clone(), _open }))
     }
 
     fn sync(&self, _data_only: bool) -> Result<(), Errno> {

@@ -18,5 +18,6 @@ pub mod generated;
 pub mod kinds;
 pub mod ninep;
 pub mod overlay;
+pub mod partitions;
 pub mod root;
 pub mod tmpfs;
