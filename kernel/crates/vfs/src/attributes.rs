@@ -148,8 +148,10 @@ pub fn utimens(credentials: &Credentials, path: &PathRef, accessed: SetTime, mod
     change(path, event, |inode| {
         let metadata = inode.metadata();
         let is_touch = accessed == SetTime::Now && modified == SetTime::Now;
-        if !is_touch {
-            metadata.check_unprotected()?;
+        if is_touch {
+            metadata.check_mutable()?
+        } else {
+            metadata.check_unprotected()?
         }
         if is_touch && !credentials.owns(metadata.uid()) {
             inode.check_permission(credentials, Permissions::WRITE)?;

@@ -359,6 +359,11 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::ENOTTY)
     }
 
+    /// The flags that `statx` speaks of, and those of them that are set.
+    fn flags_told(&self) -> (u32, u32) {
+        (0, 0)
+    }
+
     /// Sets the flags, under the inode's lock and after all checks of rights. `EOPNOTSUPP` for one that cannot be changed.
     fn set_flags(&self, flags: u32) -> Result<(), Errno> {
         let _ = flags;

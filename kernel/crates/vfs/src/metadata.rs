@@ -59,6 +59,11 @@ bitflags! {
     }
 }
 
+/// It is not copied by `dump`: one of the flags of a file, which tells nobody here anything.
+pub(crate) const NOT_DUMPED: u32 = 0x40;
+/// Reading it does not count as an access: one of the flags of a file.
+pub(crate) const NO_ACCESS_TIME: u32 = 0x80;
+
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileKind {
@@ -174,6 +179,8 @@ pub struct Metadata {
     is_strict: bool,
     /// A [`Protection`].
     protection: AtomicU8,
+    /// Reading it does not count as an access.
+    keeps_access_time: AtomicBool,
     /// How long programs say that what they write will stay.
     write_hint: AtomicU8,
     /// What happens to it that somebody wants to know of: bits of `InotifyMask`.
@@ -228,6 +235,7 @@ impl Metadata {
             is_linkable: AtomicBool::new(false),
             is_strict: false,
             protection: AtomicU8::new(0),
+            keeps_access_time: AtomicBool::new(false),
             write_hint: AtomicU8::new(0),
             watched: AtomicU32::new(0),
             acl: CachedAcl::none(),
@@ -276,9 +284,25 @@ impl Metadata {
         self.protection.store(protection.bits(), Relaxed);
     }
 
+    /// Whether reading it does not count as an access.
+    #[inline]
+    pub(crate) fn keeps_access_time(&self) -> bool {
+        self.keeps_access_time.load(Relaxed)
+    }
+
+    /// Says whether reading it counts as an access.
+    pub(crate) fn set_keeps_access_time(&self, keeps: bool) {
+        self.keeps_access_time.store(keeps, Relaxed);
+    }
+
     /// `EPERM` if something may not be done to it.
     pub(crate) fn check_unprotected(&self) -> Result<(), Errno> {
         if self.protection().is_empty() { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    /// `EPERM` if it is not changed at all.
+    pub(crate) fn check_mutable(&self) -> Result<(), Errno> {
+        if self.protection().contains(Protection::IMMUTABLE) { Err(Errno::EPERM) } else { Ok(()) }
     }
 
     /// `EPERM` if it may not be written but at its end.

@@ -370,7 +370,8 @@ impl Mount {
         let flags = self.flags();
         let metadata = inode.metadata();
         let is_ignored = flags.intersects(MountFlags::NO_ACCESS_TIME | MountFlags::READ_ONLY)
-            || (flags.contains(MountFlags::NO_DIRECTORY_ACCESS_TIME) && metadata.is_directory());
+            || (flags.contains(MountFlags::NO_DIRECTORY_ACCESS_TIME) && metadata.is_directory())
+            || metadata.keeps_access_time();
         if !is_ignored {
             let is_noted = metadata.touch_accessed(flags.contains(MountFlags::RELATIVE_ACCESS_TIME));
             if is_noted {

@@ -466,6 +466,7 @@ impl File for VnodeFile {
         if !FallocateFlags::KEEP_SIZE.contains(flags) {
             inode.metadata().check_may_cut()?;
         }
+        inode.metadata().check_mutable()?;
         inode.prepare_change()?;
         if self.may_use_reserve {
             inode.let_use_reserve();

@@ -57,6 +57,10 @@ fn file_backing(open: &Arc<OpenFile>, offset: u64, rights: Rights, sharing: Shar
     if !open.is_readable() && !open.flags().contains(OpenFlags::PATH) {
         return Err(Errno::EACCES);
     }
+    if sharing == Sharing::Shared && access.contains(Rights::WRITE) {
+        // What is only written at its end.
+        place.inode().metadata().check_may_cut().map_err(|_| Errno::EACCES)?;
+    }
     if sharing == Sharing::Shared
         && access.contains(Rights::WRITE)
         && let Some(object) = file_as::<VnodeFile>(open).and_then(|file| file.mapping_for_stores(open))

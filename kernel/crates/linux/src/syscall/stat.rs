@@ -147,17 +147,17 @@ pub(crate) fn statx(
     let tells_direct = mask & StatxMask::DIOALIGN.bits() != 0 && is_on_disk;
     answered.set(StatxMask::DIOALIGN, tells_direct);
     let alignment = if tells_direct { vfs::DIRECT_ALIGNMENT } else { 0 };
-    let file_flags = vfs::inode_flags(&place);
-    let (has_flags, file_flags) = (file_flags.is_ok(), u64::from(file_flags.unwrap_or(0)));
+    let (told, file_flags) = place.inode().flags_told();
     let is_mount_root = Arc::ptr_eq(&place.dentry, place.mount.root());
     let answer = Statx {
         stx_mask: answered.bits(),
         stx_blksize: attributes.block_size,
-        stx_attributes: file_flags & STATX_FLAGS | if is_mount_root { abi::stat::STATX_ATTR_MOUNT_ROOT } else { 0 },
+        stx_attributes: u64::from(file_flags) & STATX_FLAGS
+            | if is_mount_root { abi::stat::STATX_ATTR_MOUNT_ROOT } else { 0 },
         stx_attributes_mask: abi::stat::STATX_ATTR_MOUNT_ROOT
             | abi::stat::STATX_ATTR_AUTOMOUNT
             | abi::stat::STATX_ATTR_DAX
-            | if has_flags { STATX_FLAGS } else { 0 },
+            | u64::from(told) & STATX_FLAGS,
         stx_nlink: attributes.links,
         stx_uid: attributes.uid,
         stx_gid: attributes.gid,

@@ -314,7 +314,7 @@ impl Inode for ExtInode {
     }
 
     fn prepare_change(&self) -> Result<(), Errno> {
-        if self.metadata.protection().contains(Protection::IMMUTABLE) { Err(Errno::EPERM) } else { Ok(()) }
+        self.metadata.check_mutable()
     }
 
     fn flags(&self) -> Result<u32, Errno> {
@@ -322,6 +322,10 @@ impl Inode for ExtInode {
             Contents::Regular(_) | Contents::Directory(_) => Ok(self.core.flags() & FLAGS_VISIBLE),
             _ => Err(Errno::ENOTTY),
         }
+    }
+
+    fn flags_told(&self) -> (u32, u32) {
+        self.flags().map_or((0, 0), |flags| (FLAGS_VISIBLE, flags))
     }
 
     fn set_flags(&self, flags: u32) -> Result<(), Errno> {

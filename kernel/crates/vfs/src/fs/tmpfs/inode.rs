@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use abi::{Errno, FallocateFlags, OpenFlags};
 use file::DirectorySink;
@@ -13,7 +13,7 @@ use mm::user::{UserReader, UserWriter};
 use mm::{Frame, FramePiece};
 
 use crate::inode::Renaming;
-use crate::metadata::FileKind;
+use crate::metadata::{FileKind, NO_ACCESS_TIME, NOT_DUMPED, Protection};
 use crate::{
     CacheCounts, Credentials, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened,
     PathRef, SealFlags, Seals, XattrChange,
@@ -26,6 +26,12 @@ use super::{INODE_SPACE, Shared};
 
 /// What Linux says a directory entry takes.
 pub(super) const ENTRY_SIZE: u64 = 20;
+/// The flags that there are: for who asks, and those that `statx` speaks of.
+const FLAGS_PROTECTING: u32 = Protection::all().bits() as u32;
+const FLAGS: u32 = FLAGS_PROTECTING | NOT_DUMPED | NO_ACCESS_TIME;
+const FLAGS_TOLD: u32 = FLAGS_PROTECTING | NOT_DUMPED;
+/// Those that a directory hands on to what is made in it.
+const FLAGS_INHERITED: u32 = NOT_DUMPED | NO_ACCESS_TIME;
 /// Blocks of 512 bytes in a page.
 const BLOCKS_OF_PAGE: u64 = 8;
 
@@ -36,6 +42,8 @@ pub struct MemoryInode {
     pub(super) seals: Seals,
     contents: Contents,
     xattrs: Xattrs,
+    /// Some of [`FLAGS`], as `chattr` sets them.
+    flags: AtomicU32,
     /// It lies over a node of the layer below.
     has_lower: bool,
     /// It is known to be pinned.
@@ -95,6 +103,7 @@ impl MemoryInode {
             seals: Seals::new(SealFlags::SEAL),
             contents,
             xattrs: Xattrs::new(),
+            flags: AtomicU32::new(0),
             has_lower,
             is_pinned: AtomicBool::new(false),
         })
@@ -121,10 +130,17 @@ impl MemoryInode {
     pub(super) fn make(&self, new: &NewInode<'_>) -> Result<Arc<Self>, Errno> {
         self.shared.inode_space.take(INODE_SPACE)?;
         let node = Self::new(&self.shared, new);
+        node.keep_flags(self.flags.load(Relaxed) & FLAGS_INHERITED);
         for (name, value) in new.acls.iter() {
             node.xattrs.change(&self.shared.inode_space, name, XattrChange::Set(value))?;
         }
         Ok(node)
+    }
+
+    fn keep_flags(&self, flags: u32) {
+        self.flags.store(flags, Relaxed);
+        self.metadata.set_protection(Protection::from_bits_truncate(flags.to_le_bytes()[0]));
+        self.metadata.set_keeps_access_time(flags & NO_ACCESS_TIME != 0);
     }
 
     /// The node behind an inode of this file system.
@@ -306,6 +322,26 @@ impl Inode for MemoryInode {
 
     fn seals(&self) -> Option<&Seals> {
         matches!(self.contents, Contents::Regular(_)).then_some(&self.seals)
+    }
+
+    fn flags(&self) -> Result<u32, Errno> {
+        match self.contents {
+            Contents::Regular(_) | Contents::Directory(_) => Ok(self.flags.load(Relaxed)),
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn flags_told(&self) -> (u32, u32) {
+        (FLAGS_TOLD, self.flags.load(Relaxed) & FLAGS_TOLD)
+    }
+
+    fn set_flags(&self, flags: u32) -> Result<(), Errno> {
+        if flags & !FLAGS != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.pin();
+        self.keep_flags(flags);
+        Ok(())
     }
 
     fn takes_acls(&self) -> bool {
