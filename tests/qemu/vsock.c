@@ -210,6 +210,9 @@ static void options(void)
 	printf("\n");
 	for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++)
 		show("flag", setsockopt(fd, SOL_SOCKET, flags[i], &(int){ 1 }, sizeof(int)));
+	for (int value = 262144; value <= 262145; value++)
+		show("low water", setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value));
+	show("low water", setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &(int){ 1 }, sizeof(int)));
 	for (int option = 0; option < 4; option++)
 		show_option(fd, option);
 	size = 1 << 20;

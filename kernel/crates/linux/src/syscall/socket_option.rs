@@ -142,6 +142,10 @@ fn set_common(thread: &Thread, socket: &dyn Socket, option: i32, bytes: &[u8], c
         SO_TIMESTAMPNS | SO_TIMESTAMPNS_NEW => options.timestamp.store(if value != 0 { 2 } else { 0 }, Relaxed),
         SO_RCVLOWAT => {
             let value = if value < 0 { i32::MAX } else { value.max(1) };
+            if socket.kind().domain == i32::from(AF_VSOCK) {
+                // As on Linux it refuses more than it has room for, and changes nothing then.
+                after_setting(socket, option, &value.to_ne_bytes(), caller)?;
+            }
             options.receive_low_water.store(value.min(low_water_max(socket)), Relaxed);
         }
         SO_RCVTIMEO | SO_RCVTIMEO_NEW => options.receive_timeout_ns.store(read_timeout(bytes)?, Relaxed),

@@ -142,6 +142,11 @@ impl Credit {
         (self.taken != self.told && (self.is_asked || is_little)) || (has_grown && is_little)
     }
 
+    /// The room of its own buffer.
+    pub(super) fn buffer(&self) -> usize {
+        self.buffer as usize
+    }
+
     /// Changes the room. True: the peer should hear of it.
     pub(super) fn set_buffer(&mut self, buffer: u32) -> bool {
         core::mem::replace(&mut self.buffer, buffer) != buffer

@@ -17,9 +17,10 @@ use crate::socket::{MessageFlags, ReceiveRequest, Received, SendRequest};
 /// Bytes of a stream that are posted at a time, however large buffers are.
 const STREAM_LEN_MAX: usize = 256 * 1024;
 
-/// How many bytes a reader of a stream waits for.
-pub(super) fn low_water(options: &SocketOptions) -> usize {
-    usize::try_from(options.receive_low_water.load(Relaxed)).unwrap_or(1)
+/// How many bytes a reader of a stream waits for: not more than there can be, if the buffer has shrunk since.
+pub(super) fn low_water(options: &SocketOptions, connection: &Connection) -> usize {
+    let wanted = usize::try_from(options.receive_low_water.load(Relaxed)).unwrap_or(1);
+    wanted.min(connection.credit.buffer())
 }
 
 /// The connection, if bytes may be sent on it.

@@ -3,13 +3,13 @@
 use alloc::vec::Vec;
 
 use abi::socket::{
-    AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_MIN_SIZE, SO_VM_SOCKETS_BUFFER_SIZE,
+    AF_VSOCK, SO_RCVLOWAT, SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_MIN_SIZE, SO_VM_SOCKETS_BUFFER_SIZE,
     SO_VM_SOCKETS_CONNECT_TIMEOUT_NEW, SO_VM_SOCKETS_CONNECT_TIMEOUT_OLD, SOL_SOCKET,
 };
 use abi::{Errno, Timeval};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::packet::Operation;
+use super::packet::{Kind, Operation};
 use super::socket::VsockSocket;
 use super::waiting::Cause;
 
@@ -100,10 +100,15 @@ impl Settings {
 impl VsockSocket {
     /// Sets an option; the peer hears of another buffer.
     pub(super) fn set_vsock_option(&self, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
-        if level == SOL_SOCKET || level != i32::from(AF_VSOCK) {
+        let mut inner = self.lock();
+        if level == SOL_SOCKET && option == SO_RCVLOWAT && self.kind == Kind::Stream {
+            let wanted = value.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+            let is_possible = u32::try_from(wanted).is_ok_and(|wanted| wanted <= inner.settings.buffer());
+            return if is_possible { Ok(()) } else { Err(Errno::EINVAL) };
+        }
+        if level != i32::from(AF_VSOCK) {
             return Err(Errno::ENOPROTOOPT);
         }
-        let mut inner = self.lock();
         inner.settings.set(option, value)?;
         let buffer = inner.settings.buffer();
         let Some(connection) = inner.connection.as_mut().filter(|connection| !connection.is_over()) else {

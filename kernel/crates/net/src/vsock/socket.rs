@@ -389,8 +389,8 @@ impl VsockSocket {
         let is_hung_up = connection.has_shut_both() || (is_mute && connection.is_shut_by_peer(SHUTDOWN_SEND));
         events.set(PollEvents::HUP, is_hung_up);
         events.set(PollEvents::RDHUP, is_ended);
-        let has_data =
-            !connection.has_shut(SHUTDOWN_RECEIVE) && connection.inbox.is_readable(moving::low_water(&self.options));
+        let low_water = moving::low_water(&self.options, connection);
+        let has_data = !connection.has_shut(SHUTDOWN_RECEIVE) && connection.inbox.is_readable(low_water);
         events.set(PollEvents::READABLE, is_ended || has_data);
         let may_send = connection.is_established() && connection.credit.room() > 0;
         let has_room = connection.is_over() || (may_send && self.vsock().has_room(route));

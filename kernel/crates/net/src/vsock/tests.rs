@@ -260,3 +260,19 @@ fn messages_take_more_than_their_bytes() {
     assert!((30..100).contains(&sent), "{sent} of 1 byte where there is room for 1000 bytes");
     assert_eq!((read(&server, 1), held(&stack)), (Err(Errno::ECONNRESET), 0));
 }
+
+#[test]
+fn nobody_waits_for_more_than_there_can_be() {
+    const SOCKET: i32 = 1;
+    const LOW_WATER: i32 = 18;
+    let stack = Stack::new(1);
+    let (client, server) = pair(&stack, STREAM);
+    let set = |wanted: i32| server.set_option(SOCKET, LOW_WATER, &wanted.to_ne_bytes(), &CALLER);
+    assert_eq!((set(256 * 1024), set(256 * 1024 + 1), set(-1)), (Ok(()), Err(Errno::EINVAL), Err(Errno::EINVAL)));
+    server.options().receive_low_water.store(1000, Ordering::Relaxed);
+    server.set_option(40, 0, &500_u64.to_ne_bytes(), &CALLER).unwrap();
+    for (len, is_ready) in [(499, false), (1, true)] {
+        assert_eq!(write(&client, &vec![0; len]), Ok(Progress::Done(len)));
+        assert_eq!(server.readiness().contains(PollEvents::IN), is_ready);
+    }
+}
