@@ -1,8 +1,13 @@
 // TCP Fast Open as a program sees it: sends that connect, connects that wait for a send, and the options of both.
 #include "socket_observe.h"
+#include <net/if.h>
+#include <sched.h>
 
 #ifndef TCP_FASTOPEN_CONNECT
 #define TCP_FASTOPEN_CONNECT 30
+#endif
+#ifndef TCP_FASTOPEN_KEY
+#define TCP_FASTOPEN_KEY 33
 #endif
 #ifndef TCP_FASTOPEN_NO_COOKIE
 #define TCP_FASTOPEN_NO_COOKIE 34
@@ -251,6 +256,57 @@ static void connects_that_wait(int listener, const struct sockaddr *to, const st
     close(fd);
 }
 
+static void show_key(int fd, socklen_t room) {
+    unsigned char key[40] = {0};
+    socklen_t len = room;
+    TRY(getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, &len));
+    printf("%u of %u bytes: %02x %02x\n", len, room, key[0], key[16]);
+}
+
+static void keys(void) {
+    puts("== keys");
+    unsigned char key[40];
+    int fd = stream(0);
+    for (int i = 0; i < 40; i++)
+        key[i] = (unsigned char)(100 + i);
+    show_key(fd, 40);
+    static const socklen_t lens[] = {0, 4, 15, 17, 31, 33, 40, 16, 32};
+    for (size_t i = 0; i < sizeof lens / sizeof *lens; i++)
+        TRY(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, lens[i]));
+    show_key(fd, 40);
+    show_key(fd, 20);
+    show_key(fd, 0);
+    TRY(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, key + 1, 16));
+    show_key(fd, 40);
+    close(fd);
+}
+
+// Who takes data with the first segment: on Linux in a network of its own, which is set to that.
+static void server(void) {
+    puts("== a server");
+    struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    unshare(CLONE_NEWNET);
+    int fd = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0));
+    ioctl(fd, SIOCSIFFLAGS, &loopback);
+    close(fd);
+    fd = (int)MUST(open("/proc/sys/net/ipv4/tcp_fastopen", O_WRONLY));
+    MUST(write(fd, "3", 1));
+    close(fd);
+    struct sockaddr_in name;
+    int listener = listen_at(&name), some = 5, seconds = 30;
+    MUST(setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN, &some, sizeof some));
+    for (int i = 0; i < 4; i++) {
+        if (i == 3)
+            MUST(setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds));
+        fd = stream(i == 0 ? 0 : SOCK_NONBLOCK);
+        TRY(sendto(fd, "hello", 5, MSG_FASTOPEN, (void *)&name, LEN));
+        await_events(listener, POLLIN);
+        accept_and_read(listener, 5);
+        close(fd);
+    }
+    close(listener);
+}
+
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
     struct sockaddr_in name, nobody;
@@ -263,5 +319,7 @@ int main(void) {
     options(listener, (void *)&name);
     fcntl(listener, F_SETFL, O_NONBLOCK);
     TRY(accept(listener, NULL, NULL));
+    keys();
+    server();
     return 0;
 }

@@ -116,6 +116,7 @@ impl TcpSocket {
             Phase::Waiting { .. } => Ok(Progress::WouldBlock),
             Phase::Local(_) => Ok(Progress::Done(0)),
             Phase::Wire(wire) => match wire.engine.state() {
+                State::SynReceived if wire.was_established => Ok(Progress::Done(0)),
                 State::SynSent | State::SynReceived => Ok(Progress::WouldBlock),
                 State::Closed if !wire.was_established => {
                     let errno = wire.engine.take_error().unwrap_or(Errno::ECONNABORTED);

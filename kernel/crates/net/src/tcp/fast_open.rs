@@ -30,8 +30,11 @@ const DATA_LEN_MAX: usize = 9000;
 /// Bits of `net.ipv4.tcp_fastopen`: connections may ask (`TFO_CLIENT_ENABLE`), servers may give (`TFO_SERVER_ENABLE`), and nobody needs a cookie to
 /// send data (`TFO_CLIENT_NO_COOKIE`).
 const CLIENT: u32 = 1;
-const SERVER: u32 = 2;
+pub(super) const SERVER: u32 = 2;
 const CLIENT_WITHOUT_COOKIE: u32 = 4;
+/// Two more: nobody needs a cookie to have data taken (`TFO_SERVER_COOKIE_NOT_REQD`), and every listener takes some (`TFO_SERVER_WO_SOCKOPT1`).
+pub(super) const SERVER_WITHOUT_COOKIE: u32 = 0x200;
+const SERVER_ALL: u32 = 0x400;
 
 /// What a socket wants of it.
 #[derive(Clone, Copy, Default)]
@@ -42,6 +45,33 @@ pub(super) struct FastOpenOptions {
     pub(super) is_deferring: bool,
     /// `TCP_FASTOPEN_NO_COOKIE`.
     pub(super) needs_no_cookie: bool,
+    /// `TCP_FASTOPEN_KEY`: what cookies are made with, and those of a key before it are still good.
+    pub(super) keys: Option<[Option<CookieKey>; 2]>,
+}
+
+/// What cookies are made with.
+pub(super) type CookieKey = [u8; KEY_LEN];
+/// Bytes of a key (`TCP_FASTOPEN_KEY_LENGTH`).
+pub(super) const KEY_LEN: usize = 16;
+
+impl FastOpenOptions {
+    /// The socket listens from now on: all do so with data, if the machine is set to that.
+    pub(super) fn listen(&mut self, backlog: u32) {
+        let wanted = SERVER | SERVER_ALL;
+        if settings::TCP_FASTOPEN.get() & wanted == wanted && self.queue_max == 0 {
+            self.queue_max = backlog;
+        }
+    }
+
+    /// Sets the keys. `EINVAL` for bytes that are neither one nor two.
+    pub(super) fn set_keys(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        let (first, rest) = bytes.split_first_chunk().ok_or(Errno::EINVAL)?;
+        self.keys = Some(match rest {
+            [] => [Some(*first), None],
+            _ => [Some(*first), Some(rest.try_into().map_err(|_| Errno::EINVAL)?)],
+        });
+        Ok(())
+    }
 }
 
 /// Whether programs may use it (`net.ipv4.tcp_fastopen`).

@@ -18,6 +18,7 @@ use core::sync::atomic::{
 use abi::PollEvents;
 use sync::{Mutex, rank};
 
+use super::passive_fast_open::FastOpenQueue;
 use super::socket::TcpSocket;
 use crate::ports::Scope;
 
@@ -42,6 +43,8 @@ pub(crate) struct Listener {
     ready_len: AtomicUsize,
     /// Half-open connections for it.
     pub(super) half_open_len: AtomicUsize,
+    /// Those of the network that came with data and are not complete.
+    pub(super) fast_open: Arc<FastOpenQueue>,
     owner: Weak<TcpSocket>,
     /// The port.
     pub(crate) port: u16,
@@ -63,7 +66,8 @@ impl Listener {
     pub(super) fn new(owner: Weak<TcpSocket>, port: u16, scope: Scope, backlog: u32) -> Arc<Self> {
         let queues = Mutex::new(rank::LISTENERS, Queues::default());
         let (backlog, ready_len, half_open_len) = (AtomicU32::new(backlog), AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { queues, backlog, ready_len, half_open_len, owner, port, scope })
+        let fast_open = FastOpenQueue::new();
+        Arc::new(Self { queues, backlog, ready_len, half_open_len, fast_open, owner, port, scope })
     }
 
     /// The socket that listens, unless it is closed.

@@ -7,7 +7,7 @@
 //! - [`wire`]: a connection over the network: an engine, its packets and the way to its other end.
 //! - [`local`]: connections of the machine with itself, without packets.
 //! - [`listing`]: all of them, for those who ask.
-//! - [`listener`], [`passive`]: who takes connections, and how they come about.
+//! - [`listener`], [`passive`], `passive_fast_open`: who takes connections, and how they come about.
 //! - `memory`: how much all connections together may take of the machine.
 //! - [`time_wait`]: what stays of connections that have ended.
 //! - [`segment`]: headers from and to bytes.
@@ -27,6 +27,7 @@ mod local;
 mod memory;
 mod options;
 mod passive;
+mod passive_fast_open;
 mod segment;
 mod socket;
 #[cfg(test)]

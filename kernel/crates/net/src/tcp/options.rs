@@ -5,9 +5,9 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
 use abi::inet::{
-    TCP_CONGESTION, TCP_CORK, TCP_DEFER_ACCEPT, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_INFO,
-    TCP_INQ, TCP_IS_MPTCP, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY,
-    TCP_NOTSENT_LOWAT, TCP_QUICKACK, TCP_SYNCNT, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP,
+    TCP_CONGESTION, TCP_CORK, TCP_DEFER_ACCEPT, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_KEY,
+    TCP_FASTOPEN_NO_COOKIE, TCP_INFO, TCP_INQ, TCP_IS_MPTCP, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2,
+    TCP_MAXSEG, TCP_NODELAY, TCP_NOTSENT_LOWAT, TCP_QUICKACK, TCP_SYNCNT, TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP,
 };
 use abi::socket::{
     IPPROTO_TCP, SO_BUF_LOCK, SO_KEEPALIVE, SO_MAX_PACING_RATE, SO_OOBINLINE, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF,
@@ -71,6 +71,9 @@ impl TcpSocket {
     fn set_tcp_option(&self, option: i32, value: &[u8]) -> Result<(), Errno> {
         if option == TCP_CONGESTION {
             return self.set_congestion(value);
+        }
+        if option == TCP_FASTOPEN_KEY {
+            return self.inner.lock().fast_open.set_keys(value);
         }
         let value = int(value)?;
         let mut inner = self.lock_drained();
@@ -212,6 +215,10 @@ impl TcpSocket {
                 let mut bytes = name.to_vec();
                 bytes.resize(CONGESTION_NAME_LEN, 0);
                 return Ok(bytes);
+            }
+            TCP_FASTOPEN_KEY => {
+                // Its own: nothing is said of the machine's.
+                return Ok(inner.fast_open.keys.into_iter().flatten().flatten().flatten().collect());
             }
             TCP_NODELAY => i32::from(settings.is_nodelay),
             TCP_CORK => i32::from(settings.is_corked),

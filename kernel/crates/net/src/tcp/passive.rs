@@ -25,10 +25,12 @@ use sync::{Mutex, rank};
 
 use super::Tcp;
 use super::engine::{Handshake, SegmentFlags, SegmentHeader, Settings, State};
+use super::fast_open::CookieKey;
 use super::listener::Listener;
 use super::listing::TcpRow;
+use super::passive_fast_open::FastOpenVerdict;
 use super::segment::{self, bare};
-use super::socket::{Phase, TcpSocket};
+use super::socket::{Inherited, Phase, TcpSocket};
 use super::time_wait::Verdict;
 use super::wire::Wire;
 use crate::Stack;
@@ -54,6 +56,7 @@ const COOKIE_SIZES: [u16; 8] = [536, 1220, 1300, 1360, 1400, 1440, 1460, 8960];
 pub(super) struct Secrets {
     sequence: [u8; 16],
     cookie: [u8; 16],
+    fast_open: CookieKey,
     table: [u64; 2],
 }
 
@@ -67,7 +70,7 @@ impl Secrets {
         let table = random();
         let (low, high) = table.split_at(8);
         let word = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        Self { sequence: random(), cookie: random(), table: [word(low), word(high)] }
+        Self { sequence: random(), cookie: random(), fast_open: random(), table: [word(low), word(high)] }
     }
 
     /// For tables in memory.
@@ -94,6 +97,16 @@ impl Secrets {
     /// What is added to our clock for timestamps of this flow (RFC 7323, 5.4).
     pub(super) fn timestamp_offset(&self, key: &FlowKey) -> u32 {
         low(Self::keyed(&self.sequence, key, 1))
+    }
+
+    /// The key for cookies of TCP Fast Open.
+    pub(super) const fn fast_open(&self) -> &CookieKey {
+        &self.fast_open
+    }
+
+    /// A hash of the addresses of a flow, by which a cookie of TCP Fast Open is known.
+    pub(super) fn address_hash(key: &CookieKey, flow: &FlowKey) -> u64 {
+        Self::keyed(key, &FlowKey { local_port: 0, remote_port: 0, ..*flow }, 0)
     }
 
     /// The number of a SYN that keeps nothing.
@@ -178,11 +191,11 @@ impl HalfOpen {
 }
 
 /// A segment that belongs to no connection, without its packet's headers.
-struct Stray {
-    key: FlowKey,
-    interface: u32,
-    header: SegmentHeader,
-    payload_len: usize,
+pub(super) struct Stray {
+    pub(super) key: FlowKey,
+    pub(super) interface: u32,
+    pub(super) header: SegmentHeader,
+    pub(super) payload_len: usize,
 }
 
 impl Tcp {
@@ -211,7 +224,7 @@ impl Tcp {
         if header.flags.contains(SegmentFlags::RST) {
             self.take_reset(&stray);
         } else if header.flags.contains(SegmentFlags::SYN) && !header.flags.contains(SegmentFlags::ACK) {
-            self.take_request(stack, &stray, now_ns);
+            self.take_request(stack, &stray, frame, now_ns);
         } else if !header.flags.contains(SegmentFlags::ACK) || !self.take_third(stack, &stray, frame, now_ns) {
             self.refuse(stack, &stray);
         }
@@ -251,7 +264,7 @@ impl Tcp {
     }
 
     /// A SYN.
-    fn take_request(&self, stack: &Arc<Stack>, stray: &Stray, now_ns: u64) {
+    fn take_request(&self, stack: &Arc<Stack>, stray: &Stray, frame: ReceivedFrame, now_ns: u64) {
         let key = &stray.key;
         let Some(listener) = self.find_listener(key.local_end(), || self.secrets.hash(key)) else {
             return self.refuse(stack, stray);
@@ -262,6 +275,7 @@ impl Tcp {
         let Some(owner) = listener.owner() else { return };
         let Ok(route) = self.route_of(stack, key, stray.interface) else { return };
         let settings = owner.settings_for(&route);
+        let verdict = self.judge_fast_open(&listener, &owner, stray, now_ns);
         let mut records = self.half_open.records.lock();
         if let Some(pending) = records.get_mut(key) {
             // It has not seen our answer, or asks anew.
@@ -273,6 +287,15 @@ impl Tcp {
             }
             records.remove(key);
         }
+        let given = match verdict {
+            FastOpenVerdict::Plain => None,
+            FastOpenVerdict::Give(cookie) => Some(cookie),
+            FastOpenVerdict::Take(place, given) => {
+                drop(records);
+                let request = (&*listener, &*owner, settings);
+                return self.take_fast(stack, stray, frame, request, (place, given), now_ns);
+            }
+        };
         let of_listener = listener.half_open_len.load(Relaxed);
         let (backlog, _) = listener.backlog();
         let is_full = records.len() >= PENDING_MAX || of_listener >= PENDING_MIN.max(backlog as usize);
@@ -283,7 +306,7 @@ impl Tcp {
         let sequence = self.secrets.initial_sequence(key, now_ns);
         let offset = self.secrets.timestamp_offset(key);
         let handshake = Handshake::from_syn(&stray.header, &settings, sequence, offset);
-        let answer = handshake.answer(&settings, now_ns);
+        let answer = SegmentHeader { fast_open: given, ..handshake.answer(&settings, now_ns) };
         let pending = Pending::new(listener, handshake, settings, now_ns);
         let due_ns = pending.due_ns;
         self.half_open.next_ns.fetch_min(due_ns, Relaxed);
@@ -361,7 +384,7 @@ impl Tcp {
     }
 
     /// Whether there is room for one more connection. Counts that there was none.
-    fn has_room(&self, stack: &Stack, listener: &Listener, is_short_of_memory: bool) -> bool {
+    pub(super) fn has_room(&self, stack: &Stack, listener: &Listener, is_short_of_memory: bool) -> bool {
         let can_take = listener.can_take();
         if !can_take {
             stack.mib().count(Counter::TcpExtListenOverflows);
@@ -386,13 +409,7 @@ impl Tcp {
         let Ok(route) = self.route_of(stack, &key, stray.interface) else { return };
         let inherited = owner.inherited();
         let wire = Wire::accept(self, key, handshake, route, settings, now_ns);
-        let claim = inherited.claim.as_ref().map(|claim| claim.share());
-        let phase = Phase::Wire(alloc::boxed::Box::new(wire));
-        let socket = TcpSocket::accepted(owner, &inherited, phase, claim, key.local_end().ip());
-        if !stack.flows().insert(key, Arc::clone(&socket) as Arc<dyn Flow>) {
-            return;
-        }
-        stack.mib().count(Counter::TcpPassiveOpens);
+        let Some(socket) = accepted(stack, owner, inherited, wire) else { return };
         socket.take_segment(&stray.header, frame, now_ns);
         if !listener.push(Arc::clone(&socket)) {
             socket.end(true);
@@ -431,7 +448,7 @@ impl Tcp {
     }
 
     /// The way back to who has sent a segment.
-    fn route_of(&self, stack: &Stack, key: &FlowKey, interface: u32) -> Result<Route, abi::Errno> {
+    pub(super) fn route_of(&self, stack: &Stack, key: &FlowKey, interface: u32) -> Result<Route, abi::Errno> {
         let remote = address_of_bits(key.remote);
         let is_link_local = matches!(remote, core::net::IpAddr::V6(address) if address.is_unicast_link_local());
         stack.interfaces().route(&RouteRequest {
@@ -440,6 +457,23 @@ impl Tcp {
             ..RouteRequest::new(protocol::TCP, remote)
         })
     }
+}
+
+/// The socket of a new connection, in the table of flows. None: there is no place in it, or somebody has these ends.
+pub(super) fn accepted(
+    stack: &Arc<Stack>,
+    owner: &TcpSocket,
+    inherited: Inherited,
+    wire: Wire,
+) -> Option<Arc<TcpSocket>> {
+    let key = wire.key;
+    let mut inherited = inherited;
+    let claim = inherited.claim.take();
+    let phase = Phase::Wire(alloc::boxed::Box::new(wire));
+    let socket = TcpSocket::accepted(owner, &inherited, phase, claim, key.local_end().ip());
+    let is_new = stack.flows().insert(key, Arc::clone(&socket) as Arc<dyn Flow>);
+    stack.mib().add(Counter::TcpPassiveOpens, u64::from(is_new));
+    is_new.then_some(socket)
 }
 
 /// A SYN as a cookie will remember it.

@@ -322,6 +322,7 @@ impl TcpSocket {
         let listener = Listener::new(Weak::clone(&self.me), bound.claim.port(), bound.claim.scope(), backlog);
         self.stack.tcp().add_listener(&listener);
         inner.phase = Phase::Listening(listener);
+        inner.fast_open.listen(backlog);
         Ok(())
     }
 
@@ -398,6 +399,11 @@ impl TcpSocket {
         self.inner.lock().defer_accept_seconds > 0
     }
 
+    /// Sends what a new connection has to say, and sets its timer.
+    pub(super) fn begin_fast(&self, now_ns: u64) {
+        self.settle(&mut self.inner.lock(), now_ns);
+    }
+
     /// Gives the engine its first segment, the third of the handshake.
     pub(super) fn take_segment(&self, header: &SegmentHeader, frame: ReceivedFrame, now_ns: u64) {
         let mut inner = self.inner.lock();
@@ -450,6 +456,7 @@ impl TcpSocket {
         let Phase::Wire(wire) = &mut inner.phase else { return };
         wire.poll(&self.stack, now_ns);
         self.awaits_acknowledgement.store(wire.awaits_acknowledgement(), Ordering::Release);
+        wire.leave_place(now_ns);
         let state = wire.engine.state();
         if matches!(state, State::Closed | State::TimeWait) {
             if state == State::TimeWait {

@@ -11,8 +11,11 @@ use abi::{Errno, PollEvents};
 use mm::user::{UserFault, UserReader, UserWriter};
 
 use super::Tcp;
-use super::engine::{Connection, Engine, FastOpen, Handshake, Opening, SegmentHeader, SegmentPayload, Settings, State};
+use super::engine::{
+    Connection, Cookie, Engine, FastOpen, Handshake, Opening, SegmentHeader, SegmentPayload, Settings, State,
+};
 use super::memory::{Reservation, Share};
+use super::passive_fast_open::Place;
 use super::segment::{self, Frames, HEADER_LEN};
 use crate::channel::QueuedPacket;
 use crate::counters::Counter;
@@ -54,6 +57,8 @@ pub(super) struct Wire {
     pub(super) last_state: State,
     /// It is in no table any more.
     pub(super) is_detached: bool,
+    /// Its place among those that came with data and are not complete.
+    place: Option<Place>,
 }
 
 impl Wire {
@@ -89,6 +94,35 @@ impl Wire {
         Self::new(tcp, key, Box::new(Connection::accept(now_ns, settings, handshake)), route, true)
     }
 
+    /// A connection that a peer has asked for by a SYN whose data is taken.
+    pub(super) fn accept_fast(
+        tcp: &Tcp,
+        key: FlowKey,
+        (handshake, settings): (&Handshake, Settings),
+        route: Route,
+        (syn, frame): (&SegmentHeader, ReceivedFrame),
+        (place, given): (Place, Option<Cookie>),
+        now_ns: u64,
+    ) -> Self {
+        let mut frames = Vec::new();
+        let output = &mut Frames { key: &key, frames: &mut frames };
+        let data = (syn, SegmentPayload::from_frame(frame));
+        let engine = Box::new(Connection::accept_fast(now_ns, settings, handshake, data, given, output));
+        let mut wire = Self { frames, place: Some(place), ..Self::new(tcp, key, engine, route, true) };
+        wire.share.note(wire.engine.receive_footprint());
+        wire
+    }
+
+    /// The handshake is over, one way or the other: others may come as this connection did.
+    pub(super) fn leave_place(&mut self, now_ns: u64) {
+        let state = self.engine.state();
+        if state != State::SynReceived
+            && let Some(place) = self.place.take()
+        {
+            place.leave(state == State::Closed, now_ns);
+        }
+    }
+
     fn new(tcp: &Tcp, key: FlowKey, engine: Box<Connection>, route: Route, was_established: bool) -> Self {
         Self {
             key,
@@ -105,6 +139,7 @@ impl Wire {
             is_listed: false,
             was_established,
             is_detached: false,
+            place: None,
         }
     }
 

@@ -226,7 +226,7 @@ impl Connection {
         connection
     }
 
-    fn new(now_ns: u64, settings: Settings, handshake: &Handshake, state: State) -> Self {
+    pub(super) fn new(now_ns: u64, settings: Settings, handshake: &Handshake, state: State) -> Self {
         let first = handshake.initial_sequence.wrapping_add(1);
         let receive_next = handshake.peer_initial_sequence.wrapping_add(1);
         let scale = handshake.options.window_scales.map_or(0, |(_, ours)| ours);

@@ -7,13 +7,18 @@
 //! 2. The server acknowledges the data with its SYN, or the SYN alone; then the data is sent again like any other (4.2.1). Here it
 //!    is as if it had never been sent before the answer acknowledges it.
 //! 3. A SYN that is sent again carries neither (4.1.3): what was between may drop what it does not know.
+//! 4. Who takes data with a SYN has a connection in SYN-RECEIVED, whose data the program may read (4.2.2). Its answer acknowledges that data, is
+//!    sent again when it is late or the SYN comes again, and may carry another cookie once. What the program sends waits for the third segment, which the
+//!    RFC allows.
 
 use abi::Errno;
 use mm::user::UserReader;
 
 use super::connection::Connection;
+use super::handshake::Handshake;
 use super::sequence::length;
-use super::{SegmentHeader, SequenceNumber, Span};
+use super::timers::Timer;
+use super::{Output, SegmentFlags, SegmentHeader, SegmentPayload, SequenceNumber, Settings, Span, State};
 
 /// Bytes of a cookie (RFC 7413, 4.1.1).
 pub const COOKIE_LEN: core::ops::RangeInclusive<usize> = 4..=COOKIE_LEN_MAX;
@@ -95,10 +100,56 @@ pub(super) struct Opened {
     /// The cookie that was sent is good for nothing on this way, which nobody was told of.
     is_refuted: bool,
     failure: FastOpenFailure,
+    /// The number of the peer's SYN, if that began the connection.
+    begun_by: Option<SequenceNumber>,
+    /// The cookie for our answer to that.
+    given: Option<Cookie>,
     is_data_acknowledged: bool,
 }
 
 impl Connection {
+    /// Makes a connection of a SYN whose data is taken, and answers it; `given` is another cookie for the peer.
+    #[must_use]
+    pub fn accept_fast(
+        now_ns: u64,
+        settings: Settings,
+        handshake: &Handshake,
+        (syn, payload): (&SegmentHeader, SegmentPayload),
+        given: Option<Cookie>,
+        output: &mut dyn Output,
+    ) -> Self {
+        let mut connection = Self::new(now_ns, settings, handshake, State::SynReceived);
+        (connection.fast_open.begun_by, connection.fast_open.given) = (Some(syn.sequence), given);
+        if payload.len > 0 {
+            let sequence = syn.sequence.wrapping_add(1);
+            let header = SegmentHeader { sequence, flags: SegmentFlags::ACK, ..*syn };
+            connection.data_arrives(now_ns, &header, payload, output);
+            connection.fast_open.is_data_acknowledged = true;
+        }
+        connection.emit_syn(now_ns, output);
+        connection.acknowledging.note_sent();
+        connection.timers.set(Timer::Retransmit, now_ns + connection.round_trip.timeout_ns());
+        connection
+    }
+
+    /// Whether a segment is the SYN that began the connection, which was not answered in time.
+    pub(super) fn is_begun_again(&self, header: &SegmentHeader) -> bool {
+        let others = SegmentFlags::ACK | SegmentFlags::RST;
+        header.flags.contains(SegmentFlags::SYN)
+            && !header.flags.intersects(others)
+            && self.fast_open.begun_by == Some(header.sequence)
+    }
+
+    /// Whether the peer's SYN began the connection, and not both at once.
+    pub(super) const fn is_begun_by_peer(&self) -> bool {
+        self.fast_open.begun_by.is_some()
+    }
+
+    /// The cookie of our answer, which goes once.
+    pub(super) fn given_cookie(&self) -> Option<Cookie> {
+        self.fast_open.given.filter(|_| self.retries == 0)
+    }
+
     /// Takes what is to go with the SYN.
     pub(super) fn take_fast_open(&mut self, fast: FastOpen<'_>) {
         self.fast_open.option = fast.option;

@@ -48,6 +48,7 @@ impl Connection {
                 self.answer_arrives(now_ns, header, output);
                 return;
             }
+            State::SynReceived if self.is_begun_again(header) => return self.emit_syn(now_ns, output),
             _ => {}
         }
         if !self.is_expected(header) && !self.is_acceptable(now_ns, header, &payload, output) {
@@ -220,7 +221,8 @@ impl Connection {
     /// Our SYN is acknowledged.
     #[inline(never)]
     fn establish(&mut self, now_ns: u64, header: &SegmentHeader) {
-        self.state = State::Established;
+        // The program may have sent its last byte already.
+        self.state = if self.send.is_finished { State::FinWait1 } else { State::Established };
         // Our SYN, as Linux counts it.
         self.counters.bytes_acknowledged += 1;
         self.send.una = header.acknowledgement;
@@ -236,12 +238,14 @@ impl Connection {
         self.round_trip.reset_backoff();
         self.timers.stop(Timer::Retransmit);
         self.grow_send_buffer();
-        self.start_keepalive(now_ns);
+        if !self.is_orphan {
+            self.start_keepalive(now_ns);
+        }
     }
 
     fn reset_arrives(&mut self) {
         let error = match self.state {
-            State::SynReceived => Some(Errno::ECONNREFUSED),
+            State::SynReceived if !self.is_begun_by_peer() => Some(Errno::ECONNREFUSED),
             State::CloseWait => Some(Errno::EPIPE),
             State::TimeWait | State::LastAck | State::Closing => None,
             _ => Some(Errno::ECONNRESET),
@@ -331,7 +335,13 @@ impl Connection {
     }
 
     /// The seventh and eighth checks: payload and FIN.
-    fn data_arrives(&mut self, now_ns: u64, header: &SegmentHeader, payload: SegmentPayload, output: &mut dyn Output) {
+    pub(super) fn data_arrives(
+        &mut self,
+        now_ns: u64,
+        header: &SegmentHeader,
+        payload: SegmentPayload,
+        output: &mut dyn Output,
+    ) {
         if !self.may_receive() {
             // FIN has come before: nothing can follow it.
             self.acknowledging.owe(Owed::Now);

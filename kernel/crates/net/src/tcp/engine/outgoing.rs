@@ -337,11 +337,14 @@ impl Connection {
         } else if self.options.has_ecn && self.retries == 0 {
             flags |= ecn::ASKS;
         }
+        let left = u16::try_from(self.receive.window.left(self.receive.next)).unwrap_or(u16::MAX);
+        let window = super::handshake::initial_window(&self.settings);
         let header = SegmentHeader {
             sequence: self.send.initial,
             acknowledgement: if is_answer { self.receive.next } else { 0 },
             flags,
-            window: super::handshake::initial_window(&self.settings),
+            // Data that came with the peer's SYN has taken some of it.
+            window: if is_answer { window.min(left) } else { window },
             mss: Some(advertised_mss(&self.settings)),
             window_scale: self.options.window_scales.map(|(_, ours)| ours),
             is_sack_permitted: self.options.has_sack,
@@ -349,7 +352,7 @@ impl Connection {
             ..SegmentHeader::default()
         };
         if is_answer {
-            return self.emit_bare(header, output);
+            return self.emit_bare(SegmentHeader { fast_open: self.given_cookie(), ..header }, output);
         }
         let (fast_open, payload, len) = self.syn_content();
         let mss = self.send.mss as usize;

@@ -181,7 +181,9 @@ impl Engine for Connection {
 
     fn shutdown_write(&mut self) {
         match self.state {
-            State::Established | State::SynReceived => self.state = State::FinWait1,
+            // The end follows our SYN, which has to arrive first.
+            State::SynReceived => {}
+            State::Established => self.state = State::FinWait1,
             State::CloseWait => self.state = State::LastAck,
             _ => return,
         }
