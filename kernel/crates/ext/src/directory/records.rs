@@ -15,7 +15,7 @@
 use alloc::vec::Vec;
 
 use super::Nonsense;
-use crate::bytes::{get_u8, get_u16, get_u32, put_u8, put_u16, put_u32};
+use crate::bytes::{get_u64, put_u8, put_u16, put_u32, split, split_u32};
 
 /// Bytes before the name.
 const HEAD_LEN: usize = 8;
@@ -58,6 +58,12 @@ impl Record<'_> {
     /// Bytes that it needs.
     fn used(&self) -> usize {
         if self.is_free() { 0 } else { record_len(self.name.len()) }
+    }
+
+    /// Whether it stands for this name. Names of one directory often begin alike, so the end is compared first.
+    #[inline]
+    fn is_called(&self, name: &[u8]) -> bool {
+        self.name.len() == name.len() && self.name.last() == name.last() && self.name == name && !self.is_free()
     }
 
     pub(super) fn is_dots(&self) -> bool {
@@ -111,10 +117,14 @@ impl<'a> Records<'a> {
         Self { block, area_len: area_len.min(block.len()), offset: 0 }
     }
 
+    #[inline]
     fn parse(&self) -> Result<Record<'a>, Nonsense> {
         let offset = self.offset;
-        let len = decode_len(get_u16(self.block, offset + AT_LEN), self.block.len());
-        let name_len = usize::from(get_u8(self.block, offset + AT_NAME_LEN));
+        // Most of what is done with directories is this: one look for the whole head.
+        let (inode, head) = split(get_u64(self.block, offset));
+        let (raw_len, name) = split_u32(head);
+        let [name_len, kind] = name.to_le_bytes();
+        let (len, name_len) = (decode_len(raw_len, self.block.len()), usize::from(name_len));
         if len < RECORD_LEN_MIN || !len.is_multiple_of(ALIGN) {
             return Err(Nonsense("a record has an impossible length"));
         }
@@ -126,14 +136,14 @@ impl<'a> Records<'a> {
             return Err(Nonsense("a record reaches over the end"));
         }
         let name = self.block.get(offset + HEAD_LEN..offset + HEAD_LEN + name_len).unwrap_or_default();
-        let inode = get_u32(self.block, offset);
-        Ok(Record { offset, len, inode, kind: get_u8(self.block, offset + AT_KIND), name })
+        Ok(Record { offset, len, inode, kind, name })
     }
 }
 
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, Nonsense>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.offset >= self.area_len {
             return None;
@@ -148,7 +158,7 @@ impl<'a> Iterator for Records<'a> {
 pub(super) fn find<'a>(block: &'a [u8], area_len: usize, name: &[u8]) -> Result<Option<Record<'a>>, Nonsense> {
     for record in Records::new(block, area_len) {
         let record = record?;
-        if record.name == name && !record.is_free() {
+        if record.is_called(name) {
             return Ok(Some(record));
         }
     }
@@ -172,7 +182,7 @@ pub(super) fn find_room(block: &[u8], area_len: usize, name: &[u8]) -> Result<Ro
     let mut room = Room::None;
     for record in Records::new(block, area_len) {
         let record = record?;
-        if record.name == name && !record.is_free() {
+        if record.is_called(name) {
             return Ok(Room::Taken);
         }
         if room == Room::None && record.len - record.used() >= needed {
