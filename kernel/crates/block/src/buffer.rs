@@ -24,7 +24,8 @@
 //!
 //! The cache is bounded by [`BufferCache::set_limit`]. When it is passed, buffers that are clean, that nobody uses, and that were not
 //! asked for since the last time, are dropped. That is a look at all of them. Where most must stay, the next one is taken when
-//! there is a part more of them ([`SWEEP_SHARE`]): so a buffer that comes pays for a look at a few others.
+//! there is a part more of them ([`SWEEP_SHARE`]): so a buffer that comes pays for a look at a few others. When a look leaves far
+//! more than the limit, [`BufferCache::is_overfull`] says so to who may write. A journal has bounds of its own for what it holds.
 //!
 //! Reading and writing takes a frame for the length of a transfer. Without memory that is one of the kernel's reserve, and buffers are
 //! written one by one: so memory that is full of what must be written can be emptied.
@@ -39,7 +40,7 @@ use alloc::vec::Vec;
 
 use abi::Errno;
 use mm::{Frame, PAGE_SIZE};
-use sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use sync::{Mutex, rank};
 
 use crate::{BlockError, Completion, Operation, Plug, SECTOR_LEN, Segment, Volume, sort_by_key};
@@ -60,6 +61,8 @@ const LIMIT_MIN: usize = 128;
 const MEMORY_SHARE: usize = 16;
 /// After a look that left more buffers than the limit, the next one comes when there is one part in this more.
 const SWEEP_SHARE: usize = 4;
+/// A look that left this many times the limit left too many.
+const OVERFULL: usize = 2;
 /// The most buffers written at once: each has a copy meanwhile.
 const WRITTEN_MAX: usize = 256;
 
@@ -225,6 +228,7 @@ pub struct BufferCache {
     block_len: usize,
     table: Mutex<Table>,
     limit: AtomicUsize,
+    is_overfull: AtomicBool,
     /// One writes at a time: two copies of a block on their way could overtake each other.
     writer: Mutex<()>,
 }
@@ -240,6 +244,7 @@ impl BufferCache {
             block_len,
             table: Mutex::new(rank::BUFFER_TABLES, table),
             limit: AtomicUsize::new(limit),
+            is_overfull: AtomicBool::new(false),
             writer: Mutex::new(rank::BUFFER_WRITERS, ()),
         })
     }
@@ -328,7 +333,7 @@ impl BufferCache {
             return buffer.clone();
         }
         let is_due = table.buffers.len() >= table.sweep_at;
-        let dropped = if is_due { table.sweep(self.limit.load(Ordering::Relaxed)) } else { Vec::new() };
+        let dropped = if is_due { self.sweep(&mut table) } else { Vec::new() };
         let buffer = Arc::new(Buffer::new(number, self.block_len));
         table.buffers.insert(number, buffer.clone());
         drop(table);
@@ -361,6 +366,7 @@ impl BufferCache {
     /// Writes every dirty buffer that nobody holds, and waits. What could not be written is dirty still. It is not stable before
     /// the volume is flushed.
     pub fn write_back(&self) -> Result<(), BlockError> {
+        self.is_overfull.store(false, Ordering::Relaxed);
         let dirty = {
             let table = self.table.lock();
             table.buffers.values().filter(|buffer| buffer.is_dirty() && !buffer.is_held()).cloned().collect()
@@ -423,9 +429,22 @@ impl BufferCache {
         self.volume.disk().wait(&completion)
     }
 
+    fn sweep(&self, table: &mut Table) -> Vec<Arc<Buffer>> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let dropped = table.sweep(limit);
+        self.is_overfull.store(table.buffers.len() >= limit.saturating_mul(OVERFULL), Ordering::Relaxed);
+        dropped
+    }
+
+    /// Whether there are far more buffers than there should be, as they are dirty. Not any more from the next write-back on, until
+    /// as many are left once more.
+    pub fn is_overfull(&self) -> bool {
+        self.is_overfull.load(Ordering::Relaxed)
+    }
+
     /// Drops buffers that are clean, that nobody uses, and that were not asked for since the last look; how many.
     pub fn drop_unused(&self) -> usize {
-        let dropped = self.table.lock().sweep(self.limit.load(Ordering::Relaxed));
+        let dropped = self.sweep(&mut self.table.lock());
         dropped.len()
     }
 
@@ -435,7 +454,7 @@ impl BufferCache {
         table.buffers.values().for_each(|buffer| {
             buffer.flags.fetch_and(!USED, Ordering::Relaxed);
         });
-        let dropped = table.sweep(self.limit.load(Ordering::Relaxed));
+        let dropped = self.sweep(&mut table);
         drop(table);
         dropped.len()
     }

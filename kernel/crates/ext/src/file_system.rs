@@ -173,6 +173,10 @@ impl FileSystem {
         if self.is_read_only() {
             return Err(Errno::EROFS);
         }
+        if self.journal().is_none() && self.cache.is_overfull() {
+            // Nothing else bounds what is dirty. What cannot be written stays so, and whoever syncs is told.
+            let _ = self.cache.write_back();
+        }
         self.watched(Change::begin(&self.cache, self.journal(), blocks))
     }
 

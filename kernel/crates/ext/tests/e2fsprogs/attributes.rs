@@ -320,3 +320,17 @@ fn damaged_attributes_are_told_and_nothing_else() {
     assert!(answers.keys().all(|answer| known.contains(answer)));
     assert!(answers[&known[0]] > 100 && answers[&known[1]] > 100);
 }
+
+#[test]
+fn without_a_journal_buffers_are_written_when_there_are_too_many() {
+    const LIMIT: usize = 64;
+    let world = World::new(&["-t", "ext2", "-b", "1024"]);
+    let cache = world.file_system.cache();
+    cache.set_limit(LIMIT);
+    for block in 500..1500 {
+        let change = world.file_system.begin(1).unwrap();
+        // Nobody reads these blocks again.
+        drop(change.create(block).unwrap());
+        assert!(cache.count() <= 4 * LIMIT, "{}", cache.count());
+    }
+}
