@@ -1,4 +1,4 @@
-// Many files in one directory of a disk: all are made, listed, found and some removed. How many is the argument; with a second one it
+// Many files in one directory of a disk: all are made, listed, found and removed, some first. How many is the argument; with a second one it
 // tells how long each part took.
 #include <dirent.h>
 #include <fcntl.h>
@@ -91,7 +91,12 @@ int main(int count_of_arguments, char **arguments)
 	for (long number = 0; number < files; number += REMOVED_EVERY)
 		removed += unlink(name_of(number)) == 0;
 	printf("some removed %d\n", removed == (files + REMOVED_EVERY - 1) / REMOVED_EVERY);
-	done("removed");
+	done("some removed");
 	printf("the others listed %d\n", count() == files - removed);
+	for (long number = 0; number < files; number++)
+		removed += unlink(name_of(number)) == 0;
+	printf("all removed %d\n", removed == files);
+	printf("rmdir %d\n", rmdir("/data/many"));
+	done("all removed");
 	return 0;
 }
