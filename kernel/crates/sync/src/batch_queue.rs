@@ -94,6 +94,7 @@ impl<T> BatchQueue<T> {
     }
 
     /// Appends an entry where it lies.
+    #[inline]
     pub fn push_entry(&self, entry: Box<Entry<T>>) -> Pushed {
         if self.take_room() { self.link(entry) } else { Pushed::Full }
     }

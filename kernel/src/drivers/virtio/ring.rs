@@ -85,6 +85,7 @@ impl RingMemory {
 }
 
 impl QueueMemory for RingMemory {
+    #[inline]
     fn write_descriptor(&self, index: u16, entry: DescriptorEntry) {
         let DescriptorEntry { address, len, flags, next } = entry;
         let place = self.block.pointer(self.slot(index) * DESCRIPTOR_BYTES, DESCRIPTOR_BYTES);
@@ -96,6 +97,7 @@ impl QueueMemory for RingMemory {
         }
     }
 
+    #[inline]
     fn write_available(&self, slot: u16, head: u16) {
         self.half_word(self.available + RING_HEAD_BYTES + 2 * self.slot(slot)).store(head, Ordering::Relaxed);
     }
@@ -113,10 +115,12 @@ impl QueueMemory for RingMemory {
         self.half_word(place).store(index, Ordering::Relaxed);
     }
 
+    #[inline]
     fn read_used_index(&self) -> u16 {
         self.half_word(self.used + 2).load(Ordering::Acquire)
     }
 
+    #[inline]
     fn read_used(&self, slot: u16) -> (u32, u32) {
         let place = self.used + RING_HEAD_BYTES + USED_BYTES * self.slot(slot);
         (self.word(place).load(Ordering::Relaxed), self.word(place + 4).load(Ordering::Relaxed))
@@ -126,6 +130,7 @@ impl QueueMemory for RingMemory {
         self.half_word(self.used).load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn read_available_event(&self) -> u16 {
         self.half_word(self.used + RING_HEAD_BYTES + USED_BYTES * usize::from(self.len)).load(Ordering::Relaxed)
     }

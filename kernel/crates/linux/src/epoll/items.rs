@@ -89,6 +89,7 @@ impl Item {
     }
 
     /// An exclusive node that was woken is to be woken again.
+    #[inline]
     pub(super) fn rearm(&self) {
         if self.events & EPOLLEXCLUSIVE != 0
             && let Some(queue) = self.file.wait_queue()

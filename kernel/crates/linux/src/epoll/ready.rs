@@ -31,6 +31,7 @@ struct Ready {
 
 impl Ready {
     /// Puts an item on the list, if it is not there yet.
+    #[inline]
     fn list(&mut self, index: u32, at_front: bool) {
         let Some(is_listed) = slot(&mut self.is_listed, index) else { return };
         if core::mem::replace(is_listed, true) {
@@ -147,6 +148,7 @@ impl Core {
     }
 
     /// Takes an item off the list.
+    #[inline]
     pub(super) fn forget(&self, index: u32) {
         let mut ready = self.ready.lock();
         ready.unlist(index);

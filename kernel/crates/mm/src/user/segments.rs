@@ -67,6 +67,7 @@ impl<'a> Segments<'a> {
     }
 
     /// The next contiguous piece of at most `len` bytes; empty only at the end or for `len` 0.
+    #[inline]
     fn piece(&mut self, len: usize) -> (usize, usize) {
         let len = len.min(self.remaining);
         if len == 0 {
@@ -112,7 +113,6 @@ impl<'a> Segments<'a> {
         self.transfer_pieces(len, copy)
     }
 
-    #[cold]
     fn transfer_pieces(
         &mut self,
         len: usize,

@@ -51,6 +51,7 @@ impl Share {
     }
 
     /// Notes what the connection keeps now.
+    #[inline]
     pub(super) fn note(&mut self, len: usize) {
         // A step back is taken two units late, so that who reads what comes does not count up and down.
         if len > self.counted.max(FREE_LEN) || len.saturating_add(2 * UNIT) <= self.counted || len == 0 {

@@ -288,6 +288,7 @@ pub(super) struct Frames<'a> {
 }
 
 impl super::engine::Output for Frames<'_> {
+    #[inline]
     fn emit(&mut self, segment: OutgoingSegment<'_>) {
         self.frames.push(build(self.key, &segment));
     }

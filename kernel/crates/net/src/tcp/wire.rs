@@ -175,6 +175,7 @@ impl Wire {
     }
 
     /// Sends what was emitted.
+    #[inline]
     pub(super) fn flush(&mut self, stack: &Stack) {
         if self.frames.is_empty() {
             return;

@@ -415,6 +415,7 @@ impl Connection {
     }
 
     /// How long a tail loss probe waits (RFC 8985, 7.2); none where the timeout comes first, or something is amiss.
+    #[inline]
     fn probe_wait_ns(&self, timeout_ns: u64) -> Option<u64> {
         let may_probe = self.options.has_sack
             && matches!(self.recovery.phase(), Phase::Open | Phase::Reduction)

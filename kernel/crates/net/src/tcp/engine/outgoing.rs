@@ -398,6 +398,7 @@ impl Connection {
         self.note_emitted(0, 1);
     }
 
+    #[inline]
     fn note_emitted(&mut self, len: u32, mss: usize) {
         let segments = length((len as usize).div_ceil(mss).max(1));
         self.counters.segments_out = self.counters.segments_out.wrapping_add(segments);
@@ -433,6 +434,7 @@ impl Connection {
     }
 
     /// The window there is.
+    #[inline]
     pub(super) fn available_window(&self) -> u32 {
         let segment_len = self.acknowledging.segment_len().max(1);
         self.receive.window.available(&self.settings, self.receive_buffer(), self.kept_len(), segment_len)

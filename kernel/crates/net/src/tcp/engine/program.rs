@@ -134,6 +134,7 @@ impl Engine for Connection {
             && (self.receive.is_finished || self.receive.is_shut || self.state == State::Closed)
     }
 
+    #[inline]
     fn writable_len(&self) -> usize {
         let room = self.settings.send_buffer.saturating_sub(self.send.buffer.len());
         let is_low = self.unsent_len() < self.settings.unsent_low_water;
@@ -155,6 +156,7 @@ impl Engine for Connection {
         self.receive.urgent.take_news()
     }
 
+    #[inline]
     fn pass_urgent(&mut self) {
         if self.receive.urgent.step(self.reader(), 0) == Step::Pass {
             self.drop_urgent();

@@ -175,6 +175,7 @@ impl Scoreboard {
     }
 
     /// Notes an emission of new data.
+    #[inline]
     pub(super) fn push(&mut self, start: SequenceNumber, end: SequenceNumber, mss: u16, now_ns: u64) {
         debug_assert!(self.records.back().is_none_or(|last| last.end == start), "records have no gaps");
         if self.records.is_empty() {
