@@ -34,6 +34,7 @@ mod inbox;
 mod moving;
 mod options;
 pub mod packet;
+mod receiving;
 mod socket;
 mod table;
 #[cfg(test)]
