@@ -163,6 +163,9 @@ static void files_of_the_system(void) {
     show("/proc/sysvipc/shm", 1);
     show("/proc/net/dev", 2);
     show("/proc/sys/fs/file-nr", 1);
+    show("/proc/sys/fs/dentry-state", 1);
+    show("/proc/sys/fs/inode-nr", 1);
+    show("/proc/sys/fs/inode-state", 1);
     show("/proc/sys/net/ipv4/ip_local_port_range", 1);
     show("/proc/sys/net/ipv4/tcp_rmem", 1);
     show("/proc/sys/kernel/sem", 1);

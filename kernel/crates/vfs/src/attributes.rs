@@ -7,7 +7,8 @@ use abi::stat::{ST_SYNCHRONOUS, ST_VALID};
 use abi::{AccessRights, Errno, Timespec};
 use file::Attributes;
 
-use crate::metadata::{FileKind, Protection, SET_GID, SET_UID};
+use crate::file_flags::Protection;
+use crate::metadata::{FileKind, SET_GID, SET_UID};
 use crate::open::break_leases;
 use crate::{
     Capabilities, Credentials, FileSystemStatistics, FileTime, Inode, MountFlags, PathRef, Permissions, acl, notify,

@@ -24,6 +24,7 @@
 //! dropped. Lock ranks: `DENTRIES` for the names, `FILE_TABLES` for the place.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
@@ -444,6 +445,43 @@ impl Dentry {
             let unused = directory.names.as_ref().map(|names| names.lock().take_unused());
             drop(unused);
         }
+    }
+}
+
+/// What the cache of names has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DentryCounts {
+    /// Names, absent ones with them.
+    pub all: usize,
+    /// Those that nobody uses, absent ones with them.
+    pub unused: usize,
+    /// Names that are known to be absent.
+    pub absent: usize,
+}
+
+impl DentryCounts {
+    /// Counts a root, and all that is cached below it.
+    pub(crate) fn add_tree(&mut self, root: &Arc<Dentry>) -> Result<(), Errno> {
+        let mut directories = Vec::new();
+        directories.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        directories.push(root.clone());
+        self.all += 1;
+        while let Some(directory) = directories.pop() {
+            let Some(names) = &directory.names else { continue };
+            let names = names.lock();
+            self.absent += names.absent();
+            self.unused += names.absent();
+            self.all += names.absent();
+            for dentry in names.dentries() {
+                self.all += 1;
+                self.unused += usize::from(Arc::strong_count(dentry) == 1);
+                if dentry.names.is_some() {
+                    directories.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+                    directories.push(dentry.clone());
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -52,11 +52,13 @@ mod credentials;
 mod dentry;
 mod detached;
 pub mod device;
+mod file_flags;
 mod file_mapping;
 mod file_system;
 mod file_time;
 pub mod fs;
 mod inode;
+mod inode_count;
 mod metadata;
 mod mount;
 mod mount_options;
@@ -91,12 +93,13 @@ pub use cached_walk::{CachedPlace, find_cached};
 pub use context::FsContext;
 pub use create::{link, mkdir, mknod, symlink};
 pub use credentials::{Capabilities, Credentials};
-pub use dentry::{Dentry, RootDentry};
+pub use dentry::{Dentry, DentryCounts, RootDentry};
 pub use detached::{new_mount, open_detached, open_place_only};
 pub use file_mapping::{mapped_open, mapped_place};
 pub use file_system::{FileSystem, FileSystemStatistics, TrimRange};
 pub use file_time::FileTime;
 pub use inode::{FileExtent, Inode, LinkTarget, NewAcls, NewInode, Opened, Renaming};
+pub use inode_count::inode_count;
 pub use metadata::{FileKind, Metadata, NewMetadata, Permissions};
 pub use mount::{Mount, MountFlags, PathRef, UNIQUE_ID_BASE};
 pub use mount_options::MountOptions;
@@ -113,7 +116,7 @@ pub use remove::{rmdir, unlink};
 pub use rename::rename;
 pub use seals::{SealFlags, Seals};
 pub use superblock::{
-    Superblock, SuperblockFlags, drop_caches, settle, settle_all, settle_device, shut_down, sync_all,
+    Superblock, SuperblockFlags, dentry_counts, drop_caches, settle, settle_all, settle_device, shut_down, sync_all,
 };
 pub use vnode_file::{DIRECT_ALIGNMENT, VnodeFile};
 pub use walk::{Lookup, resolve};

@@ -13,7 +13,9 @@ use file::Attributes;
 use sync::{Mutex, MutexGuard, rank};
 
 use crate::acl::{Acl, CachedAcl};
+use crate::file_flags::Protection;
 use crate::file_time::AtomicFileTime;
+use crate::inode_count::Counted;
 use crate::{Capabilities, Credentials, FileTime};
 
 /// Mask of the file type in a mode.
@@ -47,22 +49,6 @@ bitflags! {
         const EXECUTE = 1;
     }
 }
-
-bitflags! {
-    /// What nobody may do to a file, whatever his rights: some of the [flags of a file](crate::Inode::flags).
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Protection: u8 {
-        /// It is not changed at all.
-        const IMMUTABLE = 0x10;
-        /// It is only written at its end; a directory only gets names.
-        const APPEND_ONLY = 0x20;
-    }
-}
-
-/// It is not copied by `dump`: one of the flags of a file, which tells nobody here anything.
-pub(crate) const NOT_DUMPED: u32 = 0x40;
-/// Reading it does not count as an access: one of the flags of a file.
-pub(crate) const NO_ACCESS_TIME: u32 = 0x80;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -187,6 +173,7 @@ pub struct Metadata {
     watched: AtomicU32,
     acl: CachedAcl,
     lock: Mutex<()>,
+    _counted: Counted,
 }
 
 /// What somebody else says of a file that he may change.
@@ -240,6 +227,7 @@ impl Metadata {
             watched: AtomicU32::new(0),
             acl: CachedAcl::none(),
             lock: Mutex::new(rank::INODES, ()),
+            _counted: Counted::new(),
         }
     }
 

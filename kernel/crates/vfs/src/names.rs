@@ -179,6 +179,11 @@ impl LockedNames<'_> {
         self.table.iter().filter_map(|(_, held)| held.as_ref())
     }
 
+    /// How many names are known to be absent.
+    pub(crate) fn absent(&self) -> usize {
+        self.names.absent.load(Relaxed)
+    }
+
     /// Forgets all names, which are absent.
     pub(crate) fn clear(&mut self) {
         self.table.retain(|_, held| {

@@ -29,7 +29,7 @@ use abi::Errno;
 use sync::{Mutex, SpinLock, WaitQueue, rank};
 
 use crate::fs::disk::{self, Claim};
-use crate::{FileSystem, notify, page_cache};
+use crate::{DentryCounts, FileSystem, notify, page_cache};
 
 static SUPERBLOCKS: Mutex<Known> = Mutex::new(rank::SUPERBLOCKS, Known::new());
 /// Woken when a device is not busy any more.
@@ -382,6 +382,14 @@ pub fn drop_caches() {
     page_cache::drop_some(u64::MAX, mm::Effort { may_wait: true, takes_used: false });
     let superblocks: Vec<Arc<Superblock>> = SUPERBLOCKS.lock().all().collect();
     superblocks.iter().for_each(|superblock| superblock.file_system().drop_caches());
+}
+
+/// What the caches of names of all file systems have.
+pub fn dentry_counts() -> Result<DentryCounts, Errno> {
+    let superblocks: Vec<Arc<Superblock>> = SUPERBLOCKS.lock().all().collect();
+    let mut counts = DentryCounts::default();
+    superblocks.iter().try_for_each(|superblock| counts.add_tree(superblock.file_system().root()))?;
+    Ok(counts)
 }
 
 /// Brings every file system to stable storage, as `sync` does. Errors are not told: each file tells its own.

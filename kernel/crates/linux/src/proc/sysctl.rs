@@ -14,9 +14,9 @@ use abi::process::CAP_LAST_CAP;
 use file::DESCRIPTORS_MAX;
 use file::lease::{ARE_ENABLED, BREAK_TIME_SECONDS};
 use sync::{Once, machine};
-use vfs::PROTECTION;
 use vfs::fs::generated::{Directory, Row};
 use vfs::notify::{ARE_DIRECTORIES_TOLD, LIMITS, Limits};
+use vfs::{DentryCounts, PROTECTION};
 
 use super::sysctl_net;
 use super::text::{line, parse_setting, until_zero};
@@ -253,9 +253,17 @@ fn drop_caches(text: &[u8]) -> Result<(), Errno> {
 const FS: &[Row<System>] = &[
     Row::fixed("aio-max-nr", "65536\n"),
     Row::text("aio-nr", "0\n"),
+    // 45 and 0 are constants of Linux as well.
+    Row::fallible("dentry-state", 0o444, |_| {
+        let DentryCounts { all, unused, absent } = vfs::dentry_counts()?;
+        Ok(line(format_args!("{all}\t{unused}\t45\t0\t{absent}\t0")))
+    }),
     directory!("epoll", 0o555, &[Row::fixed("max_user_watches", "1048576\n")]),
     Row::fixed("file-max", "9223372036854775807\n"),
     Row::file("file-nr", |system| line(format_args!("{}\t0\t{}", open_descriptors(system), i64::MAX))),
+    // An inode goes with its last user, to whom the cache of names and who has to write it belong.
+    Row::file("inode-nr", |_| line(format_args!("{}\t0", vfs::inode_count()))),
+    Row::file("inode-state", |_| line(format_args!("{}\t0\t0\t0\t0\t0\t0", vfs::inode_count()))),
     directory!(
         "inotify",
         0o555,

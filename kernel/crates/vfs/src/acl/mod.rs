@@ -22,7 +22,8 @@ use abi::inotify::InotifyMask;
 use abi::xattr::{XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT};
 
 use crate::attributes::change;
-use crate::metadata::{KIND_MASK, Protection, SET_GID};
+use crate::file_flags::Protection;
+use crate::metadata::{KIND_MASK, SET_GID};
 use crate::{Capabilities, Credentials, FileKind, Inode, NewAcls, PathRef, Permissions, XattrChange};
 
 pub(crate) use cached::CachedAcl;

@@ -15,8 +15,8 @@ use mm::user::{UserReader, UserWriter};
 use sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use sync::{SpinLock, rank};
 
+use crate::file_flags::Protection;
 use crate::inode::Renaming;
-use crate::metadata::Protection;
 use crate::page_cache::{PageCache, PageStore};
 use crate::{
     Capabilities, Credentials, FileExtent, FileKind, FileTime, HashedName, Inode, LinkTarget, Metadata, Name, NewInode,

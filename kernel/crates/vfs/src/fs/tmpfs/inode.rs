@@ -12,8 +12,9 @@ use mm::object::{CodeSite, Mappings};
 use mm::user::{UserReader, UserWriter};
 use mm::{Frame, FramePiece};
 
+use crate::file_flags::{NO_ACCESS_TIME, NOT_DUMPED, Protection};
 use crate::inode::Renaming;
-use crate::metadata::{FileKind, NO_ACCESS_TIME, NOT_DUMPED, Protection};
+use crate::metadata::FileKind;
 use crate::{
     CacheCounts, Credentials, FileTime, HashedName, Inode, LinkTarget, Metadata, NewInode, NewMetadata, Opened,
     PathRef, SealFlags, Seals, XattrChange,
