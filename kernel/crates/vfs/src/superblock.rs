@@ -294,7 +294,7 @@ pub fn settle() {
 /// As [`settle`], and waits for those that another thread has begun with, too.
 pub fn settle_all() {
     settle();
-    wait_for_leaving(|_| true);
+    wait_for_leaving(None);
 }
 
 /// Shuts down the file system of this device if nobody uses it any more, or waits until another thread has done so: for
@@ -302,19 +302,23 @@ pub fn settle_all() {
 pub fn settle_device(device: u64) {
     mm::object::settle();
     shut_down_leaving(Some(device));
-    wait_for_leaving(|busy| busy.device == device);
+    wait_for_leaving(Some(device));
 }
 
-fn wait_for_leaving(is_waited_for: impl Fn(&Busy) -> bool) {
+/// Waits for what others shut down; with a device, for that one alone.
+#[inline(never)]
+fn wait_for_leaving(device: Option<u64>) {
     SETTLED.block_until(u32::MAX, || {
         let known = SUPERBLOCKS.lock();
-        let is_busy = known.busy.iter().any(|busy| busy.is_leaving && is_waited_for(busy));
+        let is_waited_for = |busy: &Busy| busy.is_leaving && device.is_none_or(|device| busy.device == device);
+        let is_busy = known.busy.iter().any(is_waited_for);
         (!is_busy).then_some(())
     });
 }
 
 /// Shuts down what leaves; with a device, that one alone.
 #[cold]
+#[inline(never)]
 fn shut_down_leaving(device: Option<u64>) {
     let mut next = {
         let mut known = SUPERBLOCKS.lock();

@@ -270,7 +270,7 @@ impl PageCache {
         if appends {
             self.pages.lock().appended = position..end;
         }
-        let result = self.write_pages(store, position, end, from, grow);
+        let result = self.write_pages(store, position, end, from, &grow);
         if appends {
             self.pages.lock().appended = 0..0;
         }
@@ -278,13 +278,14 @@ impl PageCache {
     }
 
     /// Writes at `position` up to `end`, page by page.
+    #[inline(never)]
     fn write_pages(
         &self,
         store: &dyn PageStore,
         position: u64,
         end: u64,
         from: &mut UserReader<'_>,
-        grow: impl Fn(u64),
+        grow: &dyn Fn(u64),
     ) -> Result<usize, Errno> {
         let mut done = 0;
         let mut position = position;
