@@ -111,7 +111,7 @@ pub(super) fn diskstats(_system: &System) -> Vec<u8> {
         for figure in figures(device.volume.statistics()) {
             text.put(format_args!(" {figure}"));
         }
-        text.bytes(b"\n");
+        text.byte(b'\n');
     }
     text.into_bytes()
 }
@@ -259,11 +259,11 @@ fn figures_line(device: &BlockDevice) -> Vec<u8> {
     let mut text = Text::new();
     for (index, figure) in figures(device.volume.statistics()).into_iter().enumerate() {
         if index > 0 {
-            text.bytes(b" ");
+            text.byte(b' ');
         }
         text.put(format_args!("{figure:8}"));
     }
-    text.bytes(b"\n");
+    text.byte(b'\n');
     text.into_bytes()
 }
 

@@ -26,7 +26,7 @@ fn header(text: &mut Text, area: &AreaSnapshot) {
     let begin = text.len();
     let flag = |right, letter| if area.rights.contains(right) { letter } else { b'-' };
     text.hexadecimal(area.range.start() as u64, 8);
-    text.bytes(b"-");
+    text.byte(b'-');
     text.hexadecimal(area.range.end() as u64, 8);
     text.bytes(&[
         b' ',
@@ -37,18 +37,18 @@ fn header(text: &mut Text, area: &AreaSnapshot) {
         b' ',
     ]);
     text.hexadecimal(area.offset, 8);
-    text.bytes(b" ");
+    text.byte(b' ');
     text.hexadecimal(u64::from(device_major(area.device)), 2);
-    text.bytes(b":");
+    text.byte(b':');
     text.hexadecimal(u64::from(device_minor(area.device)), 2);
-    text.bytes(b" ");
+    text.byte(b' ');
     text.decimal(area.inode, 0);
-    text.bytes(b" ");
+    text.byte(b' ');
     if !area.name.is_empty() {
         text.blanks(NAME_COLUMN.saturating_sub(text.len() - begin));
         text.escaped(&area.name, b"\n");
     }
-    text.bytes(b"\n");
+    text.byte(b'\n');
 }
 
 pub(super) fn maps(thread: &Thread) -> Result<Vec<u8>, Errno> {
@@ -243,7 +243,7 @@ pub(super) fn numa_maps(thread: &Thread) -> Result<Vec<u8>, Errno> {
         if all > 0 {
             text.put(format_args!(" active=0 N0={all} kernelpagesize_kB={}", PAGE_SIZE / KIB));
         }
-        text.bytes(b"\n");
+        text.byte(b'\n');
     }
     Ok(text.into_bytes())
 }

@@ -62,7 +62,7 @@ pub(super) fn mounts(thread: &Thread) -> Result<Vec<u8>, Errno> {
         let mount = &snapshot.mount;
         let file_system = mount.file_system();
         text.escaped(mount.source(), ESCAPED);
-        text.bytes(b" ");
+        text.byte(b' ');
         text.escaped(&mount_point, ESCAPED);
         text.put(format_args!(" {} ", file_system.type_name()));
         text.bytes(if mount.check_writable().is_err() { b"ro" } else { b"rw" });
@@ -90,7 +90,7 @@ pub(super) fn mountinfo(thread: &Thread) -> Result<Vec<u8>, Errno> {
             device_minor(device)
         ));
         text.escaped(&root_in_file_system(mount), ESCAPED);
-        text.bytes(b" ");
+        text.byte(b' ');
         text.escaped(&mount_point, ESCAPED);
         text.bytes(if mount.flags().contains(MountFlags::READ_ONLY) { b" ro" } else { b" rw" });
         put_options(&mut text, mount.flags());
@@ -109,7 +109,7 @@ pub(super) fn mountinfo(thread: &Thread) -> Result<Vec<u8>, Errno> {
         text.bytes(if mount.superblock().is_read_only() { b" ro" } else { b" rw" });
         put_superblock_options(&mut text, mount.superblock());
         text.bytes(&file_system.options());
-        text.bytes(b"\n");
+        text.byte(b'\n');
     }
     Ok(text.into_bytes())
 }

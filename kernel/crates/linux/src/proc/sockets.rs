@@ -206,11 +206,11 @@ fn unix_sockets() -> Vec<u8> {
                 text.bytes(&shown);
             }
             UnixName::Path { path, .. } => {
-                text.bytes(b" ");
+                text.byte(b' ');
                 text.bytes(path);
             }
         }
-        text.bytes(b"\n");
+        text.byte(b'\n');
     }
     text.into_bytes()
 }

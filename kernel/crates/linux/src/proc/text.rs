@@ -13,8 +13,23 @@ use vfs::Credentials;
 #[derive(Default)]
 pub(super) struct Text(Vec<u8>);
 
-/// The most digits of a number in any base from 8 up.
-const DIGITS_MAX: usize = 22;
+/// The most decimal digits of a number.
+const DIGITS_MAX: usize = 20;
+
+/// Writes the digits of a number to the end of what there is, and answers how many they are.
+fn write_decimal(digits: &mut [u8; DIGITS_MAX], mut number: u64) -> usize {
+    let mut count = 0;
+    for digit in digits.iter_mut().rev() {
+        let [value, ..] = (number % 10).to_le_bytes();
+        *digit = b'0' + value;
+        number /= 10;
+        count += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    count
+}
 
 impl Text {
     pub(super) fn new() -> Self {
@@ -35,7 +50,13 @@ impl Text {
     /// Appends formatted text and a newline.
     pub(super) fn line(&mut self, arguments: fmt::Arguments<'_>) {
         self.put(arguments);
-        self.0.push(b'\n');
+        self.byte(b'\n');
+    }
+
+    /// Appends one byte.
+    #[inline]
+    pub(super) fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
     }
 
     /// Appends bytes that need be no text.
@@ -45,28 +66,22 @@ impl Text {
 
     /// Appends a decimal number, with blanks in front up to `width`.
     pub(super) fn decimal(&mut self, number: u64, width: usize) {
-        self.digits::<10>(number, width, b' ');
-    }
-
-    /// Appends a hexadecimal number of at least `width` digits.
-    pub(super) fn hexadecimal(&mut self, number: u64, width: usize) {
-        self.digits::<16>(number, width, b'0');
-    }
-
-    fn digits<const BASE: u64>(&mut self, mut number: u64, width: usize, filler: u8) {
-        debug_assert!(width <= DIGITS_MAX, "no column is wider");
-        let mut digits = [filler; DIGITS_MAX];
-        let mut first = DIGITS_MAX;
-        for digit in digits.iter_mut().rev() {
-            let [value, ..] = (number % BASE).to_le_bytes();
-            *digit = b"0123456789abcdef"[usize::from(value & 15)];
-            number /= BASE;
-            first -= 1;
-            if number == 0 {
-                break;
-            }
+        let mut digits = [0; DIGITS_MAX];
+        let count = write_decimal(&mut digits, number);
+        for _ in count..width {
+            self.byte(b' ');
         }
-        self.bytes(&digits[first.min(DIGITS_MAX.saturating_sub(width))..]);
+        digits[DIGITS_MAX - count..].iter().for_each(|digit| self.byte(*digit));
+    }
+
+    /// Appends a hexadecimal number of at least `width` digits, which are not more than 16.
+    pub(super) fn hexadecimal(&mut self, number: u64, width: usize) {
+        let count = number.checked_ilog2().unwrap_or(0) / 4 + 1;
+        let count = u32::try_from(width).unwrap_or(0).max(count);
+        for place in (0..count).rev() {
+            let [value, ..] = number.unbounded_shr(4 * place).to_le_bytes();
+            self.byte(b"0123456789abcdef"[usize::from(value & 15)]);
+        }
     }
 
     /// Appends blanks.
@@ -80,17 +95,30 @@ impl Text {
         }
     }
 
-    /// Appends `name:`, blanks up to `width`, and a number of KiB to the right of its column, as `meminfo` and its like have it.
+    /// Appends `name:`, blanks up to `width`, and a number of KiB to the right of its column, as `meminfo` and its like have it. A line is
+    /// made in its place: to append its parts one by one takes twice as long.
     pub(super) fn kib(&mut self, name: &str, width: usize, kib: u64) {
-        self.label(name, width);
-        self.decimal(kib, 8);
-        self.bytes(b" kB\n");
+        const UNIT: &[u8; 4] = b" kB\n";
+        const NUMBER_WIDTH: usize = 8;
+        let mut digits = [b' '; DIGITS_MAX];
+        let number_len = write_decimal(&mut digits, kib).max(NUMBER_WIDTH);
+        let label_len = width.max(name.len() + 1);
+        let first = self.0.len();
+        self.0.resize(first + label_len + number_len + UNIT.len(), b' ');
+        let (label, number) = self.0[first..].split_at_mut(label_len);
+        label[..name.len()].copy_from_slice(name.as_bytes());
+        label[name.len()] = b':';
+        let (number, unit) = number.split_at_mut(number_len);
+        for (to, digit) in number.iter_mut().rev().zip(digits.iter().rev()) {
+            *to = *digit;
+        }
+        unit.copy_from_slice(UNIT);
     }
 
     /// Appends `name:` and blanks up to `width`.
     pub(super) fn label(&mut self, name: &str, width: usize) {
         self.bytes(name.as_bytes());
-        self.bytes(b":");
+        self.byte(b':');
         self.blanks(width.saturating_sub(name.len() + 1));
     }
 

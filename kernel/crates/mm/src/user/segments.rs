@@ -113,6 +113,7 @@ impl<'a> Segments<'a> {
         self.transfer_pieces(len, copy)
     }
 
+    #[inline(never)]
     fn transfer_pieces(
         &mut self,
         len: usize,
