@@ -78,10 +78,11 @@ impl Text {
     pub(super) fn hexadecimal(&mut self, number: u64, width: usize) {
         let count = number.checked_ilog2().unwrap_or(0) / 4 + 1;
         let count = u32::try_from(width).unwrap_or(0).max(count);
-        for place in (0..count).rev() {
+        // Room is made once for as many as are known beforehand.
+        self.0.extend((0..count).rev().map(|place| {
             let [value, ..] = number.unbounded_shr(4 * place).to_le_bytes();
-            self.byte(b"0123456789abcdef"[usize::from(value & 15)]);
-        }
+            b"0123456789abcdef"[usize::from(value & 15)]
+        }));
     }
 
     /// Appends blanks.
