@@ -60,6 +60,8 @@ fi
 # The namespace: a TAP for each guest, and a second namespace behind a pair of interfaces for Linux itself.
 declare -A address=([native]=10.77.0.2 [linux]=10.77.1.2 [nacre]=10.77.2.2)
 ip link set lo up
+# Or whoever loads the servers looks for a free port longer and longer, as connections of the last minute have nearly all.
+sysctl -q -w net.ipv4.tcp_tw_reuse=1
 for system in linux nacre; do
     ip tuntap add dev "tap-$system" mode tap vnet_hdr 2>/dev/null || ip tuntap add dev "tap-$system" mode tap ||
         { echo 'bench-net: /dev/net/tun gives no TAP' >&2; exit 1; }
