@@ -10,6 +10,9 @@ use crate::TrimRange;
 
 use super::volume::Volume;
 
+/// So many clusters in use are looked at before others may have the volume.
+const USED_MAX: u32 = 1 << 14;
+
 impl Volume {
     /// Discards the free clusters of a part of the volume. As on Linux the part is given as if the clusters began with
     /// the volume, by their numbers.
@@ -35,13 +38,17 @@ impl Volume {
         Ok(())
     }
 
-    /// Discards the first run of free clusters in `first..end` if it is long enough. Where to go on, and how many
-    /// clusters that were.
+    /// Discards the first run of free clusters in `first..end` if it is long enough and not far. Where to go on, and how
+    /// many clusters that were.
     fn trim_run(&self, first: u32, end: u32, least: u64) -> Result<(u32, u64), Errno> {
         let _state = self.lock_for_change()?;
+        let used_end = end.min(first.saturating_add(USED_MAX));
         let mut start = first;
-        while start < end && self.entry(start)? != 0 {
+        while start < used_end && self.entry(start)? != 0 {
             start += 1;
+        }
+        if start == used_end {
+            return Ok((start, 0));
         }
         let mut next = start;
         while next < end && self.entry(next)? == 0 {
