@@ -88,6 +88,16 @@ impl World {
         self.listener.accept().expect("it listens").map(|accepted| accepted.socket)
     }
 
+    /// A connection that came with `hello`, which was read, and whose answer was lost: the end that asked and the one that was accepted.
+    fn lose_answer(&self) -> (Arc<TcpSocket>, Arc<dyn Socket>) {
+        let asking = self.open(b"hello", 5);
+        self.carry_there();
+        drop(self.there.take_sent());
+        let accepted = self.accept().expect("it came with data");
+        assert_eq!(read(&*accepted), b"hello");
+        (asking, accepted)
+    }
+
     fn end(&self, sockets: &[&dyn Socket]) {
         sockets.iter().for_each(|one| one.close());
         self.pass(70);
@@ -128,11 +138,7 @@ fn data_is_read_before_the_handshake_is_over() {
 #[test]
 fn an_answer_that_is_lost_comes_again_and_nothing_comes_twice() {
     let world = World::new(5);
-    let asking = world.open(b"hello", 5);
-    world.carry_there();
-    drop(world.there.take_sent());
-    let accepted = world.accept().expect("it came with data");
-    assert_eq!(read(&*accepted), b"hello");
+    let (asking, accepted) = world.lose_answer();
     world.pass(3);
     assert_eq!(asking.finish_connect(), Ok(Progress::Done(0)));
     assert_eq!(receive(&*accepted, &mut [0; 9]), Ok(None));
@@ -145,11 +151,7 @@ fn an_answer_that_is_lost_comes_again_and_nothing_comes_twice() {
 #[test]
 fn a_close_before_the_third_segment_waits_for_it() {
     let world = World::new(5);
-    let asking = world.open(b"hello", 5);
-    world.carry_there();
-    drop(world.there.take_sent());
-    let accepted = world.accept().expect("it came with data");
-    assert_eq!(read(&*accepted), b"hello");
+    let (asking, accepted) = world.lose_answer();
     accepted.close();
     world.pass(3);
     assert_eq!(asking.finish_connect(), Ok(Progress::Done(0)));

@@ -84,6 +84,18 @@ impl FakeStore {
         self.size.fetch_sub(PAGE, Ordering::Relaxed);
     }
 
+    /// Has the file rearranged so at the next such call.
+    fn collapse_at(&self, call: Call, cache: &Arc<PageCache>) {
+        let cache = cache.clone();
+        self.interrupt(call, move |store| {
+            let collapse = || {
+                store.collapse();
+                Ok(())
+            };
+            cache.rearrange(store, 0, collapse).unwrap();
+        });
+    }
+
     pub(super) fn on_disk(&self, index: u64) -> Option<Vec<u8>> {
         self.disk.lock().unwrap().get(&index).cloned()
     }
@@ -284,14 +296,7 @@ fn a_direct_read_shows_a_file_as_it_is_before_or_after_it_is_rearranged() {
     const PAGES: usize = 40;
     let (cache, store) = (Arc::new(PageCache::new()), FakeStore::new(PAGES as u64));
     let after: Vec<u8> = (1..PAGES as u64).map(value_of).collect();
-    let rearranging = cache.clone();
-    store.interrupt(Call::SecondRead, move |store| {
-        let collapse = || {
-            store.collapse();
-            Ok(())
-        };
-        rearranging.rearrange(store, 0, collapse).unwrap();
-    });
+    store.collapse_at(Call::SecondRead, &cache);
     let mut bytes = vec![0; PAGES * PAGE_SIZE];
     let mut to = UserWriter::to_kernel(&mut bytes);
     let locked = std::cell::Cell::new(0);
@@ -307,14 +312,7 @@ fn a_direct_read_shows_a_file_as_it_is_before_or_after_it_is_rearranged() {
 #[test]
 fn a_store_is_not_lost_when_its_page_goes_before_it_is_mapped() {
     let (cache, store) = (Arc::new(PageCache::new()), FakeStore::new(3));
-    let rearranging = cache.clone();
-    store.interrupt(Call::Reserve, move |store| {
-        let collapse = || {
-            store.collapse();
-            Ok(())
-        };
-        rearranging.rearrange(store, 0, collapse).unwrap();
-    });
+    store.collapse_at(Call::Reserve, &cache);
     let frame = cache.page_for_write(&store, 0).unwrap();
     assert!(cache.is_dirty());
     frame.write(1, b"x");
