@@ -218,8 +218,8 @@ impl State {
         self.send(None, Event::DeviceReady, 1);
     }
 
-    /// Whether the device has taken all control messages.
-    fn is_all_taken(&mut self) -> bool {
+    /// Takes the memory of control messages back that the device has taken. True: those were all there are.
+    fn reclaim(&mut self) -> bool {
         while let Some(used) = self.control_transmit.take_used() {
             self.control_sending.complete(used.token);
         }
@@ -228,7 +228,7 @@ impl State {
 
     /// Sends a control message. One that finds no room is lost: the device has stopped then.
     fn send(&mut self, port: Option<u32>, event: Event, value: u16) {
-        self.is_all_taken();
+        self.reclaim();
         let bytes = console::encode(port, event, value);
         let Some(place) = self.control_sending.reserve(bytes.len()).filter(|place| place.len_bytes == bytes.len())
         else {
@@ -328,7 +328,7 @@ impl Console {
         loop {
             self.work();
             let mut state = self.state.lock();
-            let (news, is_over) = ((state.messages, state.is_all_taken()), state.introduction.is_over());
+            let (news, is_over) = ((state.messages, state.reclaim()), state.introduction.is_over());
             drop(state);
             if is_over || INTRODUCED.iter().all(|name| self.is_host_open(name)) {
                 break;
