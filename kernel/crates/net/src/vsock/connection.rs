@@ -241,7 +241,7 @@ mod tests {
         Header {
             source: address,
             destination: address,
-            kind: Some(Kind::Stream),
+            kind: Kind::Stream as u16,
             operation: Some(operation),
             flags,
             buffer_len: 1000,

@@ -70,8 +70,8 @@ pub struct Header {
     pub source: VsockAddress,
     /// Who is to receive.
     pub destination: VsockAddress,
-    /// None: there is no such kind of socket here.
-    pub kind: Option<Kind>,
+    /// A [`Kind`], or one that there is not here.
+    pub kind: u16,
     /// None: this is not known.
     pub operation: Option<Operation>,
     /// As the operation says.
@@ -119,11 +119,7 @@ pub fn parse(bytes: &[u8]) -> Option<(Header, &[u8])> {
     let header = Header {
         source: address(layout.source_cid, layout.source_port)?,
         destination: address(layout.destination_cid, layout.destination_port)?,
-        kind: match layout.kind.get() {
-            1 => Some(Kind::Stream),
-            2 => Some(Kind::Seqpacket),
-            _ => None,
-        },
+        kind: layout.kind.get(),
         operation: Operation::of(layout.operation.get()),
         flags: layout.flags.get(),
         buffer_len: layout.buffer_len.get(),
@@ -143,7 +139,7 @@ impl Packet {
             source_port: source.port.into(),
             destination_port: destination.port.into(),
             len: u32::try_from(self.payload.len()).unwrap_or(0).into(),
-            kind: kind.map_or(0, |kind| kind as u16).into(),
+            kind: kind.into(),
             operation: operation.map_or(0, |operation| operation as u16).into(),
             flags: flags.into(),
             buffer_len: buffer_len.into(),
@@ -155,7 +151,7 @@ impl Packet {
     }
 }
 
-/// The answer to a packet that nobody takes. None to one that is such an answer.
+/// The answer to a packet that nobody takes, of the kind of that packet, whatever it is. None to one that is such an answer.
 #[must_use]
 pub fn refusal(header: &Header) -> Option<Packet> {
     if header.operation == Some(Operation::Reset) {
@@ -164,7 +160,7 @@ pub fn refusal(header: &Header) -> Option<Packet> {
     let header = Header {
         source: header.destination,
         destination: header.source,
-        kind: header.kind.or(Some(Kind::Stream)),
+        kind: header.kind,
         operation: Some(Operation::Reset),
         flags: 0,
         buffer_len: 0,
@@ -183,7 +179,7 @@ mod tests {
         let header = Header {
             source: VsockAddress { cid: 3, port: 0x0102_0304 },
             destination: VsockAddress { cid: 2, port: u32::MAX },
-            kind: Some(Kind::Seqpacket),
+            kind: Kind::Seqpacket as u16,
             operation: Some(Operation::Data),
             flags: END_OF_MESSAGE | END_OF_RECORD,
             buffer_len: 262_144,
@@ -222,9 +218,9 @@ mod tests {
         let mut bytes = bytes;
         (bytes[28], bytes[30]) = (3, 99);
         let (header, _) = parse(&bytes).unwrap();
-        assert_eq!((header.kind, header.operation), (None, None));
+        assert_eq!((header.kind, header.operation), (3, None));
         let answer = refusal(&header).unwrap();
-        assert_eq!((answer.header.kind, answer.header.source), (Some(Kind::Stream), header.destination));
+        assert_eq!((answer.header.kind, answer.header.source), (3, header.destination));
         assert_eq!(refusal(&answer.header), None, "nobody answers an answer");
     }
 
@@ -244,8 +240,7 @@ mod tests {
             let Some((header, payload)) = parse(&bytes) else { continue };
             assert!(payload.len() <= bytes.len() - HEADER_LEN, "seed {seed}, round {round}");
             let again = bytes_of(&Packet { header, payload: payload.to_vec() });
-            let is_known = header.kind.is_some() && header.operation.is_some();
-            assert!(!is_known || again == bytes[..again.len()], "seed {seed}, round {round}");
+            assert!(header.operation.is_none() || again == bytes[..again.len()], "seed {seed}, round {round}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::Stack;
 impl VsockSocket {
     /// Takes a packet. False: it is not for this socket. Under the lock of delivery.
     pub(super) fn take_packet(&self, stack: &Arc<Stack>, header: &Header, payload: &[u8], route: Route) -> bool {
-        if header.kind != Some(self.kind) {
+        if header.kind != self.kind as u16 {
             return false;
         }
         let mut inner = self.lock();

@@ -158,7 +158,7 @@ impl VsockSocket {
         let source = VsockAddress { cid: self.vsock().source_cid(inner.route), port: inner.own.port };
         let operation = Some(operation);
         let header =
-            Header { source, destination: inner.peer, kind: Some(self.kind), operation, flags, buffer_len, taken };
+            Header { source, destination: inner.peer, kind: self.kind as u16, operation, flags, buffer_len, taken };
         Some(Packet { header, payload })
     }
 

@@ -117,7 +117,7 @@ impl Machine {
         let header = Header {
             source,
             destination,
-            kind: Some(Kind::Stream),
+            kind: Kind::Stream as u16,
             operation: Some(operation),
             flags,
             buffer_len: 1000,
@@ -460,7 +460,7 @@ fn a_hostile_host_breaks_nothing_but_its_connections() {
         let header = Header {
             source: VsockAddress { cid: *random.pick(&[0, 1, 2, OWN_CID]), port: *random.pick(&[1, 77]) },
             destination: VsockAddress { cid: *random.pick(&[1, OWN_CID]), port: *random.pick(&ports) },
-            kind: Some(*random.pick(&[Kind::Stream, Kind::Stream, Kind::Seqpacket])),
+            kind: *random.pick(&[Kind::Stream, Kind::Stream, Kind::Seqpacket]) as u16,
             operation: parse(&operation_bytes(&mut random)).unwrap().0.operation,
             flags: random.below(8).try_into().unwrap(),
             buffer_len: *random.pick(&[0, 100, u32::MAX]),
