@@ -281,6 +281,30 @@ static void keys(void) {
     close(fd);
 }
 
+// The keys of all listeners that have none of their own: what is taken of what is written, and how they are shown.
+static void machine_keys(void) {
+    puts("== the machine's keys");
+    static const char path[] = "/proc/sys/net/ipv4/tcp_fastopen_key";
+    static const char *const texts[] = {
+        "1-2-3-4\n", "00000001-0000abcd-ffffffff-DEADbeef,5-6-7-8", "", "\n", "xx", "1-2-3", "1-2-3-4-5", "1-2-3-4,5", "1-2-3-4,",
+        "1-2-3-4,5-6-7-8,9-a-b-c", " 1-\t2-3-4 ", "1 -2-3-4", "1--2-3-4", "+1-2-3-4", "-1-2-3-4", "0x1-0X2-0x-4", "0xg-2-3-4",
+        "1-2-3-4junk", "100000001-2-3-4", "1-2-3-4\n,5-6-7-8", "1-2-3-4 , 5-6-7-8",
+        "1-2-3-4,                                                          5-6-7-8",
+        "1-2-3-4,                                                            5-6-7-8",
+    };
+    char shown[100];
+    struct stat status;
+    MUST(stat(path, &status));
+    int fd = (int)MUST(open(path, O_RDWR));
+    printf("mode %o\n", status.st_mode);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        long result = pwrite(fd, texts[i], strlen(texts[i]), 0);
+        long len = MUST(pread(fd, shown, sizeof shown, 0));
+        printf("%zu: %s, %.*s", i, result < 0 ? error_name(errno) : "done", (int)len, shown);
+    }
+    close(fd);
+}
+
 // Who takes data with the first segment: on Linux in a network of its own, which is set to that.
 static void server(void) {
     puts("== a server");
@@ -292,6 +316,7 @@ static void server(void) {
     fd = (int)MUST(open("/proc/sys/net/ipv4/tcp_fastopen", O_WRONLY));
     MUST(write(fd, "3", 1));
     close(fd);
+    machine_keys();
     struct sockaddr_in name;
     int listener = listen_at(&name), some = 5, seconds = 30;
     MUST(setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN, &some, sizeof some));

@@ -10,7 +10,7 @@ use file::Progress;
 use mm::user::UserReader;
 use net::settings;
 use net::socket::{Address, MessageFlags, Opening, SendRequest, Socket};
-use net::tcp::TcpSocket;
+use net::tcp::{CookieKeys, TcpSocket};
 use netsim::machine::{CALLER, Machine, PORT, receive, send, settle};
 use testkit::clock;
 
@@ -216,6 +216,14 @@ fn cookies_are_of_a_key_and_of_the_one_before_it() {
         assert_eq!((read(&*accepted), went_with_syn(&*asking)), (b"hello".to_vec(), is_taken));
         world.end(&[&*asking, &*accepted]);
     };
+    // The machine's, which was made for the first listener.
+    let tcp = world.there.stack().tcp();
+    let made = tcp.fast_open_keys().expect("a listener needs it").newest;
+    connect(true);
+    tcp.set_fast_open_keys(CookieKeys { newest: key(9), before: Some(made) });
+    connect(true);
+    tcp.set_fast_open_keys(CookieKeys { newest: key(9), before: None });
+    connect(true);
     world.set(TCP_FASTOPEN_KEY, &key(1));
     connect(false);
     connect(true);

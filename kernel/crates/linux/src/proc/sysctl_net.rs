@@ -2,15 +2,17 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 use abi::Errno;
 use net::interface::Interface;
 use net::settings::{self, Setting};
+use net::tcp::{CookieKey, CookieKeys};
 use vfs::FileKind;
 use vfs::fs::generated::{Directory, ListedNode, Node, Row};
 
-use super::text::{line, parse_setting};
+use super::text::{Text, line, parse_setting};
 use crate::system::System;
 
 /// A setting that is a number.
@@ -69,6 +71,15 @@ const IPV4: &[Row<System>] = &[
     setting!("tcp_ecn", TCP_ECN),
     Row::fixed("tcp_ecn_fallback", "1\n"),
     setting!("tcp_fastopen", TCP_FASTOPEN),
+    Row::setting(
+        "tcp_fastopen_key",
+        0o600,
+        |system| Ok(keys_text(system.network().tcp().fast_open_keys())),
+        |system, text| {
+            system.network().tcp().set_fast_open_keys(parse_keys(text)?);
+            Ok(())
+        },
+    ),
     Row::fixed("tcp_fin_timeout", "60\n"),
     Row::fixed("tcp_frto", "2\n"),
     Row::fixed("tcp_keepalive_intvl", "75\n"),
@@ -93,6 +104,58 @@ fn set_ports(text: &[u8]) -> Result<(), Errno> {
         (Some(first), Some(last)) if settings::set_ephemeral_ports(first, last) => Ok(()),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// Keys as words of 32 bits; while there are none, zeroes.
+fn keys_text(keys: Option<CookieKeys>) -> Vec<u8> {
+    let mut text = Text::new();
+    let keys = keys.unwrap_or(CookieKeys { newest: [0; 16], before: None });
+    for (index, word) in keys.iter().flat_map(|key| key.as_chunks::<4>().0).enumerate() {
+        match index {
+            0 => {}
+            4 => text.byte(b','),
+            _ => text.byte(b'-'),
+        }
+        text.hexadecimal(u32::from_le_bytes(*word).into(), 8);
+    }
+    text.byte(b'\n');
+    text.into_bytes()
+}
+
+/// What is looked at of what is written (the file's `maxlen`, without the end).
+const KEYS_LEN_MAX: usize = 73;
+
+/// One key, or two with a comma between them. What follows is not looked at, as on Linux.
+fn parse_keys(text: &[u8]) -> Result<CookieKeys, Errno> {
+    let text = text.split(|byte| matches!(byte, b'\n' | 0)).next().unwrap_or_default();
+    let mut parts = text[..text.len().min(KEYS_LEN_MAX)].split(|byte| *byte == b',');
+    let newest = parse_key(parts.next().unwrap_or_default())?;
+    let before = parts.next().map(parse_key).transpose()?;
+    Ok(CookieKeys { newest, before })
+}
+
+/// Four words by the rules of the kernel's `sscanf("%x-%x-%x-%x")`: blanks and `0x` may stand before each, only a dash behind it, and what is
+/// beyond 32 bits is lost.
+fn parse_key(text: &[u8]) -> Result<CookieKey, Errno> {
+    let mut key = [0; 16];
+    let mut rest = text;
+    for (place, to) in key.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        if place > 0 {
+            rest = rest.strip_prefix(b"-").ok_or(Errno::EINVAL)?;
+        }
+        rest = rest.trim_ascii_start();
+        let behind_prefix = rest.strip_prefix(b"0x").or_else(|| rest.strip_prefix(b"0X"));
+        rest = behind_prefix.unwrap_or(rest);
+        let digit = |byte: &u8| char::from(*byte).to_digit(16);
+        let len = rest.iter().take_while(|byte| digit(byte).is_some()).count();
+        let (digits, behind) = rest.split_at(len);
+        if digits.is_empty() && behind_prefix.is_none() {
+            return Err(Errno::EINVAL);
+        }
+        *to = digits.iter().filter_map(digit).fold(0, |word: u32, digit| word << 4 | digit).to_le_bytes();
+        rest = behind;
+    }
+    Ok(key)
 }
 
 const IPV6: &[Row<System>] = &[

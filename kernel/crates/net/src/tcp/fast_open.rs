@@ -16,6 +16,7 @@ use abi::{Errno, PollEvents};
 use mm::user::UserReader;
 use sync::{Mutex, MutexGuard, rank};
 
+use super::Tcp;
 use super::engine::{Cookie, Engine, FastOpen};
 use super::listener::Listener;
 use super::socket::{Inner, Phase, TcpSocket};
@@ -46,30 +47,45 @@ pub(super) struct FastOpenOptions {
     /// `TCP_FASTOPEN_NO_COOKIE`.
     pub(super) needs_no_cookie: bool,
     /// `TCP_FASTOPEN_KEY`: what cookies are made with, and those of a key before it are still good.
-    pub(super) keys: Option<[Option<CookieKey>; 2]>,
+    pub(super) keys: Option<CookieKeys>,
 }
 
-/// What cookies are made with.
-pub(super) type CookieKey = [u8; KEY_LEN];
 /// Bytes of a key (`TCP_FASTOPEN_KEY_LENGTH`).
 pub(super) const KEY_LEN: usize = 16;
+/// What cookies are made with.
+pub type CookieKey = [u8; KEY_LEN];
+
+/// The keys of a listener, or of all that have none of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CookieKeys {
+    /// What new cookies are made with.
+    pub newest: CookieKey,
+    /// The key before it, whose cookies are still good.
+    pub before: Option<CookieKey>,
+}
+
+impl CookieKeys {
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &CookieKey> {
+        core::iter::once(&self.newest).chain(&self.before)
+    }
+}
 
 impl FastOpenOptions {
     /// The socket listens from now on: all do so with data, if the machine is set to that.
-    pub(super) fn listen(&mut self, backlog: u32) {
+    pub(super) fn listen(&mut self, tcp: &Tcp, backlog: u32) {
         let wanted = SERVER | SERVER_ALL;
         if settings::TCP_FASTOPEN.get() & wanted == wanted && self.queue_max == 0 {
             self.queue_max = backlog;
+            tcp.need_fast_open_keys();
         }
     }
 
     /// Sets the keys. `EINVAL` for bytes that are neither one nor two.
     pub(super) fn set_keys(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        let (first, rest) = bytes.split_first_chunk().ok_or(Errno::EINVAL)?;
-        self.keys = Some(match rest {
-            [] => [Some(*first), None],
-            _ => [Some(*first), Some(rest.try_into().map_err(|_| Errno::EINVAL)?)],
-        });
+        let (newest, rest) = bytes.split_first_chunk().ok_or(Errno::EINVAL)?;
+        let before = if rest.is_empty() { None } else { Some(rest.try_into().map_err(|_| Errno::EINVAL)?) };
+        self.keys = Some(CookieKeys { newest: *newest, before });
         Ok(())
     }
 }
@@ -106,7 +122,7 @@ impl Cookies {
 }
 
 /// Sets one of the options that are an `int`.
-pub(super) fn set_option(inner: &mut Inner, option: i32, value: i32) -> Result<(), Errno> {
+pub(super) fn set_option(tcp: &Tcp, inner: &mut Inner, option: i32, value: i32) -> Result<(), Errno> {
     let is_idle = matches!(inner.phase, Phase::Idle);
     let may_set = is_idle || option != TCP_FASTOPEN_CONNECT && matches!(inner.phase, Phase::Listening(_));
     let value = u32::try_from(value).map_err(|_| Errno::EINVAL)?;
@@ -120,7 +136,10 @@ pub(super) fn set_option(inner: &mut Inner, option: i32, value: i32) -> Result<(
         return Err(Errno::EINVAL);
     }
     match option {
-        TCP_FASTOPEN => inner.fast_open.queue_max = value.min(BACKLOG_MAX.get()),
+        TCP_FASTOPEN => {
+            tcp.need_fast_open_keys();
+            inner.fast_open.queue_max = value.min(BACKLOG_MAX.get());
+        }
         TCP_FASTOPEN_CONNECT => inner.fast_open.is_deferring = value != 0,
         _ => inner.fast_open.needs_no_cookie = value != 0,
     }

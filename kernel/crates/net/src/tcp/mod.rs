@@ -49,6 +49,7 @@ use crate::flow_key::{FlowKey, protocol};
 use crate::ports::Ports;
 use crate::ports::Scope;
 use fast_open::Cookies;
+pub use fast_open::{CookieKey, CookieKeys};
 use listener::Arrival;
 pub(crate) use listener::Listener;
 use local::LocalEnd;
@@ -68,6 +69,7 @@ pub struct Tcp {
     time_waits: TimeWaits,
     secrets: Secrets,
     cookies: Cookies,
+    fast_open_keys: Mutex<Option<CookieKeys>>,
     /// Those to a port that several share.
     local_connections: AtomicU64,
     received: Arc<Budget>,
@@ -83,6 +85,7 @@ impl Tcp {
             time_waits: TimeWaits::new(&ports),
             secrets: Secrets::new(),
             cookies: Cookies::new(),
+            fast_open_keys: Mutex::new(rank::PORT_TABLES, None),
             local_connections: AtomicU64::new(0),
             received: Budget::new(),
             orphaned: Budget::new(),

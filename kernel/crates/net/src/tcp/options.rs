@@ -15,7 +15,7 @@ use abi::socket::{
 };
 
 use super::engine::{CongestionAlgorithm, EcnMode, Engine, Settings};
-use super::fast_open;
+use super::fast_open::{self, CookieKeys};
 use super::socket::{AF_INET6, Inner, Phase, TcpSocket};
 use crate::socket::Caller;
 use crate::socket::inet_options::{Change, Holder};
@@ -117,7 +117,7 @@ impl TcpSocket {
             TCP_NOTSENT_LOWAT => settings.unsent_low_water = value.cast_unsigned() as usize,
             TCP_INQ => self.tells_waiting.store(bounded(value, 0, 1)? != 0, Relaxed),
             TCP_FASTOPEN | TCP_FASTOPEN_CONNECT | TCP_FASTOPEN_NO_COOKIE => {
-                return fast_open::set_option(&mut inner, option, value);
+                return fast_open::set_option(self.stack.tcp(), &mut inner, option, value);
             }
             _ => return Err(Errno::ENOPROTOOPT),
         }
@@ -218,7 +218,7 @@ impl TcpSocket {
             }
             TCP_FASTOPEN_KEY => {
                 // Its own: nothing is said of the machine's.
-                return Ok(inner.fast_open.keys.into_iter().flatten().flatten().flatten().collect());
+                return Ok(inner.fast_open.keys.iter().flat_map(CookieKeys::iter).flatten().copied().collect());
             }
             TCP_NODELAY => i32::from(settings.is_nodelay),
             TCP_CORK => i32::from(settings.is_corked),

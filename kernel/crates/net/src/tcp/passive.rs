@@ -25,7 +25,6 @@ use sync::{Mutex, rank};
 
 use super::Tcp;
 use super::engine::{Handshake, SegmentFlags, SegmentHeader, Settings, State};
-use super::fast_open::CookieKey;
 use super::listener::Listener;
 use super::listing::TcpRow;
 use super::passive_fast_open::FastOpenVerdict;
@@ -56,7 +55,6 @@ const COOKIE_SIZES: [u16; 8] = [536, 1220, 1300, 1360, 1400, 1440, 1460, 8960];
 pub(super) struct Secrets {
     sequence: [u8; 16],
     cookie: [u8; 16],
-    fast_open: CookieKey,
     table: [u64; 2],
 }
 
@@ -70,7 +68,7 @@ impl Secrets {
         let table = random();
         let (low, high) = table.split_at(8);
         let word = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        Self { sequence: random(), cookie: random(), fast_open: random(), table: [word(low), word(high)] }
+        Self { sequence: random(), cookie: random(), table: [word(low), word(high)] }
     }
 
     /// For tables in memory.
@@ -97,16 +95,6 @@ impl Secrets {
     /// What is added to our clock for timestamps of this flow (RFC 7323, 5.4).
     pub(super) fn timestamp_offset(&self, key: &FlowKey) -> u32 {
         low(Self::keyed(&self.sequence, key, 1))
-    }
-
-    /// The key for cookies of TCP Fast Open.
-    pub(super) const fn fast_open(&self) -> &CookieKey {
-        &self.fast_open
-    }
-
-    /// A hash of the addresses of a flow, by which a cookie of TCP Fast Open is known.
-    pub(super) fn address_hash(key: &CookieKey, flow: &FlowKey) -> u64 {
-        Self::keyed(key, &FlowKey { local_port: 0, remote_port: 0, ..*flow }, 0)
     }
 
     /// The number of a SYN that keeps nothing.

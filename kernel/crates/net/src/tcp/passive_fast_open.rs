@@ -11,14 +11,16 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use core::net::IpAddr;
 
-use sync::{Mutex, rank};
+use siphasher::sip::SipHasher24;
+use sync::{Mutex, machine, rank};
 
 use super::Tcp;
 use super::engine::{Cookie, Handshake, SegmentFlags, Settings};
-use super::fast_open::{CookieKey, SERVER, SERVER_WITHOUT_COOKIE};
+use super::fast_open::{CookieKey, CookieKeys, KEY_LEN, SERVER, SERVER_WITHOUT_COOKIE};
 use super::listener::Listener;
-use super::passive::{Secrets, Stray, accepted};
+use super::passive::{Stray, accepted};
 use super::socket::TcpSocket;
 use super::wire::Wire;
 use crate::Stack;
@@ -98,15 +100,47 @@ pub(super) enum FastOpenVerdict {
     Take(Place, Option<Cookie>),
 }
 
-/// The cookie for who sends from the other end of a flow.
+/// The cookie for who sends from the other end of a flow. It is the one of Linux (`__tcp_fastopen_cookie_gen_cipher`): servers that share
+/// an address and a key understand each other's.
 fn cookie(key: &CookieKey, flow: &FlowKey) -> Option<Cookie> {
-    Cookie::from_bytes(&Secrets::address_hash(key, flow).to_be_bytes())
+    let mut addresses = [0; 32];
+    let mut len = 0;
+    for end in [flow.remote_end(), flow.local_end()] {
+        let (v4, v6);
+        let octets: &[u8] = match end.ip() {
+            IpAddr::V4(address) => {
+                v4 = address.octets();
+                &v4
+            }
+            IpAddr::V6(address) => {
+                v6 = address.octets();
+                &v6
+            }
+        };
+        addresses[len..len + octets.len()].copy_from_slice(octets);
+        len += octets.len();
+    }
+    Cookie::from_bytes(&SipHasher24::new_with_key(key).hash(&addresses[..len]).to_le_bytes())
 }
 
 impl Tcp {
-    /// The keys of listeners that have none of their own.
-    pub(super) fn fast_open_keys(&self) -> [Option<CookieKey>; 2] {
-        [Some(*self.secrets().fast_open()), None]
+    /// The keys of listeners that have none of their own (`net.ipv4.tcp_fastopen_key`). None until somebody sets them or a listener may need them.
+    pub fn fast_open_keys(&self) -> Option<CookieKeys> {
+        *self.fast_open_keys.lock()
+    }
+
+    /// Sets these keys.
+    pub fn set_fast_open_keys(&self, keys: CookieKeys) {
+        *self.fast_open_keys.lock() = Some(keys);
+    }
+
+    /// Makes a key that nobody knows, unless there are keys (`tcp_fastopen_init_key_once`).
+    pub(super) fn need_fast_open_keys(&self) {
+        if self.fast_open_keys().is_none() {
+            let mut newest = [0; KEY_LEN];
+            machine::fill_entropy(&mut newest);
+            self.fast_open_keys.lock().get_or_insert(CookieKeys { newest, before: None });
+        }
     }
 
     /// What to do about the cookie and the data of a SYN for `listener`, whose socket is `owner` (`tcp_try_fastopen`).
@@ -130,9 +164,9 @@ impl Tcp {
             return FastOpenVerdict::Take(place, None);
         }
         let Some(asked) = asked else { return FastOpenVerdict::Plain };
-        let keys = options.keys.unwrap_or_else(|| self.fast_open_keys());
-        let cookies = keys.map(|key| key.and_then(|key| cookie(&key, &stray.key)));
-        let [Some(newest), before] = cookies else { return FastOpenVerdict::Plain };
+        let Some(keys) = options.keys.or_else(|| self.fast_open_keys()) else { return FastOpenVerdict::Plain };
+        let Some(newest) = cookie(&keys.newest, &stray.key) else { return FastOpenVerdict::Plain };
+        let before = keys.before.and_then(|key| cookie(&key, &stray.key));
         match () {
             () if is_plain_syn && asked == newest => FastOpenVerdict::Take(place, None),
             () if is_plain_syn && Some(asked) == before => FastOpenVerdict::Take(place, Some(newest)),
@@ -170,7 +204,24 @@ impl Tcp {
 
 #[cfg(test)]
 mod tests {
+    use core::net::SocketAddr;
+
     use super::*;
+    use crate::flow_key::protocol;
+
+    #[test]
+    fn cookies_are_those_of_linux() {
+        // As a server with the key 03020100-07060504-0b0a0908-0f0e0d0c gave them.
+        let key = core::array::from_fn(|index| u8::try_from(index).unwrap());
+        for (server, client, bytes) in [
+            ("127.0.0.1:5000", "127.0.0.2:40000", [0x13, 0xbf, 0x03, 0x1f, 0xe8, 0xee, 0x51, 0x92]),
+            ("[fd97::1]:5000", "[fd97::2]:40000", [0x43, 0xee, 0x86, 0xe7, 0x51, 0x71, 0x36, 0x6d]),
+        ] {
+            let ends: [SocketAddr; 2] = [server, client].map(|end| end.parse().unwrap());
+            let flow = FlowKey::new(protocol::TCP, ends[0], ends[1]);
+            assert_eq!(cookie(&key, &flow), Cookie::from_bytes(&bytes), "{client}");
+        }
+    }
 
     #[test]
     fn places_are_counted_and_those_of_resets_come_back_late() {

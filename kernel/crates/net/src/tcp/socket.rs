@@ -322,7 +322,7 @@ impl TcpSocket {
         let listener = Listener::new(Weak::clone(&self.me), bound.claim.port(), bound.claim.scope(), backlog);
         self.stack.tcp().add_listener(&listener);
         inner.phase = Phase::Listening(listener);
-        inner.fast_open.listen(backlog);
+        inner.fast_open.listen(self.stack.tcp(), backlog);
         Ok(())
     }
 
