@@ -144,8 +144,8 @@ impl fmt::Debug for WaitNode {
 
 /// The waiters for the events of one object.
 pub struct WaitQueue {
-    /// The number of linked nodes, for the fast path of `wake`. Changed under the lock.
-    length: AtomicU32,
+    /// The number of nodes that a wake would reach, for its fast path: not of exclusive ones that were woken. Changed under the lock.
+    armed: AtomicU32,
     list: IrqSpinLock<List>,
 }
 
@@ -166,7 +166,7 @@ impl WaitQueue {
     const_fn! {
         /// An empty queue whose lock has another rank, for an object that is woken by the wakes of other queues.
         pub const fn with_rank(rank: Rank) -> Self {
-            Self { length: AtomicU32::new(0), list: IrqSpinLock::new(rank, List::new()) }
+            Self { armed: AtomicU32::new(0), list: IrqSpinLock::new(rank, List::new()) }
         }
     }
 
@@ -183,8 +183,8 @@ impl WaitQueue {
                 woken_events = list.rearm(node);
             } else {
                 list.link(node);
-                self.length.fetch_add(1, Ordering::Relaxed);
             }
+            self.armed.store(list.armed, Ordering::Relaxed);
         }
         // Section 1: the registration comes before what the caller reads next.
         fence(Ordering::SeqCst);
@@ -222,7 +222,12 @@ impl WaitQueue {
     fn wake_listed(&self, events: u32) -> bool {
         // Who is woken and goes first does so when the lock is released, not on the way back to the program, which is longer.
         machine::preemption_disable();
-        let is_any_woken = self.list.lock().wake(events);
+        let is_any_woken = {
+            let mut list = self.list.lock();
+            let is_any_woken = list.wake(events);
+            self.armed.store(list.armed, Ordering::Relaxed);
+            is_any_woken
+        };
         machine::preemption_enable();
         is_any_woken
     }
@@ -230,21 +235,24 @@ impl WaitQueue {
     /// Wakes every node, exclusive or not, whatever its events.
     pub fn wake_all(&self) {
         if self.has_waiters() {
-            self.list.lock().wake_all();
+            let mut list = self.list.lock();
+            list.wake_all();
+            self.armed.store(list.armed, Ordering::Relaxed);
         }
     }
 
-    /// True if a node is linked. What the caller has written before is visible to any waiter that this call missed.
+    /// True if a wake would reach a node. What the caller has written before is visible to any waiter that this call missed, and to those that
+    /// were woken before and have not looked since.
     pub fn has_waiters(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.length.load(Ordering::Relaxed) != 0
+        self.armed.load(Ordering::Relaxed) != 0
     }
 
     /// As [`WaitQueue::has_waiters`] for who has passed a sequentially consistent fence since it wrote, as by a wake of
     /// another queue.
     #[inline]
     pub fn has_waiters_after_fence(&self) -> bool {
-        self.length.load(Ordering::Relaxed) != 0
+        self.armed.load(Ordering::Relaxed) != 0
     }
 
     /// Sleeps, uninterruptibly, until `attempt` gives a result. For short waits inside the kernel, such as a page that is
@@ -273,7 +281,7 @@ impl WaitQueue {
                 return None;
             }
             let result = list.unlink(node);
-            self.length.fetch_sub(1, Ordering::Relaxed);
+            self.armed.store(list.armed, Ordering::Relaxed);
             result
         };
         // Outside the lock: this may be the last reference.
@@ -337,7 +345,7 @@ impl Drop for Turn<'_> {
 
 impl fmt::Debug for WaitQueue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("WaitQueue").field("length", &self.length.load(Ordering::Relaxed)).finish()
+        formatter.debug_struct("WaitQueue").field("armed", &self.armed.load(Ordering::Relaxed)).finish()
     }
 }
 
@@ -357,6 +365,8 @@ struct List {
     tail: *const WaitNode,
     /// Names the queue to its nodes, wherever it moves. 0 until the first use.
     id: u64,
+    /// How many nodes are not exclusive, or were not woken.
+    armed: u32,
 }
 
 // SAFETY: the pointers are to nodes that are Send and Sync and are kept alive by the counts that the list owns.
@@ -364,7 +374,7 @@ unsafe impl Send for List {}
 
 impl List {
     const fn new() -> Self {
-        Self { head: ptr::null(), tail: ptr::null(), id: NO_QUEUE }
+        Self { head: ptr::null(), tail: ptr::null(), id: NO_QUEUE, armed: 0 }
     }
 
     /// The id of the queue, unique for the life of the kernel.
@@ -397,6 +407,7 @@ impl List {
         with_links(node, |links| *links = Links { previous, next, woken_events: 0 });
         self.join(previous, node);
         self.join(node, next);
+        self.armed += 1;
     }
 
     /// Makes `left` and `right` neighbours; null stands for the end on that side.
@@ -420,6 +431,7 @@ impl List {
         let (previous, next, woken_events) =
             with_links(pointer, |links| (links.previous, links.next, links.woken_events));
         self.join_around(previous, next);
+        self.armed -= u32::from(woken_events == 0);
         // Release: the next queue that claims the node sees the links left alone.
         node.owner.store(NO_QUEUE, Ordering::Release);
         // SAFETY: `link` made this pointer by into_raw from a count that the list owned until now.
@@ -459,6 +471,7 @@ impl List {
                 is_any_woken |= node.wake.wake(matching);
             } else if with_links(node, |links| links.take_wake(matching)) {
                 if node.wake.wake_exclusive(matching) {
+                    self.armed -= 1;
                     return true;
                 }
                 with_links(node, |links| links.woken_events = 0);
@@ -471,8 +484,8 @@ impl List {
         let mut current = self.first();
         while let Some(node) = current {
             current = next_of(node);
-            if node.is_exclusive() {
-                with_links(node, |links| links.take_wake(u32::MAX));
+            if node.is_exclusive() && with_links(node, |links| links.take_wake(u32::MAX)) {
+                self.armed -= 1;
             }
             node.wake.wake(u32::MAX);
         }

@@ -83,6 +83,21 @@ fn one_wake_for_two_reaches_both() {
 }
 
 #[test]
+fn wakes_that_skip_who_is_on_the_way_lose_nothing() {
+    explore_bounded(Some(2), || {
+        let event = Event::new();
+        let providers = [(); 2].map(|()| {
+            let event = Arc::clone(&event);
+            thread::spawn(move || event.provide(1))
+        });
+        event.wait_in_turn();
+        event.wait_in_turn();
+        providers.into_iter().for_each(|provider| provider.join().unwrap());
+        assert!(!event.queue.has_waiters());
+    });
+}
+
+#[test]
 fn a_wake_between_look_and_sleep_is_not_lost() {
     explore(|| {
         let event = Event::new();

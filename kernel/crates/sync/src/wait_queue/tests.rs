@@ -136,6 +136,29 @@ fn who_takes_turns_wakes_the_next_if_something_is_left() {
     assert!(!queue.has_waiters());
 }
 
+#[test]
+fn a_wake_reaches_nobody_while_all_who_wait_are_on_their_way() {
+    let (log, queue) = (Log::default(), WaitQueue::new());
+    let exclusive = [log.node(1, READ, true), log.node(2, READ, true)];
+    add_all(&queue, &exclusive);
+    assert!(queue.wake(READ) && queue.has_waiters() && queue.wake(READ));
+    assert!(!queue.has_waiters() && !queue.wake(READ));
+    log.take();
+    queue.add(&exclusive[1]);
+    assert!(queue.has_waiters() && queue.wake(READ));
+    assert_eq!((log.take(), queue.has_waiters()), (alloc::vec![(2, READ)], false));
+    queue.remove(&exclusive[0]);
+    let shared = log.node(3, READ, false);
+    queue.add(&shared);
+    queue.remove(&exclusive[1]);
+    assert!(queue.wake(READ) && queue.wake(READ) && queue.has_waiters());
+    assert_eq!(log.take(), [(3, READ), (3, READ)]);
+    queue.add(&exclusive[0]);
+    queue.wake_all();
+    queue.remove(&shared);
+    assert!(!queue.has_waiters());
+}
+
 /// Takes up every second wake.
 struct Choosy(Mutex<u32>);
 
