@@ -1,6 +1,6 @@
 //! [`Items`]: the files an instance watches.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use file::{File, OpenFile, ReleaseWatcher};
 use sync::WaitNode;
 
 use super::Epoll;
-use super::ready::Watch;
+use super::ready::{Core, Watch};
 
 /// The bits of an item that are no events.
 const FLAGS: u32 = EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP;
@@ -40,17 +40,15 @@ pub(super) struct Item {
     node: Arc<WaitNode>,
     /// Events and flags, as the program set them; flags only while disabled.
     pub(super) events: u32,
+    /// The events that count; none while disabled.
+    wanted: PollEvents,
     pub(super) data: u64,
-    /// It was told, and not looked at since.
-    pub(super) is_told: bool,
-    /// What was told the last time had been dealt with when it was looked at again.
-    pub(super) is_dealt_with: bool,
 }
 
 impl Item {
     pub(super) fn new(open: &Arc<OpenFile>, watch: Arc<Watch>, node: Arc<WaitNode>, event: EpollEvent) -> Self {
         let (file, open) = (Arc::clone(open.file()), Arc::downgrade(open));
-        let mut item = Self { file, open, watch, node, events: 0, data: 0, is_told: false, is_dealt_with: false };
+        let mut item = Self { file, open, watch, node, events: 0, wanted: PollEvents::empty(), data: 0 };
         item.set(event);
         item
     }
@@ -109,7 +107,7 @@ impl Item {
     pub(super) fn set(&mut self, event: EpollEvent) {
         self.events = event.events;
         self.data = event.data;
-        self.set_wanted(self.wanted());
+        self.set_wanted(PollEvents::from_bits_truncate(event.events) | ALWAYS);
     }
 
     /// Reports nothing until it is set anew.
@@ -118,19 +116,25 @@ impl Item {
         self.set_wanted(PollEvents::empty());
     }
 
-    fn set_wanted(&self, events: PollEvents) {
+    fn set_wanted(&mut self, events: PollEvents) {
+        self.wanted = events;
         self.watch.set_events(events);
         self.node.set_events(events.bits());
     }
 
-    /// The events that count.
-    fn wanted(&self) -> PollEvents {
-        PollEvents::from_bits_truncate(self.events) | ALWAYS
+    /// What is ready of what is watched for.
+    #[inline]
+    pub(super) fn look(&self) -> PollEvents {
+        if self.wanted.is_empty() { PollEvents::empty() } else { self.file.readiness() & self.wanted }
     }
 
-    /// What is ready of what is watched for.
-    pub(super) fn look(&self) -> PollEvents {
-        if self.node.events() == 0 { PollEvents::empty() } else { self.file.readiness() & self.wanted() }
+    /// As [`Item::look`] for an item that was just taken off the list.
+    #[inline]
+    pub(super) fn look_unlisted(&self) -> PollEvents {
+        // In this order: what happens after the look lists it again.
+        self.watch.unlist();
+        self.rearm();
+        self.look()
     }
 }
 
@@ -140,9 +144,55 @@ pub(super) struct Items {
     slots: Vec<Option<Item>>,
     free: Vec<u32>,
     by_key: BTreeMap<Key, u32>,
+    /// Numbers of items that may be ready, less those that the instance's [`Core`] has noted. With that, each at most once.
+    ready: VecDeque<u32>,
+    /// For what is moved from there to here; else empty.
+    moved: Vec<u32>,
 }
 
 impl Items {
+    /// Makes room for the item `index` on the lists.
+    pub(super) fn reserve(&mut self, index: u32, core: &Core) {
+        let count = usize::try_from(index).unwrap_or(usize::MAX).saturating_add(1);
+        self.ready.reserve(count - self.ready.len().min(count));
+        self.moved.reserve(count);
+        core.reserve(count);
+    }
+
+    /// Puts what wakes have noted behind what is on the list.
+    #[inline]
+    pub(super) fn take_noted(&mut self, core: &Core) {
+        core.take_noted(&mut self.moved, self.ready.len());
+        self.ready.extend(&self.moved);
+        self.moved.clear();
+    }
+
+    /// How many items are on the list.
+    pub(super) fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Takes the first item of the list, which still says that it is listed. None of the item: it is gone.
+    #[inline]
+    pub(super) fn take_first(&mut self) -> Option<(u32, Option<&mut Item>)> {
+        let index = self.ready.pop_front()?;
+        Some((index, slot_at(&mut self.slots, index).and_then(Option::as_mut)))
+    }
+
+    /// Puts an item on the list, unless it is listed: at its end, or at its front.
+    #[inline]
+    pub(super) fn list(&mut self, index: u32, at_front: bool) {
+        let Some(Some(item)) = slot_at(&mut self.slots, index) else { return };
+        if !item.watch.list() {
+            return;
+        }
+        if at_front {
+            self.ready.push_front(index);
+        } else {
+            self.ready.push_back(index);
+        }
+    }
+
     /// The number the next item gets. `ENOSPC` when there are too many.
     pub(super) fn next_index(&self) -> Result<u32, Errno> {
         self.free.last().copied().map_or_else(|| u32::try_from(self.slots.len()).map_err(|_| Errno::ENOSPC), Ok)
@@ -173,6 +223,15 @@ impl Items {
         let index = self.by_key.remove(&key)?;
         let item = slot_at(&mut self.slots, index)?.take()?;
         Some((index, item))
+    }
+
+    /// Takes an item that was taken out, and that no wake reaches any more, off the list.
+    pub(super) fn forget(&mut self, index: u32, item: &Item, core: &Core) {
+        if item.watch.is_listed() {
+            self.take_noted(core);
+            self.ready.retain(|other| *other != index);
+            core.note_kept(self.ready.len());
+        }
     }
 
     pub(super) fn release_index(&mut self, index: u32) {

@@ -2,12 +2,13 @@
 //!
 //! # How an event gets to the waiter
 //!
-//! Each watched file has a node of the instance in its wait queue. A wake puts the number of the item on the ready list and
-//! wakes who waits for the instance; it looks at no file. A waiter takes items off the list, asks only these files what is
-//! ready, and puts level-triggered ones back at the end. So waiting costs nothing for files that are idle.
+//! Each watched file has a node of the instance in its wait queue. A wake notes the number of the item and wakes who waits for
+//! the instance; it looks at no file. A waiter moves all that is noted to the list of what may be ready, takes items off that,
+//! asks only these files what is ready, and puts level-triggered ones back at the end. So waiting costs nothing for files that
+//! are idle.
 //!
-//! An item that is not to be told again is taken off the list before its file is asked for the last time. A wake in between puts
-//! it back: no event is lost, and at worst an item is looked at in vain.
+//! An item is taken off the list before its file is asked. A wake in between notes it again: no event is lost, and at worst
+//! an item is looked at in vain. Its [`Watch`] knows whether it is noted or on the list, and so it is in one place at most.
 //!
 //! Threads that wait for one instance take turns: an event wakes one of them, and who leaves items on the list wakes the next.
 //! An exclusive item (`EPOLLEXCLUSIVE`) takes a wake of its file up only if somebody waits for the instance.
@@ -15,13 +16,14 @@
 //! # Nesting
 //!
 //! An instance can watch another. A wait queue calls its nodes under its lock, and wakes would meet the same lock ranks again
-//! one level up; so an instance knows those that watch it ([`Ready::parents`]) and passes wakes on itself, in the order
+//! one level up; so an instance knows those that watch it ([`Core`]) and passes wakes on itself, in the order
 //! from inner to outer. Instances do not watch each other in circles, and not too deep ([`check_nesting`]).
 //!
 //! # Locks and lifetimes
 //!
-//! The set of items is behind a sleeping lock ([`rank::EPOLL`], outer instances before inner ones). The ready list is behind a
-//! spinlock that wakes take ([`rank::EPOLL_READY`], inner before outer); its memory is reserved when an item is added.
+//! The set of items, with the list of what may be ready, is behind a sleeping lock ([`rank::EPOLL`], outer instances before inner
+//! ones). What is noted is behind a spinlock that wakes take ([`rank::EPOLL_READY`], inner before outer); its memory is
+//! reserved when an item is added.
 //! Wait queues hold the part of the instance that wakes need ([`Core`]), never the instance, and the instance holds the
 //! watched file, not the open file: when the last reference to that is gone, it tells the instance, and the item goes.
 
@@ -36,7 +38,7 @@ use abi::io::{EPOLLET, EPOLLEXCLUSIVE, EPOLLONESHOT};
 use abi::{EpollEvent, Errno, PollEvents};
 use file::attributes::ANONYMOUS_INODE;
 use file::{Attributes, File, OpenFile};
-use sync::{Mutex, WaitNode, WaitQueue, rank};
+use sync::{Mutex, MutexGuard, WaitNode, WaitQueue, rank};
 
 use items::{Item, Items, Key};
 use ready::{Core, Watch};
@@ -70,7 +72,7 @@ impl Epoll {
             return Err(Errno::EEXIST);
         }
         let index = items.next_index()?;
-        self.core.reserve(index);
+        items.reserve(index, &self.core);
         let watch = Arc::new(Watch::new(Arc::clone(&self.core), Weak::clone(&self.this), index, key));
         let is_exclusive = event.events & EPOLLEXCLUSIVE != 0;
         let node = WaitNode::with_events(Arc::clone(&watch) as _, 0, is_exclusive);
@@ -79,11 +81,8 @@ impl Epoll {
         let watcher = item.watcher();
         let is_ready = !item.look().is_empty();
         items.insert(index, key, item);
-        drop(items);
+        self.list_if(is_ready, index, items);
         open.add_watcher(watcher);
-        if is_ready {
-            self.core.note(index);
-        }
         Ok(())
     }
 
@@ -96,11 +95,18 @@ impl Epoll {
         }
         item.set(event);
         let is_ready = !item.look().is_empty();
-        drop(items);
-        if is_ready {
-            self.core.note(index);
-        }
+        self.list_if(is_ready, index, items);
         Ok(())
+    }
+
+    /// Lists an item that was found ready, and wakes.
+    fn list_if(&self, is_ready: bool, index: u32, mut items: MutexGuard<'_, Items>) {
+        if is_ready {
+            items.list(index, false);
+            self.core.note_kept(items.ready_len());
+            drop(items);
+            self.core.announce();
+        }
     }
 
     /// Watches no longer.
@@ -115,7 +121,7 @@ impl Epoll {
         let mut items = self.items.lock();
         let (index, item) = items.remove(key)?;
         item.unregister();
-        self.core.forget(index);
+        items.forget(index, &item, &self.core);
         items.release_index(index);
         Some(item)
     }
@@ -125,71 +131,22 @@ impl Epoll {
     pub(crate) fn take(
         &self,
         count_max: usize,
-        mut tell: impl FnMut(&EpollEvent) -> Result<(), Errno>,
+        tell: impl FnMut(&EpollEvent) -> Result<(), Errno>,
     ) -> Result<usize, Errno> {
         // Nothing that was on the list is missed by looking before the lock.
-        let mut rest = self.core.ready_count();
-        if rest == 0 {
+        if !self.core.has_any() {
             return Ok(0);
         }
-        let mut told = 0;
         let mut items = self.items.lock();
-        while rest > 0 && told < count_max {
-            rest -= 1;
-            // Only who has the items locked takes what is first off the list.
-            let Some((index, has_others)) = self.core.first() else { break };
-            let Some(item) = items.at(index) else {
-                self.core.forget(index);
-                continue;
-            };
-            let Some((found, is_last)) = self.find_ready(index, item) else { continue };
-            if let Err(errno) = tell(&EpollEvent { events: found.bits(), data: item.data }) {
-                self.core.push_first(index);
-                return if told > 0 { Ok(told) } else { Err(errno) };
-            }
-            told += 1;
-            item.is_told = true;
-            if item.events & EPOLLONESHOT != 0 {
-                item.disable();
-            } else if item.events & EPOLLET == 0 && has_others && !is_last {
-                self.core.move_to_end(index);
-            }
-        }
-        Ok(told)
-    }
-
-    /// What is ready of the item `index`, which is on the list, and whether it is the last there now. It stays there if it is to be told again; what is to be told
-    /// once, or not at all, is taken off before the file is asked, so that a wake in between puts it back.
-    ///
-    /// A program that deals with what it is told leaves nothing to be found the next time: such an item is taken off first, and its
-    /// file asked once.
-    fn find_ready(&self, index: u32, item: &mut Item) -> Option<(PollEvents, bool)> {
-        item.rearm();
-        let was_told = core::mem::replace(&mut item.is_told, false);
-        let stays = item.events & (EPOLLET | EPOLLONESHOT) == 0;
-        if stays && !(was_told && item.is_dealt_with) {
-            let found = item.look();
-            if !found.is_empty() {
-                return Some((found, false));
-            }
-        }
-        self.core.forget(index);
-        let found = item.look();
-        if was_told {
-            item.is_dealt_with = found.is_empty();
-        }
-        if found.is_empty() {
-            return None;
-        }
-        if stays {
-            self.core.push(index);
-        }
-        Some((found, stays))
+        items.take_noted(&self.core);
+        let result = take_ready(&mut items, count_max, tell);
+        self.core.note_kept(items.ready_len());
+        result
     }
 
     /// Whether there may be events to take.
     pub(crate) fn may_have_events(&self) -> bool {
-        self.core.ready_count() > 0
+        self.core.has_any()
     }
 
     /// Who waits for events.
@@ -198,29 +155,51 @@ impl Epoll {
     }
 }
 
+/// Takes events of what is on the list: see [`Epoll::take`].
+fn take_ready(
+    items: &mut Items,
+    count_max: usize,
+    mut tell: impl FnMut(&EpollEvent) -> Result<(), Errno>,
+) -> Result<usize, Errno> {
+    let (mut told, mut rest) = (0, items.ready_len());
+    while rest > 0 && told < count_max {
+        rest -= 1;
+        let Some((index, item)) = items.take_first() else { break };
+        let Some(item) = item else { continue };
+        let found = item.look_unlisted();
+        if found.is_empty() {
+            continue;
+        }
+        if let Err(errno) = tell(&EpollEvent { events: found.bits(), data: item.data }) {
+            items.list(index, true);
+            return if told > 0 { Ok(told) } else { Err(errno) };
+        }
+        told += 1;
+        if item.events & EPOLLONESHOT != 0 {
+            item.disable();
+        } else if item.events & EPOLLET == 0 {
+            items.list(index, false);
+        }
+    }
+    Ok(told)
+}
+
 impl File for Epoll {
     fn readiness(&self) -> PollEvents {
         // Below the items of an instance that watches this one.
         let mut items = self.items.lock_nested();
-        let mut rest = self.core.ready_count();
-        while rest > 0 {
-            rest -= 1;
-            let Some((index, _)) = self.core.first() else { break };
-            let Some(item) = items.at(index) else {
-                self.core.forget(index);
-                continue;
-            };
-            item.rearm();
-            if !item.look().is_empty() {
-                return PollEvents::READABLE;
-            }
-            self.core.forget(index);
-            if !item.look().is_empty() {
-                self.core.push_first(index);
-                return PollEvents::READABLE;
+        items.take_noted(&self.core);
+        let mut found = PollEvents::empty();
+        for _ in 0..items.ready_len() {
+            let Some((index, item)) = items.take_first() else { break };
+            if item.is_some_and(|item| !item.look_unlisted().is_empty()) {
+                items.list(index, true);
+                found = PollEvents::READABLE;
+                break;
             }
         }
-        PollEvents::empty()
+        self.core.note_kept(items.ready_len());
+        found
     }
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
@@ -253,3 +232,6 @@ impl Drop for Epoll {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

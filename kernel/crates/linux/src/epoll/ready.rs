@@ -1,9 +1,8 @@
 //! [`Core`]: the part of an instance that wakes reach; [`Watch`]: what they call.
 
-use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use abi::PollEvents;
 use file::ReleaseWatcher;
@@ -12,181 +11,144 @@ use sync::{IrqSpinLock, WaitQueue, Wake, rank};
 use super::Epoll;
 use super::items::Key;
 
-/// The ready list and who waits for it.
+/// What wakes have noted, and who waits for it.
 pub(super) struct Core {
-    /// The length of the list, above the first number on it: what a look without the lock tells. Changed under the lock.
-    summary: AtomicU64,
-    ready: IrqSpinLock<Ready>,
+    /// How many items are noted: what a look without the lock tells. Changed under the lock.
+    noted_count: AtomicUsize,
+    /// How many items are on the list of the instance, at least. Changed by who has the items locked.
+    kept_count: AtomicUsize,
+    noted: IrqSpinLock<Noted>,
+    /// Other instances watch this one. Changed under the lock.
+    has_parents: AtomicBool,
     pub(super) queue: WaitQueue,
 }
 
-struct Ready {
-    /// Numbers of items that may be ready, each at most once.
-    list: VecDeque<u32>,
-    /// By item: whether it is on the list.
-    is_listed: Vec<bool>,
+struct Noted {
+    /// Numbers of items that may be ready and that nobody has taken, each at most once.
+    list: Vec<u32>,
     /// The items of other instances that watch this one.
     parents: Vec<Arc<Watch>>,
 }
 
-impl Ready {
-    /// Puts an item on the list, if it is not there yet.
-    #[inline]
-    fn list(&mut self, index: u32, at_front: bool) {
-        let Some(is_listed) = slot(&mut self.is_listed, index) else { return };
-        if core::mem::replace(is_listed, true) {
-            return;
-        }
-        debug_assert!(self.list.len() < self.list.capacity(), "there is room for every item");
-        if at_front {
-            self.list.push_front(index);
-        } else {
-            self.list.push_back(index);
-        }
-    }
-
-    /// Takes an item off the list, wherever it is.
-    fn unlist(&mut self, index: u32) {
-        let is_listed = slot(&mut self.is_listed, index).is_some_and(|is_listed| core::mem::replace(is_listed, false));
-        if is_listed {
-            if self.list.front() == Some(&index) {
-                self.list.pop_front();
-            } else {
-                self.list.retain(|other| *other != index);
-            }
-        }
-    }
-}
-
-fn slot(is_listed: &mut [bool], index: u32) -> Option<&mut bool> {
-    is_listed.get_mut(usize::try_from(index).ok()?)
-}
-
 impl Core {
     pub(super) fn new() -> Arc<Self> {
-        let ready = Ready { list: VecDeque::new(), is_listed: Vec::new(), parents: Vec::new() };
         Arc::new(Self {
-            summary: AtomicU64::new(0),
-            ready: IrqSpinLock::new(rank::EPOLL_READY, ready),
+            noted_count: AtomicUsize::new(0),
+            kept_count: AtomicUsize::new(0),
+            noted: IrqSpinLock::new(rank::EPOLL_READY, Noted { list: Vec::new(), parents: Vec::new() }),
+            has_parents: AtomicBool::new(false),
             queue: WaitQueue::with_rank(rank::EPOLL_WAIT_QUEUES),
         })
     }
 
-    /// Makes room for the item `index`. One thread at a time: the caller has the items locked.
-    pub(super) fn reserve(&self, index: u32) {
-        let count = usize::try_from(index).unwrap_or(usize::MAX).saturating_add(1);
-        if self.ready.lock().is_listed.len() >= count {
+    /// Makes room for so many items. One thread at a time: the caller has the items locked.
+    pub(super) fn reserve(&self, count: usize) {
+        if self.noted.lock().list.capacity() >= count {
             return;
         }
-        let capacity = count.next_power_of_two();
-        let mut list = VecDeque::with_capacity(capacity);
-        let mut is_listed = Vec::with_capacity(capacity);
-        let mut ready = self.ready.lock();
-        list.append(&mut ready.list);
-        is_listed.append(&mut ready.is_listed);
-        is_listed.resize(capacity, false);
-        core::mem::swap(&mut ready.list, &mut list);
-        core::mem::swap(&mut ready.is_listed, &mut is_listed);
-        drop(ready);
+        let mut list = Vec::with_capacity(count.next_power_of_two());
+        let mut noted = self.noted.lock();
+        list.append(&mut noted.list);
+        core::mem::swap(&mut noted.list, &mut list);
+        drop(noted);
     }
 
-    /// An item may be ready: lists it and wakes. Called under the lock of a wait queue, or of the ready list of an instance
-    /// this one watches. True if somebody waited for it.
-    pub(super) fn note(&self, index: u32) -> bool {
-        let mut ready = self.ready.lock_nested();
-        ready.list(index, false);
-        self.sum_up(&ready);
-        for parent in &ready.parents {
-            parent.wake(PollEvents::READABLE.bits());
+    /// An item may be ready: notes it and wakes. Called under the lock of a wait queue, or of what is noted of an instance this
+    /// one watches. True if somebody waited for it.
+    fn note(&self, watch: &Watch) -> bool {
+        let is_news = watch.list();
+        if is_news || self.has_parents.load(Ordering::Relaxed) {
+            let mut noted = self.noted.lock_nested();
+            if is_news {
+                debug_assert!(noted.list.len() < noted.list.capacity(), "there is room for every item");
+                noted.list.push(watch.index);
+                // Release: who sees that an item is noted sees why.
+                self.noted_count.store(noted.list.len(), Ordering::Release);
+            }
+            noted.wake_parents();
         }
-        drop(ready);
+        self.wake_waiters()
+    }
+
+    /// Something may be ready of what the instance has on its list. True if somebody waited for it.
+    pub(super) fn announce(&self) -> bool {
+        if self.has_parents.load(Ordering::Relaxed) {
+            self.noted.lock().wake_parents();
+        }
+        self.wake_waiters()
+    }
+
+    fn wake_waiters(&self) -> bool {
         self.queue.wake(PollEvents::READABLE.bits())
     }
 
-    fn sum_up(&self, ready: &Ready) {
-        let length = u64::try_from(ready.list.len()).unwrap_or(u64::MAX);
-        let first = ready.list.front().copied().unwrap_or(0);
-        // Release: who sees the item on the list sees why.
-        self.summary.store(length << u32::BITS | u64::from(first), Ordering::Release);
-    }
-
-    /// How many items are on the list.
+    /// Whether any item may be ready. False: none was when this was called.
     #[inline]
-    pub(super) fn ready_count(&self) -> u64 {
-        self.summary.load(Ordering::Acquire) >> u32::BITS
+    pub(super) fn has_any(&self) -> bool {
+        // In this order: what is noted is kept before it is noted no more.
+        self.noted_count.load(Ordering::Acquire) != 0 || self.kept_count.load(Ordering::Acquire) != 0
     }
 
-    /// The first item of the list, and whether there are others. Wakes only append: for who has the items locked, and so alone
-    /// takes off the list, the first stays the first.
+    /// Says how many items are on the list of the instance.
     #[inline]
-    pub(super) fn first(&self) -> Option<(u32, bool)> {
-        let summary = self.summary.load(Ordering::Acquire);
-        let (length, first) = (summary >> u32::BITS, summary & u64::from(u32::MAX));
-        (length > 0).then_some((u32::try_from(first).unwrap_or(u32::MAX), length > 1))
+    pub(super) fn note_kept(&self, count: usize) {
+        self.kept_count.store(count, Ordering::Release);
     }
 
-    /// Puts an item at the end of the list, if it is not on it.
-    pub(super) fn push(&self, index: u32) {
-        let mut ready = self.ready.lock();
-        ready.list(index, false);
-        self.sum_up(&ready);
-    }
-
-    /// Puts an item at the front of the list, if it is not on it.
-    pub(super) fn push_first(&self, index: u32) {
-        let mut ready = self.ready.lock();
-        ready.list(index, true);
-        self.sum_up(&ready);
-    }
-
-    /// Puts an item at the end of the list, wherever it was.
-    pub(super) fn move_to_end(&self, index: u32) {
-        let mut ready = self.ready.lock();
-        ready.unlist(index);
-        ready.list(index, false);
-        self.sum_up(&ready);
-    }
-
-    /// Takes an item off the list.
+    /// Moves what is noted to `to`, which is empty and has as much room, from where it goes to the list of `kept` items.
     #[inline]
-    pub(super) fn forget(&self, index: u32) {
-        let mut ready = self.ready.lock();
-        ready.unlist(index);
-        self.sum_up(&ready);
+    pub(super) fn take_noted(&self, to: &mut Vec<u32>, kept: usize) {
+        if self.noted_count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut noted = self.noted.lock();
+        self.note_kept(kept + noted.list.len());
+        core::mem::swap(&mut noted.list, to);
+        self.noted_count.store(0, Ordering::Release);
     }
 
     /// Passes wakes on to an item of an instance that watches this one.
     pub(super) fn add_parent(&self, parent: &Arc<Watch>) {
         let mut bigger = Vec::new();
         loop {
-            let mut ready = self.ready.lock();
-            if ready.parents.len() == ready.parents.capacity() && bigger.capacity() > ready.parents.len() {
-                bigger.append(&mut ready.parents);
-                core::mem::swap(&mut bigger, &mut ready.parents);
+            let mut noted = self.noted.lock();
+            if noted.parents.len() == noted.parents.capacity() && bigger.capacity() > noted.parents.len() {
+                bigger.append(&mut noted.parents);
+                core::mem::swap(&mut bigger, &mut noted.parents);
             }
-            if ready.parents.len() < ready.parents.capacity() {
-                ready.parents.push(Arc::clone(parent));
+            if noted.parents.len() < noted.parents.capacity() {
+                noted.parents.push(Arc::clone(parent));
+                self.has_parents.store(true, Ordering::Relaxed);
                 return;
             }
-            let wanted = (ready.parents.len() * 2).max(1);
-            drop(ready);
+            let wanted = (noted.parents.len() * 2).max(1);
+            drop(noted);
             bigger = Vec::with_capacity(wanted);
         }
     }
 
     /// Takes back [`Core::add_parent`].
     pub(super) fn remove_parent(&self, parent: &Arc<Watch>) {
-        let mut ready = self.ready.lock();
-        let position = ready.parents.iter().position(|other| Arc::ptr_eq(other, parent));
-        let removed = position.map(|position| ready.parents.swap_remove(position));
-        drop(ready);
+        let mut noted = self.noted.lock();
+        let position = noted.parents.iter().position(|other| Arc::ptr_eq(other, parent));
+        let removed = position.map(|position| noted.parents.swap_remove(position));
+        self.has_parents.store(!noted.parents.is_empty(), Ordering::Relaxed);
+        drop(noted);
         drop(removed);
     }
 
     /// How many instances lie on the longest way up from here, this one included.
     pub(super) fn height(&self) -> usize {
-        let ready = self.ready.lock_nested();
-        1 + ready.parents.iter().map(|parent| parent.core.height()).max().unwrap_or(0)
+        let noted = self.noted.lock_nested();
+        1 + noted.parents.iter().map(|parent| parent.core.height()).max().unwrap_or(0)
+    }
+}
+
+impl Noted {
+    fn wake_parents(&self) {
+        for parent in &self.parents {
+            parent.wake(PollEvents::READABLE.bits());
+        }
     }
 }
 
@@ -198,11 +160,13 @@ pub(super) struct Watch {
     key: Key,
     /// The events that count; none while the item is disabled.
     events: AtomicU32,
+    /// The item is noted, or on the list of the instance.
+    is_listed: AtomicBool,
 }
 
 impl Watch {
     pub(super) fn new(core: Arc<Core>, epoll: Weak<Epoll>, index: u32, key: Key) -> Self {
-        Self { core, epoll, index, key, events: AtomicU32::new(0) }
+        Self { core, epoll, index, key, events: AtomicU32::new(0), is_listed: AtomicBool::new(false) }
     }
 
     pub(super) fn key(&self) -> Key {
@@ -212,6 +176,22 @@ impl Watch {
     pub(super) fn set_events(&self, events: PollEvents) {
         self.events.store(events.bits(), Ordering::Relaxed);
     }
+
+    /// The item is to be listed. False: it is already, and whoever looks at it sees all that the caller has seen.
+    #[inline]
+    pub(super) fn list(&self) -> bool {
+        !self.is_listed.swap(true, Ordering::AcqRel)
+    }
+
+    /// The item is about to be looked at, off the list: what happens from now on lists it again.
+    #[inline]
+    pub(super) fn unlist(&self) {
+        self.is_listed.swap(false, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        self.is_listed.load(Ordering::Relaxed)
+    }
 }
 
 impl Wake for Watch {
@@ -219,14 +199,14 @@ impl Wake for Watch {
     fn wake(&self, events: u32) -> bool {
         let is_wanted = self.events.load(Ordering::Relaxed) & events != 0;
         if is_wanted {
-            self.core.note(self.index);
+            self.core.note(self);
         }
         is_wanted
     }
 
     /// A wake of an instance for which nobody waits goes on to another.
     fn wake_exclusive(&self, events: u32) -> bool {
-        self.events.load(Ordering::Relaxed) & events != 0 && self.core.note(self.index)
+        self.events.load(Ordering::Relaxed) & events != 0 && self.core.note(self)
     }
 }
 
