@@ -65,7 +65,19 @@ impl DmaBuffer {
     #[inline]
     pub(super) fn pointer(&self, offset: usize, len: usize) -> NonNull<u8> {
         assert!(offset <= self.len && len <= self.len - offset, "range outside of the block");
-        NonNull::with_exposed_provenance(self.start.saturating_add(offset))
+        // SAFETY: it was just checked.
+        unsafe { self.pointer_inside(offset, len) }
+    }
+
+    /// As [`DmaBuffer::pointer`], for a part that is known to be there.
+    ///
+    /// # Safety
+    /// `offset + len` is not more than the block's length.
+    #[inline]
+    pub(super) unsafe fn pointer_inside(&self, offset: usize, len: usize) -> NonNull<u8> {
+        debug_assert!(offset + len <= self.len, "range outside of the block");
+        // SAFETY: per the contract it is inside of the block, which lies in the direct map.
+        unsafe { NonNull::with_exposed_provenance(self.start).add(offset) }
     }
 }
 

@@ -80,9 +80,10 @@ pub struct Buffer {
     pub is_writable: bool,
 }
 
-/// What the device has of one chain.
+/// What the device has of the chain that begins with one descriptor.
 struct Chain<T> {
-    token: T,
+    /// None: there is no such chain.
+    token: Option<T>,
     /// Its descriptors, the head among them.
     count: u16,
     last: u16,
@@ -97,7 +98,7 @@ pub struct SplitQueue<T> {
     /// By descriptor: the next one of its chain, or of the free list.
     next: Box<[u16]>,
     /// By head.
-    chains: Box<[Option<Chain<T>>]>,
+    chains: Box<[Chain<T>]>,
     first_free: u16,
     free: u16,
     chain_count: u16,
@@ -117,7 +118,9 @@ impl<T> SplitQueue<T> {
         if !len.is_power_of_two() || len > QUEUE_LEN_MAX {
             return None;
         }
-        let chains: Vec<_> = core::iter::repeat_with(|| None).take(usize::from(len)).collect();
+        let chains: Vec<_> = core::iter::repeat_with(|| Chain { token: None, count: 0, last: 0, writable_len: 0 })
+            .take(usize::from(len))
+            .collect();
         Some(Self {
             len,
             has_event_index,
@@ -196,7 +199,23 @@ impl<T> SplitQueue<T> {
         }
         self.first_free = at;
         self.free -= wanted;
-        self.offer(memory, head, Chain { token, count: wanted, last, writable_len });
+        self.offer(memory, head, token, (wanted, last, writable_len));
+        Ok(())
+    }
+
+    /// As [`SplitQueue::add`], for a chain of one buffer.
+    #[inline]
+    pub fn add_one(&mut self, memory: &impl QueueMemory, buffer: Buffer, token: T) -> Result<(), T> {
+        if !self.has_room_for(1) {
+            return Err(token);
+        }
+        let Buffer { address, len, is_writable } = buffer;
+        let head = self.first_free;
+        let (flags, writable_len) = if is_writable { (DESCRIPTOR_IS_WRITABLE, len) } else { (0, 0) };
+        memory.write_descriptor(head, DescriptorEntry { address, len, flags, next: 0 });
+        self.first_free = self.next_of(head);
+        self.free -= 1;
+        self.offer(memory, head, token, (1, head, writable_len));
         Ok(())
     }
 
@@ -218,16 +237,18 @@ impl<T> SplitQueue<T> {
         memory.write_descriptor(head, DescriptorEntry { address, len, flags: DESCRIPTOR_IS_TABLE, next: 0 });
         self.first_free = self.next_of(head);
         self.free -= 1;
-        self.offer(memory, head, Chain { token, count: 1, last: head, writable_len });
+        self.offer(memory, head, token, (1, head, writable_len));
         Ok(())
     }
 
-    /// Puts a chain into the available ring.
+    /// Puts a chain into the available ring: its count of descriptors, the last of them, and how much the device may write.
     #[inline]
-    fn offer(&mut self, memory: &impl QueueMemory, head: u16, chain: Chain<T>) {
+    fn offer(&mut self, memory: &impl QueueMemory, head: u16, token: T, (count, last, writable_len): (u16, u16, u32)) {
         self.chain_count += 1;
-        if let Some(slot) = self.chains.get_mut(usize::from(head)) {
-            *slot = Some(chain);
+        if let Some(chain) = self.chains.get_mut(usize::from(head)) {
+            // The token moves once, as it may be large.
+            chain.token = Some(token);
+            (chain.count, chain.last, chain.writable_len) = (count, last, writable_len);
         }
         memory.write_available(self.available & (self.len - 1), head);
         self.available = self.available.wrapping_add(1);
@@ -237,10 +258,11 @@ impl<T> SplitQueue<T> {
     pub fn take_all(&mut self) -> impl Iterator<Item = T> {
         self.is_broken = true;
         self.chain_count = 0;
-        self.chains.iter_mut().filter_map(Option::take).map(|chain| chain.token)
+        self.chains.iter_mut().filter_map(|chain| chain.token.take())
     }
 
     /// Tells the device of all chains so far. True: it wants to be notified.
+    #[inline]
     pub fn publish(&mut self, memory: &impl QueueMemory) -> bool {
         if self.published == self.available {
             return false;
@@ -273,8 +295,8 @@ impl<T> SplitQueue<T> {
         }
         let (head, written) = memory.read_used(self.used & (self.len - 1));
         let Ok(head) = u16::try_from(head) else { return self.note_broken() };
-        let Some(place) = self.chains.get_mut(usize::from(head)) else { return self.note_broken() };
-        let Some(Chain { count, last, writable_len, .. }) = *place else { return self.note_broken() };
+        let Some(chain) = self.chains.get_mut(usize::from(head)) else { return self.note_broken() };
+        let Chain { token: Some(_), count, last, writable_len } = *chain else { return self.note_broken() };
         self.used = self.used.wrapping_add(1);
         if let Some(next) = self.next.get_mut(usize::from(last)) {
             *next = self.first_free;
@@ -283,7 +305,7 @@ impl<T> SplitQueue<T> {
         self.free += count;
         self.chain_count -= 1;
         // Last, and alone: a token may be large.
-        place.take().map(|chain| (chain.token, written.min(writable_len)))
+        chain.token.take().map(|token| (token, written.min(writable_len)))
     }
 
     /// The device gave back what it did not have: nothing further is believed.
@@ -296,6 +318,7 @@ impl<T> SplitQueue<T> {
 
     /// Whether a chain of so many buffers would be taken now.
     #[must_use]
+    #[inline]
     pub fn has_room_for(&self, count: u16) -> bool {
         count <= self.free && !self.is_broken
     }
@@ -333,6 +356,7 @@ impl<T> SplitQueue<T> {
         }
     }
 
+    #[inline]
     fn next_of(&self, descriptor: u16) -> u16 {
         self.next.get(usize::from(descriptor)).copied().unwrap_or(0)
     }
@@ -489,6 +513,26 @@ mod tests {
         assert_eq!(queue.take_used(&device), Some(("second", 7)));
         assert_eq!(queue.take_used(&device), Some(("first", 100)), "more than it could write");
         assert_eq!((queue.take_used(&device), queue.free(), queue.is_empty()), (None, LEN, true));
+    }
+
+    #[test]
+    fn one_buffer_is_a_chain_of_its_own() {
+        let device = Device::new();
+        let mut queue = SplitQueue::new(LEN, true).unwrap();
+        for number in 0..3 * u64::from(LEN) {
+            let buffer = if number % 2 == 0 { input(number) } else { output(number) };
+            queue.add_one(&device, buffer, number).unwrap();
+            queue.publish(&device);
+            let (head, chain) = device.take().unwrap();
+            assert_eq!(chain, [buffer]);
+            device.give_back(head.into(), 200);
+            let written = if number % 2 == 0 { 100 } else { 0 };
+            assert_eq!(queue.take_used(&device), Some((number, written)), "as much as it could write");
+        }
+        for number in 0..LEN.into() {
+            queue.add_one(&device, output(number), number).unwrap();
+        }
+        assert_eq!((queue.add_one(&device, output(9), 99), queue.free()), (Err(99), 0));
     }
 
     #[test]

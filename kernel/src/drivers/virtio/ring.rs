@@ -16,7 +16,7 @@ use super::AnyTransport;
 use crate::arch::cpu;
 use crate::drivers::hal::DmaBuffer;
 use crate::memory::PAGE_BYTES;
-use crate::memory::layout::{DIRECT_MAP, DIRECT_MAP_BYTES_MAX, physical_of_direct};
+use crate::memory::layout::{DIRECT_MAP, DIRECT_MAP_BYTES_MAX};
 
 const POST_CODE_PORT: u16 = 0x80;
 const DESCRIPTOR_BYTES: usize = 16;
@@ -64,21 +64,33 @@ impl RingMemory {
         self.len
     }
 
-    /// A word of the block, which both sides change at any time.
-    fn half_word(&self, offset: usize) -> &AtomicU16 {
-        let word = self.block.pointer(offset, 2).cast::<u16>();
-        debug_assert!(word.is_aligned(), "a word of a ring is not aligned");
-        // SAFETY: the block is at least as long, lives as long as `self`, and its words are accessed by atomic or volatile accesses only.
-        unsafe { AtomicU16::from_ptr(word.as_ptr()) }
+    /// A half word of the available ring: its flags, its index, as many entries as there are descriptors, its event index.
+    #[inline]
+    fn available_at(&self, place: usize) -> &AtomicU16 {
+        debug_assert!(place <= usize::from(self.len) + 2, "behind the ring");
+        // SAFETY: the block has room for this ring behind `available`, which is even.
+        unsafe { self.half_word(self.available + 2 * place) }
     }
 
-    fn word(&self, offset: usize) -> &AtomicU32 {
-        let word = self.block.pointer(offset, 4).cast::<u32>();
-        debug_assert!(word.is_aligned(), "a word of a ring is not aligned");
-        // SAFETY: as in `half_word`.
-        unsafe { AtomicU32::from_ptr(word.as_ptr()) }
+    /// A half word of the used ring, of which an entry has four.
+    #[inline]
+    fn used_at(&self, place: usize) -> &AtomicU16 {
+        debug_assert!(place <= 4 * usize::from(self.len) + 2, "behind the ring");
+        // SAFETY: the block has room for this ring behind `used`, which is even.
+        unsafe { self.half_word(self.used + 2 * place) }
     }
 
+    /// A half word of the block, which both sides change at any time.
+    ///
+    /// # Safety
+    /// It is inside of the block and aligned.
+    #[inline]
+    unsafe fn half_word(&self, offset: usize) -> &AtomicU16 {
+        // SAFETY: the contract. The block lives as long as `self`, and its words are accessed by atomic or volatile accesses only.
+        unsafe { AtomicU16::from_ptr(self.block.pointer_inside(offset, 2).cast().as_ptr()) }
+    }
+
+    #[inline]
     fn slot(&self, index: u16) -> usize {
         usize::from(index & (self.len - 1))
     }
@@ -88,10 +100,10 @@ impl QueueMemory for RingMemory {
     #[inline]
     fn write_descriptor(&self, index: u16, entry: DescriptorEntry) {
         let DescriptorEntry { address, len, flags, next } = entry;
-        let place = self.block.pointer(self.slot(index) * DESCRIPTOR_BYTES, DESCRIPTOR_BYTES);
         let rest = u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48;
-        // SAFETY: the entry is inside of the block and aligned, as the block begins a page.
+        // SAFETY: the block begins with as many descriptors as slots are less than, and is aligned to a page.
         unsafe {
+            let place = self.block.pointer_inside(self.slot(index) * DESCRIPTOR_BYTES, DESCRIPTOR_BYTES);
             place.cast::<u64>().write_volatile(address);
             place.cast::<u64>().add(1).write_volatile(rest);
         }
@@ -99,40 +111,45 @@ impl QueueMemory for RingMemory {
 
     #[inline]
     fn write_available(&self, slot: u16, head: u16) {
-        self.half_word(self.available + RING_HEAD_BYTES + 2 * self.slot(slot)).store(head, Ordering::Relaxed);
+        self.available_at(2 + self.slot(slot)).store(head, Ordering::Relaxed);
     }
 
+    #[inline]
     fn publish_available(&self, index: u16) {
-        self.half_word(self.available + 2).store(index, Ordering::Release);
+        self.available_at(1).store(index, Ordering::Release);
     }
 
     fn write_available_flags(&self, flags: u16) {
-        self.half_word(self.available).store(flags, Ordering::Relaxed);
+        self.available_at(0).store(flags, Ordering::Relaxed);
     }
 
     fn write_used_event(&self, index: u16) {
-        let place = self.available + RING_HEAD_BYTES + 2 * usize::from(self.len);
-        self.half_word(place).store(index, Ordering::Relaxed);
+        self.available_at(2 + usize::from(self.len)).store(index, Ordering::Relaxed);
     }
 
     #[inline]
     fn read_used_index(&self) -> u16 {
-        self.half_word(self.used + 2).load(Ordering::Acquire)
+        self.used_at(1).load(Ordering::Acquire)
     }
 
     #[inline]
     fn read_used(&self, slot: u16) -> (u32, u32) {
-        let place = self.used + RING_HEAD_BYTES + USED_BYTES * self.slot(slot);
-        (self.word(place).load(Ordering::Relaxed), self.word(place + 4).load(Ordering::Relaxed))
+        let offset = self.used + RING_HEAD_BYTES + USED_BYTES * self.slot(slot);
+        // SAFETY: the block has room for as many entries behind `used`, a multiple of four. Its words are accessed as in `half_word`.
+        let (head, written) = unsafe {
+            let entry = self.block.pointer_inside(offset, USED_BYTES).cast::<u32>();
+            (AtomicU32::from_ptr(entry.as_ptr()), AtomicU32::from_ptr(entry.add(1).as_ptr()))
+        };
+        (head.load(Ordering::Relaxed), written.load(Ordering::Relaxed))
     }
 
     fn read_used_flags(&self) -> u16 {
-        self.half_word(self.used).load(Ordering::Relaxed)
+        self.used_at(0).load(Ordering::Relaxed)
     }
 
     #[inline]
     fn read_available_event(&self) -> u16 {
-        self.half_word(self.used + RING_HEAD_BYTES + USED_BYTES * usize::from(self.len)).load(Ordering::Relaxed)
+        self.used_at(2 + 4 * usize::from(self.len)).load(Ordering::Relaxed)
     }
 
     fn fence(&self) {
@@ -151,10 +168,11 @@ impl QueueMemory for RingMemory {
 }
 
 /// The physical address of bytes of the kernel heap; `None` for those that lie elsewhere.
+#[inline]
 pub(in crate::drivers) fn physical_of(bytes: &[u8]) -> Option<u64> {
-    let address = bytes.as_ptr() as usize;
-    let offset = address.checked_sub(DIRECT_MAP)?;
-    ((offset as u64) < DIRECT_MAP_BYTES_MAX).then(|| physical_of_direct(address))
+    // What lies below the map is far above it in this count.
+    let offset = (bytes.as_ptr() as usize).wrapping_sub(DIRECT_MAP) as u64;
+    (offset < DIRECT_MAP_BYTES_MAX).then_some(offset)
 }
 
 /// A buffer that the device has.
@@ -217,7 +235,7 @@ impl BufferQueue {
     pub(in crate::drivers) fn post(&mut self, buffer: Box<[u8]>) {
         let Some(address) = physical_of(&buffer) else { return };
         let given = Buffer { address, len: u32::try_from(BUFFER_BYTES).unwrap_or(0), is_writable: true };
-        let _ = self.queue.add(&self.memory, core::iter::once(given), LentBuffer::lend(buffer));
+        let _ = self.queue.add_one(&self.memory, given, LentBuffer::lend(buffer));
     }
 
     /// Takes a buffer that the device has written, and how many bytes.
