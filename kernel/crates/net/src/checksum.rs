@@ -78,6 +78,49 @@ impl Sum {
     }
 }
 
+/// A [`Sum`] to which few words come: what frames of one destination have in common.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShortSum(u32);
+
+impl ShortSum {
+    /// Adds a word.
+    #[must_use]
+    #[inline]
+    pub fn with_word(self, word: u16) -> Self {
+        Self(self.0 + u32::from(word.swap_bytes()))
+    }
+
+    /// Adds a length of up to 32 bits.
+    #[must_use]
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+    pub fn with_len(self, len: usize) -> Self {
+        self.with_word(len as u16).with_word((len >> 16) as u16)
+    }
+
+    /// As [`Sum::folded`].
+    #[must_use]
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "each step keeps all bits of the sum")]
+    pub fn folded(self) -> u16 {
+        let sum = (self.0 >> 16) + (self.0 & 0xffff);
+        ((sum >> 16) as u16 + sum as u16).swap_bytes()
+    }
+
+    /// As [`Sum::finish`].
+    #[must_use]
+    #[inline]
+    pub fn finish(self) -> u16 {
+        !self.folded()
+    }
+}
+
+impl From<Sum> for ShortSum {
+    fn from(sum: Sum) -> Self {
+        Self(fold(u128::from(sum.words)).into())
+    }
+}
+
 /// The sum of 64-bit words, with room above for every carry.
 #[inline]
 fn sum_little_endian(bytes: &[u8]) -> u128 {
@@ -153,6 +196,23 @@ mod tests {
     use testkit::Random;
 
     use super::*;
+
+    #[test]
+    fn a_short_sum_is_the_same() {
+        for (words, len) in [([0xffff; 3], 0xffff), ([1, 0xfffe, 0], 20), ([0; 3], 0), ([0xffff, 0xffff, 2], 0x1_ffff)]
+        {
+            let mut sum = Sum::new();
+            sum.add(&[0xff; 7]);
+            let mut short = ShortSum::from(sum).with_len(len);
+            sum.add_len(len);
+            for word in words {
+                sum.add_word(word);
+                short = short.with_word(word);
+            }
+            assert_eq!((short.folded(), short.finish()), (sum.folded(), sum.finish()));
+        }
+        assert_eq!((ShortSum::default().folded(), ShortSum::default().finish()), (0, 0xffff));
+    }
     use crate::frame::PartialChecksum;
 
     fn plain(bytes: &[u8]) -> u16 {

@@ -108,6 +108,16 @@ impl Neighbour {
         (state.has_mac().then_some([a, b, c, d, e, f]), state)
     }
 
+    /// Its link address, if that is known and nobody has to look whether it is right.
+    #[must_use]
+    #[inline]
+    pub fn fresh(&self) -> Option<Mac> {
+        use NeighbourState::{Delay, Permanent, Probe, Reachable};
+        const FRESH: u8 = Reachable as u8 | Delay as u8 | Probe as u8 | Permanent as u8;
+        let [a, b, c, d, e, f, state, _] = self.word.load(Ordering::Acquire).to_le_bytes();
+        (state & FRESH != 0).then_some([a, b, c, d, e, f])
+    }
+
     fn set(&self, mac: Mac, state: NeighbourState) {
         self.word.store(pack(mac, state), Ordering::Release);
     }
@@ -473,6 +483,19 @@ mod tests {
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])
+    }
+
+    #[test]
+    fn link_addresses_that_nobody_has_to_look_after_are_fresh() {
+        let neighbour = Neighbour { address: address(9), word: AtomicU64::new(0) };
+        for bit in 0..8 {
+            let state = NeighbourState::from_bits(1 << bit);
+            neighbour.set([1, 2, 3, 4, 5, 6], state);
+            let (mac, _) = neighbour.get();
+            assert_eq!(neighbour.fresh(), mac.filter(|_| state != NeighbourState::Stale), "{state:?}");
+        }
+        neighbour.set([0; 6], NeighbourState::None);
+        assert_eq!(neighbour.fresh(), None);
     }
 
     fn frames(count: u8) -> Vec<TransmitFrame> {

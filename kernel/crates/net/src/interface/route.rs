@@ -14,9 +14,9 @@ use sync::machine;
 
 use super::address::AddressClass;
 use super::fragment::{self, Part};
-use super::neighbour::{Mac, Neighbour, NeighbourState};
+use super::neighbour::{Mac, Neighbour};
 use super::{Interface, Interfaces};
-use crate::checksum::{self, Sum};
+use crate::checksum::{self, ShortSum, Sum};
 use crate::classify::ETHERNET_LEN;
 use crate::counters::Counter;
 use crate::flow_key::protocol;
@@ -94,9 +94,11 @@ pub struct Route {
     next_hop: IpAddr,
     template: [u8; TEMPLATE_LEN_MAX],
     /// The sum over the IPv4 header with no length and no identification.
-    header_sum: Sum,
+    header_sum: ShortSum,
     /// The sum over both addresses and the protocol.
-    pseudo_sum: Sum,
+    pseudo_sum: ShortSum,
+    /// Where the protocol has its checksum, unless the sender fills it in.
+    checksum_at: Option<u16>,
     mtu: u32,
     features: NicFeatures,
     next_identification: AtomicU32,
@@ -141,8 +143,9 @@ impl Interfaces {
             destination,
             next_hop: path.next_hop,
             template: [0; TEMPLATE_LEN_MAX],
-            header_sum: Sum::new(),
-            pseudo_sum,
+            header_sum: ShortSum::default(),
+            pseudo_sum: pseudo_sum.into(),
+            checksum_at: checksum_place(request),
             mtu,
             features,
             next_identification: AtomicU32::new(self.identification(destination, 1)),
@@ -227,8 +230,8 @@ impl Route {
     ///
     /// `EMSGSIZE`: at least one was longer than the path takes, and was dropped; `ENOBUFS`: there was no memory to cut one. May sleep; no spinlock is held.
     pub fn send(&self, stack: &Stack, frames: &mut Vec<TransmitFrame>) -> Result<(), Errno> {
-        let is_too_long =
-            |frame: &TransmitFrame| frame.segmentation.is_none() && frame.len() + self.header_len() > self.mtu();
+        let len_max = self.mtu().saturating_sub(self.header_len());
+        let is_too_long = |frame: &TransmitFrame| frame.len() > len_max && frame.segmentation.is_none();
         let mut result = Ok(());
         if frames.iter().any(is_too_long) {
             result = self.cut(stack, frames, is_too_long);
@@ -305,9 +308,9 @@ impl Route {
     /// The link address of the neighbour. None: it is being asked for, and the frames wait for it.
     #[inline]
     fn resolve(&self, stack: &Stack, neighbour: &Arc<Neighbour>, frames: &mut Vec<TransmitFrame>) -> Option<Mac> {
-        match neighbour.get() {
-            (Some(mac), state) if state != NeighbourState::Stale => Some(mac),
-            _ => self.resolve_slowly(stack, neighbour, frames),
+        match neighbour.fresh() {
+            Some(mac) => Some(mac),
+            None => self.resolve_slowly(stack, neighbour, frames),
         }
     }
 
@@ -396,18 +399,10 @@ impl Route {
     /// Prepares the checksum of the transport protocol, and finishes it unless somebody else does. The frame is `len` bytes long.
     #[inline]
     pub(super) fn write_checksum(&self, frame: &mut TransmitFrame, len: usize, is_offloaded: bool) {
-        let offset: u16 = match self.request.protocol {
-            _ if self.request.leaves_checksum => return,
-            protocol::TCP => 16,
-            protocol::UDP => 6,
-            protocol::ICMPV6 => 2,
-            _ => return,
-        };
-        let mut sum = self.pseudo_sum;
-        sum.add_len(len);
+        let Some(offset) = self.checksum_at else { return };
         let at = usize::from(offset);
         let Some(field) = frame.head_mut().get_mut(at..at + 2) else { return };
-        field.copy_from_slice(&sum.folded().to_be_bytes());
+        field.copy_from_slice(&self.pseudo_sum.with_len(len).folded().to_be_bytes());
         frame.checksum = Some(PartialChecksum { start: 0, offset });
         // Devices finish those of TCP and UDP alone, and raw sockets see what comes back.
         if !is_offloaded || self.request.protocol == protocol::ICMPV6 {
@@ -429,15 +424,13 @@ impl Route {
             copy_front::<{ ETHERNET_LEN + IPV4_LEN }>(&self.template, room);
             let identification = self.next_identification.fetch_add(1, Ordering::Relaxed) as u16;
             let total_len = (payload_len + IPV4_LEN) as u16;
-            let mut sum = self.header_sum;
-            sum.add_word(total_len);
-            sum.add_word(identification);
+            let mut sum = self.header_sum.with_word(total_len).with_word(identification);
             if ecn != 0 {
                 debug_assert!(
                     room[ETHERNET_LEN + 1] & ecn::MASK == 0,
                     "who sets it in each frame has none in the route"
                 );
-                sum.add_word(u16::from(ecn));
+                sum = sum.with_word(u16::from(ecn));
                 room[ETHERNET_LEN + 1] |= ecn;
             }
             let mut packet = Ipv4Packet::new_unchecked(&mut room[ETHERNET_LEN..]);
@@ -469,7 +462,9 @@ impl Route {
             packet.set_next_header(IpProtocol::from(request.protocol));
             packet.set_src_addr(source);
             packet.set_dst_addr(destination);
-            self.header_sum.add(&self.template[ETHERNET_LEN..ETHERNET_LEN + IPV4_LEN]);
+            let mut sum = Sum::new();
+            sum.add(&self.template[ETHERNET_LEN..ETHERNET_LEN + IPV4_LEN]);
+            self.header_sum = sum.into();
         } else if let (IpAddr::V6(source), IpAddr::V6(destination)) = (source, destination) {
             ethernet.set_ethertype(EthernetProtocol::Ipv6);
             let mut packet = Ipv6Packet::new_unchecked(ethernet.payload_mut());
@@ -480,6 +475,17 @@ impl Route {
             packet.set_src_addr(source);
             packet.set_dst_addr(destination);
         }
+    }
+}
+
+/// Where the protocol of a request has its checksum, unless the sender fills it in.
+fn checksum_place(request: &RouteRequest) -> Option<u16> {
+    match request.protocol {
+        _ if request.leaves_checksum => None,
+        protocol::TCP => Some(16),
+        protocol::UDP => Some(6),
+        protocol::ICMPV6 => Some(2),
+        _ => None,
     }
 }
 
