@@ -254,7 +254,7 @@ mod tests {
         let (source, destination) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let mut frame = TransmitFrame::new(16);
         frame.append(&[1, 2, 3, 4, 0, 13, 0, 0, 9]);
-        frame.pieces.push(Piece::Shared(Arc::new(alloc::vec![7; 9]), 1..5));
+        frame.pieces = alloc::boxed::Box::new([Piece::Shared(Arc::new(alloc::vec![7; 9]), 1..5)]);
         let sum = Sum::pseudo_header(source, destination, 17, frame.len());
         frame.head_mut()[6..8].copy_from_slice(&sum.folded().to_be_bytes());
         frame.checksum = Some(PartialChecksum { start: 0, offset: 6 });

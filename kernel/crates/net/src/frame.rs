@@ -21,7 +21,8 @@ use crate::room;
 
 /// Room in front of the transport header: the device's own header (at most 20 bytes), a link header with a tag (18), IPv6 (40),
 /// rounded up so that the transport header is aligned.
-pub const HEADROOM: usize = 80;
+pub const HEADROOM: usize = HEADROOM_LEN as usize;
+const HEADROOM_LEN: u32 = 80;
 
 /// Bytes of one buffer of a device, and a range of them that matters.
 pub struct Payload {
@@ -283,21 +284,14 @@ pub enum SegmentationKind {
     Tcp6,
 }
 
-/// The memory that a frame to transmit lies in: what must stay while a device reads it.
-#[derive(Debug)]
-pub struct FrameMemory {
-    _head: Vec<u8>,
-    _pieces: Vec<Piece>,
-}
-
 /// A frame to transmit. Built from the transport header outwards.
 #[derive(Debug, Default)]
 pub struct TransmitFrame {
     /// With [`HEADROOM`] at first.
     head: Vec<u8>,
-    start: usize,
-    /// Payload that follows the head.
-    pub pieces: Vec<Piece>,
+    /// Payload that follows the head; nearly always none, and then no memory.
+    pub pieces: Box<[Piece]>,
+    start: u32,
     /// A checksum that is not finished. Without the device's help the lowest layer finishes it.
     pub checksum: Option<PartialChecksum>,
     /// Only for devices that can cut.
@@ -320,27 +314,46 @@ impl TransmitFrame {
     /// An empty frame, with memory for `capacity` bytes behind the headroom.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let mut head = Vec::with_capacity(HEADROOM + capacity);
-        head.extend_from_slice(&[0; HEADROOM]);
-        Self { head, start: HEADROOM, pieces: Vec::new(), checksum: None, segmentation: None, ecn: 0 }
+        Self::with_front(&[0; HEADROOM], capacity)
+    }
+
+    /// A frame that begins with what `front` has behind its first [`HEADROOM`] bytes, with memory for `capacity` more.
+    #[must_use]
+    #[inline]
+    pub fn with_front(front: &[u8], capacity: usize) -> Self {
+        debug_assert!(front.len() >= HEADROOM, "room for all headers comes first");
+        let mut head = Vec::with_capacity(front.len() + capacity);
+        head.extend_from_slice(front);
+        Self::of_head(head)
     }
 
     /// As [`TransmitFrame::new`], for more than headers. `ENOBUFS`: there is no memory.
     pub fn with_room(capacity: usize) -> Result<Self, Errno> {
         let mut head = room::room_for(HEADROOM + capacity)?;
         head.extend_from_slice(&[0; HEADROOM]);
-        Ok(Self { head, start: HEADROOM, pieces: Vec::new(), checksum: None, segmentation: None, ecn: 0 })
+        Ok(Self::of_head(head))
+    }
+
+    #[inline]
+    fn of_head(head: Vec<u8>) -> Self {
+        Self { head, start: HEADROOM_LEN, ..Self::default() }
+    }
+
+    #[inline]
+    fn start(&self) -> usize {
+        self.start as usize
     }
 
     /// The head's bytes: headers, and payload that was copied.
     #[must_use]
     pub fn head(&self) -> &[u8] {
-        self.head.get(self.start..).unwrap_or_default()
+        self.head.get(self.start()..).unwrap_or_default()
     }
 
     /// As [`TransmitFrame::head`], to be changed.
     pub fn head_mut(&mut self) -> &mut [u8] {
-        self.head.get_mut(self.start..).unwrap_or_default()
+        let start = self.start();
+        self.head.get_mut(start..).unwrap_or_default()
     }
 
     /// Makes `len` bytes of room in front and answers them, zeroed or not; [`PartialChecksum::start`] moves along.
@@ -349,19 +362,18 @@ impl TransmitFrame {
     /// When the headroom is used up: a bug, as [`HEADROOM`] is the sum of all headers.
     #[inline]
     pub fn push_front(&mut self, len: usize) -> &mut [u8] {
-        assert!(len <= self.start, "headers are longer than the headroom");
-        self.start -= len;
+        let start = self.start().checked_sub(len).expect("headers are not longer than the headroom");
+        self.start = u32::try_from(start).unwrap_or(0);
         if let Some(checksum) = &mut self.checksum {
             checksum.start += u16::try_from(len).unwrap_or(0);
         }
-        let start = self.start;
         &mut self.head[start..start + len]
     }
 
     /// Takes the first `len` bytes off again.
     pub fn trim_front(&mut self, len: usize) {
-        let len = len.min(self.head.len() - self.start);
-        self.start += len;
+        let len = len.min(self.head.len() - self.start());
+        self.start += u32::try_from(len).unwrap_or(0);
         if let Some(checksum) = &mut self.checksum {
             checksum.start = checksum.start.saturating_sub(u16::try_from(len).unwrap_or(u16::MAX));
         }
@@ -388,18 +400,17 @@ impl TransmitFrame {
         }
     }
 
-    /// Takes the memory out, and leaves an empty frame.
-    #[must_use]
-    #[inline]
-    pub fn take_memory(&mut self) -> FrameMemory {
-        self.start = 0;
-        FrameMemory { _head: core::mem::take(&mut self.head), _pieces: core::mem::take(&mut self.pieces) }
-    }
-
     /// Bytes of the frame.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
-        self.head.len() - self.start + self.pieces.iter().map(Piece::len).sum::<usize>()
+        let head_len = self.head.len() - self.start();
+        if self.pieces.is_empty() { head_len } else { head_len + self.pieces_len() }
+    }
+
+    #[inline(never)]
+    fn pieces_len(&self) -> usize {
+        self.pieces.iter().map(Piece::len).sum()
     }
 
     /// Whether there are no bytes.
@@ -411,7 +422,7 @@ impl TransmitFrame {
     /// All bytes in one piece of memory, which is the head's where all of them are there: for what stays on this machine. `ENOBUFS`.
     pub fn into_payload(self) -> Result<Payload, Errno> {
         if self.pieces.iter().all(Piece::is_empty) {
-            let (start, end) = (self.start, self.head.len());
+            let (start, end) = (self.start(), self.head.len());
             return Ok(Payload::new(self.head.into_boxed_slice(), start..end));
         }
         self.to_vec().map(Payload::from)
@@ -419,7 +430,7 @@ impl TransmitFrame {
 
     /// Moves all payload to the head: for devices that take fewer pieces. `ENOBUFS`: it is as it was.
     pub fn linearize(&mut self) -> Result<(), Errno> {
-        let len = self.pieces.iter().map(Piece::len).sum();
+        let len = self.pieces_len();
         self.head.try_reserve_exact(len).map_err(|_| Errno::ENOBUFS)?;
         for piece in core::mem::take(&mut self.pieces) {
             self.append_part(&piece, 0..piece.len());
@@ -473,7 +484,7 @@ mod tests {
         frame.append(b"tcp");
         frame.checksum = Some(PartialChecksum { start: 0, offset: 2 });
         frame.push_front(2).copy_from_slice(b"ip");
-        frame.pieces.push(Piece::Shared(Arc::new(b"payload".to_vec()), 0..3));
+        frame.pieces = Box::new([Piece::Shared(Arc::new(b"payload".to_vec()), 0..3)]);
         assert_eq!(frame.checksum, Some(PartialChecksum { start: 2, offset: 2 }));
         assert_eq!((frame.to_vec(), frame.len()), (Ok(b"iptcppay".to_vec()), 8));
         let mut whole = TransmitFrame::new(3);
@@ -487,10 +498,8 @@ mod tests {
     fn pieces_move_to_the_head() {
         let mut frame = TransmitFrame::new(8);
         frame.append(b"head");
-        frame.pieces = alloc::vec![
-            Piece::Shared(Arc::new(b"one, two".to_vec()), 0..3),
-            Piece::Shared(Arc::new(b"xyz".to_vec()), 1..3)
-        ];
+        let piece = |bytes: &[u8], range| Piece::Shared(Arc::new(bytes.to_vec()), range);
+        frame.pieces = Box::new([piece(b"one, two", 0..3), piece(b"xyz", 1..3)]);
         frame.linearize().unwrap();
         assert_eq!((frame.head(), frame.pieces.len()), (&b"headoneyz"[..], 0));
     }

@@ -1,7 +1,7 @@
 //! The sending queue of a pair.
 //!
-//! 1. A frame is one chain: its head, with the device's header in front, and its pieces, where they lie. Their memory is the chain's token, so
-//!    all of it stays until the device is done. Frames that were sent are let go when the next ones are sent or the worker looks, without an interrupt.
+//! 1. A frame is one chain: its head, with the device's header in front, and its pieces, where they lie. It is the chain's token itself, so
+//!    all of its memory stays until the device is done. Frames that were sent are let go when the next ones are sent or the worker looks, without an interrupt.
 //! 2. Frames that find no room wait in order, up to [`WAITING_MAX`], and only then the device is asked for an interrupt, once it is
 //!    done with half of what it has. That has the worker send them ([`Transmit::flush`]).
 //! 3. The device is told once for all frames of a call, if it wants to be told.
@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::Seq
 use devices::split_queue::{Buffer, SplitQueue};
 use devices::virtio_net::{Features, HEADER_LEN, TransmitHeader};
 use net::TransmitFrame;
-use net::frame::{FrameMemory, Piece, SegmentationKind};
+use net::frame::{Piece, Segmentation, SegmentationKind};
 use sync::{Mutex, machine, rank};
 
 use super::super::virtio::{Notifier, RingMemory, physical_of};
@@ -39,7 +39,7 @@ pub(super) struct Transmit {
 }
 
 struct Side {
-    queue: SplitQueue<FrameMemory>,
+    queue: SplitQueue<TransmitFrame>,
     memory: RingMemory,
     waiting: VecDeque<TransmitFrame>,
     /// Frames that the device has sent, now and at the last look.
@@ -53,6 +53,19 @@ pub(super) struct Counts {
     pub(super) bytes: AtomicU64,
     pub(super) drops: AtomicU64,
     pub(super) kicks: AtomicU64,
+}
+
+impl Counts {
+    /// Counts the frames of a call. With the lock: nobody else changes any of these.
+    #[inline]
+    fn note(&self, frames: usize, sent: usize, bytes: usize) {
+        let add = |counter: &AtomicU64, more: usize| counter.store(counter.load(Relaxed) + more as u64, Relaxed);
+        add(&self.frames, sent);
+        add(&self.bytes, bytes);
+        if sent < frames {
+            add(&self.drops, frames - sent);
+        }
+    }
 }
 
 impl Transmit {
@@ -82,25 +95,25 @@ impl Transmit {
 
     /// Sends frames, or has them wait.
     pub(super) fn send(&self, frames: &mut Vec<TransmitFrame>) {
-        frames.retain_mut(|frame| {
-            let is_ready = self.prepare(frame);
-            self.counts.drops.fetch_add(u64::from(!is_ready), Relaxed);
-            is_ready
-        });
+        let count = frames.len();
+        for frame in frames.iter_mut() {
+            if !self.prepare(frame) {
+                *frame = TransmitFrame::default();
+            }
+        }
         let is_wanted = self.undisturbed(|side| {
             side.reclaim();
-            for frame in frames.iter_mut() {
-                let len = frame.len() - HEADER_LEN;
-                if (!side.waiting.is_empty() || !side.add(frame)) && !side.keep(frame) {
-                    self.counts.drops.fetch_add(1, Relaxed);
-                    continue;
+            let (mut sent, mut bytes) = (0, 0);
+            for frame in frames.drain(..) {
+                let len = frame.len();
+                if len > HEADER_LEN && side.add_or_keep(frame) {
+                    sent += 1;
+                    bytes += len - HEADER_LEN;
                 }
-                self.counts.frames.fetch_add(1, Relaxed);
-                self.counts.bytes.fetch_add(len as u64, Relaxed);
             }
+            self.counts.note(count, sent, bytes);
             self.publish(side)
         });
-        frames.clear();
         self.tell(is_wanted);
     }
 
@@ -147,7 +160,19 @@ impl Transmit {
     }
 
     /// Lets the device see what there is, and asks it for an interrupt if frames wait. True: it wants to be told.
+    #[inline]
     fn publish(&self, side: &mut Side) -> bool {
+        let Side { queue, memory, waiting, .. } = side;
+        if waiting.is_empty() && !self.is_waiting.load(Relaxed) {
+            let is_wanted = queue.publish(memory);
+            queue.quieten(memory);
+            return is_wanted;
+        }
+        self.publish_with_waiting(side)
+    }
+
+    #[inline(never)]
+    fn publish_with_waiting(&self, side: &mut Side) -> bool {
         let mut is_wanted = false;
         loop {
             side.add_waiting();
@@ -181,7 +206,13 @@ impl Transmit {
         if frame.pieces.len() >= PIECES_MAX && frame.linearize().is_err() {
             return false;
         }
-        let Some(segmentation) = self.segmentation(frame) else { return false };
+        let segmentation = match frame.segmentation {
+            None => None,
+            Some(wanted) => match self.segmentation(frame, wanted) {
+                None => return false,
+                segmentation => segmentation,
+            },
+        };
         let checksum = frame.checksum.map(|checksum| (checksum.start, checksum.offset));
         let header = TransmitHeader { checksum, segmentation };
         frame.push_front(HEADER_LEN).copy_from_slice(&header.encode());
@@ -189,71 +220,77 @@ impl Transmit {
     }
 
     /// How the device is to cut a frame, as its header says it. `None`: it cannot.
-    #[expect(clippy::option_option, reason = "nothing to cut is not the same as what cannot be cut")]
-    fn segmentation(&self, frame: &TransmitFrame) -> Option<Option<(bool, u16, u16)>> {
-        let Some(wanted) = frame.segmentation else { return Some(None) };
+    fn segmentation(&self, frame: &TransmitFrame, wanted: Segmentation) -> Option<(bool, u16, u16)> {
         let (is_v6, needed) = match wanted.kind {
             SegmentationKind::Tcp4 => (false, Features::HOST_TSO4),
             SegmentationKind::Tcp6 => (true, Features::HOST_TSO6),
         };
         let start = frame.checksum.filter(|_| self.features.contains(needed))?.start;
         let words = frame.head().get(usize::from(start) + TCP_HEADER_LEN_PLACE)? >> 4;
-        Some(Some((is_v6, start.checked_add(u16::from(words) * 4)?, wanted.segment_len)))
+        Some((is_v6, start.checked_add(u16::from(words) * 4)?, wanted.segment_len))
     }
 }
 
 impl Side {
     /// Lets go of frames that were sent.
     fn reclaim(&mut self) {
-        while let Some((memory, _)) = self.queue.take_used(&self.memory) {
+        while let Some((frame, _)) = self.queue.take_used(&self.memory) {
             self.sent += 1;
-            drop(memory);
+            drop(frame);
+        }
+    }
+
+    /// Gives the device a frame, behind those that wait, or has it wait. False: it cannot, and the frame is lost.
+    #[inline]
+    fn add_or_keep(&mut self, frame: TransmitFrame) -> bool {
+        let refused = if self.waiting.is_empty() { self.add(frame) } else { Err(frame) };
+        match refused {
+            Ok(()) => true,
+            Err(frame) => self.keep(frame),
         }
     }
 
     /// Has a frame wait. False: too many do, nothing will be sent any more, or there is no memory for the list.
     #[cold]
-    fn keep(&mut self, frame: &mut TransmitFrame) -> bool {
+    fn keep(&mut self, frame: TransmitFrame) -> bool {
         let has_room =
             self.waiting.len() < WAITING_MAX && !self.queue.is_broken() && self.waiting.try_reserve(1).is_ok();
         if has_room {
-            self.waiting.push_back(core::mem::take(frame));
+            self.waiting.push_back(frame);
         }
         has_room
     }
 
     /// Gives the device what waits, as far as there is room.
     fn add_waiting(&mut self) {
-        while let Some(mut frame) = self.waiting.pop_front() {
-            if !self.add(&mut frame) {
+        while let Some(frame) = self.waiting.pop_front() {
+            if let Err(frame) = self.add(frame) {
                 self.waiting.push_front(frame);
                 return;
             }
         }
     }
 
-    /// Gives the device the memory of a frame. False: there is no room, and the frame is as it was.
-    fn add(&mut self, frame: &mut TransmitFrame) -> bool {
+    /// Gives the device a frame, which comes back if there is no room.
+    #[inline]
+    fn add(&mut self, frame: TransmitFrame) -> Result<(), TransmitFrame> {
         // Nearly always all of it is the head.
         if frame.pieces.is_empty()
-            && let Some(head) = head_of(frame)
+            && let Some(head) = head_of(&frame)
         {
-            return self.queue.has_room_for(1)
-                && self.queue.add(&self.memory, core::iter::once(head), frame.take_memory()).is_ok();
+            return self.queue.add_one(&self.memory, head, frame);
         }
         self.add_pieces(frame)
     }
 
     #[inline(never)]
-    fn add_pieces(&mut self, frame: &mut TransmitFrame) -> bool {
+    fn add_pieces(&mut self, frame: TransmitFrame) -> Result<(), TransmitFrame> {
         let mut buffers = [Buffer { address: 0, len: 0, is_writable: false }; PIECES_MAX];
-        let Some(count) = describe(frame, &mut buffers) else {
+        let Some(count) = describe(&frame, &mut buffers) else {
             debug_assert!(false, "a frame lies outside of the kernel's memory");
-            return true;
+            return Ok(());
         };
-        let buffers = buffers.iter().take(count).copied();
-        u16::try_from(count).is_ok_and(|count| self.queue.has_room_for(count))
-            && self.queue.add(&self.memory, buffers, frame.take_memory()).is_ok()
+        self.queue.add(&self.memory, buffers.iter().take(count).copied(), frame)
     }
 }
 
@@ -273,6 +310,7 @@ fn describe(frame: &TransmitFrame, buffers: &mut [Buffer; PIECES_MAX]) -> Option
     Some(count)
 }
 
+#[inline]
 fn head_of(frame: &TransmitFrame) -> Option<Buffer> {
     buffer(physical_of(frame.head())?, frame.head().len())
 }

@@ -9,7 +9,7 @@ use crate::TransmitFrame;
 use crate::channel::Packet;
 use crate::checksum::Sum;
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
-use crate::frame::{ChecksumState, ReceivedFrame, Segmentation, SegmentationKind, ecn};
+use crate::frame::{ChecksumState, HEADROOM, ReceivedFrame, Segmentation, SegmentationKind, ecn};
 
 /// Bytes of a header without options.
 pub(super) const HEADER_LEN: usize = 20;
@@ -121,8 +121,8 @@ fn read_each_option(mut options: &[u8], header: &mut SegmentHeader) {
 pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFrame {
     let is_copied = segment.len <= COPY_LEN_MAX;
     let copied_len = if is_copied { segment.len } else { 0 };
-    let mut frame = match usual_header(key, &segment.header) {
-        Some(header) => begin(&header, copied_len),
+    let mut frame = match usual_front(key, &segment.header) {
+        Some(front) => TransmitFrame::with_front(&front, copied_len),
         None => begin_with_options(key, &segment.header, copied_len),
     };
     if segment.header.is_ecn_capable {
@@ -131,7 +131,9 @@ pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFra
     if is_copied {
         segment.payload.for_each(|piece, part| frame.append_part(piece, part));
     } else {
-        segment.payload.for_each(|piece, part| frame.pieces.push(piece.part(part)));
+        let mut pieces = Vec::with_capacity(segment.payload.count());
+        segment.payload.for_each(|piece, part| pieces.push(piece.part(part)));
+        frame.pieces = pieces.into_boxed_slice();
     }
     if segment.len > segment.mss {
         let kind = if key.remote >> 32 == 0xffff { SegmentationKind::Tcp4 } else { SegmentationKind::Tcp6 };
@@ -141,23 +143,19 @@ pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFra
     frame
 }
 
-/// A frame that begins with a header, with room for so many bytes behind it.
-#[inline]
-fn begin(header: &[u8], room: usize) -> TransmitFrame {
+#[inline(never)]
+fn begin_with_options(key: &FlowKey, header: &SegmentHeader, room: usize) -> TransmitFrame {
+    let mut bytes = [0; HEADER_LEN + OPTIONS_LEN_MAX];
+    let header = write_header(key, header, &mut bytes);
     let mut frame = TransmitFrame::new(header.len() + room);
     frame.append(header);
     frame
 }
 
-#[inline(never)]
-fn begin_with_options(key: &FlowKey, header: &SegmentHeader, room: usize) -> TransmitFrame {
-    let mut bytes = [0; HEADER_LEN + OPTIONS_LEN_MAX];
-    begin(write_header(key, header, &mut bytes), room)
-}
-
-/// The header of nearly every segment: it has timestamps and no other option, aligned as RFC 7323 recommends (appendix A).
+/// The header of nearly every segment, behind the room for others: it has timestamps and no other option, aligned as RFC 7323
+/// recommends (appendix A).
 #[inline]
-fn usual_header(key: &FlowKey, header: &SegmentHeader) -> Option<[u8; USUAL_LEN]> {
+fn usual_front(key: &FlowKey, header: &SegmentHeader) -> Option<[u8; HEADROOM + USUAL_LEN]> {
     let has_others = header.sack_count > 0
         || header.mss.is_some()
         || header.window_scale.is_some()
@@ -165,13 +163,13 @@ fn usual_header(key: &FlowKey, header: &SegmentHeader) -> Option<[u8; USUAL_LEN]
         || header.flags.contains(SegmentFlags::SYN)
         || !header.flags.contains(SegmentFlags::ACK);
     let (value, echo) = header.timestamps.filter(|_| !has_others)?;
-    let mut bytes = [0; USUAL_LEN];
-    let (fixed, options) = bytes.split_at_mut(HEADER_LEN);
+    let mut front = [0; HEADROOM + USUAL_LEN];
+    let (fixed, options) = front[HEADROOM..].split_at_mut(HEADER_LEN);
     write_fixed(key, header, USUAL_LEN, fixed);
     options[..4].copy_from_slice(&[NOP, NOP, TIMESTAMPS, TIMESTAMPS_LEN]);
     options[4..8].copy_from_slice(&value.to_be_bytes());
     options[8..12].copy_from_slice(&echo.to_be_bytes());
-    Some(bytes)
+    Some(front)
 }
 
 /// Writes the part that every header of `len` bytes has.
@@ -340,8 +338,8 @@ mod tests {
             assert_eq!((read.sack, read.sack_count), (header.sack, header.sack_count));
             assert_eq!(flags_of(written), header.flags);
             assert_eq!(number(packet.seq_number()), header.sequence);
-            if let Some(usual) = usual_header(&key, &header) {
-                assert_eq!(usual, written);
+            if let Some(front) = usual_front(&key, &header) {
+                assert_eq!(&front[HEADROOM..], written);
             }
             written.len()
         };

@@ -101,6 +101,14 @@ impl Span<'_> {
         self.len == 0
     }
 
+    /// How many pieces.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let mut count = 0;
+        self.for_each(|_, _| count += 1);
+        count
+    }
+
     /// Shows each piece, and which part of it counts.
     #[inline]
     pub fn for_each(&self, mut show: impl FnMut(&Piece, Range<usize>)) {
