@@ -42,16 +42,19 @@ pub(super) fn parse(packet: &mut Packet, header: &mut SegmentHeader) -> bool {
     if frame.checksum == ChecksumState::Unknown && !has_right_checksum(frame, key) {
         return false;
     }
-    let Ok(segment) = TcpPacket::new_checked(frame.head()) else { return false };
-    header.sequence = number(segment.seq_number());
-    header.acknowledgement = number(segment.ack_number());
-    header.flags = flags_of(frame.head());
-    header.window = segment.window_len();
-    header.urgent_pointer = segment.urgent_at();
+    let head = frame.head();
+    let Some((fixed, _)) = head.split_first_chunk::<HEADER_LEN>() else { return false };
+    let header_len = usize::from(fixed[12] >> 4) * 4;
+    let Some(options) = head.get(HEADER_LEN..header_len) else { return false };
+    let [_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, _, flags, w0, w1, _, _, u0, u1] = *fixed;
+    header.sequence = u32::from_be_bytes([s0, s1, s2, s3]);
+    header.acknowledgement = u32::from_be_bytes([a0, a1, a2, a3]);
+    header.flags = SegmentFlags::from_bits_retain(flags);
+    header.window = u16::from_be_bytes([w0, w1]);
+    header.urgent_pointer = u16::from_be_bytes([u0, u1]);
     header.is_ecn_capable = traffic_class & ecn::MASK != 0;
     header.is_congestion_marked = traffic_class & ecn::MASK == ecn::CONGESTION_EXPERIENCED;
-    let header_len = usize::from(segment.header_len());
-    read_options(segment.options(), header);
+    read_options(options, header);
     frame.trim_front(header_len);
     true
 }
@@ -63,14 +66,6 @@ fn traffic_class(head: &[u8], network: usize) -> u8 {
         Some([high, low, ..]) => high << 4 | low >> 4,
         _ => 0,
     }
-}
-
-fn flags_of(segment: &[u8]) -> SegmentFlags {
-    SegmentFlags::from_bits_retain(segment.get(13).copied().unwrap_or(0))
-}
-
-fn number(number: TcpSeqNumber) -> u32 {
-    number.0.cast_unsigned()
 }
 
 fn has_right_checksum(frame: &ReceivedFrame, key: &FlowKey) -> bool {
@@ -297,6 +292,8 @@ mod tests {
     use testkit as _;
 
     use super::*;
+    use crate::classify::Layout;
+    use crate::frame::Payload;
 
     fn of_options(options: &[u8]) -> SegmentHeader {
         let mut header = SegmentHeader::default();
@@ -322,6 +319,40 @@ mod tests {
     }
 
     #[test]
+    fn headers_are_read_as_smoltcp_reads_them() {
+        let mut random = testkit::Random::new(5);
+        let mut read = 0;
+        for _ in 0..2000 {
+            let mut bytes = alloc::vec![0; random.below(80)];
+            random.fill(&mut bytes);
+            if let Some(offset) = bytes.get_mut(12) {
+                *offset = *offset & 15 | u8::try_from(random.below(9) + 4).unwrap() << 4;
+            }
+            let layout = Layout { network: 0, transport: 0, end: u32::try_from(bytes.len()).unwrap() };
+            let mut frame = ReceivedFrame::new(Payload::from(bytes.clone()));
+            frame.checksum = ChecksumState::Verified;
+            let key = FlowKey { local: 0, remote: 0, local_port: 0, remote_port: 0, protocol: protocol::TCP };
+            let mut packet = Packet::new(frame, layout, key, 1, 0);
+            let mut header = SegmentHeader::default();
+            let is_read = parse(&mut packet, &mut header);
+            let Ok(theirs) = TcpPacket::new_checked(&bytes[..]) else {
+                assert!(!is_read);
+                continue;
+            };
+            assert!(is_read);
+            read += 1;
+            assert_eq!(header.sequence, theirs.seq_number().0.cast_unsigned());
+            assert_eq!(header.acknowledgement, theirs.ack_number().0.cast_unsigned());
+            assert_eq!((header.window, header.urgent_pointer), (theirs.window_len(), theirs.urgent_at()));
+            assert_eq!(header.flags.contains(SegmentFlags::FIN), theirs.fin());
+            assert_eq!(header.flags.bits(), bytes[13]);
+            assert_eq!(header.timestamps, of_options(theirs.options()).timestamps);
+            assert_eq!(packet.frame.head(), theirs.payload());
+        }
+        assert!(read > 500);
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         let key = FlowKey::new(protocol::TCP, ([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 5000).into());
         let with = |change: fn(&mut SegmentHeader)| {
@@ -336,8 +367,8 @@ mod tests {
                 (header.timestamps, header.mss, header.window_scale)
             );
             assert_eq!((read.sack, read.sack_count), (header.sack, header.sack_count));
-            assert_eq!(flags_of(written), header.flags);
-            assert_eq!(number(packet.seq_number()), header.sequence);
+            assert_eq!(written[13], header.flags.bits());
+            assert_eq!(packet.seq_number().0.cast_unsigned(), header.sequence);
             if let Some(front) = usual_front(&key, &header) {
                 assert_eq!(&front[HEADROOM..], written);
             }
