@@ -100,13 +100,11 @@ impl Connection {
         }
         let Some(delivery) = self.send.board.acknowledge_sole(to, now_ns) else { return false };
         self.advance(to);
-        if let Some(sample_ns) = delivery.round_trip_ns {
-            self.round_trip.sample(sample_ns, now_ns);
-        }
+        self.round_trip.sample(delivery.round_trip_ns, now_ns);
         if delivery.rate.is_some() {
             self.counters.delivery = delivery.rate;
         }
-        self.grow_window(&delivery, now_ns);
+        self.grow_window(delivery.bytes, Some(delivery.round_trip_ns), now_ns);
         for timer in [Timer::Probe, Timer::Retransmit, Timer::Reorder] {
             self.timers.stop(timer);
         }
@@ -245,7 +243,7 @@ impl Connection {
         let is_disordered = self.send.board.sacked() > 0 || self.recovery.duplicates > 0;
         self.recovery.set_disorder(is_disordered);
         if is_advance || (self.recovery.has_seen_reordering() && delivery.bytes > 0) {
-            self.grow_window(delivery, now_ns);
+            self.grow_window(delivery.bytes, delivery.latest_round_trip_ns, now_ns);
         }
     }
 
@@ -297,7 +295,7 @@ impl Connection {
                 if is_advance && !self.options.has_sack && self.send.board.lost() == 0 {
                     self.send.board.mark_first_lost();
                 }
-                self.grow_window(delivery, now_ns);
+                self.grow_window(delivery.bytes, delivery.latest_round_trip_ns, now_ns);
             }
         }
     }
@@ -345,7 +343,7 @@ impl Connection {
         self.congestion.set_window(window.saturating_add(in_flight - in_network));
     }
 
-    fn grow_window(&mut self, delivery: &Delivery, now_ns: u64) {
+    fn grow_window(&mut self, bytes: u32, round_trip_ns: Option<u64>, now_ns: u64) {
         let (una, next) = (self.send.una, self.send.next);
         let (flight_max, round_end) = self.send.flight_max;
         let is_used = if self.congestion.is_slow_start() {
@@ -354,8 +352,8 @@ impl Connection {
             self.send.is_congestion_limited
         };
         if is_used {
-            let samples = (delivery.latest_round_trip_ns, self.round_trip.smoothed_ns());
-            self.congestion.acknowledge(delivery.bytes, (una, next), samples, now_ns);
+            let samples = (round_trip_ns, self.round_trip.smoothed_ns());
+            self.congestion.acknowledge(bytes, (una, next), samples, now_ns);
             self.grow_send_buffer();
         }
         if !is_before(una, round_end) {
