@@ -104,6 +104,12 @@ pub trait File: Any + Send + Sync {
         PollEvents::READABLE | PollEvents::WRITABLE
     }
 
+    /// As [`File::readiness`] for who wants these events: what is harder to find out about others may be left out.
+    fn readiness_of(&self, wanted: PollEvents) -> PollEvents {
+        let _ = wanted;
+        self.readiness()
+    }
+
     /// The queue woken when [`File::readiness`] may have grown; `None` for files that never block.
     fn wait_queue(&self) -> Option<&WaitQueue> {
         None

@@ -125,7 +125,7 @@ impl Item {
     /// What is ready of what is watched for.
     #[inline]
     pub(super) fn look(&self) -> PollEvents {
-        if self.wanted.is_empty() { PollEvents::empty() } else { self.file.readiness() & self.wanted }
+        if self.wanted.is_empty() { PollEvents::empty() } else { self.file.readiness_of(self.wanted) & self.wanted }
     }
 
     /// As [`Item::look`] for an item that was just taken off the list.

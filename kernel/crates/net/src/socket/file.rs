@@ -87,6 +87,10 @@ impl File for SocketFile {
         self.socket.readiness()
     }
 
+    fn readiness_of(&self, wanted: PollEvents) -> PollEvents {
+        self.socket.readiness_of(wanted)
+    }
+
     fn signal_queue(&self) -> Option<&WaitQueue> {
         self.wait_queue()
     }

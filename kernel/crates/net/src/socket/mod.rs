@@ -272,6 +272,12 @@ pub trait Socket: Any + Send + Sync {
     /// What would not block now. Drains what has arrived first, so that the answer is true.
     fn readiness(&self) -> PollEvents;
 
+    /// As [`Socket::readiness`] for who wants these events: what is harder to find out about others may be left out.
+    fn readiness_of(&self, wanted: PollEvents) -> PollEvents {
+        let _ = wanted;
+        self.readiness()
+    }
+
     /// Woken when [`Socket::readiness`] may have grown.
     fn wait_queue(&self) -> &WaitQueue;
 

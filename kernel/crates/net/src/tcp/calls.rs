@@ -2,7 +2,7 @@
 
 use alloc::sync::Weak;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use abi::ioctl::{FIONREAD, TIOCOUTQ};
 use abi::socket::{IPPROTO_TCP, SO_REUSEADDR, SO_REUSEPORT, SOCK_STREAM, SOL_SOCKET};
@@ -199,12 +199,20 @@ impl Socket for TcpSocket {
     }
 
     fn readiness(&self) -> PollEvents {
+        self.readiness_of(PollEvents::all())
+    }
+
+    fn readiness_of(&self, wanted: PollEvents) -> PollEvents {
+        // In this order: who takes packets has said before that it may be over with the quiet.
+        if self.packets.is_empty() && self.is_quiet.load(Acquire) && !wanted.intersects(PollEvents::WRITABLE) {
+            return PollEvents::empty();
+        }
         let low_water = self.options.receive_low_water.load(Relaxed);
         let mut inner = self.lock_drained();
         let (has_error, was_disconnected) = (inner.error.is_some(), inner.was_disconnected);
         let has_failed = inner.has_failed;
         match &mut inner.phase {
-            Phase::Wire(wire) if low_water <= 1 => wire.engine.readiness(),
+            Phase::Wire(wire) if low_water <= 1 => wire.engine.readiness_of(wanted),
             Phase::Wire(wire) => wire.readiness(usize::try_from(low_water).unwrap_or(1)),
             Phase::Idle if has_error && was_disconnected => PollEvents::HUP | PollEvents::WRITABLE | PollEvents::ERR,
             Phase::Idle if has_error => {
@@ -338,6 +346,8 @@ impl TcpSocket {
                     // Nothing else can be due by that.
                     if wire.engine.end_read(now_ns) {
                         self.settle(&mut inner, now_ns);
+                    } else if wire.engine.is_quiet() {
+                        self.is_quiet.store(true, Release);
                     }
                 }
                 return Ok(Some(done));

@@ -67,6 +67,9 @@ pub struct TcpSocket {
     pub(super) tells_waiting: AtomicBool,
     /// Urgent data was announced, and its owner has not been told.
     pub(super) has_urgent_news: AtomicBool,
+    /// The connection is open and has nothing for the program: no bytes, no end, no error. Set under the lock where this is found, and
+    /// cleared there before anything is done that may change it, so that a look need not take the lock.
+    pub(super) is_quiet: AtomicBool,
 }
 
 /// What the lock of a socket protects.
@@ -186,6 +189,7 @@ impl TcpSocket {
             user: AtomicU32::new(0),
             tells_waiting: AtomicBool::new(false),
             has_urgent_news: AtomicBool::new(false),
+            is_quiet: AtomicBool::new(false),
         })
     }
 
@@ -408,6 +412,7 @@ impl TcpSocket {
     pub(super) fn take_segment(&self, header: &SegmentHeader, frame: ReceivedFrame, now_ns: u64) {
         let mut inner = self.inner.lock();
         if let Phase::Wire(wire) = &mut inner.phase {
+            self.is_quiet.store(false, Ordering::Release);
             wire.receive_parsed(header, frame, now_ns);
             self.settle(&mut inner, now_ns);
         }
@@ -419,10 +424,17 @@ impl TcpSocket {
     #[inline]
     pub(super) fn lock_drained(&self) -> MutexGuard<'_, Inner> {
         let mut inner = self.inner.lock();
+        self.is_quiet.store(false, Ordering::Release);
         if !self.packets.is_empty() {
             self.drain(&mut inner);
         }
         inner
+    }
+
+    /// As [`TcpSocket::lock_drained`] for who only sends: what is sent is not news for the program.
+    #[inline]
+    fn lock_to_send(&self) -> MutexGuard<'_, Inner> {
+        if self.packets.is_empty() { self.inner.lock() } else { self.lock_drained() }
     }
 
     #[cold]
@@ -459,6 +471,7 @@ impl TcpSocket {
         wire.leave_place(now_ns);
         let state = wire.engine.state();
         if matches!(state, State::Closed | State::TimeWait) {
+            self.is_quiet.store(false, Ordering::Release);
             if state == State::TimeWait {
                 wire.last_state = state;
             }
@@ -538,7 +551,7 @@ impl TcpSocket {
     pub(super) fn send_bytes(&self, from: &mut UserReader<'_>, has_more: bool) -> Result<Progress, Errno> {
         let mut done = 0;
         loop {
-            let mut inner = self.lock_drained();
+            let mut inner = self.lock_to_send();
             let Inner { phase, error, .. } = &mut *inner;
             match phase {
                 Phase::Local(_) => {

@@ -286,7 +286,16 @@ pub trait Engine: Send {
     fn take_error(&mut self) -> Option<Errno>;
 
     /// The events that apply now, `ERR`, `HUP`, `RDHUP` and `PRI` included.
-    fn readiness(&self) -> PollEvents;
+    fn readiness(&self) -> PollEvents {
+        self.readiness_of(PollEvents::all())
+    }
+
+    /// As [`Engine::readiness`], less room to write if that is not wanted.
+    fn readiness_of(&self, wanted: PollEvents) -> PollEvents;
+
+    /// The connection is open and has nothing for the program: of all events only room to write may apply, until a segment comes, time
+    /// passes or the program changes something by more than sending.
+    fn is_quiet(&self) -> bool;
 
     /// Whether an acknowledgement that comes now would have something done: data waits to be sent, or an end. If not, segments without payload may wait.
     fn awaits_acknowledgement(&self) -> bool;

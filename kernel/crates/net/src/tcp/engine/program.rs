@@ -269,19 +269,19 @@ impl Engine for Connection {
         self.error.take()
     }
 
-    fn readiness(&self) -> PollEvents {
+    fn is_quiet(&self) -> bool {
+        self.is_plain() && self.receive.queue.len() == 0
+    }
+
+    fn readiness_of(&self, wanted: PollEvents) -> PollEvents {
         let mut events = PollEvents::empty();
         if self.readable_len() > 0 {
             events |= PollEvents::READABLE;
         }
-        if self.writable_len() > 0 {
+        if wanted.intersects(PollEvents::WRITABLE) && self.writable_len() > 0 {
             events |= PollEvents::WRITABLE;
         }
-        let is_plain = self.state == State::Established
-            && !(self.send.is_finished | self.receive.is_finished | self.receive.is_shut)
-            && self.receive.urgent.is_empty()
-            && self.error.is_none();
-        if is_plain { events } else { self.with_rare_events(events) }
+        if self.is_plain() { events } else { self.with_rare_events(events) }
     }
 
     fn awaits_acknowledgement(&self) -> bool {
@@ -336,6 +336,15 @@ impl Engine for Connection {
 }
 
 impl Connection {
+    /// Open both ways, and nothing about it is rare.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.state == State::Established
+            && !(self.send.is_finished | self.receive.is_finished | self.receive.is_shut)
+            && self.receive.urgent.is_empty()
+            && self.error.is_none()
+    }
+
     /// What can be read and written, with what else there may be to a connection that is not just open.
     #[inline(never)]
     fn with_rare_events(&self, plain: PollEvents) -> PollEvents {
