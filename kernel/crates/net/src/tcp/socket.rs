@@ -442,6 +442,7 @@ impl TcpSocket {
     fn drain(&self, inner: &mut Inner) {
         let now_ns = machine::now_ns();
         if let Phase::Wire(wire) = &mut inner.phase {
+            let is_new = !wire.was_established;
             let mut arrived = self.packets.take();
             while let Some(packet) = arrived.next_entry() {
                 if !wire.receive(packet) {
@@ -449,7 +450,7 @@ impl TcpSocket {
                     self.stack.mib().count(Counter::TcpInCsumErrors);
                 }
             }
-            if let Some(cookie) = wire.engine.take_cookie() {
+            if is_new && let Some(cookie) = wire.engine.take_cookie() {
                 self.stack.tcp().cookies.note(wire.key.remote_end().ip(), cookie.ok());
             }
             if wire.engine.take_urgent_news() {

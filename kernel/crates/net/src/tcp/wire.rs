@@ -115,6 +115,9 @@ impl Wire {
 
     /// The handshake is over, one way or the other: others may come as this connection did.
     pub(super) fn leave_place(&mut self, now_ns: u64) {
+        if self.place.is_none() {
+            return;
+        }
         let state = self.engine.state();
         if state != State::SynReceived
             && let Some(place) = self.place.take()
@@ -161,10 +164,17 @@ impl Wire {
         self.engine.limit_receive(self.share.is_limited());
         self.engine.receive(now_ns, header, SegmentPayload::from_frame(frame), &mut output);
         self.share.note(self.engine.receive_footprint());
-        self.was_established |= matches!(
-            self.engine.state(),
-            State::Established | State::CloseWait | State::FinWait1 | State::FinWait2 | State::LastAck | State::Closing
-        );
+        if !self.was_established {
+            self.was_established = matches!(
+                self.engine.state(),
+                State::Established
+                    | State::CloseWait
+                    | State::FinWait1
+                    | State::FinWait2
+                    | State::LastAck
+                    | State::Closing
+            );
+        }
     }
 
     /// Sends what is due.

@@ -31,8 +31,8 @@ impl Engine for Connection {
         if self.receive.has_read {
             self.after_read(now_ns);
         }
-        let has_blocks = self.options.has_sack && self.receive.assembly.blocks_count() > 0;
-        if self.acknowledging.owed() == Owed::Now && has_blocks {
+        let has_blocks = || self.options.has_sack && self.receive.assembly.blocks_count() > 0;
+        if self.acknowledging.owed() == Owed::Now && has_blocks() {
             self.emit_acknowledgement(now_ns, output);
         }
         if self.has_unsent() || self.send.board.lost() > 0 {
@@ -122,6 +122,10 @@ impl Engine for Connection {
     }
 
     fn readable_len(&self) -> usize {
+        // Nearly always there is nothing urgent, and then it is all.
+        if self.receive.urgent.is_empty() {
+            return self.receive.queue.len();
+        }
         self.receive.urgent.readable_len(self.reader())
     }
 
@@ -158,7 +162,7 @@ impl Engine for Connection {
 
     #[inline]
     fn pass_urgent(&mut self) {
-        if self.receive.urgent.step(self.reader(), 0) == Step::Pass {
+        if !self.receive.urgent.is_empty() && self.receive.urgent.step(self.reader(), 0) == Step::Pass {
             self.drop_urgent();
         }
     }
@@ -178,7 +182,7 @@ impl Engine for Connection {
     }
 
     fn is_at_mark(&self) -> bool {
-        self.receive.urgent.is_at_mark(self.read_next())
+        !self.receive.urgent.is_empty() && self.receive.urgent.is_at_mark(self.read_next())
     }
 
     fn shutdown_write(&mut self) {
@@ -406,6 +410,9 @@ impl Connection {
 
     /// How many bytes a read may take that begins now.
     fn read_max(&self) -> usize {
+        if self.receive.urgent.is_empty() {
+            return self.receive.queue.len();
+        }
         match self.receive.urgent.step(self.reader(), 0) {
             Step::Read(len) => len,
             Step::Pass | Step::Stop => 0,
@@ -455,6 +462,9 @@ impl Connection {
         }
         if self.receive.queue.len() == 0 {
             self.acknowledging.note_drained();
+        }
+        if !self.receive.window.may_be_worth_telling(self.receive.next, self.receive_buffer()) {
+            return;
         }
         let segment_len = self.acknowledging.segment_len().max(1);
         if self.receive.window.is_worth_telling(self.receive.next, self.available_window(), segment_len) {

@@ -157,12 +157,13 @@ impl ReceiveQueue {
         let mut left = len;
         self.len -= len;
         while left > 0
-            && let Some(payload) = self.payloads.front_mut()
+            && let Some(first) = self.payloads.front_mut()
         {
-            left -= payload.trim_front(left);
-            if payload.is_empty() {
-                self.footprint -= payload.footprint();
-                self.payloads.pop_front();
+            if first.len() > left {
+                left -= first.trim_front(left);
+            } else if let Some(first) = self.payloads.pop_front() {
+                left -= first.len();
+                self.footprint -= first.footprint();
             }
         }
         debug_assert!(left == 0, "the sum of the lengths is kept right");

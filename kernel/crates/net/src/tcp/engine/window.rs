@@ -87,6 +87,12 @@ impl ReceiveWindow {
         field
     }
 
+    /// Whether an empty buffer would be worth telling of: if not, nothing less is ([`ReceiveWindow::available`]).
+    #[inline]
+    pub(super) fn may_be_worth_telling(&self, next: SequenceNumber, buffer: usize) -> bool {
+        self.left(next).saturating_mul(2) <= length(buffer / 2)
+    }
+
     /// Whether the peer ought to hear of a larger window.
     pub(super) fn is_worth_telling(&self, next: SequenceNumber, available: u32, segment_len: u32) -> bool {
         let left = self.left(next);
