@@ -185,13 +185,15 @@ impl SendBuffer {
     pub(super) fn acknowledge(&mut self, to: SequenceNumber) {
         debug_assert!(!is_after(to, self.end), "bytes that were never queued are acknowledged");
         self.start = to;
+        let mut count = self.chunks.len();
         while let Some(chunk) = self.chunks.front_mut()
             && !is_after(chunk.end(), to)
         {
-            if to == self.end && chunk.is_small_with_room() {
+            if count == 1 && to == self.end && chunk.is_small_with_room() {
                 chunk.forget_bytes();
                 break;
             }
+            count -= 1;
             if let Some(chunk) = self.chunks.pop_front() {
                 self.recycle(chunk);
             }
@@ -382,6 +384,27 @@ mod tests {
         assert_eq!((buffer.chunks.len(), read(&buffer, 3, 1)), (1, b"x".to_vec()));
         write(&mut buffer, b"w");
         assert_eq!(read(&buffer, 3, 2), b"xw");
+    }
+
+    #[test]
+    fn what_was_acknowledged_behind_a_small_chunk_goes() {
+        let mut buffer = SendBuffer::new(0);
+        let page = Arc::new(alloc::vec![7; 100]);
+        let mut end = 0;
+        for _ in 0..3 {
+            // A header and a part of a file, as web servers answer.
+            write(&mut buffer, b"head");
+            buffer.append_piece(&Piece::Shared(Arc::clone(&page), 10..30));
+            assert_eq!(read(&buffer, end, 24), [&b"head"[..], &[7; 20]].concat());
+            end += 24;
+            buffer.acknowledge(end);
+            assert_eq!((buffer.len(), buffer.chunks.len(), Arc::strong_count(&page)), (0, 0, 1));
+            assert!(buffer.spare.is_some(), "the memory of the header serves again");
+        }
+        buffer.append_piece(&Piece::Shared(Arc::clone(&page), 0..1));
+        write(&mut buffer, b"tail");
+        buffer.acknowledge(end + 5);
+        assert_eq!((buffer.chunks.len(), Arc::strong_count(&page)), (1, 1), "the last one is appended to");
     }
 
     #[test]
