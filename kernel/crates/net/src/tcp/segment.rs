@@ -25,8 +25,9 @@ const TIMESTAMPS_LEN: u8 = 10;
 const TIMESTAMPS_ROOM: usize = 12;
 /// Bytes of a header with timestamps alone.
 const USUAL_LEN: usize = HEADER_LEN + TIMESTAMPS_ROOM;
-/// Payload up to this is copied behind its header: one piece of memory is quicker to send than two.
-const COPY_LEN_MAX: usize = 512;
+/// Payload up to this is copied behind its header: one piece of memory is quicker to send than two, and what was written can go on in
+/// memory that no device has. With all headers it is as much as the kernel's heap gives without a page of its own.
+const COPY_LEN_MAX: usize = 1200;
 
 /// Parses a segment that the classifier let through, into a header that says nothing yet. What is left of its frame is the payload. False:
 /// its checksum is wrong.
