@@ -242,6 +242,20 @@ impl Piece {
         }
     }
 
+    /// Appends a copy of a part of it to `to`.
+    pub fn append_to(&self, part: Range<usize>, to: &mut Vec<u8>) {
+        match self {
+            Self::Shared(bytes, range) => {
+                to.extend_from_slice(&bytes[range.start + part.start..range.start + part.end])
+            }
+            Self::Frame(frame, range) => {
+                let end = to.len();
+                to.resize(end + part.len(), 0);
+                frame.read(range.start + part.start, &mut to[end..]);
+            }
+        }
+    }
+
     /// Copies it to `to`, which is as long.
     pub fn copy_to(&self, to: &mut [u8]) {
         match self {
@@ -314,29 +328,24 @@ impl TransmitFrame {
     /// An empty frame, with memory for `capacity` bytes behind the headroom.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self::with_front(&[0; HEADROOM], capacity)
+        let mut head = Vec::with_capacity(HEADROOM + capacity);
+        head.extend_from_slice(&[0; HEADROOM]);
+        Self::of_parts(head, Box::default(), None, 0)
     }
 
-    /// A frame that begins with what `front` has behind its first [`HEADROOM`] bytes, with memory for `capacity` more.
+    /// A frame whose head begins behind the first [`HEADROOM`] bytes of `head`.
     #[must_use]
     #[inline]
-    pub fn with_front(front: &[u8], capacity: usize) -> Self {
-        debug_assert!(front.len() >= HEADROOM, "room for all headers comes first");
-        let mut head = Vec::with_capacity(front.len() + capacity);
-        head.extend_from_slice(front);
-        Self::of_head(head)
+    pub fn of_parts(head: Vec<u8>, pieces: Box<[Piece]>, segmentation: Option<Segmentation>, ecn: u8) -> Self {
+        debug_assert!(head.len() >= HEADROOM, "room for all headers comes first");
+        Self { head, pieces, start: HEADROOM_LEN, checksum: None, segmentation, ecn }
     }
 
     /// As [`TransmitFrame::new`], for more than headers. `ENOBUFS`: there is no memory.
     pub fn with_room(capacity: usize) -> Result<Self, Errno> {
         let mut head = room::room_for(HEADROOM + capacity)?;
         head.extend_from_slice(&[0; HEADROOM]);
-        Ok(Self::of_head(head))
-    }
-
-    #[inline]
-    fn of_head(head: Vec<u8>) -> Self {
-        Self { head, start: HEADROOM_LEN, ..Self::default() }
+        Ok(Self::of_parts(head, Box::default(), None, 0))
     }
 
     #[inline]
@@ -392,14 +401,6 @@ impl TransmitFrame {
         self.head.extend_from_slice(bytes);
     }
 
-    /// Appends a copy of a part of a piece to the head.
-    pub fn append_part(&mut self, piece: &Piece, part: Range<usize>) {
-        match piece {
-            Piece::Shared(bytes, range) => self.append(&bytes[range.start + part.start..range.start + part.end]),
-            Piece::Frame(frame, range) => frame.read(range.start + part.start, self.extend(part.len())),
-        }
-    }
-
     /// Bytes of the frame.
     #[must_use]
     #[inline]
@@ -433,7 +434,7 @@ impl TransmitFrame {
         let len = self.pieces_len();
         self.head.try_reserve_exact(len).map_err(|_| Errno::ENOBUFS)?;
         for piece in core::mem::take(&mut self.pieces) {
-            self.append_part(&piece, 0..piece.len());
+            piece.append_to(0..piece.len(), &mut self.head);
         }
         Ok(())
     }

@@ -100,6 +100,8 @@ pub struct Route {
     /// Where the protocol has its checksum, unless the sender fills it in.
     checksum_at: Option<u16>,
     mtu: u32,
+    /// What a packet has room for behind the IP header.
+    len_max: u32,
     features: NicFeatures,
     next_identification: AtomicU32,
 }
@@ -147,9 +149,11 @@ impl Interfaces {
             pseudo_sum: pseudo_sum.into(),
             checksum_at: checksum_place(request),
             mtu,
+            len_max: 0,
             features,
             next_identification: AtomicU32::new(self.identification(destination, 1)),
         };
+        route.len_max = u32::try_from(route.mtu().saturating_sub(route.header_len())).unwrap_or(0);
         route.write_template();
         Ok(route)
     }
@@ -230,7 +234,7 @@ impl Route {
     ///
     /// `EMSGSIZE`: at least one was longer than the path takes, and was dropped; `ENOBUFS`: there was no memory to cut one. May sleep; no spinlock is held.
     pub fn send(&self, stack: &Stack, frames: &mut Vec<TransmitFrame>) -> Result<(), Errno> {
-        let len_max = self.mtu().saturating_sub(self.header_len());
+        let len_max = self.len_max as usize;
         let is_too_long = |frame: &TransmitFrame| frame.len() > len_max && frame.segmentation.is_none();
         let mut result = Ok(());
         if frames.iter().any(is_too_long) {

@@ -1,5 +1,6 @@
 //! Segments from and to bytes, by smoltcp's `wire`.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use smoltcp::wire::{TcpOption, TcpPacket, TcpSeqNumber};
@@ -9,7 +10,7 @@ use crate::TransmitFrame;
 use crate::channel::Packet;
 use crate::checksum::Sum;
 use crate::flow_key::{FlowKey, address_of_bits, protocol};
-use crate::frame::{ChecksumState, HEADROOM, ReceivedFrame, Segmentation, SegmentationKind, ecn};
+use crate::frame::{ChecksumState, HEADROOM, Piece, ReceivedFrame, Segmentation, SegmentationKind, ecn};
 
 /// Bytes of a header without options.
 pub(super) const HEADER_LEN: usize = 20;
@@ -117,35 +118,47 @@ fn read_each_option(mut options: &[u8], header: &mut SegmentHeader) {
 pub(super) fn build(key: &FlowKey, segment: &OutgoingSegment<'_>) -> TransmitFrame {
     let is_copied = segment.len <= COPY_LEN_MAX;
     let copied_len = if is_copied { segment.len } else { 0 };
-    let mut frame = match usual_front(key, &segment.header) {
-        Some(front) => TransmitFrame::with_front(&front, copied_len),
-        None => begin_with_options(key, &segment.header, copied_len),
+    let mut head = match usual_front(key, &segment.header) {
+        Some(front) => head_with(&front, copied_len),
+        None => head_with_options(key, &segment.header, copied_len),
     };
-    if segment.header.is_ecn_capable {
-        frame.ecn = ecn::CAPABLE;
-    }
-    if is_copied {
-        segment.payload.for_each(|piece, part| frame.append_part(piece, part));
+    let pieces = if is_copied {
+        segment.payload.for_each(|piece, part| piece.append_to(part, &mut head));
+        Box::default()
     } else {
-        let mut pieces = Vec::with_capacity(segment.payload.count());
-        segment.payload.for_each(|piece, part| pieces.push(piece.part(part)));
-        frame.pieces = pieces.into_boxed_slice();
-    }
-    if segment.len > segment.mss {
-        let kind = if key.remote >> 32 == 0xffff { SegmentationKind::Tcp4 } else { SegmentationKind::Tcp6 };
-        let segment_len = u16::try_from(segment.mss).unwrap_or(u16::MAX);
-        frame.segmentation = Some(Segmentation { kind, segment_len });
-    }
-    frame
+        pieces_of(&segment.payload)
+    };
+    let segmentation = (segment.len > segment.mss).then(|| Segmentation {
+        kind: if key.remote >> 32 == 0xffff { SegmentationKind::Tcp4 } else { SegmentationKind::Tcp6 },
+        segment_len: u16::try_from(segment.mss).unwrap_or(u16::MAX),
+    });
+    let ecn = if segment.header.is_ecn_capable { ecn::CAPABLE } else { 0 };
+    TransmitFrame::of_parts(head, pieces, segmentation, ecn)
+}
+
+/// The pieces of a payload that stays where it lies.
+#[inline(never)]
+fn pieces_of(payload: &Span<'_>) -> Box<[Piece]> {
+    let mut pieces = Vec::with_capacity(payload.count());
+    payload.for_each(|piece, part| pieces.push(piece.part(part)));
+    pieces.into_boxed_slice()
+}
+
+/// A head that begins with `front`, with memory for so many bytes behind it.
+#[inline]
+fn head_with(front: &[u8], room: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(front.len() + room);
+    head.extend_from_slice(front);
+    head
 }
 
 #[inline(never)]
-fn begin_with_options(key: &FlowKey, header: &SegmentHeader, room: usize) -> TransmitFrame {
+fn head_with_options(key: &FlowKey, header: &SegmentHeader, room: usize) -> Vec<u8> {
     let mut bytes = [0; HEADER_LEN + OPTIONS_LEN_MAX];
     let header = write_header(key, header, &mut bytes);
-    let mut frame = TransmitFrame::new(header.len() + room);
-    frame.append(header);
-    frame
+    let mut head = head_with(&[0; HEADROOM], header.len() + room);
+    head.extend_from_slice(header);
+    head
 }
 
 /// The header of nearly every segment, behind the room for others: it has timestamps and no other option, aligned as RFC 7323

@@ -191,7 +191,8 @@ impl Connection {
         }
         if sent > 0 {
             self.send.last_ns = now_ns;
-            if !sent.is_multiple_of(mss) {
+            // Nearly always it is one segment: a division takes longer than all around it.
+            if sent < mss || !sent.is_multiple_of(mss) {
                 self.send.small_end = data_end;
             }
             self.acknowledging.note_answer(now_ns);
@@ -400,7 +401,7 @@ impl Connection {
 
     #[inline]
     fn note_emitted(&mut self, len: u32, mss: usize) {
-        let segments = length((len as usize).div_ceil(mss).max(1));
+        let segments = if len as usize <= mss { 1 } else { length((len as usize).div_ceil(mss)) };
         self.counters.segments_out = self.counters.segments_out.wrapping_add(segments);
         if len > 0 {
             self.counters.data_segments_out = self.counters.data_segments_out.wrapping_add(segments);

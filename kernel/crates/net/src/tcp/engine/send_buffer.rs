@@ -65,28 +65,28 @@ impl Chunk {
         }
     }
 
-    /// Whether all of so many bytes from a number on are in it, or any at all for none.
-    fn has(&self, from: SequenceNumber, len: usize) -> bool {
-        let skip = from.wrapping_sub(self.sequence) as usize;
-        skip < self.piece.len() && len <= self.piece.len() - skip
+    /// Whether the byte with this number is in it.
+    fn has(&self, number: SequenceNumber) -> bool {
+        (number.wrapping_sub(self.sequence) as usize) < self.piece.len()
     }
 }
 
 /// Bytes of a send buffer, where they lie.
 #[derive(Clone, Copy)]
 pub struct Span<'a> {
-    chunks: Option<&'a VecDeque<Chunk>>,
-    /// The chunk of the first byte, and how many bytes come before it there.
-    first: usize,
+    /// The piece of the first byte, and how many bytes come before it there.
+    first: Option<&'a Piece>,
     skip: usize,
     len: usize,
+    /// Where the next piece is.
+    next: Option<(&'a VecDeque<Chunk>, usize)>,
 }
 
 impl Span<'_> {
     /// No bytes.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { chunks: None, first: 0, skip: 0, len: 0 }
+        Self { first: None, skip: 0, len: 0, next: None }
     }
 
     /// How many bytes.
@@ -112,14 +112,26 @@ impl Span<'_> {
     /// Shows each piece, and which part of it counts.
     #[inline]
     pub fn for_each(&self, mut show: impl FnMut(&Piece, Range<usize>)) {
-        let Some(chunks) = self.chunks else { return };
-        let (mut at, mut skip, mut left) = (self.first, self.skip, self.len);
-        while left > 0
-            && let Some(chunk) = chunks.get(at)
-        {
-            let len = (chunk.piece.len() - skip).min(left);
-            show(&chunk.piece, skip..skip + len);
-            (at, skip, left) = (at + 1, 0, left - len);
+        let Some(first) = self.first.filter(|_| self.len > 0) else { return };
+        let len = (first.len() - self.skip).min(self.len);
+        show(first, self.skip..self.skip + len);
+        if len < self.len {
+            self.for_each_further(len, &mut show);
+        }
+    }
+
+    /// As [`Span::for_each`], without the first piece, in which so many bytes are.
+    #[inline(never)]
+    fn for_each_further(&self, before: usize, show: &mut dyn FnMut(&Piece, Range<usize>)) {
+        let Some((chunks, next)) = self.next else { return };
+        let mut left = self.len - before;
+        for chunk in chunks.range(next.min(chunks.len())..) {
+            let len = chunk.piece.len().min(left);
+            if len == 0 {
+                break;
+            }
+            show(&chunk.piece, 0..len);
+            left -= len;
         }
     }
 }
@@ -214,8 +226,10 @@ impl SendBuffer {
     pub(super) fn span(&self, from: SequenceNumber, len: usize) -> Span<'_> {
         match self.chunks.front() {
             // Nearly always.
-            Some(chunk) if chunk.has(from, len) => {
-                Span { chunks: Some(&self.chunks), first: 0, skip: from.wrapping_sub(chunk.sequence) as usize, len }
+            Some(chunk) if chunk.has(from) && self.is_in_few_pieces() => {
+                let len = len.min(self.end.wrapping_sub(from) as usize);
+                let skip = from.wrapping_sub(chunk.sequence) as usize;
+                Span { first: Some(&chunk.piece), skip, len, next: Some((&self.chunks, 1)) }
             }
             _ => self.span_anywhere(from, len),
         }
@@ -226,7 +240,8 @@ impl SendBuffer {
         let Some(chunk) = self.chunks.get(first) else { return Span::empty() };
         let skip = from.wrapping_sub(chunk.sequence) as usize;
         let there: usize = self.chunks.range(first..).take(PIECES_MAX).map(|chunk| chunk.piece.len()).sum();
-        Span { chunks: Some(&self.chunks), first, skip, len: len.min(there.saturating_sub(skip)) }
+        let len = len.min(there.saturating_sub(skip));
+        Span { first: Some(&chunk.piece), skip, len, next: Some((&self.chunks, first + 1)) }
     }
 
     /// Drops everything: the connection is over.
