@@ -122,27 +122,77 @@ pub enum ChecksumState {
     Verified,
 }
 
+/// Buffers that a device joined to a first one; usually none, and then this is a word.
+#[derive(Debug, Default)]
+pub struct Joined(Option<Box<Buffers>>);
+
+#[derive(Debug, Default)]
+struct Buffers {
+    list: Vec<Payload>,
+}
+
+impl Joined {
+    /// Appends a buffer.
+    pub fn push(&mut self, piece: Payload) {
+        self.0.get_or_insert_default().list.push(piece);
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The buffers.
+    pub fn iter(&self) -> impl Iterator<Item = &Payload> {
+        self.0.iter().flat_map(|buffers| &buffers.list)
+    }
+
+    /// The buffers as a list.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Payload> {
+        self.0.map(|buffers| buffers.list).unwrap_or_default()
+    }
+
+    /// Keeps the first `len` bytes of all together.
+    fn truncate(&mut self, len: usize) {
+        let Some(buffers) = &mut self.0 else { return };
+        let mut left = len;
+        for piece in &mut buffers.list {
+            piece.truncate(left);
+            left -= piece.len();
+        }
+        buffers.list.retain(|piece| !piece.is_empty());
+        if buffers.list.is_empty() {
+            self.0 = None;
+        }
+    }
+}
+
 /// A frame from a device.
 #[derive(Debug)]
 pub struct ReceivedFrame {
     first: Payload,
-    /// What the device joined to the first; usually nothing, and then no memory.
-    rest: Vec<Payload>,
-    /// The transport checksum.
-    pub checksum: ChecksumState,
+    rest: Joined,
+    /// Bytes of all.
+    len: u32,
     /// The payload of each of the segments that the device joined (its `gso_size`); 0 for a frame that is one.
     pub segment_len: u16,
+    /// The transport checksum.
+    pub checksum: ChecksumState,
 }
 
 impl ReceivedFrame {
     /// A frame in one buffer.
     #[must_use]
     pub fn new(first: Payload) -> Self {
-        Self { first, rest: Vec::new(), checksum: ChecksumState::Unknown, segment_len: 0 }
+        let len = first.end - first.start;
+        Self { first, rest: Joined::default(), len, segment_len: 0, checksum: ChecksumState::Unknown }
     }
 
     /// Appends a further buffer.
     pub fn push(&mut self, piece: Payload) {
+        self.len += piece.end - piece.start;
         self.rest.push(piece);
     }
 
@@ -159,47 +209,47 @@ impl ReceivedFrame {
 
     /// Bytes in all buffers.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.first.len() + self.rest.iter().map(Payload::len).sum::<usize>()
+    pub const fn len(&self) -> usize {
+        self.len as usize
     }
 
     /// Whether there are no bytes.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Drops `len` bytes at the front: headers, which lie in the first buffer. More than that is cut to it.
     pub fn trim_front(&mut self, len: usize) {
+        let before = self.first.start;
         self.first.trim_front(len);
+        self.len -= self.first.start - before;
     }
 
     /// Keeps the first `len` bytes: drops what the link padded.
     pub fn truncate(&mut self, len: usize) {
-        let mut left = len;
-        self.first.truncate(left);
-        left -= self.first.len();
-        for piece in &mut self.rest {
-            piece.truncate(left);
-            left -= piece.len();
+        if len >= self.len() {
+            return;
         }
-        self.rest.retain(|piece| !piece.is_empty());
+        self.first.truncate(len);
+        self.rest.truncate(len - self.first.len());
+        self.len = u32::try_from(len).unwrap_or(self.len);
     }
 
     /// The first piece and the rest, any of them perhaps empty.
     #[must_use]
-    pub fn into_parts(self) -> (Payload, Vec<Payload>) {
+    pub fn into_parts(self) -> (Payload, Joined) {
         (self.first, self.rest)
     }
 
     /// The pieces in order, none of them empty.
     pub fn into_pieces(self) -> impl Iterator<Item = Payload> {
-        core::iter::once(self.first).chain(self.rest).filter(|piece| !piece.is_empty())
+        core::iter::once(self.first).chain(self.rest.into_vec()).filter(|piece| !piece.is_empty())
     }
 
     /// The pieces in order.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        core::iter::once(&self.first).chain(&self.rest).map(Payload::bytes)
+        core::iter::once(&self.first).chain(self.rest.iter()).map(Payload::bytes)
     }
 
     /// Memory that it holds on to.

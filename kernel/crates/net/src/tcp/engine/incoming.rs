@@ -11,8 +11,6 @@
 //! 5. Data is cut to the window, put in order, and acknowledged. Duplicates are reported by SACK (RFC 2883).
 //! 6. FIN counts when its turn comes. Data for a program that has closed its socket resets the connection (RFC 2525, 2.17).
 
-use alloc::vec::Vec;
-
 use abi::Errno;
 
 use super::connection::Connection;
@@ -22,7 +20,7 @@ use super::sequence::{distance, earlier, is_after, is_before, length};
 use super::timeouts::TIME_WAIT_NS;
 use super::timers::Timer;
 use super::{Output, SegmentFlags, SegmentHeader, SegmentPayload, SequenceNumber, State};
-use crate::frame::Payload;
+use crate::frame::{Joined, Payload};
 
 /// How long a timestamp is good for comparisons (RFC 7323, 5.5).
 const PAWS_NS: u64 = 24 * 24 * 3600 * 1_000_000_000;
@@ -406,8 +404,8 @@ impl Connection {
     }
 
     #[inline(never)]
-    fn place_pieces(&mut self, at: &mut SequenceNumber, pieces: Vec<Payload>) {
-        for piece in pieces {
+    fn place_pieces(&mut self, at: &mut SequenceNumber, pieces: Joined) {
+        for piece in pieces.into_vec() {
             self.place_piece(at, piece);
         }
     }

@@ -43,7 +43,7 @@ use alloc::vec::Vec;
 use abi::{Errno, PollEvents};
 use mm::user::{UserFault, UserReader, UserWriter};
 
-use crate::frame::{Payload, Piece, ReceivedFrame};
+use crate::frame::{Joined, Payload, Piece, ReceivedFrame};
 use crate::loan::Account;
 
 pub use connection::{Connection, Opening};
@@ -106,7 +106,7 @@ pub struct SegmentPayload {
     /// The first piece, or all; empty for a segment without payload.
     pub first: Payload,
     /// What the device joined to it; usually nothing, and then no memory.
-    pub rest: alloc::vec::Vec<Payload>,
+    pub rest: Joined,
     /// Bytes in all.
     pub len: usize,
     /// How many segments the device joined; at least 1.
@@ -123,17 +123,19 @@ impl SegmentPayload {
     /// The payload of one segment.
     #[must_use]
     pub fn new(bytes: Payload) -> Self {
-        Self { len: bytes.len(), first: bytes, rest: alloc::vec::Vec::new(), segments: 1 }
+        Self { len: bytes.len(), first: bytes, rest: Joined::default(), segments: 1 }
     }
 
     /// What is left of a frame whose headers and padding were cut off. The frame says how many segments it was.
     #[must_use]
     pub fn from_frame(frame: ReceivedFrame) -> Self {
         let len = frame.len();
-        let segment_len = usize::from(frame.segment_len);
-        let segments = if segment_len == 0 { 1 } else { len.div_ceil(segment_len).max(1) };
+        let segments = match usize::from(frame.segment_len) {
+            0 => 1,
+            segment_len => u32::try_from(len.div_ceil(segment_len).max(1)).unwrap_or(u32::MAX),
+        };
         let (first, rest) = frame.into_parts();
-        Self { first, rest, len, segments: u32::try_from(segments).unwrap_or(u32::MAX) }
+        Self { first, rest, len, segments }
     }
 }
 
