@@ -284,7 +284,9 @@ impl<'a> Touched<'a> {
             Delivery::Wake | Delivery::Quiet => {}
         }
         self.delivered += 1;
-        self.stack.watch(flow);
+        if !state.is_watched.load(Relaxed) {
+            self.stack.watch(flow);
+        }
     }
 
     fn control(&mut self, packet: QueuedPacket) {

@@ -51,7 +51,14 @@ impl Acknowledging {
     }
 
     /// Takes note of `len` bytes in order, in `segments` segments.
-    pub(super) fn note_data(&mut self, len: u32, segments: u32, window: u32, timeout_ns: u64, now_ns: u64) {
+    pub(super) fn note_data(
+        &mut self,
+        len: u32,
+        segments: u32,
+        window: u32,
+        timeout_ns: impl Fn() -> u64,
+        now_ns: u64,
+    ) {
         let segment_len = if segments <= 1 { len } else { len.div_ceil(segments) };
         if segment_len > self.segment_len {
             self.segment_len = segment_len;
@@ -65,8 +72,8 @@ impl Acknowledging {
         } else if pause_ns <= DELAY_MIN_NS / 2 {
             self.delay_ns = self.delay_ns / 2 + DELAY_MIN_NS / 2;
         } else if pause_ns < self.delay_ns {
-            self.delay_ns = (self.delay_ns / 2 + pause_ns).min(timeout_ns);
-        } else if pause_ns > timeout_ns {
+            self.delay_ns = (self.delay_ns / 2 + pause_ns).min(timeout_ns());
+        } else if pause_ns > timeout_ns() {
             // The peer had stopped and begins again, perhaps with its first window.
             self.begin_quick(window);
         }
@@ -173,33 +180,33 @@ mod tests {
         let mut policy = Acknowledging::default();
         let mut now_ns = 1000 * MS;
         for _ in 0..16 {
-            policy.note_data(1000, 1, 64_000, 200 * MS, now_ns);
+            policy.note_data(1000, 1, 64_000, || 200 * MS, now_ns);
             assert_eq!(policy.owed(), Owed::Now);
             policy.note_sent();
             now_ns += MS;
         }
-        policy.note_data(1000, 1, 64_000, 200 * MS, now_ns);
+        policy.note_data(1000, 1, 64_000, || 200 * MS, now_ns);
         assert_eq!((policy.owed(), policy.delay_ns(50 * MS)), (Owed::Later, 40 * MS));
-        policy.note_data(1000, 1, 64_000, 200 * MS, now_ns);
+        policy.note_data(1000, 1, 64_000, || 200 * MS, now_ns);
         assert_eq!(policy.owed(), Owed::Now);
         policy.note_sent();
-        policy.note_data(64_000, 64, 64_000, 200 * MS, now_ns);
+        policy.note_data(64_000, 64, 64_000, || 200 * MS, now_ns);
         assert_eq!((policy.owed(), policy.segment_len()), (Owed::Now, 1000));
     }
 
     #[test]
     fn answers_make_it_interactive_and_silence_undoes_it() {
         let mut policy = Acknowledging::default();
-        policy.note_data(1, 1, 64_000, 200 * MS, 1000 * MS);
+        policy.note_data(1, 1, 64_000, || 200 * MS, 1000 * MS);
         policy.note_sent();
         policy.note_answer(1001 * MS);
         assert!(policy.is_interactive());
-        policy.note_data(1, 1, 64_000, 200 * MS, 1002 * MS);
+        policy.note_data(1, 1, 64_000, || 200 * MS, 1002 * MS);
         assert_eq!(policy.owed(), Owed::Later);
         policy.expire(200 * MS);
         assert_eq!(policy.owed(), Owed::Now);
         policy.note_sent();
-        policy.note_data(1, 1, 64_000, 200 * MS, 1003 * MS);
+        policy.note_data(1, 1, 64_000, || 200 * MS, 1003 * MS);
         assert_eq!(policy.owed(), Owed::Now);
     }
 }

@@ -398,8 +398,7 @@ impl Connection {
         let added = self.receive.next.wrapping_sub(next);
         if added > 0 {
             self.counters.bytes_received += u64::from(added);
-            let timeout_ns = self.round_trip.timeout_base_ns();
-            self.acknowledging.note_data(added, segments, window, timeout_ns, now_ns);
+            self.acknowledging.note_data(added, segments, window, || self.round_trip.timeout_base_ns(), now_ns);
         }
     }
 
@@ -414,20 +413,22 @@ impl Connection {
         let mut piece = piece;
         let (mut start, next) = (*at, self.receive.next);
         *at = start.wrapping_add(length(piece.len()));
-        start = start.wrapping_add(length(piece.trim_front(distance(start, next) as usize)));
+        if start != next {
+            start = start.wrapping_add(length(piece.trim_front(distance(start, next) as usize)));
+        }
         piece.truncate(distance(start, self.receive.window.edge()) as usize);
         if piece.is_empty() {
             return;
         }
-        let has_room = self.kept_len().saturating_add(piece.footprint()) <= self.receive_buffer();
+        let has_room = || self.kept_len().saturating_add(piece.footprint()) <= self.receive_buffer();
         if start == next {
             // What was offered is kept to, but when there is no more for anybody. What fills a hole frees more than it takes.
-            let is_wanted = has_room || !self.receive.is_limited || !self.receive.assembly.is_empty();
+            let is_wanted = !self.receive.is_limited || has_room() || !self.receive.assembly.is_empty();
             // What waits behind a hole comes along.
             if is_wanted && self.receive.queue.reserve(1 + self.receive.assembly.len()) {
                 self.append(piece);
             }
-        } else if has_room {
+        } else if has_room() {
             self.receive.assembly.insert(start, piece);
         }
     }
@@ -437,7 +438,9 @@ impl Connection {
         let start = self.receive.next;
         let len = length(piece.len());
         self.receive.next = start.wrapping_add(len);
-        self.receive.urgent.note_bytes(start, piece.bytes());
+        if !self.receive.urgent.is_empty() {
+            self.receive.urgent.note_bytes(start, piece.bytes());
+        }
         if self.receive.is_shut {
             return;
         }

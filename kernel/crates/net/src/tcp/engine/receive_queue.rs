@@ -53,7 +53,8 @@ impl ReceiveQueue {
             return;
         }
         self.len += payload.len();
-        if let Some(payload) = self.copy_to_tail(payload) {
+        let payload = if self.payloads.is_empty() { Some(payload) } else { self.copy_to_tail(payload) };
+        if let Some(payload) = payload {
             self.footprint += payload.footprint();
             self.payloads.push_back(payload);
         }
