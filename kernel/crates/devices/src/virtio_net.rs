@@ -186,8 +186,10 @@ impl Assembly {
             };
         }
         self.is_wasted = false;
-        let header = ReceiveHeader::parse(written, is_mergeable).filter(|_| written.len() > HEADER_LEN);
-        let Some(header) = header.filter(|header| header.buffers > 0) else { return Part::Waste };
+        let Some(header) = ReceiveHeader::parse(written, is_mergeable) else { return Part::Waste };
+        if header.buffers == 0 || written.len() == HEADER_LEN {
+            return Part::Waste;
+        }
         self.left = header.buffers - 1;
         if header.buffers > BUFFERS_OF_FRAME_MAX {
             self.is_wasted = true;
