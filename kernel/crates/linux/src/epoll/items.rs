@@ -128,6 +128,21 @@ impl Item {
         if self.wanted.is_empty() { PollEvents::empty() } else { self.file.readiness_of(self.wanted) & self.wanted }
     }
 
+    /// Puts it at the end of the list, unless it is listed.
+    #[inline]
+    pub(super) fn list(&self, ready: &mut VecDeque<u32>) {
+        if self.watch.list() {
+            ready.push_back(self.watch.index());
+        }
+    }
+
+    /// Puts it at the front of the list, unless it is listed.
+    pub(super) fn list_first(&self, ready: &mut VecDeque<u32>) {
+        if self.watch.list() {
+            ready.push_front(self.watch.index());
+        }
+    }
+
     /// As [`Item::look`] for an item that was just taken off the list.
     #[inline]
     pub(super) fn look_unlisted(&self) -> PollEvents {
@@ -172,24 +187,18 @@ impl Items {
         self.ready.len()
     }
 
-    /// Takes the first item of the list, which still says that it is listed. None of the item: it is gone.
+    /// Takes the first item of the list, which still says that it is listed. None of the item: it is gone. With it the list, for
+    /// [`Item::list`].
     #[inline]
-    pub(super) fn take_first(&mut self) -> Option<(u32, Option<&mut Item>)> {
+    pub(super) fn take_first(&mut self) -> Option<(Option<&mut Item>, &mut VecDeque<u32>)> {
         let index = self.ready.pop_front()?;
-        Some((index, slot_at(&mut self.slots, index).and_then(Option::as_mut)))
+        Some((slot_at(&mut self.slots, index).and_then(Option::as_mut), &mut self.ready))
     }
 
-    /// Puts an item on the list, unless it is listed: at its end, or at its front.
-    #[inline]
-    pub(super) fn list(&mut self, index: u32, at_front: bool) {
-        let Some(Some(item)) = slot_at(&mut self.slots, index) else { return };
-        if !item.watch.list() {
-            return;
-        }
-        if at_front {
-            self.ready.push_front(index);
-        } else {
-            self.ready.push_back(index);
+    /// Puts an item at the end of the list, unless it is listed.
+    pub(super) fn list(&mut self, index: u32) {
+        if let Some(Some(item)) = slot_at(&mut self.slots, index) {
+            item.list(&mut self.ready);
         }
     }
 

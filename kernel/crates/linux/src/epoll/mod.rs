@@ -102,7 +102,7 @@ impl Epoll {
     /// Lists an item that was found ready, and wakes.
     fn list_if(&self, is_ready: bool, index: u32, mut items: MutexGuard<'_, Items>) {
         if is_ready {
-            items.list(index, false);
+            items.list(index);
             self.core.note_kept(items.ready_len());
             drop(items);
             self.core.announce();
@@ -164,21 +164,21 @@ fn take_ready(
     let (mut told, mut rest) = (0, items.ready_len());
     while rest > 0 && told < count_max {
         rest -= 1;
-        let Some((index, item)) = items.take_first() else { break };
+        let Some((item, ready)) = items.take_first() else { break };
         let Some(item) = item else { continue };
         let found = item.look_unlisted();
         if found.is_empty() {
             continue;
         }
         if let Err(errno) = tell(&EpollEvent { events: found.bits(), data: item.data }) {
-            items.list(index, true);
+            item.list_first(ready);
             return if told > 0 { Ok(told) } else { Err(errno) };
         }
         told += 1;
         if item.events & EPOLLONESHOT != 0 {
             item.disable();
         } else if item.events & EPOLLET == 0 {
-            items.list(index, false);
+            item.list(ready);
         }
     }
     Ok(told)
@@ -191,9 +191,11 @@ impl File for Epoll {
         items.take_noted(&self.core);
         let mut found = PollEvents::empty();
         for _ in 0..items.ready_len() {
-            let Some((index, item)) = items.take_first() else { break };
-            if item.is_some_and(|item| !item.look_unlisted().is_empty()) {
-                items.list(index, true);
+            let Some((item, ready)) = items.take_first() else { break };
+            if let Some(item) = item
+                && !item.look_unlisted().is_empty()
+            {
+                item.list_first(ready);
                 found = PollEvents::READABLE;
                 break;
             }

@@ -173,6 +173,10 @@ impl Watch {
         self.key
     }
 
+    pub(super) fn index(&self) -> u32 {
+        self.index
+    }
+
     pub(super) fn set_events(&self, events: PollEvents) {
         self.events.store(events.bits(), Ordering::Relaxed);
     }
