@@ -319,6 +319,18 @@ impl TcpSocket {
         let mut inner = inner;
         let is_peek = seen.is_some();
         let mut done = 0;
+        // Nearly always this is all.
+        if !is_peek
+            && !is_truncating
+            && let Phase::Wire(wire) = &mut inner.phase
+            && let Some(len) = wire.read_sole(to)
+        {
+            done = len;
+            if wire.engine.readable_len() == 0 {
+                self.end_read(&mut inner);
+                return Ok(Some(done));
+            }
+        }
         loop {
             let Phase::Wire(wire) = &mut inner.phase else { return Ok(Some(done)) };
             let (fault, is_over) = match wire.read(to, seen.map(|seen| seen + done), is_truncating) {
@@ -342,13 +354,7 @@ impl TcpSocket {
             };
             if is_over {
                 if done > 0 && !is_peek {
-                    let now_ns = sync::machine::now_ns();
-                    // Nothing else can be due by that.
-                    if wire.engine.end_read(now_ns) {
-                        self.settle(&mut inner, now_ns);
-                    } else if wire.engine.is_quiet() {
-                        self.is_quiet.store(true, Release);
-                    }
+                    self.end_read(&mut inner);
                 }
                 return Ok(Some(done));
             }
@@ -359,6 +365,18 @@ impl TcpSocket {
                 Some(Ok(())) | None => {}
             }
             inner = self.lock_drained();
+        }
+    }
+
+    /// A read has taken something.
+    fn end_read(&self, inner: &mut Inner) {
+        let Phase::Wire(wire) = &mut inner.phase else { return };
+        let now_ns = sync::machine::now_ns();
+        // Nothing else can be due by that.
+        if wire.engine.end_read(now_ns) {
+            self.settle(inner, now_ns);
+        } else if wire.engine.is_quiet() {
+            self.is_quiet.store(true, Release);
         }
     }
 

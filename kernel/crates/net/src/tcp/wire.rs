@@ -330,6 +330,23 @@ impl Wire {
         }
     }
 
+    /// Moves what there is to `to`, where that is one buffer for which there is room and nothing about it is rare. None: nothing was moved,
+    /// and [`Wire::read`] says why.
+    #[inline]
+    pub(super) fn read_sole(&mut self, to: &mut UserWriter<'_>) -> Option<usize> {
+        let len = self.engine.read_sole(to)?;
+        self.note_read();
+        self.note_kept();
+        Some(len)
+    }
+
+    /// What waits for the program has become less or more.
+    #[inline]
+    fn note_kept(&mut self) {
+        self.share.note(self.engine.receive_footprint());
+        self.engine.limit_receive(self.share.is_limited());
+    }
+
     /// Reads, or looks behind what was seen; none if nothing is there. Less than there is room for: the program's memory has a page that is not there.
     pub(super) fn read(
         &mut self,
@@ -361,8 +378,7 @@ impl Wire {
             (false, true) => Ok(self.engine.discard(to.remaining())),
             (is_peek, false) => self.engine.read(to, seen, is_peek),
         };
-        self.share.note(self.engine.receive_footprint());
-        self.engine.limit_receive(self.share.is_limited());
+        self.note_kept();
         Ok(len.map(Some))
     }
 
@@ -393,8 +409,7 @@ impl Wire {
 
     /// Loans were given back.
     pub(super) fn note_given_back(&mut self) {
-        self.share.note(self.engine.receive_footprint());
-        self.engine.limit_receive(self.share.is_limited());
+        self.note_kept();
         self.engine.note_given_back();
     }
 

@@ -211,6 +211,9 @@ pub trait Engine: Send {
     /// see [`Engine::is_read_finished`].
     fn read(&mut self, to: &mut UserWriter<'_>, skip: usize, is_peek: bool) -> Result<usize, UserFault>;
 
+    /// As [`Engine::read`] where all there is is one buffer for which there is room, and nothing is urgent. None: nothing was moved.
+    fn read_sole(&mut self, to: &mut UserWriter<'_>) -> Option<usize>;
+
     /// A read is over: the buffer may grow. True: the peer ought to hear of a larger window, and [`Engine::poll`] is due.
     fn end_read(&mut self, now_ns: u64) -> bool;
 

@@ -89,6 +89,17 @@ impl Engine for Connection {
         Ok(len)
     }
 
+    #[inline]
+    fn read_sole(&mut self, to: &mut UserWriter<'_>) -> Option<usize> {
+        if !self.receive.urgent.is_empty() {
+            return None;
+        }
+        let len = self.receive.queue.read_sole(to)?;
+        self.receive.window.note_read(len);
+        self.receive.has_read = true;
+        Some(len)
+    }
+
     fn end_read(&mut self, now_ns: u64) -> bool {
         if self.receive.has_read {
             self.after_read(now_ns);

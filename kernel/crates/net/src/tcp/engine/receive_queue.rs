@@ -113,6 +113,22 @@ impl ReceiveQueue {
         Ok(done)
     }
 
+    /// Moves what there is, where that is one payload for which there is room, and answers how many bytes. None: nothing was moved.
+    #[inline]
+    pub(super) fn read_sole(&mut self, to: &mut UserWriter<'_>) -> Option<usize> {
+        let first = self.payloads.front().filter(|first| first.len() == self.len && self.len <= to.remaining())?;
+        let footprint = first.footprint();
+        let copied = to.write_nofault(first.bytes()).ok()?;
+        if copied == self.len {
+            self.len = 0;
+            self.footprint -= footprint;
+            self.payloads.pop_front();
+        } else {
+            self.drop_front(copied);
+        }
+        Some(copied)
+    }
+
     /// Drops up to `len` bytes, and answers how many.
     pub(super) fn discard(&mut self, len: usize) -> usize {
         let len = len.min(self.len);
@@ -210,6 +226,25 @@ mod tests {
         assert_eq!(&peeked, b"cde");
         assert_eq!((read(&mut queue, 5), queue.discard(1), read(&mut queue, 5)), (b"abcde".to_vec(), 1, b"g".to_vec()));
         assert_eq!((queue.len(), queue.footprint()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_in_one_payload_is_read_at_once_or_not_at_all() {
+        let mut queue = ReceiveQueue::default();
+        let read_sole = |queue: &mut ReceiveQueue, len: usize| {
+            let mut bytes = vec![0; len];
+            let count = queue.read_sole(&mut UserWriter::to_kernel(&mut bytes));
+            count.map(|count| bytes[..count].to_vec())
+        };
+        assert_eq!(read_sole(&mut queue, 5), None);
+        queue.push_bytes(b"abc");
+        assert_eq!((read_sole(&mut queue, 2), queue.len()), (None, 3));
+        assert_eq!((read_sole(&mut queue, 3), queue.len(), queue.footprint()), (Some(b"abc".to_vec()), 0, 0));
+        queue.push_bytes(b"abc");
+        queue.push_bytes(b"d");
+        assert_eq!((read_sole(&mut queue, 9), queue.len()), (None, 4));
+        assert_eq!((queue.discard(1), read(&mut queue, 2)), (1, b"bc".to_vec()));
+        assert_eq!((read_sole(&mut queue, 9), queue.footprint()), (Some(b"d".to_vec()), 0));
     }
 
     #[test]
