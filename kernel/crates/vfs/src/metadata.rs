@@ -13,7 +13,7 @@ use file::Attributes;
 use sync::{Mutex, MutexGuard, rank};
 
 use crate::acl::{Acl, CachedAcl};
-use crate::file_flags::Protection;
+use crate::file_flags::{NO_ACCESS_TIME, Protection};
 use crate::file_time::AtomicFileTime;
 use crate::inode_count::Counted;
 use crate::{Capabilities, Credentials, FileTime};
@@ -267,20 +267,17 @@ impl Metadata {
         Protection::from_bits_retain(self.protection.load(Relaxed))
     }
 
-    /// Sets what nobody may do to it.
-    pub(crate) fn set_protection(&self, protection: Protection) {
-        self.protection.store(protection.bits(), Relaxed);
-    }
-
     /// Whether reading it does not count as an access.
     #[inline]
     pub(crate) fn keeps_access_time(&self) -> bool {
         self.keeps_access_time.load(Relaxed)
     }
 
-    /// Says whether reading it counts as an access.
-    pub(crate) fn set_keeps_access_time(&self, keeps: bool) {
-        self.keeps_access_time.store(keeps, Relaxed);
+    /// Lets its flags have their effect, which are those that `chattr` sets.
+    pub(crate) fn go_by(&self, flags: u32) {
+        let protection = Protection::from_bits_truncate(flags.to_le_bytes()[0]);
+        self.protection.store(protection.bits(), Relaxed);
+        self.keeps_access_time.store(flags & NO_ACCESS_TIME != 0, Relaxed);
     }
 
     /// `EPERM` if something may not be done to it.

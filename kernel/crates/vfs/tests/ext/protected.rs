@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use abi::{Errno, FallocateFlags, OpenFlags, RenameFlags};
+use abi::{Errno, FallocateFlags, OpenFlags, RenameFlags, Timespec};
 use vfs::fs::ext::ExtOptions;
 use vfs::{FileSystem, SetTime, XattrChange};
 
@@ -11,6 +11,7 @@ use crate::support::{Answer, World};
 
 const IMMUTABLE: u32 = 0x10;
 const APPEND_ONLY: u32 = 0x20;
+const NO_ACCESS_TIME: u32 = 0x80;
 const SYNCHRONOUS: u32 = 0x8;
 const INDEX: u32 = 0x1000;
 const DIRECTORIES_SPREAD: u32 = 0x2_0000;
@@ -121,6 +122,34 @@ fn flags_protect_files() {
         check_append_only(&again.world);
         change_flags(&again.world, "/fixed", 0, IMMUTABLE).unwrap();
         again.world.unlink("/fixed").unwrap();
+    }
+}
+
+#[test]
+fn reading_is_no_access_where_the_disk_says_so() {
+    /// Whether reading changes the time that was long ago.
+    fn is_noted(world: &World, path: &str) -> bool {
+        let long_ago = SetTime::To(Timespec { tv_sec: 1, tv_nsec: 2 });
+        vfs::utimens(&world.credentials, &world.place(path).unwrap(), long_ago, SetTime::Omit).unwrap();
+        world.read_file(path).unwrap();
+        world.stat(path).unwrap().accessed.tv_sec != 1
+    }
+    for kind in [&KINDS[0], &KINDS[4]] {
+        let (_scratch, mounted) = fresh(kind, ExtOptions::default());
+        let world = &mounted.world;
+        world.mkdir("/quiet").unwrap();
+        world.write_file("/file", b"contents").unwrap();
+        assert!(is_noted(world, "/file"));
+        change_flags(world, "/file", NO_ACCESS_TIME, 0).unwrap();
+        assert!(!is_noted(world, "/file"));
+        change_flags(world, "/quiet", NO_ACCESS_TIME, 0).unwrap();
+        world.write_file("/quiet/new", b"contents").unwrap();
+        let again = mount(&disk_of(&mounted.unmount()), ExtOptions::default()).unwrap();
+        for path in ["/file", "/quiet/new"] {
+            assert!(!is_noted(&again.world, path), "{path}, which the disk says");
+            change_flags(&again.world, path, 0, NO_ACCESS_TIME).unwrap();
+            assert!(is_noted(&again.world, path), "{path}");
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use mm::user::{UserReader, UserWriter};
 use sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use sync::{SpinLock, rank};
 
-use crate::file_flags::Protection;
+use crate::file_flags::NO_ACCESS_TIME;
 use crate::inode::Renaming;
 use crate::page_cache::{PageCache, PageStore};
 use crate::{
@@ -37,10 +37,10 @@ const FLAGS_VISIBLE: u32 = 0x725b_dfff;
 const FLAGS_MODIFIABLE: u32 = 0x604b_c0ff;
 /// Those of them that only directories have.
 const FLAGS_OF_DIRECTORIES: u32 = 0x6003_0000;
-/// Flags that can be changed: that it is immutable, may only grow, is left out by `dump`; and those that nobody goes
+/// Flags that can be changed: that it is immutable, may only grow, is left out by `dump`, is not marked when it is read; and those that nobody goes
 /// by, Linux neither: to be overwritten, kept, or compressed, its end not to be shared, its directories to be spread.
 /// What the others ask for is not done here.
-const FLAGS_SETTABLE: u32 = 0x10 | 0x20 | 0x40 | 0x1 | 0x2 | 0x4 | 0x8000 | 0x2_0000;
+const FLAGS_SETTABLE: u32 = 0x10 | 0x20 | 0x40 | NO_ACCESS_TIME | 0x1 | 0x2 | 0x4 | 0x8000 | 0x2_0000;
 
 /// An inode of a file system of the family.
 pub struct ExtInode {
@@ -72,10 +72,6 @@ enum Contents {
     Special,
 }
 
-fn protection_of(flags: u32) -> Protection {
-    Protection::from_bits_truncate(flags.to_le_bytes()[0])
-}
-
 impl ExtInode {
     /// The inode of a record.
     pub(super) fn new(shared: &Arc<Shared>, core: ext::Inode, record: &ext::Record) -> Arc<Self> {
@@ -104,7 +100,7 @@ impl ExtInode {
             time: created,
         };
         let metadata = Metadata::with_times(new, times);
-        metadata.set_protection(protection_of(core.flags()));
+        metadata.go_by(core.flags());
         if core.had_attributes() {
             metadata.set_access_unknown(metadata.mode());
         }
@@ -342,7 +338,7 @@ impl Inode for ExtInode {
         self.shared.checked((|| {
             let change = self.shared.file_system.begin(SAVE_CREDITS)?;
             self.core.set_flags(&change, FLAGS_SETTABLE, flags)?;
-            self.metadata.set_protection(protection_of(flags));
+            self.metadata.go_by(flags);
             Ok(())
         })())
     }

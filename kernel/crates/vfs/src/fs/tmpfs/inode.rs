@@ -140,8 +140,7 @@ impl MemoryInode {
 
     fn keep_flags(&self, flags: u32) {
         self.flags.store(flags, Relaxed);
-        self.metadata.set_protection(Protection::from_bits_truncate(flags.to_le_bytes()[0]));
-        self.metadata.set_keeps_access_time(flags & NO_ACCESS_TIME != 0);
+        self.metadata.go_by(flags);
     }
 
     /// The node behind an inode of this file system.
