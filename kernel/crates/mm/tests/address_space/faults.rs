@@ -1,7 +1,8 @@
 //! Page faults: what is mapped when, copies on write, stacks, code sites, running out of memory.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::{self, ThreadId};
 
 use crate::support::{FakeFile, Observe};
 use abi::{Errno, ProtFlags, mman};
@@ -166,22 +167,42 @@ fn pages_that_change_while_they_are_fetched() {
     assert_eq!(cpu.store(address, 1), Err(FaultError::Rights));
 }
 
+/// Tells which thread let go of it.
+struct Witness(Arc<Mutex<Option<ThreadId>>>);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap() = Some(thread::current().id());
+    }
+}
+
+/// Waits until `count` are left who have a file: what a fault has left may be in the hands of another test, whose thread unmaps something.
+fn await_owners(file: &Weak<FakeFile>, count: usize) {
+    while file.strong_count() != count {
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn a_fault_does_not_end_the_file_whose_mapping_went_meanwhile() {
     let cpu = Cpu::new();
     let file = FakeFile::new(1);
     let address = cpu.space.map(MapRequest::private_file(file.clone(), 0, PAGE_SIZE, READ_WRITE)).unwrap();
     let known = Arc::downgrade(&file);
+    let ended_by = Arc::new(Mutex::new(None));
+    let witness = Witness(ended_by.clone());
     let (other_cpu, other) = (cpu.clone(), file.clone());
     *file.meanwhile.lock().unwrap() = Some(Box::new(move || {
         other_cpu.space.unmap(address, PAGE_SIZE).unwrap();
+        // The file has it until its end.
+        *other.meanwhile.lock().unwrap() = Some(Box::new(move || drop(witness)));
         drop(other);
     }));
     drop(file);
     assert_eq!(cpu.load(address), Err(FaultError::Unmapped));
-    assert_eq!(known.strong_count(), 1, "the fault had the last reference");
+    assert_ne!(*ended_by.lock().unwrap(), Some(thread::current().id()), "the fault had the last reference");
     cpu.space.unmap(address, PAGE_SIZE).unwrap();
-    assert_eq!(known.strong_count(), 0);
+    await_owners(&known, 0);
 }
 
 /// How many have a file when a fault on its only page is over, during which something happens.
@@ -194,7 +215,7 @@ fn owners_after_fault(meanwhile: impl Fn(&Cpu, usize) + Send + 'static) -> usize
     let _ = cpu.load(address);
     let owners = Arc::strong_count(&file);
     cpu.space.clear();
-    assert_eq!(Arc::strong_count(&file), 1);
+    await_owners(&Arc::downgrade(&file), 1);
     owners
 }
 
@@ -236,7 +257,7 @@ fn the_last_reference_to_a_cleared_address_space_goes_under_any_lock() {
     for _ in 0..ROUNDS {
         let cpu = Cpu::new();
         cpu.space.map(MapRequest::private_file(file.clone(), 0, PAGE_SIZE, READ_WRITE)).unwrap();
-        std::thread::yield_now();
+        thread::yield_now();
         cpu.space.clear();
     }
     is_over.store(true, Ordering::Relaxed);
