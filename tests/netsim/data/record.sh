@@ -131,6 +131,31 @@ if is_left:
 for name in $left $right; do ip netns exec $name sysctl -q net.ipv4.tcp_ecn=1 net.ipv4.tcp_timestamps=0; done
 record tcp-ecn.pcap both 'stream(None, talk=send_much(6000))'
 for name in $left $right; do ip netns exec $name sysctl -q net.ipv4.tcp_ecn=2 net.ipv4.tcp_timestamps=1; done
+# Somebody asks for a cookie, and comes again with it and with data. The key is that of `netsim::victim`.
+for name in $left $right; do
+    ip netns exec $name sysctl -q net.ipv4.tcp_fastopen=3 net.ipv4.tcp_fastopen_key=03020100-07060504-0b0a0908-0f0e0d0c
+done
+record tcp-fast-open.pcap both '
+for family, server in ((socket.AF_INET, "10.97.0.1"), (socket.AF_INET6, "fd97::1")):
+    if not is_left:
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, 23, 5)
+        listener.settimeout(10)
+        listener.bind((server, 5000))
+        listener.listen()
+    else: time.sleep(0.5)
+    for round in range(2):
+        if is_left:
+            peer = socket.socket(family)
+            peer.sendto(b"question", 0x20000000, (server, 5000))
+        else: peer = listener.accept()[0]
+        peer.settimeout(5)
+        assert peer.recv(100) == b"answer" if is_left else peer.recv(100) == b"question" and peer.send(b"answer")
+        peer.close()
+    if not is_left: listener.close()
+'
+for name in $left $right; do ip netns exec $name sysctl -q net.ipv4.tcp_fastopen=1; done
 record udp.pcap both '
 for family, right, left in ((socket.AF_INET, "10.97.0.1", "10.97.0.2"), (socket.AF_INET6, "fd97::1", "fd97::2")):
     own = socket.socket(family, socket.SOCK_DGRAM)

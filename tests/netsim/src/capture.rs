@@ -15,6 +15,7 @@ const CAPTURES: &[(&str, &[u8])] = &[
     ("neighbours", include_bytes!("../data/neighbours.pcap")),
     ("tcp", include_bytes!("../data/tcp.pcap")),
     ("tcp-ecn", include_bytes!("../data/tcp-ecn.pcap")),
+    ("tcp-fast-open", include_bytes!("../data/tcp-fast-open.pcap")),
     ("udp", include_bytes!("../data/udp.pcap")),
 ];
 

@@ -14,7 +14,7 @@ use net::frame::{Payload, ReceivedFrame, TransmitFrame};
 use net::interface::{Interface, InterfaceAddress, Origin};
 use net::nic::{Nic, NicCounters, NicFeatures, NicProperties};
 use net::socket::{
-    Address, Caller, Half, MessageFlags, ReceiveRequest, SendRequest, Socket, SocketCredentials, create,
+    Address, Caller, Half, MessageFlags, Opening, ReceiveRequest, SendRequest, Socket, SocketCredentials, create,
 };
 use net::tcp::TcpSocket;
 use testkit::clock;
@@ -172,6 +172,13 @@ impl Machine {
         socket.connect(&Address::Inet(SocketAddr::new(to, PORT)), &CALLER)?;
         Ok(socket)
     }
+
+    /// The same by sending `bytes`, of which some may go with the first segment: how many.
+    pub fn connect_by_send(&self, to: IpAddr, bytes: &[u8]) -> Result<(Arc<TcpSocket>, usize), Errno> {
+        let socket = TcpSocket::new(&self.stack, i32::from(abi_family(to.is_ipv6())));
+        let taken = open_by_send(&*socket, SocketAddr::new(to, PORT), bytes)?;
+        Ok((socket, taken))
+    }
 }
 
 /// `AF_INET6` or `AF_INET`.
@@ -187,6 +194,18 @@ pub fn send(socket: &dyn Socket, bytes: &[u8]) -> Result<usize, Errno> {
     Ok(match socket.send(&mut request)? {
         Progress::Done(len) => len,
         Progress::WouldBlock => 0,
+    })
+}
+
+/// Connects a socket by sending (`MSG_FASTOPEN`), and answers how many bytes went with the first segment; 0 as well where there is nothing to wait for.
+pub fn open_by_send(socket: &dyn Socket, to: SocketAddr, bytes: &[u8]) -> Result<usize, Errno> {
+    let address = Address::Inet(to);
+    let (mut from, control, flags) = (UserReader::from_kernel(bytes), &mut Vec::new(), MessageFlags::FASTOPEN);
+    let address = Some(&address);
+    let mut request = SendRequest { from: &mut from, address, control, flags, caller: &CALLER };
+    Ok(match socket.open_by_send(&mut request)? {
+        Opening::UnderWay(taken) => taken,
+        Opening::Open | Opening::No => 0,
     })
 }
 

@@ -7,11 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::socket::{AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, SOCK_DGRAM, SOCK_RAW};
+use abi::inet::TCP_FASTOPEN;
+use abi::socket::{AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, SOCK_DGRAM, SOCK_RAW};
 use file::Progress;
 use net::control::Configuration;
 use net::frame::{ChecksumState, Payload, ReceivedFrame};
+use net::settings;
 use net::socket::{Address, Socket};
+use net::tcp::{CookieKey, CookieKeys};
 use testkit::{Random, clock};
 
 use crate::machine::{CALLER, Machine, receive, send, settle};
@@ -21,6 +24,14 @@ const DATAGRAM_PORT: u16 = 7000;
 /// `IPPROTO_IP` and `IP_ADD_MEMBERSHIP`, `IPPROTO_IPV6` and `IPV6_JOIN_GROUP`: groups that the captures speak of.
 const JOIN4: (i32, i32) = (0, 35);
 const JOIN6: (i32, i32) = (41, 20);
+/// `net.ipv4.tcp_fastopen`: clients and servers.
+const FAST_OPEN: u32 = 3;
+/// Connections that come with data and are not complete, at most.
+const FAST_OPEN_QUEUE: i32 = 3;
+/// Bytes that connect.
+const FAST_LEN: usize = 100;
+/// The key of the server in the captures, whose cookies are good here, too.
+const COOKIE_KEY: CookieKey = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 const MILLISECOND_NS: u64 = 1_000_000;
 /// How long everything may take that still waits for something, when nobody has a socket any more: the longest is a peer that is gone.
 const PATIENCE_SECONDS: u64 = 2000;
@@ -52,15 +63,20 @@ impl Default for Victim {
 }
 
 impl Victim {
-    /// A machine that has its sockets open and connections with its friend, asks for an address by DHCP and looks for routers.
+    /// A machine that has its sockets open and connections with its friend, asks for an address by DHCP and looks for routers. It takes data with
+    /// first segments, from who has a cookie.
     ///
     /// # Panics
     /// When what is new does not work.
     #[must_use]
     pub fn new() -> Self {
+        assert!(settings::TCP_FASTOPEN.set(FAST_OPEN));
         let (machine, friend) = (Machine::new(1), Machine::new(2));
         machine.configure(&Configuration::automatic()).expect("an interface without configuration");
         let listener = machine.listen(5).expect("the port is free");
+        let fast = listener.set_option(IPPROTO_TCP, TCP_FASTOPEN, &FAST_OPEN_QUEUE.to_le_bytes(), &CALLER);
+        assert_eq!(fast, Ok(()));
+        machine.stack().tcp().set_fast_open_keys(CookieKeys { newest: COOKIE_KEY, before: None });
         let mut victim =
             Self { machine, friend, listener, pairs: Vec::new(), others: Vec::new(), buffer: vec![0; 70_000] };
         victim.open_others();
@@ -105,7 +121,8 @@ impl Victim {
     /// Makes the connections that there are not.
     fn open_pairs(&mut self) {
         for address in [Machine::address4(1), Machine::address6(1)].into_iter().skip(self.pairs.len()) {
-            let Ok(asking) = self.friend.connect(address) else { return };
+            // Each connection but the first has a cookie for its data.
+            let Ok((asking, _)) = self.friend.connect_by_send(address, &self.buffer[..FAST_LEN]) else { return };
             settle([&self.machine, &self.friend]);
             match self.listener.accept() {
                 Ok(Some(accepted)) if asking.finish_connect() == Ok(Progress::Done(0)) => {

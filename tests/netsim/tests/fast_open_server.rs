@@ -1,17 +1,16 @@
 //! TCP Fast Open between two of Nacre's stacks, of which one is the server: cookies, data that is there before the handshake is over, and the limits of it.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use abi::inet::{TCP_FASTOPEN, TCP_FASTOPEN_KEY, TCP_INFO};
 use abi::socket::IPPROTO_TCP;
 use abi::{Errno, PollEvents};
 use file::Progress;
-use mm::user::UserReader;
 use net::settings;
-use net::socket::{Address, MessageFlags, Opening, SendRequest, Socket};
+use net::socket::Socket;
 use net::tcp::{CookieKeys, TcpSocket};
-use netsim::machine::{CALLER, Machine, PORT, receive, send, settle};
+use netsim::capture;
+use netsim::machine::{CALLER, Machine, receive, send, settle};
 use testkit::clock;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -57,12 +56,8 @@ impl World {
 
     /// A socket that connects by a send, of which `taken` bytes go with the SYN.
     fn open(&self, bytes: &[u8], taken: usize) -> Arc<TcpSocket> {
-        let socket = TcpSocket::new(self.here.stack(), 2);
-        let address = Address::Inet(SocketAddr::new(Machine::address4(2), PORT));
-        let (mut from, flags) = (UserReader::from_kernel(bytes), MessageFlags::FASTOPEN);
-        let (address, control) = (Some(&address), &mut Vec::new());
-        let mut request = SendRequest { from: &mut from, address, control, flags, caller: &CALLER };
-        assert_eq!(socket.open_by_send(&mut request), Ok(Opening::UnderWay(taken)));
+        let (socket, went) = self.here.connect_by_send(Machine::address4(2), bytes).expect("the way is known");
+        assert_eq!(went, taken);
         socket
     }
 
@@ -237,6 +232,29 @@ fn cookies_are_of_a_key_and_of_the_one_before_it() {
     let short = world.listener.set_option(IPPROTO_TCP, TCP_FASTOPEN_KEY, &[0; 15], &CALLER);
     assert_eq!(short, Err(Errno::EINVAL));
     world.end(&[&*world.listener]);
+}
+
+#[test]
+fn cookies_of_a_linux_with_the_same_key_are_good() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    clock::stop_at(SECOND_NS);
+    assert!(settings::TCP_FASTOPEN.set(BOTH));
+    let machine = Machine::new(1);
+    let listener = machine.listen(10).expect("the port is free");
+    listener.set_option(IPPROTO_TCP, TCP_FASTOPEN, &10_i32.to_ne_bytes(), &CALLER).expect("listeners have it");
+    let newest = std::array::from_fn(|index| u8::try_from(index).expect("a key is short"));
+    machine.stack().tcp().set_fast_open_keys(CookieKeys { newest, before: None });
+    let (_, frames) = capture::all().find(|(name, _)| *name == "tcp-fast-open").expect("there is one");
+    frames.into_iter().filter(|frame| frame.ends_with(b"question")).for_each(|frame| machine.receive(frame));
+    machine.stack().work(0);
+    let mut count = 0;
+    while let Some(accepted) = listener.accept().expect("it listens") {
+        assert_eq!(read(&*accepted.socket), b"question");
+        accepted.socket.close();
+        count += 1;
+    }
+    assert_eq!(count, 2, "one of each family");
+    listener.close();
 }
 
 #[test]
