@@ -30,4 +30,5 @@ fuzz_target!(|input: &[u8]| {
         rest = behind;
     }
     victim.check_service();
+    victim.end();
 });

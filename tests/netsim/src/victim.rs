@@ -15,6 +15,7 @@ use net::frame::{ChecksumState, Payload, ReceivedFrame};
 use net::settings;
 use net::socket::{Address, Socket};
 use net::tcp::{CookieKey, CookieKeys};
+use sync::machine::NEVER;
 use testkit::{Random, clock};
 
 use crate::machine::{CALLER, Machine, receive, send, settle};
@@ -242,6 +243,7 @@ impl Victim {
             answering.close();
             settle([&self.machine, &stranger]);
         }
+        pass_until_quiet([&self.machine, &stranger], || stranger.stack().work(0) == NEVER);
     }
 
     fn exchange(&self, stranger: &Machine, sockets: [&dyn Socket; 2]) {
@@ -273,10 +275,7 @@ impl Victim {
         listener.close();
         others.iter().for_each(|socket| socket.close());
         drop((pairs, others, listener));
-        for _ in 0..PATIENCE_SECONDS {
-            clock::advance(1000 * MILLISECOND_NS);
-            settle([&machine, &friend]);
-        }
+        pass_until_quiet([&machine, &friend], || false);
         assert!(machine.stack().flows().is_empty(), "{} flows are left", machine.stack().flows().len());
         assert_eq!(machine.stack().tcp().record_counts(), (0, 0));
     }
@@ -285,5 +284,16 @@ impl Victim {
     #[must_use]
     pub fn failures(&self) -> Vec<Errno> {
         self.pairs.iter().filter_map(|pair| pair.answering.take_error()).collect()
+    }
+}
+
+/// Lets time pass until two machines wait for nothing more, or `is_quiet` says so. A stack that still has a connection is never freed.
+fn pass_until_quiet(machines: [&Machine; 2], is_quiet: impl Fn() -> bool) {
+    for _ in 0..PATIENCE_SECONDS {
+        if is_quiet() {
+            return;
+        }
+        clock::advance(1000 * MILLISECOND_NS);
+        settle(machines);
     }
 }
