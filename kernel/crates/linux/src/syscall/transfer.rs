@@ -236,7 +236,8 @@ fn check_stream_room(thread: &Thread, output: &OpenFile) -> Result<(), SyscallEr
     }
     let events = output.file().readiness();
     if events.contains(PollEvents::ERR) {
-        return Err(broken_pipe(thread));
+        // What is the matter with a socket, writing to it says.
+        return if pipe_of(output).is_some() { Err(broken_pipe(thread)) } else { Ok(()) };
     }
     if output.is_nonblocking() && !events.contains(PollEvents::OUT) { Err(Errno::EAGAIN.into()) } else { Ok(()) }
 }

@@ -194,7 +194,7 @@ impl LocalEnd {
 
     /// Takes a reset over that the other end has left.
     #[inline]
-    fn notice_reset(&mut self) {
+    pub(super) fn notice_reset(&mut self) {
         if !self.is_dead {
             let reset = self.incoming().lock().reset;
             self.take_over(reset);

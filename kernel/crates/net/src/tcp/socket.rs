@@ -343,9 +343,12 @@ impl TcpSocket {
     }
 
     pub(super) fn remote_end(&self) -> Result<SocketAddr, Errno> {
-        let mut inner = self.inner.lock();
+        let mut inner = self.lock_drained();
         match &mut inner.phase {
-            Phase::Local(end) if end.state() != State::Closed => Ok(end.remote),
+            Phase::Local(end) => {
+                end.notice_reset();
+                if end.state() == State::Closed { Err(Errno::ENOTCONN) } else { Ok(end.remote) }
+            }
             Phase::Wire(wire) if !matches!(wire.engine.state(), State::SynSent | State::Closed | State::TimeWait) => {
                 Ok(wire.key.remote_end())
             }
