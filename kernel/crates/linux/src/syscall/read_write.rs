@@ -166,6 +166,9 @@ fn read_vector(thread: &Thread, fd: Fd, vector: UserPtr, count: u64, position: O
     let open = readable(thread, fd)?;
     let mut iovecs = IovecBuffer::new();
     let mut to = UserWriter::from_iovecs(iovecs.read(vector.address(), vector_len(count)?)?)?;
+    if to.is_full() {
+        return Ok(0);
+    }
     check_end(position, to.remaining())?;
     read_from(thread, &open, &mut to, position)
 }
@@ -411,6 +414,10 @@ pub(crate) fn pwrite64(thread: &Thread, fd: Fd, buffer: UserPtr, count: usize, o
 fn write_vector(thread: &Thread, open: &OpenFile, vector: UserPtr, count: u64, position: Option<u64>) -> SyscallResult {
     let mut iovecs = IovecBuffer::new();
     let mut from = UserReader::from_iovecs(iovecs.read(vector.address(), vector_len(count)?)?)?;
+    if from.is_empty() {
+        // Nobody is asked, and no datagram is sent.
+        return Ok(0);
+    }
     limit(thread, open, &mut from, position)?;
     write_to(thread, open, &mut from, position)
 }

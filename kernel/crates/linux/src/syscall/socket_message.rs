@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::mem::offset_of;
 
+use abi::io::RW_COUNT_MAX;
 use abi::socket::{AF_INET, AF_INET6, MMSG_COUNT_MAX, Mmsghdr, Msghdr, SOCKADDR_STORAGE_LEN};
 use abi::{Errno, Fd, Timespec, UserPtr};
 use mm::user::{IOVEC_COUNT_MAX, IovecBuffer, UserReader, UserWriter, read_user_struct, write_user_struct};
@@ -50,7 +51,7 @@ pub(crate) fn sendto(
     address: UserPtr,
     length: u32,
 ) -> SyscallResult {
-    let mut from = UserReader::new(buffer.address(), count)?;
+    let mut from = UserReader::new(buffer.address(), count.min(RW_COUNT_MAX))?;
     let open = OpenSocket::get(thread, fd)?;
     let socket = open.socket();
     let address = match address.non_null() {
@@ -170,7 +171,7 @@ pub(crate) fn recvfrom(
     address: UserPtr,
     length: UserPtr,
 ) -> SyscallResult {
-    let mut to = UserWriter::new(buffer.address(), count)?;
+    let mut to = UserWriter::new(buffer.address(), count.min(RW_COUNT_MAX))?;
     let open = OpenSocket::get(thread, fd)?;
     let socket = open.socket();
     let flags = MessageFlags::from_bits_retain(flags);
