@@ -15,6 +15,8 @@ pub const SIOCSPGRP: u32 = 0x8902;
 pub const FIOGETOWN: u32 = 0x8903;
 pub const SIOCGPGRP: u32 = 0x8904;
 pub const SIOCATMARK: u32 = 0x8905;
+/// How much waits that was never sent (TCP).
+pub const SIOCOUTQNSD: u32 = 0x894b;
 pub const SIOCGSTAMP: u32 = 0x8906;
 pub const SIOCADDRT: u32 = 0x890b;
 pub const SIOCDELRT: u32 = 0x890c;

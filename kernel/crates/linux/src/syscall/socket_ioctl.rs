@@ -33,7 +33,7 @@ pub(crate) fn socket_ioctl(
     match command {
         FIOSETOWN | SIOCSPGRP => Some(read_owner(thread, open, address)),
         FIOGETOWN | SIOCGPGRP => Some(write_owner(open, address)),
-        SIOCATMARK => None,
+        SIOCATMARK | SIOCOUTQNSD => None,
         // Addresses are the business of the family that has them.
         SIOCGIFADDR | SIOCGIFNETMASK | SIOCGIFBRDADDR | SIOCGIFDSTADDR | SIOCADDRT | SIOCDELRT
             if domain != i32::from(AF_INET) =>

@@ -4,6 +4,7 @@ use alloc::sync::Weak;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use abi::interface::{SIOCATMARK, SIOCOUTQNSD};
 use abi::ioctl::{FIONREAD, TIOCOUTQ};
 use abi::socket::{IPPROTO_TCP, SO_REUSEADDR, SO_REUSEPORT, SOCK_STREAM, SOL_SOCKET};
 use abi::{Errno, PollEvents};
@@ -21,11 +22,6 @@ use crate::socket::{
     Accepted, Address, Caller, ControlMessage, Half, Kind, MessageFlags, Opening, ReceiveRequest, Received,
     SendRequest, Socket,
 };
-
-/// `SIOCATMARK`.
-const SIOCATMARK: u32 = 0x8905;
-/// `SIOCOUTQNSD`.
-const SIOCOUTQNSD: u32 = 0x894b;
 
 impl Socket for TcpSocket {
     fn kind(&self) -> Kind {

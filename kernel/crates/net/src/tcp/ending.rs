@@ -53,7 +53,8 @@ impl TcpSocket {
                 self.wake_for(PollEvents::all());
                 return Ok(());
             }
-            _ => return Err(Errno::ENOTCONN),
+            Phase::Listening(_) => return Ok(()),
+            Phase::Idle => return Err(Errno::ENOTCONN),
         }
         drop(inner);
         admit(announcement);
