@@ -90,14 +90,24 @@ const CLASS_OF: [u8; SMALL_MAX / 16 + 1] = {
 };
 
 /// The class for a layout, if it is a small one.
-#[inline(always)]
 fn class_of(layout: Layout) -> Option<usize> {
-    if layout.size() <= SMALL_MAX && layout.align() <= 16 {
-        return Some(usize::from(CLASS_OF[layout.size().div_ceil(16)]));
+    if is_usual(layout) {
+        return Some(class_of_len(layout.size()));
     }
     // A power of two in size and alignment up to 64 fits its own class, as slabs begin at a multiple of 64.
     let is_aligned_class = layout.align() == 64 && layout.size() <= 64;
     is_aligned_class.then(|| usize::from(CLASS_OF[4]))
+}
+
+/// Whether any object of a class that is large enough will do: nearly always.
+#[inline(always)]
+fn is_usual(layout: Layout) -> bool {
+    layout.size() <= SMALL_MAX && layout.align() <= 16
+}
+
+#[inline(always)]
+fn class_of_len(len: usize) -> usize {
+    usize::from(CLASS_OF[len.div_ceil(16)])
 }
 
 fn order_of(layout: Layout) -> u32 {
@@ -481,12 +491,20 @@ fn allocate_otherwise(layout: Layout) -> *mut u8 {
 /// It came from the heap for the same layout, and nobody uses it any more.
 #[cold]
 #[inline(never)]
-unsafe fn free_otherwise(pointer: *mut u8, layout: Layout, is_early: bool) {
-    match NonNull::new(pointer).filter(|_| is_early) {
+unsafe fn free_otherwise(pointer: *mut u8, layout: Layout) {
+    match (NonNull::new(pointer).filter(|_| is_early(pointer)), class_of(layout)) {
         // SAFETY: the pointer lies in the early area, so the early heap gave it.
-        Some(pointer) => unsafe { EARLY.lock().dealloc(pointer, layout) },
-        None => frames::free_block(physical_of_direct(pointer as usize), order_of(layout)),
+        (Some(pointer), _) => unsafe { EARLY.lock().dealloc(pointer, layout) },
+        // SAFETY: it came from a slab of the class of its layout.
+        (None, Some(class)) => unsafe { free_slowly(pointer, class) },
+        (None, None) => frames::free_block(physical_of_direct(pointer as usize), order_of(layout)),
     }
+}
+
+/// Whether an object was made before there were frames.
+#[inline(always)]
+fn is_early(pointer: *mut u8) -> bool {
+    (pointer as usize).wrapping_sub(&raw const EARLY_AREA as usize) < EARLY_BYTES
 }
 
 // SAFETY: blocks are disjoint (a slab's objects, the buddy's blocks), sized and aligned for their layout, and freed to
@@ -494,7 +512,10 @@ unsafe fn free_otherwise(pointer: *mut u8, layout: Layout, is_early: bool) {
 unsafe impl GlobalAlloc for KernelHeap {
     // The common case calls nothing, so that it needs no registers saved.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(class) = class_of(layout) else { return allocate_otherwise(layout) };
+        if !is_usual(layout) {
+            return allocate_otherwise(layout);
+        }
+        let class = class_of_len(layout.size());
         let were_enabled = interrupts::disable_save();
         // SAFETY: interrupts are off until the reference has ended.
         let object = unsafe { magazine(class) }.map_or(null_mut(), Magazine::pop);
@@ -503,11 +524,11 @@ unsafe impl GlobalAlloc for KernelHeap {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        let is_early = (pointer as usize).wrapping_sub(&raw const EARLY_AREA as usize) < EARLY_BYTES;
-        let Some(class) = class_of(layout).filter(|_| !is_early) else {
+        if is_early(pointer) || !is_usual(layout) {
             // SAFETY: the caller's contract.
-            return unsafe { free_otherwise(pointer, layout, is_early) };
-        };
+            return unsafe { free_otherwise(pointer, layout) };
+        }
+        let class = class_of_len(layout.size());
         let were_enabled = interrupts::disable_save();
         // SAFETY: interrupts are off until the reference has ended.
         let magazine = unsafe { magazine(class) }.filter(|magazine| magazine.count < magazine.limit);
