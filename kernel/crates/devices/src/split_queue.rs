@@ -40,12 +40,12 @@ pub struct DescriptorEntry {
     pub next: u16,
 }
 
-/// The memory of a queue, which the device reads and writes at any time. Slots and indexes are below the queue's length.
+/// The memory of a queue, which the device reads and writes at any time. Indexes of rings run on: their place is modulo the queue's length.
 pub trait QueueMemory {
     /// Writes an entry of the descriptor table.
     fn write_descriptor(&self, index: u16, entry: DescriptorEntry);
     /// Writes an entry of the available ring.
-    fn write_available(&self, slot: u16, head: u16);
+    fn write_available(&self, index: u16, head: u16);
     /// Writes the index of the available ring, after all that was written before.
     fn publish_available(&self, index: u16);
     /// Writes the flags of the available ring.
@@ -55,7 +55,7 @@ pub trait QueueMemory {
     /// Reads the index of the used ring, before all that is read afterwards.
     fn read_used_index(&self) -> u16;
     /// Reads an entry of the used ring: the head of a chain, and bytes written.
-    fn read_used(&self, slot: u16) -> (u32, u32);
+    fn read_used(&self, index: u16) -> (u32, u32);
     /// Reads the flags of the used ring.
     fn read_used_flags(&self) -> u16;
     /// Reads the event index of the used ring: which available entry the device wants to hear of.
@@ -250,7 +250,7 @@ impl<T> SplitQueue<T> {
             chain.token = Some(token);
             (chain.count, chain.last, chain.writable_len) = (count, last, writable_len);
         }
-        memory.write_available(self.available & (self.len - 1), head);
+        memory.write_available(self.available, head);
         self.available = self.available.wrapping_add(1);
     }
 
@@ -293,7 +293,7 @@ impl<T> SplitQueue<T> {
                 return None;
             }
         }
-        let (head, written) = memory.read_used(self.used & (self.len - 1));
+        let (head, written) = memory.read_used(self.used);
         let Ok(head) = u16::try_from(head) else { return self.note_broken() };
         let Some(chain) = self.chains.get_mut(usize::from(head)) else { return self.note_broken() };
         let Chain { token: Some(_), count, last, writable_len } = *chain else { return self.note_broken() };
@@ -412,8 +412,8 @@ mod tests {
         fn write_descriptor(&self, index: u16, entry: DescriptorEntry) {
             self.descriptors.borrow_mut()[usize::from(index)] = entry;
         }
-        fn write_available(&self, slot: u16, head: u16) {
-            self.available.borrow_mut()[usize::from(slot)] = head;
+        fn write_available(&self, index: u16, head: u16) {
+            self.available.borrow_mut()[usize::from(index % LEN)] = head;
         }
         fn publish_available(&self, index: u16) {
             self.available_index.set(index);
@@ -427,8 +427,8 @@ mod tests {
         fn read_used_index(&self) -> u16 {
             self.used_index.get()
         }
-        fn read_used(&self, slot: u16) -> (u32, u32) {
-            self.used.borrow()[usize::from(slot)]
+        fn read_used(&self, index: u16) -> (u32, u32) {
+            self.used.borrow()[usize::from(index % LEN)]
         }
         fn read_used_flags(&self) -> u16 {
             self.used_flags.get()

@@ -132,15 +132,16 @@ impl TransmitHeader {
     /// The header's bytes.
     #[must_use]
     pub fn encode(self) -> [u8; HEADER_LEN] {
-        let flags = if self.checksum.is_some() { FLAG_NEEDS_CHECKSUM } else { 0 };
         let (start, offset) = self.checksum.unwrap_or_default();
-        let ([e, f], [g, h]) = (start.to_le_bytes(), offset.to_le_bytes());
-        if self.segmentation.is_none() {
-            return [flags, SEGMENTS_NONE, 0, 0, 0, 0, e, f, g, h, 0, 0];
-        }
         let (is_v6, header_len, segment_len) = self.segmentation.unwrap_or_default();
-        let segments = if is_v6 { SEGMENTS_TCP6 } else { SEGMENTS_TCP4 };
+        let segments = match (self.segmentation.is_some(), is_v6) {
+            (false, _) => SEGMENTS_NONE,
+            (true, false) => SEGMENTS_TCP4,
+            (true, true) => SEGMENTS_TCP6,
+        };
+        let flags = if self.checksum.is_some() { FLAG_NEEDS_CHECKSUM } else { 0 };
         let ([a, b], [c, d]) = (header_len.to_le_bytes(), segment_len.to_le_bytes());
+        let ([e, f], [g, h]) = (start.to_le_bytes(), offset.to_le_bytes());
         [flags, segments, a, b, c, d, e, f, g, h, 0, 0]
     }
 }

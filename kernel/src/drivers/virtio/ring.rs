@@ -34,7 +34,8 @@ const BUFFER_LAYOUT: Layout = match Layout::from_size_align(BUFFER_BYTES, 1) {
 /// The three parts of a queue's memory, in one block.
 pub(in crate::drivers) struct RingMemory {
     block: DmaBuffer,
-    len: u16,
+    /// One less than the number of descriptors, a power of two.
+    mask: u16,
     /// Where the available and the used ring begin.
     available: usize,
     used: usize,
@@ -56,18 +57,18 @@ impl RingMemory {
         let block = DmaBuffer::new(used + RING_HEAD_BYTES + USED_BYTES * count + 2)?;
         let start = block.physical();
         transport.queue_set(index, u32::from(len), start, start + available as u64, start + used as u64);
-        Some(Self { block, len, available, used, is_translated: cpu::is_translated() })
+        Some(Self { block, mask: len - 1, available, used, is_translated: cpu::is_translated() })
     }
 
     /// Descriptors.
     pub(in crate::drivers) fn len(&self) -> u16 {
-        self.len
+        self.mask + 1
     }
 
     /// A half word of the available ring: its flags, its index, as many entries as there are descriptors, its event index.
     #[inline]
     fn available_at(&self, place: usize) -> &AtomicU16 {
-        debug_assert!(place <= usize::from(self.len) + 2, "behind the ring");
+        debug_assert!(place <= usize::from(self.len()) + 2, "behind the ring");
         // SAFETY: the block has room for this ring behind `available`, which is even.
         unsafe { self.half_word(self.available + 2 * place) }
     }
@@ -75,7 +76,7 @@ impl RingMemory {
     /// A half word of the used ring, of which an entry has four.
     #[inline]
     fn used_at(&self, place: usize) -> &AtomicU16 {
-        debug_assert!(place <= 4 * usize::from(self.len) + 2, "behind the ring");
+        debug_assert!(place <= 4 * usize::from(self.len()) + 2, "behind the ring");
         // SAFETY: the block has room for this ring behind `used`, which is even.
         unsafe { self.half_word(self.used + 2 * place) }
     }
@@ -92,7 +93,7 @@ impl RingMemory {
 
     #[inline]
     fn slot(&self, index: u16) -> usize {
-        usize::from(index & (self.len - 1))
+        usize::from(index & self.mask)
     }
 }
 
@@ -110,8 +111,8 @@ impl QueueMemory for RingMemory {
     }
 
     #[inline]
-    fn write_available(&self, slot: u16, head: u16) {
-        self.available_at(2 + self.slot(slot)).store(head, Ordering::Relaxed);
+    fn write_available(&self, index: u16, head: u16) {
+        self.available_at(2 + self.slot(index)).store(head, Ordering::Relaxed);
     }
 
     #[inline]
@@ -124,7 +125,7 @@ impl QueueMemory for RingMemory {
     }
 
     fn write_used_event(&self, index: u16) {
-        self.available_at(2 + usize::from(self.len)).store(index, Ordering::Relaxed);
+        self.available_at(2 + usize::from(self.len())).store(index, Ordering::Relaxed);
     }
 
     #[inline]
@@ -133,8 +134,8 @@ impl QueueMemory for RingMemory {
     }
 
     #[inline]
-    fn read_used(&self, slot: u16) -> (u32, u32) {
-        let offset = self.used + RING_HEAD_BYTES + USED_BYTES * self.slot(slot);
+    fn read_used(&self, index: u16) -> (u32, u32) {
+        let offset = self.used + RING_HEAD_BYTES + USED_BYTES * self.slot(index);
         // SAFETY: the block has room for as many entries behind `used`, a multiple of four. Its words are accessed as in `half_word`.
         let (head, written) = unsafe {
             let entry = self.block.pointer_inside(offset, USED_BYTES).cast::<u32>();
@@ -149,7 +150,7 @@ impl QueueMemory for RingMemory {
 
     #[inline]
     fn read_available_event(&self) -> u16 {
-        self.used_at(2 + 4 * usize::from(self.len)).load(Ordering::Relaxed)
+        self.used_at(2 + 4 * usize::from(self.len())).load(Ordering::Relaxed)
     }
 
     fn fence(&self) {

@@ -206,17 +206,20 @@ impl Transmit {
         if frame.pieces.len() >= PIECES_MAX && frame.linearize().is_err() {
             return false;
         }
-        let segmentation = match frame.segmentation {
-            None => None,
-            Some(wanted) => match self.segmentation(frame, wanted) {
-                None => return false,
-                segmentation => segmentation,
-            },
-        };
-        let checksum = frame.checksum.map(|checksum| (checksum.start, checksum.offset));
-        let header = TransmitHeader { checksum, segmentation };
-        frame.push_front(HEADER_LEN).copy_from_slice(&header.encode());
-        !frame.head().is_empty()
+        if let Some(wanted) = frame.segmentation {
+            return self.prepare_cut(frame, wanted);
+        }
+        put_header(frame, None);
+        true
+    }
+
+    #[inline(never)]
+    fn prepare_cut(&self, frame: &mut TransmitFrame, wanted: Segmentation) -> bool {
+        let segmentation = self.segmentation(frame, wanted);
+        if segmentation.is_some() {
+            put_header(frame, segmentation);
+        }
+        segmentation.is_some()
     }
 
     /// How the device is to cut a frame, as its header says it. `None`: it cannot.
@@ -292,6 +295,13 @@ impl Side {
         };
         self.queue.add(&self.memory, buffers.iter().take(count).copied(), frame)
     }
+}
+
+#[inline]
+fn put_header(frame: &mut TransmitFrame, segmentation: Option<(bool, u16, u16)>) {
+    let checksum = frame.checksum.map(|checksum| (checksum.start, checksum.offset));
+    let header = TransmitHeader { checksum, segmentation };
+    frame.push_front(HEADER_LEN).copy_from_slice(&header.encode());
 }
 
 /// Where a frame lies, and in how many buffers. `None` if a device cannot reach it.
