@@ -10,6 +10,7 @@ use smoltcp::wire::{
 };
 use testkit::clock;
 
+use super::neighbour::Evidence;
 use super::*;
 use crate::frame::{PartialChecksum, TransmitFrame};
 use crate::nic::NicFeatures;
@@ -89,6 +90,18 @@ fn a_datagram_waits_for_arp_and_leaves_with_right_sums() {
     let udp = UdpPacket::new_checked(packet.payload()).unwrap();
     assert!(udp.verify_checksum(&ip("10.0.0.1").into(), &ip("192.0.2.1").into()));
     assert_eq!(udp.payload(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn frames_go_where_a_neighbour_is_now() {
+    let (stack, nic, interface) = stack_with_nic(NicFeatures::empty());
+    let route = resolved(&stack, &nic, &interface, false);
+    for mac in [[2, 0, 0, 0, 0, 7], [2, 0, 0, 0, 0, 8]] {
+        interface.neighbours().learn(ip("10.0.0.2"), mac, Evidence::Answer, false, sync::machine::now_ns());
+        assert!(route.is_current(stack.interfaces()));
+        route.send(&stack, &mut alloc::vec![datagram(1)]).unwrap();
+        assert_eq!(EthernetFrame::new_checked(&nic.take()[0]).unwrap().dst_addr(), EthernetAddress(mac));
+    }
 }
 
 #[test]
