@@ -39,6 +39,8 @@ pub mod atomic;
 pub mod batch_queue;
 mod cell;
 mod change_count;
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+mod copy;
 mod held;
 pub mod keyed;
 mod lookout;
