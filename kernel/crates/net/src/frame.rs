@@ -415,6 +415,13 @@ impl TransmitFrame {
         self.head.get_mut(start..).unwrap_or_default()
     }
 
+    /// A word of the head, from its front.
+    #[inline]
+    pub fn word_mut(&mut self, at: usize) -> Option<&mut [u8; 2]> {
+        let at = self.start() + at;
+        self.head.get_mut(at..)?.first_chunk_mut()
+    }
+
     /// Makes `len` bytes of room in front and answers them, zeroed or not; [`PartialChecksum::start`] moves along.
     ///
     /// # Panics

@@ -402,11 +402,11 @@ impl Route {
 
     /// Prepares the checksum of the transport protocol, and finishes it unless somebody else does. The frame is `len` bytes long.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "packets are at most 65,535 bytes long")]
     pub(super) fn write_checksum(&self, frame: &mut TransmitFrame, len: usize, is_offloaded: bool) {
         let Some(offset) = self.checksum_at else { return };
-        let at = usize::from(offset);
-        let Some(field) = frame.head_mut().get_mut(at..at + 2) else { return };
-        field.copy_from_slice(&self.pseudo_sum.with_len(len).folded().to_be_bytes());
+        let Some(field) = frame.word_mut(offset.into()) else { return };
+        *field = self.pseudo_sum.with_word(len as u16).folded().to_be_bytes();
         frame.checksum = Some(PartialChecksum { start: 0, offset });
         // Devices finish those of TCP and UDP alone, and raw sockets see what comes back.
         if !is_offloaded || self.request.protocol == protocol::ICMPV6 {
