@@ -400,6 +400,32 @@ fn nagle_holds_a_second_small_segment_and_cork_all() {
 }
 
 #[test]
+fn corked_bytes_go_as_segments_fill_or_something_ends_it() {
+    let mut script = Script::new();
+    script.change(|settings| settings.is_corked = true);
+    for _ in 0..3 {
+        script.write(300);
+        assert_eq!(script.take_data(), []);
+    }
+    script.write(300);
+    assert_eq!(script.take_data(), [(0, 1000)]);
+    // The time of what is left runs from when it began to wait.
+    script.ack(1000).wait(150).write(100);
+    assert_eq!(script.take_data(), []);
+    script.wait(51);
+    assert_eq!(script.take_data(), [(1000, 300)]);
+    script.ack(1300).write(10).write(10);
+    assert_eq!(script.take_data(), []);
+    script.change(|settings| settings.is_corked = false);
+    assert_eq!(script.take_data(), [(1300, 20)]);
+    script.change(|settings| settings.is_corked = true).write(10).write(10);
+    assert_eq!(script.take_data(), []);
+    script.engine.shutdown_write();
+    script.poll();
+    assert_eq!(script.take_data(), [(1320, 20)], "the end goes with all before it");
+}
+
+#[test]
 fn a_large_write_is_not_held_up_by_its_own_tail() {
     let mut script = Script::new();
     script.write(2500);

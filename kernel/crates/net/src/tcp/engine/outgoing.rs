@@ -46,7 +46,7 @@ impl Connection {
         if self.send.board.lost() > 0 {
             self.transmit_lost(now_ns, output);
         }
-        if self.has_unsent() && self.send.board.lost() == 0 {
+        if self.has_unsent() && self.send.board.lost() == 0 && !self.is_held_back() {
             self.transmit_new(now_ns, output);
         }
     }
@@ -59,6 +59,17 @@ impl Connection {
     /// Whether something was never sent.
     pub(super) fn has_unsent(&self) -> bool {
         is_before(self.send.next, self.send.buffer.end()) || (self.send.is_finished && !self.send.is_fin_sent)
+    }
+
+    /// Whether what was never sent waits for more of it, as it did before.
+    fn is_held_back(&self) -> bool {
+        let send = &self.send;
+        if !self.settings.is_corked || !self.timers.is_set(Timer::Cork) || send.is_pushed || send.is_finished {
+            return false;
+        }
+        let unsent = distance(send.next, send.buffer.end());
+        // A window that cuts it short is another matter.
+        unsent < send.mss && unsent <= distance(send.next, send.una.wrapping_add(send.window)) && send.urgent.is_none()
     }
 
     fn transmit_lost(&mut self, now_ns: u64, output: &mut dyn Output) {
