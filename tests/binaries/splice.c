@@ -18,6 +18,43 @@ static void show_read(const char *label, int fd) {
         printf("%s: %s\n", label, error_name(errno));
 }
 
+static void note(int signal) { (void)signal; }
+
+// The flag that nobody should wait is the pipe's: sockets that have no data yet are waited for, until the timer's signal; but for streams
+// of the Unix domain.
+static void wait_for_sockets(void) {
+    static const int domains[] = {AF_INET, AF_INET, AF_UNIX, AF_UNIX, AF_UNIX};
+    static const int kinds[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+    struct sigaction action = {.sa_handler = note};
+    struct itimerval soon = {{0, 10000}, {0, 10000}}, never = {{0, 0}, {0, 0}};
+    int pipe_ends[2], pair[2];
+    MUST(pipe(pipe_ends));
+    MUST(sigaction(SIGALRM, &action, NULL));
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (domains[i] == AF_UNIX) {
+            MUST(socketpair(AF_UNIX, kinds[i], 0, pair));
+        } else {
+            struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+            socklen_t len = sizeof name;
+            pair[0] = (int)MUST(socket(AF_INET, kinds[i], 0));
+            pair[1] = (int)MUST(socket(AF_INET, kinds[i], 0));
+            MUST(bind(pair[0], (void *)&name, len));
+            if (kinds[i] == SOCK_STREAM)
+                MUST(listen(pair[0], 1));
+            MUST(getsockname(pair[0], (void *)&name, &len));
+            MUST(connect(pair[1], (void *)&name, len));
+        }
+        printf("domain %d kind %d\n", domains[i], kinds[i]);
+        MUST(setitimer(ITIMER_REAL, &soon, NULL));
+        TRY(splice_to(pair[1], NULL, pipe_ends[1], NULL, 10, SPLICE_F_NONBLOCK));
+        MUST(setitimer(ITIMER_REAL, &never, NULL));
+        MUST(fcntl(pair[1], F_SETFL, O_NONBLOCK));
+        TRY(splice_to(pair[1], NULL, pipe_ends[1], NULL, 10, 0));
+        close(pair[0]);
+        close(pair[1]);
+    }
+}
+
 int main(void) {
     int a[2], b[2], s[2];
     long offset;
@@ -28,6 +65,7 @@ int main(void) {
     MUST(pipe2(b, O_NONBLOCK));
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s));
     int file = (int)MUST(open("file", O_RDWR)), append = (int)MUST(open("file", O_WRONLY | O_APPEND));
+    wait_for_sockets();
     // What cannot be.
     TRY(splice_to(file, NULL, file, NULL, 1, 0));
     TRY(splice_to(s[0], NULL, s[1], NULL, 1, 0));

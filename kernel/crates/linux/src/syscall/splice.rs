@@ -7,15 +7,18 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::io::{SPLICE_F_ALL, SPLICE_F_NONBLOCK};
+use abi::socket::{AF_UNIX, SOCK_STREAM};
 use abi::{Errno, Fd, OpenFlags, PAGE_SIZE, PollEvents, UserPtr};
 use file::pipe::{PipeEnd, PipePage};
 use file::{OpenFile, Progress};
 use mm::FramePiece;
 use mm::user::{IovecBuffer, UserReader, UserWriter, read_user_struct, write_user_struct};
+use net::socket::{Kind, SocketFile};
 
 use super::read_write::{read_from, write_to};
 use super::transfer::{PAGES_MAX, Side, pipe_of, put, share_pages};
 use crate::error::SyscallError;
+use crate::lookup::file_as;
 use crate::signal::broken_pipe;
 use crate::thread::Thread;
 use crate::{SyscallResult, wait};
@@ -237,6 +240,14 @@ pub(super) fn file_to_pipe(
     Ok(done)
 }
 
+/// Whether `SPLICE_F_NONBLOCK` keeps reading a file from waiting. Of sockets it does that for streams of the Unix domain alone: the others go by their
+/// own `O_NONBLOCK`, on Linux as well.
+fn goes_by_flag(input: &OpenFile) -> bool {
+    let kind = file_as::<SocketFile>(input).map(|file| file.socket().kind());
+    let is_local_stream = |kind: Kind| kind.domain == i32::from(AF_UNIX) && kind.kind == SOCK_STREAM;
+    !input.file().has_positions() && kind.is_none_or(is_local_stream)
+}
+
 /// Reads up to `len` bytes into new pages.
 fn read_pages(
     thread: &Thread,
@@ -248,7 +259,7 @@ fn read_pages(
     let pieces = (0..len).step_by(PAGE_SIZE).map(|at| FramePiece::allocate((len - at).min(PAGE_SIZE)));
     let mut pieces = pieces.collect::<Result<Vec<_>, _>>()?;
     let mut to = UserWriter::to_pieces(&pieces);
-    let read = if is_nonblocking && !input.open.file().has_positions() {
+    let read = if is_nonblocking && goes_by_flag(&input.open) {
         match input.open.file().read(&input.open, &mut to, None)? {
             Progress::Done(count) => count,
             Progress::WouldBlock => return Err(Errno::EAGAIN.into()),
