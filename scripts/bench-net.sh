@@ -9,6 +9,7 @@
 #   SETS="1 2"                  numbers of processors of the guests
 #   SYSTEMS="native linux nacre"
 #   SERVERS="serve redis memcached nginx"
+#   BLOCKS=DIRECTORY            nothing of that: how often each block of Nacre's kernel is executed during each load, for kernel-pgo.sh
 #
 # Of the guests' redis, memcached and nginx it counts as well how many instructions a request takes in the kernel and in the program,
 # by a plugin of QEMU and in boots of their own, as that makes guests slower.
@@ -32,9 +33,9 @@ mkdir -p "$results"
 
 build_load_programs "$work"
 load=$work/load
-# The plugins of QEMU 9.1 and later are of version 3 and more.
-qemu_version=$(qemu-system-x86_64 --version | sed -n 's/.*version \([0-9]*\)\..*/\1/p')
-gcc -shared -fPIC -O2 -DPLUGIN_VERSION=$((qemu_version < 9 ? 1 : 2)) -o "$work/shares.so" tests/bench/net/shares.c
+counter=shares
+[ -z "${BLOCKS:-}" ] || { counter=blocks systems=nacre rounds=0 && mkdir -p "$BLOCKS"; }
+build_plugin $counter "$work"
 for server in $servers; do
     [ ! -f "tests/apps/$server/build.sh" ] || bash "tests/apps/$server/build.sh"
 done
@@ -185,12 +186,26 @@ loads_of_nginx() {
 }
 
 # What the plugin has counted so far: of the kernel and of the program.
-counted() { od -A n -t u8 "$work/shares" | tr '\n' ' '; }
+counted() { od -A n -t u8 "$work/counters" | tr '\n' ' '; }
+
+# One load: what the plugin counted before it and after it, for kernel-pgo.sh.
+save_blocks() {
+    local name=$1
+    shift
+    "$@" >/dev/null
+    cp "$work/counters" "$BLOCKS/$name.before"
+    "$@" >/dev/null
+    cp "$work/counters" "$BLOCKS/$name.after"
+}
 
 # One load: how many instructions of each a request of it takes. The first time makes everything warm. A line of the output is
 # "share NAME KERNEL PROGRAM".
 share() {
     local name=$1 output before after
+    if [ -n "${BLOCKS:-}" ]; then
+        save_blocks "$@"
+        return
+    fi
     shift
     if ! "$@" >/dev/null 2>&1 || ! { before=$(counted) && output=$("$@" 2>&1) && after=$(counted); }; then
         echo "bench-net: $system, $name: ${output:-failed}" >&2
@@ -207,11 +222,20 @@ redis_requests() { # OPERATION DEPTH COUNT
     "$apps/redis/redis-benchmark" -h "$host" -t "$1" -c 16 -P "$2" -n "$3" --csv >/dev/null && echo "count $3"
 }
 
-shares_of_serve() { :; }
+# Its loads are counted for kernel-pgo.sh alone: there is no program to speak of.
+shares_of_serve() {
+    share tcp_rr_1 "$load" rr "$host" 7001 1 "$seconds"
+    share udp_rr_1 "$load" udp "$host" 7005 1 "$seconds"
+    share stream_to_guest "$load" send "$host" 7002 1 "$seconds"
+    share stream_from_guest "$load" receive "$host" 7003 1 "$seconds"
+    share streams_64_to_guest "$load" send "$host" 7002 64 "$seconds"
+    share connect_close "$load" connect "$host" 7004 "$seconds"
+}
 
 shares_of_redis() {
     export -f redis_requests
     share redis_get_p1 env host="$host" apps="$apps" bash -c 'redis_requests get 1 20000'
+    [ -z "${BLOCKS:-}" ] || share redis_set_p1 env host="$host" apps="$apps" bash -c 'redis_requests set 1 20000'
     share redis_get_p16 env host="$host" apps="$apps" bash -c 'redis_requests get 16 200000'
 }
 
@@ -260,12 +284,13 @@ for ((round = 1; round <= rounds; round++)); do
 done
 
 what=shares_of cpus=1 round=1
-plugin="-plugin $work/shares.so,counters=$work/shares"
+plugin="-plugin $work/$counter.so,counters=$work/counters"
 for server in $servers; do
     for system in $systems; do
-        [ "$system" = native ] || [ "$server" = serve ] || measure
+        [ "$system" = native ] || [ "$server$counter" = serveshares ] || measure
     done
 done
+[ "$counter" = shares ] || exit 0
 
 report=docs/NET-FIGURES.md
 [ "$systems $servers $sets" = 'native linux nacre serve redis memcached nginx 1 2' ] || report=$work/NET-FIGURES.md

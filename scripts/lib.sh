@@ -52,3 +52,11 @@ build_load_programs() {
         musl-gcc -static -O2 -o "$1/$program" "tests/bench/net/$program.c"
     done
 }
+
+# Compiles a plugin of the emulator, tests/bench/plugins/NAME.c, into a directory.
+build_plugin() {
+    local version
+    # The plugins of QEMU 9.1 and later are of version 3 and more.
+    version=$(qemu-system-x86_64 --version | sed -n 's/.*version \([0-9]*\)\..*/\1/p')
+    gcc -shared -fPIC -O2 -DPLUGIN_VERSION=$((version < 9 ? 1 : 2)) -o "$2/$1.so" "tests/bench/plugins/$1.c"
+}

@@ -171,7 +171,7 @@ fn shares_table(text: &mut String, shares: &[Share]) {
         return;
     }
     text.push_str(
-        "\nInstructions a request, counted by a plugin of QEMU (`tests/bench/net/shares.c`) in guests of one processor:\n\n\
+        "\nInstructions a request, counted by a plugin of QEMU (`tests/bench/plugins/shares.c`) in guests of one processor:\n\n\
          | instructions a request | Linux: kernel | program | Nacre: kernel | program | kernel, Nacre / Linux | goal |\n\
          |---|---|---|---|---|---|---|\n",
     );
