@@ -1,6 +1,6 @@
 // What operations of the system cost, one line each.
 //
-//   bench instructions|ns|ns2|forever [PART-OF-A-NAME...]
+//   bench instructions|ns|ns2|forever [PART-OF-A-NAME|=NAME...]
 //
 // "instructions" counts by the time stamp counter, which under the emulator's -icount shift=0 is instructions; "ns" takes the
 // monotonic clock, and so does "ns2", for rows of two processors alone; "forever" measures nothing and repeats the first row
@@ -167,7 +167,7 @@ static bool is_wanted(const struct row *row, int count, char **parts)
 	if (only_two_processors && !row->two_processors)
 		return false;
 	for (int i = 0; i < count; i++)
-		if (strstr(row->name, parts[i]))
+		if (parts[i][0] == '=' ? !strcmp(row->name, parts[i] + 1) : !!strstr(row->name, parts[i]))
 			return true;
 	return count <= 0;
 }
