@@ -27,8 +27,8 @@ pub fn block(key: &[u8; KEY_LEN_BYTES], counter: u32, nonce: &[u8; NONCE_LEN_BYT
         double_round(&mut state);
     }
     let mut output = [0; BLOCK_LEN_BYTES];
-    for ((out, word), first) in output.as_chunks_mut::<4>().0.iter_mut().zip(state).zip(input) {
-        *out = word.wrapping_add(first).to_le_bytes();
+    for ((out, word), first) in output.as_chunks_mut::<4>().0.iter_mut().zip(&state).zip(&input) {
+        *out = word.wrapping_add(*first).to_le_bytes();
     }
     output
 }
