@@ -98,6 +98,10 @@ bench-check: setup ## Compare the instructions of system calls with tests/bench/
 bench-update: setup ## Make the instructions of system calls what they are compared with.
 	@scripts/bench-counts.sh update
 
+.PHONY: kernel-pgo
+kernel-pgo: setup ## Count which code of the kernel runs, and write kernel/pgo.gz, by which it is compiled.
+	@scripts/kernel-pgo.sh
+
 .PHONY: bench-net
 bench-net: setup ## Measure the network, and write docs/NET-FIGURES.md.
 	@scripts/bench-net.sh
