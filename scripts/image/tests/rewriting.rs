@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 
 use generator::Random;
 use goblin::elf::Elf;
@@ -27,6 +28,10 @@ fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
 }
 
+/// Held while a program is written and while a process is started: a process that starts meanwhile has the file open for writing until
+/// it executes something, and nothing that is open for writing can be executed.
+static STARTING: Mutex<()> = Mutex::new(());
+
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -38,9 +43,14 @@ impl Scratch {
 
     fn run(&self, program: &[u8]) -> Output {
         let path = self.0.join("program");
+        let mut command = Command::new(&path);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let starting = STARTING.lock();
         fs::write(&path, program).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Command::new(&path).stdin(Stdio::null()).output().unwrap()
+        let process = command.spawn().unwrap();
+        drop(starting);
+        process.wait_with_output().unwrap()
     }
 }
 
@@ -52,7 +62,10 @@ impl Scratch {
         let source = sources.join(name).with_extension("c");
         let mut compiler = Command::new("musl-gcc");
         compiler.args(["-static", "-O2", "-pthread", "-I"]).arg(&sources).arg("-o").arg(&program).arg(source);
-        assert!(compiler.status().unwrap().success(), "{name} does not compile");
+        let starting = STARTING.lock();
+        let mut process = compiler.spawn().unwrap();
+        drop(starting);
+        assert!(process.wait().unwrap().success(), "{name} does not compile");
         program
     }
 }
