@@ -11,8 +11,8 @@ use goblin::elf::program_header::{PT_LOAD, ProgramHeader};
 use goblin::elf::sym::{STB_LOCAL, STT_FUNC, STT_NOTYPE};
 use image_format::write::{Payload, SymbolSource};
 use image_format::{PAGE_SIZE, PLACEHOLDER};
-use rustc_demangle::demangle;
 
+use crate::symbol_name::shown;
 use crate::{Failure, Result};
 
 /// Where fields lie in the ELF header and in a program header.
@@ -178,12 +178,14 @@ fn symbols(elf: &Elf<'_>) -> Vec<SymbolSource> {
     found.sort_unstable();
     found.dedup_by_key(|(address, ..)| *address);
     let text_end = loads().filter(|header| header.is_executable()).map(|header| header.p_vaddr + header.p_memsz).max();
-    found
+    let mut symbols: Vec<SymbolSource> = found
         .into_iter()
-        .map(|(address, _, name)| (address, format!("{:#}", demangle(name))))
+        .map(|(address, _, name)| (address, shown(name)))
         .chain(text_end.map(|end| (end, String::new())))
         .filter_map(|(address, name)| Some(SymbolSource { offset: u32::try_from(address - base).ok()?, name }))
-        .collect()
+        .collect();
+    symbols.dedup_by(|next, symbol| next.name == symbol.name);
+    symbols
 }
 
 fn to_index(address: u64) -> usize {

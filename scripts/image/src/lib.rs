@@ -16,6 +16,7 @@ pub mod program;
 pub mod report;
 pub mod root;
 pub mod run;
+mod symbol_name;
 #[cfg(test)]
 mod testing;
 pub mod trace;
