@@ -47,13 +47,13 @@ write_profile() {
     rm -f "$work/profile.new"
 }
 
-# Functions that never ran are cold: nothing is inlined there, and what repeats among them becomes functions of its own. That more than makes
+# Functions that never ran are cold: little is inlined there, and what repeats among them becomes functions of its own. That more than makes
 # room for what is inlined where code is hot. Hot code inlines a third of what the compiler would, which is nearly as quick.
 flags='"-Csymbol-mangling-version=v0", "-Zdebug-info-for-profiling"'
 if [ "${PGO:-on}" != off ]; then
     flags+=", \"-Zprofile-sample-use=$work/profile\""
-    for option in profile-sample-accurate inline-threshold=25 inline-cold-callsite-threshold=5 hot-callsite-threshold=1000 \
-        sample-profile-hot-inline-threshold=1000 enable-machine-outliner=conservative-pgo; do
+    for option in profile-sample-accurate inline-threshold=25 hot-callsite-threshold=1000 sample-profile-hot-inline-threshold=1000 \
+        enable-machine-outliner=conservative-pgo; do
         # A compiler that knows it not does without.
         ! rustc "-Cllvm-args=-$option" --print=cfg >/dev/null 2>&1 || flags+=", \"-Cllvm-args=-$option\""
     done
