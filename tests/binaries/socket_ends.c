@@ -7,19 +7,6 @@
 #define SIOCOUTQNSD 0x894b
 #endif
 
-static void make_pair(int *client, int *server) {
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof name;
-    int listener = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
-    MUST(bind(listener, (void *)&name, len));
-    MUST(listen(listener, 1));
-    MUST(getsockname(listener, (void *)&name, &len));
-    *client = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
-    MUST(connect(*client, (void *)&name, len));
-    *server = (int)MUST(accept(listener, NULL, NULL));
-    close(listener);
-}
-
 enum first { SEND, WRITE, SENDFILE, NAME, FIRSTS };
 
 // The peer is closed with bytes that it has not read.
@@ -29,7 +16,7 @@ static void reset(enum first first, int is_shut, int file) {
     char buffer[16];
     int client, server;
     off_t offset = 0;
-    make_pair(&client, &server);
+    tcp_pair(AF_INET, &client, &server);
     MUST(send(client, "0123456789", 10, 0));
     if (is_shut)
         MUST(shutdown(client, SHUT_WR));
@@ -107,7 +94,7 @@ static void nothing(void) {
 static void unsent(void) {
     puts("== never sent");
     int client, server, count = -1;
-    make_pair(&client, &server);
+    tcp_pair(AF_INET, &client, &server);
     TRY(ioctl(client, SIOCOUTQNSD, &count));
     printf("%d\n", count);
     close(server);
