@@ -440,7 +440,6 @@ impl TcpSocket {
         if self.packets.is_empty() { self.inner.lock() } else { self.lock_drained() }
     }
 
-    #[cold]
     #[inline(never)]
     fn drain(&self, inner: &mut Inner) {
         let now_ns = machine::now_ns();
