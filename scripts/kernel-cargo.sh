@@ -48,7 +48,7 @@ write_profile() {
 }
 
 # Functions that never ran are cold: little is inlined there, and what repeats among them becomes functions of its own. That more than makes
-# room for what is inlined where code is hot. Hot code inlines a third of what the compiler would, which is nearly as quick.
+# room for what is inlined where code is hot, of which a callee may be a third as large as the compiler would allow.
 flags='"-Csymbol-mangling-version=v0", "-Zdebug-info-for-profiling"'
 if [ "${PGO:-on}" != off ]; then
     flags+=", \"-Zprofile-sample-use=$work/profile\""

@@ -79,7 +79,7 @@ def count_load(code, before, after):
             continue
         for position in range(first, min(first + instructions, len(code.addresses))):
             instruction = code.addresses[position]
-            # A string instruction counts once for each element.
+            # A string instruction counts once for each element, which says nothing of how often its line ran: others there do.
             counts[instruction] += ran if instruction not in code.repeated else 0
     return counts
 
