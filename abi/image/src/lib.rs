@@ -16,7 +16,7 @@
 //! 5. Names: the bytes of entry names and symbolic links.
 //! 6. Sites: an array of [`layout::SiteRecord`]. A file owns a run of them, sorted by offset.
 //! 7. Symbols: an array of [`layout::SymbolRecord`], sorted by offset, closed by a nameless one.
-//! 8. Symbol names, in order: how many bytes of the one before are its first, how many follow, and these.
+//! 8. Symbol names: 128 pairs of bytes, and names in order: how many bytes of the one before are its first, how many codes follow, and these.
 //! 9. Data: the contents of files. A file of at least [`ALIGNED_SIZE_MIN`] bytes begins on a page boundary and its last
 //!    page is filled with zeros, so that its pages can be mapped where they lie; a smaller one lies in one page, so that it can be
 //!    sent from there. Where the root is on a disk, the archive has the files with sites alone, and their contents are elsewhere. If
@@ -61,7 +61,7 @@ pub const PLACEHOLDER: [u8; 16] = *b"NACRE-PAYLOAD\0\0\0";
 /// What stands at the start of a payload.
 pub const MAGIC: [u8; 16] = *b"NACRE-IMAGE\0\0\0\0\0";
 /// The version of the layout; kernel and builder always come from one source tree, so there is no compatibility.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// A checked payload.
 #[derive(Clone, Copy, Debug)]

@@ -77,7 +77,7 @@ fn sample() -> Payload {
         symbols: vec![
             symbol(0x900, ""),
             symbol(0x100, "crate::first"),
-            symbol(0x180, "crate::second"),
+            symbol(0x180, "crate::s\u{e9}cond"),
             symbol(0x200, "crate::first"),
             symbol(0x280, &"long".repeat(100)),
         ],
@@ -215,7 +215,7 @@ fn symbols_are_found_by_offset() {
     assert_eq!(found(0xff), None);
     assert_eq!(found(0x100), function("crate::first", 0));
     assert_eq!(found(0x17f), function("crate::first", 0x7f));
-    assert_eq!(found(0x1ff), function("crate::second", 0x7f));
+    assert_eq!(found(0x1ff), function("crate::s?cond", 0x7f));
     assert_eq!(found(0x200), function("crate::first", 0));
     assert_eq!(found(0x8ff), function(&"long".repeat(100)[..SYMBOL_NAME_LEN_MAX], 0x67f));
     assert_eq!(found(0x900), None);
