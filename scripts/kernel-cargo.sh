@@ -52,7 +52,7 @@ write_profile() {
 flags='"-Csymbol-mangling-version=v0", "-Zdebug-info-for-profiling"'
 if [ "${PGO:-on}" != off ]; then
     flags+=", \"-Zprofile-sample-use=$work/profile\""
-    for option in profile-sample-accurate inline-threshold=25 hot-callsite-threshold=1000 sample-profile-hot-inline-threshold=1000 \
+    for option in profile-sample-accurate inline-threshold=18 hot-callsite-threshold=1000 sample-profile-hot-inline-threshold=1000 \
         enable-machine-outliner=conservative-pgo; do
         # A compiler that knows it not does without.
         ! rustc "-Cllvm-args=-$option" --print=cfg >/dev/null 2>&1 || flags+=", \"-Cllvm-args=-$option\""

@@ -25,7 +25,7 @@ import sys
 KERNEL_START = 0xFFFFFFFF80000000
 SLIDE_UNIT = 0x200000
 # All loads of a kind together are as many instructions as this says, and each of them as many as the others.
-WEIGHTS = {"server": 10_000_000_000, "row": 2_000_000_000, "disk": 200_000_000, "start": 10_000_000}
+WEIGHTS = {"server": 10_000_000_000, "row": 2_000_000_000, "disk": 4_000_000_000, "start": 10_000_000}
 # What ran less often, as loads weigh, is said not to have run: that keeps the profile small, and it matters to nobody.
 COUNT_MIN = 500
 INSTRUCTION = re.compile(r"\s*([0-9a-f]+):\s+(\S+)\s*(\S*)")

@@ -68,11 +68,15 @@ count_rows() {
 }
 
 count_disk() {
+    local rows
     bash tests/apps/sqlite/build.sh
-    truncate -s 512M "$disk"
-    mke2fs -q -F -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 "$disk"
-    scripts/build-image.sh APP="${APPS_DIR:-$target/apps}/sqlite/bench-disk" ARGS='ns /data' OUT="$work/disk.elf" >/dev/null
-    MACHINE=q35 MEM=512M DISK=$disk MOUNT=/dev/vda:/data:ext4 count_run disk.all "$work/disk.elf"
+    for rows in read_4k write_4k append_4k small_files sqlite_insert sqlite_commit; do
+        rm -f "$disk"
+        truncate -s 512M "$disk"
+        mke2fs -q -F -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 "$disk"
+        scripts/build-image.sh APP="${APPS_DIR:-$target/apps}/sqlite/bench-disk" ARGS="ns /data $rows" OUT="$work/disk.elf" >/dev/null
+        MACHINE=q35 MEM=512M DISK=$disk MOUNT=/dev/vda:/data:ext4 count_run "disk.$rows" "$work/disk.elf"
+    done
 }
 
 count_start() {
