@@ -5,7 +5,8 @@
 //! - [`context`]: what the machine keeps of a thread, in a table that never moves.
 //! - [`cpu`]: what the scheduler keeps of a CPU.
 //! - [`switch`]: from one thread's registers and stack to another's.
-//! - [`schedule`]: the reschedule point, preemption, the idle loop.
+//! - [`schedule`]: the reschedule point and preemption.
+//! - [`idle`]: the idle loop.
 //! - [`wait`]: parking and waking, the seam of `sync`.
 //! - [`timer`]: the timer of each CPU, and sleeps.
 //! - [`control`]: the life of threads, their policy and affinity, the seam of `linux`.
@@ -32,6 +33,7 @@
 pub(crate) mod context;
 pub(crate) mod control;
 pub(crate) mod cpu;
+pub(crate) mod idle;
 pub(crate) mod schedule;
 mod switch;
 pub(crate) mod timer;
@@ -39,4 +41,4 @@ pub(crate) mod wait;
 pub(crate) mod worker;
 
 pub(crate) use cpu::start_cpu;
-pub(crate) use schedule::run_idle;
+pub(crate) use idle::run_idle;

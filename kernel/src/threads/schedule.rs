@@ -1,4 +1,4 @@
-//! The reschedule point, preemption, the idle loop: where a CPU chooses what it runs.
+//! The reschedule point and preemption: where a CPU chooses what it runs.
 //!
 //! All of it runs with interrupts off. `sched` says in its own documentation, step by step, what is done here and why.
 
@@ -6,7 +6,6 @@ use core::sync::atomic::Ordering;
 
 use sched::balance::{self, BALANCE_PERIOD_NS};
 use sched::{Arrival, CpuSet, Leave, Place, WEIGHT_UNIT};
-use sync::machine::NEVER;
 use sync::rcu;
 use x86_64::instructions::interrupts as cpu_interrupts;
 
@@ -15,14 +14,6 @@ use super::cpu::{self, Cpu, Fate};
 use super::{switch, timer};
 use crate::arch::clock;
 use crate::arch::percpu::{self, PerCpu};
-use crate::drivers;
-use crate::memory::tlb;
-use crate::platform::deferred;
-
-/// The longest that an idle CPU polls before it halts: about what an interrupt and a halt cost twice.
-const POLL_MAX_NS: u64 = 50_000;
-/// A new idle time counts one part in so many of the usual one.
-const IDLE_MEMORY: u64 = 4;
 
 /// Lets the most deserving thread of this CPU run. Interrupts are off. Returns when the calling thread runs again, perhaps elsewhere.
 pub(super) fn reschedule(mut leave: Leave) {
@@ -56,7 +47,7 @@ pub(super) fn leave_for_ever() -> ! {
     unreachable!("a thread that has ended was switched to");
 }
 
-fn choose(cpu: &'static Cpu, current: Option<&'static Context>, leave: Leave, fate: Fate) {
+pub(super) fn choose(cpu: &'static Cpu, current: Option<&'static Context>, leave: Leave, fate: Fate) {
     let now_ns = clock::now_ns();
     let mut queue = cpu.queue.lock();
     let next = queue.schedule(&TABLE, now_ns, leave);
@@ -85,7 +76,7 @@ fn choose(cpu: &'static Cpu, current: Option<&'static Context>, leave: Leave, fa
 
 /// Enters in the queue of this CPU what others have handed to it. True: `current` was among them. It is not entered, as it has not left yet.
 #[inline]
-fn take_inbox(cpu: &'static Cpu, current: Option<&'static Context>) -> bool {
+pub(super) fn take_inbox(cpu: &'static Cpu, current: Option<&'static Context>) -> bool {
     // Nearly always there is nothing, and nobody has been told that this CPU looks: who comes now sends an interrupt.
     (cpu.is_notified.load(Ordering::Relaxed) || !cpu.inbox.is_empty()) && empty_inbox(cpu, current)
 }
@@ -251,7 +242,7 @@ pub(crate) fn yield_now() {
 }
 
 /// Looks for a thread on busier CPUs and takes one. Interrupts are off. True: there is one more in the queue here.
-fn steal(cpu: &'static Cpu) -> bool {
+pub(super) fn steal(cpu: &'static Cpu) -> bool {
     let count = cpu::count();
     if count < 2 {
         return false;
@@ -307,87 +298,6 @@ pub(super) fn ask_for_help(cpu: &Cpu) {
 pub(super) fn is_another_crowded(cpu: &Cpu) -> bool {
     (0..cpu::count())
         .any(|other| other != cpu.index as usize && cpu::get(other).is_some_and(|other| other.runnable() > 1))
-}
-
-/// What a CPU does that has nothing to do, for ever: waits for threads and runs them. The calling stack becomes the idle loop's.
-pub(crate) fn run_idle() -> ! {
-    cpu_interrupts::disable();
-    let cpu = cpu::current();
-    let mut since_ns = clock::now_ns();
-    cpu.counts.idle_since_ns.store(since_ns, Ordering::Relaxed);
-    rcu::idle_exit(cpu.index);
-    enter_idleness(cpu);
-    loop {
-        take_inbox(cpu, None);
-        if cpu.runnable() == 0 && !steal(cpu) {
-            wait_for_work(cpu, since_ns);
-            continue;
-        }
-        let now_ns = clock::now_ns();
-        remember_idle_time(cpu, now_ns.saturating_sub(since_ns));
-        percpu::switch_is_made();
-        leave_idleness(cpu);
-        cpu.counts.idle_since_ns.store(NEVER, Ordering::Relaxed);
-        choose(cpu, None, Leave::Preempted, Fate::Stays);
-        enter_idleness(cpu);
-        since_ns = clock::now_ns();
-        cpu.counts.idle_since_ns.store(since_ns, Ordering::Relaxed);
-    }
-}
-
-/// From now on this CPU reads nothing of programs, and nothing under RCU but in interrupts, which say so themselves.
-#[inline]
-fn enter_idleness(cpu: &Cpu) {
-    tlb::enter_idle();
-    rcu::idle_enter(cpu.index);
-}
-
-fn leave_idleness(cpu: &Cpu) {
-    rcu::idle_exit(cpu.index);
-    tlb::leave_idle();
-}
-
-fn remember_idle_time(cpu: &Cpu, idle_ns: u64) {
-    cpu.counts.idle_ns.fetch_add(idle_ns, Ordering::Relaxed);
-    let usual_ns = cpu.idle_usual_ns.get().min(POLL_MAX_NS * IDLE_MEMORY);
-    let idle_ns = idle_ns.min(POLL_MAX_NS * IDLE_MEMORY);
-    cpu.idle_usual_ns.set(usual_ns - usual_ns / IDLE_MEMORY + idle_ns / IDLE_MEMORY);
-}
-
-/// Polls for a while if idle times have been short, then halts until an interrupt. Interrupts are off, and off again on return.
-fn wait_for_work(cpu: &'static Cpu, since_ns: u64) {
-    if cpu::count() > 1 && cpu.idle_usual_ns.get() < POLL_MAX_NS {
-        let until_ns = since_ns.saturating_add(POLL_MAX_NS);
-        // Who hands something over need not interrupt a CPU that looks.
-        cpu.is_notified.store(true, Ordering::SeqCst);
-        cpu_interrupts::enable();
-        let begin_ns = clock::now_ns();
-        let mut now_ns = begin_ns;
-        while cpu.inbox.is_empty() && cpu.runnable() == 0 && now_ns < until_ns {
-            core::hint::spin_loop();
-            now_ns = clock::now_ns();
-        }
-        cpu_interrupts::disable();
-        cpu.is_notified.store(false, Ordering::SeqCst);
-        cpu.counts.polled_ns.fetch_add(now_ns.saturating_sub(begin_ns), Ordering::Relaxed);
-    }
-    deferred::run();
-    if rcu::has_deferred(cpu.index) {
-        rcu::reclaim();
-    }
-    if !cpu.inbox.is_empty() || cpu.runnable() != 0 {
-        return;
-    }
-    timer::set_for_idle(cpu);
-    if drivers::needs_polling() {
-        drivers::poll();
-    }
-    if cpu.inbox.prepare_halt() && cpu.runnable() == 0 {
-        cpu.counts.halts.fetch_add(1, Ordering::Relaxed);
-        cpu_interrupts::enable_and_hlt();
-        cpu_interrupts::disable();
-    }
-    cpu.inbox.finish_halt();
 }
 
 /// Whether the thread of a context waits in a queue or runs.
