@@ -62,8 +62,8 @@ fn put_pairs(texts: &mut [Vec<u8>]) -> Pairs {
     let mut pairs = [[0; 2]; PAIR_COUNT];
     for (pair, number) in pairs.iter_mut().zip(FIRST_PAIR..=u8::MAX) {
         let mut counts = vec![0_u32; 1 << 16];
-        for two in texts.iter().flat_map(|text| text.array_windows::<2>()) {
-            counts[usize::from(u16::from_le_bytes(*two))] += 1;
+        for two in texts.iter().flat_map(|text| text.windows(2)) {
+            counts[usize::from(u16::from_le_bytes([two[0], two[1]]))] += 1;
         }
         let Some((most, _)) =
             (0..=u16::MAX).zip(counts).max_by_key(|&(_, count)| count).filter(|&(_, count)| count > 1)
