@@ -5,7 +5,7 @@ SHELL := /bin/bash
 KERNEL_CARGO := scripts/kernel-cargo.sh
 
 # Settings of `make image` and `make run`; see the help.
-export APP ARGS ENV FILES CWD COMPRESS ROOT OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG DISK MOUNT SHARE VSOCK QEMU_ARGS LOG REWRITE TIMEOUT VERBOSE KERNEL KERNEL_PROFILE ONLY MINUTES SEED WORKERS
+export APP ARGS ENV FILES CWD COMPRESS ROOT OUT IMAGE MEM CPUS ACCEL MACHINE NET NETCFG DISK MOUNT SHARE VSOCK QEMU_ARGS LOG REWRITE IDLE TIMEOUT VERBOSE KERNEL KERNEL_PROFILE ONLY MINUTES SEED WORKERS
 export TRACE TRACE_OUT PROFILE PROFILE_HZ
 export ROWS ROUNDS SYSTEMS SERVERS SETS
 
@@ -18,7 +18,7 @@ help: ## Show this list.
 	@echo '                  NET=none|user,ports=8080:80|tap:NAME NETCFG=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1,mtu=1400|dhcp|ra|off'
 	@echo '                  DISK="file[,ro] ..." MOUNT="/dev/vda:/place[:type[:options]] ..." SHARE="dir[:/place][,ro] ..."'
 	@echo '                  VSOCK=CID|socket:PATH'
-	@echo '                  LOG=info|debug|trace REWRITE=on|off QEMU_ARGS="..." TIMEOUT=seconds'
+	@echo '                  LOG=info|debug|trace REWRITE=on|off IDLE=poll|halt QEMU_ARGS="..." TIMEOUT=seconds'
 	@echo '                  TRACE=all|openat,read,...|count TRACE_OUT=file PROFILE=out.svg PROFILE_HZ=997'
 	@echo 'Settings of test: ONLY=pattern REWRITE=off (with ONLY=binaries/ or apps/: all programs with every system call trapped)'
 	@echo 'Settings of bench: ROWS="pattern ..." SYSTEMS="native linux trapped rewritten shim" ROUNDS=5'

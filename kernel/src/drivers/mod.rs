@@ -141,6 +141,21 @@ pub(crate) fn take_sockets() -> impl Iterator<Item = Arc<VirtioVsock>> {
     found.into_iter().filter_map(VirtioVsock::new)
 }
 
+/// An idle CPU begins to look for work: devices that it can look at itself need not interrupt it. Interrupts are off, for all three.
+pub(crate) fn begin_looking(cpu: u32) {
+    virtio_net::idle::begin(cpu);
+}
+
+/// Looks once.
+pub(crate) fn look(cpu: u32) {
+    virtio_net::idle::look(cpu);
+}
+
+/// The CPU looks no more: devices interrupt it again.
+pub(crate) fn end_looking(cpu: u32) {
+    virtio_net::idle::end(cpu);
+}
+
 /// Whether a device has no interrupt, so that [`poll`] must be called while anybody waits.
 pub(crate) fn needs_polling() -> bool {
     NEEDS_POLLING.load(Ordering::Relaxed)

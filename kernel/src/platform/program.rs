@@ -51,6 +51,9 @@ pub(crate) fn run(image: Image<'static>, information: &BootInformation, options:
     arch::ipi::init();
     arch::smp::start(options.cpus);
     super::vdso::publish_calls();
+    if options.halts_at_once {
+        threads::idle::halt_at_once();
+    }
     if options.is_rewriting {
         mm::rewrite::enable(arch::percpu::site_words());
     }

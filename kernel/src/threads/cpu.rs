@@ -47,6 +47,8 @@ pub(crate) struct Cpu {
     pub(crate) vector_owner: Cell<u32>,
     /// The usual length of idle times, for the choice between polling and halting.
     pub(crate) idle_usual_ns: Cell<u64>,
+    /// From when on it looks at devices while it is idle.
+    pub(super) looks_from_ns: Cell<u64>,
     /// The locks that are held outside of any thread.
     pub(crate) held: HeldRanks,
     pub(crate) counts: Counts,
@@ -116,6 +118,7 @@ pub(crate) fn start_cpu() {
         fate: Cell::new(Fate::Stays),
         vector_owner: Cell::new(super::context::NO_CPU),
         idle_usual_ns: Cell::new(NEVER),
+        looks_from_ns: Cell::new(0),
         held: HeldRanks::new(),
         counts: Counts::default(),
     }));

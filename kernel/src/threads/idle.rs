@@ -1,8 +1,16 @@
 //! The idle loop: how a CPU waits that has nothing to run.
 //!
+//! 1. *Of several CPUs* one that has been idle for short times only looks into its inbox for a while before it halts: another CPU that
+//!    hands it a thread need not interrupt it.
+//! 2. *An only CPU* gets work from devices alone. While waits are short it looks at those that can be looked at ([`drivers::look`]):
+//!    the host has no interrupt to bring, and no sleeping thread to wake for the CPU. That is half of what an answer over the network
+//!    takes. Linux does the same on such machines (`cpuidle-haltpoll`), for as long.
+//! 3. *Where the host is short of processors*, a CPU that looks keeps those from running that are to bring it work. It notices that
+//!    its own looks are interrupted for long, and only halts for a while.
+//!
 //! All of it runs with interrupts off, but where it says otherwise.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use sched::Leave;
 use sync::machine::NEVER;
@@ -18,10 +26,24 @@ use crate::drivers;
 use crate::memory::tlb;
 use crate::platform::deferred;
 
-/// The longest that an idle CPU polls before it halts: about what an interrupt and a halt cost twice.
+/// The longest that one of several idle CPUs polls before it halts: about what an interrupt and a halt cost twice.
 const POLL_MAX_NS: u64 = 50_000;
+/// The longest that an only CPU looks at devices: as long as a client nearby takes to go on.
+const LOOK_MAX_NS: u64 = 200_000;
+/// Between two looks passes less, unless the host runs somebody else in between.
+const GAP_MAX_NS: u64 = 60_000;
+/// How long a CPU that found such a gap only halts.
+const CONTENTION_NS: u64 = 3_000_000;
 /// A new idle time counts one part in so many of the usual one.
 const IDLE_MEMORY: u64 = 4;
+
+/// Whether idle CPUs halt at once.
+static HALTS_AT_ONCE: AtomicBool = AtomicBool::new(false);
+
+/// From now on idle CPUs halt at once: they take less of the host's time, and answer later.
+pub(crate) fn halt_at_once() {
+    HALTS_AT_ONCE.store(true, Ordering::Relaxed);
+}
 
 /// What a CPU does that has nothing to do, for ever: waits for threads and runs them. The calling stack becomes the idle loop's.
 pub(crate) fn run_idle() -> ! {
@@ -63,27 +85,15 @@ fn leave_idleness(cpu: &Cpu) {
 
 fn remember_idle_time(cpu: &Cpu, idle_ns: u64) {
     cpu.counts.idle_ns.fetch_add(idle_ns, Ordering::Relaxed);
-    let usual_ns = cpu.idle_usual_ns.get().min(POLL_MAX_NS * IDLE_MEMORY);
-    let idle_ns = idle_ns.min(POLL_MAX_NS * IDLE_MEMORY);
+    let usual_ns = cpu.idle_usual_ns.get().min(LOOK_MAX_NS * IDLE_MEMORY);
+    let idle_ns = idle_ns.min(LOOK_MAX_NS * IDLE_MEMORY);
     cpu.idle_usual_ns.set(usual_ns - usual_ns / IDLE_MEMORY + idle_ns / IDLE_MEMORY);
 }
 
 /// Polls for a while if idle times have been short, then halts until an interrupt. Interrupts are off, and off again on return.
 fn wait_for_work(cpu: &'static Cpu, since_ns: u64) {
-    if cpu::count() > 1 && cpu.idle_usual_ns.get() < POLL_MAX_NS {
-        let until_ns = since_ns.saturating_add(POLL_MAX_NS);
-        // Who hands something over need not interrupt a CPU that looks.
-        cpu.is_notified.store(true, Ordering::SeqCst);
-        cpu_interrupts::enable();
-        let begin_ns = clock::now_ns();
-        let mut now_ns = begin_ns;
-        while cpu.inbox.is_empty() && cpu.runnable() == 0 && now_ns < until_ns {
-            core::hint::spin_loop();
-            now_ns = clock::now_ns();
-        }
-        cpu_interrupts::disable();
-        cpu.is_notified.store(false, Ordering::SeqCst);
-        cpu.counts.polled_ns.fetch_add(now_ns.saturating_sub(begin_ns), Ordering::Relaxed);
+    if !HALTS_AT_ONCE.load(Ordering::Relaxed) {
+        poll(cpu, since_ns);
     }
     deferred::run();
     if rcu::has_deferred(cpu.index) {
@@ -102,4 +112,54 @@ fn wait_for_work(cpu: &'static Cpu, since_ns: u64) {
         cpu_interrupts::disable();
     }
     cpu.inbox.finish_halt();
+}
+
+fn poll(cpu: &'static Cpu, since_ns: u64) {
+    let usual_ns = cpu.idle_usual_ns.get();
+    let is_alone = cpu::count() == 1;
+    let begin_ns = clock::now_ns();
+    let end_ns = if !is_alone && usual_ns < POLL_MAX_NS {
+        watch_inbox(cpu, begin_ns, since_ns.saturating_add(POLL_MAX_NS))
+    } else if is_alone && usual_ns < LOOK_MAX_NS && since_ns >= cpu.looks_from_ns.get() {
+        watch_devices(cpu, begin_ns, since_ns.saturating_add(LOOK_MAX_NS))
+    } else {
+        return;
+    };
+    cpu.counts.polled_ns.fetch_add(end_ns.saturating_sub(begin_ns), Ordering::Relaxed);
+}
+
+/// Waits until another CPU hands over a thread, or until `until_ns`; when that was.
+fn watch_inbox(cpu: &'static Cpu, mut now_ns: u64, until_ns: u64) -> u64 {
+    // Who hands something over need not interrupt a CPU that looks.
+    cpu.is_notified.store(true, Ordering::SeqCst);
+    cpu_interrupts::enable();
+    while is_idle(cpu) && now_ns < until_ns {
+        core::hint::spin_loop();
+        now_ns = clock::now_ns();
+    }
+    cpu_interrupts::disable();
+    cpu.is_notified.store(false, Ordering::SeqCst);
+    now_ns
+}
+
+/// Waits until a device has something, or until `until_ns`; when that was.
+fn watch_devices(cpu: &'static Cpu, mut now_ns: u64, until_ns: u64) -> u64 {
+    drivers::begin_looking(cpu.index);
+    while is_idle(cpu) && now_ns < until_ns {
+        drivers::look(cpu.index);
+        // Without PAUSE, at which an emulator leaves the program and asks for the lock that its devices need.
+        cpu_interrupts::enable();
+        let before_ns = core::mem::replace(&mut now_ns, clock::now_ns());
+        cpu_interrupts::disable();
+        if now_ns.saturating_sub(before_ns) > GAP_MAX_NS {
+            cpu.looks_from_ns.set(now_ns.saturating_add(CONTENTION_NS));
+            break;
+        }
+    }
+    drivers::end_looking(cpu.index);
+    now_ns
+}
+
+fn is_idle(cpu: &Cpu) -> bool {
+    cpu.inbox.is_empty() && cpu.runnable() == 0
 }

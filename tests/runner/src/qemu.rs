@@ -4,6 +4,7 @@ mod archive;
 mod disk;
 mod ext;
 mod foreign_console;
+mod idle;
 mod interrupts;
 mod refusals;
 mod share;
@@ -70,6 +71,7 @@ pub(crate) fn tests(tools: &Tools) -> Vec<Test> {
         ("processors", Bench::processors),
         ("smallest_memory", Bench::smallest_memory),
         ("call-interrupts", Bench::call_interrupts),
+        ("idle", Bench::idle),
         ("stubs", Bench::stubs),
         ("power-button", Bench::power_button),
         ("serial-only", Bench::serial_only),

@@ -132,6 +132,7 @@ impl Tools {
             "TRACE_OUT",
             "PROFILE",
             "PROFILE_HZ",
+            "IDLE",
         ] {
             command.env_remove(variable);
         }

@@ -323,6 +323,12 @@ impl<T> SplitQueue<T> {
         count <= self.free && !self.is_broken
     }
 
+    /// Whether the device has used something that was not taken yet.
+    #[must_use]
+    pub fn has_used(&self, memory: &impl QueueMemory) -> bool {
+        memory.read_used_index() != self.used && !self.is_broken
+    }
+
     /// Asks for an interrupt at the next used entry. True: there is one already, for which none may come.
     pub fn enable_interrupts(&mut self, memory: &impl QueueMemory) -> bool {
         self.enable_interrupts_after(memory, 1)

@@ -72,6 +72,8 @@ pub struct Options {
     pub is_console_serial: bool,
     /// `rewrite=off`: all system calls of programs are trapped.
     pub is_rewriting: bool,
+    /// `idle=halt`: idle processors do not poll.
+    pub halts_at_once: bool,
 }
 
 impl Options {
@@ -85,6 +87,7 @@ impl Options {
             cpus: None,
             is_console_serial: false,
             is_rewriting: true,
+            halts_at_once: false,
         };
         for word in words(line) {
             let Some((key, value)) = split_once(word, b'=') else { continue };
@@ -98,6 +101,7 @@ impl Options {
                 }
                 b"nacre.console" => options.is_console_serial = value == b"serial",
                 b"rewrite" => options.is_rewriting = value != b"off",
+                b"idle" => options.halts_at_once = value == b"halt",
                 _ => {}
             }
         }
@@ -241,25 +245,25 @@ mod tests {
     #[test]
     fn own_options() {
         let options = Options::parse(
-            b"tty=0,2 winsize=24x80 log=debug  clock=1700000000 cpus=4 nacre.console=serial rewrite=off",
+            b"tty=0,2 winsize=24x80 log=debug  clock=1700000000 cpus=4 nacre.console=serial rewrite=off idle=halt",
         );
         assert_eq!(options.is_terminal, [true, false, true]);
         assert_eq!(options.window_size, Some((24, 80)));
         assert_eq!(options.log_level, Some(LogLevel::Debug));
         assert_eq!(options.clock_seconds, Some(1_700_000_000));
         assert_eq!(options.cpus, Some(4));
-        assert!(options.is_console_serial && !options.is_rewriting);
+        assert!(options.is_console_serial && !options.is_rewriting && options.halts_at_once);
     }
 
     #[test]
     fn nonsense_is_absence() {
-        let options = Options::parse(b"tty=9,,x winsize=24 log=loud clock=-1 cpus=0 = =x tty winsize=70000x1");
+        let options = Options::parse(b"tty=9,,x winsize=24 log=loud clock=-1 cpus=0 = =x tty winsize=70000x1 idle=nap");
         assert_eq!(options.is_terminal, [false; 3]);
         assert_eq!(options.window_size, None);
         assert_eq!(options.log_level, None);
         assert_eq!(options.clock_seconds, None);
         assert_eq!(options.cpus, None);
-        assert!(!options.is_console_serial && options.is_rewriting);
+        assert!(!options.is_console_serial && options.is_rewriting && !options.halts_at_once);
     }
 
     #[test]

@@ -250,6 +250,11 @@ impl BufferQueue {
         self.queue.publish(&self.memory)
     }
 
+    /// Whether the device has written a buffer that was not taken yet.
+    pub(in crate::drivers) fn has_used(&self) -> bool {
+        self.queue.has_used(&self.memory)
+    }
+
     /// Asks for an interrupt. True: there is something already.
     pub(in crate::drivers) fn enable_interrupts(&mut self) -> bool {
         self.queue.enable_interrupts(&self.memory)

@@ -3,6 +3,7 @@
 //! - [`receive`], [`transmit`]: the queues of a pair. [`control`]: the command that sets how many there are.
 //! - *Interrupts.* On PCI each pair has a message, which goes to its CPU, and the device itself has one for changes of the link, which goes
 //!   to the CPU that started it. A device in memory has one line for all, and one pair.
+//! - *On an idle CPU* the pair is looked at for a while, and does not interrupt: [`idle`].
 //! - *Under load* a full batch ends interrupts, and the worker of the CPU takes the rest ([`net::Nic::poll`]).
 //!
 //! The device is not trusted: what it returns is checked (`devices::split_queue`), and a queue it breaks stands still for ever.
@@ -10,6 +11,7 @@
 //! Locks: `DRIVER` around the receiving queues and the transport, `DEVICE` around the sending queues.
 
 mod control;
+pub(super) mod idle;
 mod receive;
 mod transmit;
 
@@ -157,6 +159,7 @@ impl VirtioNet {
             polls: AtomicU64::new(0),
         });
         nic.look_at_link();
+        idle::watch(&nic);
         for (pair, vector) in (0..).zip(vectors) {
             set_target(vector, &nic, Some(pair).filter(|_| !has_line));
         }

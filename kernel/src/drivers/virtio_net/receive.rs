@@ -46,6 +46,12 @@ struct Side {
     frames_before: u64,
 }
 
+impl Side {
+    fn ask_for_interrupts(&mut self) -> bool {
+        self.consumer.is_some() && self.queue.enable_interrupts()
+    }
+}
+
 /// What only who consumes has.
 struct Consumer {
     taken: Vec<(Box<[u8]>, usize)>,
@@ -136,8 +142,26 @@ impl Receive {
         let frames = self.counts.frames.load(Relaxed);
         let mut side = self.side.lock();
         let is_busy = core::mem::replace(&mut side.frames_before, frames) != frames;
-        let has_untold = side.consumer.is_some() && side.queue.enable_interrupts();
+        let has_untold = side.ask_for_interrupts();
         (is_busy, has_untold)
+    }
+
+    /// Asks for no interrupts, until [`Self::take`] or [`Self::ask_for_interrupts`] ask for them again.
+    pub(super) fn decline_interrupts(&self) {
+        let mut side = self.side.lock();
+        if side.consumer.is_some() {
+            side.queue.disable_interrupts();
+        }
+    }
+
+    /// Asks for interrupts, unless who consumes does that in the end. True: there is something already, for which none may come.
+    pub(super) fn ask_for_interrupts(&self) -> bool {
+        self.side.lock().ask_for_interrupts()
+    }
+
+    /// Whether there is something to take.
+    pub(super) fn has_used(&self) -> bool {
+        self.side.lock().queue.has_used()
     }
 
     fn notify(&self, is_wanted: bool) {

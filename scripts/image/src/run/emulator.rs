@@ -159,6 +159,9 @@ fn command_line(settings: &Settings, size: Option<TerminalSize>) -> String {
     if !settings.is_rewriting {
         line.push_str(" rewrite=off");
     }
+    if settings.halts_at_once {
+        line.push_str(" idle=halt");
+    }
     if let Some(request) = &settings.trace {
         line.push_str(&format!(" trace={request}"));
     }

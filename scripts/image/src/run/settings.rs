@@ -63,6 +63,8 @@ pub struct Settings {
     pub log: String,
     /// Whether `syscall` instructions are rewritten.
     pub is_rewriting: bool,
+    /// Whether idle processors halt at once, and do not look for work a while.
+    pub halts_at_once: bool,
     /// Whether the user asked for a log.
     pub is_verbose: bool,
     /// What system calls are told of, as the kernel's command line has it.
@@ -107,6 +109,7 @@ settings are environment variables or, for scripts/run-qemu.sh, VARIABLE=value a
   VSOCK=CID|socket:PATH   sockets to the host (AF_VSOCK): its kernel, or a process that speaks vhost-user
   LOG=off|error|warn|info|debug|trace   the kernel's messages on standard error
   REWRITE=on|off       off: all system calls are trapped, none is rewritten
+  IDLE=poll|halt       halt: an idle processor halts at once; poll: it looks for work first, where waits are short
   TRACE=all|openat,read,...|count   system calls on standard error, as strace shows them, or how many there were
   TRACE_OUT=file       ... in a file
   PROFILE=out.svg      a flame graph of the kernel and the program
@@ -172,6 +175,11 @@ impl Settings {
                 "on" => true,
                 "off" => false,
                 other => return Err(bad("REWRITE", other, "on or off")),
+            },
+            halts_at_once: match text("IDLE", "poll").as_str() {
+                "poll" => false,
+                "halt" => true,
+                other => return Err(bad("IDLE", other, "poll or halt")),
             },
             trace: get("TRACE").map(|names| trace::request(&names.to_string_lossy())).transpose()?,
             trace_output: get("TRACE_OUT").map(PathBuf::from),
@@ -281,6 +289,7 @@ mod tests {
             ("MACHINE", "isapc"),
             ("LOG", "loud"),
             ("REWRITE", "no"),
+            ("IDLE", "sleep"),
             ("TIMEOUT", "0"),
             ("TIMEOUT", "-1"),
             ("TIMEOUT", "nan"),

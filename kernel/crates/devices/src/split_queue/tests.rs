@@ -232,10 +232,13 @@ fn interrupts_follow_the_event_index() {
     queue.publish(&device);
     assert!(!queue.enable_interrupts(&device));
     let heads: Vec<u32> = core::iter::from_fn(|| device.take()).map(|(head, _)| head.into()).collect();
+    assert!(!queue.has_used(&device));
     assert!(device.give_back(heads[0], 1), "one was asked for");
     assert!(!device.give_back(heads[1], 1), "and only one");
     assert!(queue.enable_interrupts(&device), "there are two already");
+    assert!(queue.has_used(&device), "whatever is asked for");
     assert!(queue.take_used(&device).is_some() && queue.take_used(&device).is_some());
+    assert!(!queue.has_used(&device));
     assert!(!queue.enable_interrupts_after(&device, 2));
     assert!(!device.give_back(heads[2], 1) && device.give_back(heads[3], 1));
     assert!(queue.enable_interrupts_after(&device, 2) && !queue.enable_interrupts_after(&device, 3));
