@@ -93,7 +93,7 @@ impl InterfaceAddress {
     #[must_use]
     pub fn broadcast(&self) -> Option<Ipv4Addr> {
         match self.address {
-            IpAddr::V4(address) if self.prefix_len < 31 && !address.is_loopback() => {
+            IpAddr::V4(address) if self.prefix_len < 31 => {
                 Some(Ipv4Addr::from_bits(address.to_bits() | !mask4(self.prefix_len)))
             }
             _ => None,

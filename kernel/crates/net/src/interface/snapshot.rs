@@ -165,7 +165,7 @@ impl Snapshot {
         match address {
             _ if address.is_multicast() => AddressClass::Multicast,
             IpAddr::V4(Ipv4Addr::BROADCAST) => AddressClass::Broadcast,
-            IpAddr::V4(v4) if self.addresses.iter().any(|own| own.broadcast() == Some(v4)) => AddressClass::Broadcast,
+            IpAddr::V4(v4) if self.is_broadcast(v4) => AddressClass::Broadcast,
             _ => AddressClass::Remote,
         }
     }
@@ -175,7 +175,12 @@ impl Snapshot {
     #[inline]
     pub fn is_local(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|own| own.address == address && own.is_assigned())
-            || matches!(address, IpAddr::V4(v4) if v4.is_loopback())
+            || matches!(address, IpAddr::V4(v4) if v4.is_loopback() && !self.is_broadcast(v4))
+    }
+
+    /// Whether an address means all machines of a network that this one is in.
+    fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|own| own.broadcast() == Some(address))
     }
 
     /// The way to a destination: from `source` if it is given, through the interface of number `bound` if that is not 0.
@@ -183,7 +188,7 @@ impl Snapshot {
         let destination = if destination.is_unspecified() { loopback_of(destination) } else { destination };
         let class = self.class_of(destination);
         let lo = self.interfaces.first().ok_or(Errno::ENETUNREACH)?;
-        if class == AddressClass::Local {
+        if class == AddressClass::Local || matches!(destination, IpAddr::V4(v4) if v4.is_loopback()) {
             // A socket that is bound to a device reaches the addresses of that device.
             let owner = self.addresses.iter().find(|own| own.address == destination).map_or(1, |own| own.interface);
             if bound == 0 || bound == lo.index() || bound == owner {

@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::stat::S_IFSOCK;
 use abi::{Errno, PollEvents};
@@ -26,6 +26,10 @@ pub struct SocketFile {
     inode: u64,
     /// Who made it: writes by `write` are its.
     creator: Caller,
+    /// Permission bits, owner and group: nothing follows from the former.
+    permissions: AtomicU32,
+    user: AtomicU32,
+    group: AtomicU32,
     /// Its place among the open sockets.
     place: usize,
 }
@@ -35,7 +39,15 @@ impl SocketFile {
     #[must_use]
     pub fn new(socket: Arc<dyn Socket>, creator: Caller) -> Arc<Self> {
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
-        Arc::new_cyclic(|me| Self { socket, inode, creator, place: OPEN_SOCKETS.add(inode, Weak::clone(me)) })
+        Arc::new_cyclic(|me| Self {
+            socket,
+            inode,
+            permissions: AtomicU32::new(0o777),
+            user: AtomicU32::new(creator.credentials.uid),
+            group: AtomicU32::new(creator.credentials.gid),
+            creator,
+            place: OPEN_SOCKETS.add(inode, Weak::clone(me)),
+        })
     }
 
     /// The socket.
@@ -44,10 +56,10 @@ impl SocketFile {
         &self.socket
     }
 
-    /// The user who made or accepted it.
+    /// The user who made or accepted it, or to whom it was given.
     #[must_use]
     pub fn user(&self) -> u32 {
-        self.creator.credentials.uid
+        self.user.load(Ordering::Relaxed)
     }
 
     /// Its inode number.
@@ -104,9 +116,17 @@ impl File for SocketFile {
     }
 
     fn attributes(&self) -> Result<Attributes, Errno> {
-        let credentials = self.creator.credentials;
-        let attributes = Attributes::anonymous(self.inode, S_IFSOCK | 0o777);
-        Ok(Attributes { uid: credentials.uid, gid: credentials.gid, ..attributes })
+        let attributes = Attributes::anonymous(self.inode, S_IFSOCK | self.permissions.load(Ordering::Relaxed));
+        Ok(Attributes { uid: self.user(), gid: self.group.load(Ordering::Relaxed), ..attributes })
+    }
+
+    fn set_ownership(&self, new: Option<&Attributes>) -> Result<(), Errno> {
+        if let Some(new) = new {
+            self.permissions.store(new.mode & 0o7777, Ordering::Relaxed);
+            self.user.store(new.uid, Ordering::Relaxed);
+            self.group.store(new.gid, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn ioctl(&self, _open: &OpenFile, command: u32, argument: usize) -> Result<usize, Errno> {

@@ -143,8 +143,8 @@ impl TcpSocket {
 
     pub(super) fn abandon_attempt(&self, inner: &mut Inner) {
         (inner.phase, inner.pair_claim) = (Phase::Idle, None);
-        if inner.bound.as_ref().is_some_and(|bound| !bound.is_explicit) {
-            inner.bound = None;
+        if let Some(bound) = inner.bound.take_if(|bound| !bound.is_explicit) {
+            inner.port_before = bound.claim.port();
         }
     }
 
@@ -188,6 +188,7 @@ impl TcpSocket {
         remote: SocketAddr,
         fast: &FastOpen<'_>,
     ) -> Result<(), Errno> {
+        let local = self.claim_locally(&mut inner, remote)?;
         let Some(listener) = self.stack.tcp().find_listener(remote, || self.stack.tcp().spread()) else {
             // The segment would be answered by RST, but not before `connect` of a socket in O_NONBLOCK mode has returned.
             self.abandon_attempt(&mut inner);
@@ -196,7 +197,6 @@ impl TcpSocket {
             self.wake_for(PollEvents::all());
             return Ok(());
         };
-        let local = self.claim_locally(&mut inner, remote)?;
         inner.phase = Phase::Waiting { remote, is_deferred: false };
         drop(inner);
         self.note_local_cookie(&listener, remote.ip(), fast);

@@ -95,6 +95,8 @@ pub(super) struct Inner {
     pub(super) was_disconnected: bool,
     /// The address that was bound without a port, which `connect` or `listen` chooses (`IP_BIND_ADDRESS_NO_PORT`).
     pub(super) address_without_port: Option<IpAddr>,
+    /// The port of an attempt to connect that failed, which `getsockname` goes on to show.
+    pub(super) port_before: u16,
     /// The program has let go of it.
     pub(super) is_orphan: bool,
     /// `connect` has said that it is connected.
@@ -171,6 +173,7 @@ impl TcpSocket {
             error: None,
             was_disconnected: false,
             address_without_port: None,
+            port_before: 0,
             is_orphan: false,
             has_told: false,
         };
@@ -268,7 +271,10 @@ impl TcpSocket {
         let address = self.given(address)?;
         let port = address.port();
         let class = self.stack.interfaces().class_of(address.ip());
-        let is_foreign = !address.ip().is_unspecified() && class != AddressClass::Local;
+        let is_foreign = !address.ip().is_unspecified() && class == AddressClass::Remote;
+        if address.is_ipv6() && class == AddressClass::Multicast {
+            return Err(Errno::EINVAL);
+        }
         if let SocketAddr::V6(v6) = address
             && v6.ip().is_unicast_link_local()
         {
@@ -280,8 +286,8 @@ impl TcpSocket {
                 return Err(Errno::ENODEV);
             }
         }
-        // Of groups and of all machines there is no connection.
-        if is_foreign && (class != AddressClass::Remote || !self.inet.may_be_foreign()) {
+        // Nobody reaches groups and all machines by a connection, but they can be bound.
+        if is_foreign && !self.inet.may_be_foreign() {
             return Err(Errno::EADDRNOTAVAIL);
         }
         if port != 0 && u32::from(port) < settings::UNPRIVILEGED_FIRST.get() && !caller.may_bind_low_ports {
@@ -337,7 +343,7 @@ impl TcpSocket {
             Phase::Wire(wire) => wire.key.local_end(),
             _ => match &inner.bound {
                 Some(bound) => SocketAddr::new(bound.address, bound.claim.port()),
-                None => SocketAddr::new(inner.address_without_port.unwrap_or_else(|| self.any()), 0),
+                None => SocketAddr::new(inner.address_without_port.unwrap_or_else(|| self.any()), inner.port_before),
             },
         }
     }

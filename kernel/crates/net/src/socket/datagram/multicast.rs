@@ -7,10 +7,14 @@ use abi::Errno;
 
 use crate::socket::inet_options::{SOL_IP, SOL_IPV6};
 
-/// Groups one socket may be in (`net.ipv4.igmp_max_memberships` is 20; IPv6 has no such limit but memory's).
-pub(crate) const MEMBERSHIPS_MAX: usize = 256;
-/// Sources that one membership names (`net.ipv4.igmp_max_msf` is 10).
-const SOURCES_MAX: usize = 64;
+/// Groups of IPv4 one socket may be in (`net.ipv4.igmp_max_memberships`).
+const V4_MEMBERSHIPS_MAX: usize = 20;
+/// Groups of IPv6. Linux has no such limit but memory's.
+const V6_MEMBERSHIPS_MAX: usize = 256;
+/// Sources that one membership of IPv4 names (`net.ipv4.igmp_max_msf`).
+const V4_SOURCES_MAX: usize = 10;
+/// The same of IPv6 (`net.ipv6.mld_max_msf`).
+const V6_SOURCES_MAX: usize = 64;
 
 mod option {
     pub(super) const ADD_MEMBERSHIP: i32 = 35;
@@ -174,7 +178,8 @@ pub(crate) fn apply(list: &mut Vec<Membership>, change: &MembershipChange) -> Re
     let place = list.iter().position(|known| (known.group, known.interface) == (change.group, change.interface));
     let new =
         |is_include, sources| Membership { group: change.group, interface: change.interface, is_include, sources };
-    let is_full = list.len() >= MEMBERSHIPS_MAX;
+    let of_family = list.iter().filter(|known| known.group.is_ipv4() == change.group.is_ipv4()).count();
+    let is_full = of_family >= if change.group.is_ipv4() { V4_MEMBERSHIPS_MAX } else { V6_MEMBERSHIPS_MAX };
     match (change.kind, place) {
         (MembershipKind::Join, Some(_)) => Err(Errno::EADDRINUSE),
         (MembershipKind::Join | MembershipKind::JoinSource(_), None) if is_full => Err(Errno::ENOBUFS),
@@ -218,9 +223,10 @@ fn change_sources(membership: &mut Membership, kind: MembershipKind) -> Result<b
         return Err(Errno::EINVAL);
     }
     let place = membership.sources.iter().position(|known| *known == source);
+    let sources_max = if source.is_ipv4() { V4_SOURCES_MAX } else { V6_SOURCES_MAX };
     match (adds, place) {
         (true, Some(_)) | (false, None) => return Err(Errno::EADDRNOTAVAIL),
-        (true, None) if membership.sources.len() >= SOURCES_MAX => return Err(Errno::ENOBUFS),
+        (true, None) if membership.sources.len() >= sources_max => return Err(Errno::ENOBUFS),
         (true, None) => membership.sources.push(source),
         (false, Some(place)) => {
             membership.sources.remove(place);
