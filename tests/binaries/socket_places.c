@@ -1,6 +1,7 @@
-// Sockets as files whose owner and mode can change; the name that is left of an attempt to connect; the address of all machines on the
-// loopback network; and how many groups and sources a socket may name.
+// Sockets as files whose owner and mode can change; the name that is left of an attempt to connect; a socket that is connected to itself; the
+// address of all machines on the loopback network; and how many groups and sources a socket may name.
 #include "socket_observe.h"
+#include <fcntl.h>
 #include <sys/stat.h>
 
 static struct sockaddr_in at(uint32_t address, int port) {
@@ -51,6 +52,54 @@ static void refused(int is_bound, int is_first_send) {
             TRY(connect(fd, (void *)&other, sizeof other));
         show_name(fd);
     }
+    close(fd);
+}
+
+static void show_state(int fd) {
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    MUST(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len));
+    printf("state %d\n", info.tcpi_state);
+}
+
+static void to_itself(uint32_t bound, int is_nonblocking, int is_urgent, int how) {
+    printf("== to itself, bound to %x%s%s\n", bound, is_nonblocking ? ", without blocking" : "", is_urgent ? ", urgent" : "");
+    int fd = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+    struct sockaddr_in own = at(bound, 0);
+    socklen_t len = sizeof own;
+    char buffer[16];
+    MUST(bind(fd, (void *)&own, len));
+    MUST(getsockname(fd, (void *)&own, &len));
+    own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (is_nonblocking)
+        MUST(fcntl(fd, F_SETFL, O_NONBLOCK));
+    TRY(connect(fd, (void *)&own, len));
+    await_events(fd, POLLOUT);
+    show_names("connected", fd);
+    show_state(fd);
+    TRY(connect(fd, (void *)&own, len));
+    TRY(send(fd, "hello", 5, 0));
+    show_events("sent", fd);
+    TRY(recv(fd, buffer, sizeof buffer, 0));
+    TRY(recv(fd, buffer, sizeof buffer, MSG_DONTWAIT));
+    if (is_urgent) {
+        TRY(send(fd, "x", 1, MSG_OOB));
+        show_events("urgent", fd);
+        TRY(recv(fd, buffer, 1, MSG_OOB));
+        TRY(send(fd, "rest", 4, 0));
+    }
+    TRY(shutdown(fd, how));
+    await_events(fd, POLLRDHUP);
+    show_events("shut", fd);
+    for (int i = 0; i < 2; i++)
+        TRY(recv(fd, buffer, sizeof buffer, MSG_DONTWAIT));
+    TRY(send(fd, "x", 1, MSG_NOSIGNAL));
+    show_events("sent", fd);
+    TRY(recv(fd, buffer, sizeof buffer, MSG_DONTWAIT));
+    show_state(fd);
+    TRY(shutdown(fd, SHUT_RDWR));
+    show_names("ended", fd);
+    show_events("ended", fd);
     close(fd);
 }
 
@@ -132,6 +181,10 @@ int main(void) {
         refused(is_bound, 0);
         refused(is_bound, 1);
     }
+    to_itself(INADDR_LOOPBACK, 0, 0, SHUT_WR);
+    to_itself(INADDR_LOOPBACK, 1, 0, SHUT_WR);
+    to_itself(INADDR_LOOPBACK, 0, 1, SHUT_WR);
+    to_itself(INADDR_ANY, 0, 0, SHUT_RD);
     all_machines();
     streams_to("all machines of loopback", everybody);
     streams_to("a group", 0xe0000001);

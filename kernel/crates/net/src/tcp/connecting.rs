@@ -189,6 +189,10 @@ impl TcpSocket {
         fast: &FastOpen<'_>,
     ) -> Result<(), Errno> {
         let local = self.claim_locally(&mut inner, remote)?;
+        if local == remote {
+            self.connect_to_itself(inner, local);
+            return Ok(());
+        }
         let Some(listener) = self.stack.tcp().find_listener(remote, || self.stack.tcp().spread()) else {
             // The segment would be answered by RST, but not before `connect` of a socket in O_NONBLOCK mode has returned.
             self.abandon_attempt(&mut inner);
@@ -212,6 +216,16 @@ impl TcpSocket {
             }
         }
         Ok(())
+    }
+
+    /// What the socket sends is for itself, as nobody else has its port.
+    fn connect_to_itself(&self, mut inner: MutexGuard<'_, Inner>, address: SocketAddr) {
+        let capacity = self.local_capacity(&self.options);
+        let end = LocalEnd::own_peer(address, inner.pair_claim.take(), self.me.clone(), capacity);
+        inner.phase = Phase::Local(Box::new(end));
+        drop(inner);
+        self.stack.mib().count(Counter::TcpActiveOpens);
+        self.wake_for(PollEvents::WRITABLE);
     }
 
     /// Makes the socket one end of a local connection; gives it back if the socket does not wait for one any more.

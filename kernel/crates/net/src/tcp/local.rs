@@ -136,7 +136,10 @@ pub(super) struct Traffic {
 /// One end of a connection. Under the lock of its socket.
 pub(super) struct LocalEnd {
     pair: Arc<Pair>,
+    /// The stream that it reads.
     side: usize,
+    /// The stream that it writes: the other one, but of a socket that is connected to itself.
+    outgoing_side: usize,
     peer: Weak<TcpSocket>,
     /// Its own address.
     pub(super) local: SocketAddr,
@@ -165,6 +168,7 @@ impl LocalEnd {
         let end = |side: usize, peer| Self {
             pair: Arc::clone(&pair),
             side,
+            outgoing_side: 1 - side,
             peer,
             local: addresses[side],
             remote: addresses[1 - side],
@@ -177,12 +181,23 @@ impl LocalEnd {
         [end(0, second), end(1, first)]
     }
 
+    /// The end of a socket that is connected to itself: it reads what it writes (RFC 9293, 3.5, simultaneous opening).
+    pub(super) fn own_peer(
+        address: SocketAddr,
+        claim: Option<Claim>,
+        socket: Weak<TcpSocket>,
+        capacity: usize,
+    ) -> Self {
+        let [end, _] = Self::pair([address; 2], claim, [Weak::new(), socket], [capacity, 0]);
+        Self { outgoing_side: end.side, ..end }
+    }
+
     fn incoming(&self) -> &Mutex<Stream> {
         &self.pair.streams[self.side]
     }
 
     fn outgoing(&self) -> &Mutex<Stream> {
-        &self.pair.streams[1 - self.side]
+        &self.pair.streams[self.outgoing_side]
     }
 
     #[inline]
