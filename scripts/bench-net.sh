@@ -12,7 +12,7 @@
 #   BLOCKS=DIRECTORY            nothing of that: how often each block of Nacre's kernel is executed during each load, for kernel-pgo.sh
 #
 # Of the guests' redis, memcached and nginx it counts as well how many instructions a request takes in the kernel and in the program,
-# by a plugin of QEMU and in boots of their own, as that makes guests slower.
+# by a plugin of QEMU and in boots of their own, as that makes guests slower; idle processors halt there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
@@ -121,7 +121,7 @@ start_nacre() {
     local quoted=
     [ -z "$arguments" ] || quoted=$(while IFS= read -r word; do printf '"%s" ' "$word"; done <<< "$arguments")
     scripts/build-image.sh APP="$app" FILES="$files" ARGS="$quoted" OUT="$work/image.elf" >&2
-    IMAGE=$work/image.elf ACCEL=tcg MACHINE=q35 CPUS=$1 MEM=1G NET=tap:tap-nacre \
+    IDLE=$idle IMAGE=$work/image.elf ACCEL=tcg MACHINE=q35 CPUS=$1 MEM=1G NET=tap:tap-nacre \
         NETCFG=10.77.2.2/24,gw=10.77.2.1 QEMU_ARGS="-cpu ${BENCH_CPU:-max,-erms} $plugin" \
         "$target/release/nacre-run" > "$work/console" 2>&1 </dev/null &
 }
@@ -271,7 +271,7 @@ measure() {
     server_process=
 }
 
-what=loads_of plugin=
+what=loads_of plugin= idle=poll
 for ((round = 1; round <= rounds; round++)); do
     for cpus in $sets; do
         for server in $servers; do
@@ -283,7 +283,8 @@ for ((round = 1; round <= rounds; round++)); do
     done
 done
 
-what=shares_of cpus=1 round=1
+# A processor that looks for work executes instructions which are of no request. Linux's halts.
+what=shares_of cpus=1 round=1 idle=halt
 plugin="-plugin $work/$counter.so,counters=$work/counters"
 for server in $servers; do
     for system in $systems; do
