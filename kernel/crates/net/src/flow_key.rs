@@ -61,6 +61,14 @@ impl FlowKey {
         }
     }
 
+    /// Whether an end is an address that no packet of a network has (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3).
+    #[must_use]
+    #[inline]
+    pub fn is_within_machine(&self) -> bool {
+        let is_loopback = |bits: u128| bits >> 24 == 0xff_ff7f || bits == 1;
+        is_loopback(self.local) || is_loopback(self.remote)
+    }
+
     /// This machine's end.
     #[must_use]
     pub fn local_end(&self) -> SocketAddr {

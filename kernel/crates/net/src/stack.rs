@@ -13,7 +13,7 @@ use sync::{Once, machine, rcu};
 use crate::channel::{Delivery, Flow, FlowTable, Packet, QueuedPacket};
 use crate::classify::{Class, Defect, classify};
 use crate::control::Control;
-use crate::counters::MibCounters;
+use crate::counters::{Counter, MibCounters};
 use crate::flow_key::{FlowKey, protocol};
 use crate::frame::ReceivedFrame;
 use crate::interface::{Interface, Interfaces};
@@ -198,6 +198,9 @@ impl Stack {
         let hears_transports = self.raw.hears_transports();
         for frame in frames {
             match classify(frame.head(), frame.len()) {
+                Class::Flow(key, _) if key.is_within_machine() && !interface.is_loopback() => {
+                    self.mib().count(Counter::IpInAddrErrors);
+                }
                 Class::Flow(key, layout) => {
                     let packet = Entry::new(Packet::new(frame, layout, key, interface.index(), received_ns));
                     if hears_transports && let Ok(copy) = packet.copy() {

@@ -195,6 +195,11 @@ impl Tcp {
             return;
         }
         let (key, interface) = (packet.key, packet.interface);
+        // To groups, to all machines and to others there are no connections, and they are not answered, not even by a RST.
+        let is_link_group = packet.frame.head().first().is_some_and(|byte| byte & 1 != 0);
+        if is_link_group || !stack.interfaces().is_local(key.local_end().ip()) {
+            return stack.mib().count(Counter::IpInAddrErrors);
+        }
         stack.mib().count(Counter::TcpInSegs);
         let mut header = SegmentHeader::default();
         if !segment::parse(&mut packet, &mut header) {

@@ -354,6 +354,45 @@ fn connect_over(link: &mut Link) -> (Arc<TcpSocket>, Arc<dyn Socket>) {
 }
 
 #[test]
+fn only_what_is_for_this_machine_begins_a_connection() {
+    const OWN: [u8; 4] = [10, 0, 0, 2];
+    const PEER: [u8; 4] = [10, 0, 0, 1];
+    let mut link = Link::new(NicFeatures::TRANSMIT_CHECKSUM);
+    let listener = listen(&link.ends[1].stack, "0.0.0.0:80", 5);
+    let client = TcpSocket::new(&link.ends[0].stack, AF_INET);
+    assert_eq!(client.connect(&address("10.0.0.2:80"), &CALLER), Ok(Progress::WouldBlock));
+    // Now both know where the other is.
+    link.settle(LOSSLESS);
+    accept(&listener).unwrap();
+    let again = TcpSocket::new(&link.ends[0].stack, AF_INET);
+    assert_eq!(again.connect(&address("10.0.0.2:80"), &CALLER), Ok(Progress::WouldBlock));
+    link.ends[0].stack.release_held();
+    let [request] = <[Vec<u8>; 1]>::try_from(link.ends[0].take_sent()).expect("a SYN");
+    let answers = |link_address: u8, source: [u8; 4], destination: [u8; 4]| {
+        let mut frame = request.clone();
+        frame[0] = link_address;
+        frame[26..30].copy_from_slice(&source);
+        frame[30..34].copy_from_slice(&destination);
+        frame[24..26].fill(0);
+        let sum = frame[14..34].chunks(2).map(|two| u32::from(u16::from_be_bytes([two[0], two[1]]))).sum::<u32>();
+        let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        let end = &link.ends[1];
+        let mut received = ReceivedFrame::new(Payload::from(frame));
+        received.checksum = ChecksumState::Verified;
+        end.stack.receive(&end.interface, &mut core::iter::once(received));
+        end.stack.work(0);
+        end.take_sent().len()
+    };
+    for destination in [[10, 0, 0, 255], [255; 4], [8, 8, 8, 8], [224, 0, 0, 1], [127, 0, 0, 1], [127, 255, 255, 255]] {
+        assert_eq!(answers(2, PEER, destination), 0, "to {destination:?}");
+    }
+    assert_eq!(answers(2, [127, 0, 0, 1], OWN), 0);
+    assert_eq!(answers(0xff, PEER, OWN), 0);
+    assert_eq!(answers(2, PEER, OWN), 1);
+}
+
+#[test]
 fn a_connection_between_machines_begins_carries_and_ends() {
     let mut link = Link::new(NicFeatures::empty());
     let (client, server) = connect_over(&mut link);

@@ -194,6 +194,36 @@ fn one_socket_serves_both_families() {
 }
 
 #[test]
+fn nothing_comes_from_a_network_that_is_within_the_machine() {
+    let (stack, nic, interface) = stack_with_nic(NicFeatures::empty());
+    let (server, address) = bound(&stack, "127.0.0.1:5000");
+    let (client, _) = bound(&stack, "127.0.0.1:5001");
+    client.connect(&Address::Inet(address), &CALLER).unwrap();
+    let (everywhere, _) = bound(&stack, "0.0.0.0:5002");
+    let comes = |source: [u8; 4], destination: [u8; 4], ports: [u16; 2]| {
+        let mut frame = [&MAC[..], &PEER_MAC, &[8, 0, 0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0]].concat();
+        frame.extend(source.iter().chain(&destination));
+        Ipv4Packet::new_unchecked(&mut frame[14..]).fill_checksum();
+        // Without a checksum of UDP.
+        frame.extend(ports.iter().flat_map(|port| port.to_be_bytes()).chain([0, 9, 0, 0, b'x']));
+        receive_frame(&stack, &interface, &frame);
+        [&server, &client, &everywhere].map(|socket| text(socket).is_some())
+    };
+    let (own, peer, loopback) = ([10, 0, 0, 1], [10, 0, 0, 2], [127, 0, 0, 1]);
+    assert_eq!(comes(peer, own, [9, 5002]), [false, false, true]);
+    for (source, destination, ports) in [
+        (peer, loopback, [9, 5000]),
+        (peer, loopback, [9, 5002]),
+        (loopback, loopback, [5000, 5001]),
+        (loopback, own, [9, 5002]),
+        (peer, [127, 255, 255, 255], [9, 5002]),
+    ] {
+        assert_eq!(comes(source, destination, ports), [false; 3], "from {source:?} to {destination:?}");
+    }
+    assert!(nic.take().is_empty(), "and nobody answers");
+}
+
+#[test]
 fn sockets_that_share_a_port_share_the_load() {
     let stack = Stack::new(1);
     let members: Vec<AnySocket> = (0..4)
