@@ -3,10 +3,10 @@
 //! 1. *Of several CPUs* one that has been idle for short times only looks into its inbox for a while before it halts: another CPU that
 //!    hands it a thread need not interrupt it.
 //! 2. *An only CPU* gets work from devices alone. While waits are short it looks at those that can be looked at ([`drivers::look`]):
-//!    the host has no interrupt to bring, and no sleeping thread to wake for the CPU. That is half of what an answer over the network
-//!    takes. Linux does the same on such machines (`cpuidle-haltpoll`), for as long.
-//! 3. *Where the host is short of processors*, a CPU that looks keeps those from running that are to bring it work. It notices that
-//!    its own looks are interrupted for long, and only halts for a while.
+//!    the host has no interrupt to bring, and no sleeping thread to wake for the CPU. That is a third of what an answer over the network
+//!    takes. Linux does the same in guests of KVM (`cpuidle-haltpoll`), for as long.
+//! 3. *A look that takes long* was interrupted, as the host ran somebody else, or found much to take. Either way there is more work than
+//!    processors, and who looks keeps those from running that are to bring it: the CPU only halts for a while, and gets what comes in batches.
 //!
 //! All of it runs with interrupts off, but where it says otherwise.
 
@@ -29,10 +29,10 @@ use crate::platform::deferred;
 /// The longest that one of several idle CPUs polls before it halts: about what an interrupt and a halt cost twice.
 const POLL_MAX_NS: u64 = 50_000;
 /// The longest that an only CPU looks at devices: as long as a client nearby takes to go on.
-const LOOK_MAX_NS: u64 = 200_000;
-/// Between two looks passes less, unless the host runs somebody else in between.
-const GAP_MAX_NS: u64 = 60_000;
-/// How long a CPU that found such a gap only halts.
+const LOOKING_MAX_NS: u64 = 200_000;
+/// A look takes less, unless the host runs somebody else meanwhile or much has come.
+const LOOK_TIME_MAX_NS: u64 = 60_000;
+/// How long a CPU only halts after one that took longer.
 const CONTENTION_NS: u64 = 3_000_000;
 /// A new idle time counts one part in so many of the usual one.
 const IDLE_MEMORY: u64 = 4;
@@ -85,8 +85,8 @@ fn leave_idleness(cpu: &Cpu) {
 
 fn remember_idle_time(cpu: &Cpu, idle_ns: u64) {
     cpu.counts.idle_ns.fetch_add(idle_ns, Ordering::Relaxed);
-    let usual_ns = cpu.idle_usual_ns.get().min(LOOK_MAX_NS * IDLE_MEMORY);
-    let idle_ns = idle_ns.min(LOOK_MAX_NS * IDLE_MEMORY);
+    let usual_ns = cpu.idle_usual_ns.get().min(LOOKING_MAX_NS * IDLE_MEMORY);
+    let idle_ns = idle_ns.min(LOOKING_MAX_NS * IDLE_MEMORY);
     cpu.idle_usual_ns.set(usual_ns - usual_ns / IDLE_MEMORY + idle_ns / IDLE_MEMORY);
 }
 
@@ -120,8 +120,8 @@ fn poll(cpu: &'static Cpu, since_ns: u64) {
     let begin_ns = clock::now_ns();
     let end_ns = if !is_alone && usual_ns < POLL_MAX_NS {
         watch_inbox(cpu, begin_ns, since_ns.saturating_add(POLL_MAX_NS))
-    } else if is_alone && usual_ns < LOOK_MAX_NS && since_ns >= cpu.looks_from_ns.get() {
-        watch_devices(cpu, begin_ns, since_ns.saturating_add(LOOK_MAX_NS))
+    } else if is_alone && usual_ns < LOOKING_MAX_NS && since_ns >= cpu.looks_from_ns.get() {
+        watch_devices(cpu, begin_ns, since_ns.saturating_add(LOOKING_MAX_NS))
     } else {
         return;
     };
@@ -151,7 +151,7 @@ fn watch_devices(cpu: &'static Cpu, mut now_ns: u64, until_ns: u64) -> u64 {
         cpu_interrupts::enable();
         let before_ns = core::mem::replace(&mut now_ns, clock::now_ns());
         cpu_interrupts::disable();
-        if now_ns.saturating_sub(before_ns) > GAP_MAX_NS {
+        if now_ns.saturating_sub(before_ns) > LOOK_TIME_MAX_NS {
             cpu.looks_from_ns.set(now_ns.saturating_add(CONTENTION_NS));
             break;
         }
