@@ -74,7 +74,7 @@ impl Stack {
         // What nobody may send from, and what is for somebody else.
         let is_forged = ip.source.is_multicast()
             || ip.source == IpAddr::V4(core::net::Ipv4Addr::BROADCAST)
-            || ip.source.is_loopback() && !interface.is_loopback();
+            || (ip.source.is_loopback() || ip.destination.is_loopback()) && !interface.is_loopback();
         if is_forged || !self.interfaces().with(|snapshot| snapshot.takes(ip.destination, interface.index())) {
             return self.mib().count(if is_ipv4 { Counter::IpInAddrErrors } else { Counter::Ip6InAddrErrors });
         }

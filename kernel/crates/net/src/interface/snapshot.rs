@@ -280,9 +280,6 @@ impl Snapshot {
     #[must_use]
     pub fn takes(&self, destination: IpAddr, interface: u32) -> bool {
         match self.class_of(destination) {
-            _ if destination.is_loopback() => {
-                self.interface(interface).is_some_and(|interface| interface.is_loopback())
-            }
             AddressClass::Local | AddressClass::Broadcast => true,
             AddressClass::Remote => false,
             AddressClass::Multicast => self.is_member(interface, destination),
